@@ -1,0 +1,52 @@
+/* Minigun: the codec. Lua values to bytes and back; the format is described in docs/wire-format.md.
+ *
+ * Encoding writes straight into the caller's memory. Decoding reads memory that another process may be changing:
+ * it fails or returns some value, and never reads outside buf[0..len) nor allocates more than a multiple of len. */
+#ifndef MG_CODEC_H
+#define MG_CODEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <lua.h>
+
+/* What a lua_State's codec remembers: registered types, the table map of shared references, the key cache. */
+typedef struct mg_codec mg_codec;
+
+/* Flags that travel beside an encoded value. */
+enum {
+  MG_CODEC_REFS = 1 /* the value contains references (ext 3) */
+};
+
+/* Results of mg_encode and mg_decode. */
+enum {
+  MG_CODEC_OK = 0,
+  MG_CODEC_NOFIT = 1,
+  MG_CODEC_BAD = -1
+};
+
+/* Nesting of arrays, maps and objects that is accepted, in either direction. */
+#define MG_CODEC_MAX_DEPTH 128
+
+/* Returns the codec of L's state, made on first use. It is owned by the state (a userdata anchored in the registry):
+ * the pointer stays valid until the state is closed; nobody frees it. Raises on lack of memory. */
+mg_codec *mg_codec_get(lua_State *L);
+
+/* Encodes the value at idx into buf[0..cap), which the caller owns; cap may be 0.
+ *   MG_CODEC_OK     *len is the number of bytes written, *flags the flags to hand to mg_decode; nothing is pushed.
+ *   MG_CODEC_NOFIT  *len is a lower bound, above cap, of the bytes needed: exact for a lone string, never more than what
+ *                   is needed. Nothing is pushed; the contents of buf are undefined.
+ *   MG_CODEC_BAD    the value cannot be serialised; a message that begins with the path is pushed.
+ * Raises only what a dump hook raises, and lack of memory. Dump hooks may call the codec. */
+int mg_encode(lua_State *L, mg_codec *c, int idx, uint8_t *buf, size_t cap, size_t *len, unsigned *flags);
+
+/* Decodes exactly one value, which must fill buf[0..len); the caller keeps buf readable for the length of the call.
+ *   MG_CODEC_OK     the value is pushed.
+ *   MG_CODEC_BAD    a message is pushed that names the offset.
+ * Raises only what a load hook raises, and lack of memory. Load hooks may call the codec. */
+int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags);
+
+/* Adds encode, decode and register to the module table on top of the stack. */
+void mg_codec_open(lua_State *L);
+
+#endif
