@@ -1,0 +1,150 @@
+# Minigun: build, test, install.   make help   lists the targets.
+
+PREFIX     ?= /usr/local
+LIBDIR     ?= $(PREFIX)/lib/lua/5.4
+LUADIR     ?= $(PREFIX)/share/lua/5.4
+BINDIR     ?= $(PREFIX)/bin
+DESTDIR    ?=
+
+LUA        ?= lua5.4
+BUSTED     ?= /usr/bin/busted
+LUACHECK   ?= luacheck
+CPPCHECK   ?= cppcheck
+CLANG      ?= clang
+VALGRIND   ?= valgrind
+INSTALL    ?= install
+PKG_CONFIG ?= pkg-config
+SPECS      ?= spec
+
+# The user's flags come last, so that they win; the project's own are kept apart from them.
+CFLAGS     ?= -O2 -g
+LDFLAGS    ?=
+
+# The directory that holds lua.h: pkg-config's answer, else the first of the usual places.
+ifndef LUA_INC
+LUA_INC := $(firstword $(patsubst -I%,%,$(shell $(PKG_CONFIG) --cflags-only-I lua5.4 2>/dev/null || \
+             $(PKG_CONFIG) --cflags-only-I lua-5.4 2>/dev/null)) \
+             $(patsubst %/lua.h,%,$(wildcard $(addsuffix /lua.h,/usr/include/lua5.4 /usr/local/include/lua5.4 \
+             /usr/local/include /usr/include))) /usr/include/lua5.4)
+endif
+
+BUILD ?= build
+
+SRC := $(wildcard src/*.c)
+OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)
+LIB := $(BUILD)/minigun/core.so
+LUA_MODULES = $(shell find lua -name '*.lua' 2>/dev/null)
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+# Fortified libc calls need an optimising compiler, and a level that the user has chosen stays.
+FORTIFY = $(if $(filter -O1 -O2 -O3 -Os -Ofast -Oz,$(CFLAGS)),$(if $(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)), \
+            ,-D_FORTIFY_SOURCE=2))
+MG_CFLAGS  = -std=gnu11 -fPIC -fvisibility=hidden $(WARNINGS) $(FORTIFY) -fstack-protector-strong -I$(LUA_INC) $(VARIANT)
+MG_LDFLAGS = -shared -Wl,-z,relro,-z,now $(VARIANT)
+COMPILE    = $(CC) $(MG_CFLAGS) $(CPPFLAGS) $(CFLAGS)
+LINK       = $(CC) $(MG_LDFLAGS) $(CFLAGS) $(LDFLAGS)
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: all help test check faults install uninstall clean bench lint asan tsan valgrind fuzz docs FORCE
+
+all: $(LIB)
+
+help:
+	@echo 'make            build $(LIB)'
+	@echo 'make test       build, run every spec (SPECS=spec/x_spec.lua for one); "check" is the same'
+	@echo 'make install    into $$(DESTDIR)$$(PREFIX); also: uninstall, clean'
+	@echo 'make lint       luacheck, cppcheck, a build that takes warnings for errors'
+	@echo 'make asan       the specs under AddressSanitizer and UBSan; also: tsan, valgrind'
+	@echo 'make fuzz       build the decoder fuzz target with libFuzzer'
+	@echo 'make bench      the benchmarks;  make docs   the reference from the sources'
+
+$(LIB): $(OBJ) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $(OBJ)
+
+$(BUILD)/obj/%.o: src/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -MMD -MP -c -o $@ $<
+
+# Written only when compiler or flags differ from the last build's: then everything is built again.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(COMPILE) | $(LINK) | $(SRC)' | cmp -s - $@ || printf '%s\n' '$(COMPILE) | $(LINK) | $(SRC)' > $@
+
+-include $(OBJ:.o=.d)
+
+# ---- tests -----------------------------------------------------------------------------------------------------
+
+RUN_SPECS = bash spec/run
+
+check: test
+
+test: all faults
+	@$(RUN_SPECS) $(LUA) $(BUSTED) --ignore-lua $(SPECS)
+
+# A build in which specs can make the Nth call of the operating system fail (see src/sys.h).
+faults:
+	@$(MAKE) --no-print-directory BUILD=build-faults VARIANT='-DMG_FAULTS' all
+
+# Lua itself is not instrumented, so leaks are left to the specs' own checks and to valgrind.
+SANITIZER_ENV = ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:detect_stack_use_after_return=1 \
+                UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+                TSAN_OPTIONS=die_after_fork=0:halt_on_error=1
+
+asan:
+	@$(MAKE) --no-print-directory BUILD=build-asan FORTIFY= CFLAGS='-O1 -g' \
+	  VARIANT='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DMG_CHECK' all
+	@MINIGUN_BUILD=build-asan $(RUN_SPECS) env $(SANITIZER_ENV) \
+	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" $(LUA) $(BUSTED) --ignore-lua $(SPECS)
+
+tsan:
+	@$(MAKE) --no-print-directory BUILD=build-tsan FORTIFY= CFLAGS='-O1 -g' \
+	  VARIANT='-fsanitize=thread -fno-omit-frame-pointer' all
+	@MINIGUN_BUILD=build-tsan $(RUN_SPECS) env $(SANITIZER_ENV) \
+	  LD_PRELOAD="$$($(CC) -print-file-name=libtsan.so)" setarch -R $(LUA) $(BUSTED) --ignore-lua $(SPECS)
+
+valgrind: all
+	@MINIGUN_TEST_DEADLINE=600 $(RUN_SPECS) $(VALGRIND) -q --error-exitcode=99 --child-silent-after-fork=yes \
+	  $(LUA) $(BUSTED) --ignore-lua $(SPECS)
+
+LUA_LIBS ?= $(shell $(PKG_CONFIG) --libs lua5.4 2>/dev/null || echo -llua5.4)
+
+fuzz:
+	@mkdir -p build-fuzz
+	$(CLANG) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -I$(LUA_INC) -Isrc \
+	  -o build-fuzz/decode_fuzz spec/fuzz/decode_fuzz.c $(SRC) $(LUA_LIBS) -lm -ldl
+
+# ---- other checks ----------------------------------------------------------------------------------------------
+
+LINT_LUA = $(wildcard lua spec examples bench bin/minigun *.rockspec .luacheckrc .busted)
+
+lint:
+	$(LUACHECK) --quiet $(LINT_LUA)
+	$(CPPCHECK) --std=c11 --quiet --enable=warning,portability,performance --error-exitcode=1 --inline-suppr \
+	  --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches -I src src
+	@$(MAKE) --no-print-directory BUILD=build-lint VARIANT=-Werror all
+	@if command -v $(CLANG) >/dev/null; then \
+	  $(MAKE) --no-print-directory CC=$(CLANG) BUILD=build-lint-clang VARIANT=-Werror all; \
+	else echo 'make lint: $(CLANG) is not installed, its build is left out'; fi
+
+bench: all
+	$(LUA) bench/run.lua
+
+docs:
+	$(LUA) docs/generate.lua
+
+# ---- install ---------------------------------------------------------------------------------------------------
+
+install: all
+	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/minigun' '$(DESTDIR)$(LUADIR)/minigun' '$(DESTDIR)$(BINDIR)'
+	$(INSTALL) -m 755 $(LIB) '$(DESTDIR)$(LIBDIR)/minigun/core.so'
+	$(INSTALL) -m 755 bin/minigun '$(DESTDIR)$(BINDIR)/minigun'
+	for f in $(LUA_MODULES:lua/%=%); do $(INSTALL) -D -m 644 "lua/$$f" '$(DESTDIR)$(LUADIR)'/"$$f" || exit 1; done
+
+uninstall:
+	rm -f '$(DESTDIR)$(BINDIR)/minigun'
+	rm -rf '$(DESTDIR)$(LIBDIR)/minigun' '$(DESTDIR)$(LUADIR)/minigun'
+
+clean:
+	rm -rf build build-*

@@ -1,0 +1,129 @@
+--- Loaded by busted before the specs. After each test it looks for what the test has left behind (a child process,
+-- a descriptor, a shared mapping) and fails it; and it tells spec/run, which kills a run that hangs, how long
+-- the current test may take.
+--
+-- The deadline of a test is $MINIGUN_TEST_DEADLINE seconds (60); `require("spec.support").deadline(s)` changes it for
+-- the running test.
+
+local busted = require "busted"
+local support = require "spec.support"
+local tally = require "spec.tally"
+
+local M = {}
+package.loaded["spec.helper"] = M
+
+local heartbeat_path = os.getenv("MINIGUN_HEARTBEAT")
+local default_deadline = tonumber(os.getenv("MINIGUN_TEST_DEADLINE")) or 60
+local grace = 1                                 -- seconds in which a child may still end, a descriptor be closed
+local own_pid = support.pid()
+local current = "loading the specs"
+
+-- Written anew each time and closed at once, so that no forked worker holds anything of it.
+local function heartbeat(name, seconds)
+  if not heartbeat_path or support.pid() ~= own_pid then
+    return
+  end
+  support.write_file(heartbeat_path, ("%d\t%d\t%d\t%d\t%d\t%s\n"):format(os.time() + math.ceil(seconds), own_pid,
+    tally.passed, tally.failed, tally.skipped, (name:gsub("%s+", " "))))
+end
+
+--- Sets the deadline of the running test.
+-- @param seconds number, from now
+function M.deadline(seconds)
+  heartbeat(current, seconds)
+end
+
+local function full_name(element)
+  local names = {}
+  while element and element.descriptor ~= "suite" do
+    table.insert(names, 1, tostring(element.name or element.descriptor))
+    element = busted.parent(element)
+  end
+  return table.concat(names, " ")
+end
+
+-- Two rounds: an object with a finalizer is freed in the second.
+local function collect()
+  collectgarbage()
+  collectgarbage()
+end
+
+--- What of this process is counted: its children, descriptors and shared mappings.
+-- @return table
+function M.snapshot()
+  return {
+    children = support.children(own_pid), descriptors = support.descriptors(), mappings = support.shared_mappings(),
+  }
+end
+
+--- What is there now and was not before.
+-- @param before table, from `snapshot`
+-- @return array of strings, empty where nothing is left over
+function M.left_over(before)
+  local now = M.snapshot()
+  local found = {}
+  local known = {}
+  for _, pid in ipairs(before.children) do
+    known[pid] = true
+  end
+  for _, pid in ipairs(now.children) do
+    if not known[pid] then
+      found[#found + 1] = ("child process %d (%s)"):format(pid, support.alive(pid) and "alive" or "not reaped")
+    end
+  end
+  for fd, target in pairs(now.descriptors) do
+    if before.descriptors[fd] ~= target then
+      found[#found + 1] = ("descriptor %d (%s)"):format(fd, target)
+    end
+  end
+  if now.mappings > before.mappings then
+    found[#found + 1] = ("shared mapping (%d more)"):format(now.mappings - before.mappings)
+  end
+  table.sort(found)
+  return found
+end
+
+local before
+
+busted.subscribe({ "test", "start" }, function(element)
+  current = full_name(element)
+  heartbeat(current, default_deadline)
+  return nil, true
+end)
+
+busted.before_each(function()
+  heartbeat("before the test behind: " .. current, default_deadline)
+  collect()
+  before = M.snapshot()
+end)
+
+busted.after_each(function()
+  if support.pid() ~= own_pid then
+    io.stderr:write(("\nspec/helper.lua: a forked child came back out of the test '%s'\n"):format(current))
+    os.exit(70, false)
+  end
+  local found
+  local clean = support.wait_until(function()
+    collect()
+    found = M.left_over(before)
+    return #found == 0
+  end, grace)
+  heartbeat("behind: " .. current, default_deadline)
+  if not clean then
+    error(("%s: left over: %s"):format(current, table.concat(found, ", ")), 0)
+  end
+end)
+
+busted.subscribe({ "file", "start" }, function(file)
+  heartbeat("begin of " .. tostring(file.name), default_deadline)
+  return nil, true
+end)
+
+busted.subscribe({ "exit" }, function()
+  heartbeat("end", default_deadline)
+  return nil, true
+end)
+
+heartbeat(current, default_deadline)
+
+return M

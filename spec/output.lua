@@ -1,0 +1,68 @@
+--- The busted output handler: one line for each spec file, failures as they happen, and the closing line
+-- "N passed, N failed" alone on its line.
+
+local busted = require "busted"
+local tally = require "spec.tally"
+
+local function write(...)
+  io.stdout:write(...)
+  io.stdout:flush()
+end
+
+local function indent(text)
+  return (tostring(text):gsub("\n", "\n    "))
+end
+
+return function(options)
+  local handler = require "busted.outputHandlers.base"()
+  local before                                  -- the counts when the current file began
+  local last_test = ""
+
+  local function fault(element, _, message, trace)
+    local name = handler.getFullName(element)
+    if element.descriptor == "after_each" then
+      name = ("after '%s'"):format(last_test)
+    elseif element.descriptor ~= "it" then
+      name = element.name or name
+    end
+    write("FAIL ", name, "\n    ", indent(message or "nil error"), "\n")
+    if options.verbose and trace and trace.traceback then
+      write("    ", indent(trace.traceback), "\n")
+    end
+    return nil, true
+  end
+
+  local function file_start()
+    before = { passed = tally.passed, failed = tally.failed, skipped = tally.skipped }
+    return nil, true
+  end
+
+  local function file_end(file)
+    local passed, failed = tally.passed - before.passed, tally.failed - before.failed
+    local skipped = tally.skipped - before.skipped
+    write(failed > 0 and "not ok  " or "ok      ", file.name, ("  %d passed"):format(passed),
+      failed > 0 and (", %d failed"):format(failed) or "", skipped > 0 and (", %d skipped"):format(skipped) or "",
+      ("  (%.1f s)\n"):format(file.duration or 0))
+    return nil, true
+  end
+
+  local function skipped(element, _, message)
+    write("skip    ", handler.getFullName(element), type(message) == "string" and ": " .. message or "", "\n")
+    return nil, true
+  end
+
+  busted.subscribe({ "test", "start" }, function(element)
+    last_test = handler.getFullName(element)
+    return nil, true
+  end)
+  busted.subscribe({ "file", "start" }, file_start)
+  busted.subscribe({ "file", "end" }, file_end)
+  busted.subscribe({ "pending" }, skipped)
+  busted.subscribe({ "error" }, fault)
+  busted.subscribe({ "failure" }, fault)
+  busted.subscribe({ "exit" }, function()
+    write("\n", tally.line(), "\n")
+    return nil, true
+  end)
+  return handler
+end

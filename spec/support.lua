@@ -1,0 +1,219 @@
+--- What specs share: child commands with a time limit, and a view of this process from outside (children,
+-- descriptors, shared mappings).
+
+local lfs = require "lfs"
+local system = require "system"
+
+local M = {}
+
+--- The pid of this process.
+-- @return integer
+function M.pid()
+  local file = assert(io.open("/proc/self/stat"))
+  local pid = file:read("n")
+  file:close()
+  return pid
+end
+
+--- Reads a whole file.
+-- @param path string
+-- @return string, or nil and a message
+function M.read_file(path)
+  local file, message = io.open(path, "rb")
+  if not file then
+    return nil, message
+  end
+  local text = file:read("a")
+  file:close()
+  return text
+end
+
+--- Writes a whole file, or raises.
+-- @param path string
+-- @param text string
+-- @return path
+function M.write_file(path, text)
+  local file = assert(io.open(path, "wb"))
+  assert(file:write(text))
+  assert(file:close())
+  return path
+end
+
+-- /proc/PID/stat behind the name, which may hold blanks and brackets: state, parent.
+local function parent_of(pid)
+  local stat = M.read_file("/proc/" .. pid .. "/stat")
+  return tonumber(stat and stat:match("^.*%) %S (%d+)") or nil)
+end
+
+--- The pids of the children of a process, zombies included.
+-- @param pid integer, this process by default
+-- @return array of integers, sorted
+function M.children(pid)
+  pid = pid or M.pid()
+  local pids = {}
+  for entry in lfs.dir("/proc") do
+    if entry:match("^%d+$") and parent_of(entry) == pid then
+      pids[#pids + 1] = math.tointeger(tonumber(entry))
+    end
+  end
+  table.sort(pids)
+  return pids
+end
+
+--- Whether a process exists and is not a zombie.
+-- @param pid integer
+-- @return boolean
+function M.alive(pid)
+  local stat = M.read_file("/proc/" .. pid .. "/stat")
+  local state = stat and stat:match("^.*%) (%S)")
+  return state ~= nil and state ~= "Z" and state ~= "X"
+end
+
+--- The open descriptors of this process.
+-- @return table from number to what it is open on ("pipe:[1234]"), without the one used to look
+function M.descriptors()
+  local open = {}
+  for entry in lfs.dir("/proc/self/fd") do
+    local fd = tonumber(entry)
+    local target = fd and lfs.symlinkattributes("/proc/self/fd/" .. entry, "target")
+    if target then
+      open[math.tointeger(fd)] = target
+    end
+  end
+  -- The directory's own descriptor: closed by now, or by the collector later.
+  for fd, target in pairs(open) do
+    if target:match("^/proc/%d+/fd$") then
+      open[fd] = nil
+    end
+  end
+  return open
+end
+
+--- How many descriptors this process has open.
+-- @return integer
+function M.descriptor_count()
+  local count = 0
+  for _ in pairs(M.descriptors()) do
+    count = count + 1
+  end
+  return count
+end
+
+--- How many shared anonymous mappings (and memfds) this process has.
+-- @return integer
+function M.shared_mappings()
+  local count = 0
+  for line in io.lines("/proc/self/maps") do
+    local mode, name = line:match("^%x+%-%x+ (%S+) %x+ %S+ %d+%s*(.*)$")
+    if mode and mode:sub(4) == "s" and (name:match("^/dev/zero") or name:match("^/memfd:")) then
+      count = count + 1
+    end
+  end
+  return count
+end
+
+--- Sleeps.
+-- @param seconds number
+function M.sleep(seconds)
+  system.sleep(seconds)
+end
+
+--- Seconds of a clock that only goes forward.
+-- @return number
+function M.now()
+  return system.monotime()
+end
+
+--- Calls predicate until it returns a true value or the time is over.
+-- @param predicate function
+-- @param seconds number, 5 by default
+-- @return the predicate's value, or false
+function M.wait_until(predicate, seconds)
+  local deadline = system.monotime() + (seconds or 5)
+  while true do
+    local value = predicate()
+    if value then
+      return value
+    end
+    if system.monotime() > deadline then
+      return false
+    end
+    system.sleep(0.005)
+  end
+end
+
+--- Quotes a word for the shell.
+-- @param word string
+-- @return string
+function M.quote(word)
+  return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
+end
+
+--- The build directory that this run tests: "build", or another one under make asan.
+-- @return string
+function M.build_dir()
+  return os.getenv("MINIGUN_BUILD") or "build"
+end
+
+--- Runs a shell command in a child and waits for it; at the end of the time it and all its children are killed.
+-- @param command string, for sh
+-- @param options table: timeout (seconds, 30), stdin (string, empty), env (table of strings)
+-- @return table: stdout, stderr (strings), code (exit status; 128 + signal where the shell says so), timed_out
+function M.run(command, options)
+  options = options or {}
+  local out, err, inp, script = os.tmpname(), os.tmpname(), os.tmpname(), os.tmpname()
+  M.write_file(inp, options.stdin or "")
+  local lines = {}
+  for name, value in pairs(options.env or {}) do
+    lines[#lines + 1] = ("export %s=%s"):format(name, M.quote(value))
+  end
+  lines[#lines + 1] = command
+  M.write_file(script, table.concat(lines, "\n") .. "\n")
+  local _, _, code = os.execute(("timeout -k 1 %s sh %s <%s >%s 2>%s"):format(
+    options.timeout or 30, script, inp, out, err))
+  local result = {
+    stdout = M.read_file(out), stderr = M.read_file(err), code = code, timed_out = code == 124 or code == 137,
+  }
+  for _, path in ipairs { out, err, inp, script } do
+    os.remove(path)
+  end
+  return result
+end
+
+--- The environment with which a child of a spec finds the tree's own modules.
+-- @return table of strings
+function M.lua_env()
+  return {
+    LUA_PATH = "./lua/?.lua;./lua/?/init.lua;./?.lua;;",
+    LUA_CPATH = ("./%s/?.so;;"):format(M.build_dir()),
+  }
+end
+
+--- Runs a piece of Lua in an interpreter of its own, with the tree's modules in reach.
+-- @param source string, the program
+-- @param options table: as for `run`, and args (array of strings), env (added to the tree's)
+-- @return table, as from `run`
+function M.run_lua(source, options)
+  options = options or {}
+  local path = M.write_file(os.tmpname(), source)
+  local words = { "lua5.4", path }
+  for _, word in ipairs(options.args or {}) do
+    words[#words + 1] = M.quote(word)
+  end
+  local env = M.lua_env()
+  for name, value in pairs(options.env or {}) do
+    env[name] = value
+  end
+  local result = M.run("exec " .. table.concat(words, " "),
+    { timeout = options.timeout, stdin = options.stdin, env = env })
+  os.remove(path)
+  return result
+end
+
+--- Gives the running test more (or less) time than the default.
+-- @param seconds number, from now
+function M.deadline(seconds)
+  require("spec.helper").deadline(seconds)
+end
+
+return M
