@@ -1,0 +1,172 @@
+-- SPDX-License-Identifier: MIT
+--- Inputs and arithmetic shared by the Lua programs of the benchmarks: one definition of each workload, so
+--- that every program is given the same values. Loaded with `package.path = "./bench/?.lua;" .. package.path`
+--- from the top of the tree.
+local M = {}
+
+--- The sum of (x*x) % 7919 for 1..n, what W1 has to find.
+--- @param n integer
+--- @return integer
+function M.expected_sum(n)
+  local sum = 0
+  for i = 1, n do sum = sum + (i * i) % 7919 end
+  return sum
+end
+
+--- The record of W2.
+--- @param i integer  1..n
+--- @return table
+function M.record(i)
+  return { id = i, name = "user" .. i, tags = { "a", "b", "c" }, score = i * 0.5 }
+end
+
+--- The blob of W3: 1 MiB. Programs make it once and send it again and again.
+--- @return string
+function M.blob()
+  return ("x"):rep(1 << 20)
+end
+
+--- The work of one W4 task: a busy loop without allocation.
+--- @param loops integer
+--- @return integer
+function M.burn(loops)
+  local a = 1
+  for _ = 1, loops do a = (a * 1103515245 + 12345) % 2147483648 end
+  return a
+end
+
+--- How many loops of `burn` take one millisecond here: the fastest of seven tries, since noise only slows.
+--- @param now function  a clock
+--- @return integer
+function M.loops_per_ms(now)
+  local best = math.huge
+  for _ = 1, 7 do
+    local start = now()
+    M.burn(200000)
+    best = math.min(best, now() - start)
+  end
+  return math.floor(200000 / (best * 1000))
+end
+
+--- The W4 tasks, as loop counts. Even: 1 ms each. Uneven: 0.1 ms / u with u uniform, cut at 10 ms (a long
+--- tail, mean 0.56 ms), the same sequence in every program.
+--- @param n integer
+--- @param per_ms integer  loops of one millisecond
+--- @param uneven boolean
+--- @return table  array of n integers
+function M.tasks(n, per_ms, uneven)
+  local tasks, seed = {}, 42
+  for i = 1, n do
+    local ms = 1
+    if uneven then
+      seed = (seed * 1103515245 + 12345) % 2147483648
+      ms = math.min(10, 0.1 * 2147483648 / (seed + 1))
+    end
+    tasks[i] = math.max(1, math.floor(ms * per_ms))
+  end
+  return tasks
+end
+
+--- Seconds that all W4 tasks take one after another in this process.
+--- @param tasks table
+--- @param now function  a clock
+--- @return number
+function M.serial_seconds(tasks, now)
+  local start = now()
+  for i = 1, #tasks do M.burn(tasks[i]) end
+  return now() - start
+end
+
+--- A Lua heap of the given size: an array of small tables with a string each.
+--- @param megabytes number
+--- @return table
+function M.heap(megabytes)
+  collectgarbage "stop"
+  local heap, n = {}, 0
+  while collectgarbage "count" < megabytes * 1024 do
+    for _ = 1, 1000 do
+      n = n + 1
+      heap[n] = { id = n, name = "name of entry " .. n }
+    end
+  end
+  collectgarbage "restart"
+  return heap
+end
+
+--- Reads every hundredth entry of a heap.
+--- @param heap table
+--- @return integer
+function M.read_one_percent(heap)
+  local sum = 0
+  for i = 1, #heap, 100 do sum = sum + heap[i].id + #(heap[i].name .. "!") end
+  return sum
+end
+
+--- Private memory of the calling process, in MB (/proc/self/smaps_rollup, clean and dirty).
+--- @return number
+function M.private_mb()
+  local kb = 0
+  for line in io.lines "/proc/self/smaps_rollup" do
+    local n = line:match "^Private_%a+:%s+(%d+) kB"
+    if n then kb = kb + tonumber(n) end
+  end
+  return kb / 1024
+end
+
+--- p50 and p99 in microseconds of an array of seconds, which is sorted in place.
+--- @param times table
+--- @return number p50, number p99
+function M.percentiles(times)
+  table.sort(times)
+  local n = #times
+  return times[math.ceil(n * 0.5)] * 1e6, times[math.ceil(n * 0.99)] * 1e6
+end
+
+--- The middle value of an array of numbers, which is sorted in place.
+--- @param values table
+--- @return number
+function M.median(values)
+  table.sort(values)
+  return values[math.ceil(#values / 2)]
+end
+
+--- Prints the figures of a measurement as one line of key=value, keys sorted.
+--- @param figures table
+function M.report(figures)
+  local keys, line = {}, {}
+  for key in pairs(figures) do keys[#keys + 1] = key end
+  table.sort(keys)
+  for i, key in ipairs(keys) do
+    local value = figures[key]
+    if math.type(value) == "float" then value = ("%.6f"):format(value) end
+    line[i] = key .. "=" .. tostring(value)
+  end
+  print(table.concat(line, " "))
+end
+
+--- Figures of a throughput workload.
+--- @param items integer
+--- @param seconds number
+--- @param cpu_before number  CPU seconds the program had used when the measurement began
+--- @param ok boolean  the results were right
+--- @return table
+function M.rate(items, seconds, cpu_before, ok)
+  return { items = items, seconds = seconds, rate = items / seconds, cpu_before = cpu_before, ok = ok and 1 or 0 }
+end
+
+--- Runs the workload that the command line names: `prog WORKLOAD [VARIANT] [ITEMS]`. A workload's function
+--- gets (items or nil, variant) and returns its figures. Exits without closing the state, because freeing
+--- a big heap would be counted as CPU time.
+--- @param workloads table  name -> function(items, variant) -> figures
+--- @param argv table
+function M.main(workloads, argv)
+  local run = workloads[argv[1]]
+  if not run then
+    io.stderr:write(argv[0], ": no workload ", tostring(argv[1]), " here\n")
+    os.exit(2)
+  end
+  M.report(run(tonumber(argv[3]), argv[2]))
+  os.exit(true, false)
+end
+
+return M
