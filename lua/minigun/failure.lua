@@ -1,0 +1,186 @@
+--- Failures: the record of an item that could not be processed, and the errors that name the user's own line.
+--
+-- Two different things meet here because both are texts that a user reads:
+-- - a failure record is data (`failure.new`): collected in a result, shown by `tostring`, counted by `failure.summary`;
+-- - a definition error is raised at once, with the line of the user's call in front (`failure.raise`).
+local failure = {}
+
+--- What can go wrong with an item; the values of a record's `kind`.
+failure.kinds = {
+  error = "the handler raised an error",
+  crash = "the worker died while it processed the item",
+  timeout = "the handler took longer than the stage's timeout",
+  unserialisable = "the item or what was emitted for it cannot be sent to another process",
+}
+
+-- Every module of the library lies in this file's directory, so a frame whose source begins with it is ours.
+-- nil in stripped bytecode: errors then come without a position.
+local library = debug.getinfo(1, "S").source:match("^(@.*)failure%.lua$")
+
+--- The place in the user's code that called into the library.
+---@return string? at "file:line", or nil where the stack holds no Lua frame outside of the library
+function failure.where()
+  if not library then return nil end
+  local level = 2
+  while true do
+    local info = debug.getinfo(level, "Sl")
+    if not info then return nil end
+    if info.currentline > 0 and info.source:sub(1, #library) ~= library then
+      return info.short_src .. ":" .. info.currentline
+    end
+    level = level + 1
+  end
+end
+
+--- Raises a definition error at the user's line.
+---@param message string what is wrong, in which stage, and what to do about it
+---@param at string? "file:line" to blame; by default the line that called into the library
+function failure.raise(message, at)
+  at = at or failure.where()
+  error(at and (at .. ": " .. message) or message, 0)
+end
+
+--- Raises the error for something that the language plans but does not have yet.
+---@param what string the feature, as the user wrote it, with the stage it was asked for
+function failure.unsupported(what)
+  failure.raise(what .. " is not supported yet")
+end
+
+-- Longest text of a value in a message, in bytes, and how many fields of a table are looked at.
+local SHOWN_BYTES <const> = 60
+local SHOWN_FIELDS <const> = 8
+
+local function show_string(value)
+  local text = #value > SHOWN_BYTES and value:sub(1, SHOWN_BYTES) or value
+  text = text:gsub('[%c"\\]', function(char)
+    if char == "\n" then return "\\n" end
+    if char == '"' or char == "\\" then return "\\" .. char end
+    return ("\\%03d"):format(char:byte())
+  end)
+  return '"' .. text .. (#value > SHOWN_BYTES and '"...' or '"')
+end
+
+local function show_nested(value)
+  if type(value) == "string" then return show_string(value) end
+  if type(value) == "table" then return next(value) == nil and "{}" or "{...}" end
+  if type(value) == "number" or type(value) == "boolean" then return tostring(value) end
+  return "a " .. type(value)
+end
+
+-- Raw access throughout: a message about a broken item must not run the item's own metamethods.
+local function show_table(value)
+  local parts, length, seen = {}, rawlen(value), 0
+  for i = 1, math.min(length, SHOWN_FIELDS) do parts[i] = show_nested(rawget(value, i)) end
+  local fields, more = {}, length > SHOWN_FIELDS
+  for key, field in next, value do
+    if math.type(key) ~= "integer" or key < 1 or key > length then
+      if #fields == SHOWN_FIELDS then
+        more = true
+        break
+      end
+      local is_name = type(key) == "string" and key:match("^[%a_][%w_]*$")
+      fields[#fields + 1] = (is_name and key or "[" .. show_nested(key) .. "]") .. " = " .. show_nested(field)
+    end
+    seen = seen + 1
+    if seen > length + SHOWN_FIELDS or seen > 1000 then break end
+  end
+  table.sort(fields)
+  table.move(fields, 1, #fields, #parts + 1, parts)
+  if more then parts[#parts + 1] = "..." end
+  local text = table.concat(parts, ", ")
+  if #text > SHOWN_BYTES then text = text:sub(1, SHOWN_BYTES) .. "..." end
+  return "{" .. text .. "}"
+end
+
+--- A value as one short line, for messages. Never raises and never calls a metamethod.
+---@param value any
+---@return string text
+function failure.show(value)
+  if type(value) == "table" then return show_table(value) end
+  if value == nil then return "nil" end
+  return show_nested(value)
+end
+
+local Failure = { __name = "minigun.failure" }
+Failure.__index = Failure
+
+local signal_names = {
+  [1] = "SIGHUP", [2] = "SIGINT", [3] = "SIGQUIT", [4] = "SIGILL", [6] = "SIGABRT", [7] = "SIGBUS", [8] = "SIGFPE",
+  [9] = "SIGKILL", [11] = "SIGSEGV", [13] = "SIGPIPE", [15] = "SIGTERM", [24] = "SIGXCPU", [25] = "SIGXFSZ",
+}
+
+local function default_message(record)
+  local text
+  if record.signal then
+    local name = signal_names[record.signal]
+    text = ("the worker was killed by signal %d%s"):format(record.signal, name and " (" .. name .. ")" or "")
+  elseif record.code then
+    text = ("the worker exited with code %d"):format(record.code)
+  else
+    return failure.kinds[record.kind]
+  end
+  return record.in_flight and ("%s with %d items in flight"):format(text, record.in_flight) or text
+end
+
+--- Makes a failure record.
+---@param fields table
+--- `kind` (one of `failure.kinds`, required); `stage` (name); `item`; `message` (with the handler's "file:line: " in
+--- front; made from `signal` or `code` where there is none); `traceback`; `pid`; `worker` (slot number) and `workers`
+--- (how many slots there are); `attempts`; `signal`, `code` (of a death); `in_flight` (items the dead worker held);
+--- `partial` (true: some of the item's emissions had already been let through)
+---@return table record with these fields; `tostring` gives its text
+function failure.new(fields)
+  if not failure.kinds[fields.kind] then
+    error("unknown failure kind: " .. tostring(fields.kind), 2)
+  end
+  local record = {}
+  for key, value in pairs(fields) do record[key] = value end
+  record.message = record.message or default_message(record)
+  return setmetatable(record, Failure)
+end
+
+local function place(record)
+  local parts = {}
+  if record.stage then parts[#parts + 1] = "in stage '" .. record.stage .. "'" end
+  if record.worker then
+    local of = record.workers and (" of %d"):format(record.workers) or ""
+    local pid = record.pid and (" (pid %d)"):format(record.pid) or ""
+    parts[#parts + 1] = ("worker %d%s%s"):format(record.worker, of, pid)
+  elseif record.pid then
+    parts[#parts + 1] = ("pid %d"):format(record.pid)
+  end
+  if record.item ~= nil then parts[#parts + 1] = "item " .. failure.show(record.item) end
+  if (record.attempts or 1) > 1 then parts[#parts + 1] = ("after %d attempts"):format(record.attempts) end
+  if record.partial then parts[#parts + 1] = "part of its output was already delivered" end
+  return table.concat(parts, ", ")
+end
+
+--- The failure as text: the handler's `file:line: message`, then where it happened, then the traceback.
+---@return string text
+function Failure:__tostring()
+  local lines = { tostring(self.message) }
+  local where = place(self)
+  if where ~= "" then lines[#lines + 1] = where end
+  if self.traceback then lines[#lines + 1] = tostring(self.traceback) end
+  return table.concat(lines, "\n")
+end
+
+--- The error of a whole run: its first failure in full, the others counted by kind and stage.
+---@param list table array of failure records, in the order in which they happened
+---@return string? text nil for an empty list
+function failure.summary(list)
+  if #list == 0 then return nil end
+  local text = tostring(list[1])
+  if #list == 1 then return text end
+  local counts, order = {}, {}
+  for i = 2, #list do
+    local group = list[i].kind .. (list[i].stage and (" in stage '%s'"):format(list[i].stage) or "")
+    if not counts[group] then order[#order + 1] = group end
+    counts[group] = (counts[group] or 0) + 1
+  end
+  for i, group in ipairs(order) do order[i] = ("%d %s"):format(counts[group], group) end
+  local rest = #list - 1
+  return ("%s\nand %d more failure%s: %s"):format(text, rest, rest == 1 and "" or "s", table.concat(order, ", "))
+end
+
+return failure

@@ -1,0 +1,405 @@
+--- Options: one schema per kind of thing that takes options. The schema validates, fills in and documents.
+--
+-- A schema is a list of fields `{ name, type, default = , default_text = , doc = }`; a type is
+-- `{ text = "what is expected", check = function(value, subject, name) -> ok, normalised }`.
+local failure = require "minigun.failure"
+
+local options = {}
+
+--- Most workers that one context may have.
+options.MAX_WORKERS = 1024
+--- Least memory of a run, in bytes: one block of shared memory.
+options.MIN_MEMORY = 65536
+
+local function is_callable(value)
+  if type(value) == "function" then return true end
+  local meta = getmetatable(value)
+  return type(meta) == "table" and meta.__call ~= nil
+end
+
+--- Whether a value can be called: a function, or an object with `__call`.
+---@param value any
+---@return boolean
+options.is_callable = is_callable
+
+--- A value for messages about arguments: what it is, and which one where that is short.
+---@param value any
+---@return string text
+function options.got(value)
+  local kind = type(value)
+  if kind == "string" then return "the string " .. failure.show(value) end
+  if kind == "number" or kind == "boolean" or value == nil then return tostring(value) end
+  local meta = getmetatable(value)
+  if type(meta) == "table" and meta.__name == "minigun.pipeline" then return "a pipeline" end
+  return "a " .. kind
+end
+
+-- Insertions, deletions, replacements and swaps of neighbours ("form" for "from") that turn a into b.
+local function edit_distance(a, b)
+  local before, row = nil, {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local next_row = { [0] = i }
+    for j = 1, #b do
+      local same = a:byte(i) == b:byte(j)
+      local best = math.min(row[j] + 1, next_row[j - 1] + 1, row[j - 1] + (same and 0 or 1))
+      if before and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        best = math.min(best, before[j - 2] + 1)
+      end
+      next_row[j] = best
+    end
+    before, row = row, next_row
+  end
+  return row[#b]
+end
+
+--- The candidate that was most likely meant.
+---@param name string what the user wrote
+---@param candidates table array of valid names
+---@return string? nearest nil where nothing is close enough to be worth suggesting
+function options.suggest(name, candidates)
+  local best, best_distance
+  local lower = name:lower()
+  for _, candidate in ipairs(candidates) do
+    local other = candidate:lower()
+    local distance = edit_distance(lower, other)
+    local begins = math.min(#lower, #other) >= 3 and (other:sub(1, #lower) == lower or lower:sub(1, #other) == other)
+    local near = distance <= math.min(3, (math.max(#lower, #other) + 1) // 3)
+    if (begins or near) and (not best or distance < best_distance) then
+      best, best_distance = candidate, distance
+    end
+  end
+  return best
+end
+
+--- "(did you mean 'x'?)", or the list of what is valid, to be put behind a message about an unknown name.
+---@param name string what the user wrote
+---@param candidates table array of valid names
+---@return string text begins with a space; empty where there are no candidates
+function options.hint(name, candidates)
+  local nearest = options.suggest(name, candidates)
+  if nearest then return (" (did you mean '%s'?)"):format(nearest) end
+  if #candidates == 0 then return "" end
+  return " (there are: " .. table.concat(candidates, ", ") .. ")"
+end
+
+--- The types of options. Each is a value or a constructor of one.
+options.types = {}
+local types = options.types
+
+--- A whole number in a range; a float with an integer value counts.
+---@param min integer
+---@param max integer?
+---@return table type
+function types.integer(min, max)
+  return {
+    text = max and ("an integer from %d to %d"):format(min, max) or ("an integer of at least %d"):format(min),
+    check = function(value)
+      local number = type(value) == "number" and math.tointeger(value)
+      if not number or number < min or (max and number > max) then return false end
+      return true, number
+    end,
+  }
+end
+
+--- A finite number of seconds.
+---@param zero boolean whether 0 is allowed
+---@return table type
+function types.seconds(zero)
+  return {
+    text = zero and "a number of seconds, 0 or more" or "a number of seconds above 0",
+    check = function(value)
+      local good = type(value) == "number" and value < math.huge and (value > 0 or (zero and value == 0))
+      return good, value
+    end,
+  }
+end
+
+types.callable = {
+  text = "a function",
+  check = function(value) return is_callable(value), value end,
+}
+
+--- One function or an array of them; normalised to an array.
+types.callables = {
+  text = "a function or an array of functions",
+  check = function(value)
+    if is_callable(value) then return true, { value } end
+    if type(value) ~= "table" or (#value == 0 and next(value) ~= nil) then return false end
+    for _, f in ipairs(value) do
+      if not is_callable(f) then return false end
+    end
+    return true, { table.unpack(value) }
+  end,
+}
+
+--- One stage's name or an array of them; normalised to an array without duplicates.
+---@param empty boolean whether the array may be empty
+---@return table type
+function types.names(empty)
+  return {
+    text = "a stage's name or " .. (empty and "an array of names" or "an array of one name or more"),
+    check = function(value)
+      if type(value) == "string" then return true, { value } end
+      if type(value) ~= "table" or (#value == 0 and (not empty or next(value) ~= nil)) then return false end
+      local names, seen = {}, {}
+      for _, name in ipairs(value) do
+        if type(name) ~= "string" then return false end
+        if not seen[name] then names[#names + 1] = name end
+        seen[name] = true
+      end
+      return true, names
+    end,
+  }
+end
+
+--- One of a few strings.
+---@param choices table array of strings
+---@return table type
+function types.choice(choices)
+  return {
+    text = '"' .. table.concat(choices, '", "') .. '"',
+    check = function(value)
+      for _, choice in ipairs(choices) do
+        if value == choice then return true, value end
+      end
+      return false
+    end,
+  }
+end
+
+types.name = {
+  text = "a name (a string that is not empty)",
+  check = function(value) return type(value) == "string" and value ~= "", value end,
+}
+
+local units = { [""] = 1, K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30, T = 2 ^ 40 }
+
+--- An amount of memory: bytes, or a string with a unit of 1024; normalised to bytes.
+---@param min integer bytes
+---@return table type
+function types.bytes(min)
+  return {
+    text = ('bytes, or a string such as "64M" (units K, M, G, T of 1024), at least %d'):format(min),
+    check = function(value)
+      local amount = value
+      if type(value) == "string" then
+        local digits, unit = value:match("^%s*(%d+%.?%d*)%s*([KMGTkmgt]?)[iI]?[bB]?%s*$")
+        amount = digits and math.floor(tonumber(digits) * units[unit:upper()])
+      end
+      local bytes = type(amount) == "number" and math.tointeger(amount)
+      return bytes and bytes >= min or false, bytes
+    end,
+  }
+end
+
+local worker_count = types.integer(1, options.MAX_WORKERS)
+
+-- A context given as an option is normalised to { kind = , n = } (n nil: one per CPU), or to false: no override, so
+-- that a program may compute the option.
+types.inline = {
+  text = "true or false",
+  check = function(value)
+    if type(value) ~= "boolean" then return false end
+    return true, value and { kind = "inline" }
+  end,
+}
+
+types.processes = {
+  text = worker_count.text .. ", or true for one per CPU",
+  check = function(value)
+    if type(value) == "boolean" then return true, value and { kind = "processes" } end
+    local ok, n = worker_count.check(value)
+    return ok, ok and { kind = "processes", n = n }
+  end,
+}
+
+types.process_per_batch = {
+  text = "{ max = n } or n, " .. worker_count.text .. ", or true for one per CPU",
+  check = function(value, subject, name)
+    if type(value) == "boolean" then return true, value and { kind = "process_per_batch" } end
+    if type(value) == "table" then
+      local inner = options.check(options.schemas.process_per_batch, value, ("%s: %s"):format(subject, name))
+      return true, { kind = "process_per_batch", n = inner.max }
+    end
+    local ok, n = worker_count.check(value)
+    return ok, ok and { kind = "process_per_batch", n = n }
+  end,
+}
+
+--- Checks one value against a type.
+---@param kind table a type
+---@param value any
+---@param subject string what the value belongs to, for the message: "stage 'parse'"
+---@param name string the option's or argument's name
+---@return any normalised
+function options.value(kind, value, subject, name)
+  local ok, normalised = kind.check(value, subject, name)
+  if not ok then
+    failure.raise(("%s: %s must be %s, got %s"):format(subject, name, kind.text, options.got(value)))
+  end
+  return normalised
+end
+
+local function unknown_option(schema, name, subject)
+  if type(name) ~= "string" then
+    failure.raise(("%s: options are given by name, got a value at [%s]"):format(subject, failure.show(name)))
+  end
+  if schema.later[name] then
+    failure.unsupported(("%s: option '%s'"):format(subject, name))
+  end
+  local reason = schema.refused[name]
+  if reason then
+    failure.raise(("%s: option '%s' is not for a %s: %s"):format(subject, name, schema.name, reason))
+  end
+  failure.raise(("%s: unknown option '%s'%s"):format(subject, name, options.hint(name, schema.names)))
+end
+
+--- Validates options. What was not given stays nil, so that options of several origins can be laid over one another.
+---@param schema table
+---@param given table? the user's options, left untouched
+---@param subject string what the options belong to, for messages: "stage 'parse'"
+---@return table checked the normalised values of the given options
+function options.check(schema, given, subject)
+  if given == nil then return {} end
+  if type(given) ~= "table" then
+    failure.raise(("%s: options must be a table, got %s"):format(subject, options.got(given)))
+  end
+  for name in next, given do
+    if not schema.by_name[name] then unknown_option(schema, name, subject) end
+  end
+  local checked = {}
+  for _, field in ipairs(schema) do
+    local value = given[field.name]
+    if value ~= nil then
+      checked[field.name] = options.value(field.type, value, subject, "option '" .. field.name .. "'")
+    end
+  end
+  return checked
+end
+
+--- Lays checked options over one another and fills in defaults for the rest.
+---@param schema table
+---@param ... table? results of `options.check`, the strongest first
+---@return table filled
+function options.fill(schema, ...)
+  local filled = {}
+  for _, field in ipairs(schema) do
+    for i = 1, select("#", ...) do
+      local layer = select(i, ...)
+      if layer and filled[field.name] == nil then filled[field.name] = layer[field.name] end
+    end
+    if filled[field.name] == nil then filled[field.name] = field.default end
+  end
+  return filled
+end
+
+--- The options of a schema as a Markdown table.
+---@param schema table
+---@return string markdown
+function options.describe(schema)
+  local lines = { "| option | type | default | meaning |", "| --- | --- | --- | --- |" }
+  for _, field in ipairs(schema) do
+    local default = field.default_text or (field.default ~= nil and ("`%s`"):format(failure.show(field.default))) or ""
+    local row = { "`" .. field.name .. "`", field.type.text, default, field.doc }
+    for i, cell in ipairs(row) do row[i] = cell:gsub("|", "\\|") end
+    lines[#lines + 1] = "| " .. table.concat(row, " | ") .. " |"
+  end
+  return table.concat(lines, "\n")
+end
+
+--- Makes a schema.
+---@param name string the kind of thing that takes the options
+---@param lists table array of arrays of fields `{ name, type, default =, default_text =, doc = }`
+---@param extra { later: string[]?, refused: table<string, string>? }?
+--- `later`: names that the language plans; `refused`: names that other kinds have, with the reason why this one has not
+---@return table schema
+function options.schema(name, lists, extra)
+  local schema = { name = name, names = {}, by_name = {}, later = {}, refused = extra and extra.refused or {} }
+  for _, list in ipairs(lists) do
+    for _, field in ipairs(list) do
+      schema[#schema + 1] = {
+        name = field[1], type = field[2], default = field.default, default_text = field.default_text, doc = field.doc,
+      }
+      schema.names[#schema.names + 1] = field[1]
+      schema.by_name[field[1]] = schema[#schema]
+    end
+  end
+  for _, later in ipairs(extra and extra.later or {}) do schema.later[later] = true end
+  return schema
+end
+
+local to_field = { "to", types.names(true), default_text = "the next stage",
+  doc = "stages that receive what this one emits; each receives every item; `{}` makes the stage terminal" }
+local from_field = { "from", types.names(false), default_text = "the stage before",
+  doc = "stages whose emissions this one receives" }
+
+local context_fields = {
+  { "inline", types.inline, default_text = "the block's context", doc = "run in the coordinator itself" },
+  { "processes", types.processes, default_text = "the block's context",
+    doc = "run in that many workers, forked once per run (a producer: in one child of its own)" },
+  { "process_per_batch", types.process_per_batch, default_text = "the block's context",
+    doc = "run each item in a fresh child, at most `max` at once" },
+  { "fork", types.process_per_batch, default_text = "the block's context", doc = "the same as `process_per_batch`" },
+}
+
+local named_context = { { "context", types.name, default_text = "the block's context",
+  doc = "run in the context of that name, see `pipeline:context`" } }
+
+local item_fields = {
+  { "retries", types.integer(0), default = 0, doc = "further attempts after an item's first failed one" },
+  { "backoff", types.seconds(true), default = 0, doc = "seconds to wait before an attempt is repeated" },
+  { "timeout", types.seconds(false), default_text = "none", doc = "seconds that one item may take" },
+  { "queue", types.integer(1), default_text = "by memory", doc = "most items that may wait for this stage" },
+}
+
+local batch_fields = {
+  { "max_size", types.integer(1), default = 100, doc = "items in a full batch" },
+  { "max_wait", types.seconds(false), default_text = "none",
+    doc = "seconds after a batch's first item at which it is passed on although it is not full" },
+  { "by", types.callable, default_text = "none", doc = "`function(item) -> key`: one batch per key" },
+}
+
+local hook_fields = {
+  { "before", types.callables, default_text = "none",
+    doc = "where the stage runs, once per worker, before its items" },
+  { "after", types.callables, default_text = "none", doc = "where the stage runs, once per worker, after its items" },
+  { "before_fork", types.callables, default_text = "none",
+    doc = "in the coordinator, before each fork for this stage" },
+  { "after_fork", types.callables, default_text = "none", doc = "first thing in each child of this stage" },
+  { "before_exit", types.callables, default_text = "none", doc = "last thing in each child that ends in good order" },
+}
+
+local run_fields = {
+  { "memory", types.bytes(options.MIN_MEMORY), default_text = "by machine", doc = "limit of shared memory" },
+  { "failures", types.choice { "raise", "collect", "stop" }, default = "raise",
+    doc = "raise an error that names them at the end, only collect them in the result, or stop at the first" },
+  { "max_restarts", types.integer(0), default = 10, doc = "deaths of workers in `restart_window` that a run bears" },
+  { "restart_window", types.seconds(false), default = 5, doc = "seconds over which deaths are counted" },
+  { "grace", types.seconds(true), default = 5, doc = "seconds that children get to end before they are killed" },
+}
+
+local later = { "threads", "route", "partition", "await", "ordered", "dead_letter" }
+local no_input = "it receives no items"
+
+--- The schemas by the name of what they belong to: the stages' kinds, `context`, `process_per_batch`, `run`.
+--- A pipeline's own options are those of `run`, which override them.
+options.schemas = {
+  producer = options.schema("producer", { { to_field }, context_fields, named_context, hook_fields }, {
+    later = later,
+    refused = { from = no_input, retries = no_input, backoff = no_input, timeout = no_input, queue = no_input },
+  }),
+  processor = options.schema("processor",
+    { { to_field, from_field }, context_fields, named_context, item_fields, hook_fields }, { later = later }),
+  consumer = options.schema("consumer",
+    { { to_field, from_field }, context_fields, named_context, item_fields, hook_fields }, { later = later }),
+  accumulator = options.schema("accumulator",
+    { batch_fields, { to_field, from_field }, context_fields, named_context, item_fields, hook_fields },
+    { later = later }),
+  context = options.schema("context", { context_fields }, { later = { "threads" } }),
+  process_per_batch = options.schema("process_per_batch",
+    { { { "max", worker_count, default_text = "one per CPU", doc = "most children alive at once" } } }),
+  run = options.schema("run", { run_fields }, { later = { "ordered", "dead_letter" } }),
+}
+
+return options

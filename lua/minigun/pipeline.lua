@@ -1,0 +1,323 @@
+--- The language: a pipeline is a list of definitions, and the methods here append to it.
+local failure = require "minigun.failure"
+local graph = require "minigun.graph"
+local options = require "minigun.options"
+local plan = require "minigun.plan"
+local stage = require "minigun.stage"
+
+local pipeline = {}
+
+local Pipeline = { __name = "minigun.pipeline" }
+Pipeline.__index = Pipeline
+
+--- Makes an empty pipeline.
+---@param name string? shown in messages; "pipeline" by default
+---@param given table? options of its runs, see the schema `run`; those given to `run` override them
+---@return table pipeline
+--- Every method returns the pipeline, except `run` and `iterate`. Fields, to be read only: `name`, `options` (checked),
+--- `stages` (definitions in order), `hooks` (in order), `contexts` (the named ones), `last` (result of the last run).
+function pipeline.new(name, given)
+  if type(name) == "table" then failure.unsupported("the table form of a pipeline, minigun.pipeline{...},") end
+  if name == nil then name = "pipeline" end
+  options.value(options.types.name, name, "pipeline", "the name")
+  return setmetatable({
+    name = name,
+    options = options.check(options.schemas.run, given, ("pipeline '%s'"):format(name)),
+    stages = {}, by_name = {}, hooks = {}, contexts = {}, scope = nil,
+  }, Pipeline)
+end
+
+local function add_hook(self, name, f, at, stage_name)
+  table.insert(self.hooks, { name = name, f = f, at = at, stage = stage_name })
+end
+
+local function unused_name(self, label)
+  local number = 0
+  for _, definition in ipairs(self.stages) do
+    if definition.label == label then number = number + 1 end
+  end
+  local name
+  repeat
+    number = number + 1
+    name = ("%s %d"):format(label, number)
+  until not self.by_name[name]
+  return name
+end
+
+local function define_parsed(self, label, parsed)
+  local name = parsed.name or unused_name(self, label)
+  if name == "" then failure.raise(("%s: a stage's name must not be empty"):format(label)) end
+  local earlier = self.by_name[name]
+  if earlier then
+    failure.raise(("stage '%s': the name is taken by the stage defined at %s; names are unique in a pipeline"):format(
+      name, earlier.at))
+  end
+  local definition = stage.define(label, name, parsed, self.scope)
+  table.insert(self.stages, definition)
+  self.by_name[name] = definition
+  for _, hook in ipairs(stage.hook_names) do
+    for _, f in ipairs(definition.hooks[hook] or {}) do add_hook(self, hook, f, definition.at, name) end
+  end
+  return self
+end
+
+local function define(self, label, ...)
+  return define_parsed(self, label, stage.arguments(label, ...))
+end
+
+--- Adds a producer: `p:producer([name,] [options,] source)`.
+---@param ... any
+--- source: a handler `function(emit, ctx)`; an array, whose elements are the items; or what stands behind `in` in a
+--- generic for (`io.lines(path)`, `pairs(t)`, `coroutine.wrap(f)`, a function without parameters), whose first values
+--- are the items. An iterator is used up by the first run.
+---@return table self
+function Pipeline:producer(...) return define(self, "producer", ...) end
+
+--- Adds a processor: `p:processor([name,] [options,] handler)`.
+---@param ... any handler: `function(item, emit, ctx)`, which calls `emit` any number of times
+---@return table self
+function Pipeline:processor(...) return define(self, "processor", ...) end
+
+--- Adds a consumer, a processor by another name: `p:consumer([name,] [options,] handler)`.
+---@param ... any handler: `function(item, emit, ctx)`; what it emits goes on as with a processor
+---@return table self
+function Pipeline:consumer(...) return define(self, "consumer", ...) end
+
+--- Adds a stage that collects items into arrays: `p:accumulator([name,] [options,] [handler])`.
+---@param ... any handler: `function(batch, emit, ctx)`; without one the arrays themselves go downstream
+---@return table self
+function Pipeline:accumulator(...) return define(self, "accumulator", ...) end
+
+--- Adds a stage that emits arrays of n items: `p:batch([name,] [n,] [options])`.
+---@param ... any n: most items of a batch, 100 by default; options: those of an accumulator
+---@return table self
+function Pipeline:batch(...)
+  local rest = table.pack(...)
+  local name = type(rest[1]) == "string" and table.remove(rest, 1) or nil
+  local subject = ("stage '%s'"):format(name or unused_name(self, "batch"))
+  local size = type(rest[1]) ~= "table" and table.remove(rest, 1) or nil
+  local given = rest[1]
+  if given ~= nil and type(given) ~= "table" then
+    failure.raise(("%s: batch takes a name, a size and options, got %s"):format(subject, options.got(given)))
+  end
+  local merged = {}
+  for key, value in next, given or {} do merged[key] = value end
+  if size ~= nil then
+    if merged.max_size ~= nil then failure.raise(subject .. ": the size is given twice, also as option 'max_size'") end
+    merged.max_size = options.value(options.schemas.accumulator.by_name.max_size.type, size, subject, "the size")
+  end
+  return define_parsed(self, "batch", { name = name, options = merged, rest = { n = 0 } })
+end
+
+--- Adds a processor that emits what f returns: `p:map([name,] [options,] f)`.
+---@param ... any f: `function(item) -> item`; nil as a result is an error of that item
+---@return table self
+function Pipeline:map(...) return define(self, "map", ...) end
+
+--- Adds a processor that emits every element of the array f returns: `p:flat_map([name,] [options,] f)`.
+---@param ... any f: `function(item) -> array`
+---@return table self
+function Pipeline:flat_map(...) return define(self, "flat_map", ...) end
+
+--- Adds a processor that passes on the items for which f returns true: `p:filter([name,] [options,] f)`.
+---@param ... any f: `function(item) -> boolean`; anything but nil and false counts as true
+---@return table self
+function Pipeline:filter(...) return define(self, "filter", ...) end
+
+--- Adds a consumer that calls f and emits nothing: `p:each([name,] [options,] f)`.
+---@param ... any f: `function(item)`
+---@return table self
+function Pipeline:each(...) return define(self, "each", ...) end
+
+local function run_block(self, context, block, what)
+  if not options.is_callable(block) then
+    failure.raise(("%s: the block must be a function that defines stages, got %s"):format(what, options.got(block)))
+  end
+  local outer = self.scope
+  local _ <close> = setmetatable({}, { __close = function() self.scope = outer end })
+  self.scope = context
+  block(self)
+  return self
+end
+
+-- For `p:processes(n, block)` with n left out.
+local function size_and_block(size, block)
+  if block == nil and options.is_callable(size) then return true, size end
+  if size == nil then size = true end
+  return size, block
+end
+
+--- Runs the stages that the block defines in n worker processes: `p:processes([n,] block)`.
+---@param n integer|boolean|function workers; true or left out: one per CPU; false: as if there were no block
+---@param block function? called at once, with the pipeline
+---@return table self
+function Pipeline:processes(n, block)
+  n, block = size_and_block(n, block)
+  local context = options.value(options.types.processes, n, "processes", "the number of workers")
+  return run_block(self, context or self.scope, block, "processes")
+end
+
+--- Runs each item of the stages that the block defines in a fresh child process: `p:process_per_batch([size,] block)`.
+---@param size table|integer|boolean|function
+--- `{ max = n }` or n: most children alive at once; true or left out: one per CPU; false: as if there were no block
+---@param block function? called at once, with the pipeline
+---@return table self
+function Pipeline:process_per_batch(size, block)
+  size, block = size_and_block(size, block)
+  local context = options.value(options.types.process_per_batch, size, "process_per_batch", "the size")
+  return run_block(self, context or self.scope, block, "process_per_batch")
+end
+
+--- Runs the stages that the block defines in the coordinator itself, also inside another block.
+---@param block function called at once, with the pipeline
+---@return table self
+function Pipeline:inline(block)
+  return run_block(self, { kind = "inline" }, block, "inline")
+end
+
+--- Defines a context by name: `p:context("db", { processes = 4 })`. All stages that say `context = "db"` share its
+--- workers.
+---@param name string
+---@param given table one of the options inline, processes, process_per_batch, fork
+---@return table self
+function Pipeline:context(name, given)
+  options.value(options.types.name, name, "context", "the name")
+  local subject = ("context '%s'"):format(name)
+  if self.contexts[name] then failure.raise(subject .. ": the name is taken, a context is defined once") end
+  local context = stage.context_of(options.check(options.schemas.context, given, subject), subject)
+  if not context then
+    failure.raise(("%s: say what it is, with one of the options: %s"):format(subject,
+      table.concat(options.schemas.context.names, ", ")))
+  end
+  self.contexts[name] = { kind = context.kind, n = context.n, name = name }
+  return self
+end
+
+local function require_callable(f, hook)
+  options.value(options.types.callable, f, "hook " .. hook, "the handler")
+end
+
+local function run_hook(name)
+  return function(self, f)
+    require_callable(f, name)
+    add_hook(self, name, f, failure.where() or "?")
+    return self
+  end
+end
+
+local function fork_hook(name)
+  return function(self, stage_name, f)
+    if f == nil and options.is_callable(stage_name) then stage_name, f = nil, stage_name end
+    if stage_name ~= nil then options.value(options.types.name, stage_name, "hook " .. name, "the stage") end
+    require_callable(f, name)
+    add_hook(self, name, f, failure.where() or "?", stage_name)
+    return self
+  end
+end
+
+local function stage_hook(name)
+  return function(self, stage_name, f)
+    options.value(options.types.name, stage_name, "hook " .. name, "the stage")
+    require_callable(f, name)
+    add_hook(self, name, f, failure.where() or "?", stage_name)
+    return self
+  end
+end
+
+--- Hook in the coordinator, before any producer or fork: `p:before_run(f)`, `f(ctx)`.
+Pipeline.before_run = run_hook "before_run"
+--- Hook in the coordinator, last of all, also after a run that failed: `p:after_run(f)`, `f(result)`.
+Pipeline.after_run = run_hook "after_run"
+--- Hook in the coordinator, when the last producer has ended: `p:after_producer(f)`, `f(ctx)`.
+Pipeline.after_producer = run_hook "after_producer"
+--- Hook in the coordinator, when an item has failed for good: `p:on_failure(f)`, `f(failure, ctx)`; it may return
+--- "stop".
+Pipeline.on_failure = run_hook "on_failure"
+--- Hook in the coordinator, when a child has ended: `p:on_worker_exit(f)`,
+--- `f{ pid =, stage =, worker =, code =, signal =, expected = }`.
+Pipeline.on_worker_exit = run_hook "on_worker_exit"
+--- Hook where the stage runs, once per worker, before its first item: `p:before(stage, f)`, `f(ctx)`.
+Pipeline.before = stage_hook "before"
+--- Hook where the stage runs, once per worker, after its last item: `p:after(stage, f)`, `f(ctx)`.
+Pipeline.after = stage_hook "after"
+--- Hook in the coordinator, immediately before each fork: `p:before_fork([stage,] f)`, `f(ctx)`.
+Pipeline.before_fork = fork_hook "before_fork"
+--- Hook in the child, first of all: `p:after_fork([stage,] f)`, `f(ctx)`.
+Pipeline.after_fork = fork_hook "after_fork"
+--- Hook in the child, after the last item of one that ends in good order: `p:before_exit([stage,] f)`, `f(ctx)`.
+Pipeline.before_exit = fork_hook "before_exit"
+
+for _, name in ipairs { "threads", "stage", "reduce", "extend", "pipeline" } do
+  Pipeline[name] = function() failure.unsupported(("pipeline:%s"):format(name)) end
+end
+
+local function checked_for_run(self, given, method)
+  if self.scope then
+    failure.raise(("pipeline '%s': %s is called inside a block that defines its stages"):format(self.name, method))
+  end
+  return options.check(options.schemas.run, given, method)
+end
+
+--- Runs the pipeline to its end.
+---@param given table? options of this run, see the schema `run`; they override the pipeline's
+---@return table result
+function Pipeline:run(given)
+  local checked = checked_for_run(self, given, "run")
+  return require("minigun.runner").run(self, checked)
+end
+
+--- Runs the pipeline and streams the items of its terminal stages: `for item in p:iterate() do ... end`.
+---@param given table? options of this run, as for `run`
+---@return function iterator and the further values of a generic for; leaving the loop stops the run
+function Pipeline:iterate(given)
+  local checked = checked_for_run(self, given, "iterate")
+  local runner = require "minigun.runner"
+  if not runner.iterate then failure.unsupported("pipeline:iterate") end
+  return runner.iterate(self, checked)
+end
+
+local function describe_kind(definition)
+  local text = definition.label
+  if not definition.batch then return text end
+  text = ("%s of %d"):format(text, definition.batch.max_size)
+  return definition.batch.max_wait and ("%s or %gs"):format(text, definition.batch.max_wait) or text
+end
+
+local function describe_context(self, definition)
+  local context = plan.context_of(self, definition)
+  if not context then return ("context '%s', not defined"):format(definition.context.name) end
+  local text = stage.context_text(context)
+  return context.name and ("%s: %s"):format(context.name, text) or text
+end
+
+--- The pipeline as a drawing: a line for each stage, in topological order, with kind, context and targets; then a line
+--- for each mistake that would keep it from running.
+---@return string text
+function Pipeline:__tostring()
+  local g = graph.build(self.stages)
+  local rows, widths = {}, { 0, 0, 0 }
+  for _, i in ipairs(g.order) do
+    local definition, targets = self.stages[i], {}
+    for k, target in ipairs(g.outputs[i]) do targets[k] = self.stages[target].name end
+    local row = { definition.name, describe_kind(definition), describe_context(self, definition),
+      #targets > 0 and table.concat(targets, ", ") or "(result)" }
+    for column in ipairs(widths) do
+      widths[column] = math.max(widths[column], utf8.len(row[column]) or #row[column])
+    end
+    rows[#rows + 1] = row
+  end
+  local count = #self.stages
+  local lines = { ("pipeline '%s', %d stage%s"):format(self.name, count, count == 1 and "" or "s") }
+  for _, row in ipairs(rows) do
+    for column, width in ipairs(widths) do
+      row[column] = row[column] .. (" "):rep(width - (utf8.len(row[column]) or #row[column]))
+    end
+    lines[#lines + 1] = ("  %s  %s  %s  -> %s"):format(table.unpack(row))
+  end
+  for _, problem in ipairs(g.problems) do
+    lines[#lines + 1] = ("  ! %s%s"):format(problem.at and problem.at .. ": " or "", problem.message)
+  end
+  return table.concat(lines, "\n")
+end
+
+return pipeline

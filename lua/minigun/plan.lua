@@ -1,0 +1,188 @@
+--- The plan: a pipeline's definitions and options as the structure that the runner executes.
+--
+-- Stages that share a context are put into one segment, the unit that workers are forked for. The stages of a block or
+-- of a named context are one segment; a stage with a context option of its own is one; all inline stages are one.
+-- Two kinds of stage leave the place they stand in: batches are gathered by the coordinator (inline), so that a
+-- worker's death cannot take half a batch with it, and only their handler runs in the accumulator's context; a producer
+-- in a block of workers gets a child of its own, as each of n workers would produce everything again.
+local failure = require "minigun.failure"
+local graph = require "minigun.graph"
+local options = require "minigun.options"
+local stages = require "minigun.stage"
+
+local plan = {}
+
+local run_hooks = { "before_run", "after_run", "after_producer", "on_failure", "on_worker_exit" }
+
+local INLINE <const> = { kind = "inline", n = 1 }
+
+local function cpus()
+  return require("minigun.core").cpus()
+end
+
+--- The context that a definition runs in, with names resolved.
+---@param pipeline table
+---@param definition table
+---@return table? context `{ kind =, n =, name = }`, the same table for all that share workers; nil: no such name
+function plan.context_of(pipeline, definition)
+  local context = definition.context or INLINE
+  if context.name and not context.kind then return pipeline.contexts[context.name] end
+  return context
+end
+
+local function resolve_context(pipeline, definition)
+  local context = plan.context_of(pipeline, definition)
+  if context then return context end
+  local names = {}
+  for name in pairs(pipeline.contexts) do names[#names + 1] = name end
+  table.sort(names)
+  local name = definition.context.name
+  failure.raise(("stage '%s': there is no context '%s'%s"):format(definition.name, name, options.hint(name, names)),
+    definition.at)
+end
+
+local function new_stage(definition, kind, handler)
+  return {
+    name = definition.name, at = definition.at, kind = kind, handler = handler, source = definition.source,
+    retries = 0, backoff = 0, outputs = {}, inputs = {},
+  }
+end
+
+local function set_item_options(stage, definition)
+  stage.retries, stage.backoff, stage.timeout = definition.retries, definition.backoff, definition.timeout
+end
+
+-- Adds the stage or, for an accumulator with a handler, the two stages of a definition.
+local function add_stages(result, definition, contexts, context)
+  local function add(stage, where)
+    stage.id = #result.stages + 1
+    result.stages[stage.id] = stage
+    contexts[stage.id] = where
+    return stage
+  end
+  if definition.kind ~= "accumulator" then
+    local stage = add(new_stage(definition, definition.kind, definition.handler), context)
+    set_item_options(stage, definition)
+    stage.queue = definition.queue
+    return stage, stage
+  end
+  local gather = add(new_stage(definition, "accumulator"), INLINE)
+  local batch = definition.batch
+  gather.batch = { max_size = batch.max_size, max_wait = batch.max_wait, by = batch.by }
+  gather.queue = definition.queue
+  if not definition.handler then return gather, gather end
+  local worker = add(new_stage(definition, "processor", definition.handler), context)
+  worker.gathers = gather.id
+  set_item_options(worker, definition)
+  gather.outputs[1], worker.inputs[1] = worker.id, gather.id
+  return gather, worker
+end
+
+local function build_stages(pipeline, result, g)
+  local contexts, entry, exit = {}, {}, {}
+  for _, i in ipairs(g.order) do
+    local definition = g.definitions[i]
+    local context = resolve_context(pipeline, definition)
+    if definition.kind == "producer" and context.kind ~= "inline" then
+      context = { kind = "processes", n = 1, name = context.name }
+    end
+    entry[i], exit[i] = add_stages(result, definition, contexts, context)
+    result.by_name[definition.name] = entry[i]
+  end
+  for _, i in ipairs(g.order) do
+    for _, target in ipairs(g.outputs[i]) do table.insert(exit[i].outputs, entry[target].id) end
+    for _, source in ipairs(g.inputs[i]) do table.insert(entry[i].inputs, exit[source].id) end
+  end
+  for _, stage in ipairs(result.stages) do stage.terminal = #stage.outputs == 0 end
+  return contexts, exit
+end
+
+local function new_segment(id, context)
+  local n = context.kind == "inline" and 1 or context.n or cpus()
+  local text = stages.context_text { kind = context.kind, n = n }
+  return {
+    id = id, kind = context.kind, n = n, stages = {},
+    context = context.name and ("%s: %s"):format(context.name, text) or text,
+    hooks = { before_fork = {}, after_fork = {}, before_exit = {} },
+  }
+end
+
+local function build_segments(result, contexts)
+  local by_context = {}
+  for _, stage in ipairs(result.stages) do
+    local context = contexts[stage.id]
+    local key = context.kind == "inline" and INLINE or context
+    local segment = by_context[key]
+    if not segment then
+      segment = new_segment(#result.segments + 1, key)
+      by_context[key] = segment
+      result.segments[segment.id] = segment
+    end
+    stage.segment = segment.id
+    table.insert(segment.stages, stage.id)
+  end
+end
+
+local function unknown_stage(pipeline, hook)
+  local names = {}
+  for i, definition in ipairs(pipeline.stages) do names[i] = definition.name end
+  failure.raise(("hook %s: there is no stage '%s'%s"):format(hook.name, hook.stage, options.hint(hook.stage, names)),
+    hook.at)
+end
+
+-- Two passes over the hooks in order of definition: pipeline-wide ones come before a stage's own. `handlers`: name ->
+-- the stage that runs the handler of the definition of that name.
+local function build_hooks(pipeline, result, handlers)
+  for _, name in ipairs(run_hooks) do result.hooks[name] = {} end
+  for _, stage in ipairs(result.stages) do
+    stage.hooks = {}
+    for _, name in ipairs(stages.hook_names) do stage.hooks[name] = {} end
+  end
+  local own = {}
+  for _, hook in ipairs(pipeline.hooks) do
+    local entry = { f = hook.f, at = hook.at, name = hook.name }
+    if hook.stage then
+      own[#own + 1] = { entry = entry, stage = handlers[hook.stage] or unknown_stage(pipeline, hook) }
+    elseif result.hooks[hook.name] then
+      table.insert(result.hooks[hook.name], entry)
+    else
+      for _, stage in ipairs(result.stages) do table.insert(stage.hooks[hook.name], entry) end
+      for _, segment in ipairs(result.segments) do table.insert(segment.hooks[hook.name], entry) end
+    end
+  end
+  for _, hook in ipairs(own) do
+    local name = hook.entry.name
+    table.insert(hook.stage.hooks[name], hook.entry)
+    local of_segment = result.segments[hook.stage.segment].hooks[name]
+    if of_segment then table.insert(of_segment, hook.entry) end
+  end
+end
+
+--- Builds the plan of one run. The pipeline is not changed and can be planned again.
+---@param pipeline table
+---@param run_options table? options of the run; they override the pipeline's
+---@return table plan
+--- `name`, `options`, `stages` (by id, in a stable topological order), `by_name`, `segments`, `hooks`; raises at the
+--- line of the mistake where the definition cannot run
+function plan.build(pipeline, run_options)
+  local schema = options.schemas.run
+  local checked = options.check(schema, run_options, "run")
+  local g = graph.build(pipeline.stages)
+  local problem = g.problems[1]
+  if problem then
+    failure.raise(("pipeline '%s': %s"):format(pipeline.name, problem.message), problem.at)
+  end
+  local result = {
+    name = pipeline.name,
+    options = options.fill(schema, checked, pipeline.options),
+    stages = {}, by_name = {}, segments = {}, hooks = {},
+  }
+  local contexts, exit = build_stages(pipeline, result, g)
+  build_segments(result, contexts)
+  local handlers = {}
+  for i, definition in ipairs(g.definitions) do handlers[definition.name] = exit[i] end
+  build_hooks(pipeline, result, handlers)
+  return result
+end
+
+return plan

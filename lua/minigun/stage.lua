@@ -1,0 +1,213 @@
+--- Stages as definitions: what the user wrote, checked, in one table. Nothing here knows the pipeline or its graph.
+local failure = require "minigun.failure"
+local options = require "minigun.options"
+
+local stage = {}
+
+-- What each method of the language defines. `optional`: the handler may be left out; `wrap` makes the handler of a
+-- method whose function returns values; `handler` says in messages what is expected.
+local labels = {
+  producer = { kind = "producer", handler = "a function(emit, ctx), an array or an iterator" },
+  processor = { kind = "processor", handler = "a function(item, emit, ctx)" },
+  consumer = { kind = "consumer", handler = "a function(item, emit, ctx)" },
+  accumulator = { kind = "accumulator", handler = "a function(batch, emit, ctx)", optional = true },
+  batch = { kind = "accumulator", handler = "no handler", optional = true },
+  map = { kind = "processor", handler = "a function(item) -> item" },
+  flat_map = { kind = "processor", handler = "a function(item) -> array of items" },
+  filter = { kind = "processor", handler = "a function(item) -> boolean" },
+  each = { kind = "consumer", handler = "a function(item)" },
+}
+
+local wrappers = {}
+
+function wrappers.map(f, subject, at)
+  return function(item, emit)
+    local result = f(item)
+    if result == nil then
+      error(("%s: %s: the function returned nil, which cannot be emitted; to drop items use filter or flat_map"):format(
+        at, subject), 0)
+    end
+    emit(result)
+  end
+end
+
+function wrappers.flat_map(f, subject, at)
+  return function(item, emit)
+    local results = f(item)
+    if type(results) ~= "table" then
+      error(("%s: %s: the function must return an array, got %s"):format(at, subject, options.got(results)), 0)
+    end
+    for i = 1, #results do emit(results[i]) end
+  end
+end
+
+function wrappers.filter(f)
+  return function(item, emit)
+    if f(item) then emit(item) end
+  end
+end
+
+function wrappers.each(f)
+  return function(item) f(item) end
+end
+
+local function array_source(array)
+  return function(emit)
+    for i = 1, #array do emit(array[i]) end
+  end
+end
+
+-- Leaves closing to the generic for: the fourth value is a file, a directory or the like.
+local function iterator_source(f, state, control, closing)
+  return function(emit)
+    for item in f, state, control, closing do emit(item) end
+  end
+end
+
+-- A handler has to take `emit` to be of use, so a lone function without parameters is an iterator, and so is a C
+-- function (coroutine.wrap, string.gmatch, io.lines).
+local function is_iterator(f)
+  if type(f) ~= "function" then return false end
+  local info = debug.getinfo(f, "Su")
+  return info.what == "C" or (info.nparams == 0 and not info.isvararg)
+end
+
+--- Turns what a producer was given into a handler.
+---@param subject string for messages: "stage 'lines'"
+---@param ... any a handler, an array, or the one to four values of a generic for
+---@return function? handler `handler(emit, ctx)`
+---@return string? source "array" or "iterator"; nil for a handler. Nothing at all where no source can be made of it
+function stage.source(subject, ...)
+  local first, state, control, closing = ...
+  if options.is_callable(first) then
+    if state ~= nil or control ~= nil or closing ~= nil or is_iterator(first) then
+      return iterator_source(first, state, control, closing), "iterator"
+    end
+    return first
+  end
+  if type(first) == "table" and options.got(first) ~= "a pipeline" then
+    if #first == 0 and next(first) ~= nil then
+      failure.raise(("%s: the source must be %s, got a table without array elements"):format(
+        subject, labels.producer.handler))
+    end
+    return array_source(first), "array"
+  end
+  if first == nil and type(state) == "string" then
+    failure.raise(("%s: the source must be %s, got nil: %s"):format(subject, labels.producer.handler, state))
+  end
+  return nil
+end
+
+local function is_options(value)
+  return type(value) == "table" and getmetatable(value) == nil
+end
+
+--- Sorts out the arguments of a defining method: `(name?, options?, handler...)`.
+---@param label string the method's name
+---@param ... any its arguments
+---@return table parsed `name`, `options` (nil where not given) and `rest`, the remaining arguments with their count `n`
+function stage.arguments(label, ...)
+  local rest = table.pack(...)
+  local parsed = { rest = rest }
+  local function shift()
+    local value = rest[1]
+    table.move(rest, 2, rest.n + 1, 1)
+    rest.n = rest.n - 1
+    return value
+  end
+  if type(rest[1]) == "string" then parsed.name = shift() end
+  -- A producer's only argument is its source, be it a table.
+  if is_options(rest[1]) and (label ~= "producer" or rest.n > 1) then parsed.options = shift() end
+  return parsed
+end
+
+local function refuse_handler(label, subject, value)
+  local got = options.got(value)
+  if got == "a pipeline" then failure.unsupported(subject .. ": a pipeline inside a pipeline") end
+  failure.raise(("%s: the handler must be %s, got %s"):format(subject, labels[label].handler, got))
+end
+
+local function make_handler(label, subject, at, rest)
+  if label == "producer" then
+    local handler, source = stage.source(subject, table.unpack(rest, 1, rest.n))
+    if not handler then refuse_handler(label, subject, rest[1]) end
+    return handler, source
+  end
+  for i = 2, rest.n do
+    if rest[i] ~= nil then
+      failure.raise(("%s: unexpected argument after the handler: %s; the order is name, options, handler"):format(
+        subject, options.got(rest[i])))
+    end
+  end
+  local f = rest[1]
+  if f == nil and labels[label].optional then return nil end
+  if not options.is_callable(f) or label == "batch" then refuse_handler(label, subject, f) end
+  local wrap = wrappers[label]
+  return wrap and wrap(f, subject, at) or f
+end
+
+local context_options = { "inline", "processes", "process_per_batch", "fork", "context" }
+
+--- The context among a stage's options.
+---@param checked table checked options
+---@param subject string for messages
+---@return table? context `{ kind =, n = }`, `{ name = }` for a named one, or nil where the options name none
+function stage.context_of(checked, subject)
+  local found, by
+  for _, option in ipairs(context_options) do
+    local context = checked[option]
+    if context then
+      if found then
+        failure.raise(("%s: options '%s' and '%s' both say where it runs; give one"):format(subject, by, option))
+      end
+      found, by = context, option
+    end
+  end
+  return by == "context" and { name = found } or found or nil
+end
+
+--- A context as text: "processes(4)".
+---@param context table `{ kind =, n = }`; n nil means one per CPU
+---@return string text
+function stage.context_text(context)
+  if context.kind == "inline" then return "inline" end
+  return ("%s(%s)"):format(context.kind, context.n or "cpus")
+end
+
+--- The hooks a stage can have, in the order in which they run.
+stage.hook_names = { "before_fork", "after_fork", "before", "after", "before_exit" }
+
+--- Makes a stage's definition, checked on its own.
+---@param label string the defining method
+---@param name string
+---@param parsed table see `stage.arguments`
+---@param scope table? context of the block the definition stands in
+---@return table definition
+--- `label`, `kind`, `name`, `at` ("file:line"), `handler`, `source`, `to`, `from` (arrays, nil where not given),
+--- `context` (own or the block's; nil: inline), `retries`, `backoff`, `timeout`, `queue`, `batch` (accumulators), and
+--- `hooks`: name -> array of functions, those given as options
+function stage.define(label, name, parsed, scope)
+  local subject = ("stage '%s'"):format(name)
+  local kind = labels[label].kind
+  local schema = options.schemas[kind]
+  local checked = options.check(schema, parsed.options, subject)
+  local filled = options.fill(schema, checked)
+  local at = failure.where() or "?"
+  local handler, source = make_handler(label, subject, at, parsed.rest)
+  for _, option in ipairs { "to", "from" } do
+    for _, other in ipairs(filled[option] or {}) do
+      if other == name then failure.raise(("%s: option '%s' names the stage itself"):format(subject, option)) end
+    end
+  end
+  local hooks = {}
+  for _, hook in ipairs(stage.hook_names) do hooks[hook] = filled[hook] end
+  return {
+    label = label, kind = kind, name = name, at = at, handler = handler, source = source,
+    to = filled.to, from = filled.from, context = stage.context_of(checked, subject) or scope,
+    retries = filled.retries or 0, backoff = filled.backoff or 0, timeout = filled.timeout, queue = filled.queue,
+    batch = kind == "accumulator" and { max_size = filled.max_size, max_wait = filled.max_wait, by = filled.by } or nil,
+    hooks = hooks,
+  }
+end
+
+return stage
