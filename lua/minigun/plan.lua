@@ -20,13 +20,17 @@ local function cpus()
   return require("minigun.core").cpus()
 end
 
---- The context that a definition runs in, with names resolved.
+--- The context that a definition's handler runs in: names resolved, exceptions applied.
 ---@param pipeline table
 ---@param definition table
 ---@return table? context `{ kind =, n =, name = }`, the same table for all that share workers; nil: no such name
 function plan.context_of(pipeline, definition)
   local context = definition.context or INLINE
-  if context.name and not context.kind then return pipeline.contexts[context.name] end
+  if context.name and not context.kind then context = pipeline.contexts[context.name] end
+  if not context or context.kind == "inline" or (definition.kind == "accumulator" and not definition.handler) then
+    return context and INLINE
+  end
+  if definition.kind == "producer" then return { kind = "processes", n = 1, name = context.name } end
   return context
 end
 
@@ -82,11 +86,7 @@ local function build_stages(pipeline, result, g)
   local contexts, entry, exit = {}, {}, {}
   for _, i in ipairs(g.order) do
     local definition = g.definitions[i]
-    local context = resolve_context(pipeline, definition)
-    if definition.kind == "producer" and context.kind ~= "inline" then
-      context = { kind = "processes", n = 1, name = context.name }
-    end
-    entry[i], exit[i] = add_stages(result, definition, contexts, context)
+    entry[i], exit[i] = add_stages(result, definition, contexts, resolve_context(pipeline, definition))
     result.by_name[definition.name] = entry[i]
   end
   for _, i in ipairs(g.order) do
@@ -111,11 +111,10 @@ local function build_segments(result, contexts)
   local by_context = {}
   for _, stage in ipairs(result.stages) do
     local context = contexts[stage.id]
-    local key = context.kind == "inline" and INLINE or context
-    local segment = by_context[key]
+    local segment = by_context[context]
     if not segment then
-      segment = new_segment(#result.segments + 1, key)
-      by_context[key] = segment
+      segment = new_segment(#result.segments + 1, context)
+      by_context[context] = segment
       result.segments[segment.id] = segment
     end
     stage.segment = segment.id
