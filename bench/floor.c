@@ -2,10 +2,10 @@
  * The raw C floor of the benchmarks: what the machine gives to two processes that share memory, without
  * Lua, without a codec, without recovery. Nothing in Minigun can be faster than this.
  *
- * usage: floor WORKLOAD [ITEMS]     one line of key=value pairs on stdout
+ * usage: floor WORKLOAD [VARIANT] [ITEMS]     one line of key=value pairs on stdout
  *   W1        integers there, (x*x) % 7919 back         W2   64-byte records there and back
  *   W3a W3b   1 MiB blobs there, length or blob back    W7   round trips, both sides spinning
- *   W7futex   round trips, both sides sleeping          W6   two workers: fork, one item each, reap
+ *   W7 futex  round trips, both sides sleeping          W6   two workers: fork, one item each, reap
  *   W5_20 W5_500  a fork for each batch of 100 integers, at most 2 alive, 20 or 500 MB in the parent
  *
  * W1 to W3 and W7 use one worker and two single-producer single-consumer rings of slots, one each way.
@@ -426,8 +426,8 @@ static void run_start(void) {
 }
 
 int main(int argc, char **argv) {
-  const char *w = argc > 1 ? argv[1] : "";
-  uint64_t items = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
+  const char *w = argc > 1 ? argv[1] : "", *variant = argc > 2 ? argv[2] : "";
+  uint64_t items = argc > 3 ? strtoull(argv[3], NULL, 10) : 0;
   if (!strcmp(w, "W1")) {
     run_integers(items ? items : 20000000);
   } else if (!strcmp(w, "W2")) {
@@ -448,11 +448,13 @@ int main(int argc, char **argv) {
   } else if (!strcmp(w, "W6")) {
     run_start();
   } else if (!strcmp(w, "W7")) {
-    run_ping_spinning();
-  } else if (!strcmp(w, "W7futex")) {
-    run_ping_futex();
+    if (!strcmp(variant, "futex")) {
+      run_ping_futex();
+    } else {
+      run_ping_spinning();
+    }
   } else {
-    fprintf(stderr, "floor: unknown workload '%s': use W1 W2 W3a W3b W5_20 W5_500 W6 W7 W7futex\n", w);
+    fprintf(stderr, "floor: unknown workload '%s': use W1 W2 W3a W3b W5_20 W5_500 W6 W7\n", w);
     return 2;
   }
   return 0;

@@ -138,13 +138,14 @@ local workloads = {}
 
 function workloads.W1(items, variant)
   items = items or 1000000
+  local expected = workload.expected_sum(items)
   local sum, cpu, start = 0, os.clock(), now()
   if variant == "chunk" then
     sum = w1_chunk(items)
   else
     run(SQUARE, "line", "full", range(items), function(line) sum = sum + math.tointeger(line) end)
   end
-  return workload.rate(items, now() - start, cpu, sum == workload.expected_sum(items))
+  return workload.rate(items, now() - start, cpu, sum == expected)
 end
 
 function workloads.W2(items, variant)

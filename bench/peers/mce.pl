@@ -33,6 +33,8 @@ sub record { my $i = shift; return { id => $i, name => "user$i", tags => [ 'a', 
 
 sub w1 {
     my $n = $items || 1_000_000;
+    my $expected = 0;
+    $expected += ($_ * $_) % 7919 for 1 .. $n;
     my ($sum, $cpu, $start) = (0, cpu(), now());
     if ($variant eq 'map') {
         $sum += $_ for mce_map_s { ($_ * $_) % 7919 } 1, $n;
@@ -44,10 +46,7 @@ sub w1 {
         MCE::Flow->run_seq({ gather => sub { $sum += $_ for @{ $_[0] } } },
             sub { MCE->gather([ map { ($_ * $_) % 7919 } @{ $_ } ]) }, 1, $n);
     }
-    my $seconds = now() - $start;
-    my $expected = 0;
-    $expected += ($_ * $_) % 7919 for 1 .. $n;
-    rate($n, $seconds, $cpu, $sum == $expected);
+    rate($n, now() - $start, $cpu, $sum == $expected);
     return;
 }
 

@@ -124,6 +124,7 @@ def pool_results(pool, variant, function, inputs):
 def w1(items, variant):
     items = items or 1000000
     total = [0]
+    expected = sum((x * x) % 7919 for x in range(1, items + 1))
     cpu, start = time.process_time(), now()
     if variant == "pipe":
         def add(ys):
@@ -134,8 +135,7 @@ def w1(items, variant):
             total[0] = sum(pool_results(pool, variant, square, range(1, items + 1)))
             pool.close()
             pool.join()
-    seconds = now() - start
-    rate(items, seconds, cpu, total[0] == sum((x * x) % 7919 for x in range(1, items + 1)))
+    rate(items, now() - start, cpu, total[0] == expected)
 
 
 def w2(items, variant):

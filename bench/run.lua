@@ -1,0 +1,188 @@
+-- SPDX-License-Identifier: MIT
+-- The benchmark driver: every program in one run, in interleaved rounds, medians, one table per workload.
+--
+-- usage: lua5.4 bench/run.lua [W1 W3 ...] [--runs N] [--quick] [--only TEXT] [--out FILE] [--timeout SECONDS]
+--   W3            all workloads whose name begins so (W3a, W3b); none named: all
+--   --runs N      rounds (default 5)            --quick   one round with a tenth of the items
+--   --only TEXT   only programs whose name contains TEXT (more than once: any of them)
+--   --out FILE    where the results go as JSON (default bench/results.json)
+--
+-- Each measurement is a process of its own that measures itself with a monotonic clock and prints one line of
+-- key=value. CPU seconds are those of the process and of all children it reaped (bash's `time`), less what it
+-- had used before its measurement began, scaled to the nominal number of items.
+package.path = "./bench/?.lua;" .. package.path
+local contestants = require "contestants"
+local json = require "json"
+local tables = require "tables"
+
+local function usage(message)
+  io.stderr:write("bench/run.lua: ", message, "\n",
+    "usage: lua5.4 bench/run.lua [W1 ...] [--runs N] [--quick] [--only TEXT] [--out FILE] [--timeout SECONDS]\n")
+  os.exit(2)
+end
+
+local function parse(argv)
+  local options = { runs = nil, quick = false, only = {}, workloads = {}, out = "bench/results.json", timeout = 180 }
+  local i = 1
+  local function value(name)
+    i = i + 1
+    return argv[i] or usage(name .. " needs a value")
+  end
+  local function number(name)
+    return math.tointeger(value(name)) or usage(name .. " needs a whole number")
+  end
+  while argv[i] do
+    local word = argv[i]
+    if word == "--quick" then options.quick = true
+    elseif word == "--runs" then options.runs = number(word)
+    elseif word == "--timeout" then options.timeout = number(word)
+    elseif word == "--only" then table.insert(options.only, (value(word):lower()))
+    elseif word == "--out" then options.out = value(word)
+    elseif word:match "^W%d" then table.insert(options.workloads, word)
+    else usage("unknown argument '" .. word .. "'") end
+    i = i + 1
+  end
+  options.runs = options.runs or (options.quick and 1 or 5)
+  return options
+end
+
+local function shell_quote(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+--- Runs one command; returns its key=value figures, or nil and what went wrong.
+local function measure(command, timeout)
+  local script = ("TIMEFORMAT='bench_cpu %%U %%S'; time timeout -k 2 %d %s"):format(timeout, command)
+  local pipe = assert(io.popen("bash -c " .. shell_quote(script) .. " 2>&1 </dev/null"))
+  local figures, cpu, last = {}, 0, "printed nothing"
+  for line in pipe:lines() do
+    local user, sys = line:match "^bench_cpu ([%d.]+) ([%d.]+)$"
+    if user then
+      cpu = tonumber(user) + tonumber(sys)
+    elseif line:match "^[%l%d_]+=%S+" and line:match "items=" then
+      for key, value in line:gmatch "([%l%d_]+)=(%S+)" do figures[key] = tonumber(value) or value end
+    elseif line:match "%S" then
+      last = line
+    end
+  end
+  local _, _, code = pipe:close()
+  if code == 124 or code == 137 then return nil, ("no end within %d s"):format(timeout) end
+  if not figures.items then return nil, ("exit %d: %s"):format(code, last) end
+  if figures.ok == 0 then return nil, "WRONG RESULT", figures end
+  figures.cpu_seconds = math.max(0, cpu - (figures.cpu_before or 0))
+  figures.exit_code = code
+  return figures
+end
+
+local function chosen_workloads(options)
+  local list = {}
+  for _, workload in ipairs(contestants.workloads) do
+    local take = #options.workloads == 0
+    for _, name in ipairs(options.workloads) do
+      take = take or workload.name:sub(1, #name) == name
+    end
+    if take then list[#list + 1] = workload end
+  end
+  if not list[1] then usage "no such workload" end
+  return list
+end
+
+local function succeeds(command)
+  return os.execute(command .. " >/dev/null 2>&1") == true
+end
+
+--- The programs that are here; says of the others why they are not measured.
+local function present_contestants(options)
+  local list, known = {}, {}
+  for _, contestant in ipairs(contestants.contestants()) do
+    local take = #options.only == 0
+    for _, text in ipairs(options.only) do
+      take = take or contestant.name:lower():find(text, 1, true) ~= nil
+    end
+    if take then
+      local check = contestant.check
+      if check and known[check] == nil then known[check] = succeeds(check) end
+      if not check or known[check] then
+        list[#list + 1] = contestant
+      else
+        print(("skipped: %s (this fails: %s)"):format(contestant.name, check))
+      end
+    end
+  end
+  return list
+end
+
+local function items_for(workload, contestant, quick)
+  if not workload.items then return nil end
+  local share = contestant.workloads[workload.name] * (quick and 0.1 or 1)
+  return math.max(10, math.floor(workload.items * share))
+end
+
+local function run_one(workload, contestant, options)
+  local items = items_for(workload, contestant, options.quick)
+  local command = ("%s %s %s %s"):format(contestant.command, workload.name, contestant.variant, items or "")
+  return measure(command, options.timeout)
+end
+
+--- All rounds. Every second round goes backwards, so that a slow drift of the machine favours nobody.
+--- @return table  workload name -> contestant name -> { runs = {figures...}, failure = text or nil }
+local function run_all(workloads, programs, options)
+  local results = {}
+  local at_terminal = os.execute "test -t 2" == true
+  for round = 1, options.runs do
+    for _, workload in ipairs(workloads) do
+      local per = results[workload.name] or {}
+      results[workload.name] = per
+      for n = 1, #programs do
+        local contestant = programs[round % 2 == 1 and n or #programs + 1 - n]
+        local entry = per[contestant.name] or { runs = {} }
+        if contestant.workloads[workload.name] and not entry.failure then
+          per[contestant.name] = entry
+          if at_terminal then
+            io.stderr:write(("\r\27[K%d/%d %s %s"):format(round, options.runs, workload.name, contestant.name))
+          end
+          local figures, problem = run_one(workload, contestant, options)
+          if figures then table.insert(entry.runs, figures) else entry.failure = problem end
+        end
+      end
+    end
+  end
+  if at_terminal then io.stderr:write "\r\27[K" end
+  return results
+end
+
+local function first_line(command)
+  local pipe = io.popen(command .. " 2>/dev/null")
+  local line = pipe:read "l"
+  pipe:close()
+  return line or "unknown"
+end
+
+local function machine()
+  return {
+    kernel = first_line "uname -srm",
+    cpu = first_line "sed -n 's/^model name[^:]*: //p' /proc/cpuinfo",
+    cores = tonumber(first_line "nproc"),
+    memory_mb = (tonumber(first_line "sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo") or 0) // 1024,
+    load = first_line "cut -d' ' -f1-3 /proc/loadavg",
+    lua = first_line "lua5.4 -v",
+    commit = first_line "git rev-parse --short HEAD",
+    date = os.date "!%Y-%m-%dT%H:%M:%SZ",
+  }
+end
+
+local function main()
+  local options = parse(arg)
+  local workloads, programs = chosen_workloads(options), present_contestants(options)
+  local about = machine()
+  about.runs, about.quick = options.runs, options.quick
+  local results = run_all(workloads, programs, options)
+  about.load_after = first_line "cut -d' ' -f1-3 /proc/loadavg"
+  tables.print(about, workloads, programs, results)
+  local file = assert(io.open(options.out, "w"))
+  file:write(json { machine = about, results = results })
+  file:close()
+  print("results: " .. options.out)
+end
+
+main()
