@@ -1,0 +1,101 @@
+/* Minigun: the codec's state, and the format that codec_encode.c writes and codec_decode.c reads.
+ *
+ * MessagePack, with these rules (docs/wire-format.md has the whole):
+ *   integers take the shortest form, floats are always cb; strings are any bytes; bin and ca are accepted on reading;
+ *   a table whose keys are exactly 1..n, n >= 1, is an array; any other is a map; the empty table is 90;
+ *   ext 1  integers    c7-c9 len 01, width byte (1, 2, 4, 8), then little-endian two's complement values
+ *   ext 2  floats      c7-c9 len 02, then little-endian doubles
+ *   ext 3  reference   d6 03 u32: number of an array, map, packed array or object opened before, counted from 0
+ *   ext 4  object      c9 u32 04, then two values: the type's name, the contents
+ * Heads are big-endian as everywhere in MessagePack; the values of ext 1 and 2 are as processors hold them. */
+#include "codec_state.h"
+
+static const char registry_key = 0;
+
+static int new_block(lua_State *L) {
+  lua_newuserdatauv(L, (size_t)lua_tointeger(L, 1), 0);
+  return 1;
+}
+
+void *mg_codec_block(lua_State *L, int ref, size_t size) {
+  luaL_checkstack(L, 4, "codec");
+  lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+  bool collecting = lua_gc(L, LUA_GCISRUNNING) == 1;
+  if (collecting) lua_gc(L, LUA_GCSTOP);
+  lua_pushcfunction(L, new_block);
+  lua_pushinteger(L, (lua_Integer)size);
+  int status = lua_pcall(L, 1, 1, 0);
+  if (collecting) lua_gc(L, LUA_GCRESTART);
+  if (status != LUA_OK) lua_error(L);
+  void *block = lua_touserdata(L, -1);
+  memset(block, 0, size);
+  lua_rawseti(L, LUA_REGISTRYINDEX, ref);
+  return block;
+}
+
+static int new_ref(lua_State *L) {
+  return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+mg_codec *mg_codec_get(lua_State *L) {
+  luaL_checkstack(L, 4, "codec");
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &registry_key) == LUA_TUSERDATA) {
+    mg_codec *known = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return known;
+  }
+  lua_pop(L, 1);
+  mg_codec *c = lua_newuserdatauv(L, sizeof *c, 0);
+  memset(c, 0, sizeof *c);
+  /* `false` holds the place: luaL_ref gives no place for nil. */
+  lua_pushboolean(L, 0);
+  c->seen_ref = new_ref(L);
+  lua_pushboolean(L, 0);
+  c->numbers_ref = new_ref(L);
+  lua_createtable(L, MG_KEY_SLOTS, 0);
+  c->keys_ref = new_ref(L);
+  lua_newtable(L);
+  c->by_metatable_ref = new_ref(L);
+  lua_newtable(L);
+  c->by_name_ref = new_ref(L);
+  if (luaL_loadstring(L, "return { ... }") != LUA_OK) lua_error(L);
+  c->pack_ref = new_ref(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &registry_key);
+  return c;
+}
+
+const uint8_t *mg_token(const uint8_t *p, const uint8_t *end, uint64_t *children) {
+  static const uint8_t fixed[] = { /* c0 to df: bytes behind the first that do not depend on a length */
+    0, 0, 0, 0, 1, 2, 4, 2, 3, 5, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 2, 3, 5, 9, 17, 1, 2, 4, 2, 4, 2, 4
+  };
+  *children = 0;
+  if (p >= end) return NULL;
+  uint8_t tag = mg_load8(p++);
+  if (tag < 0x80 || tag >= MG_NEGATIVE_FIXINT) return p;
+  if (tag < MG_FIXARRAY) { *children = 2 * (uint64_t)(tag & 15); return p; }
+  if (tag < MG_FIXSTR) { *children = tag & 15; return p; }
+  uint64_t payload = 0;
+  size_t head = 0;
+  if (tag < MG_NIL) {
+    payload = tag & 31;
+  } else {
+    head = fixed[tag - MG_NIL];
+    if ((size_t)(end - p) < head) return NULL;
+    switch (tag) {
+      case MG_BIN8: case MG_STR8: case MG_EXT8: payload = mg_load8(p); break;
+      case MG_BIN16: case MG_STR16: case MG_EXT16: payload = mg_load16(p); break;
+      case MG_BIN32: case MG_STR32: payload = mg_load32(p); break;
+      case MG_EXT32:
+        payload = mg_load32(p);
+        if (mg_load8(p + 4) == MG_EXT_OBJECT) { payload = 0; *children = 2; }
+        break;
+      case MG_ARRAY16: *children = mg_load16(p); break;
+      case MG_ARRAY32: *children = mg_load32(p); break;
+      case MG_MAP16: *children = 2 * (uint64_t)mg_load16(p); break;
+      case MG_MAP32: *children = 2 * (uint64_t)mg_load32(p); break;
+      default: break;
+    }
+  }
+  p += head;
+  return (uint64_t)(end - p) < payload ? NULL : p + payload;
+}

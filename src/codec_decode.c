@@ -1,0 +1,450 @@
+/* Minigun: bytes to Lua values.
+ *
+ * The bytes may change while they are read: each is loaded once, a length is checked in the register it was loaded into,
+ * and short strings and keys are copied before Lua, which reads a string twice to intern it, sees them. Functions that
+ * read take the place p and return the place behind what they read, with its value pushed; or NULL, with a message. */
+#include "codec_state.h"
+
+#include <limits.h>
+
+/* Lua interns strings up to this length. */
+#define SHORT_STRING 40
+/* Keys of larger maps are not looked up in the key cache. */
+#define CACHED_MAP_MAX 16
+/* Packed arrays of so many elements are built on the stack and packed by one call. */
+#define STACK_MIN 8
+#define STACK_MAX 240
+
+typedef struct decoder {
+  lua_State *L;
+  mg_codec *c;
+  const uint8_t *base, *end, *whole_end; /* end: of the object that is read, or of the message */
+  size_t budget; /* elements that containers may still declare */
+  int depth;
+  int keys; /* stack index of the key cache's strings */
+  int refs; /* stack index of number -> table, present for the numbers that are referred to; 0: no references */
+  uint32_t opened;
+} decoder;
+
+/* Its address stands for a table that is referred to somewhere and has not been read yet. */
+static const char not_open = 0;
+
+static const uint8_t *get_value(decoder *d, const uint8_t *p);
+
+/* --- errors --- */
+
+/* Pushes the problem, which is on top of the stack, with the place of the token at p. */
+static const uint8_t *bad_pushed(const decoder *d, const uint8_t *p) {
+  lua_pushfstring(d->L, "%s, at byte %I of %I", lua_tostring(d->L, -1), (lua_Integer)(p - d->base),
+                  (lua_Integer)(d->whole_end - d->base));
+  return NULL;
+}
+
+static const uint8_t *bad(const decoder *d, const uint8_t *p, const char *problem) {
+  lua_pushstring(d->L, problem);
+  return bad_pushed(d, p);
+}
+
+static const uint8_t *cut_short(const decoder *d, const uint8_t *p) {
+  return bad(d, p, "the value ends too early");
+}
+
+static const uint8_t *bad_count(const decoder *d, const uint8_t *token, const uint8_t *p, const char *what, uint64_t n,
+                                const char *unit) {
+  lua_Integer left = (lua_Integer)(d->end - p);
+  if (n > (uint64_t)left) {
+    lua_pushfstring(d->L, "%s of %I %s but %I bytes left", what, (lua_Integer)n, unit, left);
+  } else {
+    lua_pushfstring(d->L, "%s of %I %s but the message is too short for all that it declares", what, (lua_Integer)n,
+                    unit);
+  }
+  return bad_pushed(d, token);
+}
+
+/* Enters a container or object. */
+static bool enter(decoder *d, const uint8_t *token) {
+  if (MG_UNLIKELY(d->depth == MG_CODEC_MAX_DEPTH)) {
+    lua_pushfstring(d->L, "nested deeper than %d levels", MG_CODEC_MAX_DEPTH);
+    bad_pushed(d, token);
+    return false;
+  }
+  if (MG_UNLIKELY(!lua_checkstack(d->L, 10))) {
+    bad(d, token, "the Lua stack is full");
+    return false;
+  }
+  d->depth++;
+  return true;
+}
+
+/* --- strings --- */
+
+static inline const uint8_t *get_string(decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
+  if (MG_UNLIKELY(n > (size_t)(d->end - p))) return bad_count(d, token, p, "string", n, "bytes");
+  if (n <= SHORT_STRING) {
+    char copy[SHORT_STRING];
+    memcpy(copy, p, n);
+    lua_pushlstring(d->L, copy, n);
+  } else {
+    lua_pushlstring(d->L, (const char *)p, n);
+  }
+  return p + n;
+}
+
+/* Pushes the key string p[0..n), 1 <= n <= MG_KEY_MAX, which lies before d->end. */
+static inline void push_key(decoder *d, const uint8_t *p, size_t n) {
+  lua_State *L = d->L;
+  char copy[32];
+  uint64_t head, tail;
+  if (MG_LIKELY(d->end - p >= (ptrdiff_t)sizeof copy)) {
+    memcpy(copy, p, sizeof copy);
+  } else {
+    memset(copy, 0, sizeof copy);
+    memcpy(copy, p, n);
+  }
+  __asm__ volatile("" : : "r"(copy) : "memory");
+  memcpy(&head, copy, 8);
+  if (n < 8) {
+    head = htole64(le64toh(head) & (((uint64_t)1 << (8 * n)) - 1));
+    tail = 0;
+  } else {
+    memcpy(&tail, copy + n - 8, 8);
+  }
+  uint64_t hash = (head ^ (tail << 7 | tail >> 57) ^ n) * 0x9e3779b97f4a7c15u;
+  size_t slot = (size_t)(hash >> 56);
+  mg_key *key = &d->c->keys[slot];
+  if (MG_LIKELY(key->len == n && key->head == head && key->tail == tail &&
+                (n <= 16 || memcmp(key->bytes, copy, n) == 0))) {
+    lua_rawgeti(L, d->keys, (lua_Integer)slot + 1);
+    return;
+  }
+  lua_pushlstring(L, copy, n);
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, d->keys, (lua_Integer)slot + 1);
+  *key = (mg_key){ .head = head, .tail = tail, .len = (uint8_t)n };
+  memcpy(key->bytes, copy, n);
+}
+
+/* --- containers --- */
+
+/* Gives the table on top of the stack the next number. */
+static inline void open_table(decoder *d) {
+  if (MG_LIKELY(!d->refs)) return;
+  lua_State *L = d->L;
+  if (lua_rawgeti(L, d->refs, d->opened) != LUA_TNIL) {
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, d->refs, d->opened);
+  }
+  lua_pop(L, 1);
+  d->opened++;
+}
+
+static const uint8_t *get_array(decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
+  lua_State *L = d->L;
+  if (MG_UNLIKELY(n > (size_t)(d->end - p) || n > d->budget || n > INT_MAX)) {
+    return bad_count(d, token, p, "array", n, "elements");
+  }
+  if (MG_UNLIKELY(!enter(d, token))) return NULL;
+  d->budget -= n;
+  lua_createtable(L, (int)n, 0);
+  open_table(d);
+  int t = lua_gettop(L);
+  for (size_t i = 1; i <= n; i++) {
+    p = get_value(d, p);
+    if (MG_UNLIKELY(!p)) return NULL;
+    lua_rawseti(L, t, (lua_Integer)i);
+  }
+  d->depth--;
+  return p;
+}
+
+/* Reads a map's key that the cache does not serve. */
+static const uint8_t *get_key(decoder *d, const uint8_t *p) {
+  lua_State *L = d->L;
+  const uint8_t *token = p;
+  p = get_value(d, p);
+  if (MG_UNLIKELY(!p)) return NULL;
+  int type = lua_type(L, -1);
+  if (type == LUA_TNIL) return bad(d, token, "a map's key is nil");
+  if (type == LUA_TNUMBER && lua_tonumber(L, -1) != lua_tonumber(L, -1)) return bad(d, token, "a map's key is NaN");
+  return p;
+}
+
+static const uint8_t *get_map(decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
+  lua_State *L = d->L;
+  if (MG_UNLIKELY(n > (size_t)(d->end - p) / 2 || 2 * n > d->budget || n > INT_MAX / 2)) {
+    return bad_count(d, token, p, "map", n, "pairs");
+  }
+  if (MG_UNLIKELY(!enter(d, token))) return NULL;
+  d->budget -= 2 * n;
+  lua_createtable(L, 0, (int)n);
+  open_table(d);
+  int t = lua_gettop(L);
+  bool cached = n <= CACHED_MAP_MAX;
+  for (size_t i = 0; i < n; i++) {
+    size_t len = 0;
+    if (MG_LIKELY(cached && p < d->end)) {
+      uint8_t tag = mg_load8(p);
+      if (tag > MG_FIXSTR && tag <= (MG_FIXSTR | MG_KEY_MAX)) len = tag & 31u;
+    }
+    if (MG_LIKELY(len > 0 && len < (size_t)(d->end - p))) {
+      push_key(d, p + 1, len);
+      p += 1 + len;
+    } else {
+      p = get_key(d, p);
+      if (MG_UNLIKELY(!p)) return NULL;
+    }
+    p = get_value(d, p);
+    if (MG_UNLIKELY(!p)) return NULL;
+    lua_rawset(L, t);
+  }
+  d->depth--;
+  return p;
+}
+
+/* --- extensions --- */
+
+static inline void push_number(lua_State *L, const uint8_t *p, size_t width, bool integers) {
+  uint16_t v16;
+  uint32_t v32;
+  uint64_t v64;
+  switch (width) {
+    case 1: lua_pushinteger(L, (int8_t)mg_load8(p)); return;
+    case 2: memcpy(&v16, p, 2); lua_pushinteger(L, (int16_t)le16toh(v16)); return;
+    case 4: memcpy(&v32, p, 4); lua_pushinteger(L, (int32_t)le32toh(v32)); return;
+    default: break;
+  }
+  memcpy(&v64, p, 8);
+  v64 = le64toh(v64);
+  if (integers) {
+    lua_pushinteger(L, (int64_t)v64);
+  } else {
+    double v;
+    memcpy(&v, &v64, sizeof v);
+    lua_pushnumber(L, v);
+  }
+}
+
+static const uint8_t *get_packed(decoder *d, const uint8_t *token, const uint8_t *p, size_t bytes, bool integers) {
+  lua_State *L = d->L;
+  const uint8_t *end = p + bytes;
+  size_t width = 8;
+  if (integers) {
+    width = bytes > 0 ? mg_load8(p++) : 0;
+    if (width != 1 && width != 2 && width != 4 && width != 8) return bad(d, token, "packed integers of unknown width");
+  }
+  size_t n = (size_t)(end - p) / width;
+  if (n * width != (size_t)(end - p)) return bad(d, token, "packed numbers that are cut short");
+  if (n > INT_MAX) return bad(d, token, "more packed numbers than a table can hold");
+  if (n >= STACK_MIN && n <= STACK_MAX && lua_checkstack(L, (int)n + 4)) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, d->c->pack_ref);
+    for (size_t i = 0; i < n; i++) push_number(L, p + i * width, width, integers);
+    lua_call(L, (int)n, 1);
+  } else {
+    if (!lua_checkstack(L, 8)) return bad(d, token, "the Lua stack is full");
+    lua_createtable(L, (int)n, 0);
+    for (size_t i = 0; i < n; i++) {
+      push_number(L, p + i * width, width, integers);
+      lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+  }
+  open_table(d);
+  return end;
+}
+
+static const uint8_t *get_reference(decoder *d, const uint8_t *token, const uint8_t *p) {
+  lua_State *L = d->L;
+  uint32_t number = mg_load32(p);
+  if (!d->refs) return bad(d, token, "a reference in a message that was announced without");
+  if (lua_rawgeti(L, d->refs, number) == LUA_TNIL || lua_touserdata(L, -1) == &not_open) {
+    lua_pushfstring(L, "a reference to table %I, which is not open yet", (lua_Integer)number);
+    return bad_pushed(d, token);
+  }
+  return p + 4;
+}
+
+/* Replaces the contents, on top of the stack, by the object that they make; the type's record lies below. */
+static bool make_object(decoder *d, const uint8_t *token) {
+  lua_State *L = d->L;
+  if (lua_rawgeti(L, -2, MG_TYPE_LOAD) == LUA_TFUNCTION) {
+    lua_insert(L, -2);
+    lua_call(L, 1, 2);
+    if (lua_isnil(L, -2)) {
+      lua_rawgeti(L, -3, MG_TYPE_NAME);
+      const char *why = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "no object";
+      lua_pushfstring(L, "the load hook of type '%s' returned %s", lua_tostring(L, -1), why);
+      bad_pushed(d, token);
+      return false;
+    }
+    lua_pop(L, 1);
+    return true;
+  }
+  lua_pop(L, 1);
+  if (lua_type(L, -1) != LUA_TTABLE || lua_getmetatable(L, -1)) {
+    bad(d, token, "the contents of an object without a load hook are not a plain table");
+    return false;
+  }
+  lua_rawgeti(L, -2, MG_TYPE_METATABLE);
+  lua_setmetatable(L, -2);
+  return true;
+}
+
+/* Reads an object of `bytes` bytes; leaves nothing but the object on the stack. */
+static const uint8_t *get_object(decoder *d, const uint8_t *token, const uint8_t *p, size_t bytes) {
+  lua_State *L = d->L;
+  const uint8_t *outer = d->end;
+  if (!enter(d, token)) return NULL;
+  d->end = p + bytes;
+  uint32_t number = d->opened++;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, d->c->by_name_ref);
+  p = get_value(d, p);
+  if (!p) return NULL;
+  if (lua_type(L, -1) != LUA_TSTRING) return bad(d, token, "an object without a type name");
+  lua_pushvalue(L, -1);
+  if (lua_rawget(L, -3) != LUA_TTABLE) {
+    lua_pushfstring(L, "an object of the unknown type '%s': minigun.register it here too", lua_tostring(L, -2));
+    return bad_pushed(d, token);
+  }
+  p = get_value(d, p);
+  if (!p) return NULL;
+  if (p != d->end) return bad(d, p, "bytes behind an object's contents");
+  if (!make_object(d, token)) return NULL;
+  lua_replace(L, -4);
+  lua_pop(L, 2);
+  if (d->refs) {
+    if (lua_rawgeti(L, d->refs, number) != LUA_TNIL) {
+      lua_pushvalue(L, -2);
+      lua_rawseti(L, d->refs, number);
+    }
+    lua_pop(L, 1);
+  }
+  d->end = outer;
+  d->depth--;
+  return p;
+}
+
+static const uint8_t *get_extension(decoder *d, const uint8_t *token, const uint8_t *p, size_t bytes) {
+  if (p == d->end) return cut_short(d, token);
+  uint8_t type = mg_load8(p++);
+  if (bytes > (size_t)(d->end - p)) return bad_count(d, token, p, "extension", bytes, "bytes");
+  switch (type) {
+    case MG_EXT_INTEGERS: return get_packed(d, token, p, bytes, true);
+    case MG_EXT_FLOATS: return get_packed(d, token, p, bytes, false);
+    case MG_EXT_REFERENCE:
+      if (bytes == 4) return get_reference(d, token, p);
+      break;
+    case MG_EXT_OBJECT: return get_object(d, token, p, bytes);
+    default: break;
+  }
+  lua_pushfstring(d->L, "extension %d is unknown", (int)(int8_t)type);
+  return bad_pushed(d, token);
+}
+
+/* --- values --- */
+
+/* Reads a value whose first byte, at token, is none of the single-byte forms; p is behind it. */
+static const uint8_t *get_long(decoder *d, const uint8_t *token, uint8_t tag, const uint8_t *p) {
+  static const uint8_t head[] = { /* c0 to df: bytes behind the first before contents, data or extension type */
+    0, 0, 0, 0, 1, 2, 4, 1, 2, 4, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 0, 0, 0, 0, 0, 1, 2, 4, 2, 4, 2, 4
+  };
+  lua_State *L = d->L;
+  size_t size = head[tag - MG_NIL];
+  if (MG_UNLIKELY((size_t)(d->end - p) < size)) return cut_short(d, token);
+  uint64_t v = size == 1 ? mg_load8(p) : size == 2 ? mg_load16(p) : size == 4 ? mg_load32(p)
+                                                                   : size == 8 ? mg_load64(p) : 0;
+  p += size;
+  switch (tag) {
+    case MG_FLOAT64: {
+      double number;
+      memcpy(&number, &v, sizeof number);
+      lua_pushnumber(L, number);
+      return p;
+    }
+    case MG_FLOAT32: {
+      uint32_t bits = (uint32_t)v;
+      float number;
+      memcpy(&number, &bits, sizeof number);
+      lua_pushnumber(L, (lua_Number)number);
+      return p;
+    }
+    case MG_UINT64:
+      if (v > INT64_MAX) return bad(d, token, "an integer above 9223372036854775807");
+      /* fall through */
+    case MG_UINT8: case MG_UINT16: case MG_UINT32: case MG_INT64: lua_pushinteger(L, (int64_t)v); return p;
+    case MG_INT8: lua_pushinteger(L, (int8_t)v); return p;
+    case MG_INT16: lua_pushinteger(L, (int16_t)v); return p;
+    case MG_INT32: lua_pushinteger(L, (int32_t)v); return p;
+    case MG_NIL: lua_pushnil(L); return p;
+    case MG_FALSE: lua_pushboolean(L, 0); return p;
+    case MG_TRUE: lua_pushboolean(L, 1); return p;
+    case MG_STR8: case MG_STR16: case MG_STR32: case MG_BIN8: case MG_BIN16: case MG_BIN32:
+      return get_string(d, token, p, (size_t)v);
+    case MG_ARRAY16: case MG_ARRAY32: return get_array(d, token, p, (size_t)v);
+    case MG_MAP16: case MG_MAP32: return get_map(d, token, p, (size_t)v);
+    case MG_EXT8: case MG_EXT16: case MG_EXT32: return get_extension(d, token, p, (size_t)v);
+    default: break;
+  }
+  if (tag >= MG_FIXEXT1 && tag <= MG_FIXEXT16) return get_extension(d, token, p, (size_t)1 << (tag - MG_FIXEXT1));
+  return bad(d, token, "byte c1, which begins no value");
+}
+
+static const uint8_t *get_value(decoder *d, const uint8_t *p) {
+  const uint8_t *token = p;
+  if (MG_UNLIKELY(p >= d->end)) return cut_short(d, p);
+  uint8_t tag = mg_load8(p++);
+  if (tag < MG_FIXMAP || tag >= MG_NEGATIVE_FIXINT) {
+    lua_pushinteger(d->L, (int8_t)tag);
+    return p;
+  }
+  if (tag >= MG_NIL) return get_long(d, token, tag, p);
+  if (tag >= MG_FIXSTR) return get_string(d, token, p, tag & 31u);
+  if (tag >= MG_FIXARRAY) return get_array(d, token, p, tag & 15u);
+  return get_map(d, token, p, tag & 15u);
+}
+
+/* Pushes a table with an entry, &not_open, for each number that the message refers to: only those tables are remembered.
+ * What it misses because the bytes change or are cut short is an error when the reference is read. */
+static void push_refs(lua_State *L, const uint8_t *p, const uint8_t *end) {
+  lua_newtable(L);
+  while (p && p < end) {
+    uint64_t children;
+    const uint8_t *token = p;
+    p = mg_token(p, end, &children);
+    if (p && p - token == 6 && mg_load8(token) == MG_FIXEXT4 && mg_load8(token + 1) == MG_EXT_REFERENCE) {
+      lua_pushlightuserdata(L, (void *)&not_open);
+      lua_rawseti(L, -2, mg_load32(token + 2));
+    }
+  }
+}
+
+int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags) {
+  decoder d;
+  luaL_checkstack(L, 10, "codec");
+  d.L = L;
+  d.c = c;
+  d.base = buf;
+  d.end = d.whole_end = buf + len;
+  d.budget = len;
+  d.depth = 0;
+  d.keys = 0;
+  d.refs = 0;
+  d.opened = 0;
+  int top = lua_gettop(L);
+  if (len > 1) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->keys_ref);
+    d.keys = top + 1;
+    if (MG_UNLIKELY(flags & MG_CODEC_REFS)) {
+      push_refs(L, buf, d.end);
+      d.refs = top + 2;
+    }
+  }
+  const uint8_t *p = get_value(&d, buf);
+  if (MG_UNLIKELY(p && p != d.end)) {
+    lua_pushfstring(L, "trailing %I bytes after the value", (lua_Integer)(d.end - p));
+    p = NULL;
+  }
+  if (lua_gettop(L) > top + 1) {
+    lua_replace(L, top + 1);
+    lua_settop(L, top + 1);
+  }
+  return MG_LIKELY(p) ? MG_CODEC_OK : MG_CODEC_BAD;
+}

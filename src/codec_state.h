@@ -1,0 +1,122 @@
+/* Minigun: what the codec's three source files share. Private to src/codec*.c and src/lua_codec.c. */
+#ifndef MG_CODEC_STATE_H
+#define MG_CODEC_STATE_H
+
+#include <endian.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "codec.h"
+
+#define MG_LIKELY(x) __builtin_expect(!!(x), 1)
+#define MG_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* First bytes of MessagePack that the codec writes or reads by name. */
+enum {
+  MG_FIXMAP = 0x80, MG_FIXARRAY = 0x90, MG_FIXSTR = 0xa0,
+  MG_NIL = 0xc0, MG_FALSE = 0xc2, MG_TRUE = 0xc3,
+  MG_BIN8 = 0xc4, MG_BIN16 = 0xc5, MG_BIN32 = 0xc6,
+  MG_EXT8 = 0xc7, MG_EXT16 = 0xc8, MG_EXT32 = 0xc9,
+  MG_FLOAT32 = 0xca, MG_FLOAT64 = 0xcb,
+  MG_UINT8 = 0xcc, MG_UINT16 = 0xcd, MG_UINT32 = 0xce, MG_UINT64 = 0xcf,
+  MG_INT8 = 0xd0, MG_INT16 = 0xd1, MG_INT32 = 0xd2, MG_INT64 = 0xd3,
+  MG_FIXEXT1 = 0xd4, MG_FIXEXT4 = 0xd6, MG_FIXEXT16 = 0xd8,
+  MG_STR8 = 0xd9, MG_STR16 = 0xda, MG_STR32 = 0xdb,
+  MG_ARRAY16 = 0xdc, MG_ARRAY32 = 0xdd, MG_MAP16 = 0xde, MG_MAP32 = 0xdf,
+  MG_NEGATIVE_FIXINT = 0xe0
+};
+
+/* Extension types. */
+enum { MG_EXT_INTEGERS = 1, MG_EXT_FLOATS = 2, MG_EXT_REFERENCE = 3, MG_EXT_OBJECT = 4 };
+
+/* Fields of a registered type's record, a Lua table. */
+enum { MG_TYPE_NAME = 1, MG_TYPE_METATABLE = 2, MG_TYPE_DUMP = 3, MG_TYPE_LOAD = 4 };
+
+/* One table met by the encode call that has this stamp. */
+typedef struct mg_seen {
+  const void *object;
+  uint32_t stamp;
+  uint32_t number; /* in the order of opening */
+} mg_seen;
+
+/* A recent key string. Head and tail are the first and last 8 bytes, in memory order, overlapping or zero-padded:
+ * up to 16 bytes they and the length tell the whole key. */
+#define MG_KEY_MAX 30
+#define MG_KEY_SLOTS 256
+typedef struct mg_key {
+  uint64_t head, tail;
+  uint8_t len; /* 0: empty slot */
+  char bytes[MG_KEY_MAX];
+} mg_key;
+
+struct mg_codec {
+  mg_seen *seen; /* open-addressing map; memory of the userdata under seen_ref; NULL while a hook runs */
+  size_t seen_cap; /* a power of two, or 0 */
+  uint32_t stamp; /* of the newest encode call: entries with another stamp are free slots */
+  unsigned hooks; /* registered types that have a dump hook */
+  int64_t *numbers; /* gathers a numeric array before its width is known; userdata under numbers_ref */
+  size_t numbers_cap;
+  /* Places in the registry. */
+  int seen_ref, numbers_ref;
+  int keys_ref; /* array: slot of the key cache + 1 -> string */
+  int by_metatable_ref, by_name_ref; /* -> type record */
+  int pack_ref; /* function(...) return {...} end */
+  mg_key keys[MG_KEY_SLOTS];
+};
+
+/* Makes the userdata under ref hold size bytes, zeroed, and pushes its predecessor, which the caller pops when it has
+ * copied what it wants to keep. The collector stands still meanwhile: a finalizer could run the codec, or change the
+ * table that is being walked. Raises on lack of memory. */
+void *mg_codec_block(lua_State *L, int ref, size_t size);
+
+/* Steps over one token: its head and, for strings and leaf extensions, its bytes. *children is the number of values
+ * that follow as its contents (an object has two). Returns NULL if the token does not end before `end`. */
+const uint8_t *mg_token(const uint8_t *p, const uint8_t *end, uint64_t *children);
+
+/* Loads from memory that another process may write. The empty asm keeps the compiler from loading the same bytes again
+ * after a check. The caller has checked the bounds. */
+static inline uint8_t mg_load8(const uint8_t *p) {
+  uint8_t v = *p;
+  __asm__ volatile("" : "+r"(v));
+  return v;
+}
+
+static inline uint16_t mg_load16(const uint8_t *p) {
+  uint16_t v;
+  memcpy(&v, p, sizeof v);
+  __asm__ volatile("" : "+r"(v));
+  return be16toh(v);
+}
+
+static inline uint32_t mg_load32(const uint8_t *p) {
+  uint32_t v;
+  memcpy(&v, p, sizeof v);
+  __asm__ volatile("" : "+r"(v));
+  return be32toh(v);
+}
+
+static inline uint64_t mg_load64(const uint8_t *p) {
+  uint64_t v;
+  memcpy(&v, p, sizeof v);
+  __asm__ volatile("" : "+r"(v));
+  return be64toh(v);
+}
+
+static inline void mg_store16(uint8_t *p, uint16_t v) {
+  v = htobe16(v);
+  memcpy(p, &v, sizeof v);
+}
+
+static inline void mg_store32(uint8_t *p, uint32_t v) {
+  v = htobe32(v);
+  memcpy(p, &v, sizeof v);
+}
+
+static inline void mg_store64(uint8_t *p, uint64_t v) {
+  v = htobe64(v);
+  memcpy(p, &v, sizeof v);
+}
+
+#endif

@@ -1,0 +1,102 @@
+/* Minigun: the codec's Lua functions. */
+#include "codec_state.h"
+
+/* minigun.core.encode(value) -> string, references
+ *   value       any value that can be sent
+ *   string      its bytes
+ *   references  boolean: hand it to decode as its second argument
+ * Raises at the caller's line, with the path, for a value that cannot be serialised. */
+static int encode(lua_State *L) {
+  luaL_checkany(L, 1);
+  lua_settop(L, 1);
+  mg_codec *c = mg_codec_get(L);
+  uint8_t small[1024];
+  uint8_t *buf = small;
+  size_t cap = sizeof small, len;
+  unsigned flags;
+  int status;
+  while ((status = mg_encode(L, c, 1, buf, cap, &len, &flags)) == MG_CODEC_NOFIT) {
+    cap = len > 2 * cap ? len : 2 * cap;
+    lua_settop(L, 1);
+    buf = lua_newuserdatauv(L, cap, 0);
+  }
+  if (status == MG_CODEC_BAD) return luaL_error(L, "%s", lua_tostring(L, -1));
+  lua_pushlstring(L, (const char *)buf, len);
+  lua_pushboolean(L, (flags & MG_CODEC_REFS) != 0);
+  return 2;
+}
+
+/* minigun.core.decode(string [, references]) -> value | nil, message
+ *   string      bytes of exactly one value
+ *   references  boolean: whether ext 3 is accepted; default true
+ * nil, message for bytes that are no value (and nil alone for the encoded nil). */
+static int decode(lua_State *L) {
+  size_t len;
+  const char *bytes = luaL_checklstring(L, 1, &len);
+  unsigned flags = lua_isnoneornil(L, 2) || lua_toboolean(L, 2) ? MG_CODEC_REFS : 0;
+  lua_settop(L, 1);
+  mg_codec *c = mg_codec_get(L);
+  if (mg_decode(L, c, (const uint8_t *)bytes, len, flags) == MG_CODEC_OK) return 1;
+  lua_pushnil(L);
+  lua_insert(L, -2);
+  return 2;
+}
+
+/* minigun.core.register(name, metatable [, dump, load])
+ *   name       string of 1 to 255 bytes that stands for the type on the wire
+ *   metatable  of the objects; tables, or userdata with hooks
+ *   dump       function(object) -> value that can be sent
+ *   load       function(value) -> object
+ * Without hooks the table's own contents are sent, and the metatable is put back. The same name and metatable may be
+ * registered again: the hooks are replaced. Raises for a name that has another metatable, and the other way round. */
+static int register_type(lua_State *L) {
+  size_t len;
+  const char *name = luaL_checklstring(L, 1, &len);
+  luaL_argcheck(L, len >= 1 && len <= 255, 1, "a name of 1 to 255 bytes expected");
+  luaL_checktype(L, 2, LUA_TTABLE);
+  bool hooks = !lua_isnoneornil(L, 3) || !lua_isnoneornil(L, 4);
+  if (hooks) {
+    luaL_checktype(L, 3, LUA_TFUNCTION);
+    luaL_checktype(L, 4, LUA_TFUNCTION);
+  }
+  lua_settop(L, 4);
+  mg_codec *c = mg_codec_get(L);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, c->by_name_ref);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, c->by_metatable_ref);
+  lua_pushvalue(L, 1);
+  bool known = lua_rawget(L, 5) == LUA_TTABLE;
+  if (known) {
+    lua_rawgeti(L, -1, MG_TYPE_METATABLE);
+    if (!lua_rawequal(L, -1, 2)) return luaL_error(L, "type '%s' is registered with another metatable", name);
+    lua_pop(L, 1);
+    c->hooks -= lua_rawgeti(L, -1, MG_TYPE_DUMP) == LUA_TFUNCTION;
+    lua_pop(L, 1);
+  } else {
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, 6) == LUA_TTABLE) {
+      lua_rawgeti(L, -1, MG_TYPE_NAME);
+      return luaL_error(L, "the metatable of type '%s' is registered as '%s'", name, lua_tostring(L, -1));
+    }
+    lua_createtable(L, MG_TYPE_LOAD, 0);
+  }
+  int record = lua_gettop(L);
+  for (int field = MG_TYPE_NAME; field <= MG_TYPE_LOAD; field++) {
+    lua_pushvalue(L, field);
+    lua_rawseti(L, record, field);
+  }
+  c->hooks += hooks;
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, record);
+  lua_rawset(L, 5);
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, record);
+  lua_rawset(L, 6);
+  return 0;
+}
+
+void mg_codec_open(lua_State *L) {
+  static const luaL_Reg functions[] = {
+    { "encode", encode }, { "decode", decode }, { "register", register_type }, { NULL, NULL }
+  };
+  luaL_setfuncs(L, functions, 0);
+}
