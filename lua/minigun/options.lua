@@ -63,7 +63,8 @@ function options.suggest(name, candidates)
   for _, candidate in ipairs(candidates) do
     local other = candidate:lower()
     local distance = edit_distance(lower, other)
-    local begins = math.min(#lower, #other) >= 3 and (other:sub(1, #lower) == lower or lower:sub(1, #other) == other)
+    local length = math.min(#lower, #other, 4)
+    local begins = length >= 3 and lower:sub(1, length) == other:sub(1, length)
     local near = distance <= math.min(3, (math.max(#lower, #other) + 1) // 3)
     if (begins or near) and (not best or distance < best_distance) then
       best, best_distance = candidate, distance

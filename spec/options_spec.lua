@@ -1,0 +1,193 @@
+local failure = require "minigun.failure"
+local options = require "minigun.options"
+local refusals = require "spec.refusals"
+
+local schemas = options.schemas
+
+describe("options", function()
+  it("R70 fills in defaults and keeps what was given", function()
+    local checked = options.check(schemas.accumulator, { max_size = 7.0 }, "stage 'x'")
+    local filled = options.fill(schemas.accumulator, checked)
+    assert.equal(7, filled.max_size)
+    assert.equal("integer", math.type(filled.max_size))
+    assert.equal(0, filled.retries)
+    assert.is_nil(filled.max_wait)
+  end)
+
+  it("R58 lays options over one another, the first being the strongest", function()
+    local function run(given) return options.check(schemas.run, given, "run") end
+    local filled = options.fill(schemas.run, run { failures = "stop" }, run { failures = "collect", max_restarts = 0 })
+    assert.equal("stop", filled.failures)
+    assert.equal(0, filled.max_restarts)
+    assert.equal(5, filled.restart_window)
+  end)
+
+  it("leaves the user's table as it is", function()
+    local given = { to = "b", processes = 2 }
+    options.check(schemas.processor, given, "stage 'a'")
+    assert.same({ to = "b", processes = 2 }, given)
+  end)
+
+  it("reads amounts of memory", function()
+    for text, bytes in pairs {
+      ["64K"] = 65536, ["1m"] = 1048576, ["1.5 MiB"] = 1572864, ["2GB"] = 2147483648, ["100000"] = 100000,
+      [70000.0] = 70000, [65536] = 65536,
+    } do
+      assert.equal(bytes, options.check(schemas.run, { memory = text }, "run").memory)
+    end
+  end)
+
+  it("R70 refuses values of a wrong type or size with what is expected and what was got", function()
+    local function check(kind, given) return options.check(schemas[kind], given, "stage 'parse'") end
+    refusals.check {
+      { function() check("processor", { processes = "four" }) end,
+        "stage 'parse': option 'processes' must be an integer", 'got the string "four"' },
+      { function() check("processor", { processes = 0 }) end, "from 1 to 1024", "got 0" },
+      { function() check("processor", { processes = 1025 }) end, "got 1025" },
+      { function() check("processor", { processes = 1.5 }) end, "got 1.5" },
+      { function() check("processor", { fork = { max = 0 } }) end, "'fork'", "'max' must be an integer", "got 0" },
+      { function() check("processor", { process_per_batch = { n = 2 } }) end, "unknown option 'n'", "max" },
+      { function() check("processor", { inline = 1 }) end, "'inline' must be true or false" },
+      { function() check("processor", { retries = -1 }) end, "at least 0" },
+      { function() check("processor", { backoff = 0 / 0 }) end, "seconds" },
+      { function() check("processor", { timeout = 0 }) end, "above 0" },
+      { function() check("processor", { timeout = math.huge }) end, "above 0" },
+      { function() check("processor", { queue = 0 }) end, "at least 1" },
+      { function() check("processor", { to = 4 }) end, "a stage's name", "got 4" },
+      { function() check("processor", { to = { "a", 4 } }) end, "array of names" },
+      { function() check("processor", { to = { a = "b" } }) end, "array of names" },
+      { function() check("processor", { from = {} }) end, "one name or more" },
+      { function() check("processor", { context = "" }) end, "not empty" },
+      { function() check("processor", { before_fork = "f" }) end, "a function or an array of functions" },
+      { function() check("processor", { before_fork = { print, 1 } }) end, "a function or an array of functions" },
+      { function() check("accumulator", { max_size = 0 }) end, "at least 1" },
+      { function() check("accumulator", { max_wait = "1s" }) end, "seconds" },
+      { function() check("accumulator", { by = "key" }) end, "a function" },
+      { function() check("run", { memory = 65535 }) end, "at least 65536", "got 65535" },
+      { function() check("run", { memory = "64 bananas" }) end, "such as" },
+      { function() check("run", { failures = "ignore" }) end, '"raise", "collect", "stop"' },
+      { function() check("run", 5) end, "options must be a table, got 5" },
+    }
+  end)
+
+  it("R70 refuses unknown options and says what was meant", function()
+    local function check(kind, given) return options.check(schemas[kind], given, "stage 'parse'") end
+    refusals.check {
+      { function() check("processor", { procesess = 4 }) end, "unknown option 'procesess' (did you mean 'processes'?)" },
+      { function() check("processor", { process = 4 }) end, "did you mean 'processes'?" },
+      { function() check("processor", { form = "a" }) end, "did you mean 'from'?" },
+      { function() check("processor", { retry = 4 }) end, "did you mean 'retries'?" },
+      { function() check("accumulator", { max = 4 }) end, "did you mean 'max_size'?" },
+      { function() check("run", { xyzzy = 4 }) end, "unknown option 'xyzzy' (there are: memory, failures" },
+      { function() check("processor", { "b" }) end, "options are given by name", "[1]" },
+      { function() check("producer", { from = "a" }) end, "'from' is not for a producer: it receives no items" },
+      { function() check("producer", { retries = 1 }) end, "'retries' is not for a producer" },
+      { function() check("processor", { max_size = 1 }) end, "unknown option 'max_size'" },
+    }
+  end)
+
+  it("says of options to come that they are not supported yet", function()
+    for _, name in ipairs { "threads", "route", "partition", "await", "ordered", "dead_letter" } do
+      local message = refusals.message(function() options.check(schemas.processor, { [name] = 1 }, "stage 'a'") end)
+      assert.equal(("stage 'a': option '%s' is not supported yet"):format(name), message)
+    end
+  end)
+
+  it("documents every option", function()
+    for _, schema in pairs(schemas) do
+      local text = options.describe(schema)
+      for _, name in ipairs(schema.names) do
+        local row = text:match("\n(| `" .. name .. "` |[^\n]*)")
+        assert.is_truthy(row, name)
+        assert.equal(4, select(2, row:gsub(" |", "")), row)
+      end
+    end
+    local text = options.describe(schemas.accumulator)
+    assert.is_truthy(text:find("| `max_size` | an integer of at least 1 | `100` |", 1, true))
+  end)
+
+  it("suggests only what is near", function()
+    assert.equal("timeout", options.suggest("timout", { "to", "timeout" }))
+    assert.equal("parse", options.suggest("Parse", { "purge", "parse" }))
+    assert.is_nil(options.suggest("save", { "load", "parse" }))
+    assert.is_nil(options.suggest("x", { "y" }))
+    assert.equal("", options.hint("x", {}))
+  end)
+end)
+
+describe("a failure", function()
+  local function new(fields)
+    return failure.new(fields)
+  end
+
+  it("R72 begins with the handler's line, then says where, then gives the traceback", function()
+    local record = new {
+      kind = "error", stage = "parse", item = 17, message = "app.lua:3: no number", traceback = "stack traceback:\n\tx",
+      pid = 4711, worker = 2, workers = 4, attempts = 1,
+    }
+    assert.equal("app.lua:3: no number\nin stage 'parse', worker 2 of 4 (pid 4711), item 17\nstack traceback:\n\tx",
+      tostring(record))
+    assert.equal("error", record.kind)
+    assert.equal(17, record.item)
+  end)
+
+  it("says only what is known", function()
+    assert.equal("m", tostring(new { kind = "error", message = "m" }))
+    assert.equal("m\nin stage 's', item false",
+      tostring(new { kind = "error", message = "m", stage = "s", item = false }))
+    assert.equal("m\npid 9, after 3 attempts", tostring(new { kind = "error", message = "m", pid = 9, attempts = 3 }))
+    assert.equal("m\npart of its output was already delivered",
+      tostring(new { kind = "error", message = "m", partial = true }))
+  end)
+
+  it("R72 names the signal or the code of a death", function()
+    assert.equal("the worker was killed by signal 9 (SIGKILL)\nin stage 's'",
+      tostring(new { kind = "crash", signal = 9, stage = "s" }))
+    assert.equal("the worker was killed by signal 63", tostring(new { kind = "crash", signal = 63 }))
+    assert.equal("the worker exited with code 3 with 12 items in flight",
+      tostring(new { kind = "crash", code = 3, in_flight = 12 }))
+  end)
+
+  it("refuses a kind that is none", function()
+    assert.has_error(function() new { kind = "oops" } end)
+  end)
+
+  it("is summed up with the first in full and the rest counted", function()
+    local function parse(message) return new { kind = "error", stage = "parse", message = message } end
+    local crash = new { kind = "crash", stage = "save", signal = 9 }
+    assert.is_nil(failure.summary {})
+    assert.equal("a\nin stage 'parse'", failure.summary { parse "a" })
+    assert.equal("a\nin stage 'parse'\nand 1 more failure: 1 crash in stage 'save'",
+      failure.summary { parse "a", crash })
+    assert.equal("a\nin stage 'parse'\nand 3 more failures: 2 error in stage 'parse', 1 crash in stage 'save'",
+      failure.summary { parse "a", parse "b", crash, parse "c" })
+  end)
+end)
+
+describe("failure.show", function()
+  it("shows values on one short line", function()
+    for _, case in ipairs {
+      { 17, "17" }, { 1.0, "1.0" }, { true, "true" }, { "a\n\"b\0", [["a\n\"b\000"]] }, { {}, "{}" },
+      { { 1, "x", { 2 } }, '{1, "x", {...}}' }, { { id = 1, b = false }, "{b = false, id = 1}" },
+      { { [3.5] = 1 }, "{[3.5] = 1}" }, { print, "a function" }, { { 1, n = 1 }, "{1, n = 1}" },
+    } do
+      assert.equal(case[2], failure.show(case[1]))
+    end
+    assert.equal("nil", failure.show(nil))
+  end)
+
+  it("cuts what is long, and comes to an end in a cycle", function()
+    local cycle, big = {}, {}
+    cycle.self = cycle
+    for i = 1, 10000 do big[i], big["k" .. i] = i, i end
+    assert.equal("{self = {...}}", failure.show(cycle))
+    assert.is_true(#failure.show(big) < 80)
+    assert.is_true(#failure.show(("x"):rep(1000)) < 80)
+  end)
+
+  it("runs no metamethods", function()
+    local function explode() error "called" end
+    local value = setmetatable({ 1 }, { __index = explode, __len = explode, __pairs = explode, __tostring = explode })
+    assert.equal("{1}", failure.show(value))
+  end)
+end)
