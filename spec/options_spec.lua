@@ -73,7 +73,8 @@ describe("options", function()
   it("R70 refuses unknown options and says what was meant", function()
     local function check(kind, given) return options.check(schemas[kind], given, "stage 'parse'") end
     refusals.check {
-      { function() check("processor", { procesess = 4 }) end, "unknown option 'procesess' (did you mean 'processes'?)" },
+      { function() check("processor", { procesess = 4 }) end,
+        "stage 'parse': unknown option 'procesess' (did you mean 'processes'?)" },
       { function() check("processor", { process = 4 }) end, "did you mean 'processes'?" },
       { function() check("processor", { form = "a" }) end, "did you mean 'from'?" },
       { function() check("processor", { retry = 4 }) end, "did you mean 'retries'?" },

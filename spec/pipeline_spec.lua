@@ -26,8 +26,9 @@ describe("a pipeline", function()
   it("returns itself from every method that defines", function()
     local p = new()
     for _, call in ipairs {
-      { "producer", noop }, { "processor", noop }, { "consumer", noop }, { "accumulator" }, { "batch", 2 }, { "map", noop },
-      { "flat_map", noop }, { "filter", noop }, { "each", noop }, { "inline", noop }, { "processes", 2, noop },
+      { "producer", noop }, { "processor", noop }, { "consumer", noop }, { "accumulator" }, { "batch", 2 },
+      { "map", noop }, { "flat_map", noop }, { "filter", noop }, { "each", noop }, { "inline", noop },
+      { "processes", 2, noop },
       { "process_per_batch", { max = 2 }, noop }, { "context", "c", { processes = 2 } }, { "before_run", noop },
       { "after_run", noop }, { "after_producer", noop }, { "on_failure", noop }, { "on_worker_exit", noop },
       { "before", "map 1", noop }, { "after", "map 1", noop }, { "before_fork", noop }, { "after_fork", "map 1", noop },
@@ -103,11 +104,12 @@ describe("a pipeline", function()
     it("closes what the iterator opened", function()
       local closed = 0
       local guard = setmetatable({}, { __close = function() closed = closed + 1 end })
-      assert.same({ 1 }, produced(new():producer("p", ipairs { "x" }, { "x" }, 0, guard)))
-      assert.equal(0, closed, "only the first argument's extra values count")
-      local f, state, control = ipairs { "x" }
-      assert.same({ 1 }, produced(new():producer("p", f, state, control, guard)))
+      local f, state, control = ipairs { "x", "y" }
+      local p = new():producer("p", f, state, control, guard)
+      assert.same({ 1, 2 }, produced(p))
       assert.equal(1, closed)
+      assert.has_error(function() p.stages[1].handler(function() error("in emit", 0) end) end, "in emit")
+      assert.equal(2, closed)
     end)
 
     it("takes a function with parameters, or an object that can be called, as the handler", function()
@@ -242,9 +244,9 @@ describe("a pipeline", function()
     end
     local _, message = coroutine.resume(coroutine.create(mine))
     assert.is_truthy(message:find("^spec/pipeline_spec.lua:" .. line .. ": stage 'a'"))
-    local ok, direct = pcall(p.map, p, "a", 5)
+    local ok, direct = pcall(p.map, p, "a", 5) line = debug.getinfo(1, "l").currentline
     assert.is_false(ok)
-    assert.is_truthy(direct:find("^spec/pipeline_spec.lua:" .. line + 5 .. ": stage 'a'"))
+    assert.is_truthy(direct:find("^spec/pipeline_spec.lua:" .. line .. ": stage 'a'"))
   end)
 
   it("R15 shows every stage with its context and edges, one line each, in topological order", function()

@@ -59,8 +59,8 @@ describe("the plan", function()
     assert.is_truthy(stage.at:find("^spec/plan_spec.lua:%d+$"))
     stage.at = nil
     assert.same({
-      id = 2, name = "parse", kind = "processor", handler = handler, retries = 2, backoff = 0.5, timeout = 3, queue = 10,
-      segment = 1, inputs = { 1 }, outputs = {}, terminal = true,
+      id = 2, name = "parse", kind = "processor", handler = handler,
+      retries = 2, backoff = 0.5, timeout = 3, queue = 10, segment = 1, inputs = { 1 }, outputs = {}, terminal = true,
       hooks = { before = {}, after = {}, before_fork = {}, after_fork = {}, before_exit = {} },
     }, stage)
     local gen = result.stages[1]
@@ -117,8 +117,8 @@ describe("the plan", function()
       b:map("g", { fork = { max = 5 } }, noop)
       b:map("h", { processes = false }, noop)
     end)
-    assert.equal("inline:gen,d,f processes(4):a,e,h process_per_batch(2):b process_per_batch(3):c process_per_batch(5):g",
-      segments(plan.build(p)))
+    assert.equal("inline:gen,d,f processes(4):a,e,h process_per_batch(2):b process_per_batch(3):c "
+      .. "process_per_batch(5):g", segments(plan.build(p)))
   end)
 
   it("R29 a named context is one set of workers for all stages that name it", function()
@@ -145,7 +145,8 @@ describe("the plan", function()
     local result = plan.build(p)
     assert.equal("inline:gen,b processes(4):a,c", segments(result))
     local stage = result.by_name.b
-    assert.same({ "accumulator", { max_size = 10, max_wait = 2, by = by }, 5 }, { stage.kind, stage.batch, stage.queue })
+    assert.same({ "accumulator", { max_size = 10, max_wait = 2, by = by }, 5 },
+      { stage.kind, stage.batch, stage.queue })
     assert.is_nil(stage.handler)
     assert.is_nil(stage.gathers)
   end)
@@ -171,8 +172,8 @@ describe("the plan", function()
   end)
 
   it("R24 keeps several inputs and outputs of a split accumulator", function()
-    local p = pipeline.new("p"):producer("x", { 1 }):producer("y", { 1 }):accumulator("acc", { to = { "a", "b" } }, noop)
-      :each("a", noop):each("b", noop)
+    local p = pipeline.new("p"):producer("x", { 1 }):producer("y", { 1 })
+      :accumulator("acc", { to = { "a", "b" } }, noop):each("a", noop):each("b", noop)
     local result = plan.build(p)
     assert.equal("x>3 y>3 acc>4 acc>5,6 a> b>", outputs(result))
     assert.same({ 1, 2 }, result.by_name.acc.inputs)
@@ -268,10 +269,13 @@ describe("the plan", function()
     after_each(function() package.loaded["minigun.core"] = core end)
 
     it("takes one per CPU", function()
-      local p = new():processes(function(b) b:map("a", noop) end):process_per_batch(function(b) b:map("b", noop) end)
-        :map("c", { processes = true }, noop):map("d", { fork = {} }, noop):processes(nil, function(b) b:map("e", noop) end)
-      assert.equal("inline:gen processes(6):a process_per_batch(6):b processes(6):c process_per_batch(6):d processes(6):e",
-        segments(plan.build(p)))
+      local p = new()
+      p:processes(function() p:map("a", noop) end)
+      p:process_per_batch(function() p:map("b", noop) end)
+      p:map("c", { processes = true }, noop):map("d", { fork = {} }, noop)
+      p:processes(nil, function() p:map("e", noop) end)
+      assert.equal("inline:gen processes(6):a process_per_batch(6):b processes(6):c process_per_batch(6):d "
+        .. "processes(6):e", segments(plan.build(p)))
     end)
   end)
 end)
