@@ -28,6 +28,11 @@ describe("options", function()
     assert.same({ to = "b", processes = 2 }, given)
   end)
 
+  it("R3 makes an array of names, each once", function()
+    local checked = options.check(schemas.processor, { to = "b", from = { "x", "y", "x" } }, "stage 'a'")
+    assert.same({ to = { "b" }, from = { "x", "y" } }, checked)
+  end)
+
   it("reads amounts of memory", function()
     for text, bytes in pairs {
       ["64K"] = 65536, ["1m"] = 1048576, ["1.5 MiB"] = 1572864, ["2GB"] = 2147483648, ["100000"] = 100000,

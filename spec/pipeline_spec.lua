@@ -191,6 +191,7 @@ describe("a pipeline", function()
       { function() p:producer("a", { to = "b" }) end, "got a table without array elements" },
       { function() p:producer("a", 5) end, "got 5" },
       { function() p:producer("a", nil, "x.log: No such file") end, "got nil: x.log: No such file" },
+      { function() p:producer("a", { to = "b" }, nil, "x.log: No such file") end, "got nil: x.log: No such file" },
       { function() p:accumulator("a", 5) end, "a function(batch, emit, ctx), got 5" },
       { function() p:batch(0) end, "stage 'batch 1': the size must be an integer of at least 1, got 0" },
       { function() p:batch("a", "10") end, "stage 'a': the size must be an integer of at least 1" },
