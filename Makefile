@@ -37,9 +37,10 @@ LUA_MODULES = $(shell find lua -name '*.lua' 2>/dev/null)
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion
 # Fortified libc calls need an optimising compiler, and a level that the user has chosen stays.
-FORTIFY = $(if $(filter -O1 -O2 -O3 -Os -Ofast -Oz,$(CFLAGS)),$(if $(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)), \
-            ,-D_FORTIFY_SOURCE=2))
-MG_CFLAGS  = -std=gnu11 -fPIC -fvisibility=hidden $(WARNINGS) $(FORTIFY) -fstack-protector-strong -I$(LUA_INC) $(VARIANT)
+FORTIFY = $(if $(filter -O1 -O2 -O3 -Os -Ofast -Oz,$(CFLAGS)), \
+            $(if $(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),,-D_FORTIFY_SOURCE=2))
+MG_CFLAGS  = -std=gnu11 -fPIC -fvisibility=hidden $(WARNINGS) $(FORTIFY) -fstack-protector-strong \
+             -I$(LUA_INC) $(VARIANT)
 MG_LDFLAGS = -shared -Wl,-z,relro,-z,now $(VARIANT)
 COMPILE    = $(CC) $(MG_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 LINK       = $(CC) $(MG_LDFLAGS) $(CFLAGS) $(LDFLAGS)
@@ -87,22 +88,29 @@ test: all faults
 faults:
 	@$(MAKE) --no-print-directory BUILD=build-faults VARIANT='-DMG_FAULTS' all
 
-# Lua itself is not instrumented, so leaks are left to the specs' own checks and to valgrind.
-SANITIZER_ENV = ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:detect_stack_use_after_return=1 \
-                UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-                TSAN_OPTIONS=die_after_fork=0:halt_on_error=1
+# Lua itself is not instrumented, so leaks are left to the specs' own checks and to valgrind. Reports go to files:
+# a worker that a sanitizer has ended looks like any other dead worker to a spec that expects one.
+SANITIZER_ENV = ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:log_path=$(CURDIR)/build-asan/report \
+                UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:log_path=$(CURDIR)/build-asan/report \
+                TSAN_OPTIONS=die_after_fork=0:halt_on_error=1:log_path=$(CURDIR)/build-tsan/report
+# $(call sanitized,DIRECTORY,LIBRARY,SETARCH): the specs with the core of that build and the sanitizer's library.
+sanitized = rm -f $(1)/report.*; \
+  MINIGUN_BUILD=$(1) MINIGUN_TEST_DEADLINE=300 $(RUN_SPECS) env $(SANITIZER_ENV) \
+    LD_PRELOAD="$$($(CC) -print-file-name=$(2))" $(3) $(LUA) $(BUSTED) --ignore-lua $(SPECS); \
+  status=$$?; \
+  for report in $(1)/report.*; do \
+    if [ -e "$$report" ]; then cat "$$report" >&2; status=1; fi; \
+  done; exit $$status
 
 asan:
 	@$(MAKE) --no-print-directory BUILD=build-asan FORTIFY= CFLAGS='-O1 -g' \
 	  VARIANT='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DMG_CHECK' all
-	@MINIGUN_BUILD=build-asan $(RUN_SPECS) env $(SANITIZER_ENV) \
-	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" $(LUA) $(BUSTED) --ignore-lua $(SPECS)
+	@$(call sanitized,build-asan,libasan.so)
 
 tsan:
 	@$(MAKE) --no-print-directory BUILD=build-tsan FORTIFY= CFLAGS='-O1 -g' \
 	  VARIANT='-fsanitize=thread -fno-omit-frame-pointer' all
-	@MINIGUN_BUILD=build-tsan $(RUN_SPECS) env $(SANITIZER_ENV) \
-	  LD_PRELOAD="$$($(CC) -print-file-name=libtsan.so)" setarch -R $(LUA) $(BUSTED) --ignore-lua $(SPECS)
+	@$(call sanitized,build-tsan,libtsan.so,setarch -R)
 
 valgrind: all
 	@MINIGUN_TEST_DEADLINE=600 $(RUN_SPECS) $(VALGRIND) -q --error-exitcode=99 --child-silent-after-fork=yes \
@@ -129,7 +137,7 @@ lint:
 	else echo 'make lint: $(CLANG) is not installed, its build is left out'; fi
 
 bench: all
-	$(LUA) bench/run.lua
+	$(MAKE) -C bench run
 
 docs:
 	$(LUA) docs/generate.lua

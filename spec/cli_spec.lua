@@ -1,0 +1,259 @@
+-- The command: bin/minigun, from the tree, through a link, and installed.
+
+local lfs = require "lfs"
+local support = require "spec.support"
+
+local directory
+
+local function file(name, text)
+  return support.write_file(directory .. "/" .. name, text)
+end
+
+-- Runs bin/minigun with these words.
+local function minigun(...)
+  local words = { "./bin/minigun" }
+  for _, word in ipairs { ... } do
+    words[#words + 1] = support.quote(word)
+  end
+  return support.run(table.concat(words, " "))
+end
+
+-- Runs a file with this text.
+local function run(text, ...)
+  return minigun("run", file("program.lua", text), ...)
+end
+
+local function assert_one_line(pattern, text)
+  assert.matches("^minigun: [^\n]*\n$", text)
+  assert.matches(pattern, text, 1, true)
+end
+
+before_each(function()
+  directory = os.tmpname()
+  os.remove(directory)
+  assert(lfs.mkdir(directory))
+end)
+
+after_each(function()
+  os.execute("rm -rf " .. support.quote(directory))
+end)
+
+describe("minigun", function()
+  it("shows its usage for help, --help and -h", function()
+    for _, word in ipairs { "help", "--help", "-h" } do
+      local result = minigun(word)
+      assert.equal(0, result.code)
+      assert.equal("", result.stderr)
+      assert.matches("^Usage: minigun run FILE", result.stdout)
+    end
+  end)
+
+  it("shows its version", function()
+    local result = minigun("--version")
+    assert.equal("", result.stderr)
+    assert.matches("^minigun %S+\n$", result.stdout)
+    assert.equal(0, result.code)
+    assert.equal("minigun " .. require("minigun").version .. "\n", result.stdout)
+  end)
+
+  it("refuses a wrong call with one line and status 2", function()
+    for _, case in ipairs {
+      { {}, "a command is missing" },
+      { { "frobnicate" }, "unknown command 'frobnicate'" },
+      { { "--frobnicate" }, "unknown command '--frobnicate'" },
+      { { "run" }, "the FILE to run is missing" },
+    } do
+      local result = minigun(table.unpack(case[1]))
+      assert.equal(2, result.code)
+      assert.equal("", result.stdout)
+      assert_one_line(case[2], result.stderr)
+      assert_one_line("minigun help", result.stderr)
+    end
+  end)
+
+  it("refuses a file that cannot be read with one line and status 2", function()
+    local result = minigun("run", directory .. "/none.lua")
+    assert.equal(2, result.code)
+    assert_one_line(directory .. "/none.lua: No such file or directory", result.stderr)
+    result = minigun("run", directory)
+    assert.equal(2, result.code)
+    assert_one_line(directory .. ": Is a directory", result.stderr)
+  end)
+
+  it("refuses a file with a syntax error with its place and status 2", function()
+    local result = run("local x = 1\nlocal y = = 2\n")
+    assert.equal(2, result.code)
+    assert.equal("", result.stdout)
+    assert_one_line("program.lua:2: unexpected symbol near '='", result.stderr)
+  end)
+end)
+
+describe("minigun run FILE", function()
+  it("gives the file its arguments as arg and as ...", function()
+    local result = run("print(arg[0], #arg, arg[1], arg[2]) print(...)", "a b", "--help")
+    assert.equal("", result.stderr)
+    assert.equal(directory .. "/program.lua\t2\ta b\t--help\na b\t--help\n", result.stdout)
+    assert.equal(0, result.code)
+  end)
+
+  it("accepts a first line for the shell", function()
+    assert.equal("fine\n", run("#!/usr/bin/env lua5.4\nprint 'fine'\n").stdout)
+  end)
+
+  it("ends with 1, the message and the traceback of an error, down to the file", function()
+    local result = run("local function deep()\n  error 'boom'\nend\ndeep()\n")
+    assert.equal(1, result.code)
+    assert.matches("^minigun: .-program%.lua:2: boom\nstack traceback:\n", result.stderr)
+    assert.matches("program.lua:4:", result.stderr, 1, true)
+    assert.is_nil(result.stderr:find("bin/minigun:", 1, true))
+  end)
+
+  it("does not add a traceback to a message that has one", function()
+    local result = run("error('first\\nstack traceback:\\n\\tthere', 0)")
+    assert.equal(1, result.code)
+    assert.equal("minigun: first\nstack traceback:\n\tthere\n", result.stderr)
+  end)
+
+  it("shows an error that is a table: by its __tostring, or its type", function()
+    assert.equal("minigun: mine\n", run("error(setmetatable({}, {__tostring = function() return 'mine' end}))").stderr)
+    assert.matches("^minigun: the file raised a table value\nstack traceback:\n", run("error {}").stderr)
+    assert.matches("^minigun: the file raised a nil value\n", run("error()").stderr)
+  end)
+
+  it("ignores a returned value that is no pipeline and no result", function()
+    for _, text in ipairs {
+      "return 3", "return 'run'", "return nil", "return { run = 1 }",
+      "return setmetatable({}, { __index = function() error 'strict' end })",
+    } do
+      local result = run(text)
+      assert.same({ 0, "", "" }, { result.code, result.stdout, result.stderr })
+    end
+  end)
+
+  it("passes os.exit on", function()
+    assert.equal(5, run("os.exit(5)").code)
+  end)
+
+  it("ends with 130 on SIGINT, after the open variables are closed", function()
+    local result = support.run(("timeout -s INT 0.5 ./bin/minigun run %s; echo $? >&2"):format(file("loop.lua", [[
+      local note <close> = setmetatable({}, { __close = function() print "closed" end })
+      while true do end
+    ]])))
+    assert.equal("closed\n", result.stdout)
+    assert.equal("minigun: interrupted\n124\n", result.stderr)     -- timeout's own status
+    result = support.run("./bin/minigun run " .. file("self.lua", [[
+      local pid = io.open("/proc/self/stat"):read("n")
+      io.popen("kill -INT " .. pid):close()
+      while true do end
+    ]]))
+    assert.equal("minigun: interrupted\n", result.stderr)
+    assert.equal(130, result.code)
+  end)
+
+  it("ends with 143 on SIGTERM", function()
+    local result = support.run("./bin/minigun run " .. file("self.lua", [[
+      io.popen("kill -TERM " .. io.open("/proc/self/stat"):read("n")):close()
+      while true do end
+    ]]))
+    assert.equal(143, result.code)
+  end)
+
+  it("finds the tree through a symbolic link and from another directory", function()
+    local here = lfs.currentdir()
+    local path = file("where.lua", "print(package.searchpath('minigun', package.path))")
+    assert.equal(0, support.run(("ln -s %s/bin/minigun %s/mg"):format(support.quote(here), directory)).code)
+    local result = support.run(("cd / && %s/mg run %s"):format(directory, path))
+    assert.equal("", result.stderr)
+    assert.equal(here .. "/bin/../lua/minigun/init.lua\n", result.stdout)
+    result = support.run(("cd bin && PATH=.:$PATH minigun run %s"):format(path))
+    assert.equal("./../lua/minigun/init.lua\n", result.stdout)
+  end)
+end)
+
+describe("minigun run on a file that returns a pipeline", function()
+  local HEAD = "local minigun = require 'minigun'\nlocal p = minigun.pipeline 'numbers'\n" ..
+    "p:producer('source', { 1, 2, 3 })\n"
+
+  it("runs it and prints the result", function()
+    local result = run(HEAD .. "p:map('double', function(n) return 2 * n end)\nreturn p\n")
+    assert.equal("", result.stderr)
+    assert.equal(0, result.code)
+    assert.matches("^[^\n]*numbers[^\n]*\n$", result.stdout)
+  end)
+
+  it("runs it in worker processes", function()
+    local result = run(HEAD .. [[
+      p:map('double', { processes = 2 }, function(n) return 2 * n end)
+      p:each('show', { inline = true }, function(n) io.write(n, " ") end)
+      return p
+    ]])
+    assert.equal("", result.stderr)
+    assert.equal(0, result.code)
+    local seen = {}
+    for number in result.stdout:match("^[%d ]*"):gmatch("%d+") do
+      seen[#seen + 1] = tonumber(number)
+    end
+    table.sort(seen)
+    assert.same({ 2, 4, 6 }, seen)
+  end)
+
+  it("does not run it again when the file has run it", function()
+    local result = run(HEAD .. "p:each('show', print)\np:run()\nreturn p\n")
+    assert.equal("1\n2\n3\n", result.stdout)
+    assert.equal(0, result.code)
+  end)
+
+  it("ends with 1 and the user's line when an item fails", function()
+    local result = run(HEAD .. "p:each('check', function(n)\n  if n == 2 then error 'bad item' end\nend)\nreturn p\n")
+    assert.equal(1, result.code)
+    assert.matches("program.lua:5: bad item", result.stderr, 1, true)
+    assert.matches("stack traceback:", result.stderr, 1, true)
+  end)
+
+  it("ends with 1 when the collected failures are returned", function()
+    local result = run(HEAD .. "p:each('check', function(n) assert(n ~= 2, 'bad item') end)\n" ..
+      "return p:run { failures = 'collect' }\n")
+    assert.equal("", result.stderr)
+    assert.equal(1, result.code)
+  end)
+
+  it("ends with 130 on SIGINT and leaves no worker", function()
+    local result = support.run("exec ./bin/minigun run " .. file("long.lua", HEAD .. [[
+      p:processes(2, function()
+        p:each('sleep', function(n)
+          if n == 1 then
+            io.popen("kill -INT " .. arg[1]):close()
+          end
+          local stop = os.time() + 20
+          while os.time() < stop do end
+        end)
+      end)
+      return p
+    ]]) .. " $$", { timeout = 15 })
+    assert.matches("^minigun: interrupted\n", result.stderr)
+    assert.equal(130, result.code)
+    for entry in lfs.dir("/proc") do
+      local command = entry:match("^%d+$") and support.read_file("/proc/" .. entry .. "/cmdline")
+      assert.is_nil((command or ""):find(directory, 1, true), "process " .. entry .. " is left")
+    end
+  end)
+end)
+
+describe("make install", function()
+  it("installs what runs without the tree, and uninstall removes it", function()
+    local root = directory .. "/root"
+    local made = support.run(("make -s install DESTDIR=%s PREFIX=/opt/mg BUILD=%s"):format(root, support.build_dir()),
+      { env = { LD_PRELOAD = "", MAKEFLAGS = "" } })
+    assert.equal(0, made.code, made.stderr)
+    local prefix = root .. "/opt/mg"
+    local path = file("where.lua", "print(package.searchpath('minigun', package.path), require 'minigun'.version)")
+    local result = support.run(("cd / && %s/bin/minigun run %s"):format(prefix, path), { env = {
+      LUA_PATH = prefix .. "/share/lua/5.4/?.lua;" .. prefix .. "/share/lua/5.4/?/init.lua",
+      LUA_CPATH = prefix .. "/lib/lua/5.4/?.so",
+    } })
+    assert.equal("", result.stderr)
+    assert.matches("^" .. prefix:gsub("%p", "%%%0") .. "/share/lua/5%.4/minigun/init%.lua\t%S+\n$", result.stdout)
+    support.run(("make -s uninstall DESTDIR=%s PREFIX=/opt/mg"):format(root), { env = { MAKEFLAGS = "" } })
+    assert.equal("", support.run("find " .. root .. " -type f").stdout)
+  end)
+end)

@@ -1,0 +1,196 @@
+-- The tree is consistent: the lists of files agree with each other and with the tree, layers are kept, public functions
+-- are documented, and nothing in it belongs to one machine.
+
+local support = require "spec.support"
+
+local function lines_of(command)
+  local pipe = assert(io.popen(command))
+  local lines = {}
+  for line in pipe:lines() do
+    lines[#lines + 1] = line
+  end
+  pipe:close()
+  table.sort(lines)
+  return lines
+end
+
+local function files(where, name)
+  return lines_of(("find %s -type f -name '%s'"):format(where, name))
+end
+
+-- What git has, with what is new and not ignored; an unpacked archive has no .git: everything but the builds.
+local function tree()
+  local list = lines_of("git ls-files --cached --others --exclude-standard 2>/dev/null")
+  if #list == 0 then
+    list = lines_of([[find . -type f -not -path './.git/*' -not -path './build*' | sed 's|^\./||']])
+  end
+  return list
+end
+
+local function rockspec()
+  local env = {}
+  assert(loadfile("minigun-scm-1.rockspec", "t", env))()
+  return env
+end
+
+local function module_name(path)
+  return (path:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."))
+end
+
+local C_SOURCES = files("src", "*.c")
+local LUA_SOURCES = files("lua", "*.lua")
+
+describe("the lists of files", function()
+  it("in the Makefile: every C source, and no other", function()
+    local text = support.read_file("Makefile"):match("\nSRC *:= *(.-[^\\])\n")
+    local list = {}
+    for word in text:gmatch("[^%s\\]+") do
+      list[#list + 1] = word
+    end
+    table.sort(list)
+    assert.same(C_SOURCES, list)
+  end)
+
+  it("in the rockspec: the same C sources", function()
+    local list = { table.unpack(rockspec().build.modules["minigun.core"].sources) }
+    table.sort(list)
+    assert.same(C_SOURCES, list)
+  end)
+
+  it("in the rockspec: every Lua module under its name, and no other", function()
+    local expected = {}
+    for _, path in ipairs(LUA_SOURCES) do
+      expected[module_name(path)] = path
+    end
+    local list = {}
+    for name, path in pairs(rockspec().build.modules) do
+      if type(path) == "string" then
+        list[name] = path
+      end
+    end
+    assert.same(expected, list)
+  end)
+
+  it("in the rockspec: the command", function()
+    assert.same({ minigun = "bin/minigun" }, rockspec().build.install.bin)
+  end)
+end)
+
+-- A file includes only headers of lower layers and of its own module (codec_state.h is of codec, lua_mg.h of lua).
+local LAYERS = {
+  mg = 0, sys = 1, shm = 2, ring = 2, event = 2, proc = 2, codec = 2, heap = 2, record = 2,
+  slot = 3, worker = 4, pool = 5, lua = 6,
+}
+
+local function c_module(path)
+  local name = path:match("([^/]+)%.[ch]$")
+  return LAYERS[name] and name or name:match("^[^_]+")
+end
+
+describe("the layers of src/", function()
+  for _, path in ipairs(lines_of("find src -name '*.[ch]'")) do
+    it(path .. " includes only what is below it", function()
+      local own = c_module(path)
+      assert.is_not_nil(LAYERS[own], path .. " has no layer: name it in spec/tree_spec.lua")
+      for header in support.read_file(path):gmatch('#%s*include%s+"([^"]+)"') do
+        local other = c_module(header)
+        assert.is_true(other == own or (LAYERS[other] or math.huge) < LAYERS[own],
+          ("%s (layer %d) includes %s"):format(path, LAYERS[own], header))
+      end
+    end)
+  end
+
+  it("keep Lua in the binding and the codec", function()
+    for _, path in ipairs(lines_of("find src -name '*.[ch]'")) do
+      local module = c_module(path)
+      if module ~= "lua" and module ~= "codec" then
+        assert.is_nil(support.read_file(path):match("#%s*include%s+<(l[ua][ux][^>]*)>"), path .. " includes Lua")
+      end
+    end
+  end)
+
+  it("keep system calls with their own state in sys", function()
+    for _, path in ipairs(lines_of("find src -name '*.c'")) do
+      if c_module(path) ~= "sys" then
+        for _, call in ipairs { "fork", "mmap", "munmap", "epoll_wait", "eventfd", "waitid", "poll" } do
+          assert.is_nil(support.read_file(path):match("%f[%w_]" .. call .. "%([^)]"), path .. " calls " .. call)
+        end
+      end
+    end
+  end)
+end)
+
+describe("the files of the tree", function()
+  it("name no machine path and no registry host", function()
+    -- Put together, so that this file does not name them either.
+    local forbidden = {
+      "/" .. "home/", "/" .. "root/", "/" .. "work/", "/" .. "Users/", "luarocks" .. "%.org",
+      "npmjs" .. "%.", "pypi" .. "%.", "docker" .. "%.io", "ghcr" .. "%.io",
+    }
+    local found = {}
+    for _, path in ipairs(tree()) do
+      local text = support.read_file(path) or ""
+      for _, pattern in ipairs(forbidden) do
+        local where = text:find(pattern)
+        if where then
+          local _, newlines = text:sub(1, where):gsub("\n", "")
+          found[#found + 1] = ("%s:%d: %s"):format(path, newlines + 1, text:match("[^\n]*", where))
+        end
+      end
+    end
+    assert.same({}, found)
+  end)
+
+  it("have lines of at most 120 columns and no trailing blanks", function()
+    local found = {}
+    for _, path in ipairs(tree()) do
+      if path:match("%.[ch]$") or path:match("%.lua$") or path == "Makefile" or path == "bin/minigun" then
+        local number = 0
+        for line in io.lines(path) do
+          number = number + 1
+          if utf8.len(line) == nil or utf8.len(line) > 120 or line:match("[ \t\r]$") then
+            found[#found + 1] = path .. ":" .. number
+          end
+        end
+      end
+    end
+    assert.same({}, found)
+  end)
+end)
+
+describe("documentation in the sources", function()
+  for _, path in ipairs(LUA_SOURCES) do
+    it("stands before each public function of " .. path, function()
+      local found, documented = {}, false
+      local number = 0
+      for line in io.lines(path) do
+        number = number + 1
+        if line:match("^function %u%w*[.:]%a") and not documented then
+          found[#found + 1] = ("%s:%d: %s"):format(path, number, line)
+        end
+        documented = line:match("^%-%-%-") ~= nil or (documented and line:match("^%-%-") ~= nil)
+      end
+      assert.same({}, found)
+    end)
+  end
+
+  it("stands before each function of a C header", function()
+    local found = {}
+    for _, path in ipairs(files("src", "*.h")) do
+      local previous = ""
+      for line in io.lines(path) do
+        if line:match("^%a[%w_ ]*[ *]mg_[%w_]+%(") and not line:match("^static") and previous:match("^%s*$") then
+          found[#found + 1] = path .. ": " .. line
+        end
+        previous = line
+      end
+    end
+    assert.same({}, found)
+  end)
+
+  it("stands at the head of each example", function()
+    for _, path in ipairs(lines_of("ls examples/*.lua 2>/dev/null")) do
+      assert.matches("^%-%-", support.read_file(path):gsub("^#![^\n]*\n", ""), nil, nil, path .. " has no head comment")
+    end
+  end)
+end)
