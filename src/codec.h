@@ -32,10 +32,11 @@ enum {
  * the pointer stays valid until the state is closed; nobody frees it. Raises on lack of memory. */
 mg_codec *mg_codec_get(lua_State *L);
 
-/* Encodes the value at idx into buf[0..cap), which the caller owns; cap may be 0.
+/* Encodes the value at idx into buf[0..cap), which the caller owns; cap may be 0, buf not NULL.
  *   MG_CODEC_OK     *len is the number of bytes written, *flags the flags to hand to mg_decode; nothing is pushed.
- *   MG_CODEC_NOFIT  *len is a lower bound, above cap, of the bytes needed: exact for a lone string, never more than what
- *                   is needed. Nothing is pushed; the contents of buf are undefined.
+ *   MG_CODEC_NOFIT  *len is above cap: a lower bound of the bytes needed (exact for a lone string), often just cap + 1,
+ *                   so grow at least by doubling. (A table with holes may be said not to fit when a few bytes are to
+ *                   spare.) Nothing is pushed; the contents of buf are undefined. Dump hooks run again on a retry.
  *   MG_CODEC_BAD    the value cannot be serialised; a message that begins with the path is pushed.
  * Raises only what a dump hook raises, and lack of memory. Dump hooks may call the codec. */
 int mg_encode(lua_State *L, mg_codec *c, int idx, uint8_t *buf, size_t cap, size_t *len, unsigned *flags);

@@ -13,7 +13,7 @@
 #define CACHED_MAP_MAX 16
 /* Packed arrays of so many elements are built on the stack and packed by one call. */
 #define STACK_MIN 8
-#define STACK_MAX 240
+#define STACK_MAX 1024
 
 typedef struct decoder {
   lua_State *L;
@@ -49,11 +49,12 @@ static const uint8_t *cut_short(const decoder *d, const uint8_t *p) {
   return bad(d, p, "the value ends too early");
 }
 
-static const uint8_t *bad_count(const decoder *d, const uint8_t *token, const uint8_t *p, const char *what, uint64_t n,
-                                const char *unit) {
-  lua_Integer left = (lua_Integer)(d->end - p);
-  if (n > (uint64_t)left) {
-    lua_pushfstring(d->L, "%s of %I %s but %I bytes left", what, (lua_Integer)n, unit, left);
+/* n of what is declared, in units that take at least `each` bytes. */
+static const uint8_t *bad_count(const decoder *d, const uint8_t *token, const uint8_t *p, const char *what, size_t n,
+                                const char *unit, size_t each) {
+  size_t left = (size_t)(d->end - p);
+  if (n > left / each) {
+    lua_pushfstring(d->L, "%s of %I %s but %I bytes left", what, (lua_Integer)n, unit, (lua_Integer)left);
   } else {
     lua_pushfstring(d->L, "%s of %I %s but the message is too short for all that it declares", what, (lua_Integer)n,
                     unit);
@@ -79,10 +80,11 @@ static bool enter(decoder *d, const uint8_t *token) {
 /* --- strings --- */
 
 static inline const uint8_t *get_string(decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
-  if (MG_UNLIKELY(n > (size_t)(d->end - p))) return bad_count(d, token, p, "string", n, "bytes");
+  if (MG_UNLIKELY(n > (size_t)(d->end - p))) return bad_count(d, token, p, "string", n, "bytes", 1);
   if (n <= SHORT_STRING) {
     char copy[SHORT_STRING];
     memcpy(copy, p, n);
+    __asm__ volatile("" : : "r"(copy) : "memory");
     lua_pushlstring(d->L, copy, n);
   } else {
     lua_pushlstring(d->L, (const char *)p, n);
@@ -90,36 +92,45 @@ static inline const uint8_t *get_string(decoder *d, const uint8_t *token, const 
   return p + n;
 }
 
+/* The first and the last 8 bytes of p[0..n), n >= 1; a shorter key is its head, padded with zeros. */
+static inline void load_ends(const uint8_t *p, size_t n, size_t readable, uint64_t *head, uint64_t *tail) {
+  *tail = 0;
+  if (n >= 8) {
+    memcpy(head, p, 8);
+    memcpy(tail, p + (n - 8), 8);
+  } else if (MG_LIKELY(readable >= 8)) {
+    memcpy(head, p, 8);
+    *head = htole64(le64toh(*head) & (((uint64_t)1 << (8 * n)) - 1));
+  } else {
+    *head = 0;
+    memcpy(head, p, n);
+  }
+}
+
+static inline mg_key *key_slot(mg_codec *c, uint64_t head, uint64_t tail, size_t n) {
+  uint64_t hash = (head ^ (tail << 7 | tail >> 57) ^ n) * 0x9e3779b97f4a7c15u;
+  return &c->keys[hash >> 56];
+}
+
 /* Pushes the key string p[0..n), 1 <= n <= MG_KEY_MAX, which lies before d->end. */
 static inline void push_key(decoder *d, const uint8_t *p, size_t n) {
   lua_State *L = d->L;
-  char copy[32];
+  mg_codec *c = d->c;
   uint64_t head, tail;
-  if (MG_LIKELY(d->end - p >= (ptrdiff_t)sizeof copy)) {
-    memcpy(copy, p, sizeof copy);
-  } else {
-    memset(copy, 0, sizeof copy);
-    memcpy(copy, p, n);
-  }
-  __asm__ volatile("" : : "r"(copy) : "memory");
-  memcpy(&head, copy, 8);
-  if (n < 8) {
-    head = htole64(le64toh(head) & (((uint64_t)1 << (8 * n)) - 1));
-    tail = 0;
-  } else {
-    memcpy(&tail, copy + n - 8, 8);
-  }
-  uint64_t hash = (head ^ (tail << 7 | tail >> 57) ^ n) * 0x9e3779b97f4a7c15u;
-  size_t slot = (size_t)(hash >> 56);
-  mg_key *key = &d->c->keys[slot];
-  if (MG_LIKELY(key->len == n && key->head == head && key->tail == tail &&
-                (n <= 16 || memcmp(key->bytes, copy, n) == 0))) {
-    lua_rawgeti(L, d->keys, (lua_Integer)slot + 1);
+  load_ends(p, n, (size_t)(d->end - p), &head, &tail);
+  mg_key *key = key_slot(c, head, tail, n);
+  if (MG_LIKELY(key->len == n && key->head == head && key->tail == tail && (n <= 16 || !memcmp(key->bytes, p, n)))) {
+    lua_rawgeti(L, d->keys, key - c->keys + 1);
     return;
   }
-  lua_pushlstring(L, copy, n);
+  uint8_t copy[MG_KEY_MAX];
+  memcpy(copy, p, n);
+  __asm__ volatile("" : : "r"(copy) : "memory");
+  load_ends(copy, n, sizeof copy, &head, &tail);
+  key = key_slot(c, head, tail, n);
+  lua_pushlstring(L, (const char *)copy, n);
   lua_pushvalue(L, -1);
-  lua_rawseti(L, d->keys, (lua_Integer)slot + 1);
+  lua_rawseti(L, d->keys, key - c->keys + 1);
   *key = (mg_key){ .head = head, .tail = tail, .len = (uint8_t)n };
   memcpy(key->bytes, copy, n);
 }
@@ -141,7 +152,7 @@ static inline void open_table(decoder *d) {
 static const uint8_t *get_array(decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
   lua_State *L = d->L;
   if (MG_UNLIKELY(n > (size_t)(d->end - p) || n > d->budget || n > INT_MAX)) {
-    return bad_count(d, token, p, "array", n, "elements");
+    return bad_count(d, token, p, "array", n, "elements", 1);
   }
   if (MG_UNLIKELY(!enter(d, token))) return NULL;
   d->budget -= n;
@@ -172,7 +183,7 @@ static const uint8_t *get_key(decoder *d, const uint8_t *p) {
 static const uint8_t *get_map(decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
   lua_State *L = d->L;
   if (MG_UNLIKELY(n > (size_t)(d->end - p) / 2 || 2 * n > d->budget || n > INT_MAX / 2)) {
-    return bad_count(d, token, p, "map", n, "pairs");
+    return bad_count(d, token, p, "map", n, "pairs", 2);
   }
   if (MG_UNLIKELY(!enter(d, token))) return NULL;
   d->budget -= 2 * n;
@@ -235,7 +246,7 @@ static const uint8_t *get_packed(decoder *d, const uint8_t *token, const uint8_t
   size_t n = (size_t)(end - p) / width;
   if (n * width != (size_t)(end - p)) return bad(d, token, "packed numbers that are cut short");
   if (n > INT_MAX) return bad(d, token, "more packed numbers than a table can hold");
-  if (n >= STACK_MIN && n <= STACK_MAX && lua_checkstack(L, (int)n + 4)) {
+  if (n >= STACK_MIN && n <= STACK_MAX && lua_checkstack(L, 2 * (int)n + 8)) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, d->c->pack_ref);
     for (size_t i = 0; i < n; i++) push_number(L, p + i * width, width, integers);
     lua_call(L, (int)n, 1);
@@ -325,7 +336,7 @@ static const uint8_t *get_object(decoder *d, const uint8_t *token, const uint8_t
 static const uint8_t *get_extension(decoder *d, const uint8_t *token, const uint8_t *p, size_t bytes) {
   if (p == d->end) return cut_short(d, token);
   uint8_t type = mg_load8(p++);
-  if (bytes > (size_t)(d->end - p)) return bad_count(d, token, p, "extension", bytes, "bytes");
+  if (bytes > (size_t)(d->end - p)) return bad_count(d, token, p, "extension", bytes, "bytes", 1);
   switch (type) {
     case MG_EXT_INTEGERS: return get_packed(d, token, p, bytes, true);
     case MG_EXT_FLOATS: return get_packed(d, token, p, bytes, false);
@@ -439,7 +450,7 @@ int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigne
   }
   const uint8_t *p = get_value(&d, buf);
   if (MG_UNLIKELY(p && p != d.end)) {
-    lua_pushfstring(L, "trailing %I bytes after the value", (lua_Integer)(d.end - p));
+    lua_pushfstring(L, "trailing %I byte%s after the value", (lua_Integer)(d.end - p), d.end - p == 1 ? "" : "s");
     p = NULL;
   }
   if (lua_gettop(L) > top + 1) {

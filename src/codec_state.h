@@ -9,9 +9,7 @@
 #include <lauxlib.h>
 
 #include "codec.h"
-
-#define MG_LIKELY(x) __builtin_expect(!!(x), 1)
-#define MG_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#include "mg.h"
 
 /* First bytes of MessagePack that the codec writes or reads by name. */
 enum {
