@@ -1,0 +1,73 @@
+--- The policy of an accumulator: which items make a batch, and when it is passed on. Values in, batches out; no clock of
+-- its own and no process.
+local batcher = {}
+
+local Batcher = {}
+Batcher.__index = Batcher
+
+-- Stands for the one batch of an accumulator without keys; a key may be any value but nil and NaN.
+local ALL <const> = {}
+
+--- Makes a batcher.
+---@param options table `max_size` (items), `max_wait` (seconds or nil), `by` (`function(item) -> key` or nil)
+---@return table batcher
+function batcher.new(options)
+  return setmetatable({
+    max_size = options.max_size, max_wait = options.max_wait, by = options.by,
+    open = {}, first = nil, last = nil, -- open batches by key, and as a list in order of their first item
+  }, Batcher)
+end
+
+local function unlink(self, entry)
+  self.open[entry.key] = nil
+  if entry.before then entry.before.after = entry.after else self.first = entry.after end
+  if entry.after then entry.after.before = entry.before else self.last = entry.before end
+end
+
+local function open(self, key, now)
+  local entry = { key = key, items = {}, n = 0, before = self.last, due = self.max_wait and now() + self.max_wait }
+  self.open[key] = entry
+  if self.last then self.last.after = entry else self.first = entry end
+  self.last = entry
+  return entry
+end
+
+--- Adds an item.
+---@param item any
+---@param now function () -> seconds; asked only where `max_wait` needs it
+---@return table? batch the full batch that the item completed
+function Batcher:add(item, now)
+  local key = ALL
+  if self.by then
+    key = self.by(item)
+    if key == nil or key ~= key then
+      error(("option 'by' gave %s as an item's key; a key is any value but nil and NaN"):format(tostring(key)), 0)
+    end
+  end
+  local entry = self.open[key] or open(self, key, now)
+  local n = entry.n + 1
+  entry.items[n], entry.n = item, n
+  if n < self.max_size then return nil end
+  unlink(self, entry)
+  return entry.items
+end
+
+--- Takes the batches that have waited long enough, oldest first.
+---@param now number? seconds; nil: all batches
+---@return table batches array
+function Batcher:due(now)
+  local batches = {}
+  while self.first and (not now or (self.first.due and self.first.due <= now)) do
+    batches[#batches + 1] = self.first.items
+    unlink(self, self.first)
+  end
+  return batches
+end
+
+--- When the next batch falls due.
+---@return number? seconds on the same clock; nil: none waits for the clock
+function Batcher:next_due()
+  return self.first and self.first.due
+end
+
+return batcher

@@ -1,0 +1,159 @@
+--- A chain: the stages that run in one process, called directly one after the other.
+--
+-- Used by the coordinator for its inline stages and by a worker for the stages of its block. What a handler emits and
+-- collects is kept until it has returned, and forgotten when it raises: a failed attempt leaves no trace. A handler
+-- that emits very much is let through as a stream: its failure then says `partial` and is not tried again.
+local batcher = require "minigun.batcher"
+
+local chain = {}
+
+-- Emissions of one call that are kept back at most.
+local KEEP <const> = 8192
+
+--- A handler's error as data: what xpcall's message handler returns.
+---@param err any
+---@return table { message =, traceback =, raised = err }
+function chain.caught(err)
+  local text = err
+  if type(err) ~= "string" then
+    local meta = getmetatable(err)
+    text = meta and meta.__tostring and tostring(err) or ("(error object is a %s value)"):format(type(err))
+  end
+  return { message = text, traceback = debug.traceback(nil, 2), raised = err }
+end
+
+--- The same for errors that reach no message handler (out of memory) or are already caught.
+---@param err any
+---@return table
+function chain.as_caught(err)
+  if type(err) == "table" and err.traceback then return err end
+  return { message = tostring(err), raised = err }
+end
+
+local Chain = {}
+Chain.__index = Chain
+
+local function make_emit(state, host)
+  local buffer = state.buffer
+  return setmetatable({}, {
+    __name = "emit",
+    __metatable = false,
+    __call = function(_, item)
+      if item == nil then
+        error("nil cannot be emitted (an item is any value but nil; call emit only when there is one)", 2)
+      end
+      if not state.running or host.foreign() then
+        error("emit called after its handler has returned, or in another process", 2)
+      end
+      local n = state.n + 1
+      state.n, buffer[n] = n, item
+      if n == KEEP then state.flush(true) end
+    end,
+  })
+end
+
+--- Makes a chain.
+---@param stages table array of the plan's stages, in topological order
+---@param host table
+--- what surrounds it: `deliver(stage, item)` sends an item out of the chain; `failed(stage, item, caught, attempt,
+--- partial)` is told of a failed item; `effect(kind, name, value)` keeps what `ctx` collects; `context(stage)` makes the
+--- stage's ctx, given a function that takes effects; `foreign()` tells that this is another process than the chain's
+---@return table chain `chain.stats[id]` counts `items_in`, `items_out`, `failed` of each stage
+function chain.new(stages, host)
+  local self = setmetatable({ host = host, states = {}, stats = {} }, Chain)
+  for _, stage in ipairs(stages) do
+    local state = { stage = stage, buffer = {}, n = 0, effects = {}, running = false, inner = {}, outside = stage.terminal }
+    self.states[stage.id] = state
+    self.stats[stage.id] = { items_in = 0, items_out = 0, failed = 0 }
+    state.flush = function(partial) self:flush(state, partial) end
+    state.emit = make_emit(state, host)
+    state.ctx = host.context(stage, function(kind, name, value)
+      if state.running then state.effects[#state.effects + 1] = { kind, name, value }
+      else host.effect(kind, name, value) end
+    end)
+    if stage.batch then state.batches = batcher.new(stage.batch) end
+  end
+  for _, stage in ipairs(stages) do
+    local state = self.states[stage.id]
+    for _, target in ipairs(stage.outputs) do
+      if self.states[target] then state.inner[#state.inner + 1] = target else state.outside = true end
+    end
+  end
+  return self
+end
+
+--- Passes on what the stage's handler has emitted and collected so far.
+function Chain:flush(state, partial)
+  local n, buffer, host = state.n, state.buffer, self.host
+  if partial then state.partial = true end
+  for i = 1, #state.effects do
+    local effect = state.effects[i]
+    state.effects[i] = nil
+    host.effect(effect[1], effect[2], effect[3])
+  end
+  self.stats[state.stage.id].items_out = self.stats[state.stage.id].items_out + n
+  state.n = 0
+  for i = 1, n do
+    local item = buffer[i]
+    buffer[i] = nil
+    self:send(state, item)
+  end
+end
+
+--- Sends an item to every receiver of the stage, in the chain and outside.
+function Chain:send(state, item)
+  for _, target in ipairs(state.inner) do self:push(target, item, 1) end
+  if state.outside then self.host.deliver(state.stage, item) end
+end
+
+local function drop(state)
+  for i = 1, state.n do state.buffer[i] = nil end
+  state.n = 0
+  state.effects = {}
+end
+
+function Chain:gather(state, item)
+  local ok, batch = xpcall(state.batches.add, chain.caught, state.batches, item, self.host.now)
+  if not ok then return self:fail(state, item, batch, 1) end
+  if batch then self:emit_batch(state, batch) end
+end
+
+function Chain:emit_batch(state, batch)
+  local stats = self.stats[state.stage.id]
+  stats.items_out = stats.items_out + 1
+  self:send(state, batch)
+end
+
+function Chain:fail(state, item, caught, attempt)
+  drop(state)
+  local stats = self.stats[state.stage.id]
+  stats.failed = stats.failed + 1
+  self.host.failed(state.stage, item, chain.as_caught(caught), attempt, state.partial)
+end
+
+--- Runs one item through the stage and everything behind it in the chain.  Does not raise.
+---@param id integer the stage
+---@param item any
+---@param attempt integer 1 for the first
+function Chain:push(id, item, attempt)
+  local state = self.states[id]
+  local stats = self.stats[id]
+  if attempt == 1 then stats.items_in = stats.items_in + 1 end
+  if state.batches then return self:gather(state, item) end
+  state.ctx.attempt = attempt
+  state.running, state.partial = true, nil
+  local ok, caught = xpcall(state.stage.handler, chain.caught, item, state.emit, state.ctx)
+  state.running = false
+  if not ok then return self:fail(state, item, caught, attempt) end
+  if state.n > 0 or #state.effects > 0 then self:flush(state) end
+end
+
+--- Passes on batches whose time has come, or all of them.
+---@param id integer an accumulator
+---@param now number? seconds; nil: all, the stream has ended
+function Chain:flush_batches(id, now)
+  local state = self.states[id]
+  for _, batch in ipairs(state.batches:due(now)) do self:emit_batch(state, batch) end
+end
+
+return chain

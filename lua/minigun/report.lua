@@ -1,0 +1,16 @@
+--- What a worker tells the coordinator beside items: records on an edge of their own, `report.EDGE`.
+--
+-- A report that belongs to an item is committed or forgotten with it. Each is an array whose first element is its kind.
+local report = {
+  EDGE = 0xfffe,  -- of all reports; items travel on the number of the stage that emitted them
+  ANY = 0xffff,   -- as a filter: records of every edge
+  COLLECT = 1,    -- { COLLECT, name, value }
+  COUNT = 2,      -- { COUNT, name, n }
+  FAILED = 3,     -- { FAILED, stage id, fields }: see worker.lua
+  STATS = 4,      -- { STATS, { stage id, items in, items out, failed }... }
+  HOOK = 5,       -- { HOOK, name, at, message, traceback }: a hook has raised; the run fails
+  LOOSE = 2,      -- flag of a chunk: a producer's (MG_CHUNK_LOOSE in src/slot.h)
+  TIMED = 1,      -- flag of a chunk: note when items begin (MG_CHUNK_TIMED)
+}
+
+return report

@@ -1,0 +1,165 @@
+--- The worker: what runs in a child process, from the fork to its end.
+--
+-- It takes chunks from its slot, runs them through the stages of its segment, and reports. It decides nothing: whether
+-- a failed item is tried again is the coordinator's business.
+local chain = require "minigun.chain"
+local context = require "minigun.context"
+local core = require "minigun.core"
+local report = require "minigun.report"
+
+local worker = {}
+
+-- KiB that a child may allocate before its collector looks at the heap it shares with the coordinator. The collector
+-- marks every object it visits and so copies every page of it.
+local SHARED_HEAP_ALLOWANCE <const> = 64 * 1024
+
+local function defer_collector()
+  collectgarbage("step", -SHARED_HEAP_ALLOWANCE) -- a step of negative size: so much more before the next one
+end
+
+local function make_context(w, job, stage)
+  return context.new({
+    pipeline = job.plan.name, stage = stage and stage.name, pid = job.pid, worker = job.number,
+  }, function(kind, name, value)
+    w:send(report.EDGE, { kind == "collect" and report.COLLECT or report.COUNT, name, value })
+  end)
+end
+
+local function is_refusal(w, caught)
+  return type(caught.raised) == "string" and caught.raised == w:refused()
+end
+
+-- A failed item. `index`: its place in the chunk, where it came in one; `item`: itself, where it was made in this worker.
+local function report_failure(w, stage, caught, attempt, extra)
+  local fields = {
+    kind = is_refusal(w, caught) and "unserialisable" or "error",
+    message = caught.message, traceback = caught.traceback, attempt = attempt,
+  }
+  for key, value in pairs(extra) do fields[key] = value end
+  if not pcall(w.send, w, report.EDGE, { report.FAILED, stage.id, fields }) then
+    fields.item, fields.item_text = nil, require("minigun.failure").show(fields.item)
+    w:send(report.EDGE, { report.FAILED, stage.id, fields })
+  end
+end
+
+local function run_hooks(w, hooks, ctx)
+  for _, hook in ipairs(hooks) do
+    local ok, caught = xpcall(hook.f, chain.caught, ctx)
+    if not ok then
+      caught = chain.as_caught(caught)
+      w:send(report.EDGE, { report.HOOK, hook.name, hook.at, caught.message, caught.traceback or "" })
+      w:publish()
+      return false
+    end
+  end
+  return true
+end
+
+-- One stage alone: its handler is called straight from the loop in C, and emits straight into the open block.
+local function run_single(w, job, stage, ctx, emit)
+  return function(attempt, value)
+    ctx.attempt = attempt
+    local handler = stage.handler
+    while true do
+      local done, caught, index = w:run(handler, emit, ctx, chain.caught, value)
+      if done then return end
+      report_failure(w, stage, chain.as_caught(caught), attempt, { index = index })
+      w:commit()
+      if job.inherited or stage.kind == "producer" then return end
+    end
+  end
+end
+
+-- Several stages: each item is pushed through a chain, whose failures do not end the call.
+local function run_chain(w, job, stages, contexts)
+  local current, depth -- attempt of the chunk, and index of the item in it
+  local emitters = {}
+  local links = chain.new(stages, {
+    deliver = function(stage, item) emitters[stage.id](item) end,
+    effect = function(kind, name, value)
+      w:send(report.EDGE, { kind == "collect" and report.COLLECT or report.COUNT, name, value })
+    end,
+    failed = function(stage, item, caught, attempt, partial)
+      local extra = { partial = partial, item = item }
+      if stage.id == job.entry then extra = { partial = partial, index = depth } end
+      report_failure(w, stage, caught, attempt, extra)
+    end,
+    context = function(stage, effect)
+      local ctx = contexts[stage.id]
+      contexts[stage.id] = context.new({ pipeline = ctx.pipeline, stage = ctx.stage, pid = ctx.pid, worker = ctx.worker }, effect)
+      contexts[stage.id].state = ctx.state
+      return contexts[stage.id]
+    end,
+    foreign = function() return core.pid() ~= job.pid end,
+    now = core.now,
+  })
+  for _, stage in ipairs(stages) do emitters[stage.id] = w:emitter(stage.id) end
+  local function handler(item)
+    links:push(job.entry, item, current)
+    depth = depth + 1
+  end
+  local function tell_stats()
+    local stats = { report.STATS }
+    for id, s in pairs(links.stats) do
+      stats[#stats + 1] = { id, s.items_in, s.items_out, s.failed }
+      s.items_in, s.items_out, s.failed = 0, 0, 0
+    end
+    w:send(report.EDGE, stats)
+  end
+  return function(attempt, value)
+    current, depth = attempt, 0
+    while true do
+      local done, caught, index = w:run(handler, nil, nil, chain.caught, value)
+      if done then break end
+      report_failure(w, job.plan.stages[job.entry], chain.as_caught(caught), attempt, { index = index })
+      w:commit()
+      depth = index + 1
+      if job.inherited then break end
+    end
+    tell_stats()
+  end
+end
+
+--- Runs in the child until there is no more work.
+---@param w userdata the slot's worker
+---@param job table
+--- `plan`, `segment`, `number` (of the worker in its segment, from 1), `pid` is filled in; `value`, `inherited`: the one
+--- item of a fork per batch, when it came with the fork
+---@return integer code for the process to leave with
+function worker.main(w, job)
+  local segment = job.segment
+  local stages = {}
+  for i, id in ipairs(segment.stages) do stages[i] = job.plan.stages[id] end
+  job.pid = core.pid()
+  math.randomseed(core.random())
+  defer_collector()
+  core.heap_keep()
+
+  local contexts, runs = {}, nil
+  for _, stage in ipairs(stages) do contexts[stage.id] = make_context(w, job, stage) end
+  local own = #stages == 1 and contexts[stages[1].id] or make_context(w, job)
+  if #stages == 1 then
+    runs = run_single(w, job, stages[1], own, w:emitter(stages[1].id))
+  else
+    runs = run_chain(w, job, stages, contexts)
+  end
+  if not run_hooks(w, segment.hooks.after_fork, own) then return 1 end
+  for _, stage in ipairs(stages) do
+    if not run_hooks(w, stage.hooks.before, contexts[stage.id]) then return 1 end
+  end
+  while true do
+    local entry, _, attempt, kind = w:next()
+    if not entry then break end
+    job.entry, job.inherited = entry, kind == "inherited"
+    runs(attempt, job.value)
+    w:end_chunk()
+  end
+  for _, stage in ipairs(stages) do
+    if not run_hooks(w, stage.hooks.after, contexts[stage.id]) then return 1 end
+  end
+  if not run_hooks(w, segment.hooks.before_exit, own) then return 1 end
+  w:publish()
+  return 0
+end
+
+return worker

@@ -1,0 +1,48 @@
+/* event.c - see event.h for the protocol. */
+#include "event.h"
+
+#include <errno.h>
+
+#include "sys.h"
+
+enum { SPIN_START = 20000, SPIN_MOST = 50000, SPIN_LEAST = 2000, SPIN_RETRY = 32 };
+
+int mg_event_signal(_Atomic uint32_t *asleep, int eventfd) {
+  atomic_thread_fence(memory_order_seq_cst);
+  if (atomic_load_explicit(asleep, memory_order_relaxed) == 0) return 0;
+  if (atomic_exchange_explicit(asleep, 0, memory_order_relaxed) == 0) return 0;
+  uint64_t one = 1;
+  ssize_t n;
+  do n = mg_sys.write(eventfd, &one, sizeof one);
+  while (n == -EINTR);
+  return n < 0 && n != -EAGAIN ? (int)n : 0; /* EAGAIN: the counter is full, which wakes as well */
+}
+
+void mg_event_drain(int eventfd) {
+  uint64_t count;
+  (void)mg_sys.read(eventfd, &count, sizeof count);
+}
+
+uint32_t mg_spin_budget(mg_spin *s, int allowed) {
+  if (!allowed) return 0;
+  if (s->budget == 0 && s->skipped == 0) s->budget = SPIN_START; /* never used yet */
+  if (s->budget >= SPIN_LEAST) return s->budget;
+  if (++s->skipped < SPIN_RETRY) return 0;
+  s->skipped = 1;
+  s->budget = SPIN_LEAST * 2;
+  return s->budget;
+}
+
+void mg_spin_learn(mg_spin *s, int found) {
+  if (found) s->budget = s->budget * 2 > SPIN_MOST ? SPIN_MOST : s->budget * 2;
+  else s->budget /= 2;
+  if (s->budget < SPIN_LEAST && s->skipped == 0) s->skipped = 1;
+}
+
+void mg_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}

@@ -1,0 +1,50 @@
+/* event.h - sleeping and waking between the coordinator and one worker.
+ *
+ * Each direction has one shared word, `asleep`, and one eventfd.
+ *
+ *   sleeper                                    waker
+ *   S1  asleep := 1                            W1  publish work (ring head, release)
+ *   S2  full fence                             W2  full fence
+ *   S3  look for work once more                W3  asleep == 0: done, no system call
+ *   S4  found: asleep := 0, go on              W4  exchange(asleep, 0) was 1: write the eventfd
+ *   S5  none: poll the eventfd, drain it,
+ *       asleep := 0, look for work
+ *
+ * The fences make it impossible that S3 misses the work AND W3 misses the flag.  The flag is cleared before the
+ * eventfd is written, so a sleeper that goes to sleep again at once loses nothing: the eventfd still counts.
+ * A worker killed between W4's two halves loses its wake-up; the coordinator hears of the death itself by pidfd, and
+ * a worker hears of the coordinator's by its life-line.
+ */
+#ifndef MG_EVENT_H
+#define MG_EVENT_H
+
+#include <stdatomic.h>
+
+#include "mg.h"
+
+typedef struct mg_spin { /* private to a sleeper: how long it pays to spin before sleeping */
+  uint32_t budget;       /* nanoseconds */
+  uint32_t skipped;      /* sleeps since the budget fell to zero */
+} mg_spin;
+
+static inline void mg_event_prepare(_Atomic uint32_t *asleep) {
+  atomic_store_explicit(asleep, 1, memory_order_relaxed);
+  atomic_thread_fence(memory_order_seq_cst);
+}
+
+static inline void mg_event_awake(_Atomic uint32_t *asleep) {
+  atomic_store_explicit(asleep, 0, memory_order_relaxed);
+}
+
+/* Wakes the other side if it has said that it sleeps.  Returns 0, or -errno of the write. */
+int mg_event_signal(_Atomic uint32_t *asleep, int eventfd);
+/* Takes all pending wake-ups. */
+void mg_event_drain(int eventfd);
+
+/* How long to spin now; 0 when `allowed` is 0 or spinning has not paid lately (it is tried again now and then). */
+uint32_t mg_spin_budget(mg_spin *s, int allowed);
+/* Tells whether the spin ended with work. */
+void mg_spin_learn(mg_spin *s, int found);
+void mg_pause(void);
+
+#endif

@@ -1,0 +1,119 @@
+/* lua_core.c - the module minigun.core: its functions, and what the binding shares. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "heap.h"
+#include "lua_mg.h"
+
+int mg_lua_fail(lua_State *L, const char *what, int rc) {
+  luaL_pushfail(L);
+  lua_pushfstring(L, "%s: %s", what, strerror(-rc));
+  lua_pushinteger(L, -rc);
+  return 3;
+}
+
+uint32_t mg_check_block(lua_State *L, int arg) {
+  if (!lua_toboolean(L, arg)) return MG_NO_BLOCK;
+  lua_Integer b = luaL_checkinteger(L, arg);
+  luaL_argcheck(L, b >= 0 && b < MG_NO_BLOCK, arg, "not a block");
+  return (uint32_t)b;
+}
+
+void mg_push_block(lua_State *L, uint32_t block) {
+  if (block == MG_NO_BLOCK) lua_pushboolean(L, 0);
+  else lua_pushinteger(L, block);
+}
+
+/* now() -> seconds of the monotonic clock, a float */
+static int l_now(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)mg_now() / 1e9);
+  return 1;
+}
+
+/* cpus() -> processors this process may use: affinity and cgroup quota counted */
+static int l_cpus(lua_State *L) {
+  lua_pushinteger(L, mg_sys.cpus());
+  return 1;
+}
+
+/* pid() -> this process's id */
+static int l_pid(lua_State *L) {
+  lua_pushinteger(L, mg_pid());
+  return 1;
+}
+
+/* random() -> two integers of the system's randomness, for math.randomseed */
+static int l_random(lua_State *L) {
+  lua_Integer r[2] = {0, 0};
+  int rc = mg_sys.random(r, sizeof r);
+  if (rc < 0) return mg_lua_fail(L, "cannot read random bytes", rc);
+  lua_pushinteger(L, r[0]);
+  lua_pushinteger(L, r[1]);
+  return 2;
+}
+
+/* sleep(seconds) -> true, or false when a signal ended it early */
+static int l_sleep(lua_State *L) {
+  lua_Number s = luaL_checknumber(L, 1);
+  luaL_argcheck(L, s >= 0 && s < 1e6, 1, "seconds from 0 to a million expected");
+  struct timespec t = {(time_t)s, (long)((s - (lua_Number)(time_t)s) * 1e9)};
+  lua_pushboolean(L, nanosleep(&t, NULL) == 0);
+  return 1;
+}
+
+/* heap_settle(), heap_collapse() -> bytes, heap_keep(): see heap.h */
+static int l_heap_settle(lua_State *L) {
+  (void)L;
+  mg_heap_settle();
+  return 0;
+}
+static int l_heap_collapse(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)mg_heap_collapse());
+  return 1;
+}
+static int l_heap_keep(lua_State *L) {
+  (void)L;
+  mg_heap_keep();
+  return 0;
+}
+
+/* flush(): standard output and error of this process; files opened for reading must not be flushed (their position is
+ * shared with the coordinator) */
+static int l_flush(lua_State *L) {
+  (void)L;
+  fflush(stdout);
+  fflush(stderr);
+  return 0;
+}
+
+/* die_of(signal): ends this process by the signal's default action, as if nobody had handled it */
+static int l_die_of(lua_State *L) {
+  int sig = (int)luaL_checkinteger(L, 1);
+  fflush(stdout);
+  fflush(stderr);
+  mg_sys.handle_signal(sig, SIG_DFL);
+  raise(sig);
+  mg_exit_now(128 + sig); /* where the signal is blocked */
+}
+
+static const luaL_Reg functions[] = {
+    {"now", l_now},       {"cpus", l_cpus},       {"pid", l_pid},
+    {"random", l_random}, {"sleep", l_sleep},     {"heap_settle", l_heap_settle},
+    {"flush", l_flush},   {"die_of", l_die_of},   {"heap_collapse", l_heap_collapse},
+    {"heap_keep", l_heap_keep}, {NULL, NULL},
+};
+
+MG_EXPORT int luaopen_minigun_core(lua_State *L);
+MG_EXPORT int luaopen_minigun_core(lua_State *L) {
+  luaL_checkversion(L);
+  if (mg_proc_open() < 0) return luaL_error(L, "minigun.core: out of memory");
+  luaL_newlib(L, functions);
+  lua_pushliteral(L, MG_VERSION);
+  lua_setfield(L, -2, "version");
+  mg_codec_open(L);
+  mg_pool_setup(L);
+  mg_worker_setup(L);
+  mg_writer_setup(L);
+  return 1;
+}

@@ -1,0 +1,36 @@
+/* lua_mg.h - what the files of the binding share.  lua_*.c and the codec are the only ones that see a lua_State. */
+#ifndef MG_LUA_H
+#define MG_LUA_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "codec.h"
+#include "pool.h"
+
+#define MG_POOL_TYPE "minigun.pool"
+#define MG_WORKER_TYPE "minigun.worker"
+#define MG_WRITER_TYPE "minigun.writer"
+
+/* Pushes nil, "what: reason", errno for a result of -errno; returns 3. */
+int mg_lua_fail(lua_State *L, const char *what, int rc);
+/* Calls the setup function of each type: they add their constructors to the module table on top of the stack. */
+void mg_pool_setup(lua_State *L);
+void mg_worker_setup(lua_State *L);
+void mg_writer_setup(lua_State *L);
+
+/* The open pool at `arg`; an error to the caller when it is closed or belongs to another process. */
+mg_pool *mg_check_pool(lua_State *L, int arg);
+/* Arguments: an unsigned number, a block in use, a range (block, offset, length) inside its block. */
+uint32_t mg_check_u32(lua_State *L, int arg);
+uint32_t mg_check_held(lua_State *L, mg_pool *p, int arg);
+mg_range mg_check_range(lua_State *L, mg_pool *p, int arg);
+extern const luaL_Reg mg_reader_methods[]; /* lua_reader.c */
+
+/* Pushes a new, idle worker userdata and returns its worker, to be filled in the child. */
+mg_worker *mg_push_worker(lua_State *L);
+/* A block argument: nil or false is no block. */
+uint32_t mg_check_block(lua_State *L, int arg);
+void mg_push_block(lua_State *L, uint32_t block);
+
+#endif

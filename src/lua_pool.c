@@ -1,0 +1,280 @@
+/* lua_pool.c - userdata minigun.pool: a run's slots and memory, as Lua sees them (pool.h has the contracts).
+ *
+ * Blocks are integers.  A method that "takes" a block takes over one reference; an event that carries a range gives one.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lua_mg.h"
+
+static mg_pool *to_pool(lua_State *L, int arg) { return luaL_checkudata(L, arg, MG_POOL_TYPE); }
+
+mg_pool *mg_check_pool(lua_State *L, int arg) {
+  mg_pool *p = to_pool(L, arg);
+  if (!p->slot) luaL_argerror(L, arg, "the pool is closed");
+  if (p->serial != mg_process_serial) luaL_argerror(L, arg, "the pool belongs to another process (forked from here)");
+  return p;
+}
+
+static uint32_t check_slot(lua_State *L, mg_pool *p, int arg) {
+  lua_Integer i = luaL_checkinteger(L, arg);
+  luaL_argcheck(L, i >= 1 && i <= (lua_Integer)p->slots, arg, "no such slot");
+  return (uint32_t)(i - 1);
+}
+
+/* pool(slots, bytes, keep) -> pool | nil, message, errno */
+static int l_open(lua_State *L) {
+  lua_Integer slots = luaL_checkinteger(L, 1), bytes = luaL_checkinteger(L, 2), keep = luaL_checkinteger(L, 3);
+  luaL_argcheck(L, slots >= 0 && slots <= MG_MAX_SLOTS, 1, "0 to 4096 slots expected");
+  luaL_argcheck(L, bytes > 0 && keep > 0, 2, "sizes must be positive");
+  mg_pool *p = lua_newuserdatauv(L, sizeof *p, 0);
+  memset(p, 0, sizeof *p); /* closed, until it is opened: an error in between leaves nothing behind */
+  luaL_setmetatable(L, MG_POOL_TYPE);
+  int rc = mg_pool_open(p, (uint32_t)slots, (size_t)bytes, (size_t)keep);
+  return rc < 0 ? mg_lua_fail(L, "cannot set up shared memory and slots", rc) : 1;
+}
+
+static int l_close(lua_State *L) {
+  mg_pool_close(to_pool(L, 1));
+  return 0;
+}
+
+/* In the child: runs the function and leaves; never returns. */
+static _Noreturn void run_child(lua_State *L, int args) {
+  int code = 0;
+  if (lua_pcall(L, args, 1, 0) != LUA_OK) {
+    const char *msg = lua_tostring(L, -1);
+    fprintf(stderr, "minigun: a worker failed: %s\n", msg ? msg : "(an error that is no string)");
+    code = 70;
+  } else if (lua_isinteger(L, -1)) {
+    code = (int)lua_tointeger(L, -1);
+  }
+  fflush(stdout);
+  fflush(stderr);
+  mg_exit_now(code);
+}
+
+/* p:spawn(slot, held_most, f, ...) -> pid | nil, message, errno.  In the child: f(worker, ...), then the process ends
+ * with the integer that f returns, or 0. */
+static int l_spawn(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  uint32_t i = check_slot(L, p, 2);
+  lua_Integer held = luaL_checkinteger(L, 3);
+  luaL_checktype(L, 4, LUA_TFUNCTION);
+  luaL_argcheck(L, p->slot[i].state == MG_SLOT_EMPTY, 2, "the slot has a worker");
+  mg_worker *w = mg_push_worker(L);
+  lua_insert(L, 5);
+  int pid = mg_pool_spawn(p, i, (size_t)held, w);
+  if (pid == 0) run_child(L, lua_gettop(L) - 4);
+  if (pid < 0) return mg_lua_fail(L, "cannot start a worker process", pid);
+  lua_pushinteger(L, pid);
+  return 1;
+}
+
+/* p:offer(slot, number, block, offset, length, count, only, stage, attempt, flags) -> boolean: false when the slot is
+ * full.  Takes the block (if there is one) when it returns true. */
+static int l_offer(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  uint32_t i = check_slot(L, p, 2);
+  mg_chunk c = {.number = (uint64_t)luaL_checkinteger(L, 3), .range = {.block = MG_NO_BLOCK}};
+  if (lua_toboolean(L, 4)) c.range = mg_check_range(L, p, 4);
+  c.range.count = mg_check_u32(L, 7);
+  luaL_argcheck(L, c.range.count >= 1 && c.range.count <= MG_MAX_CHUNK, 7, "1 to 1048576 items expected");
+  c.range.edge = mg_check_u32(L, 8);
+  c.stage = mg_check_u32(L, 9);
+  c.attempt = mg_check_u32(L, 10);
+  c.flags = mg_check_u32(L, 11);
+  luaL_argcheck(L, p->slot[i].state == MG_SLOT_LIVE, 2, "the slot has no worker that takes work");
+  int rc = mg_slot_offer(&p->slot[i], &c);
+  lua_pushboolean(L, rc != -EAGAIN);
+  return 1;
+}
+
+/* p:lend(slot, bytes) -> bytes lent, or false when there is no memory or no room */
+static int l_lend(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  uint32_t i = check_slot(L, p, 2);
+  uint32_t block = mg_shm_alloc(&p->shm, (size_t)luaL_checkinteger(L, 3));
+  if (block == MG_NO_BLOCK || p->slot[i].state == MG_SLOT_EMPTY ||
+      mg_slot_lend(&p->slot[i], &p->shm, block) == -EAGAIN) {
+    if (block != MG_NO_BLOCK) mg_shm_release(&p->shm, block);
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  lua_pushinteger(L, (lua_Integer)mg_shm_block_size(&p->shm, block));
+  return 1;
+}
+
+/* p:finish(slot): no more chunks for it */
+static int l_finish(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  lua_pushboolean(L, mg_slot_finish(&p->slot[check_slot(L, p, 2)]) != -EAGAIN);
+  return 1;
+}
+
+static int push_range(lua_State *L, const mg_range *r) {
+  mg_push_block(L, r->block);
+  lua_pushinteger(L, r->offset);
+  lua_pushinteger(L, r->length);
+  lua_pushinteger(L, r->count);
+  lua_pushinteger(L, r->edge);
+  return 5;
+}
+
+/* p:revoke(slot) -> number, block, offset, length, count, only: the newest chunk, not begun | nothing */
+static int l_revoke(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  mg_chunk c;
+  if (!mg_slot_revoke(&p->slot[check_slot(L, p, 2)], &c)) return 0;
+  lua_pushinteger(L, (lua_Integer)c.number);
+  return 1 + push_range(L, &c.range);
+}
+
+/* p:collect(): reads what the workers have published */
+static int l_collect(lua_State *L) {
+  if (mg_pool_collect(mg_check_pool(L, 1)) < 0) return luaL_error(L, "out of memory");
+  return 0;
+}
+
+/* p:event() -> kind, slot, ... | nothing.  By kind:
+ *   "out"     block, offset, length, count, edge     committed output; the block is given
+ *   "done"    number, items, ended, streamed, seconds
+ *   "need"    bytes
+ *   "left"    number, block, offset, length, count, only, stage, attempt, done before, in hand, how
+ *   "exit"    pid, code, signal, expected
+ *   "corrupt" pid
+ */
+static int l_event(lua_State *L) {
+  static const char *const names[] = {"", "out", "done", "need", "left", "exit", "corrupt"};
+  mg_pool *p = mg_check_pool(L, 1);
+  mg_slot_event e;
+  if (!mg_pool_event(p, &e)) return 0;
+  lua_pushstring(L, names[e.kind]);
+  lua_pushinteger(L, e.slot + 1);
+  switch (e.kind) {
+    case MG_EVENT_OUT: return 2 + push_range(L, &e.range);
+    case MG_EVENT_DONE:
+      lua_pushinteger(L, (lua_Integer)e.number);
+      lua_pushinteger(L, e.a);
+      lua_pushboolean(L, (int)e.b);
+      lua_pushboolean(L, (int)e.c);
+      lua_pushnumber(L, (lua_Number)e.nanos / 1e9);
+      return 7;
+    case MG_EVENT_NEED: lua_pushinteger(L, (lua_Integer)e.a << MG_UNIT_SHIFT); return 3;
+    case MG_EVENT_LEFT:
+      lua_pushinteger(L, (lua_Integer)e.number);
+      push_range(L, &e.range);
+      lua_pushinteger(L, e.stage);
+      lua_pushinteger(L, e.attempt);
+      lua_pushinteger(L, e.a);
+      lua_pushboolean(L, (int)e.b);
+      lua_pushinteger(L, e.c);
+      return 13;
+    case MG_EVENT_EXIT:
+      lua_pushinteger(L, e.pid);
+      lua_pushinteger(L, e.a);
+      lua_pushinteger(L, e.b);
+      lua_pushboolean(L, (int)e.c);
+      return 6;
+    default: lua_pushinteger(L, e.pid); return 3;
+  }
+}
+
+/* p:wait(seconds | nil) -> true | false when a signal came | nil, message, errno.  nil waits without end. */
+static int l_wait(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  lua_Number s = luaL_optnumber(L, 2, -1);
+  int rc = mg_pool_wait(p, s < 0 ? -1 : s > 1e6 ? (int64_t)1e15 : (int64_t)(s * 1e9));
+  if (rc < 0 && rc != -EINTR) return mg_lua_fail(L, "cannot wait for the workers", rc);
+  lua_pushboolean(L, rc == 0);
+  return 1;
+}
+
+/* p:kill(slot, signal) */
+static int l_kill(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  int rc = mg_proc_kill(&p->slot[check_slot(L, p, 2)].proc, (int)luaL_optinteger(L, 3, SIGKILL));
+  if (rc < 0) return mg_lua_fail(L, "cannot signal a worker", rc);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* p:overtime(slot) -> seconds the item in hand has taken, and its mark for p:time_out */
+static int l_overtime(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  mg_slot *s = &p->slot[check_slot(L, p, 2)];
+  uint64_t began = 0, ns = s->state == MG_SLOT_EMPTY ? 0 : mg_slot_overtime(s, mg_now(), &began);
+  lua_pushnumber(L, (lua_Number)ns / 1e9);
+  lua_pushinteger(L, (lua_Integer)began);
+  return 2;
+}
+
+/* p:time_out(slot, mark): kills the worker for the item that has this mark */
+static int l_time_out(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  mg_pool_time_out(p, check_slot(L, p, 2), (uint64_t)luaL_checkinteger(L, 3));
+  return 0;
+}
+
+/* p:memory() -> bytes used, resident, most used */
+static int l_memory(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  lua_pushinteger(L, (lua_Integer)p->shm.used);
+  lua_pushinteger(L, (lua_Integer)p->shm.resident);
+  lua_pushinteger(L, (lua_Integer)p->shm.used_most);
+  return 3;
+}
+
+static int l_retain(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  mg_shm_retain(&p->shm, mg_check_held(L, p, 2));
+  return 0;
+}
+
+static int l_release(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  mg_shm_release(&p->shm, mg_check_held(L, p, 2));
+  return 0;
+}
+
+static int l_check(lua_State *L) {
+  mg_pool_check(mg_check_pool(L, 1));
+  return 0;
+}
+
+static int l_fd(lua_State *L) {
+  lua_pushinteger(L, mg_check_pool(L, 1)->epoll);
+  return 1;
+}
+
+/* p:state(slot) -> chunks in its ledger, blocks lent to it, held ranges */
+static int l_state(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  mg_slot *s = &p->slot[check_slot(L, p, 2)];
+  lua_pushinteger(L, s->chunks);
+  lua_pushinteger(L, s->lents);
+  lua_pushinteger(L, s->helds);
+  return 3;
+}
+
+static const luaL_Reg methods[] = {
+    {"state", l_state},
+    {"close", l_close},       {"spawn", l_spawn},   {"offer", l_offer},     {"lend", l_lend},
+    {"finish", l_finish},     {"revoke", l_revoke}, {"collect", l_collect}, {"event", l_event},
+    {"wait", l_wait},         {"kill", l_kill},     {"overtime", l_overtime}, {"time_out", l_time_out},
+    {"memory", l_memory},     {"retain", l_retain}, {"release", l_release}, 
+          {"check", l_check},
+    {"fd", l_fd},             {"__gc", l_close},    {"__close", l_close},   {NULL, NULL},
+};
+
+void mg_pool_setup(lua_State *L) {
+  luaL_newmetatable(L, MG_POOL_TYPE);
+  luaL_setfuncs(L, methods, 0);
+  luaL_setfuncs(L, mg_reader_methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  lua_pushcfunction(L, l_open);
+  lua_setfield(L, -2, "pool");
+}

@@ -1,0 +1,153 @@
+/* lua_reader.c - methods of minigun.pool that read records: the coordinator's view into blocks.
+ *
+ * Blocks that workers have filled are read here with every length checked against the range (record.h).
+ */
+#include <string.h>
+
+#include "lua_mg.h"
+
+uint32_t mg_check_u32(lua_State *L, int arg) {
+  lua_Integer n = luaL_checkinteger(L, arg);
+  luaL_argcheck(L, n >= 0 && n <= UINT32_MAX, arg, "out of range");
+  return (uint32_t)n;
+}
+
+uint32_t mg_check_held(lua_State *L, mg_pool *p, int arg) {
+  uint32_t block = mg_check_block(L, arg);
+  luaL_argcheck(L, mg_shm_held(&p->shm, block), arg, "not a block in use");
+  return block;
+}
+
+/* A range at arg...: block, offset, length, inside the block. */
+mg_range mg_check_range(lua_State *L, mg_pool *p, int arg) {
+  mg_range r = {.block = mg_check_held(L, p, arg), .offset = mg_check_u32(L, arg + 1), .length = mg_check_u32(L, arg + 2)};
+  size_t size = mg_shm_block_size(&p->shm, r.block);
+  luaL_argcheck(L, r.offset <= size && r.length <= size - r.offset, arg, "range outside its block");
+  return r;
+}
+
+/* p:walk(block, offset, length, only, most) -> offset behind `most` records of edge `only`, how many there were | nil
+ * when the block is damaged */
+static int l_walk(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  mg_range r = mg_check_range(L, p, 2);
+  uint32_t count, end = r.offset + r.length;
+  uint32_t at = mg_record_walk(mg_shm_at(&p->shm, r.block), r.offset, end, mg_check_u32(L, 5), mg_check_u32(L, 6), &count);
+  if (at == 0 && r.length > 0) return luaL_pushfail(L), 1;
+  lua_pushinteger(L, r.length ? at : r.offset);
+  lua_pushinteger(L, count);
+  return 2;
+}
+
+/* p:edges(block, offset, length) -> { [edge] = count } of a range that mixes several | nil when it is damaged */
+static int l_edges(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  mg_range r = mg_check_range(L, p, 2);
+  const uint8_t *base = mg_shm_at(&p->shm, r.block);
+  uint32_t at = r.offset, end = r.offset + r.length;
+  lua_newtable(L);
+  while (at < end) {
+    mg_record rec;
+    uint32_t space = mg_record_read(base + at, end - at, &rec);
+    if (space == 0) return luaL_pushfail(L), 1;
+    at += space;
+    lua_rawgeti(L, -1, rec.edge);
+    lua_Integer n = lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    lua_pushinteger(L, n + 1);
+    lua_rawseti(L, -2, rec.edge);
+  }
+  return 1;
+}
+
+/* p:decode(block, at, limit, only) -> offset behind, value | nil, message, the offset behind when it is known.  The first
+ * record of edge `only` from offset `at` on; nothing when there is none before `limit`. */
+static int l_decode(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  uint32_t block = mg_check_held(L, p, 2), at = mg_check_u32(L, 3), limit = mg_check_u32(L, 4), only = mg_check_u32(L, 5);
+  luaL_argcheck(L, limit <= mg_shm_block_size(&p->shm, block), 4, "range outside its block");
+  const uint8_t *base = mg_shm_at(&p->shm, block);
+  while (at < limit) {
+    mg_record r;
+    uint32_t space = mg_record_read(base + at, limit - at, &r);
+    if (space == 0) {
+      luaL_pushfail(L);
+      lua_pushliteral(L, "damaged record");
+      return 2;
+    }
+    at += space;
+    if (only != MG_EDGE_ANY && r.edge != only) continue;
+    lua_pushinteger(L, at);
+    if (mg_decode(L, mg_codec_get(L), r.value, r.length, r.flags) == MG_CODEC_OK) return 2;
+    luaL_pushfail(L);
+    lua_insert(L, -2);
+    lua_pushinteger(L, at);
+    return 3;
+  }
+  return 0;
+}
+
+/* p:decode_into(table, n, block, offset, length, only) -> n after appending every record's value | nil, message */
+static int l_decode_into(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_Integer n = luaL_checkinteger(L, 3);
+  mg_range r = mg_check_range(L, p, 4);
+  uint32_t only = mg_check_u32(L, 7), at = r.offset, end = r.offset + r.length;
+  const uint8_t *base = mg_shm_at(&p->shm, r.block);
+  mg_codec *codec = mg_codec_get(L);
+  lua_settop(L, 2);
+  while (at < end) {
+    mg_record rec;
+    uint32_t space = mg_record_read(base + at, end - at, &rec);
+    if (space == 0) return luaL_pushfail(L), lua_pushliteral(L, "damaged record"), 2;
+    at += space;
+    if (only != MG_EDGE_ANY && rec.edge != only) continue;
+    if (mg_decode(L, codec, rec.value, rec.length, rec.flags) != MG_CODEC_OK) return luaL_pushfail(L), lua_insert(L, -2), 2;
+    lua_rawseti(L, 2, ++n);
+  }
+  lua_pushinteger(L, n);
+  return 1;
+}
+
+typedef struct mg_cursor {
+  mg_pool *pool; /* kept alive by the closure's first upvalue */
+  uint32_t block, at, limit, only;
+} mg_cursor;
+
+/* The function a cursor is: -> the next value | nothing at the end; raises for a damaged record, and is behind it then. */
+static int l_fetch(lua_State *L) {
+  mg_cursor *c = lua_touserdata(L, lua_upvalueindex(2));
+  mg_record r;
+  if (!c->pool->slot || c->pool->serial != mg_process_serial || !mg_shm_held(&c->pool->shm, c->block)) return 0;
+  const uint8_t *base = mg_shm_at(&c->pool->shm, c->block);
+  while (c->at < c->limit) {
+    uint32_t space = mg_record_read(base + c->at, c->limit - c->at, &r);
+    if (space == 0) {
+      c->at = c->limit;
+      return luaL_error(L, "damaged record in a block");
+    }
+    c->at += space;
+    if (c->only != MG_EDGE_ANY && r.edge != c->only) continue;
+    if (mg_decode(L, mg_codec_get(L), r.value, r.length, r.flags) == MG_CODEC_OK) return 1;
+    return luaL_error(L, "cannot decode an item: %s", lua_tostring(L, -1));
+  }
+  return 0;
+}
+
+/* p:cursor(block, offset, length, only) -> function () -> next value | nothing.  The block must stay held meanwhile. */
+static int l_cursor(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  mg_range r = mg_check_range(L, p, 2);
+  uint32_t only = mg_check_u32(L, 5);
+  lua_pushvalue(L, 1);
+  mg_cursor *c = lua_newuserdatauv(L, sizeof *c, 0);
+  *c = (mg_cursor){p, r.block, r.offset, r.offset + r.length, only};
+  lua_pushcclosure(L, l_fetch, 2);
+  return 1;
+}
+
+const luaL_Reg mg_reader_methods[] = {
+    {"walk", l_walk},     {"edges", l_edges}, {"decode", l_decode}, {"decode_into", l_decode_into},
+    {"cursor", l_cursor}, {NULL, NULL},
+};

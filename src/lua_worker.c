@@ -1,0 +1,212 @@
+/* lua_worker.c - userdata minigun.worker: a child's side of its slot (worker.h), and the emit object of a handler.
+ *
+ * The loop over the items of a chunk is here, under one protected call; what an error means is decided in Lua.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lua_mg.h"
+
+#define MG_EMIT_TYPE "minigun.emit"
+
+typedef struct lua_worker {
+  mg_worker w;
+  int accepting; /* a handler runs: emit may be called */
+} lua_worker;
+
+typedef struct lua_emit {
+  lua_worker *worker; /* kept alive by the user value */
+  unsigned edge;
+} lua_emit;
+
+mg_worker *mg_push_worker(lua_State *L) {
+  lua_worker *lw = lua_newuserdatauv(L, sizeof *lw, 1);
+  memset(lw, 0, sizeof *lw);
+  luaL_setmetatable(L, MG_WORKER_TYPE);
+  return &lw->w;
+}
+
+static lua_worker *to_worker(lua_State *L, int arg) {
+  lua_worker *lw = luaL_checkudata(L, arg, MG_WORKER_TYPE);
+  if (lw->w.serial != mg_process_serial) luaL_argerror(L, arg, "the worker belongs to another process");
+  return lw;
+}
+
+/* Raises the codec's message on top of the stack, with the caller's line in front, and keeps it as the worker's user value:
+ * w:refused() tells such an error from others. */
+static void refuse(lua_State *L) {
+  luaL_where(L, 1);
+  lua_insert(L, -2);
+  lua_concat(L, 2);
+  if (luaL_testudata(L, 1, MG_WORKER_TYPE)) lua_pushvalue(L, 1); /* called as w:send */
+  else lua_getiuservalue(L, 1, 1);                              /* called as emit */
+  lua_pushvalue(L, -2);
+  lua_setiuservalue(L, -2, 1);
+  lua_pop(L, 1);
+  lua_error(L);
+}
+
+/* Encodes the value at idx as a record of the item in hand. */
+static void append(lua_State *L, lua_worker *lw, int idx, unsigned edge) {
+  mg_worker *w = &lw->w;
+  mg_codec *codec = mg_codec_get(L);
+  size_t least = 16, room, length;
+  unsigned flags;
+  uint8_t *to;
+  for (;;) {
+    mg_worker_reserve(w, least, &to, &room);
+    int rc = mg_encode(L, codec, idx, to, room, &length, &flags);
+    if (rc == MG_CODEC_OK) break;
+    if (rc == MG_CODEC_NOFIT && length > MG_MAX_ITEM) {
+      lua_pushliteral(L, "item of more than 2 GiB: emit it in parts");
+      rc = MG_CODEC_BAD;
+    }
+    if (rc == MG_CODEC_BAD) refuse(L);
+    least = least > 16 && length < 2 * room ? 2 * room : length; /* the bound may be low: grow geometrically */
+  }
+  mg_worker_append(w, length, edge, flags);
+}
+
+/* emit(value) */
+static int l_emit(lua_State *L) {
+  lua_emit *e = lua_touserdata(L, 1); /* called through __call of this type only */
+  if (MG_UNLIKELY(lua_isnoneornil(L, 2)))
+    return luaL_error(L, "nil cannot be emitted (an item is any value but nil; call emit only when there is one)");
+  if (MG_UNLIKELY(!e->worker->accepting || e->worker->w.serial != mg_process_serial))
+    return luaL_error(L, "emit called after its handler has returned, or in another process");
+  append(L, e->worker, 2, e->edge);
+  return 0;
+}
+
+/* w:emitter(edge) -> a callable that emits on that edge */
+static int l_emitter(lua_State *L) {
+  lua_worker *lw = to_worker(L, 1);
+  unsigned edge = (unsigned)luaL_checkinteger(L, 2);
+  lua_emit *e = lua_newuserdatauv(L, sizeof *e, 1);
+  e->worker = lw;
+  e->edge = edge;
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, 1);
+  luaL_setmetatable(L, MG_EMIT_TYPE);
+  return 1;
+}
+
+/* w:send(edge, value): a record of the library's own, valid also between items */
+static int l_send(lua_State *L) {
+  append(L, to_worker(L, 1), 3, (unsigned)luaL_checkinteger(L, 2));
+  return 0;
+}
+
+/* w:next() -> stage, count, attempt, kind, number | nil at the end.  kind: "items", "inherited" (no bytes: the value came with
+ * the fork) or "producer" */
+static int l_next(lua_State *L) {
+  mg_worker *w = &to_worker(L, 1)->w;
+  if (mg_worker_next(w) == 0) return luaL_pushfail(L), 1;
+  lua_pushinteger(L, w->chunk.stage);
+  lua_pushinteger(L, w->chunk.count);
+  lua_pushinteger(L, w->chunk.attempt);
+  lua_pushstring(L, w->chunk.flags & MG_CHUNK_LOOSE        ? "producer"
+                    : w->chunk.block == MG_NO_BLOCK        ? "inherited"
+                                                           : "items");
+  lua_pushinteger(L, (lua_Integer)w->chunk.chunk);
+  return 5;
+}
+
+/* Stack: worker, handler, emit, ctx, value.  Runs what is left of the chunk. */
+static int run_items(lua_State *L) {
+  lua_worker *lw = lua_touserdata(L, 1);
+  mg_worker *w = &lw->w;
+  mg_codec *codec = mg_codec_get(L);
+  mg_record r;
+  int rc;
+  if (w->chunk.block == MG_NO_BLOCK) {
+    lua_pushvalue(L, 2);
+    if (!w->loose) lua_pushvalue(L, 5);
+    lua_pushvalue(L, 3);
+    lua_pushvalue(L, 4);
+    lua_call(L, w->loose ? 2 : 3, 0);
+    if (!w->loose) mg_worker_commit(w);
+    return 0;
+  }
+  while ((rc = mg_worker_record(w, &r)) == 1) {
+    lua_pushvalue(L, 2);
+    if (MG_UNLIKELY(mg_decode(L, codec, r.value, r.length, r.flags) != MG_CODEC_OK))
+      return luaL_error(L, "cannot decode an item: %s", lua_tostring(L, -1));
+    lua_pushvalue(L, 3);
+    lua_pushvalue(L, 4);
+    lua_call(L, 3, 0);
+    mg_worker_commit(w);
+  }
+  if (rc < 0) mg_exit_now(71); /* the chunk is not what was announced: leave it to the coordinator */
+  return 0;
+}
+
+/* w:run(handler, emit, ctx, on_error, value) -> true when the chunk is through | false, error, items done: the item behind
+ * those has failed, its output is forgotten; call w:commit() to pass over it, then w:run again */
+static int l_run(lua_State *L) {
+  lua_worker *lw = to_worker(L, 1);
+  lua_settop(L, 6);
+  lua_pushcfunction(L, run_items);
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, 3);
+  lua_pushvalue(L, 4);
+  lua_pushvalue(L, 6);
+  lw->accepting = 1;
+  int rc = lua_pcall(L, 5, 0, 5);
+  lw->accepting = 0;
+  if (rc == LUA_OK) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  mg_worker_rollback(&lw->w);
+  lua_pushboolean(L, 0);
+  lua_insert(L, -2);
+  lua_pushinteger(L, lw->w.done);
+  return 3;
+}
+
+/* w:refused() -> the message of the last value that could not be serialised | nil */
+static int l_refused(lua_State *L) {
+  to_worker(L, 1);
+  lua_getiuservalue(L, 1, 1);
+  return 1;
+}
+
+static int l_commit(lua_State *L) {
+  mg_worker_commit(&to_worker(L, 1)->w);
+  return 0;
+}
+
+static int l_end_chunk(lua_State *L) {
+  mg_worker_end_chunk(&to_worker(L, 1)->w);
+  return 0;
+}
+
+/* w:publish(): what hooks have sent */
+static int l_publish(lua_State *L) {
+  mg_worker *w = &to_worker(L, 1)->w;
+  if (w->end > w->published) mg_worker_publish(w);
+  return 0;
+}
+
+static const luaL_Reg methods[] = {
+    {"next", l_next},           {"run", l_run},         {"emitter", l_emitter}, {"send", l_send}, {"commit", l_commit}, {"refused", l_refused},
+    {"end_chunk", l_end_chunk}, {"publish", l_publish}, {NULL, NULL},
+};
+
+void mg_worker_setup(lua_State *L) {
+  luaL_newmetatable(L, MG_WORKER_TYPE);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  luaL_newmetatable(L, MG_EMIT_TYPE);
+  lua_pushcfunction(L, l_emit);
+  lua_setfield(L, -2, "__call");
+  lua_pushliteral(L, "emit");
+  lua_setfield(L, -2, "__name");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable"); /* __call trusts its first argument */
+  lua_pop(L, 1);
+}

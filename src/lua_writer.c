@@ -1,0 +1,180 @@
+/* lua_writer.c - userdata minigun.writer: the open block of an edge that begins in the coordinator.
+ *
+ * A call encodes the value straight into the block.  When the block is full, or a receiver has nothing to do, the
+ * function `on_full` is called: it takes what is written (w:take), opens another block (w:open), and may yield the
+ * coroutine of the producer; the call then goes on where it was.
+ */
+#include <string.h>
+
+#include "lua_mg.h"
+
+enum { LOOK_EVERY_NS = 20000, LOOK_MOST = 1024 };
+enum { UV_POOL = 1, UV_FULL = 2, UV_BAD = 3 };
+
+typedef struct mg_writer {
+  mg_pool *pool;             /* kept alive by a user value; NULL when closed */
+  unsigned serial, edge;
+  uint32_t block;            /* MG_NO_BLOCK: none open */
+  size_t size, taken, end;   /* [taken, end) is written and not yet taken */
+  uint32_t count;
+  uint32_t first, last;      /* slots of the receivers */
+  uint32_t look_every, look_in;
+  uint64_t looked;
+} mg_writer;
+
+static mg_writer *check_writer(lua_State *L, int arg) {
+  mg_writer *w = luaL_checkudata(L, arg, MG_WRITER_TYPE);
+  if (!w->pool || w->serial != mg_process_serial || !w->pool->slot)
+    luaL_error(L, "emit called after its handler has returned, or in another process");
+  return w;
+}
+
+/* writer(pool, edge, on_full, on_bad, first, last) -> writer.  on_full(writer, bytes needed or 0); on_bad(value, message) for
+ * a value that cannot be serialised; first..last: slots of the receivers */
+static int l_writer(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  lua_Integer edge = luaL_checkinteger(L, 2), first = luaL_checkinteger(L, 5), last = luaL_checkinteger(L, 6);
+  luaL_checktype(L, 3, LUA_TFUNCTION);
+  luaL_checktype(L, 4, LUA_TFUNCTION);
+  luaL_argcheck(L, edge >= 0 && edge < MG_EDGE_ANY, 2, "no such edge");
+  mg_writer *w = lua_newuserdatauv(L, sizeof *w, 3);
+  memset(w, 0, sizeof *w);
+  w->pool = p;
+  w->serial = mg_process_serial;
+  w->edge = (unsigned)edge;
+  w->block = MG_NO_BLOCK;
+  w->first = (uint32_t)(first - 1);
+  w->last = (uint32_t)(last - 1);
+  w->look_every = w->look_in = 1;
+  luaL_setmetatable(L, MG_WRITER_TYPE);
+  for (int i = UV_POOL; i <= UV_BAD; i++) {
+    lua_pushvalue(L, i == UV_POOL ? 1 : i + 1);
+    lua_setiuservalue(L, -2, i);
+  }
+  return 1;
+}
+
+static int call_full(lua_State *L, size_t need, lua_KFunction k);
+
+static int go_on(lua_State *L, int status, lua_KContext again);
+
+/* 1 when a receiver is idle or workers have something to say; looks at the clock and the slots only now and then. */
+static int wanted(mg_writer *w) {
+  if (MG_LIKELY(--w->look_in > 0)) return 0;
+  uint64_t now = mg_now();
+  if (now - w->looked > LOOK_EVERY_NS) w->look_every = w->look_every > 1 ? w->look_every / 2 : 1;
+  else if (w->look_every < LOOK_MOST) w->look_every *= 2;
+  if (now - w->looked > 10 * LOOK_EVERY_NS) w->look_every = 1;
+  w->looked = now;
+  w->look_in = w->look_every;
+  return mg_pool_idle(w->pool, w->first, w->last) || mg_pool_anything(w->pool);
+}
+
+static int put(lua_State *L) {
+  mg_writer *w = check_writer(L, 1);
+  size_t length = 0;
+  unsigned flags;
+  size_t left = w->block == MG_NO_BLOCK ? 0 : w->size - w->end;
+  uint8_t *to = left >= MG_RECORD_HEAD ? mg_shm_at(&w->pool->shm, w->block) + w->end : NULL;
+  size_t room = to ? (left - MG_RECORD_HEAD) & ~(size_t)7 : 0;
+  if (!to) return call_full(L, 16, go_on);
+  int rc = mg_encode(L, mg_codec_get(L), 2, to + MG_RECORD_HEAD, room, &length, &flags);
+  if (rc == MG_CODEC_NOFIT) {
+    int fresh = w->end == 0; /* a whole block was too small: the bound may be low, so grow geometrically */
+    return call_full(L, fresh && length < 2 * w->size ? 2 * w->size : mg_record_space(length), go_on);
+  }
+  if (rc == MG_CODEC_BAD) {
+    lua_getiuservalue(L, 1, UV_BAD);
+    lua_insert(L, -2);
+    lua_pushvalue(L, 2);
+    lua_insert(L, -2);
+    lua_call(L, 2, 0);
+    return 0;
+  }
+  mg_record_head(to, (uint32_t)length, w->edge, flags);
+  w->end += mg_record_space(length);
+  w->count++;
+  return wanted(w) ? call_full(L, 0, NULL) : 0;
+}
+
+static int go_on(lua_State *L, int status, lua_KContext again) {
+  (void)status;
+  lua_settop(L, 2);
+  return again ? put(L) : 0;
+}
+
+/* on_full(writer, need), then once more if k says so. */
+static int call_full(lua_State *L, size_t need, lua_KFunction k) {
+  lua_getiuservalue(L, 1, UV_FULL);
+  lua_pushvalue(L, 1);
+  lua_pushinteger(L, (lua_Integer)need);
+  lua_KContext again = k != NULL;
+  lua_callk(L, 2, 0, again, go_on);
+  return go_on(L, LUA_OK, again);
+}
+
+/* writer(value): emits it */
+static int l_put(lua_State *L) {
+  if (lua_isnoneornil(L, 2))
+    return luaL_error(L, "nil cannot be emitted (an item is any value but nil; call emit only when there is one)");
+  lua_settop(L, 2);
+  return put(L);
+}
+
+/* w:take() -> block, offset, length, count of what was written since the last take (one reference is given) | nil */
+static int l_take(lua_State *L) {
+  mg_writer *w = check_writer(L, 1);
+  if (w->count == 0) return luaL_pushfail(L), 1;
+  mg_shm_retain(&w->pool->shm, w->block);
+  mg_push_block(L, w->block);
+  lua_pushinteger(L, (lua_Integer)w->taken);
+  lua_pushinteger(L, (lua_Integer)(w->end - w->taken));
+  lua_pushinteger(L, w->count);
+  w->taken = w->end;
+  w->count = 0;
+  return 4;
+}
+
+/* w:open(bytes) -> true | false when memory is exhausted.  Leaves the open block, which must have been taken from. */
+static int l_open(lua_State *L) {
+  mg_writer *w = check_writer(L, 1);
+  lua_Integer bytes = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, w->count == 0, 1, "take what is written first");
+  uint32_t block = (size_t)bytes > MG_MAX_ITEM * 2 ? MG_NO_BLOCK : mg_shm_alloc(&w->pool->shm, (size_t)bytes);
+  if (w->block != MG_NO_BLOCK) mg_shm_release(&w->pool->shm, w->block);
+  w->block = block;
+  w->size = block == MG_NO_BLOCK ? 0 : mg_shm_block_size(&w->pool->shm, block);
+  w->taken = w->end = 0;
+  lua_pushboolean(L, block != MG_NO_BLOCK);
+  return 1;
+}
+
+/* w:pending() -> items written and not taken, bytes free in the open block */
+static int l_pending(lua_State *L) {
+  mg_writer *w = check_writer(L, 1);
+  lua_pushinteger(L, w->count);
+  lua_pushinteger(L, (lua_Integer)(w->size - w->end));
+  return 2;
+}
+
+static int l_close(lua_State *L) {
+  mg_writer *w = luaL_checkudata(L, 1, MG_WRITER_TYPE);
+  if (w->pool && w->pool->slot && w->serial == mg_process_serial && w->block != MG_NO_BLOCK)
+    mg_shm_release(&w->pool->shm, w->block);
+  w->pool = NULL;
+  return 0;
+}
+
+static const luaL_Reg methods[] = {
+    {"take", l_take}, {"open", l_open}, {"pending", l_pending}, {"close", l_close}, {"__call", l_put}, {NULL, NULL},
+};
+
+void mg_writer_setup(lua_State *L) {
+  luaL_newmetatable(L, MG_WRITER_TYPE);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  lua_pushcfunction(L, l_writer);
+  lua_setfield(L, -2, "writer");
+}

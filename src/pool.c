@@ -1,0 +1,279 @@
+/* pool.c - see pool.h. */
+#include "pool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TAG_WAKE = UINT32_MAX, MAX_READY = 64 };
+
+static mg_pool *open_pools; /* of this process: a child must close the descriptors of all of them */
+
+typedef struct sink_at {
+  mg_pool *pool;
+  uint32_t slot;
+} sink_at;
+
+static int enqueue(void *to, const mg_slot_event *ev) {
+  sink_at *at = to;
+  mg_pool *p = at->pool;
+  if (p->queued == p->queue_room) {
+    uint32_t room = p->queue_room ? p->queue_room * 2 : 64;
+    mg_slot_event *more = malloc(room * sizeof *more);
+    if (!more) return -ENOMEM;
+    for (uint32_t i = 0; i < p->queued; i++) more[i] = p->queue[(p->queue_first + i) % p->queue_room];
+    free(p->queue);
+    p->queue = more;
+    p->queue_first = 0;
+    p->queue_room = room;
+  }
+  mg_slot_event *e = &p->queue[(p->queue_first + p->queued++) % p->queue_room];
+  *e = *ev;
+  e->slot = at->slot;
+  return 0;
+}
+
+int mg_pool_event(mg_pool *p, mg_slot_event *out) {
+  if (p->queued == 0) return 0;
+  *out = p->queue[p->queue_first];
+  p->queue_first = (p->queue_first + 1) % p->queue_room;
+  p->queued--;
+  return 1;
+}
+
+/* --- opening and closing ---------------------------------------------------------------------------------------- */
+
+static void shut(int *fd) {
+  if (*fd >= 0) mg_sys.close(*fd);
+  *fd = -1;
+}
+
+static void close_descriptors(mg_pool *p) {
+  shut(&p->epoll);
+  shut(&p->eventfd);
+  shut(&p->lifeline[0]);
+  shut(&p->lifeline[1]);
+  for (uint32_t i = 0; i < p->slots; i++) {
+    shut(&p->slot[i].eventfd);
+    shut(&p->slot[i].proc.pidfd);
+  }
+}
+
+static int open_slot(mg_pool *p, uint32_t i) {
+  mg_slot *s = &p->slot[i];
+  s->home = mg_shm_alloc(&p->shm, sizeof(mg_slot_shared));
+  if (s->home == MG_NO_BLOCK) return -ENOMEM;
+  s->shared = (mg_slot_shared *)(void *)mg_shm_at(&p->shm, s->home);
+  s->eventfd = mg_sys.eventfd();
+  return s->eventfd < 0 ? s->eventfd : 0;
+}
+
+int mg_pool_open(mg_pool *p, uint32_t slots, size_t size, size_t keep) {
+  memset(p, 0, sizeof *p);
+  p->epoll = p->eventfd = p->lifeline[0] = p->lifeline[1] = -1;
+  p->serial = mg_process_serial;
+  p->cpus = mg_sys.cpus();
+  int rc = mg_shm_open(&p->shm, size, (slots + 16) * MG_UNIT, keep);
+  if (rc < 0) return rc;
+  p->slot = calloc(slots ? slots : 1, sizeof *p->slot);
+  if (!p->slot) {
+    mg_shm_close(&p->shm);
+    return -ENOMEM;
+  }
+  p->slots = slots;
+  for (uint32_t i = 0; i < slots; i++) p->slot[i].eventfd = p->slot[i].proc.pidfd = -1;
+  p->next = open_pools;
+  open_pools = p;
+  if ((rc = p->epoll = mg_sys.epoll_create()) < 0) goto fail;
+  if ((rc = p->eventfd = mg_sys.eventfd()) < 0) goto fail;
+  if ((rc = mg_sys.epoll_add(p->epoll, p->eventfd, TAG_WAKE)) < 0) goto fail;
+  if ((rc = mg_sys.lifeline(p->lifeline)) < 0) goto fail;
+  for (uint32_t i = 0; i < slots; i++)
+    if ((rc = open_slot(p, i)) < 0) goto fail;
+  return 0;
+fail:
+  mg_pool_close(p);
+  return rc;
+}
+
+static void forget(mg_pool *p) {
+  for (mg_pool **at = &open_pools; *at; at = &(*at)->next)
+    if (*at == p) {
+      *at = p->next;
+      break;
+    }
+}
+
+void mg_pool_close(mg_pool *p) {
+  if (!p->slot) return;
+  if (p->serial != mg_process_serial) { /* its worker still uses the mapping, and has no say over its siblings */
+    memset(p, 0, sizeof *p);
+    return;
+  }
+  for (uint32_t i = 0; i < p->slots; i++) mg_proc_kill(&p->slot[i].proc, SIGKILL); /* all at once, then wait */
+  for (uint32_t i = 0; i < p->slots; i++) mg_proc_end(&p->slot[i].proc);
+  close_descriptors(p);
+  forget(p);
+  for (uint32_t i = 0; i < p->slots; i++) free(p->slot[i].held);
+  free(p->slot);
+  free(p->queue);
+  mg_shm_close(&p->shm);
+  memset(p, 0, sizeof *p);
+}
+
+/* --- spawning --------------------------------------------------------------------------------------------------- */
+
+static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
+  mg_slot *s = &p->slot[i];
+  memset(w, 0, sizeof *w);
+  w->shared = s->shared;
+  w->base = p->shm.base;
+  w->block = MG_NO_BLOCK;
+  w->in = (mg_ring_end){.ring = &s->shared->in};
+  w->out = (mg_ring_end){.ring = &s->shared->out};
+  w->eventfd = s->eventfd;
+  w->coordinator_fd = p->eventfd;
+  w->lifeline = p->lifeline[0];
+  w->told = mg_now();
+  w->serial = mg_process_serial;
+  s->eventfd = p->eventfd = p->lifeline[0] = -1; /* kept open: they are the worker's now */
+  for (mg_pool *each = open_pools; each; each = each->next) close_descriptors(each);
+  open_pools = NULL;
+}
+
+int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w) {
+  mg_slot *s = &p->slot[i];
+  MG_ASSERT(s->state == MG_SLOT_EMPTY && p->serial == mg_process_serial);
+  mg_event_drain(s->eventfd);
+  mg_slot_begin(s);
+  s->held_most = held_most;
+  int pid = mg_proc_spawn(&s->proc);
+  if (pid == 0) {
+    child_side(p, i, w);
+    return 0;
+  }
+  int rc = pid < 0 ? pid : mg_sys.epoll_add(p->epoll, s->proc.pidfd, i);
+  if (rc < 0) {
+    mg_proc_end(&s->proc);
+    mg_slot_drop(s, &p->shm);
+    return rc;
+  }
+  return pid;
+}
+
+/* --- collecting and waiting ------------------------------------------------------------------------------------- */
+
+static int corrupt(mg_pool *p, uint32_t i) {
+  sink_at at = {p, i};
+  mg_slot_event ev = {.kind = MG_EVENT_CORRUPT, .pid = p->slot[i].proc.pid};
+  mg_proc_kill(&p->slot[i].proc, SIGKILL);
+  p->slot[i].out.mine = atomic_load(&p->slot[i].shared->out.head); /* not one descriptor more from this one */
+  return enqueue(&at, &ev);
+}
+
+int mg_pool_collect(mg_pool *p) {
+  for (uint32_t i = 0; i < p->slots; i++) {
+    if (p->slot[i].state == MG_SLOT_EMPTY) continue;
+    sink_at at = {p, i};
+    int rc = mg_slot_collect(&p->slot[i], &p->shm, enqueue, &at);
+    if (rc == -EPROTO) rc = corrupt(p, i);
+    if (rc == -ENOMEM) return rc;
+  }
+  return 0;
+}
+
+static int reap(mg_pool *p, uint32_t i) {
+  mg_slot *s = &p->slot[i];
+  mg_exit how;
+  sink_at at = {p, i};
+  if (s->state == MG_SLOT_EMPTY || s->proc.pidfd < 0) return 0;
+  int rc = mg_proc_reap(&s->proc, &how);
+  if (rc <= 0) return rc;
+  mg_slot_event ev = {.kind = MG_EVENT_EXIT, .a = (uint32_t)how.code, .b = (uint32_t)how.signal, .pid = s->proc.pid,
+                      .c = s->state == MG_SLOT_ENDING && how.signal == 0 && how.code == 0};
+  rc = mg_slot_recover(s, &p->shm, enqueue, &at);
+  return rc < 0 ? rc : enqueue(&at, &ev);
+}
+
+int mg_pool_anything(const mg_pool *p) {
+  if (p->queued > 0) return 1;
+  for (uint32_t i = 0; i < p->slots; i++)
+    if (p->slot[i].state != MG_SLOT_EMPTY && mg_ring_waiting(&p->slot[i].out) > 0) return 1;
+  return 0;
+}
+
+int mg_pool_idle(const mg_pool *p, uint32_t first, uint32_t last) {
+  for (uint32_t i = first; i <= last && i < p->slots; i++)
+    if (p->slot[i].state == MG_SLOT_LIVE && p->slot[i].chunks == 0) return 1;
+  return 0;
+}
+
+/* Tells the workers whether there is a core to spin on; returns it for the coordinator itself. */
+static int allow_spin(mg_pool *p) {
+  int awake = 1;
+  for (uint32_t i = 0; i < p->slots; i++)
+    awake += p->slot[i].state != MG_SLOT_EMPTY && p->slot[i].shared->worker_asleep == 0;
+  uint32_t allowed = awake <= p->cpus;
+  for (uint32_t i = 0; i < p->slots; i++) {
+    mg_slot *s = &p->slot[i];
+    if (s->state != MG_SLOT_EMPTY && s->shared->spin_allowed != allowed) s->shared->spin_allowed = allowed;
+  }
+  return (int)allowed && awake > 1;
+}
+
+static int spin_for(mg_pool *p, int64_t ns) {
+  uint32_t budget = mg_spin_budget(&p->spin, allow_spin(p));
+  if (budget == 0 || (ns >= 0 && ns < budget)) return 0;
+  uint64_t until = mg_now() + budget;
+  do {
+    for (int i = 0; i < 16; i++) {
+      if (mg_pool_anything(p)) {
+        mg_spin_learn(&p->spin, 1);
+        return 1;
+      }
+      mg_pause();
+    }
+  } while (mg_now() < until);
+  mg_spin_learn(&p->spin, 0);
+  return 0;
+}
+
+static void set_asleep(mg_pool *p, uint32_t asleep) {
+  for (uint32_t i = 0; i < p->slots; i++)
+    if (p->slot[i].state != MG_SLOT_EMPTY)
+      atomic_store_explicit(&p->slot[i].shared->coordinator_asleep, asleep, memory_order_relaxed);
+  if (asleep) atomic_thread_fence(memory_order_seq_cst);
+}
+
+int mg_pool_wait(mg_pool *p, int64_t ns) {
+  struct epoll_event ready[MAX_READY];
+  int sleeps = ns != 0 && !mg_pool_anything(p) && !spin_for(p, ns);
+  if (sleeps) {
+    set_asleep(p, 1);
+    if (mg_pool_anything(p)) ns = 0;
+  } else {
+    ns = 0;
+  }
+  int n = mg_sys.epoll_wait(p->epoll, ready, MAX_READY, ns), rc = n < 0 ? n : 0;
+  if (sleeps) set_asleep(p, 0);
+  for (int i = 0; i < n; i++) {
+    if (ready[i].data.u64 == TAG_WAKE) mg_event_drain(p->eventfd);
+    else if (ready[i].data.u64 < p->slots && (rc = reap(p, (uint32_t)ready[i].data.u64)) < 0) break;
+  }
+  return rc;
+}
+
+int mg_pool_time_out(mg_pool *p, uint32_t i, uint64_t began) {
+  mg_slot *s = &p->slot[i];
+  if (s->state == MG_SLOT_EMPTY || s->timed_out) return 0;
+  s->timed_out = began;
+  return mg_proc_kill(&s->proc, SIGKILL);
+}
+
+void mg_pool_check(const mg_pool *p) {
+  mg_shm_check(&p->shm);
+  for (uint32_t i = 0; i < p->slots; i++) {
+    mg_slot_check(&p->slot[i], &p->shm);
+    MG_ASSERT((p->slot[i].state == MG_SLOT_EMPTY) == (p->slot[i].proc.pidfd < 0));
+  }
+}

@@ -1,0 +1,53 @@
+/* pool.h - the slots of one run, the memory they borrow, and the one place where the coordinator waits.
+ *
+ * The pool is mechanism: it spawns what it is told, hands over what it is given, and reports what happened as events.
+ * Which chunk goes where, what is tried again and when to stop is decided above it.
+ *
+ * Invariants (mg_pool_check)
+ *  1. Every reference to a block is accounted for: by a slot's ledger, by an event not yet taken, or by the caller.
+ *  2. A slot has a child exactly when its state is not EMPTY.
+ *  3. All descriptors are close-on-exec; a child keeps its own eventfd, the coordinator's and the life-line, no other.
+ */
+#ifndef MG_POOL_H
+#define MG_POOL_H
+
+#include "worker.h"
+
+typedef struct mg_pool {
+  mg_shm shm;
+  mg_slot *slot;
+  uint32_t slots;
+  int epoll, eventfd, lifeline[2];
+  mg_slot_event *queue; /* events not yet taken: a ring buffer */
+  uint32_t queue_first, queued, queue_room;
+  mg_spin spin;
+  int cpus;
+  unsigned serial; /* process that opened it: elsewhere it is dead */
+  struct mg_pool *next;
+} mg_pool;
+
+/* Opens a pool of `slots` empty slots over a mapping of up to `size` bytes (see mg_shm_open).  0 or -errno; on failure
+ * nothing is left open.  Belongs to the caller until mg_pool_close. */
+int mg_pool_open(mg_pool *p, uint32_t slots, size_t size, size_t keep);
+/* Kills and reaps every child, closes every descriptor, unmaps.  May be called twice.  In a forked child it only forgets. */
+void mg_pool_close(mg_pool *p);
+
+/* Fills slot i with a new child.  In the coordinator: its pid, or -errno.  In the child: 0 with *w ready; every descriptor
+ * of other slots and pools is closed there. */
+int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w);
+/* Reads all out-rings into the event queue.  0 or -ENOMEM. */
+int mg_pool_collect(mg_pool *p);
+/* Takes the oldest event: 1, or 0 when there is none.  The reference of a range in it passes to the caller. */
+int mg_pool_event(mg_pool *p, mg_slot_event *out);
+/* Waits for something to collect, a child's end, or ns nanoseconds (< 0: without end; 0: only looks).  Reaps.
+ * 0, -EINTR when a signal came, -errno. */
+int mg_pool_wait(mg_pool *p, int64_t ns);
+/* 1 when there is something to collect. */
+int mg_pool_anything(const mg_pool *p);
+/* 1 when one of the slots first..last has a worker without work. */
+int mg_pool_idle(const mg_pool *p, uint32_t first, uint32_t last);
+/* Kills the child of slot i for a time-out if the item that began at `began` is still in hand. */
+int mg_pool_time_out(mg_pool *p, uint32_t i, uint64_t began);
+void mg_pool_check(const mg_pool *p);
+
+#endif

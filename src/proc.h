@@ -1,0 +1,41 @@
+/* proc.h - child processes: fork, life-line, kill, reap.
+ *
+ * A child is one of ours only: it is waited for by its pidfd, never by waitpid(-1), and no SIGCHLD handler is set, so
+ * that a host program's own children keep their exit status.
+ *
+ * A child must not outlive the coordinator.  Two means, because each has a gap: the kernel's parent-death signal
+ * (which follows the forking THREAD, and comes too late when the parent dies before it is set: hence the check of the
+ * parent's pid), and the life-line, a pipe whose write end only the coordinator holds: when it closes, a worker that
+ * waits for work sees end-of-file.
+ */
+#ifndef MG_PROC_H
+#define MG_PROC_H
+
+#include "sys.h"
+
+typedef struct mg_proc {
+  pid_t pid;
+  int pidfd; /* -1 when there is no child */
+} mg_proc;
+
+/* Forks.  In the coordinator: returns the pid (> 0) with *p filled, or -errno.  In the child: returns 0, with signals
+ * unblocked, SIGINT ignored by a handler, SIGTERM at its default, standard input from /dev/null, and the parent-death
+ * signal set; the child must leave by mg_exit_now.  All stdio streams are flushed first, so that nothing is written
+ * twice. */
+int mg_proc_spawn(mg_proc *p);
+/* 1 when the child has ended: *out says how, and the pidfd is closed.  0 while it lives, -errno. */
+int mg_proc_reap(mg_proc *p, mg_exit *out);
+/* Sends a signal; 0 also when the child has ended already. */
+int mg_proc_kill(mg_proc *p, int sig);
+/* SIGKILL, then waits until it is gone. */
+void mg_proc_end(mg_proc *p);
+
+/* Which process of the program's fork tree this is: 1, one more in each child that mg_proc_spawn makes, and 0 in a child
+ * that somebody else forked.  It lies in a page that the kernel wipes at every fork, so a handler that forks by itself
+ * and returns in its child cannot finish an item a second time: each object compares the number with its own. */
+extern unsigned *mg_process_page; /* set by mg_proc_open */
+#define mg_process_serial (*mg_process_page)
+/* Must be called once before anything else; 0 or -ENOMEM. */
+int mg_proc_open(void);
+
+#endif

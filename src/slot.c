@@ -1,0 +1,261 @@
+/* slot.c - the coordinator's side of a slot; see slot.h for the ledger and the commit. */
+#include "slot.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static mg_chunk *chunk_at(mg_slot *s, uint32_t i) { return &s->chunk[(s->chunk_first + i) % MG_CHUNKS]; }
+static uint32_t open_block(const mg_slot *s) { return s->lent[s->lent_first]; }
+
+void mg_slot_begin(mg_slot *s) {
+  mg_slot_shared *sh = s->shared;
+  MG_ASSERT(s->state == MG_SLOT_EMPTY && s->chunks == 0 && s->lents == 0 && s->helds == 0);
+  mg_ring_clear(&sh->in);
+  mg_ring_clear(&sh->out);
+  s->in = (mg_ring_end){.ring = &sh->in};
+  s->out = (mg_ring_end){.ring = &sh->out};
+  atomic_store(&sh->commit, 0);
+  atomic_store(&sh->began, 0);
+  atomic_store(&sh->worker_asleep, 0);
+  atomic_store(&sh->coordinator_asleep, 0);
+  s->chunk_first = s->chunk_sequence = s->lent_first = 0;
+  s->done = s->published = s->generation = 0;
+  s->held_bytes = 0;
+  s->streaming = 0;
+  s->timed_out = 0;
+  s->state = MG_SLOT_LIVE;
+}
+
+int mg_slot_offer(mg_slot *s, const mg_chunk *c) {
+  if (s->chunks == MG_CHUNKS || mg_ring_room(&s->in) == 0) return -EAGAIN;
+  *chunk_at(s, s->chunks++) = *c;
+  atomic_store_explicit(&s->shared->claim[s->chunk_sequence++ % MG_CHUNKS], MG_CLAIM_OFFERED, memory_order_relaxed);
+  mg_desc d = {.kind = MG_IN_CHUNK, .flags = c->flags, .block = c->range.block, .offset = c->range.offset, .length = c->range.length,
+               .count = c->range.count, .only = c->range.edge, .stage = c->stage, .attempt = c->attempt,
+               .chunk = c->number};
+  mg_ring_push(&s->in, &d);
+  return mg_event_signal(&s->shared->worker_asleep, s->eventfd);
+}
+
+int mg_slot_lend(mg_slot *s, const mg_shm *shm, uint32_t block) {
+  if (s->lents == MG_LENT || mg_ring_room(&s->in) == 0) return -EAGAIN;
+  s->lent[(s->lent_first + s->lents++) % MG_LENT] = block;
+  mg_desc d = {.kind = MG_IN_BLOCK, .block = block, .length = (uint32_t)(mg_shm_block_size(shm, block) - 1)};
+  mg_ring_push(&s->in, &d);
+  return mg_event_signal(&s->shared->worker_asleep, s->eventfd);
+}
+
+int mg_slot_finish(mg_slot *s) {
+  if (s->state != MG_SLOT_LIVE) return 0;
+  if (mg_ring_room(&s->in) == 0) return -EAGAIN;
+  mg_desc d = {.kind = MG_IN_END};
+  mg_ring_push(&s->in, &d);
+  s->state = MG_SLOT_ENDING;
+  return mg_event_signal(&s->shared->worker_asleep, s->eventfd);
+}
+
+/* --- turning descriptors into events ------------------------------------------------------------------------- */
+
+static int give_out(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, mg_range r) {
+  (void)s;
+  if (r.count == 0) return 0;
+  mg_slot_event ev = {.kind = MG_EVENT_OUT, .range = r};
+  mg_shm_retain(shm, r.block);
+  int rc = sink(to, &ev);
+  if (rc < 0) mg_shm_release(shm, r.block);
+  return rc;
+}
+
+static void drop_held(mg_slot *s, mg_shm *shm) {
+  while (s->helds > 0) mg_shm_release(shm, s->held[--s->helds].block);
+  s->held_bytes = 0;
+}
+
+static int give_held(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
+  int rc = 0;
+  for (uint32_t i = 0; i < s->helds && rc == 0; i++) rc = give_out(s, shm, sink, to, s->held[i]);
+  drop_held(s, shm);
+  return rc;
+}
+
+static int hold(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, mg_range r) {
+  if (r.count == 0) return 0;
+  if (s->helds == s->held_room) {
+    uint32_t room = s->held_room ? s->held_room * 2 : 8;
+    mg_range *more = realloc(s->held, room * sizeof *more);
+    if (!more) return -ENOMEM;
+    s->held = more;
+    s->held_room = room;
+  }
+  mg_shm_retain(shm, r.block);
+  s->held[s->helds++] = r;
+  s->held_bytes += r.length;
+  if (s->held_bytes <= s->held_most && !s->streaming) return 0;
+  s->streaming = 1;
+  return give_held(s, shm, sink, to);
+}
+
+/* The items up to `done` of the oldest chunk are finished, and with them everything held. */
+static int advance(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t done, int ended, uint64_t nanos) {
+  mg_chunk *c = chunk_at(s, 0);
+  mg_slot_event ev = {.kind = MG_EVENT_DONE, .number = c->number, .stage = c->stage, .a = done - s->done,
+                      .b = (uint32_t)ended, .nanos = nanos, .c = (uint32_t)s->streaming};
+  if (done > s->done) s->streaming = 0;
+  s->done = done;
+  if (ended) {
+    if (c->range.block != MG_NO_BLOCK) mg_shm_release(shm, c->range.block);
+    s->chunk_first = (s->chunk_first + 1) % MG_CHUNKS;
+    s->chunks--;
+    s->done = 0;
+  }
+  return sink(to, &ev);
+}
+
+static int sane(mg_slot *s, const mg_shm *shm, const mg_desc *d) {
+  uint32_t known = MG_OUT_RETURN | MG_OUT_END | MG_OUT_DROP | MG_OUT_NEED | MG_OUT_LOOSE;
+  if (d->kind != MG_OUT_DATA || (d->flags & ~known)) return 0;
+  if (d->length > 0 || (d->flags & MG_OUT_RETURN)) {
+    if (s->lents == 0 || d->block != open_block(s) || d->offset != s->published) return 0;
+    if (d->length > mg_shm_block_size(shm, d->block) - d->offset || d->sure_length > d->length) return 0;
+    if ((d->length | d->sure_length) % 8 || d->sure_count > d->count) return 0;
+  } else if (d->count || d->sure_count || d->sure_length) {
+    return 0;
+  }
+  if (d->flags & MG_OUT_LOOSE) return d->sure_length == d->length && !(d->flags & MG_OUT_END);
+  if (s->chunks == 0) return d->length == 0 && d->done == 0 && !(d->flags & MG_OUT_END);
+  if (d->done < s->done || d->done > chunk_at(s, 0)->range.count) return 0;
+  if (d->sure_length && d->done == s->done && !(d->flags & MG_OUT_END)) return 0;
+  return !(d->flags & MG_OUT_END) || d->done == chunk_at(s, 0)->range.count;
+}
+
+static int take(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, const mg_desc *d) {
+  int rc = 0, loose = d->flags & MG_OUT_LOOSE, ended = (d->flags & MG_OUT_END) != 0;
+  if (!sane(s, shm, d)) return -EPROTO;
+  s->generation++;
+  if (d->flags & MG_OUT_DROP) drop_held(s, shm);
+  mg_range sure = {d->block, d->offset, d->sure_length, d->sure_count, d->stage};
+  mg_range rest = {d->block, d->offset + d->sure_length, d->length - d->sure_length, d->count - d->sure_count, d->stage};
+  if (!loose && s->chunks > 0 && (d->done > s->done || ended)) rc = give_held(s, shm, sink, to);
+  if (rc == 0) rc = give_out(s, shm, sink, to, sure);
+  if (rc == 0 && !loose && s->chunks > 0 && (d->done > s->done || ended || d->nanos))
+    rc = advance(s, shm, sink, to, d->done, ended, d->nanos);
+  if (rc == 0) rc = hold(s, shm, sink, to, rest);
+  if (d->flags & MG_OUT_RETURN) {
+    mg_shm_release(shm, open_block(s));
+    s->lent_first = (s->lent_first + 1) % MG_LENT;
+    s->lents--;
+    s->published = 0;
+  } else if (d->length) {
+    s->published = d->offset + d->length;
+  }
+  if (rc == 0 && (d->flags & MG_OUT_NEED)) {
+    mg_slot_event ev = {.kind = MG_EVENT_NEED, .a = d->attempt};
+    rc = sink(to, &ev);
+  }
+  return rc;
+}
+
+int mg_slot_collect(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
+  uint32_t n = mg_ring_waiting(&s->out);
+  if (n == 0) return 0;
+  if (n > MG_RING) return -EPROTO;
+  int full = n > MG_RING / 2;
+  while (n-- > 0) {
+    mg_desc d;
+    mg_ring_pop(&s->out, &d);
+    int rc = take(s, shm, sink, to, &d);
+    if (rc < 0) return rc;
+  }
+  return full ? mg_event_signal(&s->shared->worker_asleep, s->eventfd) : 0; /* it may wait for room in the ring */
+}
+
+int mg_slot_revoke(mg_slot *s, mg_chunk *out) {
+  if (s->chunks == 0 || s->state == MG_SLOT_EMPTY) return 0;
+  mg_chunk *c = chunk_at(s, s->chunks - 1);
+  uint32_t expected = MG_CLAIM_OFFERED;
+  _Atomic uint32_t *claim = &s->shared->claim[(s->chunk_sequence - 1) % MG_CHUNKS];
+  if (c->range.count == 0 || !atomic_compare_exchange_strong(claim, &expected, MG_CLAIM_REVOKED)) return 0;
+  *out = *c;
+  c->range.block = MG_NO_BLOCK;
+  c->range.count = 0;
+  return 1;
+}
+
+/* --- after a worker's end -------------------------------------------------------------------------------------- */
+
+/* What the commit word says beyond the last descriptor. */
+static int take_commit(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
+  uint64_t word = atomic_load_explicit(&s->shared->commit, memory_order_acquire);
+  uint32_t done = MG_COMMIT_DONE(word), offset = MG_COMMIT_OFFSET(word);
+  if (MG_COMMIT_GENERATION(word) != (s->generation & 0xfff) || s->chunks == 0) return 0;
+  if (done <= s->done || done > chunk_at(s, 0)->range.count) return 0;
+  int rc = give_held(s, shm, sink, to);
+  if (s->lents > 0 && offset > s->published && offset <= mg_shm_block_size(shm, open_block(s))) {
+    mg_range r = {open_block(s), s->published, offset - s->published, 0, MG_EDGE_ANY};
+    mg_record_walk(mg_shm_at(shm, r.block), r.offset, offset, MG_EDGE_ANY, UINT32_MAX, &r.count);
+    if (rc == 0) rc = give_out(s, shm, sink, to, r);
+    s->published = offset;
+  }
+  return rc ? rc : advance(s, shm, sink, to, done, done == chunk_at(s, 0)->range.count, 0);
+}
+
+static int give_left(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t i) {
+  mg_chunk c = *chunk_at(s, i);
+  mg_slot_event ev = {.kind = MG_EVENT_LEFT, .number = c.number, .stage = c.stage, .attempt = c.attempt};
+  uint32_t sequence = s->chunk_sequence - s->chunks + i, passed;
+  if (c.range.count == 0) return 0; /* taken back before */
+  if (i == 0 && s->done > 0 && c.range.block != MG_NO_BLOCK) {
+    uint32_t end = c.range.offset + c.range.length;
+    uint32_t at = mg_record_walk(mg_shm_at(shm, c.range.block), c.range.offset, end, c.range.edge, s->done, &passed);
+    MG_ASSERT(at != 0 && passed == s->done);
+    c.range.offset = at;
+    c.range.length = end - at;
+    c.range.count -= s->done;
+  }
+  ev.range = c.range;
+  ev.a = i == 0 ? s->done : 0;
+  ev.b = i == 0 && atomic_load(&s->shared->claim[sequence % MG_CHUNKS]) == MG_CLAIM_TAKEN;
+  if (ev.b && s->timed_out && s->timed_out == atomic_load(&s->shared->began)) ev.c = 2;
+  else if (ev.b && s->timed_out) ev.b = 0; /* the kill was meant for the item before it */
+  else ev.c = ev.b && s->streaming;
+  return sink(to, &ev);
+}
+
+int mg_slot_recover(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
+  int rc = mg_slot_collect(s, shm, sink, to);
+  if (rc == 0) rc = take_commit(s, shm, sink, to);
+  drop_held(s, shm);
+  uint32_t i = 0;
+  for (; i < s->chunks && rc != -ENOMEM; i++) {
+    rc = give_left(s, shm, sink, to, i);
+    if (rc == 0) chunk_at(s, i)->range.block = MG_NO_BLOCK; /* the reference went with the event */
+  }
+  mg_slot_drop(s, shm);
+  return rc == -EPROTO ? 0 : rc;
+}
+
+uint64_t mg_slot_overtime(const mg_slot *s, uint64_t now, uint64_t *began) {
+  *began = atomic_load_explicit(&s->shared->began, memory_order_relaxed);
+  return *began && *began < now ? now - *began : 0;
+}
+
+void mg_slot_drop(mg_slot *s, mg_shm *shm) {
+  drop_held(s, shm);
+  for (; s->chunks > 0; s->chunks--, s->chunk_first = (s->chunk_first + 1) % MG_CHUNKS)
+    if (chunk_at(s, 0)->range.block != MG_NO_BLOCK) mg_shm_release(shm, chunk_at(s, 0)->range.block);
+  for (; s->lents > 0; s->lents--, s->lent_first = (s->lent_first + 1) % MG_LENT) mg_shm_release(shm, open_block(s));
+  s->state = MG_SLOT_EMPTY;
+}
+
+void mg_slot_check(const mg_slot *s, const mg_shm *shm) {
+  MG_ASSERT(s->chunks <= MG_CHUNKS && s->lents <= MG_LENT);
+  MG_ASSERT(s->chunks == 0 ? s->done == 0 : s->done <= s->chunk[s->chunk_first].range.count);
+  for (uint32_t i = 0; i < s->chunks; i++) {
+    uint32_t block = s->chunk[(s->chunk_first + i) % MG_CHUNKS].range.block;
+    MG_ASSERT(block == MG_NO_BLOCK || mg_shm_held(shm, block));
+  }
+  for (uint32_t i = 0; i < s->lents; i++) MG_ASSERT(mg_shm_held(shm, s->lent[(s->lent_first + i) % MG_LENT]));
+  for (uint32_t i = 0; i < s->helds; i++) MG_ASSERT(mg_shm_held(shm, s->held[i].block));
+  MG_ASSERT(s->lents == 0 || s->published <= mg_shm_block_size(shm, open_block(s)));
+  MG_ASSERT(s->state != MG_SLOT_EMPTY || (s->chunks == 0 && s->lents == 0 && s->helds == 0));
+}

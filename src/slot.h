@@ -1,0 +1,159 @@
+/* slot.h - a worker's place: what both sides share, and the coordinator's side of it.
+ *
+ * A slot outlives the workers that fill it.  Its shared part lies in a block of its own; the coordinator's part, which
+ * is the truth about what the worker has been given, is in private memory.
+ *
+ *            mg_slot_begin                 mg_slot_finish              (worker exits)
+ *   EMPTY ------------------> LIVE ---------------------> ENDING ---------------------> EMPTY
+ *                               |                                     mg_slot_recover     ^
+ *                               +------------------ (worker dies) ------------------------+
+ *
+ * The ledger
+ *  - chunks: input handed to the worker, oldest first; the worker takes them in order.  Each is CLAIMED by whoever
+ *    changes its claim word from OFFERED first: the worker, to begin it, or the coordinator, to take it back.
+ *  - lent: empty blocks, oldest first; the worker fills them in order, one at a time (lent[0] is its open block).
+ *  - held: output of the item in hand that did not fit in one block; not delivered before the item is done.
+ *
+ * The commit.  A worker makes an item's end and its output known by ONE store into `commit`:
+ *     bits 52-63 generation   number of descriptors it has published, modulo 2^12
+ *     bits 30-51 done         items finished of the oldest chunk
+ *     bits  0-29 offset / 8   end of valid output in the open block
+ * When the worker dies, the word counts if its generation equals the number of descriptors received: then exactly
+ * `done` items are finished and the open block is valid up to `offset`.  With another generation nothing has been
+ * finished since the last descriptor.  So whatever the instruction at which it is killed, every item of its chunks is
+ * either finished with all of its output, or not finished with none: exactly one item, the first unfinished one of a
+ * claimed chunk, was in hand.
+ *
+ * Invariants (mg_slot_check)
+ *  1. 0 <= done <= count of the oldest chunk; only the oldest chunk has done > 0.
+ *  2. published <= size of lent[0]; output is committed in order of offsets, without gaps.
+ *  3. Every block in lent and chunks is held in shm, one reference for each mention; so is every held range.
+ *  4. EMPTY: no chunk, no lent block, nothing held.
+ */
+#ifndef MG_SLOT_H
+#define MG_SLOT_H
+
+#include "event.h"
+#include "proc.h"
+#include "record.h"
+#include "ring.h"
+#include "shm.h"
+
+enum { /* kinds of descriptors, coordinator to worker */
+  MG_IN_CHUNK = 1, /* flags (below), block, offset, length, count, stage (entry), only (edge filter), chunk, attempt; block may be none */
+  MG_IN_BLOCK = 2, /* block, length = size */
+  MG_IN_END = 3,   /* no more chunks */
+  /* worker to coordinator */
+  MG_OUT_DATA = 16 /* block, offset, length, count, stage (edge or MG_EDGE_ANY), done, nanos; flags below */
+};
+enum { /* flags of MG_IN_CHUNK */
+  MG_CHUNK_TIMED = 1, /* the worker notes when each item began */
+  MG_CHUNK_LOOSE = 2  /* a producer's one item: what it emits is valid at once, whatever becomes of it */
+};
+enum { /* flags of MG_OUT_DATA */
+  MG_OUT_RETURN = 1, /* the block is finished: not written again */
+  MG_OUT_END = 2,    /* the chunk is finished: done == count */
+  MG_OUT_DROP = 4,   /* forget what is held: the item in hand failed */
+  MG_OUT_NEED = 8,   /* wants a block; `attempt` = least size in units */
+  MG_OUT_LOOSE = 16  /* output that belongs to no chunk (hooks): valid as it is */
+};
+/* sure_length and sure_count of MG_OUT_DATA say how much of the range belongs to finished items: the rest is held. */
+
+enum { MG_CLAIM_OFFERED = 0, MG_CLAIM_TAKEN = 1, MG_CLAIM_REVOKED = 2 };
+
+typedef struct mg_slot_shared {
+  mg_ring in, out;
+  _Alignas(MG_CACHE_LINE) _Atomic uint64_t commit; /* written by the worker, read by the coordinator */
+  _Atomic uint64_t began;                          /* when the item in hand began; only where there is a time-out */
+  _Atomic uint32_t worker_asleep;
+  _Alignas(MG_CACHE_LINE) _Atomic uint32_t coordinator_asleep; /* written by the coordinator */
+  _Atomic uint32_t spin_allowed;
+  _Alignas(MG_CACHE_LINE) _Atomic uint32_t claim[MG_CHUNKS]; /* by chunk sequence modulo MG_CHUNKS */
+} mg_slot_shared;
+
+#define MG_COMMIT_GENERATION(w) ((uint32_t)((w) >> 52))
+#define MG_COMMIT_DONE(w) ((uint32_t)((w) >> 30) & 0x3fffffu)
+#define MG_COMMIT_OFFSET(w) ((uint32_t)((w) & 0x3fffffffu) << 3)
+#define MG_COMMIT_WORD(gen, done, offset) \
+  ((uint64_t)((gen) & 0xfffu) << 52 | (uint64_t)(done) << 30 | (uint64_t)((offset) >> 3))
+
+typedef struct mg_range { /* records in a block */
+  uint32_t block, offset, length, count, edge;
+} mg_range;
+
+typedef struct mg_chunk { /* input handed to a worker */
+  mg_range range;         /* edge: the filter */
+  uint64_t number;        /* the runner's own name for it */
+  uint32_t stage, attempt, flags;
+} mg_chunk;
+
+enum { MG_SLOT_EMPTY, MG_SLOT_LIVE, MG_SLOT_ENDING };
+
+typedef struct mg_slot {
+  mg_slot_shared *shared;
+  uint32_t home; /* the block that holds `shared` */
+  int state;
+  int eventfd; /* wakes the worker */
+  mg_proc proc;
+  mg_ring_end in, out;
+  mg_chunk chunk[MG_CHUNKS]; /* a queue */
+  uint32_t chunk_first, chunks, chunk_sequence;
+  uint32_t lent[MG_LENT]; /* a queue */
+  uint32_t lent_first, lents;
+  uint32_t done;       /* of the oldest chunk */
+  uint32_t published;  /* of the open block */
+  uint32_t generation; /* descriptors received */
+  uint64_t timed_out;  /* `began` of the item for whose time-out the worker was killed; 0 when it was not */
+  mg_range *held;
+  uint32_t helds, held_room;
+  size_t held_bytes;
+  size_t held_most; /* above this many held bytes ... */
+  int streaming;    /* ... they are let through as a stream: the item in hand cannot be undone any more */
+} mg_slot;
+
+/* What a descriptor, or a death, amounts to: handed to the pool one by one. */
+enum {
+  MG_EVENT_NONE,
+  MG_EVENT_OUT,  /* range: committed output; its reference passes to the receiver */
+  MG_EVENT_DONE, /* chunk `number`: a = items newly finished, b = 1 at its end, c = 1 when one of them was streamed,
+                    nanos = time spent since the last such event */
+  MG_EVENT_NEED, /* a = least size in bytes of a block that the worker waits for */
+  MG_EVENT_LEFT, /* after a death or a revocation: chunk with range cut to what is unfinished (reference passes),
+                    a = items finished in it before, b = 1 when its first item was in hand, c = 1 when that one
+                    was streamed, 2 when it was ended by its time-out */
+  MG_EVENT_EXIT, /* the worker is gone: a = exit code, b = signal, c = 1 when expected, pid */
+  MG_EVENT_CORRUPT /* the worker wrote what no worker may write; it has been killed */
+};
+typedef struct mg_slot_event {
+  int kind;
+  uint32_t slot;
+  mg_range range;
+  uint64_t number, nanos;
+  uint32_t stage, attempt, a, b, c;
+  pid_t pid;
+} mg_slot_event;
+
+typedef int (*mg_sink)(void *to, const mg_slot_event *ev); /* 0, or -ENOMEM */
+
+/* Prepares an EMPTY slot for a new worker: clears rings and claims. */
+void mg_slot_begin(mg_slot *s);
+/* Hands a chunk over; takes over one reference to its block (none for MG_NO_BLOCK).  0, or -EAGAIN when full. */
+int mg_slot_offer(mg_slot *s, const mg_chunk *c);
+/* Lends an empty block, taking over the caller's reference.  0, or -EAGAIN when full. */
+int mg_slot_lend(mg_slot *s, const mg_shm *shm, uint32_t block);
+/* Says that no more chunks come. */
+int mg_slot_finish(mg_slot *s);
+/* Reads all descriptors; each becomes events in `sink`.  0, -EPROTO when the worker wrote rubbish, or the sink's error. */
+int mg_slot_collect(mg_slot *s, mg_shm *shm, mg_sink sink, void *to);
+/* Takes back the newest chunk if the worker has not begun it: 1 with *out filled (the reference passes), or 0.  It
+ * stays in the ledger as an empty one until the worker has passed over it. */
+int mg_slot_revoke(mg_slot *s, mg_chunk *out);
+/* After the worker's end: delivers what it had committed, takes everything else back, and empties the slot. */
+int mg_slot_recover(mg_slot *s, mg_shm *shm, mg_sink sink, void *to);
+/* Nanoseconds that the item in hand has been in work, at `now`; 0 when there is none or it is not timed. */
+uint64_t mg_slot_overtime(const mg_slot *s, uint64_t now, uint64_t *began);
+/* Drops every reference the slot holds, without delivering anything. */
+void mg_slot_drop(mg_slot *s, mg_shm *shm);
+void mg_slot_check(const mg_slot *s, const mg_shm *shm);
+
+#endif

@@ -1,0 +1,181 @@
+/* sys.c - the calls to the operating system behind mg_sys; nothing else in the core makes one. */
+#define _GNU_SOURCE
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int check(long result) { return result < 0 ? -errno : (int)result; }
+
+static void *sys_map_shared(size_t size) {
+  void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return at == MAP_FAILED ? NULL : at;
+}
+
+static int sys_unmap(void *at, size_t size) { return check(munmap(at, size)); }
+static int sys_advise(void *at, size_t size, int advice) { return check(madvise(at, size, advice)); }
+static pid_t sys_fork(void) { return check(fork()); }
+
+static int sys_pidfd_open(pid_t pid) {
+  return check(syscall(SYS_pidfd_open, pid, 0)); /* close-on-exec by itself */
+}
+
+static int sys_pidfd_kill(int pidfd, int sig) { return check(syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0)); }
+
+/* Ends a child that has no pidfd, and waits for it. */
+static int sys_kill_wait(pid_t pid) {
+  kill(pid, SIGKILL);
+  int rc;
+  do rc = check(waitpid(pid, NULL, 0));
+  while (rc == -EINTR);
+  return rc;
+}
+
+/* 1 with *out filled when the child has ended, 0 while it lives.  Only this child is asked for, never any other. */
+static int sys_reap(int pidfd, mg_exit *out) {
+  siginfo_t info = {0};
+  int rc;
+  do rc = check(waitid((idtype_t)3 /* P_PIDFD */, (id_t)pidfd, &info, WEXITED | WNOHANG));
+  while (rc == -EINTR);
+  memset(out, 0, sizeof *out);
+  if (rc == -ECHILD) return 1; /* somebody else waited for all children */
+  if (rc < 0) return rc;
+  if (info.si_pid == 0) return 0;
+  out->known = 1;
+  if (info.si_code == CLD_EXITED) out->code = info.si_status;
+  else out->signal = info.si_status;
+  return 1;
+}
+
+static int sys_eventfd(void) { return check(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+static int sys_lifeline(int fds[2]) { return check(pipe2(fds, O_CLOEXEC)); }
+static int sys_epoll_create(void) { return check(epoll_create1(EPOLL_CLOEXEC)); }
+
+static int sys_epoll_add(int ep, int fd, uint64_t tag) {
+  struct epoll_event ev = {.events = EPOLLIN, .data.u64 = tag};
+  return check(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev));
+}
+
+static int sys_epoll_del(int ep, int fd) { return check(epoll_ctl(ep, EPOLL_CTL_DEL, fd, NULL)); }
+
+/* ns < 0 waits without end; otherwise rounded up to a millisecond, the unit that every kernel's epoll knows. */
+static int sys_epoll_wait(int ep, struct epoll_event *ev, int max, int64_t ns) {
+  int ms = ns < 0 ? -1 : ns > (int64_t)86400000 * 1000000 ? 86400000 : (int)((ns + 999999) / 1000000);
+  return check(epoll_wait(ep, ev, max, ms));
+}
+
+static int sys_poll(struct pollfd *fds, unsigned n, int ms) { return check(poll(fds, n, ms)); }
+
+static ssize_t sys_read(int fd, void *to, size_t n) {
+  ssize_t r = read(fd, to, n);
+  return r < 0 ? -errno : r;
+}
+
+static ssize_t sys_write(int fd, const void *from, size_t n) {
+  ssize_t r = write(fd, from, n);
+  return r < 0 ? -errno : r;
+}
+
+static int sys_close(int fd) { return check(close(fd)); }
+
+static int sys_null_stdin(void) {
+  int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  int rc = check(dup2(fd, 0));
+  if (fd != 0) close(fd);
+  return rc;
+}
+
+static int sys_parent_death_signal(int sig) { return check(prctl(PR_SET_PDEATHSIG, sig)); }
+
+static int sys_block_signals(sigset_t *old) {
+  sigset_t all;
+  sigfillset(&all);
+  return check(sigprocmask(SIG_SETMASK, &all, old));
+}
+
+static int sys_set_signals(const sigset_t *mask) { return check(sigprocmask(SIG_SETMASK, mask, NULL)); }
+
+static int sys_handle_signal(int sig, void (*handler)(int)) {
+  struct sigaction sa;
+  memset(&sa, 0, sizeof sa);
+  sa.sa_handler = handler;
+  sigemptyset(&sa.sa_mask);
+  return check(sigaction(sig, &sa, NULL));
+}
+
+static int sys_random(void *to, size_t n) { return check(getrandom(to, n, 0)); }
+
+/* The quota of this process's cgroup (version 2) in whole processors, or `most` where there is none. */
+static int cgroup_cpus(int most) {
+  char line[512], path[600];
+  double quota, period;
+  FILE *f = fopen("/proc/self/cgroup", "re");
+  if (!f) return most;
+  int found = 0;
+  while (!found && fgets(line, sizeof line, f)) found = strncmp(line, "0::", 3) == 0;
+  fclose(f);
+  if (!found) return most;
+  line[strcspn(line, "\n")] = 0;
+  snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", line + 3);
+  f = fopen(path, "re");
+  if (!f) return most;
+  int n = fscanf(f, "%lf %lf", &quota, &period); /* "max 100000" where there is no limit: nothing is read */
+  fclose(f);
+  if (n != 2 || period <= 0 || quota <= 0) return most;
+  int cpus = (int)((quota + period - 1) / period);
+  return cpus < 1 ? 1 : cpus < most ? cpus : most;
+}
+
+static int sys_cpus(void) {
+  cpu_set_t set;
+  int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+  return cgroup_cpus(n < 1 ? 1 : n);
+}
+
+/* A page that reads as zeros in every child that is forked, by whomever. */
+static void *sys_wiped_page(void) {
+  size_t size = (size_t)sysconf(_SC_PAGESIZE);
+  void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) return NULL;
+  madvise(at, size, MADV_WIPEONFORK); /* not known before Linux 4.14: then a stray copy goes unnoticed */
+  return at;
+}
+
+mg_sys_table mg_sys = {
+#define X(name, type, params, args) .name = sys_##name,
+    MG_SYS_CALLS(X)
+#undef X
+};
+
+uint64_t mg_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+pid_t mg_pid(void) { return getpid(); }
+pid_t mg_parent_pid(void) { return getppid(); }
+
+extern void __gcov_dump(void) __attribute__((weak)); /* NOLINT: the coverage runtime's own name */
+
+_Noreturn void mg_exit_now(int code) {
+  if (__gcov_dump) __gcov_dump();
+  _exit(code);
+}
+
+_Noreturn void mg_assert_failed(const char *what, const char *file, int line) {
+  fprintf(stderr, "minigun: broken invariant %s at %s:%d (a bug in minigun: please report it)\n", what, file, line);
+  abort();
+}

@@ -1,0 +1,67 @@
+/* sys.h - the only door to the operating system.
+ *
+ * Every call goes through one table, so that a test can replace an entry and make the Nth call fail (faults.c).
+ * Each entry returns what the system call returns, or -errno; none touches errno's old value on success.
+ */
+#ifndef MG_SYS_H
+#define MG_SYS_H
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "mg.h"
+
+typedef struct mg_exit { /* how a child ended */
+  int known;             /* 0 when another part of the program reaped it first: code and signal are then 0 */
+  int code;              /* exit code, when it exited */
+  int signal;            /* signal number, when one ended it */
+} mg_exit;
+
+/* name, return type, parameters, arguments: one row per call; the table, its default and the fault layer come from it. */
+#define MG_SYS_CALLS(X)                                                                             \
+  X(map_shared, void *, (size_t size), (size))                                                      \
+  X(unmap, int, (void *at, size_t size), (at, size))                                                \
+  X(advise, int, (void *at, size_t size, int advice), (at, size, advice))                           \
+  X(fork, pid_t, (void), ())                                                                        \
+  X(pidfd_open, int, (pid_t pid), (pid))                                                            \
+  X(pidfd_kill, int, (int pidfd, int sig), (pidfd, sig))                                            \
+  X(kill_wait, int, (pid_t pid), (pid))                                                             \
+  X(reap, int, (int pidfd, mg_exit *out), (pidfd, out))                                             \
+  X(eventfd, int, (void), ())                                                                       \
+  X(lifeline, int, (int fds[2]), (fds))                                                             \
+  X(epoll_create, int, (void), ())                                                                  \
+  X(epoll_add, int, (int ep, int fd, uint64_t tag), (ep, fd, tag))                                  \
+  X(epoll_del, int, (int ep, int fd), (ep, fd))                                                     \
+  X(epoll_wait, int, (int ep, struct epoll_event *ev, int max, int64_t ns), (ep, ev, max, ns))      \
+  X(poll, int, (struct pollfd *fds, unsigned n, int ms), (fds, n, ms))                              \
+  X(read, ssize_t, (int fd, void *to, size_t n), (fd, to, n))                                       \
+  X(write, ssize_t, (int fd, const void *from, size_t n), (fd, from, n))                            \
+  X(close, int, (int fd), (fd))                                                                     \
+  X(null_stdin, int, (void), ())                                                                    \
+  X(parent_death_signal, int, (int sig), (sig))                                                     \
+  X(block_signals, int, (sigset_t *old), (old))                                                     \
+  X(set_signals, int, (const sigset_t *mask), (mask))                                               \
+  X(handle_signal, int, (int sig, void (*handler)(int)), (sig, handler))                            \
+  X(random, int, (void *to, size_t n), (to, n))                                                     \
+  X(cpus, int, (void), ())                                                                          \
+  X(wiped_page, void *, (void), ())
+
+typedef struct mg_sys_table {
+#define X(name, type, params, args) type(*name) params;
+  MG_SYS_CALLS(X)
+#undef X
+} mg_sys_table;
+
+extern mg_sys_table mg_sys;
+
+/* Nanoseconds of the monotonic clock; does not count the time a machine is suspended. */
+uint64_t mg_now(void);
+pid_t mg_pid(void);
+pid_t mg_parent_pid(void);
+/* Leaves at once, running no handler and flushing nothing but coverage data. */
+_Noreturn void mg_exit_now(int code);
+
+#endif

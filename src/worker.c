@@ -1,0 +1,224 @@
+/* worker.c - see worker.h. */
+#include "worker.h"
+
+#include <errno.h>
+
+enum { TELL_AFTER = 200000, CHECK_MOST = 64 }; /* ns; items */
+
+/* --- the in-ring ------------------------------------------------------------------------------------------------ */
+
+static void take_in(mg_worker *w) {
+  mg_desc d;
+  while (mg_ring_waiting(&w->in) > 0) {
+    mg_ring_pop(&w->in, &d);
+    if (d.kind == MG_IN_CHUNK) w->pending[(w->pending_first + w->pendings++) % MG_CHUNKS] = d;
+    else if (d.kind == MG_IN_BLOCK) w->spare[(w->spare_first + w->spares++) % MG_LENT] = d;
+    else if (d.kind == MG_IN_END) w->ending = 1;
+  }
+}
+
+static int have_work(mg_worker *w) { return w->pendings > 0 || w->ending; }
+static int have_block(mg_worker *w) { return w->spares > 0; }
+static int have_room(mg_worker *w) { return mg_ring_room(&w->out) > 0; }
+
+static int spin_for(mg_worker *w, int (*ready)(mg_worker *)) {
+  uint32_t budget = mg_spin_budget(&w->spin, (int)atomic_load_explicit(&w->shared->spin_allowed, memory_order_relaxed));
+  if (budget == 0) return 0;
+  uint64_t until = mg_now() + budget;
+  do {
+    for (int i = 0; i < 16; i++) {
+      take_in(w);
+      if (ready(w)) {
+        mg_spin_learn(&w->spin, 1);
+        return 1;
+      }
+      mg_pause();
+    }
+  } while (mg_now() < until);
+  mg_spin_learn(&w->spin, 0);
+  return 0;
+}
+
+/* Sleeps until `ready`.  The protocol is that of event.h. */
+static void wait_for(mg_worker *w, int (*ready)(mg_worker *)) {
+  _Atomic uint32_t *asleep = &w->shared->worker_asleep;
+  take_in(w);
+  while (!ready(w)) {
+    if (spin_for(w, ready)) return;
+    mg_event_prepare(asleep);
+    take_in(w);
+    if (ready(w)) {
+      mg_event_awake(asleep);
+      return;
+    }
+    struct pollfd fds[2] = {{.fd = w->eventfd, .events = POLLIN}, {.fd = w->lifeline, .events = POLLIN}};
+    mg_sys.poll(fds, 2, -1);
+    if ((fds[0].revents | fds[1].revents) & POLLNVAL) mg_exit_now(1); /* the handler has closed our descriptors */
+    if (fds[1].revents) mg_exit_now(1);                              /* the coordinator is gone */
+    mg_event_drain(w->eventfd);
+    mg_event_awake(asleep);
+    take_in(w);
+  }
+}
+
+/* --- the out-ring ----------------------------------------------------------------------------------------------- */
+
+static uint32_t loose(const mg_worker *w) { return w->busy && !w->loose ? 0 : MG_OUT_LOOSE; }
+
+static void store_commit(mg_worker *w) {
+  if (MG_UNLIKELY(mg_process_serial != w->serial)) mg_exit_now(1); /* a copy that the handler forked has come here */
+  atomic_store_explicit(&w->shared->commit, MG_COMMIT_WORD(w->generation, w->done, w->mark), memory_order_release);
+}
+
+static void tell(mg_worker *w, uint32_t flags, uint32_t need) {
+  uint64_t now = mg_now();
+  mg_desc d = {.kind = MG_OUT_DATA, .flags = flags, .block = w->block, .offset = w->published,
+               .length = w->end - w->published, .count = w->count, .stage = w->edge,
+               .chunk = w->busy ? w->chunk.chunk : 0, .done = w->done, .attempt = need,
+               .sure_length = w->mark - w->published, .sure_count = w->mark_count, .nanos = w->busy ? now - w->told : 0};
+  if (mg_process_serial != w->serial) mg_exit_now(1);
+  wait_for(w, have_room);
+  w->told = now;
+  if (w->end > w->mark) w->item_held = 1;
+  if (flags & MG_OUT_RETURN) {
+    w->block = MG_NO_BLOCK;
+    w->size = w->published = w->end = 0;
+  } else {
+    w->published = w->end;
+  }
+  w->mark = w->published;
+  w->count = w->mark_count = 0;
+  w->generation++;
+  if (flags & MG_OUT_END) {
+    w->busy = w->loose = 0;
+    w->done = 0;
+    atomic_store_explicit(&w->shared->began, 0, memory_order_relaxed);
+  }
+  mg_ring_push(&w->out, &d);
+  store_commit(w);
+  if (mg_event_signal(&w->shared->coordinator_asleep, w->coordinator_fd) < 0) mg_exit_now(1);
+}
+
+void mg_worker_publish(mg_worker *w) { tell(w, loose(w), 0); }
+
+void mg_worker_end_chunk(mg_worker *w) {
+  if (w->loose && w->end > w->published) mg_worker_publish(w);
+  w->done = w->chunk.count;
+  w->mark = w->end; /* what was sent behind the last item is valid with it */
+  w->mark_count = w->count;
+  tell(w, MG_OUT_END, 0);
+}
+
+void mg_worker_commit(mg_worker *w) {
+  w->mark = w->end;
+  w->mark_count = w->count;
+  w->mark_edge = w->edge;
+  w->item_held = 0;
+  w->done++;
+  store_commit(w);
+  if (w->chunk.flags & MG_CHUNK_TIMED) atomic_store_explicit(&w->shared->began, mg_now(), memory_order_relaxed);
+  if (atomic_load_explicit(&w->shared->coordinator_asleep, memory_order_relaxed) == 0 || --w->check_in > 0) return;
+  uint64_t now = mg_now(); /* it sleeps and would like to know; but not of each of many quick items */
+  int slow = now - w->told > TELL_AFTER;
+  w->check_every = slow ? 1 : w->check_every < CHECK_MOST ? w->check_every * 2 : CHECK_MOST;
+  w->check_in = w->check_every;
+  if (slow && w->done < w->chunk.count) mg_worker_publish(w);
+}
+
+void mg_worker_rollback(mg_worker *w) {
+  w->end = w->mark;
+  w->count = w->mark_count;
+  w->edge = w->mark_edge;
+  if (w->item_held) {
+    w->item_held = 0;
+    tell(w, MG_OUT_DROP, 0);
+  }
+}
+
+/* --- chunks and blocks ------------------------------------------------------------------------------------------ */
+
+int mg_worker_next(mg_worker *w) {
+  for (;;) {
+    if (w->end > w->published) mg_worker_publish(w); /* what the hooks have said */
+    wait_for(w, have_work);
+    if (w->pendings == 0) return 0;
+    w->chunk = w->pending[w->pending_first];
+    w->pending_first = (w->pending_first + 1) % MG_CHUNKS;
+    w->pendings--;
+    uint32_t expected = MG_CLAIM_OFFERED;
+    int mine = atomic_compare_exchange_strong(&w->shared->claim[w->sequence++ % MG_CHUNKS], &expected, MG_CLAIM_TAKEN);
+    w->busy = 1;
+    w->loose = (w->chunk.flags & MG_CHUNK_LOOSE) != 0;
+    w->done = 0;
+    w->told = mg_now();
+    w->check_every = w->check_in = 1;
+    w->next = w->chunk.offset;
+    w->limit = w->chunk.offset + w->chunk.length;
+    if (mine) {
+      if (w->chunk.flags & MG_CHUNK_TIMED) atomic_store(&w->shared->began, w->told);
+      return 1;
+    }
+    w->chunk.count = 0; /* taken back: say that it has been passed over */
+    mg_worker_end_chunk(w);
+  }
+}
+
+int mg_worker_record(mg_worker *w, mg_record *r) {
+  const uint8_t *base = w->base + ((size_t)w->chunk.block << MG_UNIT_SHIFT);
+  while (w->next < w->limit && w->done < w->chunk.count) {
+    uint32_t space = mg_record_read(base + w->next, w->limit - w->next, r);
+    if (space == 0) return -EBADMSG;
+    w->next += space;
+    if (w->chunk.only == MG_EDGE_ANY || r->edge == w->chunk.only) return 1;
+  }
+  return w->done < w->chunk.count ? -EBADMSG : 0;
+}
+
+static void open_block(mg_worker *w, size_t least) {
+  int asked = 0;
+  for (;;) {
+    take_in(w);
+    if (!have_block(w)) {
+      uint32_t units = (uint32_t)((least + MG_UNIT - 1) >> MG_UNIT_SHIFT);
+      if (!asked) tell(w, MG_OUT_NEED | loose(w), units);
+      asked = 1;
+      wait_for(w, have_block);
+    }
+    mg_desc *d = &w->spare[w->spare_first];
+    w->spare_first = (w->spare_first + 1) % MG_LENT;
+    w->spares--;
+    w->block = d->block;
+    w->size = (size_t)d->length + 1;
+    w->published = w->mark = w->end = 0;
+    w->count = w->mark_count = 0;
+    store_commit(w);
+    if (w->size >= least) return;
+    tell(w, MG_OUT_RETURN | loose(w), 0); /* too small for what comes next */
+  }
+}
+
+void mg_worker_reserve(mg_worker *w, size_t least, uint8_t **to, size_t *room) {
+  size_t need = mg_record_space(least);
+  if (w->block == MG_NO_BLOCK || w->size - w->end < need) {
+    if (w->block != MG_NO_BLOCK) tell(w, MG_OUT_RETURN | loose(w), 0);
+    open_block(w, need);
+  }
+  *to = w->base + ((size_t)w->block << MG_UNIT_SHIFT) + w->end + MG_RECORD_HEAD;
+  *room = (w->size - w->end - MG_RECORD_HEAD) & ~(size_t)7;
+}
+
+void mg_worker_append(mg_worker *w, size_t length, unsigned edge, unsigned flags) {
+  mg_record_head(w->base + ((size_t)w->block << MG_UNIT_SHIFT) + w->end, (uint32_t)length, edge, flags);
+  w->edge = w->count == 0 || w->edge == edge ? edge : MG_EDGE_ANY;
+  w->end += mg_record_space(length);
+  w->count++;
+  if (w->busy && !w->loose) return;
+  w->mark = w->end; /* belongs to no item: sure at once */
+  w->mark_count = w->count;
+  w->mark_edge = w->edge;
+}
+
+void mg_worker_check(const mg_worker *w) {
+  MG_ASSERT(w->published <= w->mark && w->mark <= w->end && w->end <= w->size);
+  MG_ASSERT(w->pendings <= MG_CHUNKS && w->spares <= MG_LENT && w->mark_count <= w->count);
+}

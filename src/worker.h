@@ -1,0 +1,67 @@
+/* worker.h - the worker's side of a slot (slot.h): take chunks, fill lent blocks, commit.
+ *
+ * A worker owns nothing that others need.  It borrows blocks to read (chunks) and blocks to fill (lent), and says what
+ * it has finished by the commit word and by descriptors.  All of this struct is private memory of the child.
+ *
+ *   open block:   |  published  |   sure   |  the item in hand  |  free  |
+ *                 0         published     mark                 end     size
+ *
+ * Invariants
+ *  1. published <= mark <= end <= size, all multiples of 8.
+ *  2. [published, mark) belongs to finished items, [mark, end) to the item in hand.
+ *  3. What the item in hand has published before its end is held by the coordinator: `item_held` is 1.
+ *  4. After every descriptor the commit word is written again, so it is never older than the last descriptor but one.
+ */
+#ifndef MG_WORKER_H
+#define MG_WORKER_H
+
+#include "slot.h"
+
+typedef struct mg_worker {
+  mg_slot_shared *shared;
+  uint8_t *base;                        /* of the mapping */
+  int eventfd, coordinator_fd, lifeline;
+  unsigned serial;                      /* of its process: a stray copy of it must not commit */
+  mg_ring_end in, out;
+  mg_desc pending[MG_CHUNKS];           /* chunks taken from the ring, not begun: a queue */
+  uint32_t pending_first, pendings, sequence;
+  mg_desc spare[MG_LENT];               /* empty blocks taken from the ring: a queue */
+  uint32_t spare_first, spares;
+  int ending;                           /* no more chunks come */
+
+  mg_desc chunk;                        /* in hand, when busy */
+  int busy, loose;
+  uint32_t next, limit;                 /* offsets in the chunk's block: of the next record, of the end */
+  uint32_t done;
+
+  uint32_t block;                       /* open block, MG_NO_BLOCK when there is none */
+  size_t size;
+  uint32_t published, mark, end;
+  uint32_t count, mark_count;           /* records since `published`, up to end and up to mark */
+  uint32_t edge, mark_edge;
+  int item_held;
+  uint32_t generation;
+  uint64_t told;                        /* when the last descriptor was published */
+  uint32_t check_every, check_in;       /* items between looks at the clock while the coordinator sleeps */
+  mg_spin spin;
+} mg_worker;
+
+/* Waits for a chunk: 1 with w->chunk in hand, 0 when no more come.  Leaves the process when the coordinator is gone. */
+int mg_worker_next(mg_worker *w);
+/* The next record of the chunk in hand: 1, 0 when there is none, -EBADMSG when the block is damaged. */
+int mg_worker_record(mg_worker *w, mg_record *r);
+/* Room to write one value of at least `least` bytes: *to and *room.  May publish and wait for a block. */
+void mg_worker_reserve(mg_worker *w, size_t least, uint8_t **to, size_t *room);
+/* Makes the value written there a record of the item in hand. */
+void mg_worker_append(mg_worker *w, size_t length, unsigned edge, unsigned flags);
+/* The item in hand is finished: its output is committed.  This store is the commit. */
+void mg_worker_commit(mg_worker *w);
+/* The item in hand has failed: its output is forgotten. */
+void mg_worker_rollback(mg_worker *w);
+/* Tells the coordinator of everything so far. */
+void mg_worker_publish(mg_worker *w);
+/* Ends the chunk in hand.  What was appended since the last commit is valid with it. */
+void mg_worker_end_chunk(mg_worker *w);
+void mg_worker_check(const mg_worker *w);
+
+#endif
