@@ -30,7 +30,9 @@ endif
 
 BUILD ?= build
 
-SRC := $(wildcard src/*.c)
+SRC := src/codec.c src/codec_decode.c src/codec_encode.c src/event.c src/heap.c src/lua_codec.c src/lua_core.c \
+       src/lua_pool.c src/lua_reader.c src/lua_worker.c src/lua_writer.c src/pool.c src/proc.c src/shm.c \
+       src/slot.c src/sys.c src/worker.c
 OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/minigun/core.so
 LUA_MODULES = $(shell find lua -name '*.lua' 2>/dev/null)
@@ -47,7 +49,8 @@ LINK       = $(CC) $(MG_LDFLAGS) $(CFLAGS) $(LDFLAGS)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help test check faults install uninstall clean bench lint lint-lua lint-c lint-gcc lint-clang asan tsan valgrind fuzz docs FORCE
+.PHONY: lint lint-lua lint-c lint-gcc lint-clang
+.PHONY: all help test check faults install uninstall clean bench asan tsan valgrind fuzz docs FORCE
 
 all: $(LIB)
 
@@ -125,7 +128,7 @@ fuzz:
 
 # ---- other checks ----------------------------------------------------------------------------------------------
 
-LINT_LUA = $(wildcard lua spec examples bench bin/minigun *.rockspec .luacheckrc .busted)
+LINT_LUA = $(wildcard lua spec examples bench docs bin/minigun *.rockspec .luacheckrc .busted)
 
 lint: lint-lua lint-c lint-gcc lint-clang
 

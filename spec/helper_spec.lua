@@ -11,8 +11,6 @@ local function run_spec(body, env)
   os.remove(directory)
   assert(lfs.mkdir(directory))
   local path = support.write_file(directory .. "/inner_spec.lua", body)
-  env = env or {}
-  env.LD_PRELOAD = ""                           -- the inner run tests no C
   local result = support.run(("bash spec/run lua5.4 %s --ignore-lua %s"):format(busted, path), { env = env })
   os.remove(path)
   lfs.rmdir(directory)
@@ -159,6 +157,16 @@ describe("what a test leaves behind", function()
     ]]
     assert_closing("1 passed, 1 failed", result)
     assert.matches("left over: descriptor %d+ %([^)]*/LICENSE%)", result.stdout)
+  end)
+
+  it("fails it: a shared mapping", function()
+    local result = run_spec [=[
+      local core = require "minigun.core"
+      it("untidy", function() KEPT = core.pool(1, 1 << 20, 65536) end)
+      it("tidy", function() core.pool(1, 1 << 20, 65536):close() end)
+    ]=]
+    assert_closing("1 passed, 1 failed", result)
+    assert.matches("left over: .*shared mapping %(%d+ more%)", result.stdout)
   end)
 
   it("does not fail it when the collector frees it", function()
