@@ -10,6 +10,11 @@
  * Heads are big-endian as everywhere in MessagePack; the values of ext 1 and 2 are as processors hold them. */
 #include "codec_state.h"
 
+#include <stdio.h>
+
+/* A table map or number buffer of more entries than this is given back after the call. */
+#define KEEP ((size_t)1 << 17)
+
 static const char registry_key = 0;
 
 static int new_block(lua_State *L) {
@@ -17,7 +22,10 @@ static int new_block(lua_State *L) {
   return 1;
 }
 
-void *mg_codec_block(lua_State *L, int ref, size_t size) {
+/* Makes the userdata under ref hold size bytes, zeroed, and pushes its predecessor, which the caller pops when it has
+ * copied what it wants to keep. The collector stands still meanwhile: a finalizer could run the codec, or change the
+ * table that is being walked. Raises on lack of memory. */
+static void *new_block_at(lua_State *L, int ref, size_t size) {
   luaL_checkstack(L, 4, "codec");
   lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
   bool collecting = lua_gc(L, LUA_GCISRUNNING) == 1;
@@ -62,6 +70,69 @@ mg_codec *mg_codec_get(lua_State *L) {
   c->pack_ref = new_ref(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &registry_key);
   return c;
+}
+
+void mg_codec_grow_seen(lua_State *L, mg_codec *c, uint32_t stamp) {
+  const mg_seen *old = c->seen;
+  size_t old_cap = c->seen_cap;
+  c->seen = NULL;
+  c->seen_cap = 0;
+  c->seen = new_block_at(L, c->seen_ref, (old_cap ? old_cap * 2 : 64) * sizeof *c->seen);
+  c->seen_cap = old_cap ? old_cap * 2 : 64;
+  for (size_t i = 0; i < old_cap; i++) {
+    if (old[i].stamp == stamp) *mg_codec_seen(c, stamp, old[i].object) = old[i];
+  }
+  lua_pop(L, 1);
+}
+
+void mg_codec_grow_numbers(lua_State *L, mg_codec *c, size_t used) {
+  const int64_t *old = c->numbers;
+  size_t cap = c->numbers_cap ? c->numbers_cap * 2 : 256;
+  c->numbers = NULL;
+  c->numbers_cap = 0;
+  c->numbers = new_block_at(L, c->numbers_ref, cap * sizeof *c->numbers);
+  c->numbers_cap = cap;
+  if (used) memcpy(c->numbers, old, used * sizeof *c->numbers);
+  lua_pop(L, 1);
+}
+
+void mg_codec_trim(lua_State *L, mg_codec *c) {
+  if (MG_UNLIKELY(c->seen_cap > KEEP)) {
+    c->seen = NULL;
+    c->seen_cap = 0;
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, LUA_REGISTRYINDEX, c->seen_ref);
+  }
+  if (MG_UNLIKELY(c->numbers_cap > KEEP)) {
+    c->numbers = NULL;
+    c->numbers_cap = 0;
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, LUA_REGISTRYINDEX, c->numbers_ref);
+  }
+}
+
+int mg_codec_segment(lua_State *L, int key, char *out, size_t size) {
+  switch (lua_type(L, key)) {
+    case LUA_TNUMBER:
+      if (lua_isinteger(L, key)) return snprintf(out, size, "[" LUA_INTEGER_FMT "]", lua_tointeger(L, key));
+      return snprintf(out, size, "[" LUA_NUMBER_FMT "]", lua_tonumber(L, key));
+    case LUA_TSTRING: {
+      size_t len, i = 0;
+      const char *s = lua_tolstring(L, key, &len);
+      char shown[32];
+      bool word = len > 0 && len < sizeof shown && !(s[0] >= '0' && s[0] <= '9');
+      for (; i < len && i + 1 < sizeof shown; i++) {
+        unsigned char ch = (unsigned char)s[i];
+        bool letter = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '_';
+        word = word && letter;
+        shown[i] = ch < ' ' || ch > '~' || ch == '"' || ch == '\\' ? '?' : (char)ch;
+      }
+      shown[i] = 0;
+      return snprintf(out, size, word ? ".%s" : i < len ? "[\"%s...\"]" : "[\"%s\"]", shown);
+    }
+    case LUA_TBOOLEAN: return snprintf(out, size, "[%s]", lua_toboolean(L, key) ? "true" : "false");
+    default: return snprintf(out, size, "[%s]", luaL_typename(L, key));
+  }
 }
 
 const uint8_t *mg_token(const uint8_t *p, const uint8_t *end, uint64_t *children) {

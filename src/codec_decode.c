@@ -1,6 +1,6 @@
 /* Minigun: bytes to Lua values.
  *
- * The bytes may change while they are read: each is loaded once, a length is checked in the register it was loaded into,
+ * The bytes may change while they are read: each is loaded once, a length is checked in the register it was loaded to,
  * and short strings and keys are copied before Lua, which reads a string twice to intern it, sees them. Functions that
  * read take the place p and return the place behind what they read, with its value pushed; or NULL, with a message. */
 #include "codec_state.h"
@@ -412,8 +412,8 @@ static const uint8_t *get_value(decoder *d, const uint8_t *p) {
   return get_map(d, token, p, tag & 15u);
 }
 
-/* Pushes a table with an entry, &not_open, for each number that the message refers to: only those tables are remembered.
- * What it misses because the bytes change or are cut short is an error when the reference is read. */
+/* Pushes a table with an entry, &not_open, for each number that the message refers to: only those tables are
+ * remembered. What it misses because the bytes change or are cut short is an error when the reference is read. */
 static void push_refs(lua_State *L, const uint8_t *p, const uint8_t *end) {
   lua_newtable(L);
   while (p && p < end) {

@@ -1,8 +1,8 @@
 /* Minigun: Lua values to bytes, in one pass.
  *
- * Stack layout of one level of the walk: the table at t, its key at t + 1, the value at t + 2, which is the next level's
- * t. The path in an error message is read off the keys. Functions that write take the place p and return the place
- * behind what they wrote, or NULL when e->status says why not. */
+ * Stack layout of one level of the walk: the table at t, its key at t + 1, the value at t + 2, which is the next
+ * level's t. The path in an error message is read off the keys. Functions that write take the place p and return the
+ * place behind what they wrote, or NULL when e->status says why not. */
 #include "codec_state.h"
 
 #include <stdio.h>
@@ -11,9 +11,6 @@
 #define PACK_MIN 8
 /* Entry of the table map for an object whose dump hook is running. */
 #define UNDER_WAY 0x80000000u
-/* A table map or number buffer above these sizes is given back after the call. */
-#define SEEN_KEEP ((size_t)1 << 17)
-#define NUMBERS_KEEP ((size_t)1 << 17)
 
 typedef struct encoder {
   lua_State *L;
@@ -43,30 +40,6 @@ static uint8_t *no_fit(encoder *e, const uint8_t *p, size_t n) {
 
 /* --- errors --- */
 
-static int path_segment(lua_State *L, int key, char *out, size_t size) {
-  switch (lua_type(L, key)) {
-    case LUA_TNUMBER:
-      if (lua_isinteger(L, key)) return snprintf(out, size, "[" LUA_INTEGER_FMT "]", lua_tointeger(L, key));
-      return snprintf(out, size, "[" LUA_NUMBER_FMT "]", lua_tonumber(L, key));
-    case LUA_TSTRING: {
-      size_t len, i = 0;
-      const char *s = lua_tolstring(L, key, &len);
-      char shown[32];
-      bool word = len > 0 && len < sizeof shown && !(s[0] >= '0' && s[0] <= '9');
-      for (; i < len && i + 1 < sizeof shown; i++) {
-        unsigned char ch = (unsigned char)s[i];
-        bool letter = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '_';
-        word = word && letter;
-        shown[i] = ch < ' ' || ch > '~' || ch == '"' || ch == '\\' ? '?' : (char)ch;
-      }
-      shown[i] = 0;
-      return snprintf(out, size, word ? ".%s" : i < len ? "[\"%s...\"]" : "[\"%s\"]", shown);
-    }
-    case LUA_TBOOLEAN: return snprintf(out, size, "[%s]", lua_toboolean(L, key) ? "true" : "false");
-    default: return snprintf(out, size, "[%s]", luaL_typename(L, key));
-  }
-}
-
 /* Pushes "item", the path to the value being written, and what is wrong with it. A long path loses its middle. */
 static uint8_t *bad(encoder *e, const char *problem) {
   lua_State *L = e->L;
@@ -79,7 +52,7 @@ static uint8_t *bad(encoder *e, const char *problem) {
       if (level == 6) at += (size_t)snprintf(path + at, sizeof path - at, "...");
       continue;
     }
-    at += (size_t)path_segment(L, e->key_at[level], path + at, sizeof path - at);
+    at += (size_t)mg_codec_segment(L, e->key_at[level], path + at, sizeof path - at);
   }
   lua_pushfstring(L, "%s%s", path, problem);
   e->status = MG_CODEC_BAD;
@@ -168,33 +141,10 @@ static inline uint8_t *put_byte(encoder *e, uint8_t *p, unsigned byte) {
 
 /* --- the map of tables met --- */
 
-static inline mg_seen *seen_slot(const encoder *e, const void *object) {
-  const mg_codec *c = e->c;
-  uint64_t hash = (uint64_t)(uintptr_t)object * 0x9e3779b97f4a7c15u;
-  size_t mask = c->seen_cap - 1, i = (size_t)(hash >> 32) & mask;
-  while (c->seen[i].stamp == e->stamp && c->seen[i].object != object) i = (i + 1) & mask;
-  return &c->seen[i];
-}
-
-static void seen_grow(encoder *e) {
-  mg_codec *c = e->c;
-  mg_seen *old = c->seen;
-  size_t old_cap = c->seen_cap, cap = old_cap ? old_cap * 2 : 64;
-  c->seen = NULL;
-  c->seen_cap = 0;
-  mg_seen *fresh = mg_codec_block(e->L, c->seen_ref, cap * sizeof *fresh);
-  c->seen = fresh;
-  c->seen_cap = cap;
-  for (size_t i = 0; i < old_cap; i++) {
-    if (old[i].stamp == e->stamp) *seen_slot(e, old[i].object) = old[i];
-  }
-  lua_pop(e->L, 1);
-}
-
 /* Gives the object at idx the next number. The caller has looked it up before. */
 static void seen_add(encoder *e, int idx, const void *object, uint32_t state) {
-  if (MG_UNLIKELY(2 * (size_t)e->opened >= e->c->seen_cap)) seen_grow(e);
-  *seen_slot(e, object) = (mg_seen){ object, e->stamp, e->opened++ | state };
+  if (MG_UNLIKELY(2 * (size_t)e->opened >= e->c->seen_cap)) mg_codec_grow_seen(e->L, e->c, e->stamp);
+  *mg_codec_seen(e->c, e->stamp, object) = (mg_seen){ object, e->stamp, e->opened++ | state };
   if (MG_UNLIKELY(e->anchor)) {
     lua_pushvalue(e->L, idx);
     lua_rawseti(e->L, e->anchor, ++e->anchored);
@@ -203,7 +153,7 @@ static void seen_add(encoder *e, int idx, const void *object, uint32_t state) {
 
 static inline const mg_seen *seen_find(const encoder *e, const void *object) {
   if (MG_UNLIKELY(!e->c->seen_cap)) return NULL;
-  const mg_seen *slot = seen_slot(e, object);
+  const mg_seen *slot = mg_codec_seen(e->c, e->stamp, object);
   return slot->stamp == e->stamp ? slot : NULL;
 }
 
@@ -339,19 +289,6 @@ static uint8_t *insert_keys(encoder *e, uint8_t *body, uint8_t *p, size_t k) {
   return body;
 }
 
-static void numbers_grow(encoder *e, size_t used) {
-  mg_codec *c = e->c;
-  int64_t *old = c->numbers;
-  size_t cap = c->numbers_cap ? c->numbers_cap * 2 : 256;
-  c->numbers = NULL;
-  c->numbers_cap = 0;
-  int64_t *fresh = mg_codec_block(e->L, c->numbers_ref, cap * sizeof *fresh);
-  if (used) memcpy(fresh, old, used * sizeof *fresh);
-  c->numbers = fresh;
-  c->numbers_cap = cap;
-  lua_pop(e->L, 1);
-}
-
 /* Collects numbers of one subtype as long as the walk gives the keys 1, 2, ... Leaves the first pair that does not
  * belong on the stack, and *more at 1; or *more at 0 (the end) or -1 (an error). Returns how many it took. */
 static size_t gather_numbers(encoder *e, int t, bool integers, int *more) {
@@ -361,7 +298,7 @@ static size_t gather_numbers(encoder *e, int t, bool integers, int *more) {
   do {
     if (!lua_isinteger(L, t + 1) || lua_tointeger(L, t + 1) != (lua_Integer)k + 1) break;
     if (lua_type(L, t + 2) != LUA_TNUMBER || (bool)lua_isinteger(L, t + 2) != integers) break;
-    if (MG_UNLIKELY(k == c->numbers_cap)) numbers_grow(e, k);
+    if (MG_UNLIKELY(k == c->numbers_cap)) mg_codec_grow_numbers(L, c, k);
     if (integers) {
       c->numbers[k++] = lua_tointegerx(L, t + 2, NULL);
     } else {
@@ -531,7 +468,7 @@ static uint8_t *put_object(encoder *e, uint8_t *p, int t) {
     uint32_t number = e->opened - 1;
     call_dump(e, t);
     p = put_value(e, p, lua_gettop(L));
-    if (p) seen_slot(e, object)->number = number;
+    if (p && e->c->seen_cap) mg_codec_seen(e->c, e->stamp, object)->number = number;
   } else {
     e->opened++; /* the object's own number; references use that of its table, which comes next */
     lua_settop(L, t);
@@ -572,23 +509,6 @@ static uint8_t *put_value(encoder *e, uint8_t *p, int idx) {
   }
 }
 
-static void give_back(encoder *e) {
-  lua_State *L = e->L;
-  mg_codec *c = e->c;
-  if (MG_UNLIKELY(c->seen_cap > SEEN_KEEP)) {
-    c->seen = NULL;
-    c->seen_cap = 0;
-    lua_pushboolean(L, 0);
-    lua_rawseti(L, LUA_REGISTRYINDEX, c->seen_ref);
-  }
-  if (MG_UNLIKELY(c->numbers_cap > NUMBERS_KEEP)) {
-    c->numbers = NULL;
-    c->numbers_cap = 0;
-    lua_pushboolean(L, 0);
-    lua_rawseti(L, LUA_REGISTRYINDEX, c->numbers_ref);
-  }
-}
-
 int mg_encode(lua_State *L, mg_codec *c, int idx, uint8_t *buf, size_t cap, size_t *len, unsigned *flags) {
   encoder e;
   e.L = L;
@@ -618,7 +538,7 @@ int mg_encode(lua_State *L, mg_codec *c, int idx, uint8_t *buf, size_t cap, size
     }
     lua_pushvalue(L, idx);
     p = put_value(&e, buf, lua_gettop(L));
-    give_back(&e);
+    mg_codec_trim(L, c);
   } else {
     luaL_checkstack(L, 4, "codec");
     p = put_value(&e, buf, idx);

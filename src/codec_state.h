@@ -64,14 +64,29 @@ struct mg_codec {
   mg_key keys[MG_KEY_SLOTS];
 };
 
-/* Makes the userdata under ref hold size bytes, zeroed, and pushes its predecessor, which the caller pops when it has
- * copied what it wants to keep. The collector stands still meanwhile: a finalizer could run the codec, or change the
- * table that is being walked. Raises on lack of memory. */
-void *mg_codec_block(lua_State *L, int ref, size_t size);
+/* Doubles the table map, with the entries of the encode call that has the stamp; or the number buffer, with its first
+ * `used` numbers. No other code runs meanwhile. Both raise on lack of memory. */
+void mg_codec_grow_seen(lua_State *L, mg_codec *c, uint32_t stamp);
+void mg_codec_grow_numbers(lua_State *L, mg_codec *c, size_t used);
+
+/* Gives back a table map and a number buffer that a large value has blown up. */
+void mg_codec_trim(lua_State *L, mg_codec *c);
+
+/* Writes the piece of an error's path that stands for the key at that stack index, such as .name, [1] or ["a b"].
+ * out and size are as for snprintf, and so is the result. */
+int mg_codec_segment(lua_State *L, int key, char *out, size_t size);
 
 /* Steps over one token: its head and, for strings and leaf extensions, its bytes. *children is the number of values
  * that follow as its contents (an object has two). Returns NULL if the token does not end before `end`. */
 const uint8_t *mg_token(const uint8_t *p, const uint8_t *end, uint64_t *children);
+
+/* The entry of the object in the table map, or the free one where it belongs. The map has a free one. */
+static inline mg_seen *mg_codec_seen(const mg_codec *c, uint32_t stamp, const void *object) {
+  size_t mask = c->seen_cap - 1;
+  size_t i = (size_t)(((uint64_t)(uintptr_t)object * 0x9e3779b97f4a7c15u) >> 32) & mask;
+  while (c->seen[i].stamp == stamp && c->seen[i].object != object) i = (i + 1) & mask;
+  return &c->seen[i];
+}
 
 /* Loads from memory that another process may write. The empty asm keeps the compiler from loading the same bytes again
  * after a check. The caller has checked the bounds. */

@@ -148,6 +148,36 @@ function Chain:push(id, item, attempt)
   if state.n > 0 or #state.effects > 0 then self:flush(state) end
 end
 
+--- Runs all the items that a cursor gives through the stage: one protected call for many, a new one after a failure.
+---@param id integer the stage
+---@param fetch function () -> item, or nothing at the end; may raise for an item that cannot be read
+function Chain:push_all(id, fetch)
+  local state = self.states[id]
+  if state.batches then
+    for item in fetch do self:gather(state, item) end
+    return
+  end
+  local handler, emit, ctx, item = state.stage.handler, state.emit, state.ctx, nil
+  local function loop()
+    for each in fetch do
+      item = each
+      state.running = true
+      handler(each, emit, ctx)
+      state.running = false
+      if state.n > 0 or state.effects[1] then self:flush(state) end
+      item = nil
+    end
+  end
+  ctx.attempt, state.partial = 1, nil
+  while true do
+    local ok, caught = xpcall(loop, chain.caught)
+    if ok then break end
+    state.running = false
+    self:fail(state, item, caught, 1)
+    state.partial = nil
+  end
+end
+
 --- Passes on batches whose time has come, or all of them.
 ---@param id integer an accumulator
 ---@param now number? seconds; nil: all, the stream has ended

@@ -1,0 +1,399 @@
+--- A segment whose stages run in child processes: `processes(n)` and `process_per_batch{max = n}`.
+--
+-- The ledger of a segment: every item that was pushed is in the queue, in a worker's hands, or waits for its next
+-- attempt, until the run is told that it is finished. Entries are chunks of work:
+--     { stage =, count =, attempt =, block =, offset =, length =, only = }   items as bytes; holds one reference
+--     { stage =, count = 1, attempt =, value = }                            one Lua value of the coordinator
+local core = require "minigun.core"
+local report = require "minigun.report"
+local stats = require "minigun.stats"
+local worker = require "minigun.worker"
+
+local forked = {}
+
+local BLOCK <const> = 65536
+local LENT <const> = 2          -- empty blocks that a worker has in store
+local EAGAIN <const> = 11
+
+local Segment = {}
+Segment.__index = Segment
+
+--- Makes a segment; nothing is forked yet.
+---@param run table the run it belongs to
+---@param segment table of the plan
+---@param first integer number of its first slot in the pool
+---@return table segment
+function forked.new(run, segment, first)
+  local self = setmetatable({
+    run = run, plan = segment, pool = run.pool, first = first, last = first + segment.n - 1,
+    per_item = segment.kind == "process_per_batch",
+    slots = {}, queue = {}, head = 1, tail = 0, queued = 0, queued_bytes = 0,
+    rate = stats.rate(), restarts = {}, wants = {}, finishing = false, targets = {}, timeout = nil,
+    out_size = BLOCK,
+  }, Segment)
+  for i = 1, segment.n do
+    self.slots[i] = { number = i, index = first + i - 1, hand = {}, hands = 0, failed = {}, left = {}, items = 0,
+      restarts = -1 }
+  end
+  for _, id in ipairs(segment.stages) do
+    local stage = run.plan.stages[id]
+    if stage.timeout then self.timeout = (self.timeout or 0) + stage.timeout end
+  end
+  return self
+end
+
+-- --- the queue ---------------------------------------------------------------------------------------------------
+
+--- Adds work, first to be taken or last.
+---@param entry table
+---@param in_front boolean?
+function Segment:push(entry, in_front)
+  if in_front then
+    self.head = self.head - 1
+    self.queue[self.head] = entry
+  else
+    self.tail = self.tail + 1
+    self.queue[self.tail] = entry
+  end
+  self.queued = self.queued + entry.count
+  self.queued_bytes = self.queued_bytes + (entry.length or 0)
+  local s = self.run:stats_of(entry.stage)
+  s.queue_most = math.max(s.queue_most, self.queued)
+end
+
+local function unlink(self, entry)
+  self.queue[self.head] = nil
+  self.head = self.head + 1
+  return entry
+end
+
+-- At most n items of the oldest entry.
+function Segment:take(n)
+  local entry = self.queue[self.head]
+  local slice = entry
+  if entry.count > n and entry.block then
+    local at, count = self.pool:walk(entry.block, entry.offset, entry.length, entry.only, n)
+    if not at or count < n then
+      self.run:fail(("a worker of an earlier stage has damaged a block that holds items for '%s'"):format(
+        self.run.plan.stages[entry.stage].name))
+    end
+    self.pool:retain(entry.block)
+    slice = { stage = entry.stage, count = n, attempt = entry.attempt, block = entry.block, offset = entry.offset,
+      length = at - entry.offset, only = entry.only }
+    entry.length, entry.offset, entry.count = entry.length - slice.length, at, entry.count - n
+  else
+    unlink(self, entry)
+  end
+  self.queued = self.queued - slice.count
+  self.queued_bytes = self.queued_bytes - (slice.length or 0)
+  return slice
+end
+
+--- Whether those who send to this segment should wait.
+---@return boolean
+function Segment:full()
+  if self.queued_bytes > self.run.queue_bytes and self.queued > 2 * self.plan.n then return true end
+  return self.per_item and self.queued >= 64 + 4 * self.plan.n
+end
+
+-- --- workers -----------------------------------------------------------------------------------------------------
+
+function Segment:spawn(slot, value)
+  local run = self.run
+  run:hooks(self.plan.hooks.before_fork, { stage = self:name(), worker = slot.number })
+  run:prepare_fork()
+  local start = core.now()
+  local pid, message, errno = self.pool:spawn(slot.index, run.held_most, worker.main, {
+    plan = run.plan, segment = self.plan, number = slot.number, value = value,
+  })
+  if not pid then
+    if errno == EAGAIN and self:alive() > 0 then
+      run:warn(("%s: %s; running with %d workers"):format(self.plan.context, message, self:alive()))
+      return false
+    end
+    run:fail(("%s: %s; is the limit of processes (ulimit -u) or of memory too low?"):format(self.plan.context, message))
+  end
+  run:forked_in(core.now() - start)
+  slot.pid, slot.since, slot.busy, slot.hands, slot.restarts = pid, core.now(), 0, 0, slot.restarts + 1
+  self:lend(slot, self.out_size)
+  return true
+end
+
+--- The name by which messages and hooks call the segment: its only stage's, or all of them.
+---@return string
+function Segment:name()
+  local names = {}
+  for i, id in ipairs(self.plan.stages) do names[i] = self.run.plan.stages[id].name end
+  return table.concat(names, "+")
+end
+
+--- How many workers live.
+---@return integer
+function Segment:alive()
+  local n = 0
+  for _, slot in ipairs(self.slots) do n = n + (slot.pid and 1 or 0) end
+  return n
+end
+
+--- Forks the workers of a pool; a fork per batch begins with none.
+function Segment:start()
+  if self.per_item then return end
+  for _, slot in ipairs(self.slots) do
+    if not self:spawn(slot) then break end
+  end
+end
+
+function Segment:flags(stage)
+  return (stage.kind == "producer" and report.LOOSE or 0) | (self.timeout and report.TIMED or 0)
+end
+
+function Segment:offer(slot, entry)
+  local run = self.run
+  run.chunks = run.chunks + 1
+  if entry.block then self.pool:retain(entry.block) end
+  local taken = self.pool:offer(slot.index, run.chunks, entry.block or false, entry.offset or 0, entry.length or 0,
+    entry.count, entry.only or report.ANY, entry.stage, entry.attempt, self:flags(run.plan.stages[entry.stage]))
+  if not taken then
+    if entry.block then self.pool:release(entry.block) end
+    self:push(entry, true)
+    return false
+  end
+  slot.hand[run.chunks] = entry
+  slot.hands = slot.hands + 1
+  return true
+end
+
+function Segment:dispatch_pool()
+  local n, depth = stats.slice(self.rate), stats.depth(self.rate)
+  local busy = false
+  for level = 1, depth do
+    for _, slot in ipairs(self.slots) do
+      if self.queued == 0 then return busy end
+      if slot.pid and slot.hands < level then
+        if self:offer(slot, self:take(n)) then busy = true end
+      end
+    end
+  end
+  return busy
+end
+
+function Segment:dispatch_per_item()
+  local busy = false
+  for _, slot in ipairs(self.slots) do
+    if self.queued == 0 then break end
+    if not slot.pid then
+      local entry = self:take(1)
+      if not self:spawn(slot, entry.value) then
+        self:push(entry, true)
+        break
+      end
+      self:offer(slot, entry)
+      self.pool:finish(slot.index)
+      busy = true
+    end
+  end
+  return busy
+end
+
+-- Nothing is queued any more and a worker idles while another has a slice in store: it goes back to the queue.
+function Segment:rebalance()
+  if self.per_item or self.queued > 0 then return end
+  local idle = 0
+  for _, slot in ipairs(self.slots) do idle = idle + (slot.pid and slot.hands == 0 and 1 or 0) end
+  for _, slot in ipairs(self.slots) do
+    if idle == 0 then break end
+    local number = slot.hands >= 2 and self.pool:revoke(slot.index)
+    if number then
+      local entry = slot.hand[number]
+      slot.hand[number] = nil
+      slot.hands = slot.hands - 1
+      if entry.block then self.pool:release(entry.block) end
+      self:push(entry)
+      idle = idle - 1
+    end
+  end
+end
+
+--- Hands work to workers that have room for it.
+---@return boolean busy whether anything was handed over
+function Segment:dispatch()
+  if self.queued == 0 then self:rebalance() end
+  if self.queued == 0 then return false end
+  if self.per_item then return self:dispatch_per_item() end
+  return self:dispatch_pool()
+end
+
+--- Lends an empty block.
+function Segment:lend(slot, size)
+  return self.pool:lend(slot.index, size)
+end
+
+--- Gives workers blocks to fill, unless those behind them should first catch up.
+function Segment:supply()
+  local run, blocked = self.run, nil
+  for _, slot in ipairs(self.slots) do
+    if slot.pid then
+      local _, lent, held = self.pool:state(slot.index)
+      local want = self.wants[slot]
+      if want or lent < LENT then
+        if blocked == nil then blocked = run:receivers_full(self.targets) end
+        local size = math.max(want and want.bytes or 0, self.out_size)
+        if (not blocked or held > 0) and run:may_lend(slot, size, want) and self:lend(slot, size) and want then
+          run:stats_of(self.plan.stages[1]).waiting_out = run:stats_of(self.plan.stages[1]).waiting_out
+            + core.now() - want.since
+          self.wants[slot] = nil
+        end
+      end
+    end
+  end
+end
+
+--- No more work will come: the workers end when they have finished what they have.
+function Segment:finish()
+  if self.finishing then return end
+  self.finishing = true
+  for _, slot in ipairs(self.slots) do
+    if slot.pid then self.pool:finish(slot.index) end
+  end
+end
+
+-- --- what workers say --------------------------------------------------------------------------------------------
+
+--- A worker waits for a block of at least this size.
+function Segment:on_need(slot, bytes)
+  self.wants[slot] = { bytes = bytes, since = core.now() }
+  -- Items of this size may follow: lend such blocks from now on. One too many costs address space only.
+  if bytes > self.out_size then self.out_size = bytes end
+end
+
+--- Items of a chunk are finished.
+function Segment:on_done(slot, number, items, ended, streamed, seconds)
+  local run, entry = self.run, slot.hand[number]
+  if not entry then return end -- a chunk that was taken back
+  slot.items = slot.items + items
+  slot.busy = slot.busy + seconds
+  entry.busy = (entry.busy or 0) + seconds
+  entry.finished = (entry.finished or 0) + items
+  local s = run:stats_of(entry.stage)
+  s.busy = s.busy + seconds
+  for i, failure in ipairs(slot.failed) do
+    slot.failed[i] = nil
+    failure.fields.partial = failure.fields.partial or streamed or nil
+    run:item_failed(self, slot, failure.stage, failure.fields, entry)
+  end
+  if items > 0 then run:finished(entry.stage, items) end
+  if not ended then return end
+  if entry.count > 0 and run.plan.stages[entry.stage].kind ~= "producer" then
+    stats.learn(self.rate, entry.busy, entry.count)
+    s.service:add(entry.busy / entry.count, entry.count)
+  end
+  slot.hand[number] = nil
+  slot.hands = slot.hands - 1
+  if entry.block then self.pool:release(entry.block) end
+end
+
+--- The worker has reported a failed item; what is to be done is decided when the item is done.
+function Segment:on_failed(slot, stage, fields)
+  slot.failed[#slot.failed + 1] = { stage = stage, fields = fields }
+end
+
+--- A dead worker's unfinished chunk; kept until it is known how the worker ended.
+function Segment:on_left(slot, left)
+  slot.left[#slot.left + 1] = left
+end
+
+-- What is left of a chunk goes on: its first item as failed, if it was in hand, the rest back to the queue.
+function Segment:return_left(slot, left, fields)
+  local run, entry = self.run, slot.hand[left.number]
+  if entry.block then self.pool:release(entry.block) end -- the ledger's; the event has brought another reference
+  local rest = { stage = entry.stage, count = left.count, attempt = entry.attempt, block = entry.block,
+    offset = left.offset, length = left.length, only = entry.only, value = entry.value }
+  if left.in_hand then
+    local one = rest
+    if rest.count > 1 then
+      local at = self.pool:walk(rest.block, rest.offset, rest.length, rest.only, 1)
+      self.pool:retain(rest.block)
+      one = { stage = rest.stage, count = 1, attempt = rest.attempt, block = rest.block, offset = rest.offset,
+        length = at - rest.offset, only = rest.only }
+      rest.offset, rest.length, rest.count = at, rest.length - one.length, rest.count - 1
+    else
+      rest = nil
+    end
+    fields.index, fields.attempt, fields.partial = 0, one.attempt, left.how == 1 or nil
+    run:item_failed(self, slot, run.plan.stages[one.stage], fields, one)
+    run:finished(one.stage, 1)
+    if one.block then self.pool:release(one.block) end
+  end
+  if rest then self:push(rest, true) end
+end
+
+--- A worker has ended.
+function Segment:on_exit(slot, pid, code, signal, expected)
+  local run = self.run
+  local in_flight, in_hand = 0, nil
+  for _, left in ipairs(slot.left) do
+    in_flight = in_flight + left.count
+    if left.in_hand then in_hand = left end
+  end
+  run.stats_workers[#run.stats_workers + 1] = {
+    pid = pid, segment = self:name(), worker = slot.number, items = slot.items, restarts = slot.restarts,
+    busy = slot.busy, lived = core.now() - slot.since, code = code, signal = signal ~= 0 and signal or nil,
+  }
+  slot.pid, slot.items, self.wants[slot] = nil, 0, nil
+  run:release_overdraft(slot)
+  for i = #slot.left, 1, -1 do -- from the last: each goes to the front of the queue
+    self:return_left(slot, slot.left[i], {
+      kind = in_hand and in_hand.how == 2 and "timeout" or "crash", pid = pid, worker = slot.number,
+      signal = signal ~= 0 and signal or nil, code = signal == 0 and code or nil, in_flight = in_flight,
+    })
+  end
+  slot.left, slot.hand, slot.hands, slot.failed = {}, {}, 0, {}
+  run:hooks(run.plan.hooks.on_worker_exit, nil, {
+    pid = pid, stage = self:name(), worker = slot.number, code = code, signal = signal ~= 0 and signal or nil,
+    expected = expected,
+  })
+  if expected or self.finishing and self.queued == 0 and #slot.left == 0 then return end
+  self:count_restart(code, signal)
+  if not self.per_item and not (self.finishing and self.queued == 0) then
+    self:spawn(slot)
+    if self.finishing then self.pool:finish(slot.index) end
+  end
+end
+
+function Segment:count_restart(code, signal)
+  local options, now, recent = self.run.plan.options, core.now(), {}
+  for _, at in ipairs(self.restarts) do
+    if now - at < options.restart_window then recent[#recent + 1] = at end
+  end
+  recent[#recent + 1] = now
+  self.restarts = recent
+  if #recent > options.max_restarts then
+    self.run:fail(("stage '%s': %d workers died within %g s, the last by %s; see the failures, or raise max_restarts")
+      :format(self:name(), #recent, options.restart_window,
+        signal ~= 0 and "signal " .. signal or "exit code " .. code))
+  end
+end
+
+--- Kills workers whose item has taken too long.
+---@return number? seconds until the next look; nil: nothing to watch
+function Segment:check_time()
+  if not self.timeout then return nil end
+  local wait = nil
+  for _, slot in ipairs(self.slots) do
+    if slot.pid and slot.hands > 0 then
+      local seconds, mark = self.pool:overtime(slot.index)
+      if seconds > self.timeout then self.pool:time_out(slot.index, mark) end
+      local left = math.max(self.timeout - seconds, 0.001)
+      wait = math.min(wait or left, left)
+    end
+  end
+  return wait
+end
+
+--- Whether every worker has ended and nothing is left.
+---@return boolean
+function Segment:ended()
+  return self.finishing and self.queued == 0 and self:alive() == 0
+end
+
+return forked

@@ -1,0 +1,52 @@
+--- The result of a run: data, with a line of text for the prompt.
+local failure = require "minigun.failure"
+local stats = require "minigun.stats"
+
+local result = {}
+
+local Result = { __name = "minigun.result" }
+Result.__index = Result
+
+--- Makes the result of a run that begins.
+---@param plan table
+---@return table result
+--- `items`, `collected`, `counters`, `failures`, `stats` (`stages` by name, `workers`, `warnings`, `memory_most`),
+--- `elapsed`, `ok`, `pipeline`
+function result.new(plan)
+  local stages = {}
+  for _, stage in ipairs(plan.stages) do
+    if not stage.gathers then stages[stage.name] = stats.stage() end
+  end
+  return setmetatable({
+    pipeline = plan.name, items = {}, by_stage = {}, collected = {}, counters = {}, failures = {},
+    stats = { stages = stages, workers = {}, warnings = {}, memory_most = 0 }, elapsed = 0, ok = false,
+  }, Result)
+end
+
+--- The items that a terminal stage emitted.
+---@param stage string its name
+---@return table items array, in order of arrival
+function Result:of(stage)
+  local items = self.by_stage[stage]
+  if items then return items end
+  local names = {}
+  for name in pairs(self.by_stage) do names[#names + 1] = name end
+  table.sort(names)
+  failure.raise(("result:of: '%s' is not a terminal stage%s"):format(tostring(stage),
+    require("minigun.options").hint(tostring(stage), names)))
+end
+
+--- One line: what was run, how much came out, how long it took.
+---@return string
+function Result:__tostring()
+  local n = #self.items
+  local parts = { ("%d item%s"):format(n, n == 1 and "" or "s") }
+  if #self.failures > 0 then parts[#parts + 1] = ("%d failed"):format(#self.failures) end
+  for name in pairs(self.collected) do parts[#parts + 1] = ("%d %s"):format(#self.collected[name], name) end
+  table.sort(parts, function(a, b) return a == parts[1] and b ~= parts[1] end)
+  if self.error then parts[#parts + 1] = "stopped: " .. self.error:match("[^\n]*") end
+  return ("%s '%s': %s in %.3f s"):format(self.ok and "done" or "FAILED", self.pipeline, table.concat(parts, ", "),
+    self.elapsed)
+end
+
+return result

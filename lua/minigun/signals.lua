@@ -1,0 +1,40 @@
+--- Ctrl-C during a run: what the interpreter makes of it, and how a run passes it on.
+--
+-- lua5.4's own handler turns SIGINT into the error "interrupted!" at the next Lua instruction. A run that it ends kills
+-- and reaps its children first. At the prompt, and wherever the program catches errors, that error goes on; in a
+-- script that catches nothing the process then ends by SIGINT, as any other program would (status 130 in a shell).
+local core = require "minigun.core"
+
+local signals = {}
+
+local SIGINT <const> = 2
+
+--- Whether an error is the interpreter's for Ctrl-C.
+---@param err any
+---@return boolean
+function signals.is_interrupt(err)
+  return type(err) == "string" and err:find "interrupted!$" ~= nil
+end
+
+-- Whether anybody but the stand-alone interpreter would see an error raised here.
+local function caught_by_program()
+  local level = 2
+  local last
+  while true do
+    local info = debug.getinfo(level, "fS")
+    if not info then break end
+    if info.func == pcall or info.func == xpcall or info.func == coroutine.resume then return true end
+    if info.what == "main" then last = info end
+    level = level + 1
+  end
+  return not last or last.source == "=stdin" or not coroutine.isyieldable and true or select(2, coroutine.running()) == false
+end
+
+--- Ends an interrupted run's caller: raises "interrupted!", or dies of SIGINT where only the interpreter would see that.
+function signals.interrupted()
+  if caught_by_program() then error("interrupted!", 0) end
+  io.stderr:write "interrupted!\n"
+  core.die_of(SIGINT)
+end
+
+return signals

@@ -1,0 +1,86 @@
+--- Statistics: numbers in, numbers out; no clock and no process.
+local stats = {}
+
+-- Service times are counted in classes of a factor 2^(1/4), from 0.1 us to about 3 hours: quantiles are right to 10 %.
+local BASE <const> = 1e-7
+local STEPS <const> = 4
+
+local Histogram = {}
+Histogram.__index = Histogram
+
+--- Makes an empty histogram of times.
+---@return table histogram
+function stats.histogram()
+  return setmetatable({ count = 0, classes = {} }, Histogram)
+end
+
+--- Adds n observations of the same time.
+---@param seconds number
+---@param n integer
+function Histogram:add(seconds, n)
+  local class = seconds <= BASE and 0 or math.floor(math.log(seconds / BASE, 2) * STEPS)
+  self.classes[class] = (self.classes[class] or 0) + n
+  self.count = self.count + n
+end
+
+--- The time below which the share q of the observations lies.
+---@param q number from 0 to 1
+---@return number? seconds nil: nothing was observed
+function Histogram:quantile(q)
+  if self.count == 0 then return nil end
+  local classes, seen = {}, 0
+  for class in pairs(self.classes) do classes[#classes + 1] = class end
+  table.sort(classes)
+  for _, class in ipairs(classes) do
+    seen = seen + self.classes[class]
+    if seen >= q * self.count then return BASE * 2 ^ ((class + 0.5) / STEPS) end
+  end
+end
+
+--- The record of one stage in a result.
+---@return table
+function stats.stage()
+  return {
+    items_in = 0, items_out = 0, failed = 0, retried = 0, busy = 0, waiting_in = 0, waiting_out = 0, queue_most = 0,
+    service = stats.histogram(),
+  }
+end
+
+-- Weight of the newest measurement in the running mean of a stage's time per item.
+local NEWEST <const> = 0.3
+-- Seconds of work that one slice should be: long against the cost of handing it over (some us), short against a run.
+local SLICE_SECONDS <const> = 0.0005
+local MOST_ITEMS <const> = 1 << 20
+
+--- A running mean of the time per item, from which slices are cut.
+---@return table rate `seconds`: nil before the first measurement
+function stats.rate()
+  return { seconds = nil }
+end
+
+--- Takes a measurement into the mean. Much slower than before counts at once: slices must not grow too long.
+---@param rate table
+---@param seconds number spent on n items
+---@param n integer
+function stats.learn(rate, seconds, n)
+  local one = seconds / n
+  if not rate.seconds or one > 4 * rate.seconds then rate.seconds = one
+  else rate.seconds = rate.seconds + NEWEST * (one - rate.seconds) end
+end
+
+--- How many items to hand over at once.
+---@param rate table
+---@return integer
+function stats.slice(rate)
+  if not rate.seconds then return 1 end
+  return math.min(MOST_ITEMS, math.max(1, SLICE_SECONDS / math.max(rate.seconds, 1e-9) // 1 | 0))
+end
+
+--- How many slices a worker may hold: a second one in store hides the hand-over, but behind a slow item it would wait.
+---@param rate table
+---@return integer
+function stats.depth(rate)
+  return rate.seconds and rate.seconds < 0.002 and 2 or 1
+end
+
+return stats
