@@ -168,7 +168,8 @@ describe("the decoder", function()
   end)
 
   it("says how much was declared and how much is there", function()
-    refused("\x93\xdd\xff\xff\xff\xff" .. ("a"):rep(12), "^array of 4294967295 elements but 12 bytes left, at byte 1 of 18$")
+    refused("\x93\xdd\xff\xff\xff\xff" .. ("a"):rep(12),
+      "^array of 4294967295 elements but 12 bytes left, at byte 1 of 18$")
     refused("\xdf\xff\xff\xff\xff\1\2", "^map of 4294967295 pairs but 2 bytes left, at byte 0 of 7$")
     refused("\x83\1\2\3\4\5", "^map of 3 pairs but 5 bytes left, at byte 0 of 6$")
     refused("\xdb\0\0\1\0abc", "^string of 256 bytes but 3 bytes left, at byte 0 of 8$")
@@ -245,9 +246,11 @@ describe("the decoder", function()
       filled(("\x91"):rep(126) .. "\x90", 200), filled(("\x81\x90"):rep(125) .. "\x90", 100),
       filled("\xd4\1\1", 7000), filled("\xa1\0", 10000), filled("\xdd\0\0\0\0", 10000),
       "\xc9" .. string.pack(">I4", 20001) .. "\1\1" .. ("\0"):rep(20000),
-      "\xdf" .. string.pack(">I4", 8193) .. ("\1\x90"):rep(8193), "\xde" .. string.pack(">I2", 1025) .. ("\1\2"):rep(1025),
+      "\xdf" .. string.pack(">I4", 8193) .. ("\1\x90"):rep(8193),
+      "\xde" .. string.pack(">I2", 1025) .. ("\1\2"):rep(1025),
       ("\x91"):rep(127) .. "\xdd" .. string.pack(">I4", 20000) .. ("\x90"):rep(20000),
-      filled("\x82\1\x90\2\x90", 4000), filled("\x83\1\x90\2\x90\3\x90", 2500), filled("\xc1", 20000), filled("\x91", 20000),
+      filled("\x82\1\x90\2\x90", 4000), filled("\x83\1\x90\2\x90\3\x90", 2500),
+      filled("\xc1", 20000), filled("\x91", 20000),
     } do
       decode_bounded(text, true)
       decode_bounded(text, false)
@@ -272,7 +275,8 @@ describe("the decoder", function()
     refused("\x81\xca\x7f\xc0\0\0\1", "a map's key is NaN")
     for code = -128, 127 do
       if code < 1 or code > 4 then
-        refused("\x91\xd4" .. string.pack("b", code) .. "\0", "^extension " .. tostring(code):gsub("%-", "%%-") .. " is unknown, at byte 1 of 4$")
+        refused("\x91\xd4" .. string.pack("b", code) .. "\0",
+          "^extension " .. tostring(code):gsub("%-", "%%-") .. " is unknown, at byte 1 of 4$")
       end
     end
     refused("\xd4\1\3", "packed integers of unknown width")

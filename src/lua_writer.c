@@ -8,7 +8,7 @@
 
 #include "lua_mg.h"
 
-enum { LOOK_EVERY_NS = 20000, LOOK_MOST = 1024 };
+enum { LOOK_EVERY_NS = 100000, LOOK_MOST = 1024 };
 enum { UV_POOL = 1, UV_FULL = 2, UV_BAD = 3 };
 
 typedef struct mg_writer {
@@ -64,7 +64,7 @@ static int wanted(mg_writer *w) {
   uint64_t now = mg_now();
   if (now - w->looked > LOOK_EVERY_NS) w->look_every = w->look_every > 1 ? w->look_every / 2 : 1;
   else if (w->look_every < LOOK_MOST) w->look_every *= 2;
-  if (now - w->looked > 10 * LOOK_EVERY_NS) w->look_every = 1;
+  if (now - w->looked > 4 * LOOK_EVERY_NS) w->look_every = 1;
   w->looked = now;
   w->look_in = w->look_every;
   return mg_pool_idle(w->pool, w->first, w->last) || mg_pool_anything(w->pool);

@@ -10,6 +10,20 @@ local chain = {}
 -- Emissions of one call that are kept back at most.
 local KEEP <const> = 8192
 
+-- A frame of the library in a traceback: its files lie beside this one. nil in stripped bytecode.
+local library = debug.getinfo(1, "S").short_src:match "^(.*)chain%.lua$"
+
+-- The user's part of a traceback: what lies behind the first frame of the library is the library's own way there.
+local function user_traceback()
+  local lines = {}
+  for line in debug.traceback(nil, 3):gmatch "[^\n]+" do
+    if library and line:find(library, 1, true) then break end
+    lines[#lines + 1] = line
+  end
+  while #lines > 1 and lines[#lines]:find "^%s*%[C%]: in" do lines[#lines] = nil end -- protected calls of the library
+  return table.concat(lines, "\n")
+end
+
 --- A handler's error as data: what xpcall's message handler returns.
 ---@param err any
 ---@return table { message =, traceback =, raised = err }
@@ -19,7 +33,7 @@ function chain.caught(err)
     local meta = getmetatable(err)
     text = meta and meta.__tostring and tostring(err) or ("(error object is a %s value)"):format(type(err))
   end
-  return { message = text, traceback = debug.traceback(nil, 2), raised = err }
+  return { message = text, traceback = user_traceback(), raised = err }
 end
 
 --- The same for errors that reach no message handler (out of memory) or are already caught.

@@ -331,6 +331,7 @@ end
 function Segment:on_exit(slot, pid, code, signal, expected)
   local run = self.run
   local in_flight, in_hand = 0, nil
+  expected = expected and #slot.left == 0 -- not by os.exit(0) in a handler
   for _, left in ipairs(slot.left) do
     in_flight = in_flight + left.count
     if left.in_hand then in_hand = left end
@@ -341,9 +342,11 @@ function Segment:on_exit(slot, pid, code, signal, expected)
   }
   slot.pid, slot.items, self.wants[slot] = nil, 0, nil
   run:release_overdraft(slot)
+  local late = in_hand and in_hand.how == 2
   for i = #slot.left, 1, -1 do -- from the last: each goes to the front of the queue
     self:return_left(slot, slot.left[i], {
-      kind = in_hand and in_hand.how == 2 and "timeout" or "crash", pid = pid, worker = slot.number,
+      kind = late and "timeout" or "crash", pid = pid, worker = slot.number,
+      message = late and ("the item took longer than %g s; its worker was killed"):format(self.timeout) or nil,
       signal = signal ~= 0 and signal or nil, code = signal == 0 and code or nil, in_flight = in_flight,
     })
   end
@@ -352,12 +355,13 @@ function Segment:on_exit(slot, pid, code, signal, expected)
     pid = pid, stage = self:name(), worker = slot.number, code = code, signal = signal ~= 0 and signal or nil,
     expected = expected,
   })
-  if expected or self.finishing and self.queued == 0 and #slot.left == 0 then return end
-  self:count_restart(code, signal)
-  if not self.per_item and not (self.finishing and self.queued == 0) then
-    self:spawn(slot)
-    if self.finishing then self.pool:finish(slot.index) end
+  if expected or self.per_item then return end
+  if self.finishing then
+    return run:warn(("stage '%s': worker %d (pid %d) died at its end, after its last item"):format(self:name(),
+      slot.number, pid))
   end
+  self:count_restart(code, signal)
+  self:spawn(slot)
 end
 
 function Segment:count_restart(code, signal)
