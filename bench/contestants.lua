@@ -77,7 +77,7 @@ function M.contestants()
   local mce, ruby = "perl bench/peers/mce.pl", "/usr/bin/ruby bench/peers/ruby_parallel.rb"
   local has_mce, has_parallel = "perl -MMCE::Flow -e 1", "/usr/bin/ruby -rparallel -e 1"
   local list = {
-    { name = "Minigun", ours = true, command = lua .. " bench/minigun.lua", variant = "default",
+    { name = "Minigun", ours = true, command = lua .. " bench/ours.lua", variant = "default",
       check = "env LUA_PATH='./lua/?.lua;./lua/?/init.lua;;' LUA_CPATH='./build/?.so;;' " .. needs "minigun",
       workloads = all("W1", "W2", "W3a", "W3b", "W4", "W4tail", "W5_20", "W5_500", "W5mem", "W6", "W7", "W8",
         "W8out") },

@@ -563,6 +563,7 @@ function Run:producer_emit(stage)
     s.items_out = s.items_out + 1
     me.chain:send(state, item)
     since = since + 1
+    if limited and outlet.writer then me:flush_writer(outlet) end -- a limit counts items, so none may hide in a block
     if me:must_wait(stage.id) then
       since = 0
       repeat me:let_others(WAIT) until not me:must_wait(stage.id)

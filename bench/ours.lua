@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Minigun's side of the benchmarks: the public API with its default settings.
--- usage: lua5.4 bench/minigun.lua WORKLOAD [VARIANT] [ITEMS]     from the top of the tree
+-- usage: lua5.4 bench/ours.lua WORKLOAD [VARIANT] [ITEMS]     from the top of the tree
 package.path = "./bench/?.lua;./lua/?.lua;./lua/?/init.lua;" .. package.path
 package.cpath = "./build/?.so;" .. package.cpath
 local minigun = require "minigun"
