@@ -1,0 +1,12 @@
+-- The descriptor ring and the wait protocol, driven by two threads; `make tsan` runs the same program under
+-- ThreadSanitizer.
+
+local support = require "spec.support"
+
+describe("the ring", function()
+  it("brings every descriptor over in order, past the end of its counters, and loses no wake-up", function()
+    local result = support.run("build/ring_threads 300000")
+    assert.same({ 0, "" }, { result.code, result.stderr })
+    assert.matches("^300000 descriptors, ", result.stdout)
+  end)
+end)
