@@ -132,7 +132,7 @@ fuzz:
 
 # ---- other checks ----------------------------------------------------------------------------------------------
 
-LINT_LUA = $(wildcard lua spec examples bench docs bin/minigun *.rockspec .luacheckrc .busted)
+LINT_LUA = $(wildcard lua spec examples bench docs bin/minigun .luacheckrc .busted)
 
 lint: lint-lua lint-c lint-gcc lint-clang
 
