@@ -377,6 +377,43 @@ describe("registered types", function()
     end
   end)
 
+  it("may nest as deep as the C stack allows, and no deeper", function()
+    local Nest = {}
+    local function nested(n)
+      local v = setmetatable({ n = n }, Nest)
+      for _ = 1, 125 do
+        v = { v }
+      end
+      return v
+    end
+    core.register("codec.nest", Nest, function(o)
+      return o.n == 0 and "end" or (encode(nested(o.n - 1)))
+    end, function(text)
+      return text == "end" and {} or assert(decode(text))
+    end)
+    assert.equal("table", type(decode((encode(nested(5))))))
+    local file = os.tmpname()
+    local handle = assert(io.open(file, "w"))
+    handle:write(("package.cpath = %q\n"):format(package.cpath), [[
+      local core = require "minigun.core"
+      local Nest = {}
+      core.register("nest", Nest, function(o)
+        local v = setmetatable({ n = o.n + 1 }, Nest)
+        for _ = 1, 125 do v = { v } end
+        return (core.encode(v))
+      end, function() end)
+      for _ = 1, 3 do
+        print(select(2, pcall(core.encode, setmetatable({ n = 1 }, Nest))))
+      end]])
+    handle:close()
+    local pipe = assert(io.popen("ulimit -s 2048 && exec lua5.4 " .. file .. " 2>&1"))
+    for _ = 1, 3 do
+      assert.matches("dump hooks that encode nest too deeply", pipe:read "l")
+    end
+    pipe:close()
+    os.remove(file)
+  end)
+
   it("may change the table that is being walked", function()
     local Meddler = {}
     local meddle

@@ -7,6 +7,9 @@
 
 #include <limits.h>
 
+/* Keeps a function's buffer off the frames of the recursion. */
+#define MG_NOINLINE __attribute__((noinline))
+
 /* Lua interns strings up to this length. */
 #define SHORT_STRING 40
 /* Keys of larger maps are not looked up in the key cache. */
@@ -79,13 +82,17 @@ static bool enter(decoder *d, const uint8_t *token) {
 
 /* --- strings --- */
 
+static MG_NOINLINE void push_short_string(lua_State *L, const uint8_t *p, size_t n) {
+  char copy[SHORT_STRING];
+  memcpy(copy, p, n);
+  __asm__ volatile("" : : "r"(copy) : "memory");
+  lua_pushlstring(L, copy, n);
+}
+
 static inline const uint8_t *get_string(decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
   if (MG_UNLIKELY(n > (size_t)(d->end - p))) return bad_count(d, token, p, "string", n, "bytes", 1);
   if (n <= SHORT_STRING) {
-    char copy[SHORT_STRING];
-    memcpy(copy, p, n);
-    __asm__ volatile("" : : "r"(copy) : "memory");
-    lua_pushlstring(d->L, copy, n);
+    push_short_string(d->L, p, n);
   } else {
     lua_pushlstring(d->L, (const char *)p, n);
   }
@@ -112,27 +119,33 @@ static inline mg_key *key_slot(mg_codec *c, uint64_t head, uint64_t tail, size_t
   return &c->keys[hash >> 56];
 }
 
-/* Pushes the key string p[0..n), 1 <= n <= MG_KEY_MAX, which lies before d->end. */
-static inline void push_key(decoder *d, const uint8_t *p, size_t n) {
+/* Pushes a key string that is not in the cache, and puts it there. */
+static MG_NOINLINE void push_new_key(const decoder *d, const uint8_t *p, size_t n) {
   lua_State *L = d->L;
-  mg_codec *c = d->c;
-  uint64_t head, tail;
-  load_ends(p, n, (size_t)(d->end - p), &head, &tail);
-  mg_key *key = key_slot(c, head, tail, n);
-  if (MG_LIKELY(key->len == n && key->head == head && key->tail == tail && (n <= 16 || !memcmp(key->bytes, p, n)))) {
-    lua_rawgeti(L, d->keys, key - c->keys + 1);
-    return;
-  }
   uint8_t copy[MG_KEY_MAX];
+  uint64_t head, tail;
   memcpy(copy, p, n);
   __asm__ volatile("" : : "r"(copy) : "memory");
   load_ends(copy, n, sizeof copy, &head, &tail);
-  key = key_slot(c, head, tail, n);
+  mg_key *key = key_slot(d->c, head, tail, n);
   lua_pushlstring(L, (const char *)copy, n);
   lua_pushvalue(L, -1);
-  lua_rawseti(L, d->keys, key - c->keys + 1);
+  lua_rawseti(L, d->keys, key - d->c->keys + 1);
   *key = (mg_key){ .head = head, .tail = tail, .len = (uint8_t)n };
   memcpy(key->bytes, copy, n);
+}
+
+/* Pushes the key string p[0..n), 1 <= n <= MG_KEY_MAX, which lies before d->end. */
+static inline void push_key(decoder *d, const uint8_t *p, size_t n) {
+  mg_codec *c = d->c;
+  uint64_t head, tail;
+  load_ends(p, n, (size_t)(d->end - p), &head, &tail);
+  const mg_key *key = key_slot(c, head, tail, n);
+  if (MG_LIKELY(key->len == n && key->head == head && key->tail == tail && (n <= 16 || !memcmp(key->bytes, p, n)))) {
+    lua_rawgeti(d->L, d->keys, key - c->keys + 1);
+    return;
+  }
+  push_new_key(d, p, n);
 }
 
 /* --- containers --- */
@@ -277,8 +290,14 @@ static const uint8_t *get_reference(decoder *d, const uint8_t *token, const uint
 static bool make_object(decoder *d, const uint8_t *token) {
   lua_State *L = d->L;
   if (lua_rawgeti(L, -2, MG_TYPE_LOAD) == LUA_TFUNCTION) {
+    const char *outer = d->c->hook_stack, here = 0;
+    if (!mg_codec_may_call(d->c, &here)) {
+      bad(d, token, "load hooks that decode nest too deeply");
+      return false;
+    }
     lua_insert(L, -2);
     lua_call(L, 1, 2);
+    d->c->hook_stack = outer;
     if (lua_isnil(L, -2)) {
       lua_rawgeti(L, -3, MG_TYPE_NAME);
       const char *why = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "no object";

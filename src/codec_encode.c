@@ -109,6 +109,23 @@ static inline uint8_t *put_float(encoder *e, uint8_t *p, double v) {
   return p + 9;
 }
 
+/* memcpy without a call for the strings that are the most frequent. */
+static inline void copy_bytes(uint8_t *to, const char *from, size_t n) {
+  if (n > 16) {
+    memcpy(to, from, n);
+  } else if (n >= 8) {
+    memcpy(to, from, 8);
+    memcpy(to + n - 8, from + n - 8, 8);
+  } else if (n >= 4) {
+    memcpy(to, from, 4);
+    memcpy(to + n - 4, from + n - 4, 4);
+  } else if (n > 0) {
+    to[0] = (uint8_t)from[0];
+    to[n / 2] = (uint8_t)from[n / 2];
+    to[n - 1] = (uint8_t)from[n - 1];
+  }
+}
+
 static inline uint8_t *put_string(encoder *e, uint8_t *p, int idx) {
   size_t len;
   const char *s = lua_tolstring(e->L, idx, &len);
@@ -129,7 +146,7 @@ static inline uint8_t *put_string(encoder *e, uint8_t *p, int idx) {
     p[0] = MG_STR32;
     mg_store32(p + 1, (uint32_t)len);
   }
-  memcpy(p + head, s, len);
+  copy_bytes(p + head, s, len);
   return p + head + len;
 }
 
@@ -384,6 +401,7 @@ static uint8_t *put_array(encoder *e, uint8_t *start, int t) {
       p = put_value(e, p, t + 2);
       if (!p) return NULL;
     }
+    lua_settop(L, t);
   }
   return close_container(e, start, reserved, p, k, MG_FIXARRAY);
 }
@@ -402,7 +420,8 @@ static bool enter(encoder *e, int key) {
   return true;
 }
 
-/* Writes the table on top of the stack, at t, which has not been met before; its metatable is not looked at. */
+/* Writes the table on top of the stack, at t, which has not been met before; its metatable is not looked at. The end of
+ * the walk leaves the stack as it was. */
 static uint8_t *put_contents(encoder *e, uint8_t *p, int t, const void *object) {
   lua_State *L = e->L;
   uint8_t *start = p;
@@ -421,15 +440,20 @@ static uint8_t *put_contents(encoder *e, uint8_t *p, int t, const void *object) 
   }
   if (MG_UNLIKELY(!p)) return NULL;
   e->depth--;
-  lua_settop(L, t);
   return p;
 }
 
 /* Calls the dump hook on top of the stack for the object at t and replaces it by what it returns. The table map is out
- * of the codec's hands meanwhile, and anchored here: the hook may encode, or raise. */
-static void call_dump(encoder *e, int t) {
+ * of the codec's hands meanwhile, and anchored here: the hook may encode, or raise. Returns false, with e->status set,
+ * when hooks nest too deeply. */
+static bool call_dump(encoder *e, int t) {
   lua_State *L = e->L;
   mg_codec *c = e->c;
+  const char *outer = c->hook_stack, here = 0;
+  if (!mg_codec_may_call(c, &here)) {
+    bad(e, ": dump hooks that encode nest too deeply");
+    return false;
+  }
   mg_seen *seen = c->seen;
   size_t cap = c->seen_cap;
   lua_rawgeti(L, LUA_REGISTRYINDEX, c->seen_ref);
@@ -439,10 +463,12 @@ static void call_dump(encoder *e, int t) {
   lua_pushvalue(L, t);
   lua_call(L, 1, 1);
   e->foreign = true;
+  c->hook_stack = outer;
   c->seen = seen;
   c->seen_cap = cap;
   lua_insert(L, -2);
   lua_rawseti(L, LUA_REGISTRYINDEX, c->seen_ref);
+  return true;
 }
 
 /* Writes the table or userdata at t, which has the metatable on top of the stack, at t + 1. */
@@ -466,7 +492,7 @@ static uint8_t *put_object(encoder *e, uint8_t *p, int t) {
   if (lua_rawgeti(L, -2, MG_TYPE_DUMP) == LUA_TFUNCTION) {
     seen_add(e, t, object, UNDER_WAY);
     uint32_t number = e->opened - 1;
-    call_dump(e, t);
+    if (!call_dump(e, t)) return NULL;
     p = put_value(e, p, lua_gettop(L));
     if (p && e->c->seen_cap) mg_codec_seen(e->c, e->stamp, object)->number = number;
   } else {

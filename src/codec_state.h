@@ -56,6 +56,7 @@ struct mg_codec {
   unsigned hooks; /* registered types that have a dump hook */
   int64_t *numbers; /* gathers a numeric array before its width is known; userdata under numbers_ref */
   size_t numbers_cap;
+  const char *hook_stack; /* place on the C stack of the outermost call of a hook; or of one that raised */
   /* Places in the registry. */
   int seen_ref, numbers_ref;
   int keys_ref; /* array: slot of the key cache + 1 -> string */
@@ -79,6 +80,20 @@ int mg_codec_segment(lua_State *L, int key, char *out, size_t size);
 /* Steps over one token: its head and, for strings and leaf extensions, its bytes. *children is the number of values
  * that follow as its contents (an object has two). Returns NULL if the token does not end before `end`. */
 const uint8_t *mg_token(const uint8_t *p, const uint8_t *end, uint64_t *children);
+
+/* C stack that calls of hooks, which call the codec, which calls hooks, may take: Lua limits their number only. */
+#define MG_HOOK_STACK ((ptrdiff_t)1 << 20)
+
+/* Whether a hook may be called by the function that `here` is a variable of. What a hook that raised has left in
+ * hook_stack does no harm: calls that are not nested are not so far apart on one stack, and those on different stacks
+ * are farther. */
+static inline bool mg_codec_may_call(mg_codec *c, const char *here) {
+  if (!c->hook_stack) c->hook_stack = here;
+  ptrdiff_t distance = (ptrdiff_t)((intptr_t)c->hook_stack - (intptr_t)here);
+  if (distance < 0) distance = -distance;
+  if (distance >= 8 * MG_HOOK_STACK) c->hook_stack = here;
+  return distance < MG_HOOK_STACK || distance >= 8 * MG_HOOK_STACK;
+}
 
 /* The entry of the object in the table map, or the free one where it belongs. The map has a free one. */
 static inline mg_seen *mg_codec_seen(const mg_codec *c, uint32_t stamp, const void *object) {

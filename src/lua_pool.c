@@ -50,8 +50,7 @@ static _Noreturn void run_child(lua_State *L, int args) {
   } else if (lua_isinteger(L, -1)) {
     code = (int)lua_tointeger(L, -1);
   }
-  fflush(stdout);
-  fflush(stderr);
+  fflush(NULL); /* also the files that its handlers left open */
   mg_exit_now(code);
 }
 

@@ -183,20 +183,25 @@ int mg_slot_revoke(mg_slot *s, mg_chunk *out) {
 
 /* --- after a worker's end -------------------------------------------------------------------------------------- */
 
-/* What the commit word says beyond the last descriptor. */
+/* What the commit word says beyond the last descriptor: output without an item finished is a hook's or a producer's. */
 static int take_commit(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
   uint64_t word = atomic_load_explicit(&s->shared->commit, memory_order_acquire);
-  uint32_t done = MG_COMMIT_DONE(word), offset = MG_COMMIT_OFFSET(word);
-  if (MG_COMMIT_GENERATION(word) != (s->generation & 0xfff) || s->chunks == 0) return 0;
-  if (done <= s->done || done > chunk_at(s, 0)->range.count) return 0;
-  int rc = give_held(s, shm, sink, to);
+  uint32_t done = MG_COMMIT_DONE(word), offset = MG_COMMIT_OFFSET(word), most = s->chunks ? chunk_at(s, 0)->range.count : 0;
+  if (MG_COMMIT_GENERATION(word) != (s->generation & 0xfff) || done < s->done || done > most) return 0;
+  int advanced = done > s->done, rc = advanced ? give_held(s, shm, sink, to) : 0;
   if (s->lents > 0 && offset > s->published && offset <= mg_shm_block_size(shm, open_block(s))) {
     mg_range r = {open_block(s), s->published, offset - s->published, 0, MG_EDGE_ANY};
     mg_record_walk(mg_shm_at(shm, r.block), r.offset, offset, MG_EDGE_ANY, UINT32_MAX, &r.count);
     if (rc == 0) rc = give_out(s, shm, sink, to, r);
     s->published = offset;
   }
-  return rc ? rc : advance(s, shm, sink, to, done, done == chunk_at(s, 0)->range.count, 0);
+  return rc || !advanced ? rc : advance(s, shm, sink, to, done, done == most, 0);
+}
+
+/* All items of the oldest chunk are finished, and the worker died before it said that the chunk is. */
+static int end_finished(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
+  if (s->chunks == 0 || s->done == 0 || s->done < chunk_at(s, 0)->range.count) return 0;
+  return advance(s, shm, sink, to, s->done, 1, 0);
 }
 
 static int give_left(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t i) {
@@ -215,15 +220,16 @@ static int give_left(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t i
   ev.range = c.range;
   ev.a = i == 0 ? s->done : 0;
   ev.b = i == 0 && atomic_load(&s->shared->claim[sequence % MG_CHUNKS]) == MG_CLAIM_TAKEN;
-  if (ev.b && s->timed_out && s->timed_out == atomic_load(&s->shared->began)) ev.c = 2;
-  else if (ev.b && s->timed_out) ev.b = 0; /* the kill was meant for the item before it */
-  else ev.c = ev.b && s->streaming;
+  ev.c = ev.b && s->streaming;
+  if (ev.b && s->timed_out && s->timed_out == atomic_load(&s->shared->began)) ev.c |= 2;
+  else if (ev.b && s->timed_out && !s->streaming) ev.b = 0; /* the kill was meant for the item before it */
   return sink(to, &ev);
 }
 
 int mg_slot_recover(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
   int rc = mg_slot_collect(s, shm, sink, to);
   if (rc == 0) rc = take_commit(s, shm, sink, to);
+  if (rc == 0) rc = end_finished(s, shm, sink, to);
   drop_held(s, shm);
   uint32_t i = 0;
   for (; i < s->chunks && rc != -ENOMEM; i++) {

@@ -20,7 +20,8 @@
  *     bits  0-29 offset / 8   end of valid output in the open block
  * When the worker dies, the word counts if its generation equals the number of descriptors received: then exactly
  * `done` items are finished and the open block is valid up to `offset`.  With another generation nothing has been
- * finished since the last descriptor.  So whatever the instruction at which it is killed, every item of its chunks is
+ * finished since the last descriptor.  Output that belongs to no item (of hooks, of producers) moves the offset alone.
+ * So whatever the instruction at which it is killed, every item of its chunks is
  * either finished with all of its output, or not finished with none: exactly one item, the first unfinished one of a
  * claimed chunk, was in hand.
  *
@@ -59,7 +60,12 @@ enum { /* flags of MG_OUT_DATA */
 };
 /* sure_length and sure_count of MG_OUT_DATA say how much of the range belongs to finished items: the rest is held. */
 
-enum { MG_CLAIM_OFFERED = 0, MG_CLAIM_TAKEN = 1, MG_CLAIM_REVOKED = 2 };
+enum {
+  MG_CLAIM_OFFERED = 0,
+  MG_CLAIM_TAKEN = 1,
+  MG_CLAIM_REVOKED = 2,
+  MG_CLAIM_LEFT = 3 /* the worker has taken it, and leaves between two of its items: none is in hand */
+};
 
 typedef struct mg_slot_shared {
   mg_ring in, out;
@@ -119,8 +125,8 @@ enum {
                     nanos = time spent since the last such event */
   MG_EVENT_NEED, /* a = least size in bytes of a block that the worker waits for */
   MG_EVENT_LEFT, /* after a death or a revocation: chunk with range cut to what is unfinished (reference passes),
-                    a = items finished in it before, b = 1 when its first item was in hand, c = 1 when that one
-                    was streamed, 2 when it was ended by its time-out */
+                    a = items finished in it before, b = 1 when its first item was in hand; c: bit 0 when that
+                    one was streamed, bit 1 when it was ended by its time-out */
   MG_EVENT_EXIT, /* the worker is gone: a = exit code, b = signal, c = 1 when expected, pid */
   MG_EVENT_CORRUPT /* the worker wrote what no worker may write; it has been killed */
 };

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -94,6 +95,8 @@ static int sys_null_stdin(void) {
   if (fd < 0) return -errno;
   int rc = check(dup2(fd, 0));
   if (fd != 0) close(fd);
+  __fpurge(stdin); /* what the coordinator has read ahead is the coordinator's */
+  clearerr(stdin);
   return rc;
 }
 

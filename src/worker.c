@@ -17,6 +17,12 @@ static void take_in(mg_worker *w) {
   }
 }
 
+/* Leaves because its descriptors are gone; what it has committed stays. */
+static _Noreturn void leave(mg_worker *w) {
+  if (w->between) atomic_store(&w->shared->claim[(w->sequence - 1) % MG_CHUNKS], MG_CLAIM_LEFT);
+  mg_exit_now(1);
+}
+
 static int have_work(mg_worker *w) { return w->pendings > 0 || w->ending; }
 static int have_block(mg_worker *w) { return w->spares > 0; }
 static int have_room(mg_worker *w) { return mg_ring_room(&w->out) > 0; }
@@ -40,9 +46,8 @@ static int spin_for(mg_worker *w, int (*ready)(mg_worker *)) {
 }
 
 /* Sleeps until `ready`.  The protocol is that of event.h. */
-static void wait_for(mg_worker *w, int (*ready)(mg_worker *)) {
+static void sleep_until(mg_worker *w, int (*ready)(mg_worker *)) {
   _Atomic uint32_t *asleep = &w->shared->worker_asleep;
-  take_in(w);
   while (!ready(w)) {
     if (spin_for(w, ready)) return;
     mg_event_prepare(asleep);
@@ -53,12 +58,22 @@ static void wait_for(mg_worker *w, int (*ready)(mg_worker *)) {
     }
     struct pollfd fds[2] = {{.fd = w->eventfd, .events = POLLIN}, {.fd = w->lifeline, .events = POLLIN}};
     mg_sys.poll(fds, 2, -1);
-    if ((fds[0].revents | fds[1].revents) & POLLNVAL) mg_exit_now(1); /* the handler has closed our descriptors */
-    if (fds[1].revents) mg_exit_now(1);                              /* the coordinator is gone */
+    if ((fds[0].revents | fds[1].revents) & POLLNVAL) leave(w); /* the handler has closed our descriptors */
+    if (fds[1].revents) mg_exit_now(1);                         /* the coordinator is gone */
     mg_event_drain(w->eventfd);
     mg_event_awake(asleep);
     take_in(w);
   }
+}
+
+/* Waiting is not the time of the item in hand: its clock stands meanwhile. */
+static void wait_for(mg_worker *w, int (*ready)(mg_worker *)) {
+  take_in(w);
+  if (ready(w)) return;
+  uint64_t began = atomic_load_explicit(&w->shared->began, memory_order_relaxed), since = began ? mg_now() : 0;
+  if (began) atomic_store_explicit(&w->shared->began, 0, memory_order_relaxed);
+  sleep_until(w, ready);
+  if (began) atomic_store_explicit(&w->shared->began, began + (mg_now() - since), memory_order_relaxed);
 }
 
 /* --- the out-ring ----------------------------------------------------------------------------------------------- */
@@ -96,7 +111,16 @@ static void tell(mg_worker *w, uint32_t flags, uint32_t need) {
   }
   mg_ring_push(&w->out, &d);
   store_commit(w);
-  if (mg_event_signal(&w->shared->coordinator_asleep, w->coordinator_fd) < 0) mg_exit_now(1);
+  if (mg_event_signal(&w->shared->coordinator_asleep, w->coordinator_fd) < 0) leave(w);
+}
+
+/* 1 when the coordinator sleeps and would like to know; but not of each of many quick items. */
+static int wanted(mg_worker *w) {
+  if (atomic_load_explicit(&w->shared->coordinator_asleep, memory_order_relaxed) == 0 || --w->check_in > 0) return 0;
+  int slow = mg_now() - w->told > TELL_AFTER;
+  w->check_every = slow ? 1 : w->check_every < CHECK_MOST ? w->check_every * 2 : CHECK_MOST;
+  w->check_in = w->check_every;
+  return slow;
 }
 
 void mg_worker_publish(mg_worker *w) { tell(w, loose(w), 0); }
@@ -115,14 +139,14 @@ void mg_worker_commit(mg_worker *w) {
   w->mark_edge = w->edge;
   w->item_held = 0;
   w->done++;
+  uint32_t timed = w->chunk.flags & MG_CHUNK_TIMED;
+  if (timed) atomic_store_explicit(&w->shared->began, 0, memory_order_relaxed); /* its end must not blame the next one */
   store_commit(w);
-  if (w->chunk.flags & MG_CHUNK_TIMED) atomic_store_explicit(&w->shared->began, mg_now(), memory_order_relaxed);
-  if (atomic_load_explicit(&w->shared->coordinator_asleep, memory_order_relaxed) == 0 || --w->check_in > 0) return;
-  uint64_t now = mg_now(); /* it sleeps and would like to know; but not of each of many quick items */
-  int slow = now - w->told > TELL_AFTER;
-  w->check_every = slow ? 1 : w->check_every < CHECK_MOST ? w->check_every * 2 : CHECK_MOST;
-  w->check_in = w->check_every;
-  if (slow && w->done < w->chunk.count) mg_worker_publish(w);
+  if (timed) atomic_store_explicit(&w->shared->began, mg_now(), memory_order_relaxed);
+  if (!wanted(w) || w->done == w->chunk.count) return;
+  w->between = 1;
+  mg_worker_publish(w);
+  w->between = 0;
 }
 
 void mg_worker_rollback(mg_worker *w) {
@@ -216,6 +240,8 @@ void mg_worker_append(mg_worker *w, size_t length, unsigned edge, unsigned flags
   w->mark = w->end; /* belongs to no item: sure at once */
   w->mark_count = w->count;
   w->mark_edge = w->edge;
+  store_commit(w);
+  if (w->busy && wanted(w)) mg_worker_publish(w);
 }
 
 void mg_worker_check(const mg_worker *w) {

@@ -40,6 +40,7 @@ typedef struct mg_worker {
   uint32_t count, mark_count;           /* records since `published`, up to end and up to mark */
   uint32_t edge, mark_edge;
   int item_held;
+  int between;                          /* no item is in hand: it has just been committed */
   uint32_t generation;
   uint64_t told;                        /* when the last descriptor was published */
   uint32_t check_every, check_in;       /* items between looks at the clock while the coordinator sleeps */

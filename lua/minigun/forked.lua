@@ -28,7 +28,7 @@ function forked.new(run, segment, first)
     run = run, plan = segment, pool = run.pool, first = first, last = first + segment.n - 1,
     per_item = segment.kind == "process_per_batch",
     slots = {}, queue = {}, head = 1, tail = 0, queued = 0, queued_bytes = 0,
-    rate = stats.rate(), restarts = {}, wants = {}, finishing = false, targets = {}, timeout = nil,
+    rate = stats.rate(), restarts = {}, wants = {}, thirsty = {}, finishing = false, targets = {}, timeout = nil,
     out_size = BLOCK,
   }, Segment)
   for i = 1, segment.n do
@@ -114,6 +114,7 @@ function Segment:spawn(slot, value)
     run:fail(("%s: %s; is the limit of processes (ulimit -u) or of memory too low?"):format(self.plan.context, message))
   end
   run:forked_in(core.now() - start)
+  self.thirsty[slot] = true
   slot.pid, slot.since, slot.busy, slot.hands, slot.restarts = pid, core.now(), 0, 0, slot.restarts + 1
   self:lend(slot, self.out_size)
   return true
@@ -231,18 +232,18 @@ end
 --- Gives workers blocks to fill, unless those behind them should first catch up.
 function Segment:supply()
   local run, blocked = self.run, nil
-  for _, slot in ipairs(self.slots) do
-    if slot.pid then
-      local _, lent, held = self.pool:state(slot.index)
-      local want = self.wants[slot]
-      if want or lent < LENT then
-        if blocked == nil then blocked = run:receivers_full(self.targets) end
-        local size = math.max(want and want.bytes or 0, self.out_size)
-        if (not blocked or held > 0) and run:may_lend(slot, size, want) and self:lend(slot, size) and want then
-          run:stats_of(self.plan.stages[1]).waiting_out = run:stats_of(self.plan.stages[1]).waiting_out
-            + core.now() - want.since
-          self.wants[slot] = nil
-        end
+  for slot in pairs(self.thirsty) do
+    local want = self.wants[slot]
+    local _, lent, held = self.pool:state(slot.index)
+    if not slot.pid or (not want and lent >= LENT) then
+      self.thirsty[slot] = nil
+    else
+      if blocked == nil then blocked = run:receivers_full(self.targets) end
+      local size = math.max(want and want.bytes or 0, self.out_size)
+      if (not blocked or held > 0) and run:may_lend(slot, size, want) and self:lend(slot, size) and want then
+        local s = run:stats_of(self.plan.stages[1])
+        s.waiting_out = s.waiting_out + core.now() - want.since
+        self.wants[slot] = nil
       end
     end
   end
@@ -319,7 +320,7 @@ function Segment:return_left(slot, left, fields)
     else
       rest = nil
     end
-    fields.index, fields.attempt, fields.partial = 0, one.attempt, left.how == 1 or nil
+    fields.index, fields.attempt, fields.partial = 0, one.attempt, left.how & 1 ~= 0 or nil
     run:item_failed(self, slot, run.plan.stages[one.stage], fields, one)
     run:finished(one.stage, 1)
     if one.block then self.pool:release(one.block) end
@@ -340,9 +341,9 @@ function Segment:on_exit(slot, pid, code, signal, expected)
     pid = pid, segment = self:name(), worker = slot.number, items = slot.items, restarts = slot.restarts,
     busy = slot.busy, lived = core.now() - slot.since, code = code, signal = signal ~= 0 and signal or nil,
   }
-  slot.pid, slot.items, self.wants[slot] = nil, 0, nil
+  slot.pid, slot.items, self.wants[slot], run.changed = nil, 0, nil, true
   run:release_overdraft(slot)
-  local late = in_hand and in_hand.how == 2
+  local late = in_hand and in_hand.how & 2 ~= 0
   for i = #slot.left, 1, -1 do -- from the last: each goes to the front of the queue
     self:return_left(slot, slot.left[i], {
       kind = late and "timeout" or "crash", pid = pid, worker = slot.number,

@@ -40,7 +40,7 @@ local function new(pipeline, given)
     pipeline = pipeline, plan = p, result = result.new(p), memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = {}, inline_head = 1, inline_tail = 0,
     retries = {}, producers = {}, writers = {}, outlets = {}, reach = {}, chunks = 0, fork_seconds = 0,
-    serial = core.pid(), accepted = 0, started = core.now(),
+    serial = core.pid(), started = core.now(), changed = true, unseen = 0,
   }, Run)
 end
 
@@ -184,7 +184,11 @@ function Run:open_chain()
     foreign = function() return core.pid() ~= self.serial end,
     now = core.now,
   })
-  for _, stage in ipairs(inline) do self:open_outlet(stage) end
+  for _, stage in ipairs(inline) do
+    self:open_outlet(stage)
+    self.timed = self.timed or stage.batch and stage.batch.max_wait
+  end
+  for _, segment in ipairs(self.segments) do self.timed = self.timed or segment.timeout end
 end
 
 -- How the coordinator sends out of a stage of its own: values to forks per batch, bytes to pools.
@@ -231,7 +235,9 @@ end
 ---@param id integer
 ---@param n integer
 function Run:finished(id, n)
-  self.pending[id] = self.pending[id] - n
+  local left = self.pending[id] - n
+  self.pending[id] = left
+  if left == 0 then self.changed = true end
 end
 
 local function keep_item(self, stage, item)
@@ -498,6 +504,7 @@ local on_event = {
 local function handle(self, kind, index, ...)
   if not kind then return false end
   local at = self.by_slot[index]
+  at.segment.thirsty[at.slot] = true
   on_event[kind](self, at.segment, at.slot, ...)
   return true
 end
@@ -619,28 +626,33 @@ function Run:resume_producers()
   for i = #self.producers, 1, -1 do
     local producer = self.producers[i]
     if self.stopping then break end
-    local start = core.now()
-    self.current = producer.thread
-    local alive, ok, caught = coroutine.resume(producer.thread)
-    self.current = nil
-    local s = self:stats_of(producer.stage.id)
-    s.busy = s.busy + core.now() - start
-    if not alive then ok, caught = false, ok end
-    if coroutine.status(producer.thread) == "dead" then
-      table.remove(self.producers, i)
-      self:end_producer(producer.stage, ok, caught)
-      busy = true
-    elseif ok ~= WAIT then
-      busy = true
-    end
+    if not (producer.waits and self:must_wait(producer.stage.id)) then busy = self:resume(i, producer) or busy end
   end
   return busy
+end
+
+function Run:resume(i, producer)
+  local start = core.now()
+  self.current = producer.thread
+  local alive, ok, caught = coroutine.resume(producer.thread)
+  self.current = nil
+  local s = self:stats_of(producer.stage.id)
+  s.busy = s.busy + core.now() - start
+  if not alive then ok, caught = false, ok end
+  if coroutine.status(producer.thread) == "dead" then
+    table.remove(self.producers, i)
+    self:end_producer(producer.stage, ok, caught)
+    return true
+  end
+  producer.waits = ok == WAIT
+  return not producer.waits
 end
 
 -- --- the loop ----------------------------------------------------------------------------------------------------
 
 -- Starts retries and batches whose time has come. Returns the seconds until the next.
 function Run:check_clock()
+  if #self.retries == 0 and not self.timed then return nil end
   local now, wait = core.now(), nil
   local function sooner(due)
     if due and (not wait or due - now < wait) then wait = math.max(due - now, 0) end
@@ -684,7 +696,7 @@ function Run:turn()
   end
   for _, segment in ipairs(self.segments) do
     busy = segment:dispatch() or busy
-    segment:supply()
+    if next(segment.thirsty) then segment:supply() end
   end
   return busy
 end
@@ -698,6 +710,7 @@ end
 
 function Run:sleep(seconds)
   if self.pool then
+    self.unseen = 0
     local ok, message = self.pool:wait(seconds)
     if ok == nil then self:fail(message) end
   elseif seconds then
@@ -762,12 +775,20 @@ end
 --- One round of the run: moves what can be moved, or sleeps until something happens.
 ---@return boolean more false when the run is over
 function Run:step()
-  local busy = self:turn()
-  busy = self:resume_producers() or busy
-  busy = self:advance_ends() or busy
-  if self.stopping or self:ended() then return false end
-  if not busy and #self.producers > 0 then busy = self:turn() end -- what they have emitted goes out before sleeping
-  self:sleep(busy and 0 or self.next_due)
+  local busy = self:resume_producers()
+  busy = self:turn() or busy
+  if self.changed then
+    self.changed = false
+    busy = self:advance_ends() or busy
+    if self:ended() then return false end
+  end
+  if self.stopping then return false end
+  if not busy then
+    self:sleep(self.next_due)
+  elseif self.pool then -- deaths show only there; a look costs a system call
+    self.unseen = self.unseen + 1
+    if self.unseen >= 16 then self:sleep(0) end
+  end
   return true
 end
 
@@ -902,7 +923,7 @@ end
 ---@return function next, nil, nil, table closing the four values of a generic for; leaving the loop stops the run
 function runner.iterate(pipeline, given)
   local self = new(pipeline, given)
-  local at, over = 0, false
+  local at, ended, over = 0, false, false
   local function finish(err)
     if over then return end
     over = true
@@ -924,7 +945,8 @@ function runner.iterate(pipeline, given)
       for i = #items, 1, -1 do items[i] = nil end
       at = 0
       if over then return nil end
-      if not advance() then
+      if ended or not advance() then
+        ended = true -- what the last step has brought comes first
         if #self.result.items == 0 then
           finish()
           return nil
