@@ -1,0 +1,74 @@
+--- The contexts in which a rule must hold, and what specs of whole runs share.
+local contexts = {}
+
+--- Each has a `name`, the stage `options` that choose it, `n` (workers), `size` (how many items a test may well send
+--- through it) and what is true of it: `inline`, `per_item`.
+contexts.all = {
+  { name = "inline", options = { inline = true }, n = 1, size = 500, inline = true },
+  { name = "processes(1)", options = { processes = 1 }, n = 1, size = 500 },
+  { name = "processes(2)", options = { processes = 2 }, n = 2, size = 500 },
+  { name = "processes(4)", options = { processes = 4 }, n = 4, size = 500 },
+  { name = "process_per_batch", options = { process_per_batch = { max = 2 } }, n = 2, size = 16, per_item = true },
+}
+
+--- One context of each kind, for rules about pairs of them.
+contexts.kinds = { contexts.all[1], contexts.all[3], contexts.all[5] }
+
+--- Those with children.
+contexts.forked = { contexts.all[2], contexts.all[3], contexts.all[4], contexts.all[5] }
+
+--- Those with workers that handle many items.
+contexts.pools = { contexts.all[2], contexts.all[3], contexts.all[4] }
+
+--- The options of a stage: those that choose the context, and more.
+---@param context table
+---@param more table?
+---@return table
+function contexts.options(context, more)
+  local merged = {}
+  for key, value in pairs(context.options) do merged[key] = value end
+  for key, value in pairs(more or {}) do merged[key] = value end
+  return merged
+end
+
+--- The numbers from first to last.
+---@return table array
+function contexts.range(first, last)
+  local list = {}
+  for i = first, last do list[#list + 1] = i end
+  return list
+end
+
+--- A sorted copy; values of any type.
+---@param list table
+---@return table
+function contexts.sorted(list)
+  local copy = table.move(list, 1, #list, 1, {})
+  table.sort(copy, function(a, b)
+    if type(a) == "number" and type(b) == "number" then return a < b end
+    return tostring(a) < tostring(b)
+  end)
+  return copy
+end
+
+--- How often each value is in a list.
+---@param list table
+---@return table from value to count, and how many different values there are
+function contexts.counts(list)
+  local counts, different = {}, 0
+  for _, value in ipairs(list) do
+    if not counts[value] then different = different + 1 end
+    counts[value] = (counts[value] or 0) + 1
+  end
+  return counts, different
+end
+
+--- Spins for so long; what a handler does that works.
+---@param seconds number
+function contexts.work(seconds)
+  local core = require "minigun.core"
+  local stop = core.now() + seconds
+  while core.now() < stop do end
+end
+
+return contexts
