@@ -32,8 +32,9 @@ static int l_walk(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   mg_range r = mg_check_range(L, p, 2);
   uint32_t count, end = r.offset + r.length;
-  uint32_t at = mg_record_walk(mg_shm_at(&p->shm, r.block), r.offset, end, mg_check_u32(L, 5), mg_check_u32(L, 6), &count);
-  if (at == 0 && r.length > 0) return luaL_pushfail(L), 1;
+  uint32_t only = mg_check_u32(L, 5), most = mg_check_u32(L, 6);
+  uint32_t at = mg_record_walk(mg_shm_at(&p->shm, r.block), r.offset, end, only, most, &count);
+  if (at == 0 && r.length > 0 && most > 0) return luaL_pushfail(L), 1;
   lua_pushinteger(L, r.length ? at : r.offset);
   lua_pushinteger(L, count);
   return 2;
