@@ -29,6 +29,7 @@ static void *scribble(void *seed) {
     x ^= x << 17;
     volatile uint8_t *byte = &message[x % message_len];
     *byte = (uint8_t)(x >> 32);
+    for (volatile unsigned hold = (unsigned)(x >> 50) % 200; hold > 0;) hold--;
     *byte = original[x % message_len];
     for (volatile unsigned pause = (unsigned)(x >> 40) % 2000; pause > 0;) pause--;
   }
@@ -41,7 +42,7 @@ static const char script[] =
   "record.self = record\n"
   "return core.encode { record, record, { 1, 2, 3, 4, 5, 6, 7, 8 }, ('text'):rep(9), ('long'):rep(100), { { {} } } }\n";
 
-/* Every short string of the value, looked up by a copy of its bytes: both are the same string if it was interned well. */
+/* Every short string of the value is looked up by a copy of its bytes: both are the same if it was interned well. */
 static const char check[] =
   "local met = {}\n"
   "local function walk(v)\n"
