@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "faults.h"
 #include "sys.h"
 
 enum { SPIN_START = 20000, SPIN_MOST = 50000, SPIN_LEAST = 2000, SPIN_RETRY = 32 };
@@ -11,6 +12,7 @@ int mg_event_signal(_Atomic uint32_t *asleep, int eventfd) {
   atomic_thread_fence(memory_order_seq_cst);
   if (atomic_load_explicit(asleep, memory_order_relaxed) == 0) return 0;
   if (atomic_exchange_explicit(asleep, 0, memory_order_relaxed) == 0) return 0;
+  MG_POINT(flag_taken);
   uint64_t one = 1;
   ssize_t n;
   do n = mg_sys.write(eventfd, &one, sizeof one);

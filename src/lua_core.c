@@ -43,6 +43,12 @@ static int l_pid(lua_State *L) {
   return 1;
 }
 
+/* process() -> a number that is another one in every process forked from here; asks memory, not the kernel */
+static int l_process(lua_State *L) {
+  lua_pushinteger(L, mg_process_serial);
+  return 1;
+}
+
 /* random() -> two integers of the system's randomness, for math.randomseed */
 static int l_random(lua_State *L) {
   lua_Integer r[2] = {0, 0};
@@ -106,7 +112,7 @@ static int l_die_of(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"now", l_now},       {"cpus", l_cpus},       {"pid", l_pid},
+    {"now", l_now},       {"cpus", l_cpus},       {"pid", l_pid},     {"process", l_process},
     {"random", l_random}, {"sleep", l_sleep},     {"heap_settle", l_heap_settle},
     {"flush", l_flush},   {"die_of", l_die_of},   {"heap_collapse", l_heap_collapse},
     {"heap_keep", l_heap_keep}, {"exit", l_exit}, {NULL, NULL},
@@ -123,5 +129,8 @@ MG_EXPORT int luaopen_minigun_core(lua_State *L) {
   mg_pool_setup(L);
   mg_worker_setup(L);
   mg_writer_setup(L);
+#ifdef MG_FAULTS
+  mg_faults_setup(L);
+#endif
   return 1;
 }

@@ -15,7 +15,7 @@
 
 #include <stdatomic.h>
 
-#include "mg.h"
+#include "faults.h"
 
 /* One descriptor: 64 bytes, one cache line.  What each field means depends on `kind` (slot.h). */
 typedef struct mg_desc {
@@ -60,6 +60,7 @@ static inline uint32_t mg_ring_room(const mg_ring_end *p) {
 /* Publishes a copy of *d.  The caller has seen mg_ring_room() > 0. */
 static inline void mg_ring_push(mg_ring_end *p, const mg_desc *d) {
   p->ring->entry[p->mine % MG_RING] = *d;
+  MG_POINT(ring_filled);
   p->mine++;
   atomic_store_explicit(&p->ring->head, p->mine, memory_order_release);
 }

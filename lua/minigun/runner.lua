@@ -40,7 +40,7 @@ local function new(pipeline, given)
     pipeline = pipeline, plan = p, result = result.new(p), memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = {}, inline_head = 1, inline_tail = 0,
     retries = {}, producers = {}, writers = {}, outlets = {}, reach = {}, chunks = 0, fork_seconds = 0,
-    serial = core.pid(), started = core.now(), changed = true, unseen = 0,
+    pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0,
   }, Run)
 end
 
@@ -79,7 +79,7 @@ function Run:effect(kind, name, value)
 end
 
 function Run:context(fields, effect)
-  fields.pipeline, fields.pid = self.plan.name, self.serial
+  fields.pipeline, fields.pid = self.plan.name, self.pid
   return context.new(fields, effect or function(...) self:effect(...) end)
 end
 
@@ -175,13 +175,13 @@ function Run:open_chain()
       if signals.is_interrupt(caught.raised) then error(caught.raised, 0) end
       self:settle_failure(stage, {
         kind = "error", message = caught.message, traceback = caught.traceback, attempt = attempt, partial = partial,
-        pid = self.serial,
+        pid = self.pid,
       }, function() return item end, function()
         return { stage = stage.id, count = 1, value = item }
       end)
     end,
     context = function(stage, effect) return self:context({ stage = stage.name }, effect) end,
-    foreign = function() return core.pid() ~= self.serial end,
+    foreign = function() return core.process() ~= self.process end,
     now = core.now,
   })
   for _, stage in ipairs(inline) do
@@ -207,7 +207,7 @@ function Run:open_outlet(stage)
   if not first then return end
   outlet.writer = core.writer(self.pool, stage.id, function(writer, need) self:writer_full(stage, writer, need) end,
     function(value, message)
-      self:settle_failure(stage, { kind = "unserialisable", message = message, attempt = 1, pid = self.serial },
+      self:settle_failure(stage, { kind = "unserialisable", message = message, attempt = 1, pid = self.pid },
         function() return value end)
     end, first, last)
   self.writers[#self.writers + 1] = outlet
@@ -564,7 +564,7 @@ function Run:producer_emit(stage)
     if item == nil then
       error("nil cannot be emitted (an item is any value but nil; call emit only when there is one)", 2)
     end
-    if state.closed or core.pid() ~= me.serial then
+    if state.closed or core.process() ~= me.process then
       error("emit called after its handler has returned, or in another process", 2)
     end
     s.items_out = s.items_out + 1
@@ -618,7 +618,7 @@ function Run:end_producer(stage, ok, caught)
     error(caught.raised, 0)
   end
   self:settle_failure(stage, { kind = "error", message = caught.message, traceback = caught.traceback, attempt = 1,
-    partial = true, pid = self.serial }, function() end)
+    partial = true, pid = self.pid }, function() end)
 end
 
 function Run:resume_producers()
