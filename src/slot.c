@@ -186,7 +186,8 @@ int mg_slot_revoke(mg_slot *s, mg_chunk *out) {
 /* What the commit word says beyond the last descriptor: output without an item finished is a hook's or a producer's. */
 static int take_commit(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
   uint64_t word = atomic_load_explicit(&s->shared->commit, memory_order_acquire);
-  uint32_t done = MG_COMMIT_DONE(word), offset = MG_COMMIT_OFFSET(word), most = s->chunks ? chunk_at(s, 0)->range.count : 0;
+  uint32_t done = MG_COMMIT_DONE(word), offset = MG_COMMIT_OFFSET(word);
+  uint32_t most = s->chunks ? chunk_at(s, 0)->range.count : 0;
   if (MG_COMMIT_GENERATION(word) != (s->generation & 0xfff) || done < s->done || done > most) return 0;
   int advanced = done > s->done, rc = advanced ? give_held(s, shm, sink, to) : 0;
   if (s->lents > 0 && offset > s->published && offset <= mg_shm_block_size(shm, open_block(s))) {

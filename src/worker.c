@@ -61,6 +61,7 @@ static void sleep_until(mg_worker *w, int (*ready)(mg_worker *)) {
     if ((fds[0].revents | fds[1].revents) & POLLNVAL) leave(w); /* the handler has closed our descriptors */
     if (fds[1].revents) mg_exit_now(1);                         /* the coordinator is gone */
     mg_event_drain(w->eventfd);
+    MG_POINT(woken);
     mg_event_awake(asleep);
     take_in(w);
   }
@@ -82,7 +83,9 @@ static uint32_t loose(const mg_worker *w) { return w->busy && !w->loose ? 0 : MG
 
 static void store_commit(mg_worker *w) {
   if (MG_UNLIKELY(mg_process_serial != w->serial)) mg_exit_now(1); /* a copy that the handler forked has come here */
+  MG_POINT(before_commit);
   atomic_store_explicit(&w->shared->commit, MG_COMMIT_WORD(w->generation, w->done, w->mark), memory_order_release);
+  MG_POINT(after_commit);
 }
 
 static void tell(mg_worker *w, uint32_t flags, uint32_t need) {
@@ -109,9 +112,12 @@ static void tell(mg_worker *w, uint32_t flags, uint32_t need) {
     w->done = 0;
     atomic_store_explicit(&w->shared->began, 0, memory_order_relaxed);
   }
+  MG_POINT(before_push);
   mg_ring_push(&w->out, &d);
+  MG_POINT(after_push);
   store_commit(w);
   if (mg_event_signal(&w->shared->coordinator_asleep, w->coordinator_fd) < 0) leave(w);
+  MG_POINT(after_wake);
 }
 
 /* 1 when the coordinator sleeps and would like to know; but not of each of many quick items. */
@@ -150,6 +156,7 @@ void mg_worker_commit(mg_worker *w) {
 }
 
 void mg_worker_rollback(mg_worker *w) {
+  MG_POINT(rollback);
   w->end = w->mark;
   w->count = w->mark_count;
   w->edge = w->mark_edge;
@@ -171,6 +178,7 @@ int mg_worker_next(mg_worker *w) {
     w->pendings--;
     uint32_t expected = MG_CLAIM_OFFERED;
     int mine = atomic_compare_exchange_strong(&w->shared->claim[w->sequence++ % MG_CHUNKS], &expected, MG_CLAIM_TAKEN);
+    MG_POINT(claimed);
     w->busy = 1;
     w->loose = (w->chunk.flags & MG_CHUNK_LOOSE) != 0;
     w->done = 0;
@@ -193,6 +201,7 @@ int mg_worker_record(mg_worker *w, mg_record *r) {
     uint32_t space = mg_record_read(base + w->next, w->limit - w->next, r);
     if (space == 0) return -EBADMSG;
     w->next += space;
+    MG_POINT(record_taken);
     if (w->chunk.only == MG_EDGE_ANY || r->edge == w->chunk.only) return 1;
   }
   return w->done < w->chunk.count ? -EBADMSG : 0;
@@ -211,6 +220,7 @@ static void open_block(mg_worker *w, size_t least) {
     mg_desc *d = &w->spare[w->spare_first];
     w->spare_first = (w->spare_first + 1) % MG_LENT;
     w->spares--;
+    MG_POINT(block_taken);
     w->block = d->block;
     w->size = (size_t)d->length + 1;
     w->published = w->mark = w->end = 0;
@@ -234,6 +244,7 @@ void mg_worker_reserve(mg_worker *w, size_t least, uint8_t **to, size_t *room) {
 void mg_worker_append(mg_worker *w, size_t length, unsigned edge, unsigned flags) {
   mg_record_head(w->base + ((size_t)w->block << MG_UNIT_SHIFT) + w->end, (uint32_t)length, edge, flags);
   w->edge = w->count == 0 || w->edge == edge ? edge : MG_EDGE_ANY;
+  MG_POINT(appended);
   w->end += mg_record_space(length);
   w->count++;
   if (w->busy && !w->loose) return;

@@ -320,7 +320,8 @@ function Segment:return_left(slot, left, fields)
     else
       rest = nil
     end
-    fields.index, fields.attempt, fields.partial = 0, one.attempt, left.how & 1 ~= 0 or nil
+    fields.index, fields.attempt = 0, one.attempt
+    fields.partial = left.how & 1 ~= 0 or run.plan.stages[one.stage].kind == "producer" or nil
     run:item_failed(self, slot, run.plan.stages[one.stage], fields, one)
     run:finished(one.stage, 1)
     if one.block then self.pool:release(one.block) end
@@ -351,18 +352,36 @@ function Segment:on_exit(slot, pid, code, signal, expected)
       signal = signal ~= 0 and signal or nil, code = signal == 0 and code or nil, in_flight = in_flight,
     })
   end
+  local nothing_left = #slot.left == 0
   slot.left, slot.hand, slot.hands, slot.failed = {}, {}, 0, {}
   run:hooks(run.plan.hooks.on_worker_exit, nil, {
     pid = pid, stage = self:name(), worker = slot.number, code = code, signal = signal ~= 0 and signal or nil,
     expected = expected,
   })
-  if expected or self.per_item then return end
-  if self.finishing then
-    return run:warn(("stage '%s': worker %d (pid %d) died at its end, after its last item"):format(self:name(),
-      slot.number, pid))
+  if expected then return end
+  if self.finishing or (self.per_item and nothing_left) then return self:died_at_end(slot, pid, code, signal) end
+  -- A time-out is the coordinator's own deed; and of a fork per batch, an item in hand has paid with an attempt.
+  if not late and not (self.per_item and in_hand) then self:count_restart(code, signal) end
+  if not self.per_item then self:spawn(slot) end
+end
+
+-- A worker died after its last item. Nothing is lost but the rest of its hooks: then that is a failure without an item.
+function Segment:died_at_end(slot, pid, code, signal)
+  local run, stage = self.run, nil
+  for _, id in ipairs(self.plan.stages) do
+    local candidate = run.plan.stages[id]
+    if #candidate.hooks.after > 0 or #self.plan.hooks.before_exit > 0 then stage = candidate end
   end
-  self:count_restart(code, signal)
-  self:spawn(slot)
+  local cause = signal ~= 0 and "was killed by signal " .. signal or "exited with code " .. code
+  if not stage then
+    return run:warn(("stage '%s': worker %d (pid %d) %s at its end, after its last item"):format(self:name(),
+      slot.number, pid, cause))
+  end
+  run:settle_failure(stage, {
+    kind = "crash", attempt = 1, pid = pid, worker = slot.number, workers = self.plan.n,
+    signal = signal ~= 0 and signal or nil, code = signal == 0 and code or nil,
+    message = ("the worker %s after its last item, before its hooks (after, before_exit) were through"):format(cause),
+  }, function() end)
 end
 
 function Segment:count_restart(code, signal)

@@ -96,7 +96,7 @@ local function run_chain(w, job, stages, contexts)
       contexts[stage.id].state = ctx.state
       return contexts[stage.id]
     end,
-    foreign = function() return core.pid() ~= job.pid end,
+    foreign = function() return core.process() ~= job.process end,
     now = core.now,
   })
   for _, stage in ipairs(stages) do emitters[stage.id] = w:emitter(stage.id) end
@@ -136,7 +136,7 @@ function worker.main(w, job)
   local segment = job.segment
   local stages = {}
   for i, id in ipairs(segment.stages) do stages[i] = job.plan.stages[id] end
-  job.pid = core.pid()
+  job.pid, job.process = core.pid(), core.process()
   math.randomseed(core.random())
   os.exit = exit -- luacheck: ignore 122
   defer_collector()
