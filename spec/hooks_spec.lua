@@ -1,0 +1,348 @@
+local minigun = require "minigun"
+local contexts = require "spec.contexts"
+local core = require "minigun.core"
+local support = require "spec.support"
+
+local range, sorted, options = contexts.range, contexts.sorted, contexts.options
+
+local function new(given)
+  return minigun.pipeline("hooks", given)
+end
+
+local function pass(item, emit) emit(item) end
+
+local function each(list, f)
+  for _, context in ipairs(list) do f(context, " [" .. context.name .. "]") end
+end
+
+-- Makers of hooks that note what ran when: `trace.add` in the coordinator, `trace.tell` anywhere.
+local function tracer()
+  local trace = { notes = {} }
+  function trace.add(name)
+    return function(ctx)
+      local pid = core.pid()
+      trace.notes[#trace.notes + 1] = { at = core.now(), name = name, pid = pid, ctx = ctx }
+    end
+  end
+  function trace.tell(name)
+    return function(ctx) ctx:collect("trace", { at = core.now(), name = name, pid = core.pid() }) end
+  end
+  -- All notes in the order of time.
+  function trace.sorted(result)
+    local all = {}
+    for _, list in ipairs { trace.notes, result.collected.trace or {} } do table.move(list, 1, #list, #all + 1, all) end
+    table.sort(all, function(a, b) return a.at < b.at end)
+    return all
+  end
+  function trace.names(result, pid)
+    local names = {}
+    for _, note in ipairs(trace.sorted(result)) do
+      if not pid or note.pid == pid then names[#names + 1] = note.name end
+    end
+    return names
+  end
+  return trace
+end
+
+describe("hooks", function()
+  it("R34 run in order for a pool of one worker", function()
+    local t = tracer()
+    local result = new():before_run(t.add "before_run"):after_run(t.add "after_run")
+      :after_producer(t.add "after_producer"):before_fork(t.add "before_fork"):after_fork(t.tell "after_fork")
+      :before_exit(t.tell "before_exit"):on_worker_exit(t.add "on_worker_exit")
+      :producer(function(emit) emit(1) end)
+      :processor("work", { processes = 1 }, function(_, _, ctx) t.tell "item"(ctx) end)
+      :before("work", t.tell "before"):after("work", t.tell "after"):run()
+    local names = t.names(result)
+    local expected = { "before_run", "before_fork", "after_fork", "before", "item", "after", "before_exit",
+      "on_worker_exit", "after_run" }
+    for i = #names, 1, -1 do -- it ends when it likes, between the first and the last
+      if names[i] == "after_producer" then
+        assert.is_true(i > 2 and i < #names)
+        table.remove(names, i)
+      end
+    end
+    assert.same(expected, names)
+    assert.equal(10, #t.sorted(result))
+  end)
+
+  it("R34 run in order in the coordinator", function()
+    local t = tracer()
+    local result = new():before_run(t.add "before_run"):after_run(t.add "after_run")
+      :after_producer(t.add "after_producer"):before_fork(t.add "before_fork")
+      :producer(function(emit, ctx)
+        t.tell "producer"(ctx)
+        emit(1)
+      end)
+      :processor("work", function(_, _, ctx) t.tell "item"(ctx) end)
+      :before("work", t.tell "before"):after("work", t.tell "after"):run()
+    local names = t.names(result)
+    assert.same({ "before_run", "before", "producer", "item" }, { table.unpack(names, 1, 4) })
+    assert.equal("after_run", names[#names])
+    assert.same({ "after", "after_producer" }, sorted { names[5], names[6] })
+    assert.equal(7, #names)
+  end)
+
+  each(contexts.all, function(context, where)
+    it("R65 run exactly as often as the order says" .. where, function()
+      local items, here = 8, {}
+      local function add(name)
+        return function() here[name] = (here[name] or 0) + 1 end
+      end
+      local function count(name)
+        return function(ctx) ctx:count(name) end
+      end
+      local p = new():before_run(add "before_run"):after_run(add "after_run"):after_producer(add "after_producer")
+        :before_fork(add "before_fork"):on_worker_exit(add "on_worker_exit")
+        :after_fork(count "after_fork"):before_exit(count "before_exit")
+        :producer(range(1, items)):processor("work", options(context), pass)
+        :before("work", count "before"):after("work", count "after")
+      for _ = 1, 2 do
+        here = {}
+        local result = p:run()
+        local forks = context.per_item and items or context.inline and 0 or context.n
+        local workers = context.inline and 1 or forks
+        assert.same({ before_run = 1, after_run = 1, after_producer = 1, before_fork = forks > 0 and forks or nil,
+          on_worker_exit = forks > 0 and forks or nil }, here)
+        assert.same({ before = workers, after = workers, after_fork = forks > 0 and forks or nil,
+          before_exit = forks > 0 and forks or nil }, result.counters)
+      end
+    end)
+
+    it("collected and counted values arrive from every hook and handler" .. where, function()
+      local function both(name)
+        return function(ctx)
+          ctx:collect("from", name)
+          ctx:count(name, 2)
+        end
+      end
+      local result = new { failures = "collect" }:before_run(both "before_run"):after_producer(both "after_producer")
+        :before_fork(both "before_fork"):after_fork(both "after_fork"):before_exit(both "before_exit")
+        :on_failure(function(_, ctx) both "on_failure"(ctx) end)
+        :producer(function(emit, ctx)
+          both "producer"(ctx)
+          emit(1)
+        end)
+        :processor("work", options(context), function(n, emit, ctx)
+          both "handler"(ctx)
+          emit(n)
+        end)
+        :before("work", both "before"):after("work", both "after")
+        :batch { max_size = 1 }
+        :accumulator("last", options(context, { max_size = 2 }), function(_, _, ctx) both "accumulator"(ctx) end)
+        :producer("failing", function(_, ctx)
+          both "failing"(ctx)
+          error "fails"
+        end):consumer(function() end):run()
+      local expected = { "before_run", "after_producer", "on_failure", "producer", "handler", "before", "after",
+        "accumulator", "failing" }
+      if not context.inline then
+        for _, name in ipairs { "before_fork", "after_fork", "before_exit" } do expected[#expected + 1] = name end
+      end
+      for _, name in ipairs(expected) do
+        assert.is_true((result.counters[name] or 0) >= 2, name .. " is missing")
+      end
+      local times = contexts.counts(result.collected.from)
+      for name, n in pairs(result.counters) do assert.equal(n, 2 * times[name], name) end
+    end)
+
+    it("R35 a stage's own run behind the pipeline's, several in order of definition" .. where, function()
+      local function note(name)
+        return function(ctx)
+          local list = ctx.state
+          if not list.names then list.names = {} end
+          ctx:collect("order", { ctx.pid, core.now(), name })
+        end
+      end
+      local here = {}
+      local function add(name)
+        return function() here[#here + 1] = name end
+      end
+      local result = new():producer { 1 }
+        :processor("work", options(context, { before = { note "b1", note "b2" }, after_fork = note "own 1",
+          before_fork = add "own 1" }), pass)
+        :after_fork("work", note "own 2"):after_fork(note "wide 1"):after_fork(note "wide 2")
+        :before("work", note "b3"):before_fork(add "wide 1"):before_fork("work", add "own 2"):before_fork(add "wide 2")
+        :before_run(add "run 1"):before_run(add "run 2"):run()
+      local by_pid = {}
+      for _, entry in ipairs(result.collected.order) do
+        by_pid[entry[1]] = by_pid[entry[1]] or {}
+        table.insert(by_pid[entry[1]], entry[3])
+      end
+      local expected = { "b1", "b2", "b3" }
+      local expected_here = { "run 1", "run 2" }
+      if not context.inline then
+        expected = { "wide 1", "wide 2", "own 1", "own 2", "b1", "b2", "b3" }
+        for _ = 1, context.per_item and 1 or context.n do
+          for _, name in ipairs { "wide 1", "wide 2", "own 1", "own 2" } do
+            expected_here[#expected_here + 1] = name
+          end
+        end
+      end
+      for _, names in pairs(by_pid) do assert.same(expected, names) end
+      assert.is_not_nil(next(by_pid))
+      assert.same(expected_here, here)
+    end)
+
+    it("R39 one that raises fails the run with its name and line; after_run runs" .. where, function()
+      local names = { "before_run", "after_producer", "before", "after" }
+      if not context.inline then
+        for _, name in ipairs { "before_fork", "after_fork", "before_exit" } do names[#names + 1] = name end
+      end
+      for _, name in ipairs(names) do
+        local after, line
+        local p = new { failures = "collect" }:producer(range(1, 5)):processor("work", options(context), pass)
+          :after_run(function(result)
+            after = (after or 0) + 1
+            assert(not result.ok and result.error)
+          end)
+        local function raising() error("boom in " .. name) end
+        line = debug.getinfo(raising, "S").linedefined
+        if name == "before" or name == "after" then p[name](p, "work", raising) else p[name](p, raising) end
+        local ok, message = pcall(p.run, p)
+        assert.is_false(ok)
+        assert.is_string(message)
+        assert.is_truthy(message:find(("hooks_spec.lua:%d: boom in %s"):format(line, name), 1, true), message)
+        assert.is_truthy(message:find("hook " .. name, 1, true), message)
+        assert.equal(1, after, name)
+        assert.same({}, support.children())
+      end
+    end)
+  end)
+
+  each(contexts.forked, function(context, where)
+    it("R36 before_fork runs in the coordinator, after_fork in the child" .. where, function()
+      local forks = 0
+      local result = new():producer { 1, 2 }:processor("work", options(context), pass)
+        :before_fork(function(ctx)
+          forks = forks + 1
+          assert(ctx.pid == core.pid())
+        end)
+        :after_fork(function(ctx)
+          forks = forks + 1000
+          ctx:collect("child", { ctx.pid, core.pid(), forks % 1000 })
+        end):run()
+      assert.is_true(forks > 0 and forks < 1000)
+      assert.equal(forks, #result.collected.child)
+      local seen = {}
+      for i, child in ipairs(result.collected.child) do
+        assert.equal(child[1], child[2])
+        assert.not_equal(core.pid(), child[1])
+        seen[i] = child[3]
+      end
+      assert.same(range(1, forks), sorted(seen))
+    end)
+
+    it("what a hook collects is kept although the item behind it fails" .. where, function()
+      local result = new { failures = "collect" }:producer { 1 }:processor("work", options(context), function(_, _, ctx)
+        ctx:collect("of the item", 1)
+        error "fails"
+      end):after_fork(function(ctx) ctx:collect("of the hook", 1) end)
+        :before("work", function(ctx) ctx:collect("of the hook", 2) end):run()
+      local n = context.per_item and 1 or context.n
+      assert.equal(2 * n, #(result.collected["of the hook"] or {}))
+      assert.is_nil(result.collected["of the item"])
+    end)
+
+    it("what a hook collects is kept although the worker dies at its first item" .. where, function()
+      local result = new { failures = "collect" }:producer { 1 }:processor("work", options(context), function(_, _, ctx)
+        ctx:collect("of the item", 1)
+        os.exit(3)
+      end):after_fork(function(ctx) ctx:collect("of the hook", 1) end):run()
+      local forks = #result.stats.workers
+      assert.equal(forks, #(result.collected["of the hook"] or {}))
+      assert.is_nil(result.collected["of the item"])
+      assert.equal("crash", result.failures[1].kind)
+    end)
+  end)
+
+  it("R37 hooks given as options are the same hooks", function()
+    local function make(as_options)
+      local trace = {}
+      local function add(name) return function() trace[#trace + 1] = name end end
+      local function tell(name) return function(ctx) ctx:collect(name, 1) end end
+      local hooks = { before_fork = add "before_fork", after_fork = tell "after_fork", before = tell "before",
+        after = tell "after", before_exit = tell "before_exit" }
+      local given = { processes = 2 }
+      for name, f in pairs(as_options and hooks or {}) do given[name] = f end
+      local p = new():producer { 1, 2, 3 }:processor("work", given, pass)
+      for name, f in pairs(as_options and {} or hooks) do p[name](p, "work", f) end
+      return { trace, p:run().collected }
+    end
+    assert.same(make(false), make(true))
+    assert.same({ "before_fork", "before_fork" }, make(true)[1])
+    assert.same({ 1, 1 }, make(true)[2].before_exit)
+  end)
+
+  it("a stage's hooks run for its segment only", function()
+    local here = {}
+    local p = new():producer { 1 }:processor("a", { processes = 2 }, pass):processor("b", { processes = 1 }, pass)
+      :before_fork("b", function(ctx) here[#here + 1] = ctx.stage end)
+      :after_fork("a", function(ctx) ctx:collect("forked", ctx.stage) end)
+    local result = p:run()
+    assert.same({ "b" }, here)
+    assert.same({ "a", "a" }, result.collected.forked)
+  end)
+
+  it("R38 what is closed before a fork and opened after it is never shared", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "a"))
+    file:write "coordinator\n"
+    new():producer(range(1, 6)):consumer({ process_per_batch = 2 }, function(n, _, ctx)
+      ctx.state.file:write(n .. "\n")
+    end):before_fork(function()
+      if file then file:close() end
+      file = nil
+    end):before("consumer 1", function(ctx) ctx.state.file = assert(io.open(path, "a")) end)
+      :after("consumer 1", function(ctx) ctx.state.file:close() end)
+      :after_run(function() file = assert(io.open(path, "a")) end):run()
+    file:write "coordinator\n"
+    file:close()
+    local lines = {}
+    for line in io.lines(path) do lines[#lines + 1] = line end
+    os.remove(path)
+    assert.same({ "1", "2", "3", "4", "5", "6", "coordinator", "coordinator" }, sorted(lines))
+  end)
+
+  it("R34 after_run runs once, last, also when items have failed and nobody handles that", function()
+    local calls = {}
+    local p = new():producer { 1, 2 }:each({ processes = 1 }, function() error "bad" end)
+      :after_run(function(result) calls[#calls + 1] = { result.ok, #result.failures } end)
+    assert.has_error(function() p:run() end)
+    assert.same({ { false, 2 } }, calls)
+  end)
+
+  it("R34 after_run runs when iterate is left early", function()
+    local calls = 0
+    local p = new():producer(range(1, 100)):map({ processes = 1 }, function(n) return n end)
+      :after_run(function() calls = calls + 1 end)
+    for n in p:iterate() do
+      if n > 0 then break end
+    end
+    assert.equal(1, calls)
+    for _ in p:iterate() do calls = calls + 0 end
+    assert.equal(2, calls)
+  end)
+
+  it("R39 an after_run that raises fails the run; the others run", function()
+    local ran = 0
+    local p = new():producer { 1 }:after_run(function() error "late" end):after_run(function() ran = ran + 1 end)
+    assert.error_matches(function() p:run() end, "late")
+    assert.equal(1, ran)
+  end)
+
+  it("after_producer comes when the last of several producers has ended, also of one in a child", function()
+    for _, given in ipairs { {}, { processes = 1 } } do
+      local ended, at = 0, nil
+      local result = new():producer("a", given, function(emit, ctx)
+        core.sleep(0.02)
+        emit(1)
+        ctx:collect("end", core.now())
+      end):producer("b", { 2 }):consumer(function() end):after_producer(function()
+        ended, at = ended + 1, core.now()
+      end):run()
+      assert.equal(1, ended)
+      assert.is_true(at >= result.collected["end"][1])
+    end
+  end)
+end)
