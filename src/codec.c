@@ -46,13 +46,13 @@ static int new_ref(lua_State *L) {
 }
 
 mg_codec *mg_codec_get(lua_State *L) {
-  luaL_checkstack(L, 4, "codec");
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &registry_key) == LUA_TUSERDATA) {
     mg_codec *known = lua_touserdata(L, -1);
     lua_pop(L, 1);
     return known;
   }
   lua_pop(L, 1);
+  luaL_checkstack(L, 4, "codec");
   mg_codec *c = lua_newuserdatauv(L, sizeof *c, 0);
   memset(c, 0, sizeof *c);
   /* `false` holds the place: luaL_ref gives no place for nil. */

@@ -29,7 +29,8 @@ enum {
 #define MG_CODEC_MAX_DEPTH 128
 
 /* Returns the codec of L's state, made on first use. It is owned by the state (a userdata anchored in the registry):
- * the pointer stays valid until the state is closed; nobody frees it. Raises on lack of memory. */
+ * the pointer stays valid until the state is closed; nobody frees it. Needs one free slot of the stack. Raises on lack
+ * of memory. */
 mg_codec *mg_codec_get(lua_State *L);
 
 /* Encodes the value at idx into buf[0..cap), which the caller owns; cap may be 0, buf not NULL.

@@ -15,12 +15,17 @@ static int encode(lua_State *L) {
   size_t cap = sizeof small, len;
   unsigned flags;
   int status;
+  if (c->usual > cap) {
+    cap = c->usual;
+    buf = lua_newuserdatauv(L, cap, 0);
+  }
   while ((status = mg_encode(L, c, 1, buf, cap, &len, &flags)) == MG_CODEC_NOFIT) {
-    cap = len > 2 * cap ? len : 2 * cap;
+    cap = len > 4 * cap ? len : 4 * cap;
     lua_settop(L, 1);
     buf = lua_newuserdatauv(L, cap, 0);
   }
   if (status == MG_CODEC_BAD) return luaL_error(L, "%s", lua_tostring(L, -1));
+  c->usual = len + len / 8;
   lua_pushlstring(L, (const char *)buf, len);
   lua_pushboolean(L, (flags & MG_CODEC_REFS) != 0);
   return 2;
