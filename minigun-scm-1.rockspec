@@ -27,7 +27,7 @@ build = {
         "src/lua_core.c",
         "src/lua_faults.c",
         "src/lua_pool.c",
-        "src/lua_reader.c",
+        "src/lua_reader.c", "src/lua_signal.c",
         "src/lua_worker.c",
         "src/lua_writer.c",
         "src/pool.c",

@@ -118,6 +118,10 @@ static int sys_handle_signal(int sig, void (*handler)(int)) {
   return check(sigaction(sig, &sa, NULL));
 }
 
+static int sys_signal_action(int sig, const struct sigaction *to, struct sigaction *old) {
+  return check(sigaction(sig, to, old));
+}
+
 static int sys_random(void *to, size_t n) { return check(getrandom(to, n, 0)); }
 
 /* The quota of this process's cgroup (version 2) in whole processors, or `most` where there is none. */

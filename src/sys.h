@@ -45,6 +45,7 @@ typedef struct mg_exit { /* how a child ended */
   X(block_signals, int, (sigset_t *old), (old))                                                     \
   X(set_signals, int, (const sigset_t *mask), (mask))                                               \
   X(handle_signal, int, (int sig, void (*handler)(int)), (sig, handler))                            \
+  X(signal_action, int, (int sig, const struct sigaction *to, struct sigaction *old), (sig, to, old)) \
   X(random, int, (void *to, size_t n), (to, n))                                                     \
   X(cpus, int, (void), ())                                                                          \
   X(wiped_page, void *, (void), ())

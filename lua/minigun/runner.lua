@@ -41,6 +41,7 @@ local function new(pipeline, given)
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = {}, inline_head = 1, inline_tail = 0,
     retries = {}, producers = {}, writers = {}, outlets = {}, reach = {}, chunks = 0, fork_seconds = 0,
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0,
+    guard = core.guard(), -- of Ctrl-C, see signals.lua
   }, Run)
 end
 
@@ -634,7 +635,9 @@ end
 function Run:resume(i, producer)
   local start = core.now()
   self.current = producer.thread
+  self.guard:watch(producer.thread)
   local alive, ok, caught = coroutine.resume(producer.thread)
+  self.guard:watch()
   self.current = nil
   local s = self:stats_of(producer.stage.id)
   s.busy = s.busy + core.now() - start
@@ -836,6 +839,7 @@ end
 
 --- Ends every child and gives everything back. May be called twice.
 function Run:close()
+  for _, producer in ipairs(self.producers) do pcall(coroutine.close, producer.thread) end -- with the files it reads
   self.producers = {}
   if self.pool then
     self.result.stats.memory_most = select(3, self.pool:memory())
@@ -845,7 +849,10 @@ function Run:close()
     self.pool:close()
     self.pool = nil
   end
+  self.guard:close()
 end
+
+Run.__close = Run.close
 
 local function add_inline_stats(self)
   for id, s in pairs(self.chain and self.chain.stats or {}) do
@@ -907,7 +914,7 @@ end
 ---@return table result
 --- Raises when the run fails, and when items have failed and nobody handles that.
 function runner.run(pipeline, given)
-  local self = new(pipeline, given)
+  local self <close> = new(pipeline, given) -- also when Ctrl-C comes while it is being concluded
   local ok, err = xpcall(function()
     self:begin()
     while self:step() do end
@@ -959,6 +966,7 @@ function runner.iterate(pipeline, given)
       over = true
       conclude(self)
     end
+    self:close()
   end })
 end
 

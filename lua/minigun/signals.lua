@@ -3,6 +3,7 @@
 -- lua5.4's own handler turns SIGINT into the error "interrupted!" at the next Lua instruction. A run that it ends kills
 -- and reaps its children first. At the prompt, and wherever the program catches errors, that error goes on; in a
 -- script that catches nothing the process then ends by SIGINT, as any other program would (status 130 in a shell).
+-- That handler reaches the main thread only; `core.guard` extends it to the producers' coroutines (src/lua_signal.c).
 local core = require "minigun.core"
 
 local signals = {}
@@ -16,8 +17,19 @@ function signals.is_interrupt(err)
   return type(err) == "string" and err:find "interrupted!$" ~= nil
 end
 
+-- `lua5.4 -i FILE`: behind the script comes the prompt, which must stay.
+local function prompt_follows()
+  local arguments, i = rawget(_G, "arg"), -1
+  while type(arguments) == "table" and arguments[i] ~= nil do
+    if arguments[i] == "-i" then return true end
+    i = i - 1
+  end
+  return false
+end
+
 -- Whether anybody but the stand-alone interpreter would see an error raised here.
 local function caught_by_program()
+  if prompt_follows() then return true end
   local level = 2
   local last
   while true do
