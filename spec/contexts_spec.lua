@@ -394,21 +394,34 @@ describe("contexts", function()
   end)
 
   it("1,000 runs in one process leave nothing behind", function()
-    local p = new():producer { 1, 2, 3 }:map({ processes = 1 }, function(n) return n end)
-    local function resident()
-      collectgarbage()
-      return tonumber(support.read_file("/proc/self/statm"):match "^%d+ (%d+)") * 4
-    end
-    local function batch_of_runs(n)
-      for _ = 1, n do assert(#p:run().items == 3) end
-    end
-    batch_of_runs(100)
-    local kib, lua = resident(), collectgarbage "count"
-    local fds, maps = support.descriptor_count(), support.shared_mappings()
-    batch_of_runs(900)
-    assert.equal(fds, support.descriptor_count())
-    assert.equal(maps, support.shared_mappings())
-    assert.is_true(resident() < kib + 2048, ("%g KiB more resident memory"):format(resident() - kib))
-    assert.is_true(collectgarbage "count" < lua + 512, ("%g KiB more Lua memory"):format(collectgarbage "count" - lua))
+    local result = support.run_lua([[
+      local minigun, support = require "minigun", require "spec.support"
+      local function pass(n, emit) emit(n) end
+      local pipelines = {}
+      for i, given in ipairs { { processes = 1 }, { processes = 2 }, { fork = 1 }, { inline = true } } do
+        pipelines[i] = minigun.pipeline():producer { 1, 2, 3 }:processor(given, pass)
+      end
+      local function runs(n)
+        for i = 1, n do assert(#pipelines[i % #pipelines + 1]:run().items == 3) end
+      end
+      local function state()
+        collectgarbage()
+        collectgarbage()
+        local resident = support.read_file("/proc/self/statm"):match "^%d+ (%d+)" * 4
+        return { support.descriptor_count(), support.shared_mappings(), #support.children(),
+          resident // 1024, collectgarbage "count" // 256 }
+      end
+      runs(100)
+      local before = state()
+      runs(900)
+      local now = state()
+      now[4], now[5] = math.max(now[4] - 1, before[4]), math.max(now[5] - 1, before[5])
+      print(table.concat(before, " "))
+      print(table.concat(now, " "))
+    ]], { timeout = 50 })
+    assert.equal("", result.stderr)
+    local before, after = result.stdout:match "^([%d. ]+)\n([%d. ]+)\n$"
+    assert.is_string(before)
+    assert.equal(before, after) -- descriptors, mappings, children; MiB resident and 256 KiB of Lua, one more is allowed
   end)
 end)
