@@ -290,8 +290,8 @@ static const uint8_t *get_reference(decoder *d, const uint8_t *token, const uint
 static bool make_object(decoder *d, const uint8_t *token) {
   lua_State *L = d->L;
   if (lua_rawgeti(L, -2, MG_TYPE_LOAD) == LUA_TFUNCTION) {
-    const char *outer = d->c->hook_stack, here = 0;
-    if (!mg_codec_may_call(d->c, &here)) {
+    const char *outer = d->c->hook_stack;
+    if (!mg_codec_may_call(d->c)) {
       bad(d, token, "load hooks that decode nest too deeply");
       return false;
     }

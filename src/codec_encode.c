@@ -22,7 +22,7 @@ typedef struct encoder {
   uint32_t opened; /* arrays, maps and objects so far */
   unsigned flags;
   int anchor, anchored; /* array that keeps tables alive while hooks may drop them; 0: none */
-  bool foreign; /* code that is not ours ran during the walk, so tables may have changed under it */
+  bool foreign; /* a hook ran since the walk of the present table began, and may have changed it */
   int depth;
   int key_at[MG_CODEC_MAX_DEPTH]; /* stack index of the key each level is walking at; 0: an object's contents */
 } encoder;
@@ -191,8 +191,8 @@ static int raw_next(lua_State *L) {
   return lua_next(L, 1) ? 2 : 0;
 }
 
-/* lua_next for the table at t, with its key on top; -1 when it failed, with e->status set. Once other code has run the
- * table may have been rebuilt, and lua_next may raise: then it is called in protected mode. */
+/* lua_next for the table at t, with its key on top; -1 when it failed, with e->status set. A hook may have rebuilt the
+ * table, and lua_next may raise then: it is called in protected mode. */
 static inline int next_pair(encoder *e, int t) {
   lua_State *L = e->L;
   if (MG_LIKELY(!e->foreign)) return lua_next(L, t);
@@ -425,7 +425,9 @@ static bool enter(encoder *e, int key) {
 static uint8_t *put_contents(encoder *e, uint8_t *p, int t, const void *object) {
   lua_State *L = e->L;
   uint8_t *start = p;
+  bool foreign = e->foreign;
   if (MG_UNLIKELY(!enter(e, t + 1))) return NULL;
+  e->foreign = false;
   seen_add(e, t, object, 0);
   lua_pushnil(L);
   int more = next_pair(e, t);
@@ -439,6 +441,7 @@ static uint8_t *put_contents(encoder *e, uint8_t *p, int t, const void *object) 
     p = put_map(e, start, 1, p + 1, t, 0);
   }
   if (MG_UNLIKELY(!p)) return NULL;
+  e->foreign |= foreign;
   e->depth--;
   return p;
 }
@@ -449,8 +452,8 @@ static uint8_t *put_contents(encoder *e, uint8_t *p, int t, const void *object) 
 static bool call_dump(encoder *e, int t) {
   lua_State *L = e->L;
   mg_codec *c = e->c;
-  const char *outer = c->hook_stack, here = 0;
-  if (!mg_codec_may_call(c, &here)) {
+  const char *outer = c->hook_stack;
+  if (!mg_codec_may_call(c)) {
     bad(e, ": dump hooks that encode nest too deeply");
     return false;
   }

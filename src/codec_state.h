@@ -85,10 +85,10 @@ const uint8_t *mg_token(const uint8_t *p, const uint8_t *end, uint64_t *children
 /* C stack that calls of hooks, which call the codec, which calls hooks, may take: Lua limits their number only. */
 #define MG_HOOK_STACK ((ptrdiff_t)1 << 20)
 
-/* Whether a hook may be called by the function that `here` is a variable of. What a hook that raised has left in
- * hook_stack does no harm: calls that are not nested are not so far apart on one stack, and those on different stacks
- * are farther. */
-static inline bool mg_codec_may_call(mg_codec *c, const char *here) {
+/* Whether the C stack has room for the call of a hook. What a hook that raised has left in hook_stack does no harm:
+ * calls that are not nested are not so far apart on one stack, and those on different stacks are farther. */
+static inline bool mg_codec_may_call(mg_codec *c) {
+  const char *here = __builtin_frame_address(0);
   if (!c->hook_stack) c->hook_stack = here;
   ptrdiff_t distance = (ptrdiff_t)((intptr_t)c->hook_stack - (intptr_t)here);
   if (distance < 0) distance = -distance;
