@@ -141,7 +141,7 @@ function Run:draw_routes()
       local segment = self.segment_of[target]
       if segment ~= own or (own and stage.kind == "producer") then outlet.targets[#outlet.targets + 1] = target end
       if segment then reach[segment] = true
-      else for each in pairs(self.reach[target]) do reach[each] = true end end
+      else for each, limit in pairs(self.reach[target]) do reach[each] = limit end end
       if stages[target].queue then reach[target] = stages[target].queue end
     end
     self.outlets[id], self.reach[id] = outlet, reach
@@ -156,7 +156,7 @@ function Run:draw_routes()
   if terminals == 1 then self.result.items = self.only_list else self.only_list = nil end
   for _, segment in ipairs(self.segments) do
     for _, id in ipairs(segment.plan.stages) do
-      for each in pairs(self.reach[id]) do segment.targets[each] = true end
+      for each, limit in pairs(self.reach[id]) do segment.targets[each] = limit end
     end
     segment.targets[segment] = nil
   end
