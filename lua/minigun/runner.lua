@@ -20,6 +20,7 @@ local runner = {}
 local BLOCK <const> = 65536
 local WAIT <const>, MORE <const> = "wait", "more" -- what a producer's coroutine says when it yields
 local LARGE_HEAP <const> = 64 * 1024              -- KiB of Lua heap from which forks are worth preparing for
+local INLINE_SECONDS <const> = 0.0005             -- spent in stages of the coordinator before it looks after workers
 local COLLAPSE_COST <const> = 0.003               -- seconds per MiB that joining pages into huge ones takes
 
 local Run = {}
@@ -220,8 +221,10 @@ end
 function Run:accept(entry)
   local id = entry.stage
   self.pending[id] = self.pending[id] + entry.count
-  local s = self:stats_of(id)
-  s.items_in = s.items_in + entry.count
+  if not self.plan.stages[id].gathers then -- an accumulator's items are those it gathers, not the batches
+    local s = self:stats_of(id)
+    s.items_in = s.items_in + entry.count
+  end
   self:enqueue(entry)
 end
 
@@ -437,17 +440,16 @@ function Run:reports(segment, slot, block, offset, length)
     elseif kind == report.HOOK then
       self:hook_failed(r[2], r[3], { message = r[4], traceback = r[5] ~= "" and r[5] or nil })
     elseif kind == report.STATS then
-      for i = 2, #r do self:add_stats(segment, r[i]) end
+      for i = 2, #r do self:add_stats(r[i]) end
     end
   end
 end
 
 -- Stages inside a block: what crosses a process border is counted where it crosses.
-function Run:add_stats(segment, row)
+function Run:add_stats(row)
   local id, s = row[1], self:stats_of(row[1])
-  local stage, entered = self.plan.stages[id], false
-  for _, input in ipairs(stage.inputs) do entered = entered or self.segment_of[input] ~= segment end
-  if not entered then s.items_in = s.items_in + row[2] end
+  local stage = self.plan.stages[id]
+  s.items_in = s.items_in + row[2]
   if not stage.terminal and #self.outlets[id].targets == 0 then s.items_out = s.items_out + row[3] end
 end
 
@@ -532,7 +534,7 @@ function Run:run_inline(entry)
 end
 
 function Run:run_inline_queue()
-  local busy = false
+  local busy, spent = false, 0
   while self.inline_head <= self.inline_tail and not self.stopping do
     local entry = self.inline_queue[self.inline_head]
     if self:receivers_full(self.reach[entry.stage]) then break end
@@ -545,6 +547,8 @@ function Run:run_inline_queue()
     s.busy = s.busy + seconds
     s.service:add(seconds / entry.count, entry.count)
     busy = true
+    spent = spent + seconds
+    if spent > INLINE_SECONDS then break end
   end
   return busy
 end
@@ -857,14 +861,10 @@ Run.__close = Run.close
 local function add_inline_stats(self)
   for id, s in pairs(self.chain and self.chain.stats or {}) do
     local all, stage = self:stats_of(id), self.plan.stages[id]
-    if stage.kind ~= "producer" then
-      all.items_out = all.items_out + s.items_out
-      for _, input in ipairs(stage.inputs) do
-        if not self.segment_of[input] then
-          all.items_in = all.items_in + s.items_in - (s.from_outside or 0)
-          break
-        end
-      end
+    local handled = stage.batch and self.plan.stages[stage.outputs[1]]
+    if stage.kind ~= "producer" then -- what came from workers was counted when it was accepted
+      if not stage.gathers then all.items_in = all.items_in + s.items_in end
+      if not (handled and handled.gathers == id) then all.items_out = all.items_out + s.items_out end
     end
   end
   for _, segment in ipairs(self.segments) do

@@ -79,6 +79,7 @@ end
 -- Several stages: each item is pushed through a chain, whose failures do not end the call.
 local function run_chain(w, job, stages, contexts)
   local current, depth -- attempt of the chunk, and index of the item in it
+  local entered = 0    -- items of the chunk: the coordinator has counted them
   local emitters = {}
   local links = chain.new(stages, {
     deliver = function(stage, item) emitters[stage.id](item) end,
@@ -101,15 +102,17 @@ local function run_chain(w, job, stages, contexts)
   })
   for _, stage in ipairs(stages) do emitters[stage.id] = w:emitter(stage.id) end
   local function handler(item)
+    if current == 1 then entered = entered + 1 end
     links:push(job.entry, item, current)
     depth = depth + 1
   end
   local function tell_stats()
     local stats = { report.STATS }
     for id, s in pairs(links.stats) do
-      stats[#stats + 1] = { id, s.items_in, s.items_out, s.failed }
+      stats[#stats + 1] = { id, s.items_in - (id == job.entry and entered or 0), s.items_out, s.failed }
       s.items_in, s.items_out, s.failed = 0, 0, 0
     end
+    entered = 0
     w:send(report.EDGE, stats)
   end
   return function(attempt, value)
