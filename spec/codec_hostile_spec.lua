@@ -183,6 +183,8 @@ describe("the decoder", function()
     end
     text = text .. ("\xc0"):rep(1000)
     refused(text, "array of %d+ elements but the message is too short for all that it declares, at byte 3 of")
+    refused(("\xde\3\xe8\1"):rep(100) .. ("\xc0"):rep(2000),
+      "map of 1000 pairs but the message is too short for all that it declares, at byte 4 of 2400")
   end)
 
   it("takes 128 levels and no more, whatever they are made of", function()

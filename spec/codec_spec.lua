@@ -230,6 +230,9 @@ describe("the codec's format", function()
         assert_round_trip(map)
       end
     end
+    for i = 1, 2000 do
+      assert_round_trip { [("prefix__%08d"):format(i)] = i, [("%08dmiddle%08d"):format(i, i % 7)] = i }
+    end
   end)
 end)
 
@@ -356,6 +359,20 @@ describe("registered types", function()
     local shared = {}
     local value = { shared, setmetatable({ list = { { 1 }, { 2 } } }, Outer), shared, { a = 1, b = { 2 } }, x = shared }
     assert_round_trip(value)
+    for count = 1, 40 do
+      value = {}
+      for i = 1, count do
+        value[i] = { i }
+      end
+      value[count + 1] = setmetatable({ list = {} }, Outer)
+      for i = 1, 30 do
+        value[count + 1].list[i] = { i }
+      end
+      for i = 1, count do
+        value[count + 1 + i] = value[i]
+      end
+      assert_round_trip(value)
+    end
   end)
 
   it("may raise in their hooks, and the codec works on", function()

@@ -371,7 +371,7 @@ static uint8_t *put_array(encoder *e, uint8_t *start, int t) {
   if (border >= PACK_MIN && lua_type(L, t + 2) == LUA_TNUMBER) {
     bool integers = lua_isinteger(L, t + 2);
     k = gather_numbers(e, t, integers, &more);
-    if (more == 0 && k >= PACK_MIN) return put_packed(e, start, k, integers);
+    if (more == 0) return put_packed(e, start, k, integers);
     for (size_t i = 0; i < k && p; i++) {
       double v;
       memcpy(&v, &e->c->numbers[i], sizeof v);
