@@ -71,6 +71,13 @@ static int l_spawn(lua_State *L) {
   return 1;
 }
 
+/* What handing something over came to: a boolean; a worker that cannot be woken would wait for ever. */
+static int push_taken(lua_State *L, int rc) {
+  if (rc < 0 && rc != -EAGAIN) return luaL_error(L, "cannot wake a worker: %s", strerror(-rc));
+  lua_pushboolean(L, rc != -EAGAIN);
+  return 1;
+}
+
 /* p:offer(slot, number, block, offset, length, count, only, stage, attempt, flags) -> boolean: false when the slot is
  * full.  Takes the block (if there is one) when it returns true. */
 static int l_offer(lua_State *L) {
@@ -85,9 +92,7 @@ static int l_offer(lua_State *L) {
   c.attempt = mg_check_u32(L, 10);
   c.flags = mg_check_u32(L, 11);
   luaL_argcheck(L, p->slot[i].state == MG_SLOT_LIVE, 2, "the slot has no worker that takes work");
-  int rc = mg_slot_offer(&p->slot[i], &c);
-  lua_pushboolean(L, rc != -EAGAIN);
-  return 1;
+  return push_taken(L, mg_slot_offer(&p->slot[i], &c));
 }
 
 /* p:lend(slot, bytes) -> bytes lent, or false when there is no memory or no room */
@@ -95,12 +100,10 @@ static int l_lend(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   uint32_t i = check_slot(L, p, 2);
   uint32_t block = mg_shm_alloc(&p->shm, (size_t)luaL_checkinteger(L, 3));
-  if (block == MG_NO_BLOCK || p->slot[i].state == MG_SLOT_EMPTY ||
-      mg_slot_lend(&p->slot[i], &p->shm, block) == -EAGAIN) {
-    if (block != MG_NO_BLOCK) mg_shm_release(&p->shm, block);
-    lua_pushboolean(L, 0);
-    return 1;
-  }
+  int rc = block == MG_NO_BLOCK || p->slot[i].state == MG_SLOT_EMPTY ? -EAGAIN
+                                                                     : mg_slot_lend(&p->slot[i], &p->shm, block);
+  if (rc == -EAGAIN && block != MG_NO_BLOCK) mg_shm_release(&p->shm, block);
+  if (rc < 0) return push_taken(L, rc);
   lua_pushinteger(L, (lua_Integer)mg_shm_block_size(&p->shm, block));
   return 1;
 }
@@ -108,8 +111,7 @@ static int l_lend(lua_State *L) {
 /* p:finish(slot): no more chunks for it */
 static int l_finish(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
-  lua_pushboolean(L, mg_slot_finish(&p->slot[check_slot(L, p, 2)]) != -EAGAIN);
-  return 1;
+  return push_taken(L, mg_slot_finish(&p->slot[check_slot(L, p, 2)]));
 }
 
 static int push_range(lua_State *L, const mg_range *r) {

@@ -33,7 +33,8 @@ int mg_proc_spawn(mg_proc *p) {
   p->pid = 0;
   p->pidfd = -1;
   fflush(NULL);
-  mg_sys.block_signals(&old);
+  int rc = mg_sys.block_signals(&old);
+  if (rc < 0) return rc;
   pid_t pid = mg_sys.fork();
   if (pid == 0) {
     become_child(parent, serial, &old);
@@ -43,7 +44,7 @@ int mg_proc_spawn(mg_proc *p) {
     p->pid = pid;
     p->pidfd = mg_sys.pidfd_open(pid);
     if (p->pidfd < 0) { /* out of descriptors: the child must not go on alone */
-      int rc = p->pidfd;
+      rc = p->pidfd;
       p->pidfd = -1;
       mg_sys.kill_wait(pid);
       pid = rc;

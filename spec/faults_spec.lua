@@ -1,0 +1,32 @@
+-- The core under the fault-injecting test build (make faults): a worker that dies between any two stores, and system
+-- calls that fail.
+local support = require "spec.support"
+
+local function run(program, argument)
+  local path = ("./lua/?.lua;./lua/?/init.lua;;")
+  return support.run(("LUA_PATH=%s LUA_CPATH=%s lua5.4 spec/programs/%s %s"):format(support.quote(path),
+    support.quote "./build-faults/?.so;;", program, argument or ""), { timeout = 100 })
+end
+
+describe("the test build", function()
+  it("loses nothing and doubles nothing, wherever a worker dies", function()
+    support.deadline(120)
+    local done = run("die_at_points.lua", os.getenv "MINIGUN_LONG" and "60" or "6")
+    assert.equal(0, done.code, done.stderr)
+    assert.is_nil(done.stdout:match "WRONG[^\n]*", done.stdout)
+    local points = 0
+    for name, deaths in done.stdout:gmatch "([%w_]+): %d+ passes, (%d+) deaths" do
+      points = points + 1
+      assert.is_true(tonumber(deaths) > 0, "nobody died at " .. name)
+    end
+    assert.is_true(points >= 12, done.stdout)
+  end)
+
+  it("ends in a result or a clear error, whichever system call fails", function()
+    support.deadline(120)
+    local done = run "fail_calls.lua"
+    assert.equal(0, done.code, done.stderr)
+    assert.is_nil(done.stdout:match "WRONG[^\n]*", done.stdout)
+    assert.is_true(tonumber(done.stdout:match "(%d+) runs") > 150, done.stdout)
+  end)
+end)

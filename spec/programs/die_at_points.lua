@@ -1,0 +1,69 @@
+-- Run by spec/faults_spec.lua with the test build: makes a worker die at each point of the core, at several moments of a
+-- run, and checks what arrives. Prints a line a point; a line that begins with WRONG for each run that went wrong.
+local core = require "minigun.core"
+local minigun = require "minigun"
+
+local moments = tonumber(arg[1])
+local LONG <const> = 40000 -- two of these fill a block: the item's output must be held back
+
+local function run()
+  local p = minigun.pipeline "points"
+  p:producer("numbers", function(emit)
+    for i = 1, 300 do emit(i) end
+  end)
+  p:processor("first", { processes = 2, retries = 3 }, function(x, emit, ctx)
+    if x % 77 == 0 and ctx.attempt == 1 then
+      emit(-x) -- forgotten with the attempt
+      error "first attempt"
+    end
+    emit(x)
+    if x % 50 == 0 then
+      emit(("x"):rep(LONG))
+      emit(("y"):rep(LONG))
+    end
+    ctx:count("first", 1)
+  end)
+  p:processor("second", { processes = 2, retries = 3 }, function(x, emit) emit(x) end)
+  return p:run { failures = "collect" }
+end
+
+local function problem(r)
+  local seen, numbers, texts = {}, 0, { x = 0, y = 0 }
+  for _, item in ipairs(r.items) do
+    if type(item) == "number" then
+      if seen[item] then return ("item %d twice"):format(item) end
+      if item < 1 then return ("item %d of a failed attempt"):format(item) end
+      seen[item], numbers = true, numbers + 1
+    else
+      texts[item:sub(1, 1)] = texts[item:sub(1, 1)] + 1
+    end
+  end
+  if numbers ~= 300 then return ("%d items of 300"):format(numbers) end
+  if texts.x ~= 6 or texts.y ~= 6 then return ("%d and %d long items of 6"):format(texts.x, texts.y) end
+  if #r.failures > 0 then return tostring(r.failures[1]) end
+  if r.counters.first ~= 300 then return ("counted %s of 300"):format(r.counters.first) end
+end
+
+local function deaths(r)
+  local n = 0
+  for _, worker in ipairs(r.stats.workers) do n = n + (worker.signal and 1 or 0) end
+  return n
+end
+
+run()
+local points, names = core.faults.points(), {}
+for name in pairs(points) do names[#names + 1] = name end
+table.sort(names)
+for _, name in ipairs(names) do
+  local died = 0
+  for i = 1, moments do
+    core.faults.reset()
+    local nth = math.max(1, (i * 2 - 1) * points[name] // (moments * 2))
+    core.faults.die(name, nth)
+    local r = run()
+    died = died + deaths(r)
+    local wrong = problem(r)
+    if wrong then print(("WRONG: died at %s the %dth time: %s"):format(name, nth, wrong)) end
+  end
+  print(("%s: %d passes, %d deaths"):format(name, points[name], died))
+end
