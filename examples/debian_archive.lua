@@ -56,19 +56,16 @@ local function quote(word)
   return "'" .. word:gsub("'", "'\\''") .. "'"
 end
 
--- The command that writes a compressed file's contents, nil for a plain one. apt-helper reads every format that apt
--- writes, and is there where apt is.
+-- The command that writes a compressed file's contents, and its name; nil for a plain one. The formats' own tools come
+-- first: apt-helper, which is there where apt is, takes a .gz that was cut for a whole one.
 local function unpacker(path)
   local tool = ({ lz4 = "lz4", gz = "gzip", xz = "xz" })[path:match("%.(%w+)$")]
   if not tool then
     return nil
+  elseif os.execute(("command -v %s >/dev/null 2>&1"):format(tool)) then
+    return ("%s -dc -- %s 2>/dev/null"):format(tool, quote(path)), tool
   end
-  local helper = io.open(APT_HELPER)
-  if helper then
-    helper:close()
-    return ("%s cat-file %s 2>/dev/null"):format(APT_HELPER, quote(path)), APT_HELPER
-  end
-  return ("%s -dc -- %s 2>/dev/null"):format(tool, quote(path)), tool
+  return ("%s cat-file %s 2>/dev/null"):format(APT_HELPER, quote(path)), APT_HELPER
 end
 
 -- Opens a file, through its unpacker where it is compressed. Returns file and tool, or nil and a message.
@@ -111,22 +108,23 @@ end
 
 -- Why the text with which a file begins is not that of a Packages file; nil where it may be.
 local function not_packages(text)
-  local first = text:match("^\n+(.-\n)\n") or text:match("^\n+(.*)")
-  if not first:find("^%a[%w-]*:") then
+  local record = text:match("^\n+(.-\n)\n")    -- nil: the file ends within its first record
+  if not text:find("^\n+%a[%w-]*:") then
     return "is not a Packages file: it does not begin with a field such as 'Package: name'"
-  elseif first ~= text and not ("\n" .. first):find("\nPackage:", 1, true) then
+  elseif record and not ("\n" .. record):find("\nPackage:", 1, true) then
     return "is not a Packages file: its first record has no field 'Package'"
   end
 end
 
 -- The complete records of a text that does not end with an empty line, and a message about the rest.
 local function before_cut(text, offset)
-  local complete = text:match("^(.*\n)\n") or ""
-  local rest = text:sub(#complete + 1)
-  local package = rest:match("\nPackage:[ \t]*(%S+)[ \t]*\n")
-  return complete, ("is cut: the last record, of %s, begins at byte %d and does not end; it is left out, %s"):format(
-    package and ("package '%s'"):format(package) or "a package without a name", offset + #complete + 1,
-    offset + #complete > 0 and "those before it count" or "and there is no other")
+  local rest = text:match("^.*\n\n()") or 2     -- where the record begins that does not end
+  local package = text:match("\nPackage:[ \t]*(%S+)[ \t]*\n", rest - 1)
+  local byte = offset + rest - 1
+  local name = package and ("package '%s'"):format(package) or "a package without a name"
+  return text:sub(1, rest - 1),
+    ("is cut: the last record, of %s, begins at byte %d and does not end; it is left out, %s"):format(name, byte,
+      byte > 1 and "those before it count" or "and there is no other")
 end
 
 -- Emits the records of an open file, many in one string. Returns what is wrong with the file, or nil.
@@ -157,9 +155,9 @@ local function read_file(path, chunk, emit)
   end
   local fault = emit_records(file, path, chunk, emit)
   local ok, _, code = file:close()
-  if tool and not ok and not (fault and fault:find("not a Packages", 1, true)) then
-    fault = ("is damaged or cut: %s could not unpack it to its end (status %d); the complete records count"):format(
-      tool, code)
+  if tool and not ok and not (fault and fault:find("is not a", 1, true)) then
+    fault = code == 127 and ("is not read: neither %s nor the format's own tool is installed"):format(tool)
+      or ("is damaged or cut: %s ended with status %d; the complete records before that count"):format(tool, code)
   end
   return fault and ("%s: %s"):format(path, fault)
 end
@@ -231,7 +229,7 @@ local function count_records(text)
   while last do
     local state = status(first, last)
     if not package(first, last) then
-      if text:find("[^\n]", first) < last then -- more than empty lines
+      if (text:find("[^\n]", first) or last) < last then     -- more than empty lines
         nameless[#nameless + 1] = first
       end
     elseif not state or state:find(" installed$") then

@@ -1,0 +1,234 @@
+-- The examples and the read-me keep their word: each example prints what its head comment expects, each block of Lua in
+-- the read-me runs.
+--
+-- A head comment says "-- Expected output:", then the lines behind "--   "; "-- Or:" begins an alternative.
+--   ~ PATTERN   a line that matches the whole pattern
+--   ...         any lines, also none
+-- "-- Expected output, in any order:" compares sorted lines (no patterns).
+
+local lfs = require "lfs"
+local support = require "spec.support"
+
+local function files_in(directory, ending)
+  local paths = {}
+  for entry in lfs.dir(directory) do
+    if entry:sub(-#ending) == ending then
+      paths[#paths + 1] = directory .. "/" .. entry
+    end
+  end
+  table.sort(paths)
+  return paths
+end
+
+local function lines_of(text)
+  local lines = {}
+  for line in text:gmatch("([^\n]*)\n?") do
+    lines[#lines + 1] = line
+  end
+  while lines[#lines] == "" do
+    lines[#lines] = nil
+  end
+  return lines
+end
+
+-- The expectation of an example: { unordered =, { line, ... }, { line, ... } }, one array for each alternative; nil
+-- where the head comment has none.
+local function expectation(path)
+  local found, lines
+  for line in io.lines(path) do
+    local head, order = line:match("^%-%- Expected output(,?.*):$"), line:find("in any order", 1, true)
+    if head or (found and line == "-- Or:") then
+      lines = {}
+      found = found or { unordered = order ~= nil }
+      found[#found + 1] = lines
+    elseif not line:match("^%-%-") then
+      return found
+    elseif lines then
+      lines[#lines + 1] = line:match("^%-%-   (.*)$") or line:match("^%-%-(.*)$")
+    end
+  end
+  return found
+end
+
+-- Whether the lines from at on match the expected ones from i on.
+local function matches(expected, lines, i, at)
+  local want = expected[i]
+  if want == nil then
+    return at > #lines
+  elseif want == "..." then
+    for next_at = at, #lines + 1 do
+      if matches(expected, lines, i + 1, next_at) then
+        return true
+      end
+    end
+    return false
+  end
+  local line = lines[at]
+  local pattern = want:match("^~ (.*)$")
+  local fits = line and (pattern and line:find("^" .. pattern .. "$") ~= nil or line == want)
+  return fits and matches(expected, lines, i + 1, at + 1)
+end
+
+local function assert_output(expected, stdout)
+  for _, alternative in ipairs(expected) do
+    local want, got = lines_of(table.concat(alternative, "\n")), lines_of(stdout)
+    if expected.unordered then
+      table.sort(want)
+      table.sort(got)
+    end
+    if matches(want, got, 1, 1) then
+      return
+    end
+  end
+  error(("printed:\n%s\nexpected:\n%s"):format(stdout, table.concat(expected[1], "\n")), 2)
+end
+
+local function run_example(command, path)
+  support.deadline(120)
+  local result = support.run(command .. " " .. path, { timeout = 60, env = support.lua_env() })
+  assert.equal("", result.stderr)
+  assert.equal(0, result.code)
+  assert_output(expectation(path), result.stdout)
+end
+
+describe("the expected output of an example", function()
+  it("is compared line by line, with patterns and gaps", function()
+    for _, case in ipairs {
+      { true, { "a" }, "a\n" }, { false, { "a" }, "a\nb\n" }, { false, { "a", "b" }, "a\n" },
+      { true, { "a", "...", "c" }, "a\nb\nb\nc\n" }, { true, { "a", "...", "c" }, "a\nc\n" },
+      { false, { "a", "...", "c" }, "a\nc\nd\n" }, { true, { "~ %d+ words" }, "12 words\n" },
+      { false, { "~ %d+" }, "12 words\n" }, { true, { "a", "", "b" }, "a\n\nb\n" }, { false, { "a.c" }, "abc\n" },
+    } do
+      assert.equal(case[1], (pcall(assert_output, { case[2] }, case[3])), table.concat(case[2], "|"))
+    end
+    assert_output({ { "x" }, { "y" } }, "y\n")
+    assert_output({ { "x", "y" }, unordered = true }, "y\nx\n")
+    assert.is_false((pcall(assert_output, { { "x", "y" }, unordered = true }, "y\ny\n")))
+  end)
+end)
+
+describe("example", function()
+  for _, path in ipairs(files_in("examples", ".lua")) do
+    it(path .. " says what it prints", function()
+      local expected = expectation(path)
+      assert.is_not_nil(expected, "no block '-- Expected output:' in the head comment")
+      assert.is_true(#expected[1] > 0, "the expected output is empty")
+    end)
+
+    it(path .. " prints that under bin/minigun", function()
+      run_example("./bin/minigun run", path)
+    end)
+
+    it(path .. " prints that under lua5.4", function()
+      run_example("lua5.4", path)
+    end)
+  end
+end)
+
+describe("examples/word_count.lua", function()
+  it("counts the files given", function()
+    local path = support.write_file(os.tmpname(), "one two, two\nthree3three Three")
+    local result = support.run("./bin/minigun run examples/word_count.lua " .. path)
+    assert.same({ "", 0 }, { result.stderr, result.code })
+    assert.equal("6 words in 1 file, 3 different\n       3 three\n       2 two\n       1 one\n", result.stdout)
+    result = support.run(("./bin/minigun run examples/word_count.lua %s %s.none"):format(path, path))
+    assert.equal(1, result.code)
+    assert.matches("^word_count: left out: [^\n]*%.none: No such file or directory[^\n]*\n$", result.stderr)
+    assert.matches("^6 words in 1 file, 3 different\n", result.stdout)
+    os.remove(path)
+  end)
+end)
+
+-- --- the read-me -------------------------------------------------------------------------------------------------
+
+-- The fenced blocks of a Markdown file: { language =, text =, line = }.
+local function fenced_blocks(path)
+  local blocks, block, number = {}, nil, 0
+  for line in io.lines(path) do
+    number = number + 1
+    local fence = line:match("^```(%a*)$")
+    if fence and not block then
+      block = { language = fence, line = number }
+    elseif fence then
+      block.text = table.concat(block, "\n") .. "\n"
+      blocks[#blocks + 1] = block
+      block = nil
+    elseif block then
+      block[#block + 1] = line
+    end
+  end
+  assert(not block, path .. ": a fence is not closed")
+  return blocks
+end
+
+describe("README.md", function()
+  local blocks = fenced_blocks("README.md")
+  local programs = 0
+  for i, block in ipairs(blocks) do
+    if block.language == "lua" then
+      programs = programs + 1
+      local output = blocks[i + 1] and blocks[i + 1].language == "text" and blocks[i + 1] or nil
+      it(("line %d: the block of Lua runs"):format(block.line), function()
+        local result = support.run_lua(block.text, { timeout = 30 })
+        assert.equal("", result.stderr)
+        assert.equal(0, result.code)
+        assert(output or result.stdout == "", "it prints, but no block of text behind it shows what")
+        if output then
+          assert_output({ lines_of(output.text) }, result.stdout)
+        end
+      end)
+    end
+  end
+
+  it("has blocks of Lua", function()
+    assert.is_true(programs >= 1)
+  end)
+
+  local text = support.read_file("README.md")
+
+  it("names only files that are there", function()
+    local missing = {}
+    for path in text:gmatch("[%w_./-]+") do
+      path = path:gsub("[.]+$", "")
+      local top = path:match("^%.?/?(%w+)/")
+      if top == "src" or top == "lua" or top == "docs" or top == "examples" or top == "bin" or top == "spec" then
+        if not lfs.attributes(path, "mode") then
+          missing[#missing + 1] = path
+        end
+      end
+    end
+    assert.same({}, missing)
+  end)
+
+  it("names every source, and every page of docs/", function()
+    local missing = {}
+    for _, path in ipairs(files_in("lua/minigun", ".lua")) do
+      local name = path:match("([%w_]+)%.lua$")
+      if not text:find("`" .. name .. "`", 1, true) and not text:find(path, 1, true) then
+        missing[#missing + 1] = path
+      end
+    end
+    for _, path in ipairs(files_in("src", ".c")) do
+      local name = path:match("([%w_]+)%.c$")
+      if not text:find("`" .. name .. "`", 1, true) and not text:find("`" .. name:match("^[^_]+") .. "`", 1, true) then
+        missing[#missing + 1] = path
+      end
+    end
+    for _, path in ipairs(files_in("docs", ".md")) do
+      if not text:find(path, 1, true) then
+        missing[#missing + 1] = path
+      end
+    end
+    assert.same({}, missing)
+  end)
+
+  it("names every example", function()
+    local missing = {}
+    for _, path in ipairs(files_in("examples", ".lua")) do
+      if not text:find(path, 1, true) then
+        missing[#missing + 1] = path
+      end
+    end
+    assert.same({}, missing)
+  end)
+end)
