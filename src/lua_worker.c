@@ -154,6 +154,7 @@ static int l_run(lua_State *L) {
   lua_pushvalue(L, 6);
   lw->accepting = 1;
   int rc = lua_pcall(L, 5, 0, 5);
+  if (MG_UNLIKELY(lw->w.serial != mg_process_serial)) mg_exit_now(1); /* a copy that the handler forked: it ends here */
   lw->accepting = 0;
   if (rc == LUA_OK) {
     lua_pushboolean(L, 1);

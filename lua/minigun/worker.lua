@@ -69,7 +69,8 @@ local function run_single(w, job, stage, ctx, emit)
     while true do
       local done, caught, index = w:run(handler, emit, ctx, chain.caught, value)
       if done then return end
-      report_failure(w, stage, chain.as_caught(caught), attempt, { index = index })
+      report_failure(w, stage, chain.as_caught(caught), attempt,
+        { index = index, partial = stage.kind == "producer" or nil })
       w:commit()
       if job.inherited or stage.kind == "producer" then return end
     end

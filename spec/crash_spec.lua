@@ -1,0 +1,356 @@
+-- Workers that are killed at random moments, workers that die where nothing should be lost, and a coordinator that is
+-- killed itself. The seed is printed; SEED=n runs the same sequence of kills again (not the same interleaving).
+-- MINIGUN_LONG=n makes the storms n times as long.
+local core = require "minigun.core"
+local minigun = require "minigun"
+local programs = require "spec.programs.build"
+local support = require "spec.support"
+
+local unruly = programs.unruly()
+local long = tonumber(os.getenv "MINIGUN_LONG") or 1
+local seed = tonumber(os.getenv "SEED") or os.time()
+io.stdout:write(("spec/crash_spec.lua: SEED=%d\n"):format(seed))
+
+local SIGKILL <const>, SIGTERM <const> = 9, 15
+
+local function it_natively(name, body)
+  it(name, function()
+    if not unruly then return pending "there is no C compiler" end
+    return body()
+  end)
+end
+
+local function spin(seconds)
+  local till = core.now() + seconds
+  while core.now() < till do end
+end
+
+-- Runs the pipeline while a program beside it signals its workers at random; returns the result, and the exits that
+-- nobody expected.
+local function in_storm(p, storm)
+  local flag, deaths = support.write_file(os.tmpname(), ""), 0
+  local words = {}
+  for name, value in pairs(programs.env()) do words[#words + 1] = name .. "=" .. support.quote(value) end
+  p:on_worker_exit(function(exit) deaths = deaths + (exit.expected and 0 or 1) end)
+  seed = seed + 1
+  local killer = assert(io.popen(("env %s lua5.4 spec/programs/killer.lua %d %d %g %d %s %s"):format(
+    table.concat(words, " "), support.pid(), storm.count, storm.mean, seed, storm.mode or "kill", flag)))
+  local ok, result = pcall(p.run, p, { max_restarts = 1000000, failures = "collect", memory = storm.memory })
+  os.remove(flag)
+  local hits = killer:read "n"
+  killer:close()
+  assert(ok, result)
+  return result, deaths, hits
+end
+
+-- Every number from 1 to n is in the items, or in the failures, exactly once.
+local function assert_exactly_once(n, result)
+  local seen, count = {}, 0
+  local function take(item, where)
+    if seen[item] then error(("item %s: in the %s, and before in the %s"):format(item, where, seen[item]), 3) end
+    seen[item], count = where, count + 1
+  end
+  for _, item in ipairs(result.items) do take(item, "items") end
+  for _, failure in ipairs(result.failures) do take(failure.item, "failures") end
+  assert.equal(n, count)
+  for i = 1, n do assert.is_truthy(seen[i]) end
+end
+
+local function source(p, n)
+  p:producer("numbers", function(emit)
+    for i = 1, n do emit(i) end
+  end)
+end
+
+local function worker(seconds)
+  return function(item, emit, ctx)
+    spin(seconds)
+    ctx:count "handled"
+    if item % 100 == 0 then ctx:collect("hundreds", item) end
+    emit(item)
+  end
+end
+
+local function assert_effects(n, result)
+  assert.equal(n, result.counters.handled)
+  local seen = {}
+  for _, item in ipairs(result.collected.hundreds) do
+    assert.is_nil(seen[item])
+    seen[item] = true
+  end
+  assert.equal(n // 100, #result.collected.hundreds)
+end
+
+describe("R47 kill -9 at random moments", function()
+  it_natively("of 4 workers of a pool: 200,000 items arrive exactly once", function()
+    support.deadline(60 * long)
+    local n = 200000 * long
+    local p = minigun.pipeline "storm"
+    source(p, n)
+    p:processor("work", { processes = 4, retries = 1000 }, worker(0.00001))
+    local result, deaths = in_storm(p, { count = 200 * long, mean = 0.006 })
+    assert_exactly_once(n, result)
+    assert.same({}, result.failures)
+    assert_effects(n, result)
+    assert.is_true(deaths >= 50, "only " .. deaths .. " workers have died")
+  end)
+
+  it_natively("without retries: every item arrives, or is in the failures", function()
+    local n = 50000 * long
+    local p = minigun.pipeline "storm"
+    source(p, n)
+    p:processor("work", { processes = 4 }, worker(0.00001))
+    local result, deaths = in_storm(p, { count = 100 * long, mean = 0.004 })
+    assert_exactly_once(n, result)
+    assert.is_true(#result.failures > 0 and #result.failures <= deaths)
+    for _, failure in ipairs(result.failures) do assert.same({ "crash", SIGKILL }, { failure.kind, failure.signal }) end
+    assert.equal(n - #result.failures, result.counters.handled)
+  end)
+
+  it_natively("of forks per batch", function()
+    local n = 600 * long
+    local p = minigun.pipeline "storm"
+    source(p, n)
+    p:processor("work", { process_per_batch = 4, retries = 1000 }, worker(0.0005))
+    local result, deaths = in_storm(p, { count = 200 * long, mean = 0.003 })
+    assert_exactly_once(n, result)
+    assert_effects(n, result)
+    assert.is_true(deaths >= 20, "only " .. deaths .. " workers have died")
+  end)
+
+  it_natively("of two pools in a row, and of a pool that runs two stages", function()
+    local n = 30000 * long
+    for _, draw in ipairs {
+      function(p)
+        p:processor("first", { processes = 2, retries = 1000 }, worker(0.00001))
+        p:processor("second", { processes = 2, retries = 1000 }, function(item, emit) spin(0.00001); emit(item) end)
+      end,
+      function(p)
+        p:processes(3, function()
+          p:processor("first", { retries = 1000 }, worker(0.00001))
+          p:processor("second", { retries = 1000 }, function(item, emit) spin(0.00001); emit(item) end)
+        end)
+      end,
+      function(p)
+        p:batch(50)
+        p:processor("first", { process_per_batch = 2, retries = 1000 }, function(batch, emit)
+          for _, item in ipairs(batch) do emit(item) end
+        end)
+        p:processor("second", { processes = 2, retries = 1000 }, worker(0.00001))
+      end,
+    } do
+      local p = minigun.pipeline "storm"
+      source(p, n)
+      draw(p)
+      local result = in_storm(p, { count = 100 * long, mean = 0.004 })
+      assert_exactly_once(n, result)
+      assert_effects(n, result)
+    end
+  end)
+
+  it_natively("with items of 300 KB", function()
+    local n, text = 500 * long, ("x"):rep(300000)
+    local p = minigun.pipeline "storm"
+    source(p, n)
+    p:processor("grow", { processes = 2, retries = 1000 }, function(item, emit, ctx)
+      emit { item, text }
+      worker(0)(item, function() end, ctx)
+    end)
+    p:processor("shrink", { processes = 2, retries = 1000 }, function(item, emit)
+      assert(item[2] == text)
+      emit(item[1])
+    end)
+    local result = in_storm(p, { count = 100 * long, mean = 0.002, memory = "32 MB" })
+    assert_exactly_once(n, result)
+    assert_effects(n, result)
+  end)
+
+  it_natively("with items whose output fills several blocks and is held until they are done", function()
+    local n, each = 100 * long, 3000
+    local p = minigun.pipeline "storm"
+    source(p, n)
+    p:processor("work", { processes = 3, retries = 1000 }, function(item, emit, ctx)
+      ctx:count "handled"
+      if item % 100 == 0 then ctx:collect("hundreds", item) end
+      for i = 1, each do emit { (item - 1) * each + i, "some bytes that make this item longer than it would be" } end
+    end)
+    p:processor("strip", { processes = 1, retries = 1000 }, function(item, emit) emit(item[1]) end)
+    local result = in_storm(p, { count = 100 * long, mean = 0.003 })
+    assert_exactly_once(n * each, result)
+    assert_effects(n, result)
+  end)
+end)
+
+describe("SIGSTOP and SIGCONT at random moments", function()
+  it_natively("delay a run and do nothing else", function()
+    local n = 50000 * long
+    local p = minigun.pipeline "storm"
+    source(p, n)
+    p:processor("first", { processes = 2 }, worker(0.000005))
+    p:processor("second", { processes = 2 }, function(item, emit) emit(item) end)
+    local result, deaths, hits = in_storm(p, { count = 40 * long, mean = 0.003, mode = "stop" })
+    assert_exactly_once(n, result)
+    assert_effects(n, result)
+    assert.equal(0, deaths)
+    assert.is_true(hits > 5)
+  end)
+
+  it("a stopped worker with a timeout is killed, and its item is a failure", function()
+    local p = minigun.pipeline "stopped"
+    source(p, 9)
+    p:processor("work", { processes = 2, timeout = 0.1 }, function(item, emit, ctx)
+      if item == 4 then os.execute("kill -STOP " .. ctx.pid) end
+      emit(item)
+    end)
+    local result = p:run { failures = "collect" }
+    assert_exactly_once(9, result)
+    assert.same({ "timeout", 4 }, { result.failures[1].kind, result.failures[1].item })
+  end)
+end)
+
+describe("a worker that is killed", function()
+  it("while it has nothing to do is replaced, and no item pays for it", function()
+    local p, pids, exits = minigun.pipeline "idle", {}, {}
+    p:after_fork("work", function(ctx) ctx:collect("pids", ctx.pid) end)
+    p:on_worker_exit(function(exit) exits[#exits + 1] = exit end)
+    p:producer("numbers", function(emit)
+      for i = 1, 10 do emit(i) end
+      for _, pid in ipairs(support.children()) do
+        pids[pid] = true
+        os.execute("kill -KILL " .. pid)
+      end
+      core.sleep(0.02)
+      for i = 11, 20 do emit(i) end
+    end)
+    p:processor("work", { processes = 2 }, function(item, emit) emit(item) end)
+    local result = p:run { failures = "collect" }
+    assert_exactly_once(20, result)
+    assert.is_true(#result.failures <= 2)
+    local deaths = 0
+    for _, exit in ipairs(exits) do
+      if pids[exit.pid] then
+        deaths = deaths + 1
+        assert.same({ false, SIGKILL }, { exit.expected, exit.signal })
+      end
+    end
+    assert.equal(2, deaths)
+    assert.equal(4, #exits)
+  end)
+
+  it("while it waits for room for its output costs one attempt; nothing of that item arrives twice", function()
+    local p, killed = minigun.pipeline "full", false
+    source(p, 20)
+    p:processor("wide", { processes = 1, retries = 1 }, function(item, emit, ctx)
+      for i = 1, 20 do emit { (item - 1) * 20 + i, ctx.pid, ("x"):rep(30000) } end
+    end)
+    p:processor("narrow", { processes = 1 }, function(item, emit)
+      core.sleep(0.001)
+      emit { item[1], item[2] }
+    end)
+    p:processor("kill", function(item, emit)
+      if not killed and item[1] > 30 then
+        killed = true
+        os.execute("kill -KILL " .. item[2])
+      end
+      emit(item[1])
+    end)
+    assert_exactly_once(400, p:run { failures = "collect", memory = "1 MB" })
+    assert.is_true(killed)
+  end)
+
+  it("after its last item is finished leaves the result whole", function()
+    local p = minigun.pipeline "end"
+    source(p, 100)
+    p:processor("work", { processes = 2 }, function(item, emit, ctx)
+      ctx:collect("pids", ctx.pid)
+      emit(item)
+    end)
+    p:after_producer(function()
+      for _, pid in ipairs(support.children()) do os.execute("kill -TERM " .. pid) end
+    end)
+    local result = p:run { failures = "collect" }
+    assert_exactly_once(100, result)
+  end)
+
+  it("does not take with it what a producer's process had emitted by then", function()
+    local p = minigun.pipeline "source"
+    p:producer("numbers", { processes = 1 }, function(emit, ctx)
+      for i = 1, 1000 do emit(i) end
+      os.execute("kill -KILL " .. ctx.pid)
+    end)
+    p:processor("work", { processes = 2 }, function(item, emit) emit(item) end)
+    local result = p:run { failures = "collect" }
+    assert.equal(1, #result.failures)
+    result.failures = {}
+    assert_exactly_once(1000, result)
+  end)
+end)
+
+-- Starts a script, waits until its file names all its workers, sends the script a signal, and returns how long the last
+-- of them lived on.
+local function orphan(block, signal)
+  local path, script = os.tmpname(), os.tmpname()
+  support.write_file(script, ([[
+    local minigun, core = require "minigun", require "minigun.core"
+    local function tell(ctx)
+      local file = io.open(%q, "a")
+      file:write(ctx.pid, "\n")
+      file:close()
+    end
+    local function busy() while true do end end
+    local p = minigun.pipeline "orphans"
+    p:after_fork(tell)
+    %s
+    p:run()
+  ]]):format(path, block))
+  local words = {}
+  for name, value in pairs(support.lua_env()) do words[#words + 1] = name .. "=" .. support.quote(value) end
+  local pipe = assert(io.popen(("exec env %s sh -c 'echo $$; exec lua5.4 %s 2>/dev/null'"):format(
+    table.concat(words, " "), script)))
+  local pid = pipe:read "n"
+  local pids
+  assert.is_truthy(support.wait_until(function()
+    pids = {}
+    for word in (support.read_file(path) or ""):gmatch "%d+" do pids[#pids + 1] = tonumber(word) end
+    return #pids == 2
+  end))
+  support.sleep(0.05)
+  os.execute(("kill -%d %d"):format(signal, pid))
+  local from = support.now()
+  local gone = support.wait_until(function()
+    for _, each in ipairs(pids) do
+      if support.alive(each) then return false end
+    end
+    return true
+  end, 3)
+  local seconds = support.now() - from
+  pipe:close()
+  for _, each in ipairs(pids) do
+    if not gone then os.execute(("kill -KILL %d 2>/dev/null"):format(each)) end
+  end
+  os.remove(path)
+  os.remove(script)
+  return gone and seconds
+end
+
+describe("R71 when the coordinator is killed no worker lives a second later:", function()
+  local BLOCKS <const> = {
+    { "a busy handler", "p:producer('n', { 1, 2 }) p:processor('w', { processes = 2 }, busy)" },
+    { "an idle worker",
+      "p:producer('n', function() core.sleep(60) end) p:processor('w', { processes = 2 }, busy)" },
+    { "a fork per batch", "p:producer('n', { 1, 2 }) p:processor('w', { process_per_batch = 2 }, busy)" },
+    { "a producer's process and a worker behind it",
+      "p:producer('n', { processes = 1 }, busy) p:processor('w', { processes = 1 }, busy)" },
+    { "a handler that ignores SIGTERM and sleeps",
+      "p:producer('n', { 1, 2 }) p:processor('w', { processes = 2 }, function() core.sleep(60) end)" },
+  }
+  for _, row in ipairs(BLOCKS) do
+    it(row[1], function()
+      for _, signal in ipairs { SIGKILL, SIGTERM } do
+        local seconds = orphan(row[2], signal)
+        assert.is_truthy(seconds)
+        assert.is_true(seconds < 1)
+      end
+    end)
+  end
+end)

@@ -1,0 +1,48 @@
+--- Builds the C programs of this directory for the specs that need them, once for each run, where there is a compiler.
+local support = require "spec.support"
+
+local M = {}
+
+--- The directory of the built programs and modules.
+M.directory = support.build_dir() .. "/spec"
+
+local function stale(source, target)
+  local lfs = require "lfs"
+  local made = lfs.attributes(target, "modification")
+  return not made or made < lfs.attributes(source, "modification")
+end
+
+local function compile(name, target, flags)
+  local source = ("spec/programs/%s.c"):format(name)
+  if not stale(source, target) then return true end
+  os.execute("mkdir -p " .. support.quote(M.directory))
+  local temporary = ("%s.%d"):format(target, support.pid())
+  local done = support.run(("${CC:-cc} -O1 -Wall -Wextra %s -I%s -o %s %s"):format(flags,
+    os.getenv("LUA_INC") or "/usr/include/lua5.4", support.quote(temporary), source))
+  if done.code ~= 0 then return false end
+  return os.rename(temporary, target)
+end
+
+--- The Lua module `unruly` (see unruly.c).
+---@return table? module nil where there is no compiler
+function M.unruly()
+  if not compile("unruly", M.directory .. "/unruly.so", "-fPIC -shared") then return nil end
+  local open = package.loadlib(M.directory .. "/unruly.so", "luaopen_unruly")
+  return open and open()
+end
+
+--- The program `pty` (see pty.c).
+---@return string? path nil where there is no compiler
+function M.pty()
+  return compile("pty", M.directory .. "/pty", "") and M.directory .. "/pty" or nil
+end
+
+--- The environment in which a child finds the tree's modules and these.
+---@return table of strings, for support.run
+function M.env()
+  local env = support.lua_env()
+  env.LUA_CPATH = ("./%s/?.so;%s"):format(M.directory, env.LUA_CPATH)
+  return env
+end
+
+return M

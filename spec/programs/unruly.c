@@ -1,0 +1,64 @@
+/* unruly.c - a Lua module for specs: what a handler or a program beside the run can do that plain Lua cannot.
+ *
+ *   unruly.kill(pid, signal) -> true | nil, message
+ *   unruly.fork() -> pid, 0 in the child
+ *   unruly.leave(code)          _exit
+ *   unruly.close_from(fd)       closes every descriptor from fd on
+ *   unruly.scribble()           writes to an address that is not there
+ *   unruly.pause(seconds)       sleeps through signals
+ *   unruly.wait(pid) -> code | nil, signal
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <lauxlib.h>
+#include <lua.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static int l_kill(lua_State *L) {
+  if (kill((pid_t)luaL_checkinteger(L, 1), (int)luaL_checkinteger(L, 2)) == 0) return lua_pushboolean(L, 1), 1;
+  return luaL_pushfail(L), lua_pushstring(L, strerror(errno)), 2;
+}
+
+static int l_fork(lua_State *L) { return lua_pushinteger(L, fork()), 1; }
+
+static int l_leave(lua_State *L) { _exit((int)luaL_checkinteger(L, 1)); }
+
+static int l_close_from(lua_State *L) {
+  for (int fd = (int)luaL_checkinteger(L, 1); fd < 1024; fd++) close(fd);
+  return 0;
+}
+
+static int l_scribble(lua_State *L) {
+  (void)L;
+  *(volatile int *)8 = 1;
+  return 0;
+}
+
+static int l_pause(lua_State *L) {
+  lua_Number s = luaL_checknumber(L, 1);
+  struct timespec t = {(time_t)s, (long)((s - (lua_Number)(time_t)s) * 1e9)};
+  while (nanosleep(&t, &t) < 0 && errno == EINTR) continue;
+  return 0;
+}
+
+static int l_wait(lua_State *L) {
+  int status;
+  if (waitpid((pid_t)luaL_checkinteger(L, 1), &status, 0) < 0) return luaL_error(L, "waitpid: %s", strerror(errno));
+  if (WIFEXITED(status)) return lua_pushinteger(L, WEXITSTATUS(status)), 1;
+  return luaL_pushfail(L), lua_pushinteger(L, WTERMSIG(status)), 2;
+}
+
+static const luaL_Reg functions[] = {
+    {"kill", l_kill},         {"fork", l_fork},   {"leave", l_leave}, {"close_from", l_close_from},
+    {"scribble", l_scribble}, {"pause", l_pause}, {"wait", l_wait},   {NULL, NULL},
+};
+
+int luaopen_unruly(lua_State *L);
+int luaopen_unruly(lua_State *L) {
+  luaL_newlib(L, functions);
+  return 1;
+}
