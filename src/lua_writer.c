@@ -37,6 +37,8 @@ static int l_writer(lua_State *L) {
   luaL_checktype(L, 3, LUA_TFUNCTION);
   luaL_checktype(L, 4, LUA_TFUNCTION);
   luaL_argcheck(L, edge >= 0 && edge < MG_EDGE_ANY, 2, "no such edge");
+  luaL_argcheck(L, first >= 1 && first <= (lua_Integer)p->slots, 5, "no such slot");
+  luaL_argcheck(L, last >= first && last <= (lua_Integer)p->slots, 6, "no such slot, or before the first");
   mg_writer *w = lua_newuserdatauv(L, sizeof *w, 3);
   memset(w, 0, sizeof *w);
   w->pool = p;

@@ -1,0 +1,223 @@
+local chain = require "minigun.chain"
+
+-- A chain over plain tables, and what its host was told.
+---@param definitions table array of { handler = or batch =, to = { ids }, out = true }
+local function new(definitions)
+  local host = { delivered = {}, failures = {}, effects = {}, clock = 0, elsewhere = false }
+  local stages = {}
+  for id, definition in ipairs(definitions) do
+    stages[id] = { id = id, name = "stage " .. id, handler = definition.handler, batch = definition.batch,
+      outputs = definition.to or {}, terminal = definition.out or false }
+  end
+  function host.deliver(stage, item) table.insert(host.delivered, { stage.id, item }) end
+  function host.failed(stage, item, caught, attempt, partial)
+    table.insert(host.failures, { id = stage.id, item = item, caught = caught, attempt = attempt, partial = partial })
+  end
+  function host.effect(kind, name, value) table.insert(host.effects, { kind, name, value }) end
+  function host.context(_, effect) return { collect = function(_, ...) effect("collect", ...) end } end
+  function host.foreign() return host.elsewhere end
+  function host.now() return host.clock end
+  return chain.new(stages, host), host
+end
+
+local function cursor(list)
+  local i = 0
+  return function()
+    i = i + 1
+    return list[i]
+  end
+end
+
+describe("a chain", function()
+  it("calls the stages behind one another and delivers at the end", function()
+    local links, host = new {
+      { handler = function(n, emit) emit(n + 1) emit(n + 2) end, to = { 2 } },
+      { handler = function(n, emit) emit(n * 10) end, out = true },
+    }
+    links:push(1, 1, 1)
+    assert.same({ { 2, 20 }, { 2, 30 } }, host.delivered)
+    assert.same({ items_in = 1, items_out = 2, failed = 0 }, links.stats[1])
+    assert.same({ items_in = 2, items_out = 2, failed = 0 }, links.stats[2])
+  end)
+
+  it("sends to every receiver, inside and outside", function()
+    local function pass(n, emit) emit(n) end
+    local links, host = new {
+      { handler = pass, to = { 2, 3, 9 } }, { handler = pass, out = true }, { handler = pass, out = true },
+    }
+    links:push(1, 7, 1)
+    assert.same({ { 2, 7 }, { 3, 7 }, { 1, 7 } }, host.delivered)
+  end)
+
+  it("passes on what was emitted when the handler has returned, in order", function()
+    local trace = {}
+    local links = new {
+      { handler = function(_, emit)
+        emit(1)
+        emit(2)
+        trace[#trace + 1] = "first returns"
+      end, to = { 2 } },
+      { handler = function(n) trace[#trace + 1] = n end },
+    }
+    links:push(1, 0, 1)
+    assert.same({ "first returns", 1, 2 }, trace)
+  end)
+
+  it("R46 forgets what a handler emitted and collected that raises", function()
+    local links, host = new { { handler = function(n, emit, ctx)
+      emit(n)
+      ctx:collect("seen", n)
+      if n == 2 then error "two" end
+    end, out = true } }
+    for n = 1, 3 do links:push(1, n, 1) end
+    assert.same({ { 1, 1 }, { 1, 3 } }, host.delivered)
+    assert.same({ { "collect", "seen", 1 }, { "collect", "seen", 3 } }, host.effects)
+    assert.equal(1, #host.failures)
+    assert.same({ 1, 2, 1 }, { host.failures[1].id, host.failures[1].item, host.failures[1].attempt })
+    assert.is_truthy(host.failures[1].caught.message:find "^spec/chain_spec.lua:%d+: two$")
+    assert.is_truthy(host.failures[1].caught.traceback:find("chain_spec.lua", 1, true))
+    assert.is_nil(host.failures[1].caught.traceback:find("minigun/chain.lua", 1, true))
+    assert.same({ items_in = 3, items_out = 2, failed = 1 }, links.stats[1])
+  end)
+
+  it("a failure behind a stage is not that stage's", function()
+    local after = 0
+    local links, host = new {
+      { handler = function(n, emit)
+        emit(n)
+        emit(n + 1)
+        after = after + 1
+      end, to = { 2 } },
+      { handler = function(n, emit)
+        if n == 1 then error "one" end
+        emit(n)
+      end, out = true },
+    }
+    links:push(1, 1, 1)
+    assert.equal(1, after)
+    assert.same({ { 2, 2 } }, host.delivered)
+    assert.same({ 1, 2, 1 }, { #host.failures, host.failures[1].id, host.failures[1].item })
+    assert.equal(0, links.stats[1].failed)
+  end)
+
+  it("errors that are no strings become texts", function()
+    local values = { 42, { 1 }, setmetatable({}, { __tostring = function() return "shown" end }), true }
+    local links, host = new { { handler = function(i) error(values[i]) end } }
+    for i = 1, #values do links:push(1, i, 1) end
+    links:push(1, 9, 1)
+    for i, failure in ipairs(host.failures) do
+      assert.is_string(failure.caught.message)
+      assert.equal(values[i], failure.caught.raised)
+    end
+    assert.equal("shown", host.failures[3].caught.message)
+    assert.equal(5, #host.failures)
+  end)
+
+  it("an error's broken __tostring does not escape", function()
+    local links, host = new { { handler = function()
+      error(setmetatable({}, { __tostring = function() error "again" end }))
+    end } }
+    links:push(1, 1, 1)
+    assert.equal(1, #host.failures)
+    assert.is_string(host.failures[1].caught.message)
+  end)
+
+  it("an endless recursion is a failure of its item", function()
+    local links, host = new { { handler = function(n, emit)
+      local function deeper() return 1 + deeper() end
+      if n == 1 then deeper() end
+      emit(n)
+    end, out = true } }
+    links:push(1, 1, 1)
+    links:push(1, 2, 1)
+    assert.is_truthy(host.failures[1].caught.message:find "stack overflow")
+    assert.same({ { 1, 2 } }, host.delivered)
+  end)
+
+  it("push_all runs all a cursor gives, and goes on behind a failure", function()
+    local links, host = new { { handler = function(n, emit)
+      emit(n)
+      if n % 3 == 0 then error "three" end
+    end, out = true } }
+    links:push_all(1, cursor { 1, 2, 3, 4, 6, 7, 9 })
+    assert.same({ { 1, 1 }, { 1, 2 }, { 1, 4 }, { 1, 7 } }, host.delivered)
+    local failed = {}
+    for i, failure in ipairs(host.failures) do failed[i] = failure.item end
+    assert.same({ 3, 6, 9 }, failed)
+  end)
+
+  it("push_all gives false as an item to the handler", function()
+    local seen = {}
+    local links = new { { handler = function(item) seen[#seen + 1] = tostring(item) end } }
+    links:push_all(1, cursor { 1, false, 2 })
+    assert.same({ "1", "false", "2" }, seen)
+  end)
+
+  it("an item that emits very much is let through, and its failure says so", function()
+    local links, host = new { { handler = function(n, emit)
+      for i = 1, n do emit(i) end
+      if n > 1 then error "late" end
+    end, out = true } }
+    links:push(1, 100000, 1)
+    links:push(1, 1, 1)
+    assert.is_true(#host.delivered > 50000 and #host.delivered <= 100001)
+    assert.is_true(host.failures[1].partial)
+    links:push(1, 5, 1)
+    assert.is_falsy(host.failures[2].partial)
+    for i = 1, #host.delivered - 2 do assert(host.delivered[i][2] == i) end
+  end)
+
+  it("R52 emit refuses nil, a late call and another process, at the caller's line", function()
+    local kept
+    local links, host = new { { handler = function(n, emit)
+      kept = emit
+      if n == 1 then emit(nil) end
+      emit(n)
+    end, out = true } }
+    links:push(1, 1, 1)
+    assert.is_truthy(host.failures[1].caught.message:find "^spec/chain_spec.lua:%d+: nil cannot be emitted")
+    local function late() kept(5) end
+    local ok, message = pcall(late)
+    assert.is_false(ok)
+    assert.equal(debug.getinfo(late, "S").linedefined, tonumber(message:match "^spec/chain_spec.lua:(%d+): "))
+    host.elsewhere = true
+    links:push(1, 2, 1)
+    assert.equal(2, #host.failures)
+    assert.same({}, host.delivered)
+  end)
+
+  it("effects outside of handlers are passed on at once", function()
+    local ctx, links, host, during
+    links, host = new { { handler = function(_, _, c)
+      ctx = c
+      ctx:collect("inside", 1)
+      during = #host.effects
+    end } }
+    links:push(1, 1, 1)
+    assert.equal(0, during)
+    assert.same({ { "collect", "inside", 1 } }, host.effects)
+    ctx:collect("outside", 2)
+    assert.same({ "collect", "outside", 2 }, host.effects[2])
+  end)
+
+  it("R20 gathers batches, passes on full ones and flushes the rest", function()
+    local links, host = new { { batch = { max_size = 2 }, to = { 2 } },
+      { handler = function(batch, emit) emit(#batch) end, out = true } }
+    links:push_all(1, cursor { 1, 2, 3 })
+    assert.same({ { 2, 2 } }, host.delivered)
+    links:push(1, 4, 1)
+    links:push(1, 5, 1)
+    links:flush_batches(1)
+    links:flush_batches(1)
+    assert.same({ { 2, 2 }, { 2, 2 }, { 2, 1 } }, host.delivered)
+  end)
+
+  it("R21 flushes the batches whose time has come", function()
+    local links, host = new { { batch = { max_size = 10, max_wait = 1 }, out = true } }
+    links:push(1, "a", 1)
+    links:flush_batches(1, 0.5)
+    assert.same({}, host.delivered)
+    links:flush_batches(1, 1)
+    assert.same({ { 1, { "a" } } }, host.delivered)
+  end)
+end)
