@@ -28,15 +28,15 @@
 --   ~ %d+ files?, %d+ packages?, %d+%.%d MiB installed
 --
 --   packages    size/MiB  section
---   ~ +%d+ +%d+%.%d  %S+
+--   ~  +%d+ +%d+%.%d  %S+
 --   ...
 --
 --   packages  depend on
---   ~ +%d+  %S+
+--   ~  +%d+  %S+
 --   ...
 --
 --   packages  maintained by
---   ~ +%d+  .+
+--   ~  +%d+  .+
 --   ...
 --
 --   ~ %d+ workers? +%d+%.%d+ s
@@ -136,7 +136,10 @@ local function emit_records(file, path, chunk, emit)
     if fault or not text then
       return fault or offset == 0 and "is empty" or nil
     end
-    if not whole then
+    if not whole and #text > chunk + LONGEST_RECORD then
+      return ("has no empty line in %d bytes from byte %d on: it is damaged, what follows is left out"):format(#text,
+        offset + 1)
+    elseif not whole then
       text, fault = before_cut(text, offset)
     end
     emit { path = path, offset = offset, text = text }

@@ -5,7 +5,7 @@
 --
 -- Expected output:
 --   ~ [1-9]%d* words in [1-9]%d* files?, [1-9]%d* different
---   ~ +[1-9]%d* %a+
+--   ~  +[1-9]%d* %a+
 --   ...
 
 local minigun = require "minigun"

@@ -184,6 +184,13 @@ describe("README.md", function()
     assert.is_true(programs >= 1)
   end)
 
+  it("has a block for the prompt that runs there, line by line", function()
+    local lines = support.read_file("README.md"):match("## At the prompt\n.-```lua\n(.-)```")
+    local result = support.run("lua5.4 -i", { stdin = lines, env = support.lua_env() })
+    assert.equal("", result.stderr)
+    assert.matches("\n3\ttrue\n", result.stdout:gsub("\n[> ]+", "\n"), 1, true)
+  end)
+
   local text = support.read_file("README.md")
 
   it("names only files that are there", function()
