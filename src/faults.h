@@ -1,4 +1,5 @@
-/* faults.h - the test build's faults: fail the Nth system call, die at a point.  Without MG_FAULTS nothing is left of it. */
+/* faults.h - the test build's faults: fail the Nth system call, die at a point.  Without MG_FAULTS nothing is left of
+ * it. */
 #ifndef MG_FAULTS_H
 #define MG_FAULTS_H
 
@@ -17,7 +18,8 @@ typedef struct mg_fault_hits {
 
 /* Puts the counting layer before every entry of mg_sys; 0 or -ENOMEM. */
 int mg_faults_open(void);
-/* The `nth` call from now (1: the next) of `name` in this process fails with `error`; 0, or -ENOENT for an unknown name. */
+/* The `nth` call from now (1: the next) of `name` in this process fails with `error`; 0, or -ENOENT for an unknown
+ * name. */
 int mg_fault_call(const char *name, unsigned long nth, int error);
 /* Calls of `name` in this process so far. */
 unsigned long mg_fault_calls(const char *name);

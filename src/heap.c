@@ -29,7 +29,8 @@ size_t mg_heap_collapse(void) {
     from = (from + HUGE - 1) & ~(unsigned long)(HUGE - 1);
     to &= ~(unsigned long)(HUGE - 1);
     if (to <= from) continue;
-    if (mg_sys.advise((void *)from, to - from, ADVICE_COLLAPSE) == 0) total += to - from; /* NOLINT: addresses of ours */
+    void *at = (void *)from; /* NOLINT: an address of ours */
+    if (mg_sys.advise(at, to - from, ADVICE_COLLAPSE) == 0) total += to - from;
   }
   fclose(maps);
   return total;

@@ -1,6 +1,7 @@
 /* lua_pool.c - userdata minigun.pool: a run's slots and memory, as Lua sees them (pool.h has the contracts).
  *
- * Blocks are integers.  A method that "takes" a block takes over one reference; an event that carries a range gives one.
+ * Blocks are integers.  A method that "takes" a block takes over one reference; an event that carries a range gives
+ * one.
  */
 #include <errno.h>
 #include <stdio.h>

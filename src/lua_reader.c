@@ -20,7 +20,9 @@ uint32_t mg_check_held(lua_State *L, mg_pool *p, int arg) {
 
 /* A range at arg...: block, offset, length, inside the block. */
 mg_range mg_check_range(lua_State *L, mg_pool *p, int arg) {
-  mg_range r = {.block = mg_check_held(L, p, arg), .offset = mg_check_u32(L, arg + 1), .length = mg_check_u32(L, arg + 2)};
+  mg_range r = {.block = mg_check_held(L, p, arg)};
+  r.offset = mg_check_u32(L, arg + 1);
+  r.length = mg_check_u32(L, arg + 2);
   size_t size = mg_shm_block_size(&p->shm, r.block);
   luaL_argcheck(L, r.offset <= size && r.length <= size - r.offset, arg, "range outside its block");
   return r;
@@ -61,11 +63,13 @@ static int l_edges(lua_State *L) {
   return 1;
 }
 
-/* p:decode(block, at, limit, only) -> offset behind, value | nil, message, the offset behind when it is known.  The first
+/* p:decode(block, at, limit, only) -> offset behind, value | nil, message, the offset behind when it is known.  The
+ * first
  * record of edge `only` from offset `at` on; nothing when there is none before `limit`. */
 static int l_decode(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
-  uint32_t block = mg_check_held(L, p, 2), at = mg_check_u32(L, 3), limit = mg_check_u32(L, 4), only = mg_check_u32(L, 5);
+  uint32_t block = mg_check_held(L, p, 2);
+  uint32_t at = mg_check_u32(L, 3), limit = mg_check_u32(L, 4), only = mg_check_u32(L, 5);
   luaL_argcheck(L, limit <= mg_shm_block_size(&p->shm, block), 4, "range outside its block");
   const uint8_t *base = mg_shm_at(&p->shm, block);
   while (at < limit) {
@@ -104,7 +108,8 @@ static int l_decode_into(lua_State *L) {
     if (space == 0) return luaL_pushfail(L), lua_pushliteral(L, "damaged record"), 2;
     at += space;
     if (only != MG_EDGE_ANY && rec.edge != only) continue;
-    if (mg_decode(L, codec, rec.value, rec.length, rec.flags) != MG_CODEC_OK) return luaL_pushfail(L), lua_insert(L, -2), 2;
+    if (mg_decode(L, codec, rec.value, rec.length, rec.flags) != MG_CODEC_OK)
+      return luaL_pushfail(L), lua_insert(L, -2), 2;
     lua_rawseti(L, 2, ++n);
   }
   lua_pushinteger(L, n);
@@ -116,7 +121,8 @@ typedef struct mg_cursor {
   uint32_t block, at, limit, only;
 } mg_cursor;
 
-/* The function a cursor is: -> the next value | nothing at the end; raises for a damaged record, and is behind it then. */
+/* The function a cursor is: -> the next value | nothing at the end; raises for a damaged record, and is behind it
+ * then. */
 static int l_fetch(lua_State *L) {
   mg_cursor *c = lua_touserdata(L, lua_upvalueindex(2));
   mg_record r;

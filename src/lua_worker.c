@@ -32,7 +32,8 @@ static lua_worker *to_worker(lua_State *L, int arg) {
   return lw;
 }
 
-/* Raises the codec's message on top of the stack, with the caller's line in front, and keeps it as the worker's user value:
+/* Raises the codec's message on top of the stack, with the caller's line in front, and keeps it as the worker's user
+ * value:
  * w:refused() tells such an error from others. */
 static void refuse(lua_State *L) {
   luaL_where(L, 1);
@@ -97,7 +98,8 @@ static int l_send(lua_State *L) {
   return 0;
 }
 
-/* w:next() -> stage, count, attempt, kind, number | nil at the end.  kind: "items", "inherited" (no bytes: the value came with
+/* w:next() -> stage, count, attempt, kind, number | nil at the end.  kind: "items", "inherited" (no bytes: the value
+ * came with
  * the fork) or "producer" */
 static int l_next(lua_State *L) {
   mg_worker *w = &to_worker(L, 1)->w;
@@ -141,7 +143,8 @@ static int run_items(lua_State *L) {
   return 0;
 }
 
-/* w:run(handler, emit, ctx, on_error, value) -> true when the chunk is through | false, error, items done: the item behind
+/* w:run(handler, emit, ctx, on_error, value) -> true when the chunk is through | false, error, items done: the item
+ * behind
  * those has failed, its output is forgotten; call w:commit() to pass over it, then w:run again */
 static int l_run(lua_State *L) {
   lua_worker *lw = to_worker(L, 1);
@@ -192,7 +195,8 @@ static int l_publish(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"next", l_next},           {"run", l_run},         {"emitter", l_emitter}, {"send", l_send}, {"commit", l_commit}, {"refused", l_refused},
+    {"next", l_next},           {"run", l_run},         {"emitter", l_emitter}, {"send", l_send},
+    {"commit", l_commit},       {"refused", l_refused},
     {"end_chunk", l_end_chunk}, {"publish", l_publish}, {NULL, NULL},
 };
 

@@ -29,7 +29,8 @@ static mg_writer *check_writer(lua_State *L, int arg) {
   return w;
 }
 
-/* writer(pool, edge, on_full, on_bad, first, last) -> writer.  on_full(writer, bytes needed or 0); on_bad(value, message) for
+/* writer(pool, edge, on_full, on_bad, first, last) -> writer.  on_full(writer, bytes needed or 0); on_bad(value,
+ * message) for
  * a value that cannot be serialised; first..last: slots of the receivers */
 static int l_writer(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);

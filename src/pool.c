@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TAG_WAKE = UINT32_MAX, MAX_READY = 64 };
+enum { MAX_READY = 64 };
+#define TAG_WAKE UINT32_MAX /* beside the slots' numbers in epoll's tags */
 
 static mg_pool *open_pools; /* of this process: a child must close the descriptors of all of them */
 

@@ -29,10 +29,12 @@ typedef struct mg_pool {
 /* Opens a pool of `slots` empty slots over a mapping of up to `size` bytes (see mg_shm_open).  0 or -errno; on failure
  * nothing is left open.  Belongs to the caller until mg_pool_close. */
 int mg_pool_open(mg_pool *p, uint32_t slots, size_t size, size_t keep);
-/* Kills and reaps every child, closes every descriptor, unmaps.  May be called twice.  In a forked child it only forgets. */
+/* Kills and reaps every child, closes every descriptor, unmaps.  May be called twice.  In a forked child it only
+ * forgets. */
 void mg_pool_close(mg_pool *p);
 
-/* Fills slot i with a new child.  In the coordinator: its pid, or -errno.  In the child: 0 with *w ready; every descriptor
+/* Fills slot i with a new child.  In the coordinator: its pid, or -errno.  In the child: 0 with *w ready; every
+ * descriptor
  * of other slots and pools is closed there. */
 int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w);
 /* Reads all out-rings into the event queue.  0 or -ENOMEM. */

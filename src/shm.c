@@ -78,7 +78,8 @@ static uint32_t take_fresh(mg_shm *s, unsigned k) {
   return block;
 }
 
-/* Joins free neighbours into larger blocks, smallest first, and rebuilds the lists.  Rare: only when nothing else fits. */
+/* Joins free neighbours into larger blocks, smallest first, and rebuilds the lists.  Rare: only when nothing else
+ * fits. */
 static void coalesce(mg_shm *s) {
   for (unsigned k = 0; k + 1 < MG_CLASSES; k++) {
     uint32_t n = 1u << k;

@@ -30,7 +30,8 @@ int mg_slot_offer(mg_slot *s, const mg_chunk *c) {
   if (s->chunks == MG_CHUNKS || mg_ring_room(&s->in) == 0) return -EAGAIN;
   *chunk_at(s, s->chunks++) = *c;
   atomic_store_explicit(&s->shared->claim[s->chunk_sequence++ % MG_CHUNKS], MG_CLAIM_OFFERED, memory_order_relaxed);
-  mg_desc d = {.kind = MG_IN_CHUNK, .flags = c->flags, .block = c->range.block, .offset = c->range.offset, .length = c->range.length,
+  mg_desc d = {.kind = MG_IN_CHUNK, .flags = c->flags,
+               .block = c->range.block, .offset = c->range.offset, .length = c->range.length,
                .count = c->range.count, .only = c->range.edge, .stage = c->stage, .attempt = c->attempt,
                .chunk = c->number};
   mg_ring_push(&s->in, &d);
@@ -134,7 +135,8 @@ static int take(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, const mg_desc *
   s->generation++;
   if (d->flags & MG_OUT_DROP) drop_held(s, shm);
   mg_range sure = {d->block, d->offset, d->sure_length, d->sure_count, d->stage};
-  mg_range rest = {d->block, d->offset + d->sure_length, d->length - d->sure_length, d->count - d->sure_count, d->stage};
+  mg_range rest = {d->block, d->offset + d->sure_length, d->length - d->sure_length, d->count - d->sure_count,
+                   d->stage};
   if (!loose && s->chunks > 0 && (d->done > s->done || ended)) rc = give_held(s, shm, sink, to);
   if (rc == 0) rc = give_out(s, shm, sink, to, sure);
   if (rc == 0 && !loose && s->chunks > 0 && (d->done > s->done || ended || d->nanos))

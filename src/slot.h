@@ -41,7 +41,8 @@
 #include "shm.h"
 
 enum { /* kinds of descriptors, coordinator to worker */
-  MG_IN_CHUNK = 1, /* flags (below), block, offset, length, count, stage (entry), only (edge filter), chunk, attempt; block may be none */
+  MG_IN_CHUNK = 1, /* flags (below), block (may be none), offset, length, count, stage (entry), only (edge filter),
+                      chunk, attempt */
   MG_IN_BLOCK = 2, /* block, length = size */
   MG_IN_END = 3,   /* no more chunks */
   /* worker to coordinator */
@@ -149,7 +150,8 @@ int mg_slot_offer(mg_slot *s, const mg_chunk *c);
 int mg_slot_lend(mg_slot *s, const mg_shm *shm, uint32_t block);
 /* Says that no more chunks come. */
 int mg_slot_finish(mg_slot *s);
-/* Reads all descriptors; each becomes events in `sink`.  0, -EPROTO when the worker wrote rubbish, or the sink's error. */
+/* Reads all descriptors; each becomes events in `sink`.  0, -EPROTO when the worker wrote rubbish, or the sink's
+ * error. */
 int mg_slot_collect(mg_slot *s, mg_shm *shm, mg_sink sink, void *to);
 /* Takes back the newest chunk if the worker has not begun it: 1 with *out filled (the reference passes), or 0.  It
  * stays in the ledger as an empty one until the worker has passed over it. */

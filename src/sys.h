@@ -20,7 +20,8 @@ typedef struct mg_exit { /* how a child ended */
   int signal;            /* signal number, when one ended it */
 } mg_exit;
 
-/* name, return type, parameters, arguments: one row per call; the table, its default and the fault layer come from it. */
+/* name, return type, parameters, arguments: one row per call; the table, its default and the fault layer come from
+ * it. */
 #define MG_SYS_CALLS(X)                                                                             \
   X(map_shared, void *, (size_t size), (size))                                                      \
   X(unmap, int, (void *at, size_t size), (at, size))                                                \

@@ -93,7 +93,8 @@ static void tell(mg_worker *w, uint32_t flags, uint32_t need) {
   mg_desc d = {.kind = MG_OUT_DATA, .flags = flags, .block = w->block, .offset = w->published,
                .length = w->end - w->published, .count = w->count, .stage = w->edge,
                .chunk = w->busy ? w->chunk.chunk : 0, .done = w->done, .attempt = need,
-               .sure_length = w->mark - w->published, .sure_count = w->mark_count, .nanos = w->busy ? now - w->told : 0};
+               .sure_length = w->mark - w->published, .sure_count = w->mark_count,
+               .nanos = w->busy ? now - w->told : 0};
   if (mg_process_serial != w->serial) mg_exit_now(1);
   wait_for(w, have_room);
   w->told = now;
@@ -146,7 +147,8 @@ void mg_worker_commit(mg_worker *w) {
   w->item_held = 0;
   w->done++;
   uint32_t timed = w->chunk.flags & MG_CHUNK_TIMED;
-  if (timed) atomic_store_explicit(&w->shared->began, 0, memory_order_relaxed); /* its end must not blame the next one */
+  /* its end must not blame the next one */
+  if (timed) atomic_store_explicit(&w->shared->began, 0, memory_order_relaxed);
   store_commit(w);
   if (timed) atomic_store_explicit(&w->shared->began, mg_now(), memory_order_relaxed);
   if (!wanted(w) || w->done == w->chunk.count) return;

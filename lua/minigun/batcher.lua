@@ -1,4 +1,5 @@
---- The policy of an accumulator: which items make a batch, and when it is passed on. Values in, batches out; no clock of
+--- The policy of an accumulator: which items make a batch, and when it is passed on. Values in, batches out; no clock
+--- of
 -- its own and no process.
 local batcher = {}
 

@@ -70,13 +70,15 @@ end
 ---@param stages table array of the plan's stages, in topological order
 ---@param host table
 --- what surrounds it: `deliver(stage, item)` sends an item out of the chain; `failed(stage, item, caught, attempt,
---- partial)` is told of a failed item; `effect(kind, name, value)` keeps what `ctx` collects; `context(stage)` makes the
+--- partial)` is told of a failed item; `effect(kind, name, value)` keeps what `ctx` collects; `context(stage)` makes
+--- the
 --- stage's ctx, given a function that takes effects; `foreign()` tells that this is another process than the chain's
 ---@return table chain `chain.stats[id]` counts `items_in`, `items_out`, `failed` of each stage
 function chain.new(stages, host)
   local self = setmetatable({ host = host, states = {}, stats = {} }, Chain)
   for _, stage in ipairs(stages) do
-    local state = { stage = stage, buffer = {}, n = 0, effects = {}, running = false, inner = {}, outside = stage.terminal }
+    local state = { stage = stage, buffer = {}, n = 0, effects = {}, running = false, inner = {},
+      outside = stage.terminal }
     self.states[stage.id] = state
     self.stats[stage.id] = { items_in = 0, items_out = 0, failed = 0 }
     state.flush = function(partial) self:flush(state, partial) end

@@ -301,7 +301,8 @@ end
 
 --- Lets the rest of the run go on from inside a producer.
 function Run:let_others(why)
-  if coroutine.isyieldable() and self.current and coroutine.running() == self.current then return coroutine.yield(why) end
+  local in_producer = coroutine.isyieldable() and self.current and coroutine.running() == self.current
+  if in_producer then return coroutine.yield(why) end
   local busy = self:turn() -- called through C, from where a coroutine cannot yield
   if not busy and why == WAIT then self:sleep(0.001) end
 end

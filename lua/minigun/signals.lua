@@ -39,10 +39,12 @@ local function caught_by_program()
     if info.what == "main" then last = info end
     level = level + 1
   end
-  return not last or last.source == "=stdin" or not coroutine.isyieldable and true or select(2, coroutine.running()) == false
+  local _, in_main_thread = coroutine.running()
+  return not in_main_thread or not last or last.source == "=stdin"
 end
 
---- Ends an interrupted run's caller: raises "interrupted!", or dies of SIGINT where only the interpreter would see that.
+--- Ends an interrupted run's caller: raises "interrupted!", or dies of SIGINT where only the interpreter would see
+--- that.
 function signals.interrupted()
   if caught_by_program() then error("interrupted!", 0) end
   io.stderr:write "interrupted!\n"

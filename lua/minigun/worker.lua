@@ -35,7 +35,8 @@ local function is_refusal(w, caught)
   return type(caught.raised) == "string" and caught.raised == w:refused()
 end
 
--- A failed item. `index`: its place in the chunk, where it came in one; `item`: itself, where it was made in this worker.
+-- A failed item. `index`: its place in the chunk, where it came in one; `item`: itself, where it was made in this
+-- worker.
 local function report_failure(w, stage, caught, attempt, extra)
   local fields = {
     kind = is_refusal(w, caught) and "unserialisable" or "error",
@@ -94,7 +95,9 @@ local function run_chain(w, job, stages, contexts)
     end,
     context = function(stage, effect)
       local ctx = contexts[stage.id]
-      contexts[stage.id] = context.new({ pipeline = ctx.pipeline, stage = ctx.stage, pid = ctx.pid, worker = ctx.worker }, effect)
+      contexts[stage.id] = context.new({
+        pipeline = ctx.pipeline, stage = ctx.stage, pid = ctx.pid, worker = ctx.worker,
+      }, effect)
       contexts[stage.id].state = ctx.state
       return contexts[stage.id]
     end,
@@ -133,7 +136,8 @@ end
 --- Runs in the child until there is no more work.
 ---@param w userdata the slot's worker
 ---@param job table
---- `plan`, `segment`, `number` (of the worker in its segment, from 1), `pid` is filled in; `value`, `inherited`: the one
+--- `plan`, `segment`, `number` (of the worker in its segment, from 1), `pid` is filled in; `value`, `inherited`: the
+--- one
 --- item of a fork per batch, when it came with the fork
 ---@return integer code for the process to leave with
 function worker.main(w, job)
@@ -146,7 +150,7 @@ function worker.main(w, job)
   defer_collector()
   core.heap_keep()
 
-  local contexts, runs = {}, nil
+  local contexts, runs = {} -- runs: what takes a chunk through the stages
   for _, stage in ipairs(stages) do contexts[stage.id] = make_context(w, job, stage) end
   local own = #stages == 1 and contexts[stages[1].id] or make_context(w, job)
   if #stages == 1 then
