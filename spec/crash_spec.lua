@@ -254,7 +254,7 @@ describe("a worker that is killed", function()
       end
       emit(item[1])
     end)
-    assert_exactly_once(400, p:run { failures = "collect", memory = "1 MB" })
+    assert_exactly_once(400, p:run { failures = "collect", memory = "4 MB" })
     assert.is_true(killed)
   end)
 
