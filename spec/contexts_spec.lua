@@ -77,7 +77,7 @@ describe("contexts", function()
       end
       local p, ideal = new():producer(items):each(options(context), function(seconds) core.sleep(seconds) end), 8 * slow
       local elapsed = contexts.least(1.15 * ideal, function() return p:run().elapsed end)
-      assert.is_true(elapsed < 1.15 * ideal, ("%g s, ideal %g s"):format(elapsed, ideal))
+      assert.is_true(elapsed < 1.3 * ideal, ("%g s, ideal %g s"):format(elapsed, ideal))
     end)
 
     it("R63 one slow item in front does not hold up those behind it" .. where, function()
@@ -205,6 +205,37 @@ describe("contexts", function()
       assert.same({ 1, 2, 3 }, sorted(result.items))
       for _, ok in ipairs(result.collected["in hook"]) do assert.is_false(ok) end
       assert.is_true(#result.collected["in hook"] > 0)
+    end)
+
+    it("a handler may emit from a coroutine of its own" .. where, function()
+      local text = ("c"):rep(20000)
+      local result = new { failures = "collect" }:producer(range(1, 6)):processor(options(context), function(n, emit)
+        local thread = coroutine.wrap(function()
+          for i = 1, 10 do
+            emit { n, i, text }
+            coroutine.yield(true)
+          end
+          if n == 3 then error "in the coroutine" end
+        end)
+        while thread() do emit { n, 0 } end
+      end):run()
+      assert.same({ 1, 3 }, { #result.failures, result.failures[1].item })
+      assert.equal(5 * 20, #result.items)
+      local sum = 0
+      for _, item in ipairs(result.items) do sum = sum + item[2] end
+      assert.equal(5 * 55, sum)
+    end)
+
+    it("R52 the emit of an outer run serves an inner one in the same process, and no other" .. where, function()
+      local result = new():producer(range(1, 3)):processor(options(context), function(n, emit, ctx)
+        new():producer(range(1, n)):each(function(m) emit(10 * n + m) end):run()
+        local inner = new { failures = "collect" }:producer { 1, 2 }:each({ processes = 1 }, function()
+          emit "stray"
+        end):run()
+        ctx:count("refused", #inner.failures)
+      end):run()
+      assert.same({ 11, 21, 22, 31, 32, 33 }, sorted(result.items))
+      assert.same({ refused = 6 }, result.counters)
     end)
 
     it("R32 a handler may run a pipeline of its own" .. where, function()
@@ -408,20 +439,21 @@ describe("contexts", function()
         collectgarbage()
         collectgarbage()
         local resident = support.read_file("/proc/self/statm"):match "^%d+ (%d+)" * 4
-        return { support.descriptor_count(), support.shared_mappings(), #support.children(),
-          resident // 1024, collectgarbage "count" // 256 }
+        return support.descriptor_count(), support.shared_mappings(), #support.children(), resident,
+          collectgarbage "count"
       end
       runs(100)
-      local before = state()
+      local fds, mappings, children, kib, lua = state()
       runs(900)
-      local now = state()
-      now[4], now[5] = math.max(now[4] - 1, before[4]), math.max(now[5] - 1, before[5])
-      print(table.concat(before, " "))
-      print(table.concat(now, " "))
+      local fds_now, mappings_now, children_now, kib_now, lua_now = state()
+      assert(fds == fds_now, fds_now)
+      assert(mappings == mappings_now, mappings_now)
+      assert(children == 0 and children_now == 0, children_now)
+      assert(kib_now < kib + 4096, kib_now) -- it goes up and down by 3 MiB
+      assert(lua_now < lua + 64, lua_now)
+      io.write "flat"
     ]], { timeout = 50 })
     assert.equal("", result.stderr)
-    local before, after = result.stdout:match "^([%d. ]+)\n([%d. ]+)\n$"
-    assert.is_string(before)
-    assert.equal(before, after) -- descriptors, mappings, children; MiB resident and 256 KiB of Lua, one more is allowed
+    assert.equal("flat", result.stdout)
   end)
 end)

@@ -61,13 +61,14 @@ describe("results", function()
       assert.same({ "integer", "float" }, { math.type(values[1]), math.type(values[2]) })
     end)
 
-    it("items from 1 byte to 64 MiB pass" .. where, function()
-      local sizes = { 1, 2, 100, 65535, 65536, 65537, 1 << 20, 64 << 20 }
+    local largest = (context.inline or context.n ~= 2) and 4 or 64
+    it(("items from 1 byte to %d MiB pass"):format(largest) .. where, function()
+      local sizes = { 1, 2, 100, 65520, 65535, 65536, 65537, 1 << 20, largest << 20 }
       local result = new():producer(function(emit)
-        for _, size in ipairs(sizes) do emit(("\0"):rep(size)) end
+        for _, size in ipairs(sizes) do emit(("a"):rep(size - 1) .. "z") end
       end):processor(options(context), pass):run()
       for i, item in ipairs(result.items) do
-        assert(item == ("\0"):rep(#item))
+        assert(item:find "z" == #item and (#item == 1 or item:byte(1) == 97))
         result.items[i] = #item
       end
       assert.same(sizes, sorted(result.items))
@@ -93,7 +94,7 @@ describe("results", function()
     end)
 
     it("one item that emits very many into a pool does not fill the memory" .. where, function()
-      local many = 200000
+      local many = 100000
       local result = new { memory = "4M" }:producer { 1 }:processor(options(context), function(_, emit)
         for i = 1, many do emit(i) end
       end):processor("next", { processes = 2 }, function(i, _, ctx)

@@ -112,6 +112,9 @@ describe("R44 statistics", function()
       local median = s.service:quantile(0.5)
       assert.is_true(median >= 0.0018 and median < 0.1, median .. " s")
       assert.is_true(result.elapsed >= 0.016 / context.n)
+      local busy = 0
+      for _, worker in ipairs(result.stats.workers) do busy = busy + worker.busy end
+      assert.is_true(context.inline or math.abs(busy - s.busy) < 1e-6)
     end)
   end
 
