@@ -341,7 +341,16 @@ describe("R71 when the coordinator is killed no worker lives a second later:", f
     { "a fork per batch", "p:producer('n', { 1, 2 }) p:processor('w', { process_per_batch = 2 }, busy)" },
     { "a producer's process and a worker behind it",
       "p:producer('n', { processes = 1 }, busy) p:processor('w', { processes = 1 }, busy)" },
-    { "a handler that ignores SIGTERM and sleeps",
+    { "a run inside a worker", [[
+      p:producer('n', { 1 })
+      p:processor('w', { processes = 1 }, function()
+        local q = minigun.pipeline 'inner'
+        q:after_fork(tell)
+        q:producer('n', { 1 })
+        q:processor('w', { processes = 1 }, busy)
+        q:run()
+      end)]] },
+    { "a handler that sleeps",
       "p:producer('n', { 1, 2 }) p:processor('w', { processes = 2 }, function() core.sleep(60) end)" },
   }
   for _, row in ipairs(BLOCKS) do
