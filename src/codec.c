@@ -25,7 +25,7 @@ static int new_block(lua_State *L) {
 /* Makes the userdata under ref hold size bytes, zeroed, and pushes its predecessor, which the caller pops when it has
  * copied what it wants to keep. The collector stands still meanwhile: a finalizer could run the codec, or change the
  * table that is being walked. Raises on lack of memory. */
-static void *new_block_at(lua_State *L, int ref, size_t size) {
+static void *new_block_at(lua_State *L, const mg_codec *c, int ref, size_t size) {
   luaL_checkstack(L, 4, "codec");
   lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
   bool collecting = lua_gc(L, LUA_GCISRUNNING) == 1;
@@ -34,11 +34,17 @@ static void *new_block_at(lua_State *L, int ref, size_t size) {
   lua_pushinteger(L, (lua_Integer)size);
   int status = lua_pcall(L, 1, 1, 0);
   if (collecting) lua_gc(L, LUA_GCRESTART);
+  if (collecting && c->deferred_kib > 0) lua_gc(L, LUA_GCSTEP, -c->deferred_kib);
   if (status != LUA_OK) lua_error(L);
   void *block = lua_touserdata(L, -1);
   memset(block, 0, size);
   lua_rawseti(L, LUA_REGISTRYINDEX, ref);
   return block;
+}
+
+void mg_codec_defer_collector(lua_State *L, int kib) {
+  mg_codec_get(L)->deferred_kib = kib;
+  lua_gc(L, LUA_GCSTEP, -kib); /* a step of negative size: so much more before the next one */
 }
 
 static int new_ref(lua_State *L) {
@@ -77,7 +83,7 @@ void mg_codec_grow_seen(lua_State *L, mg_codec *c, uint32_t stamp) {
   size_t old_cap = c->seen_cap;
   c->seen = NULL;
   c->seen_cap = 0;
-  c->seen = new_block_at(L, c->seen_ref, (old_cap ? old_cap * 2 : 64) * sizeof *c->seen);
+  c->seen = new_block_at(L, c, c->seen_ref, (old_cap ? old_cap * 2 : 64) * sizeof *c->seen);
   c->seen_cap = old_cap ? old_cap * 2 : 64;
   for (size_t i = 0; i < old_cap; i++) {
     if (old[i].stamp == stamp) *mg_codec_seen(c, stamp, old[i].object) = old[i];
@@ -90,7 +96,7 @@ void mg_codec_grow_numbers(lua_State *L, mg_codec *c, size_t used) {
   size_t cap = c->numbers_cap ? c->numbers_cap * 2 : 256;
   c->numbers = NULL;
   c->numbers_cap = 0;
-  c->numbers = new_block_at(L, c->numbers_ref, cap * sizeof *c->numbers);
+  c->numbers = new_block_at(L, c, c->numbers_ref, cap * sizeof *c->numbers);
   c->numbers_cap = cap;
   if (used) memcpy(c->numbers, old, used * sizeof *c->numbers);
   lua_pop(L, 1);

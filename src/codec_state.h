@@ -60,6 +60,7 @@ struct mg_codec {
   const char *hook_stack; /* place on the C stack of the outermost call of a hook; or of one that raised */
   /* Places in the registry. */
   int seen_ref, numbers_ref;
+  int deferred_kib; /* see mg_codec_defer_collector; 0: not asked for */
   int keys_ref; /* array: slot of the key cache + 1 -> string */
   int by_metatable_ref, by_name_ref; /* -> type record */
   int pack_ref; /* function(...) return {...} end */

@@ -84,6 +84,14 @@ static int l_heap_keep(lua_State *L) {
   return 0;
 }
 
+/* defer_collector(kib): no cycle of the collector before kib KiB more have been allocated */
+static int l_defer_collector(lua_State *L) {
+  lua_Integer kib = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, kib >= 0 && kib <= 1 << 20, 1, "0 to 1048576 KiB expected");
+  mg_codec_defer_collector(L, (int)kib);
+  return 0;
+}
+
 /* flush(): standard output and error of this process; files opened for reading must not be flushed (their position is
  * shared with the coordinator) */
 static int l_flush(lua_State *L) {
@@ -115,7 +123,7 @@ static const luaL_Reg functions[] = {
     {"now", l_now},       {"cpus", l_cpus},       {"pid", l_pid},     {"process", l_process},
     {"random", l_random}, {"sleep", l_sleep},     {"heap_settle", l_heap_settle},
     {"flush", l_flush},   {"die_of", l_die_of},   {"heap_collapse", l_heap_collapse},
-    {"heap_keep", l_heap_keep}, {"exit", l_exit}, {NULL, NULL},
+    {"heap_keep", l_heap_keep}, {"defer_collector", l_defer_collector}, {"exit", l_exit}, {NULL, NULL},
 };
 
 MG_EXPORT int luaopen_minigun_core(lua_State *L);

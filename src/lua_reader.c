@@ -118,6 +118,7 @@ static int l_decode_into(lua_State *L) {
 
 typedef struct mg_cursor {
   mg_pool *pool; /* kept alive by the closure's first upvalue */
+  mg_codec *codec;
   uint32_t block, at, limit, only;
 } mg_cursor;
 
@@ -136,7 +137,7 @@ static int l_fetch(lua_State *L) {
     }
     c->at += space;
     if (c->only != MG_EDGE_ANY && r.edge != c->only) continue;
-    if (mg_decode(L, mg_codec_get(L), r.value, r.length, r.flags) == MG_CODEC_OK) return 1;
+    if (mg_decode(L, c->codec, r.value, r.length, r.flags) == MG_CODEC_OK) return 1;
     return luaL_error(L, "cannot decode an item: %s", lua_tostring(L, -1));
   }
   return 0;
@@ -149,7 +150,7 @@ static int l_cursor(lua_State *L) {
   uint32_t only = mg_check_u32(L, 5);
   lua_pushvalue(L, 1);
   mg_cursor *c = lua_newuserdatauv(L, sizeof *c, 0);
-  *c = (mg_cursor){p, r.block, r.offset, r.offset + r.length, only};
+  *c = (mg_cursor){p, mg_codec_get(L), r.block, r.offset, r.offset + r.length, only};
   lua_pushcclosure(L, l_fetch, 2);
   return 1;
 }

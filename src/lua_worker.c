@@ -11,6 +11,7 @@
 
 typedef struct lua_worker {
   mg_worker w;
+  mg_codec *codec;
   int accepting; /* a handler runs: emit may be called */
 } lua_worker;
 
@@ -22,6 +23,7 @@ typedef struct lua_emit {
 mg_worker *mg_push_worker(lua_State *L) {
   lua_worker *lw = lua_newuserdatauv(L, sizeof *lw, 1);
   memset(lw, 0, sizeof *lw);
+  lw->codec = mg_codec_get(L);
   luaL_setmetatable(L, MG_WORKER_TYPE);
   return &lw->w;
 }
@@ -50,13 +52,12 @@ static void refuse(lua_State *L) {
 /* Encodes the value at idx as a record of the item in hand. */
 static void append(lua_State *L, lua_worker *lw, int idx, unsigned edge) {
   mg_worker *w = &lw->w;
-  mg_codec *codec = mg_codec_get(L);
   size_t least = 16, room, length;
   unsigned flags;
   uint8_t *to;
   for (;;) {
     mg_worker_reserve(w, least, &to, &room);
-    int rc = mg_encode(L, codec, idx, to, room, &length, &flags);
+    int rc = mg_encode(L, lw->codec, idx, to, room, &length, &flags);
     if (rc == MG_CODEC_OK) break;
     if (rc == MG_CODEC_NOFIT && length > MG_MAX_ITEM) {
       lua_pushliteral(L, "item of more than 2 GiB: emit it in parts");
@@ -118,7 +119,7 @@ static int l_next(lua_State *L) {
 static int run_items(lua_State *L) {
   lua_worker *lw = lua_touserdata(L, 1);
   mg_worker *w = &lw->w;
-  mg_codec *codec = mg_codec_get(L);
+  mg_codec *codec = lw->codec;
   mg_record r;
   int rc;
   if (w->chunk.block == MG_NO_BLOCK) {

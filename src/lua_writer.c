@@ -13,6 +13,7 @@ enum { UV_POOL = 1, UV_FULL = 2, UV_BAD = 3 };
 
 typedef struct mg_writer {
   mg_pool *pool;             /* kept alive by a user value; NULL when closed */
+  mg_codec *codec;
   unsigned serial, edge;
   uint32_t block;            /* MG_NO_BLOCK: none open */
   size_t size, taken, end;   /* [taken, end) is written and not yet taken */
@@ -43,6 +44,7 @@ static int l_writer(lua_State *L) {
   mg_writer *w = lua_newuserdatauv(L, sizeof *w, 3);
   memset(w, 0, sizeof *w);
   w->pool = p;
+  w->codec = mg_codec_get(L);
   w->serial = mg_process_serial;
   w->edge = (unsigned)edge;
   w->block = MG_NO_BLOCK;
@@ -81,7 +83,7 @@ static int put(lua_State *L) {
   uint8_t *to = left >= MG_RECORD_HEAD ? mg_shm_at(&w->pool->shm, w->block) + w->end : NULL;
   size_t room = to ? (left - MG_RECORD_HEAD) & ~(size_t)7 : 0;
   if (!to) return call_full(L, 16, go_on);
-  int rc = mg_encode(L, mg_codec_get(L), 2, to + MG_RECORD_HEAD, room, &length, &flags);
+  int rc = mg_encode(L, w->codec, 2, to + MG_RECORD_HEAD, room, &length, &flags);
   if (rc == MG_CODEC_NOFIT) {
     int fresh = w->end == 0; /* a whole block was too small: the bound may be low, so grow geometrically */
     return call_full(L, fresh && length < 2 * w->size ? 2 * w->size : mg_record_space(length), go_on);

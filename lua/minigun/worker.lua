@@ -13,10 +13,6 @@ local worker = {}
 -- marks every object it visits and so copies every page of it.
 local SHARED_HEAP_ALLOWANCE <const> = 64 * 1024
 
-local function defer_collector()
-  collectgarbage("step", -SHARED_HEAP_ALLOWANCE) -- a step of negative size: so much more before the next one
-end
-
 -- os.exit in a handler: ends the worker without closing what it shares with the coordinator. The C library's exit would
 -- seek in files that both have open, and the coordinator would read lines twice.
 local function exit(code)
@@ -147,7 +143,7 @@ function worker.main(w, job)
   job.pid, job.process = core.pid(), core.process()
   math.randomseed(core.random())
   os.exit = exit -- luacheck: ignore 122
-  defer_collector()
+  core.defer_collector(SHARED_HEAP_ALLOWANCE)
   core.heap_keep()
 
   local contexts, runs = {} -- runs: what takes a chunk through the stages
