@@ -45,6 +45,7 @@
 local minigun = require "minigun"
 
 local TOP <const> = 20
+local BATCH <const> = tonumber(os.getenv "BATCH" or 16)                      -- summaries that one child adds up
 local LONGEST_RECORD <const> = 16 << 20         -- bytes after which a file without empty lines is given up
 local LISTS <const> = "/var/lib/apt/lists"
 local STATUS <const> = "/var/lib/dpkg/status"
@@ -267,21 +268,22 @@ local function count_files(files, workers, chunk)
     end
   end)
 
-  -- The summary of a text is small: that is what travels on, not the records.
+  -- What travels on is the summary of a text, which is small; and it travels encoded, as one string, because batches
+  -- are gathered in the coordinator, which would have to build each table again only to pass it on.
   p:processor("parse", { processes = workers or false }, function(item, emit, ctx)
     local summary, nameless = count_records(item.text)
     for _, position in ipairs(nameless) do
       ctx:collect("nameless", { path = item.path, byte = item.offset + position })
     end
-    emit(summary)
+    emit(minigun.encode(summary))
   end)
 
-  p:batch("group", 32)
+  p:batch("group", BATCH)
 
   p:processor("aggregate", { process_per_batch = workers or false }, function(summaries, emit)
     local sum = new_summary()
     for _, summary in ipairs(summaries) do
-      merge(sum, summary)
+      merge(sum, assert(minigun.decode(summary)))
     end
     emit(sum)
   end)

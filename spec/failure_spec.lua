@@ -85,7 +85,7 @@ local ACTS <const> = {
     signal = SIGKILL, where = FORKED },
   { name = "is killed by SIGTERM", act = function(ctx) os.execute("kill -TERM " .. ctx.pid) end, kind = "crash",
     signal = SIGTERM, where = FORKED },
-  { name = "has a segmentation fault", act = function() unruly.scribble() end, kind = "crash", signal = SIGSEGV,
+  { name = "has a segmentation fault", act = function() unruly.fault() end, kind = "crash", signal = SIGSEGV,
     where = FORKED, native = true },
   { name = "emits a function", act = function(_, emit) emit(print) end, kind = "unserialisable",
     text = OWN_LINE .. "item is a function", where = FORKED },

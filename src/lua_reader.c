@@ -64,8 +64,7 @@ static int l_edges(lua_State *L) {
 }
 
 /* p:decode(block, at, limit, only) -> offset behind, value | nil, message, the offset behind when it is known.  The
- * first
- * record of edge `only` from offset `at` on; nothing when there is none before `limit`. */
+ * first record of edge `only` from offset `at` on; nothing when there is none before `limit`. */
 static int l_decode(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   uint32_t block = mg_check_held(L, p, 2);

@@ -1,11 +1,10 @@
 /* lua_signal.c - userdata minigun.guard: Ctrl-C while a coroutine runs.
  *
  * lua5.4's handler of SIGINT sets a hook, which raises "interrupted!", on the main thread only: a producer that
- * computes
- * in its coroutine would never see it.  While a guard is open a handler stands before that one.  It calls it, and if a
- * hook has then been set on the main thread it sets the same on the coroutine that runs: lua_sethook is made for that.
- * A program without a handler of its own keeps what it has, and at the last guard's end the old handler is back, unless
- * somebody has changed it meanwhile (lua5.4's does: a second Ctrl-C ends the process).
+ * computes in its coroutine would never see it.  While a guard is open a handler stands before that one.  It calls
+ * it, and if a hook has then been set on the main thread it sets the same on the coroutine that runs: lua_sethook is
+ * made for that. A program without a handler of its own keeps what it has, and at the last guard's end the old
+ * handler is back, unless somebody has changed it meanwhile (lua5.4's does: a second Ctrl-C ends the process).
  */
 #include <string.h>
 

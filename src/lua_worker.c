@@ -100,8 +100,7 @@ static int l_send(lua_State *L) {
 }
 
 /* w:next() -> stage, count, attempt, kind, number | nil at the end.  kind: "items", "inherited" (no bytes: the value
- * came with
- * the fork) or "producer" */
+ * came with the fork) or "producer" */
 static int l_next(lua_State *L) {
   mg_worker *w = &to_worker(L, 1)->w;
   if (mg_worker_next(w) == 0) return luaL_pushfail(L), 1;
@@ -145,8 +144,7 @@ static int run_items(lua_State *L) {
 }
 
 /* w:run(handler, emit, ctx, on_error, value) -> true when the chunk is through | false, error, items done: the item
- * behind
- * those has failed, its output is forgotten; call w:commit() to pass over it, then w:run again */
+ * behind those has failed, its output is forgotten; call w:commit() to pass over it, then w:run again */
 static int l_run(lua_State *L) {
   lua_worker *lw = to_worker(L, 1);
   lua_settop(L, 6);

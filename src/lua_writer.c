@@ -31,8 +31,7 @@ static mg_writer *check_writer(lua_State *L, int arg) {
 }
 
 /* writer(pool, edge, on_full, on_bad, first, last) -> writer.  on_full(writer, bytes needed or 0); on_bad(value,
- * message) for
- * a value that cannot be serialised; first..last: slots of the receivers */
+ * message) for a value that cannot be serialised; first..last: slots of the receivers */
 static int l_writer(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   lua_Integer edge = luaL_checkinteger(L, 2), first = luaL_checkinteger(L, 5), last = luaL_checkinteger(L, 6);

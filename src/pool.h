@@ -34,8 +34,7 @@ int mg_pool_open(mg_pool *p, uint32_t slots, size_t size, size_t keep);
 void mg_pool_close(mg_pool *p);
 
 /* Fills slot i with a new child.  In the coordinator: its pid, or -errno.  In the child: 0 with *w ready; every
- * descriptor
- * of other slots and pools is closed there. */
+ * descriptor of other slots and pools is closed there. */
 int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w);
 /* Reads all out-rings into the event queue.  0 or -ENOMEM. */
 int mg_pool_collect(mg_pool *p);

@@ -31,9 +31,9 @@ int mg_proc_kill(mg_proc *p, int sig);
 void mg_proc_end(mg_proc *p);
 
 /* Which process of the program's fork tree this is: 1, one more in each child that mg_proc_spawn makes, and 0 in a
- * child
- * that somebody else forked.  It lies in a page that the kernel wipes at every fork, so a handler that forks by itself
- * and returns in its child cannot finish an item a second time: each object compares the number with its own. */
+ * child that somebody else forked.  It lies in a page that the kernel wipes at every fork, so a handler that forks by
+ * itself and returns in its child cannot finish an item a second time: each object compares the number with its
+ * own. */
 extern unsigned *mg_process_page; /* set by mg_proc_open */
 #define mg_process_serial (*mg_process_page)
 /* Must be called once before anything else; 0 or -ENOMEM. */

@@ -71,8 +71,8 @@ end
 ---@param host table
 --- what surrounds it: `deliver(stage, item)` sends an item out of the chain; `failed(stage, item, caught, attempt,
 --- partial)` is told of a failed item; `effect(kind, name, value)` keeps what `ctx` collects; `context(stage)` makes
---- the
---- stage's ctx, given a function that takes effects; `foreign()` tells that this is another process than the chain's
+--- the stage's ctx, given a function that takes effects; `foreign()` tells that this is another process than the
+--- chain's own
 ---@return table chain `chain.stats[id]` counts `items_in`, `items_out`, `failed` of each stage
 function chain.new(stages, host)
   local self = setmetatable({ host = host, states = {}, stats = {} }, Chain)

@@ -392,9 +392,10 @@ function Segment:count_restart(code, signal)
   recent[#recent + 1] = now
   self.restarts = recent
   if #recent > options.max_restarts then
-    self.run:fail(("stage '%s': %d workers died within %g s, the last by %s; see the failures, or raise max_restarts")
-      :format(self:name(), #recent, options.restart_window,
-        signal ~= 0 and "signal " .. signal or "exit code " .. code))
+    self.run:fail(("stage '%s': %d workers died within %g s, the last by %s; %s, or raise max_restarts"):format(
+      self:name(), #recent, options.restart_window, signal ~= 0 and "signal " .. signal or "exit code " .. code,
+      #self.run.result.failures > 0 and "see the failures"
+        or "no item had failed yet: see what after_fork, before and the first items do"))
   end
 end
 

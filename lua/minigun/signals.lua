@@ -14,7 +14,7 @@ local SIGINT <const> = 2
 ---@param err any
 ---@return boolean
 function signals.is_interrupt(err)
-  return type(err) == "string" and err:find "interrupted!$" ~= nil
+  return type(err) == "string" and (err == "interrupted!" or err:find "^[^\n]*:%d+: interrupted!$" ~= nil)
 end
 
 -- `lua5.4 -i FILE`: behind the script comes the prompt, which must stay.

@@ -133,8 +133,7 @@ end
 ---@param w userdata the slot's worker
 ---@param job table
 --- `plan`, `segment`, `number` (of the worker in its segment, from 1), `pid` is filled in; `value`, `inherited`: the
---- one
---- item of a fork per batch, when it came with the fork
+--- one item of a fork per batch, when it came with the fork
 ---@return integer code for the process to leave with
 function worker.main(w, job)
   local segment = job.segment
