@@ -195,9 +195,9 @@ describe("R44 statistics", function()
 
   it("waiting_in is large where nothing comes, waiting_out where nothing is taken", function()
     local result = new { memory = "1M" }:producer("gen", function(emit)
-      for i = 1, 40 do emit(i) end
+      for i = 1, 60 do emit(i) end
     end):processor("fast", { processes = 1 }, function(_, emit) emit(("x"):rep(60000)) end)
-      :each("slow", function() core.sleep(0.003) end):run()
+      :each("slow", function() core.sleep(0.003 * contexts.patience) end):run()
     local s = result.stats.stages
     assert.is_true(s.fast.waiting_out > 0.02, s.fast.waiting_out .. " s waiting for output")
     result = new():producer(function(emit)
