@@ -9,7 +9,7 @@
 -- --workers N    worker processes of the parsing pool (default: one per CPU)
 -- --inline       only the run in one process
 -- --no-time      no times, and no second run for the comparison: the output depends on the input alone
--- --chunk BYTES  how much is read at once (default 524288)
+-- --chunk BYTES  how much is read at once (default 1048576)
 --
 -- How it counts
 --   * Every record counts, also where a package stands in several indexes (main and security, say). A record of dpkg's
@@ -57,19 +57,15 @@ local function quote(word)
   return "'" .. word:gsub("'", "'\\''") .. "'"
 end
 
--- The command that writes a compressed file's contents, and its name; nil for a plain one. The formats' own tools come
--- first: apt-helper, which is there where apt is, takes a .gz that was cut for a whole one.
+-- The command that writes a compressed file's contents; nil for a plain one. The format's own tool comes first:
+-- apt-helper, which is there where apt is, takes a .gz that was cut for a whole one.
 local function unpacker(path)
   local tool = ({ lz4 = "lz4", gz = "gzip", xz = "xz" })[path:match("%.(%w+)$")]
-  if not tool then
-    return nil
-  elseif os.execute(("command -v %s >/dev/null 2>&1"):format(tool)) then
-    return ("%s -dc -- %s 2>/dev/null"):format(tool, quote(path)), tool
-  end
-  return ("%s cat-file %s 2>/dev/null"):format(APT_HELPER, quote(path)), APT_HELPER
+  return tool and ("exec 2>/dev/null; if command -v %s >&2; then exec %s -dc -- %s; else exec %s cat-file %s; fi"):format(
+    tool, tool, quote(path), APT_HELPER, quote(path))
 end
 
--- Opens a file, through its unpacker where it is compressed. Returns file and tool, or nil and a message.
+-- Opens a file, through its unpacker where it is compressed. Returns the file and whether it is, or nil and a message.
 local function open(path)
   local file, message = io.open(path, "rb")
   if not file then
@@ -80,13 +76,13 @@ local function open(path)
     file:close()
     return nil, ("%s: %s"):format(path, fault or "is empty")
   end
-  local command, tool = unpacker(path)
+  local command = unpacker(path)
   if command then
     file:close()
     file = assert(io.popen(command, "r"))
   end
   file:setvbuf("full", 65536)
-  return file, tool
+  return file, command ~= nil
 end
 
 -- Reads about `size` bytes and on to the next empty line. Returns the text with one line end before it, so that each
@@ -153,15 +149,15 @@ end
 
 -- Emits the records of a file; returns a message where something is wrong with it.
 local function read_file(path, chunk, emit)
-  local file, tool = open(path)
+  local file, packed = open(path)
   if not file then
-    return tool
+    return packed
   end
   local fault = emit_records(file, path, chunk, emit)
   local ok, _, code = file:close()
-  if tool and not ok and not (fault and fault:find("is not a", 1, true)) then
-    fault = code == 127 and ("is not read: neither %s nor the format's own tool is installed"):format(tool)
-      or ("is damaged or cut: %s ended with status %d; the complete records before that count"):format(tool, code)
+  if packed and not ok and not (fault and fault:find("is not a", 1, true)) then
+    fault = code == 127 and "is not read: what unpacks it is not installed, nor is apt"
+      or ("is damaged or cut: what unpacks it ended with status %d; the complete records before that count"):format(code)
   end
   return fault and ("%s: %s"):format(path, fault)
 end
@@ -363,7 +359,7 @@ local function positive(option, text, most)
 end
 
 local function parse_arguments(words)
-  local given = { workers = minigun.cpus(), chunk = 512 << 10, times = true, files = {} }
+  local given = { workers = minigun.cpus(), chunk = 1 << 20, times = true, files = {} }
   local i = 1
   while i <= #words do
     local word = words[i]
