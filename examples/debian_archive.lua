@@ -61,11 +61,11 @@ end
 -- apt-helper, which is there where apt is, takes a .gz that was cut for a whole one.
 local function unpacker(path)
   local tool = ({ lz4 = "lz4", gz = "gzip", xz = "xz" })[path:match("%.(%w+)$")]
-  return tool and ("exec 2>/dev/null; if command -v %s >&2; then exec %s -dc -- %s; else exec %s cat-file %s; fi"):format(
-    tool, tool, quote(path), APT_HELPER, quote(path))
+  local script <const> = "exec 2>/dev/null; if command -v %s >&2; then exec %s -dc -- %s; else exec %s cat-file %s; fi"
+  return tool and script:format(tool, tool, quote(path), APT_HELPER, quote(path))
 end
 
--- Opens a file, through its unpacker where it is compressed. Returns the file and whether it is, or nil and a message.
+-- Opens a file, through its unpacker where it is packed. Returns the file and whether it is, or nil and a message.
 local function open(path)
   local file, message = io.open(path, "rb")
   if not file then
@@ -157,7 +157,7 @@ local function read_file(path, chunk, emit)
   local ok, _, code = file:close()
   if packed and not ok and not (fault and fault:find("is not a", 1, true)) then
     fault = code == 127 and "is not read: what unpacks it is not installed, nor is apt"
-      or ("is damaged or cut: what unpacks it ended with status %d; the complete records before that count"):format(code)
+      or ("is damaged or cut: what unpacks it ended with status %d; the complete records count"):format(code)
   end
   return fault and ("%s: %s"):format(path, fault)
 end
