@@ -1,0 +1,99 @@
+--- The inbox: what workers say, taken from the pool's events. Methods of a run (see run.lua).
+--
+-- Every reference to a block that an event brings is passed on to one entry, or released here.
+local report = require "minigun.report"
+
+local inbox = {}
+
+function inbox:reports(segment, slot, block, offset, length)
+  local list = {}
+  local n, message = self.pool:decode_into(list, 0, block, offset, length, report.EDGE)
+  if not n then self:fail(("%s: a worker's report cannot be read: %s"):format(segment.plan.context, message)) end
+  for _, r in ipairs(list) do
+    local kind = r[1]
+    if kind == report.COLLECT then self:effect("collect", r[2], r[3])
+    elseif kind == report.COUNT then self:effect("count", r[2], r[3])
+    elseif kind == report.FAILED then segment:on_failed(slot, self.plan.stages[r[2]], r[3])
+    elseif kind == report.HOOK then
+      self:hook_failed(r[2], r[3], { message = r[4], traceback = r[5] ~= "" and r[5] or nil })
+    elseif kind == report.STATS then
+      for i = 2, #r do self:add_stats(r[i]) end
+    end
+  end
+end
+
+-- Stages inside a block: what crosses a process border is counted where it crosses.
+function inbox:add_stats(row)
+  local id, s = row[1], self:stats_of(row[1])
+  local stage = self.plan.stages[id]
+  s.items_in = s.items_in + row[2]
+  if not stage.terminal and #self.outlets[id].targets == 0 then s.items_out = s.items_out + row[3] end
+end
+
+function inbox:on_out(segment, slot, block, offset, length, count, edge)
+  local counts = { [edge] = count }
+  if edge == report.ANY then
+    counts = self.pool:edges(block, offset, length)
+    if not counts then self:fail(("%s: a worker has damaged its block"):format(segment.plan.context)) end
+  end
+  for only, n in pairs(counts) do
+    if only == report.EDGE then
+      self:reports(segment, slot, block, offset, length)
+    else
+      self:worker_emitted(segment, only, block, offset, length, n)
+    end
+  end
+  self.pool:release(block)
+end
+
+function inbox:worker_emitted(segment, id, block, offset, length, count)
+  local stage = self.plan.stages[id]
+  if not stage or self.segment_of[id] ~= segment then
+    self:fail(("%s: a worker sent items of a stage that is not its own"):format(segment.plan.context))
+  end
+  local s = self:stats_of(id)
+  s.items_out = s.items_out + count
+  if not stage.terminal then return self:route(self.outlets[id].targets, block, offset, length, count, id) end
+  local list = self.result.by_stage[stage.name]
+  local before = #list
+  local n, message = self.pool:decode_into(list, before, block, offset, length, id)
+  if not n then self:fail(("stage '%s': a result cannot be read: %s"):format(stage.name, message)) end
+  if list ~= self.result.items then table.move(list, before + 1, n, #self.result.items + 1, self.result.items) end
+end
+
+local on_event = {
+  out = inbox.on_out,
+  done = function(self, segment, slot, number, items, ended, streamed, seconds)
+    segment:on_done(slot, number, items, ended, streamed, seconds)
+    if items > 0 then self:release_overdraft(slot) end
+  end,
+  need = function(_, segment, slot, bytes) segment:on_need(slot, bytes) end,
+  left = function(_, segment, slot, number, block, offset, length, count, _, _, _, _, in_hand, how)
+    segment:on_left(slot, { number = number, block = block, offset = offset, length = length, count = count,
+      in_hand = in_hand, how = how })
+  end,
+  exit = function(_, segment, slot, pid, code, signal, expected)
+    segment:on_exit(slot, pid, code, signal, expected)
+  end,
+  corrupt = function(self, segment, slot, pid)
+    self:warn(("%s: worker %d (pid %d) has written what no worker may write, and was killed"):format(
+      segment.plan.context, slot.number, pid))
+  end,
+}
+
+local function handle(self, kind, index, ...)
+  if not kind then return false end
+  local at = self.by_slot[index]
+  at.segment.thirsty[at.slot] = true
+  on_event[kind](self, at.segment, at.slot, ...)
+  return true
+end
+
+function inbox:collect()
+  local pool, busy = self.pool, false
+  pool:collect()
+  while handle(self, pool:event()) do busy = true end
+  return busy
+end
+
+return inbox

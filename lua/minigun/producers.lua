@@ -1,0 +1,110 @@
+--- Producers of the coordinator: coroutines that yield when receivers should catch up. Methods of a run (see run.lua).
+local chain = require "minigun.chain"
+local core = require "minigun.core"
+local signals = require "minigun.signals"
+
+local producers = {}
+
+local WAIT <const>, MORE <const> = "wait", "more" -- what a producer's coroutine says when it yields
+
+-- What a producer of the coordinator calls to emit. Where all its items go into pools this is the writer itself.
+function producers:producer_emit(stage)
+  local outlet, state = self.outlets[stage.id], self.chain.states[stage.id]
+  local limited = false
+  for _, limit in pairs(self.reach[stage.id]) do limited = limited or limit ~= true end
+  if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not limited then
+    outlet.direct = true
+    return outlet.writer
+  end
+  local s, since, me = self:stats_of(stage.id), 0, self
+  return setmetatable({}, { __name = "emit", __metatable = false, __call = function(_, item)
+    if item == nil then
+      error("nil cannot be emitted (an item is any value but nil; call emit only when there is one)", 2)
+    end
+    if state.closed or core.process() ~= me.process then
+      error("emit called after its handler has returned, or in another process", 2)
+    end
+    s.items_out = s.items_out + 1
+    me.chain:send(state, item)
+    since = since + 1
+    if limited and outlet.writer then me:flush_writer(outlet) end -- a limit counts items, so none may hide in a block
+    if me:must_wait(stage.id) then
+      since = 0
+      repeat me:let_others(WAIT) until not me:must_wait(stage.id)
+    elseif since == 256 then
+      since = 0
+      me:let_others(MORE)
+    end
+  end })
+end
+
+function producers:open_producers()
+  for _, stage in ipairs(self.plan.stages) do
+    if stage.kind == "producer" then
+      if self.segment_of[stage.id] then
+        self.pending[stage.id] = 1
+        self.segment_of[stage.id]:push { stage = stage.id, count = 1, attempt = 1 }
+      else
+        local emit, ctx = self:producer_emit(stage), self.chain.states[stage.id].ctx
+        self.producers[#self.producers + 1] = { stage = stage, thread = coroutine.create(function()
+          local ok, caught = xpcall(stage.handler, chain.caught, emit, ctx)
+          return ok, caught
+        end) }
+        self.pending[stage.id] = 1
+      end
+    end
+  end
+end
+
+function producers:end_producer(stage, ok, caught)
+  self.chain.states[stage.id].closed = true
+  self:finished(stage.id, 1)
+  local outlet = self.outlets[stage.id]
+  if outlet.writer then
+    if outlet.direct then
+      local s = self:stats_of(stage.id)
+      s.items_out = s.items_out + (outlet.writer:pending())
+    end
+    self:flush_writer(outlet)
+    outlet.writer:close()
+    outlet.writer = nil
+  end
+  if ok then return end
+  caught = chain.as_caught(caught)
+  if signals.is_interrupt(caught.raised) or type(caught.raised) == "table" and caught.raised.run_failed then
+    error(caught.raised, 0)
+  end
+  self:settle_failure(stage, { kind = "error", message = caught.message, traceback = caught.traceback, attempt = 1,
+    partial = true, pid = self.pid }, function() end)
+end
+
+function producers:resume_producers()
+  local busy = false
+  for i = #self.producers, 1, -1 do
+    local producer = self.producers[i]
+    if self.stopping then break end
+    if not (producer.waits and self:must_wait(producer.stage.id)) then busy = self:resume(i, producer) or busy end
+  end
+  return busy
+end
+
+function producers:resume(i, producer)
+  local start = core.now()
+  self.current = producer.thread
+  self.guard:watch(producer.thread)
+  local alive, ok, caught = coroutine.resume(producer.thread)
+  self.guard:watch()
+  self.current = nil
+  local s = self:stats_of(producer.stage.id)
+  s.busy = s.busy + core.now() - start
+  if not alive then ok, caught = false, ok end
+  if coroutine.status(producer.thread) == "dead" then
+    table.remove(self.producers, i)
+    self:end_producer(producer.stage, ok, caught)
+    return true
+  end
+  producer.waits = ok == WAIT
+  return not producer.waits
+end
+
+return producers

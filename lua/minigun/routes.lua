@@ -1,0 +1,200 @@
+--- Routes: how items move between the stages of a run. Methods of a run (see run.lua), which keeps the ledger: what a
+-- stage has accepted and not finished is in `pending`.
+local core = require "minigun.core"
+local report = require "minigun.report"
+
+local routes = {}
+
+local BLOCK <const> = 65536
+local WAIT <const>, MORE <const> = "wait", "more" -- see producers.lua
+
+-- For each stage: where its emissions go besides stages of its own process, and which segments fill up behind it.
+function routes:draw_routes()
+  local stages = self.plan.stages
+  for id = #stages, 1, -1 do
+    local stage, own = stages[id], self.segment_of[id]
+    local outlet, reach = { targets = {}, terminal = stage.terminal }, {}
+    for _, target in ipairs(stage.outputs) do
+      local segment = self.segment_of[target]
+      if segment ~= own or (own and stage.kind == "producer") then outlet.targets[#outlet.targets + 1] = target end
+      if segment then reach[segment] = true
+      else for each, limit in pairs(self.reach[target]) do reach[each] = limit end end
+      if stages[target].queue then reach[target] = stages[target].queue end
+    end
+    self.outlets[id], self.reach[id] = outlet, reach
+    self.pending[id] = 0
+    if stage.terminal then self.result.by_stage[stage.name] = {} end
+  end
+  local terminals = 0
+  for _, list in pairs(self.result.by_stage) do
+    terminals = terminals + 1
+    self.only_list = list
+  end
+  if terminals == 1 then self.result.items = self.only_list else self.only_list = nil end
+  for _, segment in ipairs(self.segments) do
+    for _, id in ipairs(segment.plan.stages) do
+      for each, limit in pairs(self.reach[id]) do segment.targets[each] = limit end
+    end
+    segment.targets[segment] = nil
+  end
+end
+
+-- How the coordinator sends out of a stage of its own: values to forks per batch, bytes to pools.
+function routes:open_outlet(stage)
+  local outlet = self.outlets[stage.id]
+  local first, last
+  outlet.values, outlet.bytes = {}, {}
+  for _, target in ipairs(outlet.targets) do
+    local segment = self.segment_of[target]
+    local list = segment.per_item and outlet.values or outlet.bytes
+    list[#list + 1] = target
+    if not segment.per_item then
+      first, last = math.min(first or segment.first, segment.first), math.max(last or segment.last, segment.last)
+    end
+  end
+  if not first then return end
+  outlet.writer = core.writer(self.pool, stage.id, function(writer, need) self:writer_full(stage, writer, need) end,
+    function(value, message)
+      self:settle_failure(stage, { kind = "unserialisable", message = message, attempt = 1, pid = self.pid },
+        function() return value end)
+    end, first, last)
+  self.writers[#self.writers + 1] = outlet
+end
+
+--- Takes items into a stage's ledger. The entry's reference is passed on.
+function routes:accept(entry)
+  local id = entry.stage
+  self.pending[id] = self.pending[id] + entry.count
+  if not self.plan.stages[id].gathers then -- an accumulator's items are those it gathers, not the batches
+    local s = self:stats_of(id)
+    s.items_in = s.items_in + entry.count
+  end
+  self:enqueue(entry)
+end
+
+function routes:enqueue(entry)
+  local segment = self.segment_of[entry.stage]
+  if segment then return segment:push(entry) end
+  self.inline_tail = self.inline_tail + 1
+  self.inline_queue[self.inline_tail] = entry
+end
+
+--- Items of a stage are finished, well or not.
+---@param id integer
+---@param n integer
+function routes:finished(id, n)
+  local left = self.pending[id] - n
+  self.pending[id] = left
+  if left == 0 then self.changed = true end
+end
+
+local function keep_item(self, stage, item)
+  local list = self.result.by_stage[stage.name]
+  list[#list + 1] = item
+  if list ~= self.result.items then
+    local items = self.result.items
+    items[#items + 1] = item
+  end
+end
+
+--- Sends a Lua value out of a stage of the coordinator.
+function routes:deliver(stage, item)
+  local outlet = self.outlets[stage.id]
+  if outlet.terminal then return keep_item(self, stage, item) end
+  for _, target in ipairs(outlet.values) do
+    self:accept { stage = target, count = 1, attempt = 1, value = item }
+  end
+  if outlet.writer then outlet.writer(item) end
+end
+
+-- Passes on what is written into the open block.
+function routes:flush_writer(outlet)
+  local block, offset, length, count = outlet.writer:take()
+  if not block then return end
+  self:route(outlet.bytes, block, offset, length, count, report.ANY)
+  self.pool:release(block)
+end
+
+function routes:route(targets, block, offset, length, count, only)
+  for _, target in ipairs(targets) do
+    self.pool:retain(block)
+    self:accept { stage = target, count = count, attempt = 1, block = block, offset = offset, length = length,
+      only = only }
+  end
+end
+
+-- The block of a stage's writer is full (need > 0), or a receiver wants what is in it.
+function routes:writer_full(stage, writer, need)
+  local outlet = self.outlets[stage.id]
+  local direct = stage.kind == "producer" and outlet.direct
+  if direct then
+    local s = self:stats_of(stage.id)
+    s.items_out = s.items_out + (writer:pending())
+  end
+  self:flush_writer(outlet)
+  if direct then
+    if need == 0 then self:let_others(MORE)
+    else while self:must_wait(stage.id) do self:let_others(WAIT) end end
+  end
+  if need == 0 then return end
+  if not writer:open(math.max(need, BLOCK)) then
+    self:fail(("stage '%s': an item of %d bytes or more does not fit into the shared memory that can be had"):format(
+      stage.name, need))
+  end
+end
+
+--- Lets the rest of the run go on from inside a producer.
+function routes:let_others(why)
+  local in_producer = coroutine.isyieldable() and self.current and coroutine.running() == self.current
+  if in_producer then return coroutine.yield(why) end
+  local busy = self:turn() -- called through C, from where a coroutine cannot yield
+  if not busy and why == WAIT then self:sleep(0.001) end
+end
+
+--- Whether receivers should first catch up.
+---@param targets table set of segments, and stages' queue limits by id
+---@return boolean
+function routes:receivers_full(targets)
+  for target, limit in pairs(targets) do
+    if limit == true then
+      if target:full() then return true end
+    elseif self.pending[target] >= limit then
+      return true
+    end
+  end
+  return false
+end
+
+--- Whether a stage of the coordinator should stop emitting for now.
+function routes:must_wait(id)
+  if self:receivers_full(self.reach[id]) then return true end
+  if not self.pool or self.pool:memory() + BLOCK <= self.memory * 3 // 4 then return false end
+  for segment, limit in pairs(self.reach[id]) do
+    if limit == true then
+      for _, stage in ipairs(segment.plan.stages) do
+        if self.pending[stage] > 0 then return true end -- memory comes back when these are through
+      end
+    end
+  end
+  return false
+end
+
+--- Whether a worker may be lent a block: within the limit of memory, or as the one worker that may overdraw it, so that
+--- an item in work can always be finished.
+function routes:may_lend(slot, size, want)
+  local used = self.pool:memory()
+  if want then
+    if used + size <= self.memory then return true end
+    if self.overdraft and self.overdraft ~= slot then return false end
+    self.overdraft = slot
+    return true
+  end
+  return used + size <= self.memory // 2
+end
+
+--- The worker that has overdrawn has committed its output, or is gone.
+function routes:release_overdraft(slot)
+  if self.overdraft == slot then self.overdraft = nil end
+end
+
+return routes

@@ -1,0 +1,408 @@
+--- A run: one execution of a pipeline, and the coordinator's only loop.
+--
+-- Its methods lie in four more files: routes.lua moves items, producers.lua lets producers emit, inbox.lua takes what
+-- workers say, retries.lua settles failures.
+--
+-- Invariants
+-- 1. `pending[stage]` counts the items that the stage has accepted and not finished: queued, in a worker's hands, or
+--    waiting for the next attempt. A stage is drained when every stage that sends to it is, and it has none pending.
+-- 2. Every reference to a block that an event brings is passed on to one entry, or released.
+-- 3. Whatever happens, `Run:close` ends every child and gives back every descriptor and mapping.
+local chain = require "minigun.chain"
+local context = require "minigun.context"
+local core = require "minigun.core"
+local forked = require "minigun.forked"
+local plan = require "minigun.plan"
+local result = require "minigun.result"
+local signals = require "minigun.signals"
+
+local run = {}
+
+local BLOCK <const> = 65536
+local LARGE_HEAP <const> = 64 * 1024              -- KiB of Lua heap from which forks are worth preparing for
+local INLINE_SECONDS <const> = 0.0005             -- spent in stages of the coordinator before it looks after workers
+local COLLAPSE_COST <const> = 0.003               -- seconds per MiB that joining pages into huge ones takes
+
+local Run = {}
+Run.__index = Run
+
+for _, part in ipairs { "routes", "producers", "inbox", "retries" } do
+  for name, method in pairs(require("minigun." .. part)) do Run[name] = method end
+end
+
+local function default_memory()
+  local file = io.open "/proc/meminfo"
+  local kib = file and tonumber((file:read "a"):match "MemTotal:%s*(%d+)")
+  if file then file:close() end
+  return math.min(1 << 30, kib and kib * 256 or 1 << 28)
+end
+
+-- --- setting up --------------------------------------------------------------------------------------------------
+
+--- Makes a run; nothing has begun yet.
+---@param pipeline table
+---@param given table? checked options of the run
+---@return table run
+function run.new(pipeline, given)
+  local p = plan.build(pipeline, given)
+  return setmetatable({
+    pipeline = pipeline, plan = p, result = result.new(p), memory = p.options.memory or default_memory(),
+    segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = {}, inline_head = 1, inline_tail = 0,
+    retries = {}, producers = {}, writers = {}, outlets = {}, reach = {}, chunks = 0, fork_seconds = 0,
+    pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0,
+    guard = core.guard(), -- of Ctrl-C, see signals.lua
+  }, Run)
+end
+
+--- The statistics of a stage, by id.
+---@param id integer
+---@return table
+function Run:stats_of(id)
+  return self.result.stats.stages[self.plan.stages[id].name]
+end
+
+--- Notes something that the user should know and that fails nothing.
+---@param text string
+function Run:warn(text)
+  local warnings = self.result.stats.warnings
+  warnings[#warnings + 1] = text
+end
+
+--- Ends the run with an error.
+---@param text string
+function Run:fail(text)
+  error(setmetatable({ run_failed = text }, { __tostring = function() return text end }), 0)
+end
+
+function Run:effect(kind, name, value)
+  local r = self.result
+  if kind == "count" then
+    r.counters[name] = (r.counters[name] or 0) + value
+  else
+    local list = r.collected[name]
+    if not list then
+      list = {}
+      r.collected[name] = list
+    end
+    list[#list + 1] = value
+  end
+end
+
+function Run:context(fields, effect)
+  fields.pipeline, fields.pid = self.plan.name, self.pid
+  return context.new(fields, effect or function(...) self:effect(...) end)
+end
+
+--- Calls coordinator hooks; one that raises fails the run.
+---@param hooks table
+---@param fields table? of the ctx; nil: `argument` is passed instead
+---@param argument any
+function Run:hooks(hooks, fields, argument)
+  if #hooks == 0 then return end
+  if fields then argument = self:context(fields) end
+  for _, hook in ipairs(hooks) do
+    local ok, caught = xpcall(hook.f, chain.caught, argument)
+    if not ok then self:hook_failed(hook.name, hook.at, chain.as_caught(caught)) end
+  end
+end
+
+function Run:hook_failed(name, at, caught)
+  if signals.is_interrupt(caught.raised) then error(caught.raised, 0) end
+  self:fail(("%s\nin hook %s (defined at %s)%s"):format(caught.message, name, at,
+    caught.traceback and "\n" .. caught.traceback or ""))
+end
+
+local function is_forked(segment) return segment.kind ~= "inline" end
+
+-- The pool, its segments, and which segment a stage is in.
+function Run:open_pool()
+  local slots = 0
+  for _, segment in ipairs(self.plan.segments) do
+    if is_forked(segment) then slots = slots + segment.n end
+  end
+  self.segment_of, self.queue_bytes = {}, math.max(BLOCK, math.min(4 << 20, self.memory // 16))
+  self.held_most = math.max(BLOCK, self.memory // 4)
+  if slots == 0 then return end
+  local pool, message = core.pool(slots, math.max(self.memory * 8, 4 << 30), self.memory)
+  if not pool then self:fail(message .. "; is the limit of memory or of open files too low?") end
+  self.pool = pool
+  self.memory = self.memory + pool:memory() -- what the slots themselves take comes on top
+  self.stats_workers = self.result.stats.workers
+  local first = 1
+  for _, segment in ipairs(self.plan.segments) do
+    if is_forked(segment) then
+      local s = forked.new(self, segment, first)
+      self.segments[#self.segments + 1] = s
+      for _, slot in ipairs(s.slots) do self.by_slot[slot.index] = { segment = s, slot = slot } end
+      for _, id in ipairs(segment.stages) do self.segment_of[id] = s end
+      first = first + segment.n
+    end
+  end
+end
+
+-- The chain of the coordinator's own stages.
+function Run:open_chain()
+  local inline = {}
+  for _, stage in ipairs(self.plan.stages) do
+    if not self.segment_of[stage.id] then inline[#inline + 1] = stage end
+  end
+  self.inline = inline
+  self.chain = chain.new(inline, {
+    deliver = function(stage, item) self:deliver(stage, item) end,
+    effect = function(...) self:effect(...) end,
+    failed = function(stage, item, caught, attempt, partial)
+      if signals.is_interrupt(caught.raised) then error(caught.raised, 0) end
+      self:settle_failure(stage, {
+        kind = "error", message = caught.message, traceback = caught.traceback, attempt = attempt, partial = partial,
+        pid = self.pid,
+      }, function() return item end, function()
+        return { stage = stage.id, count = 1, value = item }
+      end)
+    end,
+    context = function(stage, effect) return self:context({ stage = stage.name }, effect) end,
+    foreign = function() return core.process() ~= self.process end,
+    now = core.now,
+  })
+  for _, stage in ipairs(inline) do
+    self:open_outlet(stage)
+    self.timed = self.timed or stage.batch and stage.batch.max_wait
+  end
+  for _, segment in ipairs(self.segments) do self.timed = self.timed or segment.timeout end
+end
+
+-- --- inline stages -----------------------------------------------------------------------------------------------
+
+function Run:run_inline(entry)
+  local id = entry.stage
+  if not entry.block then
+    self.chain:push(id, entry.value, entry.attempt)
+  else
+    local fetch = self.pool:cursor(entry.block, entry.offset, entry.length, entry.only)
+    self.chain:push_all(id, fetch)
+    self.pool:release(entry.block)
+  end
+  self:finished(id, entry.count)
+end
+
+function Run:run_inline_queue()
+  local busy, spent = false, 0
+  while self.inline_head <= self.inline_tail and not self.stopping do
+    local entry = self.inline_queue[self.inline_head]
+    if self:receivers_full(self.reach[entry.stage]) then break end
+    self.inline_queue[self.inline_head] = nil
+    self.inline_head = self.inline_head + 1
+    local start = core.now()
+    self:run_inline(entry)
+    local seconds = core.now() - start
+    local s = self:stats_of(entry.stage)
+    s.busy = s.busy + seconds
+    s.service:add(seconds / entry.count, entry.count)
+    busy = true
+    spent = spent + seconds
+    if spent > INLINE_SECONDS then break end
+  end
+  return busy
+end
+
+-- --- the loop ----------------------------------------------------------------------------------------------------
+
+-- Starts retries and batches whose time has come. Returns the seconds until the next.
+function Run:check_clock()
+  if #self.retries == 0 and not self.timed then return nil end
+  local now, wait = core.now(), nil
+  local function sooner(due)
+    if due and (not wait or due - now < wait) then wait = math.max(due - now, 0) end
+  end
+  for i = #self.retries, 1, -1 do
+    local retry = self.retries[i]
+    if retry.due <= now then
+      table.remove(self.retries, i)
+      self:enqueue(retry.entry)
+    else
+      sooner(retry.due)
+    end
+  end
+  for _, stage in ipairs(self.inline) do
+    local batches = self.chain.states[stage.id].batches
+    local due = batches and batches:next_due()
+    if due and due <= now then self.chain:flush_batches(stage.id, now) end
+    sooner(batches and batches:next_due())
+  end
+  for _, segment in ipairs(self.segments) do
+    local seconds = segment:check_time()
+    sooner(seconds and now + seconds)
+  end
+  return wait
+end
+
+-- One round of everything but the producers.
+function Run:turn()
+  local busy = false
+  if self.pool then busy = self:collect() end
+  busy = self:run_inline_queue() or busy
+  self.next_due = self:check_clock()
+  for _, outlet in ipairs(self.writers) do
+    if outlet.writer and not outlet.direct then
+      self:flush_writer(outlet)
+    elseif outlet.writer and self:idle_receiver(outlet) then
+      local s = self:stats_of(outlet.stage_id)
+      s.items_out = s.items_out + (outlet.writer:pending())
+      self:flush_writer(outlet)
+    end
+  end
+  for _, segment in ipairs(self.segments) do
+    busy = segment:dispatch() or busy
+    if next(segment.thirsty) then segment:supply() end
+  end
+  return busy
+end
+
+function Run:idle_receiver(outlet)
+  for _, target in ipairs(outlet.bytes) do
+    if self.segment_of[target].queued == 0 then return true end
+  end
+  return false
+end
+
+function Run:sleep(seconds)
+  if self.pool then
+    self.unseen = 0
+    local ok, message = self.pool:wait(seconds)
+    if ok == nil then self:fail(message) end
+  elseif seconds then
+    core.sleep(seconds)
+  end
+end
+
+-- Ends stages and segments that nothing can reach any more, front to back.
+function Run:advance_ends()
+  local open_producers, changed = 0, false
+  for _, stage in ipairs(self.plan.stages) do
+    local id = stage.id
+    if not self.drained[id] then
+      local ready = self.pending[id] == 0
+      for _, input in ipairs(stage.inputs) do ready = ready and self.drained[input] end
+      if ready then
+        self:drain(stage)
+        changed = true
+      elseif stage.kind == "producer" then
+        open_producers = open_producers + 1
+      end
+    end
+  end
+  if open_producers == 0 and not self.producers_ended then
+    self.producers_ended = true
+    self:hooks(self.plan.hooks.after_producer, {})
+  end
+  for _, segment in ipairs(self.segments) do
+    local all = true
+    for _, id in ipairs(segment.plan.stages) do all = all and self.drained[id] end
+    if all then segment:finish() end
+  end
+  return changed
+end
+
+function Run:drain(stage)
+  local id = stage.id
+  if not self.segment_of[id] then
+    local state = self.chain.states[id]
+    if state.batches then self.chain:flush_batches(id) end
+    if self.outlets[id].writer then self:flush_writer(self.outlets[id]) end
+    if #stage.hooks.after > 0 then
+      for _, hook in ipairs(stage.hooks.after) do
+        local ok, caught = xpcall(hook.f, chain.caught, state.ctx)
+        if not ok then self:hook_failed(hook.name, hook.at, chain.as_caught(caught)) end
+      end
+    end
+  end
+  self.drained[id] = true
+end
+
+function Run:ended()
+  for id in ipairs(self.plan.stages) do
+    if not self.drained[id] then return false end
+  end
+  for _, segment in ipairs(self.segments) do
+    if not segment:ended() then return false end
+  end
+  return true
+end
+
+--- One round of the run: moves what can be moved, or sleeps until something happens.
+---@return boolean more false when the run is over
+function Run:step()
+  local busy = self:resume_producers()
+  busy = self:turn() or busy
+  if self.changed then
+    self.changed = false
+    busy = self:advance_ends() or busy
+    if self:ended() then return false end
+  end
+  if self.stopping then return false end
+  if not busy then
+    self:sleep(self.next_due)
+  elseif self.pool then -- deaths show only there; a look costs a system call
+    self.unseen = self.unseen + 1
+    if self.unseen >= 16 then self:sleep(0) end
+  end
+  return true
+end
+
+--- Begins the run: hooks, shared memory, workers, producers.
+function Run:begin()
+  self:hooks(self.plan.hooks.before_run, {})
+  self:open_pool()
+  self:draw_routes()
+  self:open_chain()
+  for id, outlet in pairs(self.outlets) do outlet.stage_id = id end
+  for _, segment in ipairs(self.segments) do segment:start() end
+  for _, stage in ipairs(self.inline) do
+    for _, hook in ipairs(stage.hooks.before) do
+      local ok, caught = xpcall(hook.f, chain.caught, self.chain.states[stage.id].ctx)
+      if not ok then self:hook_failed(hook.name, hook.at, chain.as_caught(caught)) end
+    end
+  end
+  self:open_producers()
+end
+
+-- --- forks -------------------------------------------------------------------------------------------------------
+
+--- Makes the coordinator's heap ready to be shared: collected, and with malloc's lists sorted.
+function Run:prepare_fork()
+  if self.prepared then return end
+  self.prepared = true
+  collectgarbage()
+  self.large_heap = collectgarbage "count" > LARGE_HEAP
+  if self.large_heap then core.heap_settle() end
+end
+
+--- Counts the time that forks have taken. When it comes to what joining the heap's pages into huge ones costs, that is
+--- done: a run with few forks never pays for it, one with many at most twice what it had to.
+---@param seconds number
+function Run:forked_in(seconds)
+  self.fork_seconds = self.fork_seconds + seconds
+  if not self.large_heap or self.collapsed then return end
+  if self.fork_seconds > collectgarbage "count" / 1024 * COLLAPSE_COST then
+    self.collapsed = true
+    core.heap_collapse()
+  end
+end
+
+--- Ends every child and gives everything back. May be called twice.
+function Run:close()
+  for _, producer in ipairs(self.producers) do pcall(coroutine.close, producer.thread) end -- with the files it reads
+  self.producers = {}
+  if self.pool then
+    self.result.stats.memory_most = select(3, self.pool:memory())
+    for _, outlet in ipairs(self.writers) do
+      if outlet.writer then outlet.writer:close() end
+    end
+    self.pool:close()
+    self.pool = nil
+  end
+  self.guard:close()
+end
+
+Run.__close = Run.close
+
+return run
