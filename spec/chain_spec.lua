@@ -1,4 +1,5 @@
 local chain = require "minigun.chain"
+local support = require "spec.support"
 
 -- A chain over plain tables, and what its host was told.
 ---@param definitions table array of { handler = or batch =, to = { ids }, out = true }
@@ -123,15 +124,17 @@ describe("a chain", function()
   end)
 
   it("an endless recursion is a failure of its item", function()
-    local links, host = new { { handler = function(n, emit)
+    -- In an interpreter of its own: the stack that it leaves behind would make every later fork of this one slow.
+    local result = support.run_lua [[
       local function deeper() return 1 + deeper() end
-      if n == 1 then deeper() end
-      emit(n)
-    end, out = true } }
-    links:push(1, 1, 1)
-    links:push(1, 2, 1)
-    assert.is_truthy(host.failures[1].caught.message:find "stack overflow")
-    assert.same({ { 1, 2 } }, host.delivered)
+      local result = require "minigun".pipeline("deep", { failures = "collect" }):producer { 1, 2 }
+        :processor(function(n, emit)
+          if n == 1 then deeper() end
+          emit(n)
+        end):run()
+      print(#result.failures, result.items[1], result.failures[1].message:match "stack overflow")
+    ]]
+    assert.equal("1\t2\tstack overflow\n", result.stdout)
   end)
 
   it("push_all runs all a cursor gives, and goes on behind a failure", function()
@@ -158,9 +161,9 @@ describe("a chain", function()
       for i = 1, n do emit(i) end
       if n > 1 then error "late" end
     end, out = true } }
-    links:push(1, 100000, 1)
+    links:push(1, 20000, 1)
     links:push(1, 1, 1)
-    assert.is_true(#host.delivered > 50000 and #host.delivered <= 100001)
+    assert.is_true(#host.delivered > 10000 and #host.delivered <= 20001)
     assert.is_true(host.failures[1].partial)
     links:push(1, 5, 1)
     assert.is_falsy(host.failures[2].partial)
