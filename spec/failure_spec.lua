@@ -287,16 +287,39 @@ end)
 describe("R48 a timeout", function()
   it("does not count the time in which the worker waits for those behind it", function()
     local p = minigun.pipeline "pressed"
-    p:producer("numbers", numbers)
-    p:processor("quick", { processes = 1, timeout = 0.15 }, function(item, emit)
+    p:producer("numbers", { 1, 2, 3 })
+    p:processor("quick", { processes = 1, timeout = 0.1 }, function(item, emit)
       for _ = 1, 40 do emit { item, ("x"):rep(30000) } end
     end)
     p:processor("slow", { processes = 1 }, function(item, emit)
-      core.sleep(0.003)
+      core.sleep(0.006)
       emit(item[1])
     end)
     local result = p:run { memory = "1 MB" }
-    assert.equal(40 * N, #result.items)
+    assert.equal(40 * 3, #result.items)
+  end)
+end)
+
+describe("a worker that finds its descriptors closed between two items", function()
+  it("is replaced, and no item pays for it", function()
+    if not unruly then return pending "there is no C compiler" end
+    local n, exits = 20000, {}
+    local p = minigun.pipeline "closed"
+    p:producer("numbers", function(emit)
+      for i = 1, n do emit(i) end
+    end)
+    p:processor("work", { processes = 1 }, function(item, emit)
+      if item == n // 2 then
+        unruly.close_from(3)
+        core.sleep(0.002)
+      end
+      emit(item)
+    end)
+    p:on_worker_exit(function(exit) exits[#exits + 1] = exit.expected end)
+    local result = p:run { failures = "collect" }
+    assert.same({}, result.failures)
+    assert.equal(n, #result.items)
+    assert.same({ false, true }, exits)
   end)
 end)
 

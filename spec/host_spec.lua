@@ -3,6 +3,8 @@ local minigun = require "minigun"
 local programs = require "spec.programs.build"
 local support = require "spec.support"
 
+local unruly = programs.unruly()
+
 local function temporary(text) return support.write_file(os.tmpname(), text or "") end
 
 -- Runs words at a terminal and plays what is typed there (see programs/pty.c); returns status, and the milliseconds
@@ -147,7 +149,9 @@ end)
 -- What the kernel says of this process's signals.
 local function dispositions()
   local status = support.read_file "/proc/self/status"
-  return status:match "SigBlk:%s*%x+\nSigIgn:%s*%x+\nSigCgt:%s*%x+"
+  local words = { status:match "SigBlk:%s*%x+\nSigIgn:%s*%x+\nSigCgt:%s*%x+" }
+  for signal = 1, unruly and 31 or 0 do words[#words + 1] = unruly.handler(signal) end
+  return table.concat(words, " ")
 end
 
 describe("the program's signals", function()

@@ -78,8 +78,8 @@ end)
 
 -- A file includes only headers of lower layers and of its own module (codec_state.h is of codec, lua_mg.h of lua).
 local LAYERS = {
-  mg = 0, sys = 1, faults = 1.5, shm = 2, ring = 2, event = 2, proc = 2, codec = 2, heap = 2, record = 2,
-  slot = 3, worker = 4, pool = 5, lua = 6,
+  mg = 0, sys = 1, faults = 2, shm = 3, ring = 3, event = 3, proc = 3, codec = 3, heap = 3, record = 3,
+  slot = 4, worker = 5, pool = 6, lua = 7,
 }
 
 local function c_module(path)

@@ -261,13 +261,12 @@ static int l_state(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"state", l_state},
-    {"close", l_close},       {"spawn", l_spawn},   {"offer", l_offer},     {"lend", l_lend},
-    {"finish", l_finish},     {"revoke", l_revoke}, {"collect", l_collect}, {"event", l_event},
-    {"wait", l_wait},         {"kill", l_kill},     {"overtime", l_overtime}, {"time_out", l_time_out},
-    {"memory", l_memory},     {"retain", l_retain}, {"release", l_release}, 
-          {"check", l_check},
-    {"fd", l_fd},             {"__gc", l_close},    {"__close", l_close},   {NULL, NULL},
+    {"close", l_close},   {"spawn", l_spawn},   {"offer", l_offer},       {"lend", l_lend},
+    {"finish", l_finish}, {"revoke", l_revoke}, {"collect", l_collect},   {"event", l_event},
+    {"wait", l_wait},     {"kill", l_kill},     {"overtime", l_overtime}, {"time_out", l_time_out},
+    {"state", l_state},   {"memory", l_memory}, {"retain", l_retain},     {"release", l_release},
+    {"check", l_check},   {"fd", l_fd},         {"__gc", l_close},        {"__close", l_close},
+    {NULL, NULL},
 };
 
 void mg_pool_setup(lua_State *L) {

@@ -5,6 +5,12 @@ local report = require "minigun.report"
 
 local inbox = {}
 
+--- Takes the reports in a range: what was collected and counted, failures, statistics, hooks that raised.
+---@param segment table
+---@param slot table of the worker that wrote them
+---@param block integer
+---@param offset integer bytes
+---@param length integer bytes
 function inbox:reports(segment, slot, block, offset, length)
   local list = {}
   local n, message = self.pool:decode_into(list, 0, block, offset, length, report.EDGE)
@@ -22,7 +28,7 @@ function inbox:reports(segment, slot, block, offset, length)
   end
 end
 
--- Stages inside a block: what crosses a process border is counted where it crosses.
+--- Stages inside a block: what crosses a process border is counted where it crosses.
 function inbox:add_stats(row)
   local id, s = row[1], self:stats_of(row[1])
   local stage = self.plan.stages[id]
@@ -30,6 +36,14 @@ function inbox:add_stats(row)
   if not stage.terminal and #self.outlets[id].targets == 0 then s.items_out = s.items_out + row[3] end
 end
 
+--- Takes a range that a worker has committed, and its reference: items go to their receivers, reports are read.
+---@param segment table
+---@param slot table
+---@param block integer
+---@param offset integer bytes
+---@param length integer bytes
+---@param count integer records
+---@param edge integer of all of them, or `report.ANY`: they are mixed
 function inbox:on_out(segment, slot, block, offset, length, count, edge)
   local counts = { [edge] = count }
   if edge == report.ANY then
@@ -46,6 +60,13 @@ function inbox:on_out(segment, slot, block, offset, length, count, edge)
   self.pool:release(block)
 end
 
+--- Passes on the items of one stage in a range: to its receivers, or into the result.
+---@param segment table
+---@param id integer the stage
+---@param block integer
+---@param offset integer bytes
+---@param length integer bytes
+---@param count integer items of that stage
 function inbox:worker_emitted(segment, id, block, offset, length, count)
   local stage = self.plan.stages[id]
   if not stage or self.segment_of[id] ~= segment then
@@ -89,6 +110,8 @@ local function handle(self, kind, index, ...)
   return true
 end
 
+--- Takes everything that workers have said since the last time.
+---@return boolean busy whether there was anything
 function inbox:collect()
   local pool, busy = self.pool, false
   pool:collect()

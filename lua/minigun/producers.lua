@@ -7,7 +7,7 @@ local producers = {}
 
 local WAIT <const>, MORE <const> = "wait", "more" -- what a producer's coroutine says when it yields
 
--- What a producer of the coordinator calls to emit. Where all its items go into pools this is the writer itself.
+--- What a producer of the coordinator calls to emit. Where all its items go into pools this is the writer itself.
 function producers:producer_emit(stage)
   local outlet, state = self.outlets[stage.id], self.chain.states[stage.id]
   local limited = false
@@ -38,6 +38,7 @@ function producers:producer_emit(stage)
   end })
 end
 
+--- Makes the producers ready: a coroutine each, or the one item of a segment of its own.
 function producers:open_producers()
   for _, stage in ipairs(self.plan.stages) do
     if stage.kind == "producer" then
@@ -56,6 +57,10 @@ function producers:open_producers()
   end
 end
 
+--- A producer has ended: what is left in its block goes out; an error is a failure without an item.
+---@param stage table
+---@param ok boolean
+---@param caught any the error
 function producers:end_producer(stage, ok, caught)
   self.chain.states[stage.id].closed = true
   self:finished(stage.id, 1)
@@ -78,6 +83,8 @@ function producers:end_producer(stage, ok, caught)
     partial = true, pid = self.pid }, function() end)
 end
 
+--- Lets each producer that need not wait emit for a while.
+---@return boolean busy
 function producers:resume_producers()
   local busy = false
   for i = #self.producers, 1, -1 do
@@ -88,6 +95,10 @@ function producers:resume_producers()
   return busy
 end
 
+--- Lets one producer emit until it yields or ends.
+---@param i integer its place in the list
+---@param producer table
+---@return boolean busy false: it waits for receivers
 function producers:resume(i, producer)
   local start = core.now()
   self.current = producer.thread

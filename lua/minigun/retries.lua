@@ -6,7 +6,7 @@ local report = require "minigun.report"
 
 local retries = {}
 
--- Tries again, or records the failure. `again()` makes the entry of the next attempt; nil: there can be none.
+--- Tries again, or records the failure. `again()` makes the entry of the next attempt; nil: there can be none.
 function retries:settle_failure(stage, fields, item, again)
   local attempt = fields.attempt
   local s = self:stats_of(stage.gathers and stage.id or stage.id)
@@ -61,7 +61,7 @@ function retries:item_failed(segment, slot, stage, fields, entry)
   end)
 end
 
--- An entry for one Lua value that goes back into a pool.
+--- An entry for one Lua value that goes back into a pool.
 function retries:encode(stage, item)
   if self.segment_of[stage.id].per_item then return { stage = stage.id, count = 1, value = item } end
   local bad = false

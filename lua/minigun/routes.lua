@@ -8,7 +8,7 @@ local routes = {}
 local BLOCK <const> = 65536
 local WAIT <const>, MORE <const> = "wait", "more" -- see producers.lua
 
--- For each stage: where its emissions go besides stages of its own process, and which segments fill up behind it.
+--- For each stage: where its emissions go besides stages of its own process, and which segments fill up behind it.
 function routes:draw_routes()
   local stages = self.plan.stages
   for id = #stages, 1, -1 do
@@ -39,7 +39,7 @@ function routes:draw_routes()
   end
 end
 
--- How the coordinator sends out of a stage of its own: values to forks per batch, bytes to pools.
+--- How the coordinator sends out of a stage of its own: values to forks per batch, bytes to pools.
 function routes:open_outlet(stage)
   local outlet = self.outlets[stage.id]
   local first, last
@@ -72,6 +72,8 @@ function routes:accept(entry)
   self:enqueue(entry)
 end
 
+--- Puts an entry where its stage takes from: a segment's queue, or the coordinator's own.
+---@param entry table
 function routes:enqueue(entry)
   local segment = self.segment_of[entry.stage]
   if segment then return segment:push(entry) end
@@ -107,7 +109,7 @@ function routes:deliver(stage, item)
   if outlet.writer then outlet.writer(item) end
 end
 
--- Passes on what is written into the open block.
+--- Passes on what is written into the open block.
 function routes:flush_writer(outlet)
   local block, offset, length, count = outlet.writer:take()
   if not block then return end
@@ -115,6 +117,13 @@ function routes:flush_writer(outlet)
   self.pool:release(block)
 end
 
+--- Accepts a range of records for several stages; each takes a reference of its own.
+---@param targets table array of stage ids
+---@param block integer
+---@param offset integer bytes
+---@param length integer bytes
+---@param count integer items
+---@param only integer edge of the records that are meant
 function routes:route(targets, block, offset, length, count, only)
   for _, target in ipairs(targets) do
     self.pool:retain(block)
@@ -123,7 +132,7 @@ function routes:route(targets, block, offset, length, count, only)
   end
 end
 
--- The block of a stage's writer is full (need > 0), or a receiver wants what is in it.
+--- The block of a stage's writer is full (need > 0), or a receiver wants what is in it.
 function routes:writer_full(stage, writer, need)
   local outlet = self.outlets[stage.id]
   local direct = stage.kind == "producer" and outlet.direct

@@ -13,8 +13,8 @@ local worker = {}
 -- marks every object it visits and so copies every page of it.
 local SHARED_HEAP_ALLOWANCE <const> = 64 * 1024
 
--- os.exit in a handler: ends the worker without closing what it shares with the coordinator. The C library's exit would
--- seek in files that both have open, and the coordinator would read lines twice.
+-- os.exit in a handler: ends the worker without closing what it shares with the coordinator. Some C libraries
+-- seek at exit in files that both have open: the coordinator would read lines twice.
 local function exit(code)
   core.exit(code == nil and 0 or code == true and 0 or code == false and 1 or code)
 end

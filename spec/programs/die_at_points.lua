@@ -1,5 +1,5 @@
--- Run by spec/faults_spec.lua with the test build: makes a worker die at each point of the core, at several moments of a
--- run, and checks what arrives. Prints a line a point; a line that begins with WRONG for each run that went wrong.
+-- Run by spec/faults_spec.lua with the test build: makes a worker die at each point of the core, at several moments of
+-- a run, and checks what arrives. Prints a line a point; a line that begins with WRONG for each run that went wrong.
 local core = require "minigun.core"
 local minigun = require "minigun"
 

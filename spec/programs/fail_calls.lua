@@ -1,5 +1,5 @@
--- Run by spec/faults_spec.lua with the test build: makes the Nth system call of each kind fail with each errno, and checks
--- that the run ends with every item or with an error that says why. Prints WRONG lines for what went otherwise.
+-- Run by spec/faults_spec.lua with the test build: makes the Nth system call of each kind fail with each errno, and
+-- checks that the run ends with every item or with an error that says why. Prints WRONG lines for what went otherwise.
 local core = require "minigun.core"
 local minigun = require "minigun"
 

@@ -5,6 +5,7 @@
  *   unruly.leave(code)          _exit
  *   unruly.close_from(fd)       closes every descriptor from fd on
  *   unruly.fault()              ends by SIGSEGV
+ *   unruly.handler(signal)      which function handles the signal in this process, as a number
  *   unruly.pause(seconds)       sleeps through signals
  *   unruly.wait(pid) -> code | nil, signal
  */
@@ -39,6 +40,14 @@ static int l_fault(lua_State *L) {
   return 0;
 }
 
+static int l_handler(lua_State *L) {
+  struct sigaction sa;
+  if (sigaction((int)luaL_checkinteger(L, 1), NULL, &sa) < 0) return luaL_error(L, "sigaction: %s", strerror(errno));
+  lua_Integer address = 0;
+  memcpy(&address, &sa.sa_handler, sizeof sa.sa_handler);
+  return lua_pushinteger(L, address), 1;
+}
+
 static int l_pause(lua_State *L) {
   lua_Number s = luaL_checknumber(L, 1);
   struct timespec t = {(time_t)s, (long)((s - (lua_Number)(time_t)s) * 1e9)};
@@ -55,7 +64,7 @@ static int l_wait(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"kill", l_kill},         {"fork", l_fork},   {"leave", l_leave}, {"close_from", l_close_from},
-    {"fault", l_fault},       {"pause", l_pause}, {"wait", l_wait},   {NULL, NULL},
+    {"fault", l_fault},       {"handler", l_handler}, {"pause", l_pause}, {"wait", l_wait},   {NULL, NULL},
 };
 
 int luaopen_unruly(lua_State *L);
