@@ -119,7 +119,8 @@ local function default_message(record)
   else
     return failure.kinds[record.kind]
   end
-  return record.in_flight and ("%s with %d items in flight"):format(text, record.in_flight) or text
+  local n = record.in_flight
+  return n and ("%s with %d item%s in flight"):format(text, n, n == 1 and "" or "s") or text
 end
 
 --- Makes a failure record.
