@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_READY = 64 };
+enum { MAX_READY = 64, LOOK_NS = 100000000 };
 #define TAG_WAKE UINT32_MAX /* beside the slots' numbers in epoll's tags */
 
 static mg_pool *open_pools; /* of this process: a child must close the descriptors of all of them */
@@ -56,7 +56,7 @@ static void close_descriptors(mg_pool *p) {
   shut(&p->lifeline[1]);
   for (uint32_t i = 0; i < p->slots; i++) {
     shut(&p->slot[i].eventfd);
-    shut(&p->slot[i].proc.pidfd);
+    shut(&p->slot[i].proc.watch);
   }
 }
 
@@ -82,7 +82,7 @@ int mg_pool_open(mg_pool *p, uint32_t slots, size_t size, size_t keep) {
     return -ENOMEM;
   }
   p->slots = slots;
-  for (uint32_t i = 0; i < slots; i++) p->slot[i].eventfd = p->slot[i].proc.pidfd = -1;
+  for (uint32_t i = 0; i < slots; i++) p->slot[i].eventfd = p->slot[i].proc.watch = -1;
   p->next = open_pools;
   open_pools = p;
   if ((rc = p->epoll = mg_sys.epoll_create()) < 0) goto fail;
@@ -153,7 +153,7 @@ int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w) {
     child_side(p, i, w);
     return 0;
   }
-  int rc = pid < 0 ? pid : mg_sys.epoll_add(p->epoll, s->proc.pidfd, i);
+  int rc = pid < 0 ? pid : mg_sys.epoll_add(p->epoll, s->proc.watch, i);
   if (rc < 0) {
     mg_proc_end(&s->proc);
     mg_slot_drop(s, &p->shm);
@@ -187,7 +187,7 @@ static int reap(mg_pool *p, uint32_t i) {
   mg_slot *s = &p->slot[i];
   mg_exit how;
   sink_at at = {p, i};
-  if (s->state == MG_SLOT_EMPTY || s->proc.pidfd < 0) return 0;
+  if (s->state == MG_SLOT_EMPTY || s->proc.watch < 0) return 0;
   int rc = mg_proc_reap(&s->proc, &how);
   if (rc <= 0) return rc;
   mg_slot_event ev = {.kind = MG_EVENT_EXIT, .a = (uint32_t)how.code, .b = (uint32_t)how.signal, .pid = s->proc.pid,
@@ -246,8 +246,23 @@ static void set_asleep(mg_pool *p, uint32_t asleep) {
   if (asleep) atomic_thread_fence(memory_order_seq_cst);
 }
 
+/* Children that are watched by a pipe may have ended while somebody keeps the pipe open. */
+static int look_after_pipes(mg_pool *p) {
+  int rc = 0;
+  for (uint32_t i = 0; i < p->slots && rc >= 0; i++)
+    if (p->slot[i].proc.watch >= 0 && p->slot[i].proc.is_pipe) rc = reap(p, i);
+  return rc;
+}
+
+static int has_pipes(const mg_pool *p) {
+  for (uint32_t i = 0; i < p->slots; i++)
+    if (p->slot[i].proc.watch >= 0) return p->slot[i].proc.is_pipe; /* all or none */
+  return 0;
+}
+
 int mg_pool_wait(mg_pool *p, int64_t ns) {
   struct epoll_event ready[MAX_READY];
+  if (has_pipes(p) && (ns < 0 || ns > LOOK_NS)) ns = LOOK_NS;
   int sleeps = ns != 0 && !mg_pool_anything(p) && !spin_for(p, ns);
   if (sleeps) {
     set_asleep(p, 1);
@@ -257,6 +272,7 @@ int mg_pool_wait(mg_pool *p, int64_t ns) {
   }
   int n = mg_sys.epoll_wait(p->epoll, ready, MAX_READY, ns), rc = n < 0 ? n : 0;
   if (sleeps) set_asleep(p, 0);
+  if (n == 0 && sleeps && (rc = look_after_pipes(p)) < 0) return rc;
   for (int i = 0; i < n; i++) {
     if (ready[i].data.u64 == TAG_WAKE) mg_event_drain(p->eventfd);
     else if (ready[i].data.u64 < p->slots && (rc = reap(p, (uint32_t)ready[i].data.u64)) < 0) break;
@@ -275,6 +291,6 @@ void mg_pool_check(const mg_pool *p) {
   mg_shm_check(&p->shm);
   for (uint32_t i = 0; i < p->slots; i++) {
     mg_slot_check(&p->slot[i], &p->shm);
-    MG_ASSERT((p->slot[i].state == MG_SLOT_EMPTY) == (p->slot[i].proc.pidfd < 0));
+    MG_ASSERT((p->slot[i].state == MG_SLOT_EMPTY) == (p->slot[i].proc.watch < 0));
   }
 }

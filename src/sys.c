@@ -32,7 +32,10 @@ static int sys_pidfd_open(pid_t pid) {
   return check(syscall(SYS_pidfd_open, pid, 0)); /* close-on-exec by itself */
 }
 
-static int sys_pidfd_kill(int pidfd, int sig) { return check(syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0)); }
+/* By the pidfd where there is one: it names this child for ever, its number only until somebody has waited for it. */
+static int sys_kill(pid_t pid, int pidfd, int sig) {
+  return check(pidfd >= 0 ? syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0) : kill(pid, sig));
+}
 
 /* Ends a child that has no pidfd, and waits for it. */
 static int sys_kill_wait(pid_t pid) {
@@ -44,10 +47,11 @@ static int sys_kill_wait(pid_t pid) {
 }
 
 /* 1 with *out filled when the child has ended, 0 while it lives.  Only this child is asked for, never any other. */
-static int sys_reap(int pidfd, mg_exit *out) {
+static int sys_reap(pid_t pid, int pidfd, mg_exit *out) {
   siginfo_t info = {0};
   int rc;
-  do rc = check(waitid((idtype_t)3 /* P_PIDFD */, (id_t)pidfd, &info, WEXITED | WNOHANG));
+  idtype_t by = pidfd >= 0 ? (idtype_t)3 /* P_PIDFD */ : P_PID;
+  do rc = check(waitid(by, (id_t)(pidfd >= 0 ? pidfd : pid), &info, WEXITED | WNOHANG));
   while (rc == -EINTR);
   memset(out, 0, sizeof *out);
   if (rc == -ECHILD) return 1; /* somebody else waited for all children */

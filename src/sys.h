@@ -28,9 +28,9 @@ typedef struct mg_exit { /* how a child ended */
   X(advise, int, (void *at, size_t size, int advice), (at, size, advice))                           \
   X(fork, pid_t, (void), ())                                                                        \
   X(pidfd_open, int, (pid_t pid), (pid))                                                            \
-  X(pidfd_kill, int, (int pidfd, int sig), (pidfd, sig))                                            \
+  X(kill, int, (pid_t pid, int pidfd, int sig), (pid, pidfd, sig))                                  \
   X(kill_wait, int, (pid_t pid), (pid))                                                             \
-  X(reap, int, (int pidfd, mg_exit *out), (pidfd, out))                                             \
+  X(reap, int, (pid_t pid, int pidfd, mg_exit *out), (pid, pidfd, out))                             \
   X(eventfd, int, (void), ())                                                                       \
   X(lifeline, int, (int fds[2]), (fds))                                                             \
   X(epoll_create, int, (void), ())                                                                  \
