@@ -197,7 +197,7 @@ describe("R44 statistics", function()
     local result = new { memory = "1M" }:producer("gen", function(emit)
       for i = 1, 60 do emit(i) end
     end):processor("fast", { processes = 1 }, function(_, emit) emit(("x"):rep(60000)) end)
-      :each("slow", function() core.sleep(0.003 * contexts.patience) end):run()
+      :each("slow", { processes = 1 }, function() core.sleep(0.003 * contexts.patience) end):run()
     local s = result.stats.stages
     assert.is_true(s.fast.waiting_out > 0.02, s.fast.waiting_out .. " s waiting for output")
     result = new():producer(function(emit)
