@@ -29,7 +29,7 @@ function forked.new(run, segment, first)
     per_item = segment.kind == "process_per_batch",
     slots = {}, queue = {}, head = 1, tail = 0, queued = 0, queued_bytes = 0,
     rate = stats.rate(), restarts = {}, wants = {}, thirsty = {}, finishing = false, targets = {}, timeout = nil,
-    out_size = BLOCK,
+    out_size = BLOCK, small = 0, -- bytes of a block to lend; ranges in a row that would have fitted a quarter of it
   }, Segment)
   for i = 1, segment.n do
     self.slots[i] = { number = i, index = first + i - 1, hand = {}, hands = 0, failed = {}, left = {}, items = 0,
@@ -263,8 +263,15 @@ end
 --- A worker waits for a block of at least this size.
 function Segment:on_need(slot, bytes)
   self.wants[slot] = { bytes = bytes, since = core.now() }
-  -- Items of this size may follow: lend such blocks from now on. One too many costs address space only.
-  if bytes > self.out_size then self.out_size = bytes end
+  if bytes > self.out_size then self.out_size, self.small = bytes, 0 end -- more items of this size may follow
+end
+
+--- A worker has committed a range of so many bytes: when large items have ceased, blocks become smaller again.
+---@param bytes integer
+function Segment:on_range(bytes)
+  if self.out_size == BLOCK then return end
+  self.small = bytes * 4 < self.out_size and self.small + 1 or 0
+  if self.small > 64 then self.out_size, self.small = math.max(BLOCK, self.out_size // 2), 0 end
 end
 
 --- Items of a chunk are finished.

@@ -58,6 +58,7 @@ function inbox:on_out(segment, slot, block, offset, length, count, edge)
     end
   end
   self.pool:release(block)
+  segment:on_range(length)
 end
 
 --- Passes on the items of one stage in a range: to its receivers, or into the result.
