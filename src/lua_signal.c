@@ -6,6 +6,7 @@
  * made for that. A program without a handler of its own keeps what it has, and at the last guard's end the old
  * handler is back, unless somebody has changed it meanwhile (lua5.4's does: a second Ctrl-C ends the process).
  */
+#include <errno.h>
 #include <string.h>
 
 #include "lua_mg.h"
@@ -23,13 +24,16 @@ static struct sigaction before;
 static int installed;
 
 static void on_interrupt(int sig, siginfo_t *info, void *context) {
+  int saved = errno;
   guard *g = top;
   lua_Hook old = g ? lua_gethook(g->main) : NULL;
   if (before.sa_flags & SA_SIGINFO) before.sa_sigaction(sig, info, context);
   else before.sa_handler(sig);
-  if (!g || g->current == g->main) return;
-  lua_Hook hook = lua_gethook(g->main);
-  if (hook && hook != old) lua_sethook(g->current, hook, lua_gethookmask(g->main), lua_gethookcount(g->main));
+  lua_Hook hook = g ? lua_gethook(g->main) : NULL;
+  if (hook && hook != old && g->current != g->main)
+    lua_sethook(g->current, hook, lua_gethookmask(g->main), lua_gethookcount(g->main));
+  mg_pool_wake(); /* it may be about to sleep, and would notice the hook at its next event only */
+  errno = saved;
 }
 
 static int is_ours(const struct sigaction *sa) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 enum { MAX_READY = 64, LOOK_NS = 100000000 };
+enum { PEEK_FIRST = 2000000, PEEK_MOST = 64000000 }; /* ns of sleep between looks at the commit words */
 #define TAG_WAKE UINT32_MAX /* beside the slots' numbers in epoll's tags */
 
 static mg_pool *open_pools; /* of this process: a child must close the descriptors of all of them */
@@ -260,6 +261,34 @@ static int has_pipes(const mg_pool *p) {
   return 0;
 }
 
+/* Looks at what busy workers have finished since their last descriptor.  0 or -ENOMEM. */
+static int peek(mg_pool *p) {
+  for (uint32_t i = 0; i < p->slots; i++) {
+    sink_at at = {p, i};
+    int rc = mg_slot_peek(&p->slot[i], &p->shm, enqueue, &at);
+    if (rc < 0) return rc;
+  }
+  return 0;
+}
+
+static int any_busy(const mg_pool *p) {
+  for (uint32_t i = 0; i < p->slots; i++)
+    if (p->slot[i].state != MG_SLOT_EMPTY && p->slot[i].chunks > 0) return 1;
+  return 0;
+}
+
+/* epoll_wait, and a look at the commit words now and then; as soon as they tell something it is over. */
+static int wait_and_peek(mg_pool *p, struct epoll_event *ready, int64_t ns) {
+  for (int64_t step = PEEK_FIRST;; step = step < PEEK_MOST ? 2 * step : step) {
+    int part = (ns < 0 || ns > step) && any_busy(p);
+    int n = mg_sys.epoll_wait(p->epoll, ready, MAX_READY, part ? step : ns);
+    if (n != 0 || !part) return n;
+    int rc = peek(p);
+    if (rc < 0 || p->queued > 0) return rc;
+    if (ns > 0) ns -= step;
+  }
+}
+
 int mg_pool_wait(mg_pool *p, int64_t ns) {
   struct epoll_event ready[MAX_READY];
   if (has_pipes(p) && (ns < 0 || ns > LOOK_NS)) ns = LOOK_NS;
@@ -270,7 +299,7 @@ int mg_pool_wait(mg_pool *p, int64_t ns) {
   } else {
     ns = 0;
   }
-  int n = mg_sys.epoll_wait(p->epoll, ready, MAX_READY, ns), rc = n < 0 ? n : 0;
+  int n = wait_and_peek(p, ready, ns), rc = n < 0 ? n : 0;
   if (sleeps) set_asleep(p, 0);
   if (n == 0 && sleeps && (rc = look_after_pipes(p)) < 0) return rc;
   for (int i = 0; i < n; i++) {
@@ -278,6 +307,12 @@ int mg_pool_wait(mg_pool *p, int64_t ns) {
     else if (ready[i].data.u64 < p->slots && (rc = reap(p, (uint32_t)ready[i].data.u64)) < 0) break;
   }
   return rc;
+}
+
+void mg_pool_wake(void) {
+  uint64_t one = 1;
+  for (mg_pool *p = open_pools; p; p = p->next)
+    if (p->eventfd >= 0) mg_sys.write(p->eventfd, &one, sizeof one);
 }
 
 int mg_pool_time_out(mg_pool *p, uint32_t i, uint64_t began) {

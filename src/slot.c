@@ -19,7 +19,7 @@ void mg_slot_begin(mg_slot *s) {
   atomic_store(&sh->worker_asleep, 0);
   atomic_store(&sh->coordinator_asleep, 0);
   s->chunk_first = s->chunk_sequence = s->lent_first = 0;
-  s->done = s->published = s->generation = 0;
+  s->done = s->published = s->generation = s->ahead = s->ahead_count = 0;
   s->held_bytes = 0;
   s->streaming = 0;
   s->timed_out = 0;
@@ -119,13 +119,14 @@ static int sane(mg_slot *s, const mg_shm *shm, const mg_desc *d) {
     if (s->lents == 0 || d->block != open_block(s) || d->offset != s->published) return 0;
     if (d->length > mg_shm_block_size(shm, d->block) - d->offset || d->sure_length > d->length) return 0;
     if ((d->length | d->sure_length) % 8 || d->sure_count > d->count) return 0;
-  } else if (d->count || d->sure_count || d->sure_length) {
+    if (d->sure_length < s->ahead || d->sure_count < s->ahead_count) return 0;
+  } else if (d->count || d->sure_count || d->sure_length || s->ahead) {
     return 0;
   }
   if (d->flags & MG_OUT_LOOSE) return d->sure_length == d->length && !(d->flags & MG_OUT_END);
   if (s->chunks == 0) return d->length == 0 && d->done == 0 && !(d->flags & MG_OUT_END);
   if (d->done < s->done || d->done > chunk_at(s, 0)->range.count) return 0;
-  if (d->sure_length && d->done == s->done && !(d->flags & MG_OUT_END)) return 0;
+  if (d->sure_length > s->ahead && d->done == s->done && !(d->flags & MG_OUT_END)) return 0;
   return !(d->flags & MG_OUT_END) || d->done == chunk_at(s, 0)->range.count;
 }
 
@@ -134,7 +135,7 @@ static int take(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, const mg_desc *
   if (!sane(s, shm, d)) return -EPROTO;
   s->generation++;
   if (d->flags & MG_OUT_DROP) drop_held(s, shm);
-  mg_range sure = {d->block, d->offset, d->sure_length, d->sure_count, d->stage};
+  mg_range sure = {d->block, d->offset + s->ahead, d->sure_length - s->ahead, d->sure_count - s->ahead_count, d->stage};
   mg_range rest = {d->block, d->offset + d->sure_length, d->length - d->sure_length, d->count - d->sure_count,
                    d->stage};
   if (!loose && s->chunks > 0 && (d->done > s->done || ended)) rc = give_held(s, shm, sink, to);
@@ -150,6 +151,7 @@ static int take(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, const mg_desc *
   } else if (d->length) {
     s->published = d->offset + d->length;
   }
+  s->ahead = s->ahead_count = 0;
   if (rc == 0 && (d->flags & MG_OUT_NEED)) {
     mg_slot_event ev = {.kind = MG_EVENT_NEED, .a = d->attempt};
     rc = sink(to, &ev);
@@ -186,19 +188,26 @@ int mg_slot_revoke(mg_slot *s, mg_chunk *out) {
 /* --- after a worker's end -------------------------------------------------------------------------------------- */
 
 /* What the commit word says beyond the last descriptor: output without an item finished is a hook's or a producer's. */
-static int take_commit(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
+static int take_commit(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, int dead) {
   uint64_t word = atomic_load_explicit(&s->shared->commit, memory_order_acquire);
   uint32_t done = MG_COMMIT_DONE(word), offset = MG_COMMIT_OFFSET(word);
   uint32_t most = s->chunks ? chunk_at(s, 0)->range.count : 0;
   if (MG_COMMIT_GENERATION(word) != (s->generation & 0xfff) || done < s->done || done > most) return 0;
   int advanced = done > s->done, rc = advanced ? give_held(s, shm, sink, to) : 0;
-  if (s->lents > 0 && offset > s->published && offset <= mg_shm_block_size(shm, open_block(s))) {
-    mg_range r = {open_block(s), s->published, offset - s->published, 0, MG_EDGE_ANY};
+  uint32_t from = s->published + s->ahead;
+  if (s->lents > 0 && offset > from && offset <= mg_shm_block_size(shm, open_block(s))) {
+    mg_range r = {open_block(s), from, offset - from, 0, MG_EDGE_ANY};
     mg_record_walk(mg_shm_at(shm, r.block), r.offset, offset, MG_EDGE_ANY, UINT32_MAX, &r.count);
     if (rc == 0) rc = give_out(s, shm, sink, to, r);
-    s->published = offset;
+    s->ahead += r.length;
+    s->ahead_count += r.count;
   }
-  return rc || !advanced ? rc : advance(s, shm, sink, to, done, done == most, 0);
+  return rc || !advanced ? rc : advance(s, shm, sink, to, done, dead && done == most, 0);
+}
+
+int mg_slot_peek(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
+  if (s->state == MG_SLOT_EMPTY || mg_ring_waiting(&s->out) > 0) return 0;
+  return take_commit(s, shm, sink, to, 0);
 }
 
 /* All items of the oldest chunk are finished, and the worker died before it said that the chunk is. */
@@ -215,9 +224,9 @@ static int give_left(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t i
   if (i == 0 && s->done > 0 && c.range.block != MG_NO_BLOCK) {
     uint32_t end = c.range.offset + c.range.length;
     uint32_t at = mg_record_walk(mg_shm_at(shm, c.range.block), c.range.offset, end, c.range.edge, s->done, &passed);
-    MG_ASSERT(at != 0 && passed == s->done);
-    c.range.offset = at;
-    c.range.length = end - at;
+    int damaged = at == 0 || passed != s->done; /* by some worker; whoever reads it next finds nothing, and says so */
+    c.range.offset = damaged ? end : at;
+    c.range.length = end - c.range.offset;
     c.range.count -= s->done;
   }
   ev.range = c.range;
@@ -231,7 +240,7 @@ static int give_left(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t i
 
 int mg_slot_recover(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
   int rc = mg_slot_collect(s, shm, sink, to);
-  if (rc == 0) rc = take_commit(s, shm, sink, to);
+  if (rc == 0) rc = take_commit(s, shm, sink, to, 1);
   if (rc == 0) rc = end_finished(s, shm, sink, to);
   drop_held(s, shm);
   uint32_t i = 0;
@@ -265,6 +274,6 @@ void mg_slot_check(const mg_slot *s, const mg_shm *shm) {
   }
   for (uint32_t i = 0; i < s->lents; i++) MG_ASSERT(mg_shm_held(shm, s->lent[(s->lent_first + i) % MG_LENT]));
   for (uint32_t i = 0; i < s->helds; i++) MG_ASSERT(mg_shm_held(shm, s->held[i].block));
-  MG_ASSERT(s->lents == 0 || s->published <= mg_shm_block_size(shm, open_block(s)));
+  MG_ASSERT(s->lents == 0 || s->published + s->ahead <= mg_shm_block_size(shm, open_block(s)));
   MG_ASSERT(s->state != MG_SLOT_EMPTY || (s->chunks == 0 && s->lents == 0 && s->helds == 0));
 }

@@ -20,10 +20,13 @@
  *     bits  0-29 offset / 8   end of valid output in the open block
  * When the worker dies, the word counts if its generation equals the number of descriptors received: then exactly
  * `done` items are finished and the open block is valid up to `offset`.  With another generation nothing has been
- * finished since the last descriptor.  Output that belongs to no item (of hooks, of producers) moves the offset alone.
+ * finished since the last descriptor.  Output that belongs to no item (hooks, producers) moves the offset alone.
  * So whatever the instruction at which it is killed, every item of its chunks is
  * either finished with all of its output, or not finished with none: exactly one item, the first unfinished one of a
  * claimed chunk, was in hand.
+ *
+ * The word may also be read while the worker lives (mg_slot_peek): what is finished need not wait until a worker that
+ * is busy with the next item says so.  The descriptor that comes later covers the same range; `ahead` is left out of it.
  *
  * Invariants (mg_slot_check)
  *  1. 0 <= done <= count of the oldest chunk; only the oldest chunk has done > 0.
@@ -109,6 +112,7 @@ typedef struct mg_slot {
   uint32_t lent_first, lents;
   uint32_t done;       /* of the oldest chunk */
   uint32_t published;  /* of the open block */
+  uint32_t ahead, ahead_count; /* bytes and records behind it that were delivered by the commit word alone */
   uint32_t generation; /* descriptors received */
   uint64_t timed_out;  /* `began` of the item for whose time-out the worker was killed; 0 when it was not */
   mg_range *held;
@@ -153,6 +157,8 @@ int mg_slot_finish(mg_slot *s);
 /* Reads all descriptors; each becomes events in `sink`.  0, -EPROTO when the worker wrote rubbish, or the sink's
  * error. */
 int mg_slot_collect(mg_slot *s, mg_shm *shm, mg_sink sink, void *to);
+/* Delivers what the worker has finished and not published, as far as the commit word tells.  0, or the sink's error. */
+int mg_slot_peek(mg_slot *s, mg_shm *shm, mg_sink sink, void *to);
 /* Takes back the newest chunk if the worker has not begun it: 1 with *out filled (the reference passes), or 0.  It
  * stays in the ledger as an empty one until the worker has passed over it. */
 int mg_slot_revoke(mg_slot *s, mg_chunk *out);
