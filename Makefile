@@ -65,7 +65,7 @@ help:
 
 $(LIB): $(OBJ) $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(OBJ)
+	$(LINK) -o $@.new $(OBJ) && mv $@.new $@  # a program that has the old one loaded keeps it
 
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -120,7 +120,7 @@ tsan:
 	TSAN_OPTIONS=halt_on_error=1 setarch -R build-tsan/ring_threads
 
 # Each process reports into a file of its own: what a worker does wrong must not drown in a spec that expects it to die.
-# Leaks are not searched for: that would walk the whole reserved mapping in every child; the specs count what is left over.
+# Leaks are not searched for: that would walk the whole reserved mapping in every child; the specs count what is left.
 VALGRIND_LOGS = $(CURDIR)/$(BUILD)/valgrind
 
 valgrind: all $(BUILD)/ring_threads

@@ -47,7 +47,8 @@ int mg_pool_wait(mg_pool *p, int64_t ns);
 int mg_pool_anything(const mg_pool *p);
 /* 1 when one of the slots first..last has a worker without work. */
 int mg_pool_idle(const mg_pool *p, uint32_t first, uint32_t last);
-/* Ends the wait of every open pool, or its next one.  May be called from a signal handler: what one does just before the
+/* Ends the wait of every open pool, or its next one.  May be called from a signal handler: what one does just before
+ * the
  * coordinator goes to sleep would otherwise be noticed only at its next event. */
 void mg_pool_wake(void);
 /* Kills the child of slot i for a time-out if the item that began at `began` is still in hand. */

@@ -15,9 +15,9 @@
 
 typedef struct mg_proc {
   pid_t pid;
-  int watch;  /* becomes readable when the child has ended: its pidfd; -1 when there is no child */
-  int is_pipe; /* ... where the kernel has no pidfds (before Linux 5.3, under valgrind): a pipe whose other end the child
-                 holds.  A process that the child has forked can keep it open, so such a child must be looked for too */
+  int watch;   /* becomes readable when the child has ended: its pidfd; -1 when there is no child */
+  int is_pipe; /* ... where the kernel has no pidfds (before Linux 5.3, under valgrind): a pipe whose other end the
+                  child holds.  A process that the child has forked can keep it open: then it must be looked for too */
 } mg_proc;
 
 /* Forks.  In the coordinator: returns the pid (> 0) with *p filled, or -errno.  In the child: returns 0, with signals

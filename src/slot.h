@@ -26,7 +26,8 @@
  * claimed chunk, was in hand.
  *
  * The word may also be read while the worker lives (mg_slot_peek): what is finished need not wait until a worker that
- * is busy with the next item says so.  The descriptor that comes later covers the same range; `ahead` is left out of it.
+ * is busy with the next item says so.  The descriptor that comes later covers the same range; `ahead` is left out of
+ * it.
  *
  * Invariants (mg_slot_check)
  *  1. 0 <= done <= count of the oldest chunk; only the oldest chunk has done > 0.
