@@ -135,7 +135,8 @@ describe("minigun run FILE", function()
   end)
 
   it("ends with 130 on SIGINT, after the open variables are closed", function()
-    local result = support.run(("timeout --foreground -s INT 0.5 ./bin/minigun run %s; echo $? >&2"):format(file("loop.lua", [[
+    local result = support.run(
+      ("timeout --foreground -s INT 0.5 ./bin/minigun run %s; echo $? >&2"):format(file("loop.lua", [[
       local note <close> = setmetatable({}, { __close = function() print "closed" end })
       while true do end
     ]])))
