@@ -6,7 +6,7 @@
 #include "faults.h"
 #include "sys.h"
 
-enum { SPIN_START = 20000, SPIN_MOST = 50000, SPIN_LEAST = 2000, SPIN_RETRY = 32 };
+enum { SPIN_MOST = 50000, SPIN_LEAST = 2000, SPIN_RETRY = 16 }; /* ns, ns, sleeps */
 
 int mg_event_signal(_Atomic uint32_t *asleep, int eventfd) {
   atomic_thread_fence(memory_order_seq_cst);
@@ -27,11 +27,11 @@ void mg_event_drain(int eventfd) {
 
 uint32_t mg_spin_budget(mg_spin *s, int allowed) {
   if (!allowed) return 0;
-  if (s->budget == 0 && s->skipped == 0) s->budget = SPIN_START; /* never used yet */
+  if (s->budget == 0 && s->skipped == 0) s->budget = SPIN_MOST; /* never used yet */
   if (s->budget >= SPIN_LEAST) return s->budget;
   if (++s->skipped < SPIN_RETRY) return 0;
   s->skipped = 1;
-  s->budget = SPIN_LEAST * 2;
+  s->budget = SPIN_MOST; /* long enough to outlast the other side's waking up: only then can both sides spin */
   return s->budget;
 }
 

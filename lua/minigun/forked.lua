@@ -57,7 +57,7 @@ function Segment:push(entry, in_front)
   end
   self.queued = self.queued + entry.count
   self.queued_bytes = self.queued_bytes + (entry.length or 0)
-  local s = self.run:stats_of(entry.stage)
+  local s = self.run.stats[entry.stage]
   s.queue_most = math.max(s.queue_most, self.queued)
 end
 
@@ -241,7 +241,7 @@ function Segment:supply()
       if blocked == nil then blocked = run:receivers_full(self.targets) end
       local size = math.max(want and want.bytes or 0, self.out_size)
       if (not blocked or held > 0) and run:may_lend(slot, size, want) and self:lend(slot, size) and want then
-        local s = run:stats_of(self.plan.stages[1])
+        local s = run.stats[self.plan.stages[1]]
         s.waiting_out = s.waiting_out + core.now() - want.since
         self.wants[slot] = nil
       end
@@ -282,7 +282,7 @@ function Segment:on_done(slot, number, items, ended, streamed, seconds)
   slot.busy = slot.busy + seconds
   entry.busy = (entry.busy or 0) + seconds
   entry.finished = (entry.finished or 0) + items
-  local s = run:stats_of(entry.stage)
+  local s = run.stats[entry.stage]
   s.busy = s.busy + seconds
   for i, failure in ipairs(slot.failed) do
     slot.failed[i] = nil

@@ -30,7 +30,7 @@ end
 
 --- Stages inside a block: what crosses a process border is counted where it crosses.
 function inbox:add_stats(row)
-  local id, s = row[1], self:stats_of(row[1])
+  local id, s = row[1], self.stats[row[1]]
   local stage = self.plan.stages[id]
   s.items_in = s.items_in + row[2]
   if not stage.terminal and #self.outlets[id].targets == 0 then s.items_out = s.items_out + row[3] end
@@ -73,7 +73,7 @@ function inbox:worker_emitted(segment, id, block, offset, length, count)
   if not stage or self.segment_of[id] ~= segment then
     self:fail(("%s: a worker sent items of a stage that is not its own"):format(segment.plan.context))
   end
-  local s = self:stats_of(id)
+  local s = self.stats[id]
   s.items_out = s.items_out + count
   if not stage.terminal then return self:route(self.outlets[id].targets, block, offset, length, count, id) end
   local list = self.result.by_stage[stage.name]

@@ -16,7 +16,7 @@ function producers:producer_emit(stage)
     outlet.direct = true
     return outlet.writer
   end
-  local s, since, me = self:stats_of(stage.id), 0, self
+  local s, since, me = self.stats[stage.id], 0, self
   return setmetatable({}, { __name = "emit", __metatable = false, __call = function(_, item)
     if item == nil then
       error("nil cannot be emitted (an item is any value but nil; call emit only when there is one)", 2)
@@ -67,7 +67,7 @@ function producers:end_producer(stage, ok, caught)
   local outlet = self.outlets[stage.id]
   if outlet.writer then
     if outlet.direct then
-      local s = self:stats_of(stage.id)
+      local s = self.stats[stage.id]
       s.items_out = s.items_out + (outlet.writer:pending())
     end
     self:flush_writer(outlet)
@@ -106,7 +106,7 @@ function producers:resume(i, producer)
   local alive, ok, caught = coroutine.resume(producer.thread)
   self.guard:watch()
   self.current = nil
-  local s = self:stats_of(producer.stage.id)
+  local s = self.stats[producer.stage.id]
   s.busy = s.busy + core.now() - start
   if not alive then ok, caught = false, ok end
   if coroutine.status(producer.thread) == "dead" then

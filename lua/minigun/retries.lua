@@ -9,7 +9,7 @@ local retries = {}
 --- Tries again, or records the failure. `again()` makes the entry of the next attempt; nil: there can be none.
 function retries:settle_failure(stage, fields, item, again)
   local attempt = fields.attempt
-  local s = self:stats_of(stage.gathers and stage.id or stage.id)
+  local s = self.stats[stage.id]
   if attempt <= stage.retries and not fields.partial and again then
     local entry = again()
     if entry then

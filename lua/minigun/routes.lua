@@ -66,7 +66,7 @@ function routes:accept(entry)
   local id = entry.stage
   self.pending[id] = self.pending[id] + entry.count
   if not self.plan.stages[id].gathers then -- an accumulator's items are those it gathers, not the batches
-    local s = self:stats_of(id)
+    local s = self.stats[id]
     s.items_in = s.items_in + entry.count
   end
   self:enqueue(entry)
@@ -87,7 +87,8 @@ end
 function routes:finished(id, n)
   local left = self.pending[id] - n
   self.pending[id] = left
-  if left == 0 then self.changed = true end
+  -- Nothing can be drained before the first producer has ended.
+  if left == 0 and (self.closing or self.producing[id]) then self.closing, self.changed = true, true end
 end
 
 local function keep_item(self, stage, item)
@@ -137,7 +138,7 @@ function routes:writer_full(stage, writer, need)
   local outlet = self.outlets[stage.id]
   local direct = stage.kind == "producer" and outlet.direct
   if direct then
-    local s = self:stats_of(stage.id)
+    local s = self.stats[stage.id]
     s.items_out = s.items_out + (writer:pending())
   end
   self:flush_writer(outlet)

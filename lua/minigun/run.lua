@@ -45,20 +45,18 @@ end
 ---@return table run
 function run.new(pipeline, given)
   local p = plan.build(pipeline, given)
+  local empty, stats, producing = result.new(p), {}, {}
+  for id, stage in ipairs(p.stages) do
+    stats[id], producing[id] = empty.stats.stages[stage.name], stage.kind == "producer"
+  end
   return setmetatable({
-    pipeline = pipeline, plan = p, result = result.new(p), memory = p.options.memory or default_memory(),
+    pipeline = pipeline, plan = p, result = empty, stats = stats, producing = producing,
+    memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = {}, inline_head = 1, inline_tail = 0,
     retries = {}, producers = {}, writers = {}, outlets = {}, reach = {}, chunks = 0, fork_seconds = 0,
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0,
     guard = core.guard(), -- of Ctrl-C, see signals.lua
   }, Run)
-end
-
---- The statistics of a stage, by id.
----@param id integer
----@return table
-function Run:stats_of(id)
-  return self.result.stats.stages[self.plan.stages[id].name]
 end
 
 --- Notes something that the user should know and that fails nothing.
@@ -194,7 +192,7 @@ function Run:run_inline_queue()
     local start = core.now()
     self:run_inline(entry)
     local seconds = core.now() - start
-    local s = self:stats_of(entry.stage)
+    local s = self.stats[entry.stage]
     s.busy = s.busy + seconds
     s.service:add(seconds / entry.count, entry.count)
     busy = true
@@ -245,7 +243,7 @@ function Run:turn()
     if outlet.writer and not outlet.direct then
       self:flush_writer(outlet)
     elseif outlet.writer and self:idle_receiver(outlet) then
-      local s = self:stats_of(outlet.stage_id)
+      local s = self.stats[outlet.stage_id]
       s.items_out = s.items_out + (outlet.writer:pending())
       self:flush_writer(outlet)
     end

@@ -9,7 +9,7 @@ local runner = {}
 
 local function add_inline_stats(self)
   for id, s in pairs(self.chain and self.chain.stats or {}) do
-    local all, stage = self:stats_of(id), self.plan.stages[id]
+    local all, stage = self.stats[id], self.plan.stages[id]
     local handled = stage.batch and self.plan.stages[stage.outputs[1]]
     if stage.kind ~= "producer" then -- what came from workers was counted when it was accepted
       if not stage.gathers then all.items_in = all.items_in + s.items_in end
@@ -18,7 +18,7 @@ local function add_inline_stats(self)
   end
   for _, segment in ipairs(self.segments) do
     for _, id in ipairs(segment.plan.stages) do
-      local s = self:stats_of(id)
+      local s = self.stats[id]
       s.waiting_in = math.max(0, segment.plan.n * self.result.elapsed - s.busy - s.waiting_out)
     end
   end
