@@ -198,7 +198,7 @@ end
 
 -- Nothing is queued any more and a worker idles while another has a slice in store: it goes back to the queue.
 function Segment:rebalance()
-  if self.per_item or self.queued > 0 then return end
+  if self.per_item or self.plan.n == 1 then return end
   local idle = 0
   for _, slot in ipairs(self.slots) do idle = idle + (slot.pid and slot.hands == 0 and 1 or 0) end
   for _, slot in ipairs(self.slots) do

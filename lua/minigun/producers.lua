@@ -30,7 +30,7 @@ function producers:producer_emit(stage)
     if limited and outlet.writer then me:flush_writer(outlet) end -- a limit counts items, so none may hide in a block
     if me:must_wait(stage.id) then
       since = 0
-      repeat me:let_others(WAIT) until not me:must_wait(stage.id)
+      repeat until me:let_others(WAIT) or not me:must_wait(stage.id)
     elseif since == 256 then
       since = 0
       me:let_others(MORE)

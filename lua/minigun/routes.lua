@@ -144,7 +144,9 @@ function routes:writer_full(stage, writer, need)
   self:flush_writer(outlet)
   if direct then
     if need == 0 then self:let_others(MORE)
-    else while self:must_wait(stage.id) do self:let_others(WAIT) end end
+    elseif self:must_wait(stage.id) then
+      repeat until self:let_others(WAIT) or not self:must_wait(stage.id)
+    end
   end
   if need == 0 then return end
   if not writer:open(math.max(need, BLOCK)) then
@@ -154,11 +156,17 @@ function routes:writer_full(stage, writer, need)
 end
 
 --- Lets the rest of the run go on from inside a producer.
+---@param why string MORE or WAIT
+---@return boolean resumed true: whoever waits has been resumed because it need not wait any more
 function routes:let_others(why)
   local in_producer = coroutine.isyieldable() and self.current and coroutine.running() == self.current
-  if in_producer then return coroutine.yield(why) end
+  if in_producer then
+    coroutine.yield(why)
+    return true
+  end
   local busy = self:turn() -- called through C, from where a coroutine cannot yield
   if not busy and why == WAIT then self:sleep(0.001) end
+  return false
 end
 
 --- Whether receivers should first catch up.
