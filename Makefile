@@ -85,7 +85,7 @@ RUN_SPECS = bash spec/run
 check: test
 
 test: all faults $(BUILD)/ring_threads
-	@$(RUN_SPECS) $(LUA) $(BUSTED) --ignore-lua $(SPECS)
+	@$(RUN_SPECS) $(SPECS) -- $(LUA) $(BUSTED) --ignore-lua
 
 # Two threads at the two ends of a ring; sys.c is all of the rest that it needs.
 $(BUILD)/ring_threads: spec/threads/ring_threads.c src/event.c src/sys.c src/event.h src/ring.h src/mg.h src/sys.h \
@@ -105,8 +105,8 @@ asan: build/ring_threads
 	@$(MAKE) --no-print-directory BUILD=build-asan FORTIFY= CFLAGS='-O1 -g' \
 	  VARIANT='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DMG_CHECK' all
 	@rm -f build-asan/report.*; \
-	MINIGUN_BUILD=build-asan MINIGUN_TEST_DEADLINE=300 $(RUN_SPECS) env $(SANITIZER_ENV) \
-	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" $(LUA) $(BUSTED) --ignore-lua $(SPECS); \
+	MINIGUN_BUILD=build-asan MINIGUN_TEST_DEADLINE=300 $(RUN_SPECS) $(SPECS) -- env $(SANITIZER_ENV) \
+	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" $(LUA) $(BUSTED) --ignore-lua; \
 	status=$$?; \
 	for report in build-asan/report.*; do \
 	  if [ -e "$$report" ]; then cat "$$report" >&2; status=1; fi; \
@@ -125,8 +125,8 @@ VALGRIND_LOGS = $(CURDIR)/$(BUILD)/valgrind
 
 valgrind: all $(BUILD)/ring_threads
 	@rm -rf $(VALGRIND_LOGS) && mkdir -p $(VALGRIND_LOGS)
-	@MINIGUN_TEST_DEADLINE=600 $(RUN_SPECS) $(VALGRIND) -q --leak-check=no --error-exitcode=99 \
-	  --log-file=$(VALGRIND_LOGS)/%p $(LUA) $(BUSTED) --ignore-lua $(SPECS)
+	@MINIGUN_TEST_DEADLINE=600 $(RUN_SPECS) $(SPECS) -- $(VALGRIND) -q --leak-check=no --error-exitcode=99 \
+	  --log-file=$(VALGRIND_LOGS)/%p $(LUA) $(BUSTED) --ignore-lua
 	@! grep -lE 'Invalid (read|write|free)|ninitialised|Mismatched free|unaddressable' $(VALGRIND_LOGS)/*
 
 LUA_LIBS ?= $(shell $(PKG_CONFIG) --libs lua5.4 2>/dev/null || echo -llua5.4)

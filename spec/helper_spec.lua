@@ -11,7 +11,7 @@ local function run_spec(body, env)
   os.remove(directory)
   assert(lfs.mkdir(directory))
   local path = support.write_file(directory .. "/inner_spec.lua", body)
-  local result = support.run(("bash spec/run lua5.4 %s --ignore-lua %s"):format(busted, path), { env = env })
+  local result = support.run(("bash spec/run %s -- lua5.4 %s --ignore-lua"):format(path, busted), { env = env })
   os.remove(path)
   lfs.rmdir(directory)
   return result

@@ -1,5 +1,6 @@
 --- The busted output handler: one line for each spec file, failures as they happen, and the closing line
--- "N passed, N failed" alone on its line.
+-- "N passed, N failed" alone on its line. Under spec/run that line is left to it: it knows of the other files.
+-- With MINIGUN_TIMES set, the seconds of each test are added to a file that spec/run reads.
 
 local busted = require "busted"
 local tally = require "spec.tally"
@@ -8,6 +9,9 @@ local function write(...)
   io.stdout:write(...)
   io.stdout:flush()
 end
+
+local heartbeat_path = os.getenv("MINIGUN_HEARTBEAT")
+local times = heartbeat_path and os.getenv("MINIGUN_TIMES") and assert(io.open(heartbeat_path .. ".times", "a"))
 
 local function indent(text)
   return (tostring(text):gsub("\n", "\n    "))
@@ -60,8 +64,17 @@ return function(options)
   busted.subscribe({ "pending" }, skipped)
   busted.subscribe({ "error" }, fault)
   busted.subscribe({ "failure" }, fault)
+  busted.subscribe({ "test", "end" }, function(element)
+    if times then
+      times:write(("%.2f  %s: %s\n"):format(element.duration or 0, element.trace.short_src, handler.getFullName(element)))
+      times:flush()
+    end
+    return nil, true
+  end)
   busted.subscribe({ "exit" }, function()
-    write("\n", tally.line(), "\n")
+    if not heartbeat_path then
+      write("\n", tally.line(), "\n")
+    end
     return nil, true
   end)
   return handler

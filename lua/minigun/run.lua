@@ -306,12 +306,7 @@ function Run:drain(stage)
     local state = self.chain.states[id]
     if state.batches then self.chain:flush_batches(id) end
     if self.outlets[id].writer then self:flush_writer(self.outlets[id]) end
-    if #stage.hooks.after > 0 then
-      for _, hook in ipairs(stage.hooks.after) do
-        local ok, caught = xpcall(hook.f, chain.caught, state.ctx)
-        if not ok then self:hook_failed(hook.name, hook.at, chain.as_caught(caught)) end
-      end
-    end
+    self:hooks(stage.hooks.after, nil, state.ctx)
   end
   self.drained[id] = true
 end
@@ -355,10 +350,7 @@ function Run:begin()
   for id, outlet in pairs(self.outlets) do outlet.stage_id = id end
   for _, segment in ipairs(self.segments) do segment:start() end
   for _, stage in ipairs(self.inline) do
-    for _, hook in ipairs(stage.hooks.before) do
-      local ok, caught = xpcall(hook.f, chain.caught, self.chain.states[stage.id].ctx)
-      if not ok then self:hook_failed(hook.name, hook.at, chain.as_caught(caught)) end
-    end
+    self:hooks(stage.hooks.before, nil, self.chain.states[stage.id].ctx)
   end
   self:open_producers()
 end
