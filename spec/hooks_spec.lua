@@ -345,4 +345,13 @@ describe("hooks", function()
       assert.is_true(at >= result.collected["end"][1])
     end
   end)
+
+  it("the option grace bounds what hooks may take after the last item, and costs no item", function()
+    local start = core.now()
+    local result = new():producer { 1, 2, 3 }:processor("work", { processes = 2 }, pass)
+      :before_exit("work", function() while true do end end):run { grace = 0.2, failures = "collect" }
+    assert.same({ 1, 2, 3 }, sorted(result.items))
+    assert.equal("crash", result.failures[1].kind)
+    assert.is_true(core.now() - start < 10)
+  end)
 end)

@@ -253,6 +253,8 @@ end
 function Segment:finish()
   if self.finishing then return end
   self.finishing = true
+  local grace = self.run.plan.options.grace
+  if grace then self.ends_by, self.run.timed = core.now() + grace, true end
   for _, slot in ipairs(self.slots) do
     if slot.pid then self.pool:finish(slot.index) end
   end
@@ -406,9 +408,19 @@ function Segment:count_restart(code, signal)
   end
 end
 
---- Kills workers whose item has taken too long.
+-- Kills workers that have not come to their end within the run's `grace`.
+function Segment:check_end()
+  local left = self.ends_by - core.now()
+  for _, slot in ipairs(self.slots) do
+    if slot.pid and left <= 0 then self.pool:kill(slot.index) end
+  end
+  return self:alive() > 0 and math.max(left, 0.01) or nil
+end
+
+--- Kills workers that take too long, for an item or for their end.
 ---@return number? seconds until the next look; nil: nothing to watch
 function Segment:check_time()
+  if self.ends_by then return self:check_end() end
   if not self.timeout then return nil end
   local wait = nil
   for _, slot in ipairs(self.slots) do

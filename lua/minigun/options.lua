@@ -377,7 +377,8 @@ local run_fields = {
     doc = "raise an error that names them at the end, only collect them in the result, or stop at the first" },
   { "max_restarts", types.integer(0), default = 10, doc = "deaths of workers in `restart_window` that a run bears" },
   { "restart_window", types.seconds(false), default = 5, doc = "seconds over which deaths are counted" },
-  { "grace", types.seconds(true), default = 5, doc = "seconds that children get to end before they are killed" },
+  { "grace", types.seconds(false), default_text = "no limit",
+    doc = "seconds that workers get for their hooks after the last item, before they are killed" },
 }
 
 local later = { "threads", "route", "partition", "await", "ordered", "dead_letter" }
