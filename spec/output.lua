@@ -1,8 +1,10 @@
 --- The busted output handler: one line for each spec file, failures as they happen, and the closing line
 -- "N passed, N failed" alone on its line. Under spec/run that line is left to it: it knows of the other files.
--- With MINIGUN_TIMES set, the seconds of each test are added to a file that spec/run reads.
+-- With MINIGUN_TIMES set, the seconds of each test, and those of processor time that it and its children took, are
+-- added to a file that spec/run reads.
 
 local busted = require "busted"
+local support = require "spec.support"
 local tally = require "spec.tally"
 
 local function write(...)
@@ -13,6 +15,16 @@ end
 local heartbeat_path = os.getenv("MINIGUN_HEARTBEAT")
 local times = heartbeat_path and os.getenv("MINIGUN_TIMES") and assert(io.open(heartbeat_path .. ".times", "a"))
 
+-- The processor time of this process and of the children that it has waited for.
+local function cpu()
+  local ticks = 0
+  local numbers = support.read_file("/proc/self/stat"):match("^.*%)" .. (" %S+"):rep(11) .. "( %d+ %d+ %d+ %d+)")
+  for n in numbers:gmatch("%d+") do
+    ticks = ticks + n                           -- utime, stime, cutime, cstime
+  end
+  return ticks / 100
+end
+
 local function indent(text)
   return (tostring(text):gsub("\n", "\n    "))
 end
@@ -21,6 +33,7 @@ return function(options)
   local handler = require "busted.outputHandlers.base"()
   local before                                  -- the counts when the current file began
   local last_test = ""
+  local cpu_before
 
   local function fault(element, _, message, trace)
     local name = handler.getFullName(element)
@@ -57,6 +70,7 @@ return function(options)
 
   busted.subscribe({ "test", "start" }, function(element)
     last_test = handler.getFullName(element)
+    cpu_before = times and cpu()
     return nil, true
   end)
   busted.subscribe({ "file", "start" }, file_start)
@@ -66,7 +80,8 @@ return function(options)
   busted.subscribe({ "failure" }, fault)
   busted.subscribe({ "test", "end" }, function(element)
     if times then
-      times:write(("%.2f  %s: %s\n"):format(element.duration or 0, element.trace.short_src, handler.getFullName(element)))
+      times:write(("%6.2f s  %6.2f s of processor time  %s: %s\n"):format(element.duration or 0, cpu() - cpu_before,
+        element.trace.short_src, handler.getFullName(element)))
       times:flush()
     end
     return nil, true

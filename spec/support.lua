@@ -51,6 +51,15 @@ end
 function M.children(pid)
   pid = pid or M.pid()
   local pids = {}
+  local list = M.read_file(("/proc/%d/task/%d/children"):format(pid, pid))
+  if list then
+    for word in list:gmatch("%d+") do
+      pids[#pids + 1] = math.tointeger(tonumber(word))
+    end
+    table.sort(pids)
+    return pids
+  end
+  -- A kernel without that file, or no such process.
   for entry in lfs.dir("/proc") do
     if entry:match("^%d+$") and parent_of(entry) == pid then
       pids[#pids + 1] = math.tointeger(tonumber(entry))
