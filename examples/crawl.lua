@@ -1,5 +1,6 @@
--- Work that feeds itself: a stage in a pool of workers sends what it finds back to itself with emit:to, and what it cannot
--- read to another stage, which nothing else reaches (`await = true`). The run ends when there is nothing left to visit.
+-- Work that feeds itself: a stage in a pool of workers sends what it finds back to itself with emit:to, and what it
+-- cannot read to another stage, which nothing else reaches (`await = true`). The run ends when there is nothing left to
+-- visit.
 --
 --   minigun run examples/crawl.lua
 --
