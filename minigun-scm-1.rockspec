@@ -54,6 +54,7 @@ build = {
     ["minigun.report"] = "lua/minigun/report.lua",
     ["minigun.result"] = "lua/minigun/result.lua",
     ["minigun.retries"] = "lua/minigun/retries.lua",
+    ["minigun.router"] = "lua/minigun/router.lua",
     ["minigun.routes"] = "lua/minigun/routes.lua",
     ["minigun.run"] = "lua/minigun/run.lua",
     ["minigun.runner"] = "lua/minigun/runner.lua",

@@ -60,7 +60,8 @@ describe("the plan", function()
     stage.at = nil
     assert.same({
       id = 2, name = "parse", kind = "processor", handler = handler,
-      retries = 2, backoff = 0.5, timeout = 3, queue = 10, segment = 1, inputs = { 1 }, outputs = {}, terminal = true,
+      retries = 2, backoff = 0.5, timeout = 3, queue = 10, route = "broadcast",
+      segment = 1, inputs = { 1 }, outputs = {}, terminal = true,
       hooks = { before = {}, after = {}, before_fork = {}, after_fork = {}, before_exit = {} },
     }, stage)
     local gen = result.stages[1]

@@ -80,15 +80,54 @@ static int l_emit(lua_State *L) {
   return 0;
 }
 
-/* w:emitter(edge) -> a callable that emits on that edge */
+enum { TO = 0x8000 }; /* report.TO: plus a stage's number, the edge of items sent to that stage */
+
+static int unknown_stage(lua_State *L) {
+  lua_pushliteral(L, "");
+  lua_pushnil(L);
+  while (lua_next(L, 4)) { /* stack: emit, name, item, names, text, key, value */
+    lua_pop(L, 1);
+    lua_pushvalue(L, -1);
+    lua_pushfstring(L, "%s%s%s", lua_tostring(L, 5), *lua_tostring(L, 5) ? ", " : "", lua_tostring(L, -1));
+    lua_replace(L, 5);
+    lua_pop(L, 1);
+  }
+  const char *name = luaL_tolstring(L, 2, NULL);
+  return luaL_error(L, "emit:to: there is no stage '%s' that receives items (there are: %s)", name,
+                    lua_tostring(L, 5));
+}
+
+/* emit:to(name, item) */
+static int l_emit_to(lua_State *L) {
+  lua_emit *e = luaL_checkudata(L, 1, MG_EMIT_TYPE);
+  lua_settop(L, 3);
+  lua_getiuservalue(L, 1, 2);
+  if (!lua_istable(L, 4)) return luaL_error(L, "emit:to is not for this emit");
+  lua_pushvalue(L, 2);
+  if (lua_isnil(L, 2) || lua_rawget(L, 4) != LUA_TNUMBER) {
+    lua_settop(L, 4);
+    return unknown_stage(L);
+  }
+  unsigned id = (unsigned)lua_tointeger(L, -1);
+  if (lua_isnil(L, 3)) return luaL_error(L, "emit:to: nil cannot be emitted");
+  if (!e->worker->accepting || e->worker->w.serial != mg_process_serial)
+    return luaL_error(L, "emit called after its handler has returned, or in another process");
+  append(L, e->worker, 3, TO | id);
+  return 0;
+}
+
+/* w:emitter(edge, ids) -> a callable that emits on that edge; ids: stages' numbers by name, for emit:to, or nil */
 static int l_emitter(lua_State *L) {
   lua_worker *lw = to_worker(L, 1);
   unsigned edge = (unsigned)luaL_checkinteger(L, 2);
-  lua_emit *e = lua_newuserdatauv(L, sizeof *e, 1);
+  lua_settop(L, 3);
+  lua_emit *e = lua_newuserdatauv(L, sizeof *e, 2);
   e->worker = lw;
   e->edge = edge;
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, 1);
+  lua_pushvalue(L, 3);
+  lua_setiuservalue(L, -2, 2);
   luaL_setmetatable(L, MG_EMIT_TYPE);
   return 1;
 }
@@ -208,6 +247,10 @@ void mg_worker_setup(lua_State *L) {
   luaL_newmetatable(L, MG_EMIT_TYPE);
   lua_pushcfunction(L, l_emit);
   lua_setfield(L, -2, "__call");
+  lua_newtable(L);
+  lua_pushcfunction(L, l_emit_to);
+  lua_setfield(L, -2, "to");
+  lua_setfield(L, -2, "__index");
   lua_pushliteral(L, "emit");
   lua_setfield(L, -2, "__name");
   lua_pushboolean(L, 0);

@@ -9,7 +9,7 @@
 #include "lua_mg.h"
 
 enum { LOOK_EVERY_NS = 100000, LOOK_MOST = 1024 };
-enum { UV_POOL = 1, UV_FULL = 2, UV_BAD = 3 };
+enum { UV_POOL = 1, UV_FULL, UV_BAD, UV_TO };
 
 typedef struct mg_writer {
   mg_pool *pool;             /* kept alive by a user value; NULL when closed */
@@ -30,7 +30,7 @@ static mg_writer *check_writer(lua_State *L, int arg) {
   return w;
 }
 
-/* writer(pool, edge, on_full, on_bad, first, last) -> writer.  on_full(writer, bytes needed or 0); on_bad(value,
+/* writer(pool, edge, on_full, on_bad, first, last, on_to) -> writer.  on_full(writer, bytes needed or 0); on_bad(value,
  * message) for a value that cannot be serialised; first..last: slots of the receivers */
 static int l_writer(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
@@ -40,7 +40,8 @@ static int l_writer(lua_State *L) {
   luaL_argcheck(L, edge >= 0 && edge < MG_EDGE_ANY, 2, "no such edge");
   luaL_argcheck(L, first >= 1 && first <= (lua_Integer)p->slots, 5, "no such slot");
   luaL_argcheck(L, last >= first && last <= (lua_Integer)p->slots, 6, "no such slot, or before the first");
-  mg_writer *w = lua_newuserdatauv(L, sizeof *w, 3);
+  lua_settop(L, 7);
+  mg_writer *w = lua_newuserdatauv(L, sizeof *w, UV_TO);
   memset(w, 0, sizeof *w);
   w->pool = p;
   w->codec = mg_codec_get(L);
@@ -51,8 +52,9 @@ static int l_writer(lua_State *L) {
   w->last = (uint32_t)(last - 1);
   w->look_every = w->look_in = 1;
   luaL_setmetatable(L, MG_WRITER_TYPE);
-  for (int i = UV_POOL; i <= UV_BAD; i++) {
-    lua_pushvalue(L, i == UV_POOL ? 1 : i + 1);
+  static const int argument[] = {[UV_POOL] = 1, [UV_FULL] = 3, [UV_BAD] = 4, [UV_TO] = 7};
+  for (int i = UV_POOL; i <= UV_TO; i++) {
+    lua_pushvalue(L, argument[i]);
     lua_setiuservalue(L, -2, i);
   }
   return 1;
@@ -125,6 +127,16 @@ static int l_put(lua_State *L) {
   return put(L);
 }
 
+/* w:to(name, item): emit:to, for which on_to is called with the same arguments */
+static int l_to(lua_State *L) {
+  check_writer(L, 1);
+  lua_settop(L, 3);
+  if (lua_getiuservalue(L, 1, UV_TO) != LUA_TFUNCTION) return luaL_error(L, "emit:to is not for this emit");
+  lua_insert(L, 2);
+  lua_call(L, 2, 0);
+  return 0;
+}
+
 /* w:take() -> block, offset, length, count of what was written since the last take (one reference is given) | nil */
 static int l_take(lua_State *L) {
   mg_writer *w = check_writer(L, 1);
@@ -170,7 +182,8 @@ static int l_close(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"take", l_take}, {"open", l_open}, {"pending", l_pending}, {"close", l_close}, {"__call", l_put}, {NULL, NULL},
+    {"to", l_to},       {"take", l_take},  {"open", l_open}, {"pending", l_pending},
+    {"close", l_close}, {"__call", l_put}, {NULL, NULL},
 };
 
 void mg_writer_setup(lua_State *L) {

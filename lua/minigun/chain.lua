@@ -4,11 +4,15 @@
 -- collects is kept until it has returned, and forgotten when it raises: a failed attempt leaves no trace. A handler
 -- that emits very much is let through as a stream: its failure then says `partial` and is not tried again.
 local batcher = require "minigun.batcher"
+local router = require "minigun.router"
 
 local chain = {}
 
 -- Emissions of one call that are kept back at most.
 local KEEP <const> = 8192
+-- Marks the receiver of an item that was sent with emit:to: it goes through the ledger, also to a stage of this chain,
+-- as stages may send to each other in circles.
+local SENT <const> = 0x8000
 
 -- A frame of the library in a traceback: its files lie beside this one. nil in stripped bytecode.
 local library = debug.getinfo(1, "S").short_src:match "^(.*)chain%.lua$"
@@ -48,7 +52,18 @@ local Chain = {}
 Chain.__index = Chain
 
 local function make_emit(state, host)
-  local buffer = state.buffer
+  local buffer, direct, choose = state.buffer, state.direct, state.choose
+  local function add(item, id)
+    local n = state.n + 1
+    state.n, buffer[n] = n, item
+    if id then direct[n] = id end
+    if n == KEEP then state.flush(true) end
+  end
+  local function check_open()
+    if not state.running or host.foreign() then
+      error("emit called after its handler has returned, or in another process", 3)
+    end
+  end
   return setmetatable({}, {
     __name = "emit",
     __metatable = false,
@@ -56,13 +71,16 @@ local function make_emit(state, host)
       if item == nil then
         error("nil cannot be emitted (an item is any value but nil; call emit only when there is one)", 2)
       end
-      if not state.running or host.foreign() then
-        error("emit called after its handler has returned, or in another process", 2)
-      end
-      local n = state.n + 1
-      state.n, buffer[n] = n, item
-      if n == KEEP then state.flush(true) end
+      check_open()
+      if not choose then return add(item) end
+      for _, id in ipairs(choose(item)) do add(item, id) end
     end,
+    __index = {
+      to = function(_, name, item)
+        check_open()
+        add(item, router.resolve(host.addresses, name, item, 2) | SENT)
+      end,
+    },
   })
 end
 
@@ -70,17 +88,19 @@ end
 ---@param stages table array of the plan's stages, in topological order
 ---@param host table
 --- what surrounds it: `deliver(stage, item)` sends an item out of the chain; `failed(stage, item, caught, attempt,
---- partial)` is told of a failed item; `effect(kind, name, value)` keeps what `ctx` collects; `context(stage)` makes
---- the stage's ctx, given a function that takes effects; `foreign()` tells that this is another process than the
---- chain's own
----@return table chain `chain.stats[id]` counts `items_in`, `items_out`, `failed` of each stage
+--- partial)` is told of a failed item; `send_to(stage, id, item)` sends to one stage; `addresses`: ids by name, for
+--- `emit:to`; `stages`: the plan's, by id; `turn`: where round_robin begins; `effect(kind, name, value)` keeps what
+--- `ctx` collects; `context(stage)` makes the stage's ctx, given a function that takes effects; `foreign()` tells that
+--- this is another process than the chain's own
+---@return table chain `chain.stats[id]` counts `items_in`, `items_out`, `failed` of each stage, and `sent`: those of
+--- `items_out` that went to one stage outside
 function chain.new(stages, host)
   local self = setmetatable({ host = host, states = {}, stats = {} }, Chain)
   for _, stage in ipairs(stages) do
-    local state = { stage = stage, buffer = {}, n = 0, effects = {}, running = false, inner = {},
-      outside = stage.terminal }
+    local state = { stage = stage, buffer = {}, direct = {}, n = 0, effects = {}, running = false, inner = {},
+      outside = stage.terminal, choose = router.new(stage, host.stages, host.turn) }
     self.states[stage.id] = state
-    self.stats[stage.id] = { items_in = 0, items_out = 0, failed = 0 }
+    self.stats[stage.id] = { items_in = 0, items_out = 0, failed = 0, sent = 0 }
     state.flush = function(partial) self:flush(state, partial) end
     state.emit = make_emit(state, host)
     state.ctx = host.context(stage, function(kind, name, value)
@@ -109,11 +129,21 @@ function Chain:flush(state, partial)
   end
   self.stats[state.stage.id].items_out = self.stats[state.stage.id].items_out + n
   state.n = 0
+  local direct = state.direct
   for i = 1, n do
-    local item = buffer[i]
-    buffer[i] = nil
-    self:send(state, item)
+    local item, id = buffer[i], direct[i]
+    buffer[i], direct[i] = nil, nil
+    if not id then self:send(state, item)
+    else self:send_one(state, id, item) end
   end
+end
+
+--- Sends an item to one receiver.
+function Chain:send_one(state, id, item)
+  if self.states[id] then return self:push(id, item, 1) end
+  local s = self.stats[state.stage.id]
+  s.sent = s.sent + 1
+  self.host.send_to(state.stage, id & ~SENT, item)
 end
 
 --- Sends an item to every receiver of the stage, in the chain and outside.
@@ -123,7 +153,7 @@ function Chain:send(state, item)
 end
 
 local function drop(state)
-  for i = 1, state.n do state.buffer[i] = nil end
+  for i = 1, state.n do state.buffer[i], state.direct[i] = nil, nil end
   state.n = 0
   state.effects = {}
 end
@@ -137,7 +167,10 @@ end
 function Chain:emit_batch(state, batch)
   local stats = self.stats[state.stage.id]
   stats.items_out = stats.items_out + 1
-  self:send(state, batch)
+  if not state.choose then return self:send(state, batch) end
+  local ok, ids = xpcall(state.choose, chain.caught, batch)
+  if not ok then return self:fail(state, batch, ids, 1) end
+  for _, id in ipairs(ids) do self:send_one(state, id, batch) end
 end
 
 function Chain:fail(state, item, caught, attempt)

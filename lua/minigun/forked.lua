@@ -29,6 +29,7 @@ function forked.new(run, segment, first)
     per_item = segment.kind == "process_per_batch",
     slots = {}, queue = {}, head = 1, tail = 0, queued = 0, queued_bytes = 0,
     rate = stats.rate(), restarts = {}, wants = {}, thirsty = {}, finishing = false, targets = {}, timeout = nil,
+    spawned = 0,
     out_size = BLOCK, small = 0, -- bytes of a block to lend; ranges in a row that would have fitted a quarter of it
   }, Segment)
   for i = 1, segment.n do
@@ -104,7 +105,7 @@ function Segment:spawn(slot, value)
   run:prepare_fork()
   local start = core.now()
   local pid, message, errno = self.pool:spawn(slot.index, run.held_most, worker.main, {
-    plan = run.plan, segment = self.plan, number = slot.number, value = value,
+    plan = run.plan, segment = self.plan, number = slot.number, turn = self.spawned, value = value,
   })
   if not pid then
     if errno == EAGAIN and self:alive() > 0 then
@@ -114,6 +115,7 @@ function Segment:spawn(slot, value)
     run:fail(("%s: %s; is the limit of processes (ulimit -u) or of memory too low?"):format(self.plan.context, message))
   end
   run:forked_in(core.now() - start)
+  self.spawned = self.spawned + 1
   self.thirsty[slot] = true
   slot.pid, slot.since, slot.busy, slot.hands, slot.restarts = pid, core.now(), 0, 0, slot.restarts + 1
   self:lend(slot, self.out_size)

@@ -5,6 +5,7 @@
 -- 2. A stage without `from` receives from the stage defined before it, unless that one says `to`, both are drawn to by
 --    the same stage (branches of a fan-out), or the edge would close a cycle. Producers are passed over: they receive
 --    nothing and do not interrupt the chain they stand in.
+--    A stage that says `await` has no default input: `emit:to` reaches it.
 -- 3. A producer without `to` sends to the next non-producer, unless that one says `from`.
 local options = require "minigun.options"
 
@@ -76,13 +77,14 @@ local function default_edges(g)
     if definition.kind == "producer" then
       if not definition.to then producers[#producers + 1] = i end
     else
-      if not definition.from then
+      if not definition.from and definition.await == nil then
         if before and not g.definitions[before].to and not share_input(g, before, i) then
           links[#links + 1] = { before, i }
         end
         for _, producer in ipairs(producers) do links[#links + 1] = { producer, i } end
       end
-      before, producers = i, {}
+      before = i
+      if definition.await == nil or definition.from then producers = {} end
     end
   end
   for _, link in ipairs(links) do
@@ -163,8 +165,8 @@ local function report_unreached(g, i)
   elseif before then
     why = ("it is not linked to '%s', defined before it, as that would close a cycle"):format(before.name)
   end
-  problem(g, definition.at, "stage '%s': no stage sends it anything: %s; say 'from', or name it in a 'to'",
-    definition.name, why)
+  problem(g, definition.at, "stage '%s': no stage sends it anything: %s; say 'from', name it in a 'to', or say " ..
+    "'await = true' if emit:to reaches it", definition.name, why)
 end
 
 local function check_flow(g, complete)
@@ -178,7 +180,8 @@ local function check_flow(g, complete)
     return problem(g, nil, "there is no producer: %s", what)
   end
   for i, definition in ipairs(g.definitions) do
-    if definition.kind ~= "producer" and #g.inputs[i] == 0 then report_unreached(g, i) end
+    local fed = definition.kind == "producer" or #g.inputs[i] > 0 or definition.await ~= nil
+    if not fed then report_unreached(g, i) end
   end
 end
 

@@ -33,7 +33,8 @@ function inbox:add_stats(row)
   local id, s = row[1], self.stats[row[1]]
   local stage = self.plan.stages[id]
   s.items_in = s.items_in + row[2]
-  if not stage.terminal and #self.outlets[id].targets == 0 then s.items_out = s.items_out + row[3] end
+  local all_inside = not stage.terminal and #self.outlets[id].targets == 0
+  s.items_out = s.items_out + (all_inside and row[3] or row[5])
 end
 
 --- Takes a range that a worker has committed, and its reference: items go to their receivers, reports are read.
@@ -69,6 +70,7 @@ end
 ---@param length integer bytes
 ---@param count integer items of that stage
 function inbox:worker_emitted(segment, id, block, offset, length, count)
+  if id & report.TO ~= 0 then return self:worker_sent(segment, id, block, offset, length, count) end
   local stage = self.plan.stages[id]
   if not stage or self.segment_of[id] ~= segment then
     self:fail(("%s: a worker sent items of a stage that is not its own"):format(segment.plan.context))
@@ -81,6 +83,25 @@ function inbox:worker_emitted(segment, id, block, offset, length, count)
   local n, message = self.pool:decode_into(list, before, block, offset, length, id)
   if not n then self:fail(("stage '%s': a result cannot be read: %s"):format(stage.name, message)) end
   if list ~= self.result.items then table.move(list, before + 1, n, #self.result.items + 1, self.result.items) end
+end
+
+--- Passes on items that a worker has sent to one stage, by emit:to or by a route.
+---@param segment table
+---@param address integer `report.TO` plus the stage
+---@param block integer
+---@param offset integer bytes
+---@param length integer bytes
+---@param count integer items
+function inbox:worker_sent(segment, address, block, offset, length, count)
+  local target = self.plan.stages[address & ~report.TO]
+  if not target or target.kind == "producer" then
+    self:fail(("%s: a worker sent items to a stage that there is not"):format(segment.plan.context))
+  end
+  if #segment.plan.stages == 1 then -- otherwise the worker's own statistics tell who it was
+    local s = self.stats[segment.plan.stages[1]]
+    s.items_out = s.items_out + count
+  end
+  self:route({ target.id }, block, offset, length, count, address)
 end
 
 local on_event = {

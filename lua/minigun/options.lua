@@ -330,10 +330,29 @@ function options.schema(name, lists, extra)
   return schema
 end
 
+types.route = {
+  text = '"broadcast", "round_robin" or a function',
+  check = function(value)
+    return value == "broadcast" or value == "round_robin" or is_callable(value), value
+  end,
+}
+
+types.await = {
+  text = "true, false or a number of seconds above 0",
+  check = function(value)
+    return type(value) == "boolean" or (type(value) == "number" and value > 0 and value < math.huge), value
+  end,
+}
+
 local to_field = { "to", types.names(true), default_text = "the next stage",
   doc = "stages that receive what this one emits; each receives every item; `{}` makes the stage terminal" }
 local from_field = { "from", types.names(false), default_text = "the stage before",
   doc = "stages whose emissions this one receives" }
+
+local route_field = { "route", types.route, default = "broadcast",
+  doc = "which targets an item goes to: all, each in turn, or those that `function(item) -> name or names` gives" }
+local await_field = { "await", types.await, default_text = "the stage before sends",
+  doc = "true: only `emit:to` reaches the stage, which ends with everything else; false: not even that" }
 
 local context_fields = {
   { "inline", types.inline, default_text = "the block's context", doc = "run in the coordinator itself" },
@@ -381,22 +400,24 @@ local run_fields = {
     doc = "seconds that workers get for their hooks after the last item, before they are killed" },
 }
 
-local later = { "threads", "route", "partition", "await", "ordered", "dead_letter" }
+local later = { "threads", "partition", "ordered", "dead_letter" }
 local no_input = "it receives no items"
+local edge_fields = { to_field, from_field, route_field, await_field }
 
 --- The schemas by the name of what they belong to: the stages' kinds, `context`, `process_per_batch`, `run`.
 --- A pipeline's own options are those of `run`, which override them.
 options.schemas = {
-  producer = options.schema("producer", { { to_field }, context_fields, named_context, hook_fields }, {
+  producer = options.schema("producer", { { to_field, route_field }, context_fields, named_context, hook_fields }, {
     later = later,
-    refused = { from = no_input, retries = no_input, backoff = no_input, timeout = no_input, queue = no_input },
+    refused = { from = no_input, await = no_input, retries = no_input, backoff = no_input, timeout = no_input,
+      queue = no_input },
   }),
   processor = options.schema("processor",
-    { { to_field, from_field }, context_fields, named_context, item_fields, hook_fields }, { later = later }),
+    { edge_fields, context_fields, named_context, item_fields, hook_fields }, { later = later }),
   consumer = options.schema("consumer",
-    { { to_field, from_field }, context_fields, named_context, item_fields, hook_fields }, { later = later }),
+    { edge_fields, context_fields, named_context, item_fields, hook_fields }, { later = later }),
   accumulator = options.schema("accumulator",
-    { batch_fields, { to_field, from_field }, context_fields, named_context, item_fields, hook_fields },
+    { batch_fields, edge_fields, context_fields, named_context, item_fields, hook_fields },
     { later = later }),
   context = options.schema("context", { context_fields }, { later = { "threads" } }),
   process_per_batch = options.schema("process_per_batch",

@@ -48,7 +48,7 @@ end
 local function new_stage(definition, kind, handler)
   return {
     name = definition.name, at = definition.at, kind = kind, handler = handler, source = definition.source,
-    retries = 0, backoff = 0, outputs = {}, inputs = {},
+    retries = 0, backoff = 0, outputs = {}, inputs = {}, route = definition.route,
   }
 end
 
@@ -67,16 +67,16 @@ local function add_stages(result, definition, contexts, context)
   if definition.kind ~= "accumulator" then
     local stage = add(new_stage(definition, definition.kind, definition.handler), context)
     set_item_options(stage, definition)
-    stage.queue = definition.queue
+    stage.queue, stage.await = definition.queue, definition.await
     return stage, stage
   end
   local gather = add(new_stage(definition, "accumulator"), INLINE)
   local batch = definition.batch
   gather.batch = { max_size = batch.max_size, max_wait = batch.max_wait, by = batch.by }
-  gather.queue = definition.queue
+  gather.queue, gather.await = definition.queue, definition.await
   if not definition.handler then return gather, gather end
   local worker = add(new_stage(definition, "processor", definition.handler), context)
-  worker.gathers = gather.id
+  worker.gathers, gather.route = gather.id, nil
   set_item_options(worker, definition)
   gather.outputs[1], worker.inputs[1] = worker.id, gather.id
   return gather, worker

@@ -1,6 +1,7 @@
 --- Producers of the coordinator: coroutines that yield when receivers should catch up. Methods of a run (see run.lua).
 local chain = require "minigun.chain"
 local core = require "minigun.core"
+local router = require "minigun.router"
 local signals = require "minigun.signals"
 
 local producers = {}
@@ -12,20 +13,13 @@ function producers:producer_emit(stage)
   local outlet, state = self.outlets[stage.id], self.chain.states[stage.id]
   local limited = false
   for _, limit in pairs(self.reach[stage.id]) do limited = limited or limit ~= true end
-  if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not limited then
+  if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not limited and not state.choose then
     outlet.direct = true
     return outlet.writer
   end
   local s, since, me = self.stats[stage.id], 0, self
-  return setmetatable({}, { __name = "emit", __metatable = false, __call = function(_, item)
-    if item == nil then
-      error("nil cannot be emitted (an item is any value but nil; call emit only when there is one)", 2)
-    end
-    if state.closed or core.process() ~= me.process then
-      error("emit called after its handler has returned, or in another process", 2)
-    end
+  local function sent()
     s.items_out = s.items_out + 1
-    me.chain:send(state, item)
     since = since + 1
     if limited and outlet.writer then me:flush_writer(outlet) end -- a limit counts items, so none may hide in a block
     if me:must_wait(stage.id) then
@@ -35,7 +29,43 @@ function producers:producer_emit(stage)
       since = 0
       me:let_others(MORE)
     end
-  end })
+  end
+  local function send_chosen(item)
+    local ok, ids = xpcall(state.choose, chain.caught, item)
+    if not ok then
+      return me:settle_failure(stage, { kind = "error", message = ids.message, traceback = ids.traceback, attempt = 1,
+        pid = me.pid }, function() return item end)
+    end
+    for _, id in ipairs(ids) do me.chain:send_one(state, id, item) end
+  end
+  return setmetatable({}, { __name = "emit", __metatable = false, __call = function(_, item)
+    if item == nil then
+      error("nil cannot be emitted (an item is any value but nil; call emit only when there is one)", 2)
+    end
+    if state.closed or core.process() ~= me.process then
+      error("emit called after its handler has returned, or in another process", 2)
+    end
+    if state.choose then send_chosen(item) else me.chain:send(state, item) end
+    sent()
+  end, __index = { to = function(_, name, item)
+    me:producer_sends(stage, name, item, 2)
+    sent()
+  end } })
+end
+
+--- emit:to in a producer of the coordinator.
+---@param stage table the producer
+---@param name string the receiver
+---@param item any
+---@param level integer of the user's frame as seen from the caller
+function producers:producer_sends(stage, name, item, level)
+  local id = router.resolve(self.addresses, name, item, level + 1)
+  if self.chain.states[stage.id].closed or core.process() ~= self.process then
+    error("emit called after its handler has returned, or in another process", level + 1)
+  end
+  local segment = self.segment_of[id]
+  if segment then self.reach[stage.id][segment] = true end -- from now on it waits for this one too
+  self:send_to(stage, id, item)
 end
 
 --- Makes the producers ready: a coroutine each, or the one item of a segment of its own.

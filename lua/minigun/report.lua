@@ -3,6 +3,7 @@
 -- A report that belongs to an item is committed or forgotten with it. Each is an array whose first element is its kind.
 local report = {
   EDGE = 0xfffe,  -- of all reports; items travel on the number of the stage that emitted them
+  TO = 0x8000,    -- plus a stage's number: an item sent to that stage, whatever the graph says
   ANY = 0xffff,   -- as a filter: records of every edge
   COLLECT = 1,    -- { COLLECT, name, value }
   COUNT = 2,      -- { COUNT, name, n }

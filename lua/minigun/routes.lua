@@ -54,18 +54,51 @@ function routes:open_outlet(stage)
   end
   if not first then return end
   outlet.writer = core.writer(self.pool, stage.id, function(writer, need) self:writer_full(stage, writer, need) end,
-    function(value, message)
-      self:settle_failure(stage, { kind = "unserialisable", message = message, attempt = 1, pid = self.pid },
-        function() return value end)
-    end, first, last)
+    function(value, message) self:refused(stage, value, message) end, first, last,
+    function(name, item) self:producer_sends(stage, name, item, 3) end)
   self.writers[#self.writers + 1] = outlet
+end
+
+--- A value could not be encoded.
+---@param stage table that emitted it
+---@param value any
+---@param message string
+function routes:refused(stage, value, message)
+  self:settle_failure(stage, { kind = "unserialisable", message = message, attempt = 1, pid = self.pid },
+    function() return value end)
+end
+
+--- Sends an item from a stage of the coordinator to one stage, whatever the graph says.
+---@param stage table the sender
+---@param id integer the receiver
+---@param item any
+function routes:send_to(stage, id, item)
+  local segment = self.segment_of[id]
+  if not segment or segment.per_item then
+    return self:accept { stage = id, count = 1, attempt = 1, value = item }
+  end
+  local outlet = self.direct[id]
+  if not outlet then
+    outlet = { bytes = { id }, stage_id = id }
+    outlet.writer = core.writer(self.pool, report.TO | id, function(writer, need)
+      self:flush_writer(outlet)
+      if need > 0 then self:open_block(outlet.sender, writer, need) end
+    end, function(value, message) self:refused(outlet.sender, value, message) end, segment.first, segment.last)
+    self.direct[id] = outlet
+    self.writers[#self.writers + 1] = outlet
+  end
+  outlet.sender = stage
+  outlet.writer(item)
 end
 
 --- Takes items into a stage's ledger. The entry's reference is passed on.
 function routes:accept(entry)
   local id = entry.stage
   self.pending[id] = self.pending[id] + entry.count
-  if not self.plan.stages[id].gathers then -- an accumulator's items are those it gathers, not the batches
+  self.drained[id] = false
+  local in_chain = not entry.block and not self.segment_of[id] -- which counts values itself
+  -- An accumulator's items are those it gathers, not the batches.
+  if not in_chain and not self.plan.stages[id].gathers then
     local s = self.stats[id]
     s.items_in = s.items_in + entry.count
   end
@@ -148,7 +181,14 @@ function routes:writer_full(stage, writer, need)
       repeat until self:let_others(WAIT) or not self:must_wait(stage.id)
     end
   end
-  if need == 0 then return end
+  if need > 0 then self:open_block(stage, writer, need) end
+end
+
+--- Opens a block for a writer; the run fails where there is none to be had.
+---@param stage table the sender, for the message
+---@param writer userdata
+---@param need integer bytes
+function routes:open_block(stage, writer, need)
   if not writer:open(math.max(need, BLOCK)) then
     self:fail(("stage '%s': an item of %d bytes or more does not fit into the shared memory that can be had"):format(
       stage.name, need))

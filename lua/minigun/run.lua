@@ -14,6 +14,7 @@ local core = require "minigun.core"
 local forked = require "minigun.forked"
 local plan = require "minigun.plan"
 local result = require "minigun.result"
+local router = require "minigun.router"
 local signals = require "minigun.signals"
 
 local run = {}
@@ -53,7 +54,8 @@ function run.new(pipeline, given)
     pipeline = pipeline, plan = p, result = empty, stats = stats, producing = producing,
     memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = {}, inline_head = 1, inline_tail = 0,
-    retries = {}, producers = {}, writers = {}, outlets = {}, reach = {}, chunks = 0, fork_seconds = 0,
+    retries = {}, producers = {}, writers = {}, outlets = {}, direct = {}, reach = {},
+    addresses = router.addresses(p), chunks = 0, fork_seconds = 0,
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0,
     guard = core.guard(), -- of Ctrl-C, see signals.lua
   }, Run)
@@ -146,6 +148,8 @@ function Run:open_chain()
   end
   self.inline = inline
   self.chain = chain.new(inline, {
+    stages = self.plan.stages, addresses = self.addresses,
+    send_to = function(stage, id, item) self:send_to(stage, id, item) end,
     deliver = function(stage, item) self:deliver(stage, item) end,
     effect = function(...) self:effect(...) end,
     failed = function(stage, item, caught, attempt, partial)
@@ -272,49 +276,56 @@ function Run:sleep(seconds)
   end
 end
 
--- Ends stages and segments that nothing can reach any more, front to back.
+-- Drains stages, front to back; when all are, ends the workers. Any handler that still runs may send to any stage with
+-- emit:to, so a stage that was drained is open again when something arrives, and no worker ends before everything is.
 function Run:advance_ends()
-  local open_producers, changed = 0, false
-  for _, stage in ipairs(self.plan.stages) do
-    local id = stage.id
-    if not self.drained[id] then
-      local ready = self.pending[id] == 0
-      for _, input in ipairs(stage.inputs) do ready = ready and self.drained[input] end
-      if ready then
-        self:drain(stage)
-        changed = true
-      elseif stage.kind == "producer" then
-        open_producers = open_producers + 1
-      end
+  local open_producers, changed, over = 0, false, true
+  for id, stage in ipairs(self.plan.stages) do
+    local ready = self.pending[id] == 0
+    for _, input in ipairs(stage.inputs) do ready = ready and self.drained[input] end
+    local state = self.chain.states[id]
+    if ready and not (self.drained[id] and not (state and state.batches and state.batches.first)) then
+      self:drain(stage, state)
+      changed = true
     end
+    over = over and ready
+    if stage.kind == "producer" and not self.drained[id] then open_producers = open_producers + 1 end
   end
   if open_producers == 0 and not self.producers_ended then
     self.producers_ended = true
     self:hooks(self.plan.hooks.after_producer, {})
   end
-  for _, segment in ipairs(self.segments) do
-    local all = true
-    for _, id in ipairs(segment.plan.stages) do all = all and self.drained[id] end
-    if all then segment:finish() end
-  end
+  if over and not self.finishing and self:nothing_pending() then self:finish() end
   return changed
 end
 
-function Run:drain(stage)
-  local id = stage.id
-  if not self.segment_of[id] then
-    local state = self.chain.states[id]
-    if state.batches then self.chain:flush_batches(id) end
-    if self.outlets[id].writer then self:flush_writer(self.outlets[id]) end
-    self:hooks(stage.hooks.after, nil, state.ctx)
+function Run:drain(stage, state)
+  if state then
+    if state.batches then self.chain:flush_batches(stage.id) end
+    if self.outlets[stage.id].writer then self:flush_writer(self.outlets[stage.id]) end
   end
-  self.drained[id] = true
+  self.drained[stage.id] = true
+end
+
+-- Draining may have sent something once more.
+function Run:nothing_pending()
+  for _, outlet in ipairs(self.writers) do
+    if outlet.writer then self:flush_writer(outlet) end
+  end
+  for _, pending in ipairs(self.pending) do
+    if pending > 0 then return false end
+  end
+  return true
+end
+
+function Run:finish()
+  self.finishing = true
+  for _, stage in ipairs(self.inline) do self:hooks(stage.hooks.after, nil, self.chain.states[stage.id].ctx) end
+  for _, segment in ipairs(self.segments) do segment:finish() end
 end
 
 function Run:ended()
-  for id in ipairs(self.plan.stages) do
-    if not self.drained[id] then return false end
-  end
+  if not self.finishing then return false end
   for _, segment in ipairs(self.segments) do
     if not segment:ended() then return false end
   end

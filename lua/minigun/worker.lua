@@ -6,6 +6,7 @@ local chain = require "minigun.chain"
 local context = require "minigun.context"
 local core = require "minigun.core"
 local report = require "minigun.report"
+local router = require "minigun.router"
 
 local worker = {}
 
@@ -58,6 +59,26 @@ local function run_hooks(w, hooks, ctx)
   return true
 end
 
+-- Emitters for single stages, made when they are first needed.
+local function direct_emitters(w)
+  return setmetatable({}, { __index = function(all, id)
+    all[id] = w:emitter(report.TO | id)
+    return all[id]
+  end })
+end
+
+-- The emit of a stage whose items do not go to all of its targets.
+local function routed_emit(w, emit, choose)
+  local direct = direct_emitters(w)
+  return setmetatable({}, { __name = "emit", __metatable = false,
+    __call = function(_, item)
+      if item == nil then return emit(item) end -- which refuses it
+      for _, id in ipairs(choose(item)) do direct[id](item) end
+    end,
+    __index = { to = function(_, name, item) emit:to(name, item) end },
+  })
+end
+
 -- One stage alone: its handler is called straight from the loop in C, and emits straight into the open block.
 local function run_single(w, job, stage, ctx, emit)
   return function(attempt, value)
@@ -78,8 +99,10 @@ end
 local function run_chain(w, job, stages, contexts)
   local current, depth -- attempt of the chunk, and index of the item in it
   local entered = 0    -- items of the chunk: the coordinator has counted them
-  local emitters = {}
+  local emitters, direct = {}, direct_emitters(w)
   local links = chain.new(stages, {
+    stages = job.plan.stages, turn = job.turn, addresses = router.addresses(job.plan),
+    send_to = function(_, id, item) direct[id](item) end,
     deliver = function(stage, item) emitters[stage.id](item) end,
     effect = function(kind, name, value)
       w:send(report.EDGE, { kind == "collect" and report.COLLECT or report.COUNT, name, value })
@@ -109,8 +132,8 @@ local function run_chain(w, job, stages, contexts)
   local function tell_stats()
     local stats = { report.STATS }
     for id, s in pairs(links.stats) do
-      stats[#stats + 1] = { id, s.items_in - (id == job.entry and entered or 0), s.items_out, s.failed }
-      s.items_in, s.items_out, s.failed = 0, 0, 0
+      stats[#stats + 1] = { id, s.items_in - (id == job.entry and entered or 0), s.items_out, s.failed, s.sent }
+      s.items_in, s.items_out, s.failed, s.sent = 0, 0, 0, 0
     end
     entered = 0
     w:send(report.EDGE, stats)
@@ -132,8 +155,8 @@ end
 --- Runs in the child until there is no more work.
 ---@param w userdata the slot's worker
 ---@param job table
---- `plan`, `segment`, `number` (of the worker in its segment, from 1), `pid` is filled in; `value`, `inherited`: the
---- one item of a fork per batch, when it came with the fork
+--- `plan`, `segment`, `number` (of the worker in its segment, from 1), `turn` (how many workers were forked before it);
+--- `pid` is filled in; `value`, `inherited`: the one item of a fork per batch, when it came with the fork
 ---@return integer code for the process to leave with
 function worker.main(w, job)
   local segment = job.segment
@@ -149,7 +172,9 @@ function worker.main(w, job)
   for _, stage in ipairs(stages) do contexts[stage.id] = make_context(w, job, stage) end
   local own = #stages == 1 and contexts[stages[1].id] or make_context(w, job)
   if #stages == 1 then
-    runs = run_single(w, job, stages[1], own, w:emitter(stages[1].id))
+    local emit = w:emitter(stages[1].id, router.addresses(job.plan))
+    local choose = router.new(stages[1], job.plan.stages, job.turn)
+    runs = run_single(w, job, stages[1], own, choose and routed_emit(w, emit, choose) or emit)
   else
     runs = run_chain(w, job, stages, contexts)
   end

@@ -1,0 +1,188 @@
+-- Routing beyond the drawn edges: route, emit:to, await. Every rule in every context, from the one table of contexts.
+local minigun = require "minigun"
+local contexts = require "spec.contexts"
+local core = require "minigun.core"
+
+local sorted, options = contexts.sorted, contexts.options
+
+local N <const> = 60
+
+local function range(n) return contexts.range(1, n) end
+
+local function new(given)
+  return minigun.pipeline("routing", given)
+end
+
+local function pass(item, emit) emit(item) end
+
+local function odd(item) return item % 2 == 1 end
+
+local function filtered(items, f)
+  local list = {}
+  for _, item in ipairs(items) do
+    if f(item) then list[#list + 1] = item end
+  end
+  return list
+end
+
+for _, context in ipairs(contexts.all) do
+  local name = context.name
+  describe(("[%s]"):format(name), function()
+    it("R6 route = \"round_robin\" gives each item to one target in turn", function()
+      local r = new():producer("numbers", range(N))
+        :processor("deal", options(context, { to = { "a", "b", "c" }, route = "round_robin" }), pass)
+        :processor("a", { from = "deal", to = {} }, pass):processor("b", { from = "deal", to = {} }, pass)
+        :processor("c", { from = "deal", to = {} }, pass):run()
+      assert.same(range(N), sorted(r.items))
+      for _, target in ipairs { "a", "b", "c" } do assert.is_true(#r:of(target) > 0, target) end
+      if name == "inline" then assert.is_true(#r:of "a" - #r:of "c" <= 1) end
+    end)
+
+    it("R6 route = f sends to the targets it names; another name fails the item with the valid ones", function()
+      local r = new():producer("numbers", range(N))
+        :processor("deal", options(context, { to = { "odd", "even" }, route = function(x)
+          if x == 10 then return "evne" end
+          if x == 20 then return { "odd", "even" } end
+          return odd(x) and "odd" or "even"
+        end }), pass)
+        :processor("odd", { from = "deal", to = {} }, pass)
+        :processor("even", options(context, { from = "deal", to = {} }), pass):run { failures = "collect" }
+      local function even(x) return not odd(x) and x ~= 10 end
+      assert.same(sorted { 20, table.unpack(filtered(range(N), odd)) }, sorted(r:of "odd"))
+      assert.same(filtered(range(N), even), sorted(r:of "even"))
+      assert.equal(1, #r.failures)
+      assert.equal(10, r.failures[1].item)
+      assert.matches("'evne'.*even, odd", r.failures[1].message)
+    end)
+
+    it("R8 emit:to reaches that stage only, from any context, whatever the graph says", function()
+      for _, target_context in ipairs { {}, { processes = 2 }, { process_per_batch = 2 } } do
+        local r = new():producer("numbers", range(N))
+          :processor("split", options(context), function(x, emit)
+            if odd(x) then emit:to("side", x) else emit(x) end
+          end)
+          :consumer("main", { to = {} }, pass)
+          :processor("side", { await = true, to = {}, processes = target_context.processes,
+            process_per_batch = target_context.process_per_batch }, pass):run()
+        assert.same(filtered(range(N), odd), sorted(r:of "side"))
+        assert.same(filtered(range(N), function(x) return not odd(x) end), sorted(r:of "main"))
+        assert.equal(N // 2, r.stats.stages.side.items_in)
+        assert.equal(N, r.stats.stages.split.items_out)
+      end
+    end)
+
+    it("R8 an unknown name is an error at the user's line, with the names there are", function()
+      local line = debug.getinfo(1, "l").currentline + 2
+      local r = new():producer { 1 }:processor("send", options(context), function(x, emit)
+        emit:to("sidee", x)
+      end):consumer("side", pass):run { failures = "collect" }
+      assert.matches(("routing_spec.lua:%d: .*sidee.*side"):format(line), r.failures[1].message)
+    end)
+
+    it("R9 R67 an awaited stage that nobody feeds ends, and a late sender's items still arrive", function()
+      local r = new():producer { 1 }:processor("slow", options(context), function(x, emit)
+        core.sleep(0.1)
+        emit:to("late", x)
+      end):processor("never", { await = true, to = {} }, pass)
+        :processor("soon", { await = 0.01, to = {} }, pass)
+        :processor("late", options(context, { await = true, to = {} }), pass):run()
+      assert.same({ 1 }, r:of "late")
+      assert.same({}, r:of "never")
+    end)
+
+    it("R10 a stage with static and dynamic inputs ends when both are exhausted", function()
+      local r = new():producer("numbers", range(20))
+        :processor("first", options(context), pass)
+        :batch("pairs", 7)
+        :processor("last", options(context), function(batch, emit)
+          for _, x in ipairs(batch) do
+            if x <= 20 then emit:to("first", x + 100) else emit(x) end
+          end
+        end):run()
+      assert.same((function()
+        local list = {}
+        for i = 1, 20 do list[i] = i + 100 end
+        return list
+      end)(), sorted(r.items))
+    end)
+
+    it("a cycle drawn with emit:to ends when it is empty", function()
+      local r = new():producer { 1 }:processor("tree", options(context), function(x, emit)
+        emit(x)
+        if x < 64 then
+          emit:to("tree", 2 * x)
+          emit:to("tree", 2 * x + 1)
+        end
+      end):run()
+      assert.same(range(127), sorted(r.items))
+    end)
+
+    it("what a failed attempt sent with emit:to does not arrive", function()
+      local r = new():producer("numbers", range(10)):processor("send", options(context, { retries = 1 }),
+        function(x, emit, ctx)
+          emit:to("side", x)
+          if ctx.attempt == 1 and x == 5 then error "again" end
+        end):processor("side", { await = true, to = {} }, pass):run()
+      assert.same(range(10), sorted(r:of "side"))
+    end)
+  end)
+end
+
+describe("routing", function()
+  it("emit:to in a producer reaches stages in every context", function()
+    for _, given in ipairs { {}, { processes = 1 } } do
+      local r = new():producer("numbers", given, function(emit)
+        for i = 1, N do
+          emit:to(odd(i) and "pool" or "fork", i)
+          if i % 10 == 0 then emit(i) end
+        end
+      end):consumer("main", { to = {} }, pass)
+        :processor("pool", { await = true, processes = 2, to = {} }, pass)
+        :processor("fork", { await = true, process_per_batch = 2, to = {} }, pass):run()
+      assert.same(filtered(range(N), odd), sorted(r:of "pool"))
+      assert.equal(N // 2, #r:of "fork")
+      assert.equal(N // 10, #r:of "main")
+    end
+  end)
+
+  it("a route in a producer fails the item for which it gives no target, and goes on", function()
+    local r = new():producer("numbers", { to = { "a", "b" }, route = function(x) return x == 3 and "c" or "a" end },
+      range(5)):consumer("a", { to = {} }, pass):consumer("b", { from = "numbers", to = {} }, pass)
+      :run { failures = "collect" }
+    assert.same({ 1, 2, 4, 5 }, r:of "a")
+    assert.equal(3, r.failures[1].item)
+  end)
+
+  it("a stage of a block sends to a neighbour and to itself through the ledger", function()
+    local r = new():producer { 1 }:processes(2, function(p)
+      p:processor("a", function(x, emit) emit(x) end)
+      p:processor("b", function(x, emit) if x < 50 then emit:to("a", x + 1) else emit(x) end end)
+    end):run()
+    assert.same({ 50 }, r.items)
+  end)
+
+  it("R9 a stage that nothing reaches and that does not say await is refused", function()
+    assert.error_matches(function()
+      new():producer { 1 }:consumer("a", { to = {} }, pass):consumer("b", pass):run()
+    end, "stage 'b'.*await")
+  end)
+
+  it("await = false: the stage is not there for emit:to", function()
+    local r = new():producer { 1 }:consumer("a", { to = {} }, function(x, emit) emit:to("b", x) end)
+      :consumer("b", { await = false }, pass):run { failures = "collect" }
+    assert.matches("'b'", r.failures[1].message)
+  end)
+
+  it("wrong routes and awaits are refused at the user's line", function()
+    local line = debug.getinfo(1, "l").currentline
+    for i, f in ipairs {
+      function() return (new():consumer("a", { route = "robin" }, pass)) end,
+      function() return (new():consumer("a", { await = "yes" }, pass)) end,
+      function() return (new():producer("a", { await = true }, { 1 })) end,
+    } do
+      local ok, message = pcall(f)
+      assert.is_false(ok)
+      assert.matches(("routing_spec.lua:%d: stage 'a': option '[ra]"):format(line + 1 + i), message)
+    end
+  end)
+end)
