@@ -131,7 +131,7 @@ describe("debian_archive counts what the text tools count", function()
       plain[#plain + 1] = path
     end
     local wanted = count(table.concat(plain, " "))
-    for _, context in ipairs { "", "--inline", "--workers 2" } do
+    for _, context in ipairs(support.short_or_long({ "" }, { "", "--inline", "--workers 2" })) do
       assert_counts(wanted, context)
     end
   end)

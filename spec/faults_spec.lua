@@ -11,7 +11,7 @@ end
 describe("the test build", function()
   it("loses nothing and doubles nothing, wherever a worker dies", function()
     support.deadline(120)
-    local done = run("die_at_points.lua", os.getenv "MINIGUN_LONG" and "60" or "6")
+    local done = run("die_at_points.lua", support.short_or_long("6", "60"))
     assert.equal(0, done.code, done.stderr)
     assert.is_nil(done.stdout:match "WRONG[^\n]*", done.stdout)
     local points = 0

@@ -7,6 +7,7 @@
 
 local busted = require "busted"
 local support = require "spec.support"
+local system = require "system"
 local tally = require "spec.tally"
 
 local M = {}
@@ -23,8 +24,9 @@ local function heartbeat(name, seconds)
   if not heartbeat_path or support.pid() ~= own_pid then
     return
   end
-  support.write_file(heartbeat_path, ("%d\t%d\t%d\t%d\t%d\t%s\n"):format(os.time() + math.ceil(seconds), own_pid,
-    tally.passed, tally.failed, tally.skipped, (name:gsub("%s+", " "))))
+  local deadline = math.ceil((system.gettime() + seconds) * 1e6)
+  support.write_file(heartbeat_path, ("%d\t%d\t%d\t%d\t%d\t%s\n"):format(deadline, own_pid, tally.passed,
+    tally.failed, tally.skipped, (name:gsub("%s+", " "))))
 end
 
 --- Sets the deadline of the running test.

@@ -134,7 +134,7 @@ describe("a deadline", function()
       local support = require "spec.support"
       it("slow", function()
         support.deadline(30)
-        support.sleep(3.5)
+        support.sleep(2)
       end)
     ]], { MINIGUN_TEST_DEADLINE = "1" })
     assert_closing("1 passed, 0 failed", result)
@@ -144,7 +144,7 @@ end)
 describe("what a test leaves behind", function()
   it("fails it: a child process, named by its pid", function()
     local result = run_spec [[
-      it("untidy", function() KEPT = io.popen("sleep 3") end)
+      it("untidy", function() KEPT = io.popen("sleep 2") end)
     ]]
     assert_closing("0 passed, 1 failed", result)
     assert.matches("left over: child process %d+ %(alive%)", result.stdout)

@@ -6,6 +6,20 @@ local system = require "system"
 
 local M = {}
 
+--- How many times longer than usual the long tests are: $MINIGUN_LONG, or nil for the short form of the run.
+M.long = tonumber(os.getenv "MINIGUN_LONG")
+
+--- How much of something the run can afford.
+-- @param short any, for the run that everybody waits for
+-- @param long any, for one with MINIGUN_LONG set
+-- @return short or long
+function M.short_or_long(short, long)
+  if M.long then
+    return long
+  end
+  return short
+end
+
 --- The pid of this process.
 -- @return integer
 function M.pid()
