@@ -211,6 +211,17 @@ describe("minigun run on a file that returns a pipeline", function()
     assert.matches("stack traceback:", result.stderr, 1, true)
   end)
 
+  it("tells a mistake in a definition in one line", function()
+    for line, says in pairs {
+      ["p:each('show', { proceses = 2 }, print)"] = "unknown option 'proceses' %(did you mean 'processes'%?%)",
+      ["p:procesor('show', print)"] = "no method 'procesor' %(did you mean 'processor'%?%)",
+    } do
+      local result = run(HEAD .. line .. "\nreturn p\n")
+      assert.matches("^minigun: [^\n]*program.lua:4: [^\n]*" .. says .. "\n$", result.stderr)
+      assert.equal(1, result.code)
+    end
+  end)
+
   it("ends with 1 when the collected failures are returned", function()
     local result = run(HEAD .. "p:each('check', function(n) assert(n ~= 2, 'bad item') end)\n" ..
       "return p:run { failures = 'collect' }\n")

@@ -8,7 +8,21 @@ local stage = require "minigun.stage"
 local pipeline = {}
 
 local Pipeline = { __name = "minigun.pipeline" }
-Pipeline.__index = Pipeline
+
+-- Fields that may be nil; everything else that is not there and looks like a method is one misspelt.
+local fields <const> = { last = true, scope = true }
+
+function Pipeline:__index(key)
+  local method = Pipeline[key]
+  if method ~= nil or type(key) ~= "string" or fields[key] then return method end
+  local names = {}
+  for name in pairs(Pipeline) do
+    if name:find "^%l" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  local nearest = options.suggest(key, names)
+  if nearest then failure.raise(("a pipeline has no method '%s' (did you mean '%s'?)"):format(key, nearest)) end
+end
 
 --- Makes an empty pipeline.
 ---@param name string? shown in messages; "pipeline" by default
