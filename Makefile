@@ -47,6 +47,14 @@ MG_LDFLAGS = -shared -Wl,-z,relro,-z,now $(VARIANT)
 COMPILE    = $(CC) $(MG_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 LINK       = $(CC) $(MG_LDFLAGS) $(CFLAGS) $(LDFLAGS)
 
+# As many jobs as there are processors; -j on the command line wins, and so does a make around this one. Several goals are
+# reached one after another: for "make clean test", and because nothing may run beside the benchmarks.
+ifneq ($(word 2,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
+else ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
+endif
+
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: lint lint-lua lint-c lint-gcc lint-clang
@@ -57,6 +65,7 @@ all: $(LIB)
 help:
 	@echo 'make            build $(LIB)'
 	@echo 'make test       build, run every spec (SPECS=spec/x_spec.lua for one); "check" is the same'
+	@echo '                MINIGUN_LONG=1: each test as often as is worthwhile; MINIGUN_TIMES=1: the slowest'
 	@echo 'make install    into $$(DESTDIR)$$(PREFIX); also: uninstall, clean'
 	@echo 'make lint       luacheck, cppcheck, a build that takes warnings for errors'
 	@echo 'make asan       the specs under AddressSanitizer and UBSan; also: tsan, valgrind'
