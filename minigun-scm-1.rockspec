@@ -58,6 +58,7 @@ build = {
     ["minigun.routes"] = "lua/minigun/routes.lua",
     ["minigun.run"] = "lua/minigun/run.lua",
     ["minigun.runner"] = "lua/minigun/runner.lua",
+    ["minigun.shorthand"] = "lua/minigun/shorthand.lua",
     ["minigun.signals"] = "lua/minigun/signals.lua",
     ["minigun.stage"] = "lua/minigun/stage.lua",
     ["minigun.stats"] = "lua/minigun/stats.lua",

@@ -232,7 +232,6 @@ describe("a pipeline", function()
       { function() p:pipeline("a") end, "pipeline:pipeline is not supported yet" },
       { function() p:map({ threads = 4 }, noop) end, "stage 'map 1': option 'threads' is not supported yet" },
       { function() p:context("a", { threads = 4 }) end, "context 'a': option 'threads' is not supported yet" },
-      { function() pipeline.new { name = "x" } end, "the table form", "is not supported yet" },
     }
   end)
 

@@ -1,13 +1,27 @@
 --- Minigun: multi-stage data pipelines over every core of a machine.
 local core = require "minigun.core"
 local pipeline = require "minigun.pipeline"
+local shorthand = require "minigun.shorthand"
 
 local minigun = {
   version = core.version,
 }
 
---- Makes an empty pipeline: `minigun.pipeline "name"`.
+--- Makes a pipeline: `minigun.pipeline "name"`, empty, or `minigun.pipeline { ... }`, from a table.
 minigun.pipeline = pipeline.new
+
+--- Calls f for every element of a list, over all cores; the results in the order of the list.
+---@param list table array
+---@param f function `function(element) -> value`; nil leaves a hole
+---@param options table? of a stage (`processes = 4`, `retries = 2`) and of a run (`memory = "64M"`)
+---@return table results
+function minigun.map(list, f, options) return shorthand.map(pipeline.new, list, f, options) end
+
+--- Calls f for every element of a list, over all cores, for what it does.
+---@param list table array
+---@param f function `function(element)`
+---@param options table? as for `map`
+function minigun.each(list, f, options) shorthand.each(pipeline.new, list, f, options) end
 
 --- Processors that this process may use: affinity and cgroup quota counted.
 minigun.cpus = core.cpus

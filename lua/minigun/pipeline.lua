@@ -3,6 +3,7 @@ local failure = require "minigun.failure"
 local graph = require "minigun.graph"
 local options = require "minigun.options"
 local plan = require "minigun.plan"
+local shorthand = require "minigun.shorthand"
 local stage = require "minigun.stage"
 
 local pipeline = {}
@@ -24,21 +25,27 @@ function Pipeline:__index(key)
   if nearest then failure.raise(("a pipeline has no method '%s' (did you mean '%s'?)"):format(key, nearest)) end
 end
 
---- Makes an empty pipeline.
----@param name string? shown in messages; "pipeline" by default
+--- Makes a pipeline, empty or from a table.
+---@param name string|table? shown in messages; "pipeline" by default
+--- Or the whole pipeline as a table: `name`, `source`, options of its runs, and a row for each stage:
+--- `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `run` (emits), `source`,
+--- or with `max_size`, `max_wait` or `by` (a batch). A row without a context runs with the row before it.
 ---@param given table? options of its runs, see the schema `run`; those given to `run` override them
 ---@return table pipeline
 --- Every method returns the pipeline, except `run` and `iterate`. Fields, to be read only: `name`, `options` (checked),
 --- `stages` (definitions in order), `hooks` (in order), `contexts` (the named ones), `last` (result of the last run).
 function pipeline.new(name, given)
-  if type(name) == "table" then failure.unsupported("the table form of a pipeline, minigun.pipeline{...},") end
+  local rows = type(name) == "table" and name
+  if rows then name, given = shorthand.head(rows) end
   if name == nil then name = "pipeline" end
   options.value(options.types.name, name, "pipeline", "the name")
-  return setmetatable({
+  local self = setmetatable({
     name = name,
     options = options.check(options.schemas.run, given, ("pipeline '%s'"):format(name)),
     stages = {}, by_name = {}, hooks = {}, contexts = {}, scope = nil,
   }, Pipeline)
+  if rows then shorthand.fill(self, rows) end
+  return self
 end
 
 local function add_hook(self, name, f, at, stage_name)

@@ -1,0 +1,126 @@
+--- Two more doors to the same list of stages: a pipeline written as one table, and one-liners over a list.
+local failure = require "minigun.failure"
+local options = require "minigun.options"
+
+local shorthand = {}
+
+-- What a row of the table form does; the key holds the function. The order is that of the message below.
+local actions <const> = { "map", "filter", "flat_map", "each", "run", "source" }
+local methods <const> = { run = "processor", source = "producer" }
+
+local batch_options <const> = { max_size = true, max_wait = true, by = true }
+
+-- Sorts a row `{ "name", map = f, processes = 4 }` into the method that defines it, its function, and its options.
+local function sort_row(row, number)
+  local subject = ("row %d of the pipeline"):format(number)
+  if type(row) ~= "table" then failure.raise(("%s: a table expected, got %s"):format(subject, options.got(row))) end
+  local name, action, given, batches = row[1], nil, {}, false
+  for key, value in next, row do
+    if methods[key] or key == "map" or key == "filter" or key == "flat_map" or key == "each" then
+      if action then
+        failure.raise(("%s: '%s' and '%s' both say what it does; give one"):format(subject, action, key))
+      end
+      action = key
+    elseif key ~= 1 then
+      given[key] = value
+      batches = batches or batch_options[key]
+    end
+  end
+  if name ~= nil and type(name) ~= "string" then
+    failure.raise(("%s: the name must be a string, got %s"):format(subject, options.got(name)))
+  end
+  if batches and (action == nil or action == "run") then return "accumulator", name, given, row[action or "run"] end
+  if not action then
+    failure.raise(("%s%s: say what it does, with one of %s; or make it a batch: max_size, max_wait or by"):format(
+      subject, name and (" ('%s')"):format(name) or "", table.concat(actions, ", ")))
+  end
+  return methods[action] or action, name, given, row[action]
+end
+
+--- Fills an empty pipeline from a table: `source`, and rows `{ "name", map = f, processes = 4 }` in order. A row
+--- without a context of its own runs in that of the row before it, in the same workers.
+---@param p table the pipeline
+---@param rows table
+function shorthand.fill(p, rows)
+  if rows.source ~= nil then p:producer("source", rows.source) end
+  for number, row in ipairs(rows) do
+    local method, name, given, f = sort_row(row, number)
+    local arguments = { name or false, given, f or false }
+    local list = {}
+    for _, value in ipairs(arguments) do
+      if value then list[#list + 1] = value end
+    end
+    p[method](p, table.unpack(list))
+    local definition = p.stages[#p.stages]
+    if definition.kind ~= "producer" then p.scope = definition.context end
+  end
+  p.scope = nil
+end
+
+--- The name and the run options of a pipeline in table form.
+---@param rows table
+---@return string? name
+---@return table given run options
+function shorthand.head(rows)
+  local given = {}
+  for key, value in next, rows do
+    if key ~= "name" and key ~= "source" and math.type(key) ~= "integer" then given[key] = value end
+  end
+  return rows.name, given
+end
+
+-- Options of a one-liner: those of a stage, and those of a run.
+local function split_options(given, what)
+  local stage, run = {}, {}
+  for key, value in next, given or {} do
+    if options.schemas.run.by_name[key] then run[key] = value else stage[key] = value end
+  end
+  for _, key in ipairs { "to", "from", "await", "route" } do
+    if stage[key] ~= nil then failure.raise(("%s: option '%s' is for stages of a pipeline"):format(what, key)) end
+  end
+  local placed = false
+  for _, key in ipairs { "inline", "processes", "process_per_batch", "fork" } do
+    placed = placed or stage[key] ~= nil
+  end
+  if not placed then stage.processes = true end
+  return stage, run
+end
+
+local function check(what, list, f)
+  if type(list) ~= "table" then failure.raise(("%s: a list expected, got %s"):format(what, options.got(list))) end
+  if not options.is_callable(f) then failure.raise(("%s: a function expected, got %s"):format(what, options.got(f))) end
+end
+
+--- Calls f for every element of a list, over all cores, and gives the results in the order of the list.
+---@param new function makes a pipeline
+---@param list table array
+---@param f function `function(element) -> value`; nil leaves a hole
+---@param given table? options of a stage (`processes = 4`, `retries = 2`) and of a run (`memory = "64M"`)
+---@return table results
+function shorthand.map(new, list, f, given)
+  check("minigun.map", list, f)
+  local stage, run = split_options(given, "minigun.map")
+  local results = {}
+  new("map", run):producer("list", function(emit)
+    for i = 1, #list do emit { i, list[i] } end
+  end):processor("map", stage, function(pair, emit)
+    local value = f(pair[2])
+    if value ~= nil then emit { pair[1], value } end
+  end):consumer("results", { inline = true }, function(pair)
+    results[pair[1]] = pair[2]
+  end):run()
+  return results
+end
+
+--- Calls f for every element of a list, over all cores, for what it does.
+---@param new function makes a pipeline
+---@param list table array
+---@param f function `function(element)`
+---@param given table? as for `map`
+function shorthand.each(new, list, f, given)
+  check("minigun.each", list, f)
+  local stage, run = split_options(given, "minigun.each")
+  new("each", run):producer("list", list):each("each", stage, f):run()
+end
+
+return shorthand
