@@ -113,7 +113,7 @@ local function number_of(key)
   return h
 end
 
---- Makes the handler of the internal stage before a stage with `partition`: it sends each item to the worker of its key.
+--- Makes the handler of the internal stage before one with `partition`: it sends each item to the worker of its key.
 ---@param stage table the internal stage
 function routes:open_lanes(stage)
   local id = stage.outputs[1]
