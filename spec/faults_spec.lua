@@ -11,7 +11,7 @@ end
 describe("the test build", function()
   it("loses nothing and doubles nothing, wherever a worker dies", function()
     support.deadline(120)
-    local done = run("die_at_points.lua", support.short_or_long("6", "60"))
+    local done = run("die_at_points.lua", support.short_or_long("5", "60"))
     assert.equal(0, done.code, done.stderr)
     assert.is_nil(done.stdout:match "WRONG[^\n]*", done.stdout)
     local points = 0
@@ -24,9 +24,9 @@ describe("the test build", function()
 
   it("ends in a result or a clear error, whichever system call fails", function()
     support.deadline(120)
-    local done = run "fail_calls.lua"
+    local done = run("fail_calls.lua", support.short_or_long("4", "8"))
     assert.equal(0, done.code, done.stderr)
     assert.is_nil(done.stdout:match "WRONG[^\n]*", done.stdout)
-    assert.is_true(tonumber(done.stdout:match "(%d+) runs") > 150, done.stdout)
+    assert.is_true(tonumber(done.stdout:match "(%d+) runs") > 120, done.stdout)
   end)
 end)

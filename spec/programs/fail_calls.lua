@@ -1,5 +1,6 @@
 -- Run by spec/faults_spec.lua with the test build: makes the Nth system call of each kind fail with each errno, and
 -- checks that the run ends with every item or with an error that says why. Prints WRONG lines for what went otherwise.
+-- fail_calls.lua N: the Ns are the first so many numbers of Fibonacci's.
 local core = require "minigun.core"
 local minigun = require "minigun"
 
@@ -11,6 +12,8 @@ local plausible = {
   write = { EINTR, EPERM }, read = { EINTR, EAGAIN }, set_signals = {}, block_signals = { EPERM },
   fork = { ENOMEM, EAGAIN }, reap = { EPERM }, poll = { EINTR }, close = { EINTR },
 }
+
+local moments = { table.unpack({ 1, 2, 3, 5, 8, 13, 21, 34 }, 1, tonumber(arg[1])) }
 
 local function run()
   local p = minigun.pipeline "calls"
@@ -49,7 +52,7 @@ local counts, names, runs, errors = used(), {}, 0, 0
 for name in pairs(counts) do names[#names + 1] = name end
 table.sort(names)
 for _, name in ipairs(names) do
-  for _, nth in ipairs { 1, 2, 3, 5, 8, 13 } do
+  for _, nth in ipairs(moments) do
     for _, errno in ipairs(nth <= counts[name] and (plausible[name] or errnos) or {}) do
       core.faults.reset()
       core.faults.call(name, nth, errno)
