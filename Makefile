@@ -47,8 +47,8 @@ MG_LDFLAGS = -shared -Wl,-z,relro,-z,now $(VARIANT)
 COMPILE    = $(CC) $(MG_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 LINK       = $(CC) $(MG_LDFLAGS) $(CFLAGS) $(LDFLAGS)
 
-# As many jobs as there are processors; -j on the command line wins, and so does a make around this one. Several goals are
-# reached one after another: for "make clean test", and because nothing may run beside the benchmarks.
+# As many jobs as there are processors; -j on the command line wins, and so does a make around this one. Several goals
+# are reached one after another: for "make clean test", and because nothing may run beside the benchmarks.
 ifneq ($(word 2,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 else ifeq ($(MAKELEVEL),0)

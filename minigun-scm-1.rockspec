@@ -52,6 +52,7 @@ build = {
     ["minigun.pipeline"] = "lua/minigun/pipeline.lua",
     ["minigun.plan"] = "lua/minigun/plan.lua",
     ["minigun.producers"] = "lua/minigun/producers.lua",
+    ["minigun.queue"] = "lua/minigun/queue.lua",
     ["minigun.report"] = "lua/minigun/report.lua",
     ["minigun.result"] = "lua/minigun/result.lua",
     ["minigun.retries"] = "lua/minigun/retries.lua",

@@ -421,3 +421,33 @@ describe("the ledger of blocks", function()
     end)
   end
 end)
+
+describe("a dump hook that emits", function()
+  it("gets an error, and leaves the item whole that is being encoded", function()
+    local Nested = {}
+    Nested.__index = Nested
+    local inner
+    minigun.register("core_spec.nested", Nested, function(object)
+      local emit = inner
+      inner = nil
+      if emit then emit "from the hook" end
+      return object.value
+    end, function(value) return setmetatable({ value = value }, Nested) end)
+    local function emit_nested(emit)
+      inner = emit
+      local ok, message = pcall(emit, setmetatable({ value = 1 }, Nested))
+      assert(not ok and message:find "dump hook", message)
+      emit(setmetatable({ value = 2 }, Nested))
+    end
+    for _, given in ipairs { { inline = true }, { processes = 1 } } do
+      local result = minigun.pipeline():producer("start", given, emit_nested)
+        :processor("pass", { processes = 1 }, function(item, emit)
+          emit(item.value)
+          emit_nested(emit)
+        end):run()
+      assert.equal(2, result.items[1])
+      assert.equal(2, result.items[2].value)
+      assert.equal(2, #result.items)
+    end
+  end)
+end)

@@ -104,8 +104,8 @@ describe("R47 kill -9 at random moments", function()
     local n = math.floor(200000 * long)
     local p = minigun.pipeline "storm"
     source(p, n)
-    p:processor("work", { processes = 4, retries = 1000 }, worker(0.00001))
-    local deaths = assert_survives(n, p, { count = math.ceil(200 * long), mean = 0.006 })
+    p:processor("work", { processes = 4, retries = 1000 }, worker(0.000006))
+    local deaths = assert_survives(n, p, { count = math.ceil(200 * long), mean = 0.004 })
     assert.is_true(deaths >= 50 * long, "only " .. deaths .. " workers have died")
   end)
 
@@ -126,7 +126,7 @@ describe("R47 kill -9 at random moments", function()
     local p = minigun.pipeline "storm"
     source(p, n)
     p:processor("work", { process_per_batch = 4, retries = 1000 }, worker(0.0005))
-    local deaths = assert_survives(n, p, { count = math.ceil(200 * long), mean = 0.003 })
+    local deaths = assert_survives(n, p, { count = math.ceil(200 * long), mean = 0.002 })
     assert.is_true(deaths >= 2, "only " .. deaths .. " workers have died")
   end)
 

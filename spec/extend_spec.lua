@@ -216,6 +216,19 @@ describe("extend", function()
     assert.same({ { "xyz" }, { "x2z" }, { "2z" }, { "2zw" } }, { items(a), items(b), items(c), items(d) })
   end)
 
+  it("R55 keeps edges apart that both replace and reroute", function()
+    local base = diamond()
+    local copy = base:extend():reroute("split", "l"):remove "r"
+    base:replace("split", { retries = 1 }, mark "S"):replace("join", { retries = 1 })
+    assert.equal("gen>split split>l,r l>join r>join join>", edges(base))
+    assert.equal("gen>split split>l l>join join>", edges(copy))
+    copy:replace("split", mark "T"):replace("l", { partition = noop })
+    assert.equal(noop, copy:replace("l", mark "L").by_name.l.partition)
+    assert.equal("gen>split split>l l>join join>", edges(copy))
+    assert.same({ { "TLjoin" }, { "SljoiN", "SrjoiN" } },
+      { items(copy:replace("l", { partition = function(x) return x end })), items(base:replace("join", mark "joiN")) })
+  end)
+
   it("R55 shares stages that the base only names: the copy defines them", function()
     local base = minigun.pipeline "base":producer("gen", { "" }):processor("work", { to = "save" }, mark "w")
     assert.same({ "ws" }, items(base:extend():processor("save", mark "s")))
@@ -326,6 +339,20 @@ describe("insert_after and insert_before", function()
     assert.equal("gen>a a>", edges(chain "a":insert_after("a", noop)))
   end)
 
+  it("run in the block that the stage was defined in, or in the workers of the row of a table", function()
+    local p = minigun.pipeline():producer("gen", { 1 })
+    p:processes(2, function() p:processor("a", noop):processor("b", noop) end)
+    p:insert_after("a", "c", noop):insert_after("a", "d", { processes = 1 }, noop):insert_before("a", "e", noop)
+    assert.equal(p.by_name.a.context, p.by_name.c.context)
+    assert.equal(p.by_name.a.context, p.by_name.e.context)
+    assert.equal(1, p.by_name.d.context.n)
+    p:inline(function() p:insert_after("a", "f", noop) end)
+    assert.equal("inline", p.by_name.f.context.kind)
+    local rows = minigun.pipeline { source = { 1 }, { "a", run = noop, processes = 2 }, { "b", run = noop } }
+    rows:insert_after("a", "c", noop)
+    assert.equal(rows.by_name.a.context, rows.by_name.c.context)
+  end)
+
   it("leave a chain that can be added to", function()
     local p = chain "a b":insert_after("b", "c", mark "c"):insert_before("a", "0", mark "0"):remove("b")
     assert.same({ "0acd" }, items(p:processor("d", mark "d")))
@@ -360,31 +387,39 @@ describe("random edits", function()
     for round = 1, 200 do
       local p = minigun.pipeline():producer("gen", { 1 })
       local names, model = { "gen" }, { gen = {} }
-      for i = 1, math.random(3, 6) do
-        local name, from = "s" .. i, nil
+      local count = math.random(3, 6)
+      for i = 1, count do
+        local name, from, to = "s" .. i, nil, nil
         if math.random() < 0.4 then from = names[math.random(#names)] end
-        p:processor(name, { from = from }, noop)
+        if math.random() < 0.3 then to = "s" .. math.random(i + 1, count + 1) end
+        p:processor(name, { from = from, to = to, await = math.random() < 0.1 or nil }, noop)
         names[#names + 1], model[name] = name, {}
+        if math.random() < 0.1 then
+          p:producer("p" .. i, { 1 })
+          names[#names + 1], model["p" .. i] = "p" .. i, {}
+        end
       end
+      p:processor("s" .. count + 1, noop)
+      names[#names + 1], model["s" .. count + 1] = "s" .. count + 1, {}
       local g = require("minigun.graph").build(p.stages)
       for i, definition in ipairs(p.stages) do
         for _, target in ipairs(g.outputs[i]) do model[definition.name][p.stages[target].name] = true end
       end
-      for step = 1, 6 do
+      for step = 1, math.min(6, count) do
         local at, new = names[math.random(#names)], "n" .. step
         local what = math.random(3)
         if what == 1 then
           p:insert_after(at, new, noop)
           model[new], model[at] = model[at], { [new] = true }
           names[#names + 1] = new
-        elseif what == 2 and at ~= "gen" then
+        elseif what == 2 and p.by_name[at].kind ~= "producer" then
           p:insert_before(at, new, noop)
           for _, targets in pairs(model) do
             if targets[at] then targets[at], targets[new] = nil, true end
           end
           model[new] = { [at] = true }
           names[#names + 1] = new
-        elseif at ~= "gen" then
+        elseif what == 3 then
           p:remove(at)
           for _, targets in pairs(model) do
             if targets[at] then
@@ -434,6 +469,7 @@ describe("mistakes", function()
       { function() p:extend("x", {}, 5) end, "got 5" },
       { function() p:bind(5) end, "bind: the object must be an object", "got 5" },
       { function() p:bind(p) end, "got a pipeline" },
+      { function() p:bind() end, "bind: the object must be an object (a table or userdata with methods), got nil" },
       { function() p:reroute("save", "parse"):run() end, "the edges form a cycle: parse -> save -> parse" },
     }
     assert.equal("gen parse save", ("%s %s %s"):format(p.stages[1].name, p.stages[2].name, p.stages[3].name))

@@ -5,16 +5,23 @@ local support = require "spec.support"
 
 local busted = os.getenv("BUSTED") or "/usr/bin/busted"
 
--- Runs busted, under spec/run, on a spec file with this body; returns what support.run returns.
-local function run_spec(body, env)
+-- Runs busted, under spec/run, on spec files with these bodies by name; returns what support.run returns.
+-- around: shell commands, where %s is that of the run
+local function run_specs(bodies, env, around)
   local directory = os.tmpname()
   os.remove(directory)
   assert(lfs.mkdir(directory))
-  local path = support.write_file(directory .. "/inner_spec.lua", body)
-  local result = support.run(("bash spec/run %s -- lua5.4 %s --ignore-lua"):format(path, busted), { env = env })
-  os.remove(path)
-  lfs.rmdir(directory)
+  for name, body in pairs(bodies) do
+    support.write_file(("%s/%s_spec.lua"):format(directory, name), body)
+  end
+  local command = ("bash spec/run %s -- lua5.4 %s --ignore-lua"):format(directory, busted)
+  local result = support.run((around or "%s"):format(command), { env = env })
+  os.execute("rm -r " .. directory)
   return result
+end
+
+local function run_spec(body, env)
+  return run_specs({ inner = body }, env)
 end
 
 local function closing_lines(text)
@@ -102,6 +109,86 @@ describe("the closing line", function()
     local result = run_spec [[it("crashes", function() os.execute("kill -KILL $PPID") end)]]
     assert_closing("0 passed, 1 failed", result)
     assert.equal(137, result.code)
+  end)
+end)
+
+describe("several files", function()
+  it("are counted in one line, and one that crashes takes no other with it", function()
+    local result = run_specs {
+      good = [[it("one", function() end) it("two", function() end) pending("three")]],
+      bad = [[it("one", function() end) it("fails", function() error("no") end)]],
+      broken = "it('x' function",
+      crashing = [[it("one", function() end) it("crashes", function() os.execute("kill -KILL $PPID") end)]],
+    }
+    assert_closing("4 passed, 3 failed, 1 skipped", result)
+    assert.not_equal(0, result.code)
+    for _, text in ipairs { "good_spec.lua  2 passed, 1 skipped", "bad_spec.lua  1 passed, 1 failed",
+      'crashing_spec.lua crashes"' } do
+      assert.matches(text, result.stdout, 1, true)
+    end
+  end)
+
+  it("run at the same time, and what each prints stays together", function()
+    local meet = [[
+      local support = require "spec.support"
+      NAMES
+      it("meets the other", function()
+        for i = 1, 100 do io.write(OWN, i, i < 100 and " " or "\n") io.flush() end
+        support.write_file(DIRECTORY .. OWN, "")
+        assert.is_truthy(support.wait_until(function() return io.open(DIRECTORY .. OTHER) end, 20))
+      end)
+    ]]
+    local function body(own, other)
+      return (meet:gsub("NAMES", ("local OWN, OTHER = %q, %q"):format(own, other))
+        :gsub("DIRECTORY", "debug.getinfo(1, 'S').source:match('^@(.*/)')"))
+    end
+    local result = run_specs({ a = body("a", "b"), b = body("b", "a") }, { JOBS = "2" })
+    assert_closing("2 passed, 0 failed", result)
+    for _, name in ipairs { "a", "b" } do
+      local line = {}
+      for i = 1, 100 do
+        line[i] = name .. i
+      end
+      assert.matches(table.concat(line, " ") .. "\n", result.stdout, 1, true)
+    end
+  end)
+
+  it("that are not there are a failure", function()
+    local result = support.run(("bash spec/run spec/none_spec.lua -- lua5.4 %s --ignore-lua"):format(busted))
+    assert_closing("0 passed, 2 failed", result)
+    assert.not_equal(0, result.code)
+  end)
+end)
+
+describe("signals", function()
+  it("are at their defaults in a test: Ctrl-C ends what it starts", function()
+    local result = run_spec [[
+      it("is not ignored", function() assert.equal(130, select(3, os.execute("sh -c 'kill -INT $$'"))) end)
+    ]]
+    assert_closing("1 passed, 0 failed", result)
+  end)
+
+  it("end the run and all that its tests have started", function()
+    local file = os.tmpname()
+    local body = ([[
+      it("hangs", function() os.execute("sleep 300 & echo $! >> %s; wait") end)
+    ]]):format(file)
+    -- As Ctrl-C at a terminal does it: to the group of all processes of a job.
+    local result = run_specs({ a = body, b = body }, { JOBS = "2", FILE = file }, [[
+      exec bash -c 'set -m
+        "$@" & pid=$!
+        until [ "$(wc -l < "$FILE")" = 2 ]; do sleep 0.05; done
+        kill -INT -- "-$pid"
+        wait $pid
+        echo "status $?"
+      ' - %s
+    ]])
+    assert.equal("status 130", result.stdout:match("status %d+"))
+    assert.matches("interrupted", result.stderr, 1, true)
+    for pid in support.read_file(file):gmatch("%d+") do
+      assert.is_true(support.wait_until(function() return not support.alive(pid) end, 2))
+    end
+    os.remove(file)
   end)
 end)
 

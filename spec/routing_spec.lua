@@ -117,6 +117,31 @@ for _, context in ipairs(contexts.all) do
       assert.same(range(127), sorted(r.items))
     end)
 
+    it("R7 partition sends items with equal keys to the same worker, in their order, also past a death", function()
+      local killed
+      local r = new { max_restarts = 5 }:producer("numbers", range(N))
+        :processor("by_key", options(context, { retries = 1, partition = function(x) return "key" .. x % 7 end }),
+          function(x, emit, ctx)
+            if x == 30 and ctx.attempt == 1 and not context.inline then os.exit(3) end
+            emit { key = x % 7, x = x, worker = ctx.worker }
+          end)
+        :consumer("see", { inline = true, to = {} }, pass):run()
+      killed = r.stats.workers[1] and #filtered(r.stats.workers, function(w) return w.code == 3 end)
+      assert.equal(N, #r.items)
+      assert.equal(N, r.stats.stages.by_key.items_in)
+      assert.is_true(context.inline or killed == 1)
+      if context.per_item then return end
+      local worker, last = {}, {}
+      for _, item in ipairs(r.items) do
+        worker[item.key] = worker[item.key] or item.worker or 0
+        assert.equal(worker[item.key], item.worker or 0)
+        if item.key ~= 30 % 7 then -- the one that was tried again came later
+          assert.is_true(item.x > (last[item.key] or 0))
+          last[item.key] = item.x
+        end
+      end
+    end)
+
     it("what a failed attempt sent with emit:to does not arrive", function()
       local r = new():producer("numbers", range(10)):processor("send", options(context, { retries = 1 }),
         function(x, emit, ctx)
@@ -165,6 +190,16 @@ describe("routing", function()
     assert.error_matches(function()
       new():producer { 1 }:consumer("a", { to = {} }, pass):consumer("b", pass):run()
     end, "stage 'b'.*await")
+  end)
+
+  it("R7 a key that cannot be one fails its item", function()
+    local r = new():producer { 1, 2 }:processor("work", { processes = 2, partition = function(x)
+      if x == 1 then return {} end
+      return x
+    end }, pass):run { failures = "collect" }
+    assert.same({ 2 }, r.items)
+    assert.equal("work", r.failures[1].stage)
+    assert.matches("partition", r.failures[1].message)
   end)
 
   it("await = false: the stage is not there for emit:to", function()

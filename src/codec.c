@@ -42,6 +42,8 @@ static void *new_block_at(lua_State *L, const mg_codec *c, int ref, size_t size)
   return block;
 }
 
+int mg_codec_has_hooks(const mg_codec *c) { return c->hooks > 0; }
+
 void mg_codec_defer_collector(lua_State *L, int kib) {
   mg_codec_get(L)->deferred_kib = kib;
   lua_gc(L, LUA_GCSTEP, -kib); /* a step of negative size: so much more before the next one */

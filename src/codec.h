@@ -48,6 +48,9 @@ int mg_encode(lua_State *L, mg_codec *c, int idx, uint8_t *buf, size_t cap, size
  * Raises only what a load hook raises, and lack of memory. Load hooks may call the codec. */
 int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags);
 
+/* 1 when a registered type has a dump hook: then mg_encode may run Lua code. */
+int mg_codec_has_hooks(const mg_codec *c);
+
 /* Lets the collector rest until kib KiB more have been allocated: a forked child does not want it to visit, and so to
  * copy, the heap it shares. The codec must stop and restart the collector when its scratch memory grows, which would
  * begin a cycle: it defers again then. */

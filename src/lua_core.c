@@ -25,6 +25,34 @@ void mg_push_block(lua_State *L, uint32_t block) {
   else lua_pushinteger(L, block);
 }
 
+typedef struct encode_call {
+  mg_codec *codec;
+  uint8_t *buf;
+  size_t cap, *len;
+  unsigned *flags;
+  int rc;
+} encode_call;
+
+static int call_encode(lua_State *L) {
+  encode_call *e = lua_touserdata(L, 2);
+  e->rc = mg_encode(L, e->codec, 1, e->buf, e->cap, e->len, e->flags);
+  return e->rc == MG_CODEC_BAD; /* its message */
+}
+
+int mg_encode_alone(lua_State *L, mg_codec *c, int *busy, int idx, uint8_t *buf, size_t cap, size_t *len,
+                    unsigned *flags) {
+  if (MG_LIKELY(!mg_codec_has_hooks(c))) return mg_encode(L, c, idx, buf, cap, len, flags);
+  encode_call e = {c, buf, cap, len, flags, 0};
+  idx = lua_absindex(L, idx);
+  lua_pushcfunction(L, call_encode);
+  lua_pushvalue(L, idx);
+  lua_pushlightuserdata(L, &e);
+  *busy = 1;
+  int status = lua_pcall(L, 2, LUA_MULTRET, 0);
+  *busy = 0;
+  return status == LUA_OK ? e.rc : lua_error(L);
+}
+
 /* now() -> seconds of the monotonic clock, a float */
 static int l_now(lua_State *L) {
   lua_pushnumber(L, (lua_Number)mg_now() / 1e9);

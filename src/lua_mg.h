@@ -31,6 +31,11 @@ uint32_t mg_check_held(lua_State *L, mg_pool *p, int arg);
 mg_range mg_check_range(lua_State *L, mg_pool *p, int arg);
 extern const luaL_Reg mg_reader_methods[]; /* lua_reader.c */
 
+/* mg_encode into memory that an emit writes to.  *busy is set meanwhile, and an error if it is set already: a dump hook
+ * that emits must not find a block with half an item in it. */
+int mg_encode_alone(lua_State *L, mg_codec *c, int *busy, int idx, uint8_t *buf, size_t cap, size_t *len,
+                    unsigned *flags);
+
 /* Pushes a new, idle worker userdata and returns its worker, to be filled in the child. */
 mg_worker *mg_push_worker(lua_State *L);
 /* A block argument: nil or false is no block. */

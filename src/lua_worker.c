@@ -12,6 +12,7 @@
 typedef struct lua_worker {
   mg_worker w;
   mg_codec *codec;
+  int encoding;  /* see mg_encode_alone */
   int accepting; /* a handler runs: emit may be called */
 } lua_worker;
 
@@ -52,12 +53,13 @@ static void refuse(lua_State *L) {
 /* Encodes the value at idx as a record of the item in hand. */
 static void append(lua_State *L, lua_worker *lw, int idx, unsigned edge) {
   mg_worker *w = &lw->w;
+  if (MG_UNLIKELY(lw->encoding)) luaL_error(L, "emit called from a dump hook, while an item is being encoded");
   size_t least = 16, room, length;
   unsigned flags;
   uint8_t *to;
   for (;;) {
     mg_worker_reserve(w, least, &to, &room);
-    int rc = mg_encode(L, lw->codec, idx, to, room, &length, &flags);
+    int rc = mg_encode_alone(L, lw->codec, &lw->encoding, idx, to, room, &length, &flags);
     if (rc == MG_CODEC_OK) break;
     if (rc == MG_CODEC_NOFIT && length > MG_MAX_ITEM) {
       lua_pushliteral(L, "item of more than 2 GiB: emit it in parts");

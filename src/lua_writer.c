@@ -14,6 +14,7 @@ enum { UV_POOL = 1, UV_FULL, UV_BAD, UV_TO };
 typedef struct mg_writer {
   mg_pool *pool;             /* kept alive by a user value; NULL when closed */
   mg_codec *codec;
+  int encoding;              /* see mg_encode_alone */
   unsigned serial, edge;
   uint32_t block;            /* MG_NO_BLOCK: none open */
   size_t size, taken, end;   /* [taken, end) is written and not yet taken */
@@ -78,13 +79,14 @@ static int wanted(mg_writer *w) {
 
 static int put(lua_State *L) {
   mg_writer *w = check_writer(L, 1);
+  if (MG_UNLIKELY(w->encoding)) return luaL_error(L, "emit called from a dump hook, while an item is being encoded");
   size_t length = 0;
   unsigned flags;
   size_t left = w->block == MG_NO_BLOCK ? 0 : w->size - w->end;
   uint8_t *to = left >= MG_RECORD_HEAD ? mg_shm_at(&w->pool->shm, w->block) + w->end : NULL;
   size_t room = to ? (left - MG_RECORD_HEAD) & ~(size_t)7 : 0;
   if (!to) return call_full(L, 16, go_on);
-  int rc = mg_encode(L, w->codec, 2, to + MG_RECORD_HEAD, room, &length, &flags);
+  int rc = mg_encode_alone(L, w->codec, &w->encoding, 2, to + MG_RECORD_HEAD, room, &length, &flags);
   if (rc == MG_CODEC_NOFIT) {
     int fresh = w->end == 0; /* a whole block was too small: the bound may be low, so grow geometrically */
     return call_full(L, fresh && length < 2 * w->size ? 2 * w->size : mg_record_space(length), go_on);

@@ -4,7 +4,9 @@
 -- attempt, until the run is told that it is finished. Entries are chunks of work:
 --     { stage =, count =, attempt =, block =, offset =, length =, only = }   items as bytes; holds one reference
 --     { stage =, count = 1, attempt =, value = }                            one Lua value of the coordinator
+-- `lane`: the number of the one worker that may have it (partition).
 local core = require "minigun.core"
+local queue = require "minigun.queue"
 local report = require "minigun.report"
 local stats = require "minigun.stats"
 local worker = require "minigun.worker"
@@ -27,7 +29,7 @@ function forked.new(run, segment, first)
   local self = setmetatable({
     run = run, plan = segment, pool = run.pool, first = first, last = first + segment.n - 1,
     per_item = segment.kind == "process_per_batch",
-    slots = {}, queue = {}, head = 1, tail = 0, queued = 0, queued_bytes = 0,
+    slots = {}, queue = queue.new(), lanes = {}, queued = 0, queued_bytes = 0,
     rate = stats.rate(), restarts = {}, wants = {}, thirsty = {}, finishing = false, targets = {}, timeout = nil,
     spawned = 0,
     out_size = BLOCK, small = 0, -- bytes of a block to lend; ranges in a row that would have fitted a quarter of it
@@ -49,28 +51,29 @@ end
 ---@param entry table
 ---@param in_front boolean?
 function Segment:push(entry, in_front)
-  if in_front then
-    self.head = self.head - 1
-    self.queue[self.head] = entry
-  else
-    self.tail = self.tail + 1
-    self.queue[self.tail] = entry
-  end
+  local own = entry.lane and self.lanes[entry.lane] or self.queue
+  own:push(entry, in_front)
   self.queued = self.queued + entry.count
   self.queued_bytes = self.queued_bytes + (entry.length or 0)
   local s = self.run.stats[entry.stage]
   s.queue_most = math.max(s.queue_most, self.queued)
 end
 
-local function unlink(self, entry)
-  self.queue[self.head] = nil
-  self.head = self.head + 1
-  return entry
+--- Prepares for entries that only one worker may have.
+function Segment:open_lanes()
+  for i in ipairs(self.slots) do self.lanes[i] = queue.new() end
 end
 
--- At most n items of the oldest entry.
-function Segment:take(n)
-  local entry = self.queue[self.head]
+-- The queue from which a worker takes next; nil: there is nothing for it.
+function Segment:queue_for(slot)
+  local lane = self.lanes[slot.number]
+  if lane and lane:first() then return lane end
+  return self.queue:first() and self.queue
+end
+
+-- At most n items of the oldest entry of a queue.
+function Segment:take(n, own)
+  local entry = own:first()
   local slice = entry
   if entry.count > n and entry.block then
     local at, count = self.pool:walk(entry.block, entry.offset, entry.length, entry.only, n)
@@ -80,10 +83,10 @@ function Segment:take(n)
     end
     self.pool:retain(entry.block)
     slice = { stage = entry.stage, count = n, attempt = entry.attempt, block = entry.block, offset = entry.offset,
-      length = at - entry.offset, only = entry.only }
+      length = at - entry.offset, only = entry.only, lane = entry.lane }
     entry.length, entry.offset, entry.count = entry.length - slice.length, at, entry.count - n
   else
-    unlink(self, entry)
+    own:pop()
   end
   self.queued = self.queued - slice.count
   self.queued_bytes = self.queued_bytes - (slice.length or 0)
@@ -108,7 +111,7 @@ function Segment:spawn(slot, value)
     plan = run.plan, segment = self.plan, number = slot.number, turn = self.spawned, value = value,
   })
   if not pid then
-    if errno == EAGAIN and self:alive() > 0 then
+    if errno == EAGAIN and self:alive() > 0 and #self.lanes == 0 then
       run:warn(("%s: %s; running with %d workers"):format(self.plan.context, message, self:alive()))
       return false
     end
@@ -172,9 +175,8 @@ function Segment:dispatch_pool()
   for level = 1, depth do
     for _, slot in ipairs(self.slots) do
       if self.queued == 0 then return busy end
-      if slot.pid and slot.hands < level then
-        if self:offer(slot, self:take(n)) then busy = true end
-      end
+      local own = slot.pid and slot.hands < level and self:queue_for(slot)
+      if own and self:offer(slot, self:take(n, own)) then busy = true end
     end
   end
   return busy
@@ -185,7 +187,7 @@ function Segment:dispatch_per_item()
   for _, slot in ipairs(self.slots) do
     if self.queued == 0 then break end
     if not slot.pid then
-      local entry = self:take(1)
+      local entry = self:take(1, self.queue)
       if not self:spawn(slot, entry.value) then
         self:push(entry, true)
         break
@@ -200,7 +202,7 @@ end
 
 -- Nothing is queued any more and a worker idles while another has a slice in store: it goes back to the queue.
 function Segment:rebalance()
-  if self.per_item or self.plan.n == 1 then return end
+  if self.per_item or self.plan.n == 1 or #self.lanes > 0 then return end
   local idle = 0
   for _, slot in ipairs(self.slots) do idle = idle + (slot.pid and slot.hands == 0 and 1 or 0) end
   for _, slot in ipairs(self.slots) do
@@ -319,14 +321,14 @@ function Segment:return_left(slot, left, fields)
   local run, entry = self.run, slot.hand[left.number]
   if entry.block then self.pool:release(entry.block) end -- the ledger's; the event has brought another reference
   local rest = { stage = entry.stage, count = left.count, attempt = entry.attempt, block = entry.block,
-    offset = left.offset, length = left.length, only = entry.only, value = entry.value }
+    offset = left.offset, length = left.length, only = entry.only, value = entry.value, lane = entry.lane }
   if left.in_hand then
     local one = rest
     if rest.count > 1 then
       local at = self.pool:walk(rest.block, rest.offset, rest.length, rest.only, 1)
       self.pool:retain(rest.block)
       one = { stage = rest.stage, count = 1, attempt = rest.attempt, block = rest.block, offset = rest.offset,
-        length = at - rest.offset, only = rest.only }
+        length = at - rest.offset, only = rest.only, lane = rest.lane }
       rest.offset, rest.length, rest.count = at, rest.length - one.length, rest.count - 1
     else
       rest = nil

@@ -397,8 +397,9 @@ end
 local object_type = {
   text = "an object (a table or userdata with methods)",
   check = function(value)
-    local kind = type(value)
-    return (kind == "table" or kind == "userdata") and options.got(value) ~= "a pipeline", value
+    local meta = debug.getmetatable(value)
+    local indexed = type(value) == "userdata" and type(meta) == "table" and meta.__index ~= nil
+    return (type(value) == "table" or indexed) and options.got(value) ~= "a pipeline", value
   end,
 }
 

@@ -373,6 +373,11 @@ local item_fields = {
   { "queue", types.integer(1), default_text = "by memory", doc = "most items that may wait for this stage" },
 }
 
+local partition_fields = {
+  { "partition", types.callable, default_text = "none",
+    doc = "`function(item) -> key`: in a pool, items with equal keys go to the same worker, in their order" },
+}
+
 local batch_fields = {
   { "max_size", types.integer(1), default = 100, doc = "items in a full batch" },
   { "max_wait", types.seconds(false), default_text = "none",
@@ -400,7 +405,7 @@ local run_fields = {
     doc = "seconds that workers get for their hooks after the last item, before they are killed" },
 }
 
-local later = { "threads", "partition", "ordered", "dead_letter" }
+local later = { "threads", "ordered", "dead_letter" }
 local no_input = "it receives no items"
 local edge_fields = { to_field, from_field, route_field, await_field }
 
@@ -413,9 +418,9 @@ options.schemas = {
       queue = no_input },
   }),
   processor = options.schema("processor",
-    { edge_fields, context_fields, named_context, item_fields, hook_fields }, { later = later }),
+    { edge_fields, context_fields, named_context, item_fields, partition_fields, hook_fields }, { later = later }),
   consumer = options.schema("consumer",
-    { edge_fields, context_fields, named_context, item_fields, hook_fields }, { later = later }),
+    { edge_fields, context_fields, named_context, item_fields, partition_fields, hook_fields }, { later = later }),
   accumulator = options.schema("accumulator",
     { batch_fields, edge_fields, context_fields, named_context, item_fields, hook_fields },
     { later = later }),

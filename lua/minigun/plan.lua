@@ -55,7 +55,7 @@ local function set_item_options(stage, definition)
   stage.retries, stage.backoff, stage.timeout = definition.retries, definition.backoff, definition.timeout
 end
 
--- Adds the stage or, for an accumulator with a handler, the two stages of a definition.
+-- Adds the stage or, for an accumulator with a handler and for a partitioned pool, the two stages of a definition.
 local function add_stages(result, definition, contexts, context, object)
   local handler = definition.method and stages.bound(definition, object) or definition.handler
   local function add(stage, where)
@@ -64,10 +64,22 @@ local function add_stages(result, definition, contexts, context, object)
     contexts[stage.id] = where
     return stage
   end
+  local function link(before, stage) -- an internal stage of the coordinator, and the user's behind it
+    before.outputs[1], stage.inputs[1], stage.behind, before.route = stage.id, before.id, before.id, nil
+    before.await = definition.await
+    return before, stage
+  end
   if definition.kind ~= "accumulator" then
+    local by_key = definition.partition and context.kind == "processes"
+    local lanes = by_key and add(new_stage(definition, "processor"), INLINE)
     local stage = add(new_stage(definition, definition.kind, handler), context)
     set_item_options(stage, definition)
-    stage.queue, stage.await = definition.queue, definition.await
+    stage.queue = definition.queue
+    if lanes then
+      lanes.partition = definition.partition
+      return link(lanes, stage)
+    end
+    stage.await = definition.await
     return stage, stage
   end
   local gather = add(new_stage(definition, "accumulator"), INLINE)
@@ -76,10 +88,9 @@ local function add_stages(result, definition, contexts, context, object)
   gather.queue, gather.await = definition.queue, definition.await
   if not handler then return gather, gather end
   local worker = add(new_stage(definition, "processor", handler), context)
-  worker.gathers, gather.route = gather.id, nil
+  worker.gathers = gather.id
   set_item_options(worker, definition)
-  gather.outputs[1], worker.inputs[1] = worker.id, gather.id
-  return gather, worker
+  return link(gather, worker)
 end
 
 local function build_stages(pipeline, result, g)

@@ -52,7 +52,8 @@ function retries:item_failed(segment, slot, stage, fields, entry)
     if at then
       local next_at = pool:walk(entry.block, at, limit - at, entry.only, 1)
       pool:retain(entry.block)
-      return { stage = stage.id, count = 1, block = entry.block, offset = at, length = next_at - at, only = entry.only }
+      return { stage = stage.id, count = 1, block = entry.block, offset = at, length = next_at - at, only = entry.only,
+        lane = entry.lane }
     elseif fields.index then
       return { stage = stage.id, count = 1, value = entry.value }
     elseif fields.item ~= nil then

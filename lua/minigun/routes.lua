@@ -77,18 +77,51 @@ function routes:send_to(stage, id, item)
   if not segment or segment.per_item then
     return self:accept { stage = id, count = 1, attempt = 1, value = item }
   end
-  local outlet = self.direct[id]
+  self:send_bytes(stage, id, item)
+end
+
+--- Sends an item to a stage in a pool, to whichever worker or to one.
+---@param stage table the sender
+---@param id integer the receiver
+---@param item any
+---@param lane integer? number of the worker
+function routes:send_bytes(stage, id, item, lane)
+  local segment, key = self.segment_of[id], lane and id << 16 | lane or id
+  local outlet = self.direct[key]
   if not outlet then
-    outlet = { bytes = { id }, stage_id = id }
+    outlet = { bytes = { id }, stage_id = id, lane = lane }
     outlet.writer = core.writer(self.pool, report.TO | id, function(writer, need)
       self:flush_writer(outlet)
       if need > 0 then self:open_block(outlet.sender, writer, need) end
     end, function(value, message) self:refused(outlet.sender, value, message) end, segment.first, segment.last)
-    self.direct[id] = outlet
+    self.direct[key] = outlet
     self.writers[#self.writers + 1] = outlet
   end
   outlet.sender = stage
   outlet.writer(item)
+end
+
+-- A number for a key: equal keys, equal numbers.
+local function number_of(key)
+  local kind = math.type(key) or type(key)
+  if kind == "integer" then return key end
+  if kind ~= "string" and kind ~= "float" and kind ~= "boolean" then
+    error(("option 'partition' gave a %s as an item's key; a key is a string, number, boolean"):format(kind), 0)
+  end
+  local text, h = tostring(key), 5381
+  for i = 1, #text do h = (h * 33 ~ text:byte(i)) & 0xffffffffffff end
+  return h
+end
+
+--- Makes the handler of the internal stage before one with `partition`: it sends each item to the worker of its key.
+---@param stage table the internal stage
+function routes:open_lanes(stage)
+  local id = stage.outputs[1]
+  local segment, partition = self.segment_of[id], stage.partition
+  segment:open_lanes()
+  stage.handler = function(item)
+    self:send_bytes(stage, id, item, number_of(partition(item)) % segment.plan.n + 1)
+  end
 end
 
 --- Takes items into a stage's ledger. The entry's reference is passed on.
@@ -97,8 +130,8 @@ function routes:accept(entry)
   self.pending[id] = self.pending[id] + entry.count
   self.drained[id] = false
   local in_chain = not entry.block and not self.segment_of[id] -- which counts values itself
-  -- An accumulator's items are those it gathers, not the batches.
-  if not in_chain and not self.plan.stages[id].gathers then
+  -- A stage behind an internal one of the same name: its items are those that came to that one.
+  if not in_chain and not self.plan.stages[id].behind then
     local s = self.stats[id]
     s.items_in = s.items_in + entry.count
   end
@@ -110,8 +143,7 @@ end
 function routes:enqueue(entry)
   local segment = self.segment_of[entry.stage]
   if segment then return segment:push(entry) end
-  self.inline_tail = self.inline_tail + 1
-  self.inline_queue[self.inline_tail] = entry
+  self.inline_queue:push(entry)
 end
 
 --- Items of a stage are finished, well or not.
@@ -147,7 +179,7 @@ end
 function routes:flush_writer(outlet)
   local block, offset, length, count = outlet.writer:take()
   if not block then return end
-  self:route(outlet.bytes, block, offset, length, count, report.ANY)
+  self:route(outlet.bytes, block, offset, length, count, report.ANY, outlet.lane)
   self.pool:release(block)
 end
 
@@ -158,11 +190,12 @@ end
 ---@param length integer bytes
 ---@param count integer items
 ---@param only integer edge of the records that are meant
-function routes:route(targets, block, offset, length, count, only)
+---@param lane integer? the one worker that may have them
+function routes:route(targets, block, offset, length, count, only, lane)
   for _, target in ipairs(targets) do
     self.pool:retain(block)
     self:accept { stage = target, count = count, attempt = 1, block = block, offset = offset, length = length,
-      only = only }
+      only = only, lane = lane }
   end
 end
 

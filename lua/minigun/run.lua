@@ -13,6 +13,7 @@ local context = require "minigun.context"
 local core = require "minigun.core"
 local forked = require "minigun.forked"
 local plan = require "minigun.plan"
+local queue = require "minigun.queue"
 local result = require "minigun.result"
 local router = require "minigun.router"
 local signals = require "minigun.signals"
@@ -53,7 +54,7 @@ function run.new(pipeline, given)
   return setmetatable({
     pipeline = pipeline, plan = p, result = empty, stats = stats, producing = producing,
     memory = p.options.memory or default_memory(),
-    segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = {}, inline_head = 1, inline_tail = 0,
+    segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.new(),
     retries = {}, producers = {}, writers = {}, outlets = {}, direct = {}, reach = {},
     addresses = router.addresses(p), chunks = 0, fork_seconds = 0,
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0,
@@ -147,6 +148,9 @@ function Run:open_chain()
     if not self.segment_of[stage.id] then inline[#inline + 1] = stage end
   end
   self.inline = inline
+  for _, stage in ipairs(inline) do
+    if stage.partition then self:open_lanes(stage) end
+  end
   self.chain = chain.new(inline, {
     stages = self.plan.stages, addresses = self.addresses,
     send_to = function(stage, id, item) self:send_to(stage, id, item) end,
@@ -188,11 +192,10 @@ end
 
 function Run:run_inline_queue()
   local busy, spent = false, 0
-  while self.inline_head <= self.inline_tail and not self.stopping do
-    local entry = self.inline_queue[self.inline_head]
+  while self.inline_queue:first() and not self.stopping do
+    local entry = self.inline_queue:first()
     if self:receivers_full(self.reach[entry.stage]) then break end
-    self.inline_queue[self.inline_head] = nil
-    self.inline_head = self.inline_head + 1
+    self.inline_queue:pop()
     local start = core.now()
     self:run_inline(entry)
     local seconds = core.now() - start

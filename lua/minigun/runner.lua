@@ -12,7 +12,7 @@ local function add_inline_stats(self)
     local all, stage = self.stats[id], self.plan.stages[id]
     local handled = stage.batch and self.plan.stages[stage.outputs[1]]
     if stage.kind ~= "producer" then -- what came from workers was counted when it was accepted
-      if not stage.gathers then all.items_in = all.items_in + s.items_in end
+      if not stage.behind then all.items_in = all.items_in + s.items_in end
       if not (handled and handled.gathers == id) then all.items_out = all.items_out + s.items_out end
     end
   end

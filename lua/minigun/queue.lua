@@ -1,0 +1,41 @@
+--- A queue of entries that can be put back in front. Values in, values out.
+local queue = {}
+
+local Queue = {}
+Queue.__index = Queue
+
+--- Makes an empty queue.
+---@return table queue
+function queue.new()
+  return setmetatable({ head = 1, tail = 0 }, Queue)
+end
+
+--- Adds an entry, first to be taken or last.
+---@param entry any
+---@param in_front boolean?
+function Queue:push(entry, in_front)
+  if in_front then
+    self.head = self.head - 1
+    self[self.head] = entry
+  else
+    self.tail = self.tail + 1
+    self[self.tail] = entry
+  end
+end
+
+--- The entry to be taken first.
+---@return any entry nil: the queue is empty
+function Queue:first()
+  return self[self.head]
+end
+
+--- Takes the first entry.
+---@return any entry
+function Queue:pop()
+  local entry = self[self.head]
+  self[self.head] = nil
+  self.head = self.head + 1
+  return entry
+end
+
+return queue
