@@ -492,6 +492,8 @@ describe("mistakes", function()
     assert.equal("stage 'parse': the bound object has no method 'inherted' (did you mean 'inherited'?)",
       try("inherted", object))
     assert.equal("stage 'parse': the bound object has no method 'size', that field is 5", try("size", object))
+    local strict = setmetatable({}, { __index = function(_, key) error("undeclared " .. key, 0) end })
+    assert.equal("stage 'parse': the bound object gives no method 'read': undeclared read", try("read", strict))
     assert.matches("the bound object has no method 'raed'", try("raed", io.stdout), 1, true)
   end)
 end)

@@ -172,7 +172,10 @@ function stage.bound(definition, object)
     failure.raise(("%s: the handler %s names a method, but no object is bound; call p:bind(object), or give %s"):format(
       subject, failure.show(name), labels[definition.label].handler), definition.at)
   end
-  local f = object[name]
+  local found_out, f = pcall(function() return object[name] end) -- a strict class raises for what it has not
+  if not found_out then
+    failure.raise(("%s: the bound object gives no method '%s': %s"):format(subject, name, tostring(f)), definition.at)
+  end
   if not options.is_callable(f) then
     local found = f == nil and "no method '%s'%s" or "no method '%s', that field is " .. options.got(f) .. "%s"
     local class = type(object) == "table" and object or (debug.getmetatable(object) or {}).__index
