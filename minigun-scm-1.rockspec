@@ -46,6 +46,7 @@ build = {
     ["minigun.forked"] = "lua/minigun/forked.lua",
     ["minigun.graph"] = "lua/minigun/graph.lua",
     ["minigun.inbox"] = "lua/minigun/inbox.lua",
+    ["minigun.inheritance"] = "lua/minigun/inheritance.lua",
     minigun = "lua/minigun/init.lua",
     ["minigun.options"] = "lua/minigun/options.lua",
     ["minigun.pipeline"] = "lua/minigun/pipeline.lua",

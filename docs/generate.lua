@@ -10,6 +10,7 @@ local PAGE = "docs/reference.md"
 local MODULES = {
   { "lua/minigun/init.lua", "The module `minigun`" },
   { "lua/minigun/pipeline.lua", "Pipelines" },
+  { "lua/minigun/inheritance.lua", "Pipelines made from others" },
   { "lua/minigun/context.lua", "`ctx`, the handlers' last argument" },
   { "lua/minigun/result.lua", "Results" },
   { "lua/minigun/stats.lua", "Statistics" },

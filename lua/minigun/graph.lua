@@ -139,16 +139,18 @@ local function find_cycle(g)
   end
 end
 
--- The blame goes to the drawn edge that was defined last: before it there was no cycle.
+-- The blame goes to an edge that was drawn anew, else to the one that was defined last: before it there was no cycle.
 local function report_cycle(g, cycle)
   local names, blamed = {}, cycle[1]
   for k, i in ipairs(cycle) do
     names[k] = g.definitions[i].name
-    if i > blamed then blamed = i end
+    local edit, before = g.definitions[i].rerouted, g.definitions[blamed].rerouted
+    if edit and not before or i > blamed and (edit or not before) then blamed = i end
   end
   names[#names + 1] = names[1]
-  problem(g, g.definitions[blamed].at, "stage '%s': the edges form a cycle: %s; a cycle never ends",
-    g.definitions[blamed].name, table.concat(names, " -> "))
+  local definition = g.definitions[blamed]
+  problem(g, definition.rerouted or definition.at, "stage '%s': the edges form a cycle: %s; a cycle never ends",
+    definition.name, table.concat(names, " -> "))
 end
 
 local function report_unreached(g, i)

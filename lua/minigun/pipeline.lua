@@ -1,6 +1,7 @@
 --- The language: a pipeline is a list of definitions, and the methods here append to it.
 local failure = require "minigun.failure"
 local graph = require "minigun.graph"
+local inheritance = require "minigun.inheritance"
 local options = require "minigun.options"
 local plan = require "minigun.plan"
 local shorthand = require "minigun.shorthand"
@@ -11,7 +12,7 @@ local pipeline = {}
 local Pipeline = { __name = "minigun.pipeline" }
 
 -- Fields that may be nil; everything else that is not there and looks like a method is one misspelt.
-local fields <const> = { last = true, scope = true }
+local fields <const> = { last = true, scope = true, editing = true, object = true }
 
 function Pipeline:__index(key)
   local method = Pipeline[key]
@@ -32,8 +33,9 @@ end
 --- or with `max_size`, `max_wait` or `by` (a batch). A row without a context runs with the row before it.
 ---@param given table? options of its runs, see the schema `run`; those given to `run` override them
 ---@return table pipeline
---- Every method returns the pipeline, except `run` and `iterate`. Fields, to be read only: `name`, `options` (checked),
---- `stages` (definitions in order), `hooks` (in order), `contexts` (the named ones), `last` (result of the last run).
+--- Every method returns the pipeline, except `run`, `iterate` and `extend`. Fields, to be read only: `name`,
+--- `options` (checked), `stages` (definitions in order), `hooks` (in order), `contexts` (the named ones), `object`
+--- (bound), `last` (result of the last run).
 function pipeline.new(name, given)
   local rows = type(name) == "table" and name
   if rows then name, given = shorthand.head(rows) end
@@ -76,9 +78,7 @@ local function define_parsed(self, label, parsed)
   local definition = stage.define(label, name, parsed, self.scope)
   table.insert(self.stages, definition)
   self.by_name[name] = definition
-  for _, hook in ipairs(stage.hook_names) do
-    for _, f in ipairs(definition.hooks[hook] or {}) do add_hook(self, hook, f, definition.at, name) end
-  end
+  for _, hook in ipairs(stage.hooks_of(definition)) do table.insert(self.hooks, hook) end
   return self
 end
 
@@ -95,7 +95,9 @@ end
 function Pipeline:producer(...) return define(self, "producer", ...) end
 
 --- Adds a processor: `p:processor([name,] [options,] handler)`.
----@param ... any handler: `function(item, emit, ctx)`, which calls `emit` any number of times
+---@param ... any
+--- handler: `function(item, emit, ctx)`, which calls `emit` any number of times. This and every other handler may also
+--- be the name of a method of the object that `bind` is given; the stage then needs a name of its own or options.
 ---@return table self
 function Pipeline:processor(...) return define(self, "processor", ...) end
 
@@ -204,7 +206,10 @@ end
 function Pipeline:context(name, given)
   options.value(options.types.name, name, "context", "the name")
   local subject = ("context '%s'"):format(name)
-  if self.contexts[name] then failure.raise(subject .. ": the name is taken, a context is defined once") end
+  local earlier = self.contexts[name]
+  if earlier and not earlier.inherited then
+    failure.raise(subject .. ": the name is taken, a context is defined once")
+  end
   local context = stage.context_of(options.check(options.schemas.context, given, subject), subject)
   if not context then
     failure.raise(("%s: say what it is, with one of the options: %s"):format(subject,
@@ -268,7 +273,9 @@ Pipeline.after_fork = fork_hook "after_fork"
 --- Hook in the child, after the last item of one that ends in good order: `p:before_exit([stage,] f)`, `f(ctx)`.
 Pipeline.before_exit = fork_hook "before_exit"
 
-for _, name in ipairs { "threads", "stage", "reduce", "extend", "pipeline" } do
+for name, method in pairs(inheritance) do Pipeline[name] = method end
+
+for _, name in ipairs { "threads", "stage", "reduce", "pipeline" } do
   Pipeline[name] = function() failure.unsupported(("pipeline:%s"):format(name)) end
 end
 

@@ -27,9 +27,8 @@ end
 function plan.context_of(pipeline, definition)
   local context = definition.context or INLINE
   if context.name and not context.kind then context = pipeline.contexts[context.name] end
-  if not context or context.kind == "inline" or (definition.kind == "accumulator" and not definition.handler) then
-    return context and INLINE
-  end
+  local gathers_only = definition.kind == "accumulator" and not (definition.handler or definition.method)
+  if not context or context.kind == "inline" or gathers_only then return context and INLINE end
   if definition.kind == "producer" then return { kind = "processes", n = 1, name = context.name } end
   return context
 end
@@ -57,7 +56,8 @@ local function set_item_options(stage, definition)
 end
 
 -- Adds the stage or, for an accumulator with a handler and for a partitioned pool, the two stages of a definition.
-local function add_stages(result, definition, contexts, context)
+local function add_stages(result, definition, contexts, context, object)
+  local handler = definition.method and stages.bound(definition, object) or definition.handler
   local function add(stage, where)
     stage.id = #result.stages + 1
     result.stages[stage.id] = stage
@@ -72,7 +72,7 @@ local function add_stages(result, definition, contexts, context)
   if definition.kind ~= "accumulator" then
     local by_key = definition.partition and context.kind == "processes"
     local lanes = by_key and add(new_stage(definition, "processor"), INLINE)
-    local stage = add(new_stage(definition, definition.kind, definition.handler), context)
+    local stage = add(new_stage(definition, definition.kind, handler), context)
     set_item_options(stage, definition)
     stage.queue = definition.queue
     if lanes then
@@ -86,8 +86,8 @@ local function add_stages(result, definition, contexts, context)
   local batch = definition.batch
   gather.batch = { max_size = batch.max_size, max_wait = batch.max_wait, by = batch.by }
   gather.queue, gather.await = definition.queue, definition.await
-  if not definition.handler then return gather, gather end
-  local worker = add(new_stage(definition, "processor", definition.handler), context)
+  if not handler then return gather, gather end
+  local worker = add(new_stage(definition, "processor", handler), context)
   worker.gathers = gather.id
   set_item_options(worker, definition)
   return link(gather, worker)
@@ -97,7 +97,7 @@ local function build_stages(pipeline, result, g)
   local contexts, entry, exit = {}, {}, {}
   for _, i in ipairs(g.order) do
     local definition = g.definitions[i]
-    entry[i], exit[i] = add_stages(result, definition, contexts, resolve_context(pipeline, definition))
+    entry[i], exit[i] = add_stages(result, definition, contexts, resolve_context(pipeline, definition), pipeline.object)
     result.by_name[definition.name] = entry[i]
   end
   for _, i in ipairs(g.order) do

@@ -52,7 +52,10 @@ function shorthand.fill(p, rows)
     end
     p[method](p, table.unpack(list))
     local definition = p.stages[#p.stages]
-    if definition.kind ~= "producer" then p.scope = definition.context end
+    if definition.kind ~= "producer" then
+      p.scope = definition.context
+      definition.scope = definition.context -- for what is inserted beside it
+    end
   end
   p.scope = nil
 end

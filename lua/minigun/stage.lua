@@ -127,7 +127,9 @@ local function refuse_handler(label, subject, value)
   failure.raise(("%s: the handler must be %s, got %s"):format(subject, labels[label].handler, got))
 end
 
+-- The handler; or nil, nil and the name of the bound object's method that will be it.
 local function make_handler(label, subject, at, rest)
+  if type(rest[1]) == "string" and label ~= "batch" and rest[2] == nil then return nil, nil, rest[1] end
   if label == "producer" then
     local handler, source = stage.source(subject, table.unpack(rest, 1, rest.n))
     if not handler then refuse_handler(label, subject, rest[1]) end
@@ -144,6 +146,45 @@ local function make_handler(label, subject, at, rest)
   if not options.is_callable(f) or label == "batch" then refuse_handler(label, subject, f) end
   local wrap = wrappers[label]
   return wrap and wrap(f, subject, at) or f
+end
+
+-- Names of what can be called on an object, its classes' too where those are tables.
+local function methods_of(object)
+  local names, depth = {}, 0
+  while type(object) == "table" and depth < 100 do
+    for name, value in next, object do
+      if type(name) == "string" and not name:find "^__" and options.is_callable(value) then names[#names + 1] = name end
+    end
+    local meta = debug.getmetatable(object)
+    object, depth = type(meta) == "table" and rawget(meta, "__index"), depth + 1
+  end
+  table.sort(names)
+  return names
+end
+
+--- The handler of a definition that names a method.
+---@param definition table
+---@param object table|userdata|nil the bound object
+---@return function handler as if it had been given as a function; raises at the definition's line where there is none
+function stage.bound(definition, object)
+  local subject, name = ("stage '%s'"):format(definition.name), definition.method
+  if object == nil then
+    failure.raise(("%s: the handler %s names a method, but no object is bound; call p:bind(object), or give %s"):format(
+      subject, failure.show(name), labels[definition.label].handler), definition.at)
+  end
+  local found_out, f = pcall(function() return object[name] end) -- a strict class raises for what it has not
+  if not found_out then
+    failure.raise(("%s: the bound object gives no method '%s': %s"):format(subject, name, tostring(f)), definition.at)
+  end
+  if not options.is_callable(f) then
+    local found = f == nil and "no method '%s'%s" or "no method '%s', that field is " .. options.got(f) .. "%s"
+    local class = type(object) == "table" and object or (debug.getmetatable(object) or {}).__index
+    failure.raise(("%s: the bound object has "):format(subject) ..
+      found:format(name, f == nil and options.hint(name, methods_of(class)) or ""), definition.at)
+  end
+  local function handler(a, b, c) return f(object, a, b, c) end
+  local wrap = wrappers[definition.label]
+  return wrap and wrap(handler, subject, definition.at) or handler
 end
 
 local context_options = { "inline", "processes", "process_per_batch", "fork", "context" }
@@ -177,34 +218,79 @@ end
 --- The hooks a stage can have, in the order in which they run.
 stage.hook_names = { "before_fork", "after_fork", "before", "after", "before_exit" }
 
+--- The hooks among a definition's options, as the pipeline keeps them.
+---@param definition table
+---@return table hooks array of `{ name =, f =, at =, stage = }`
+function stage.hooks_of(definition)
+  local list = {}
+  for _, name in ipairs(stage.hook_names) do
+    for _, f in ipairs(definition.hooks[name] or {}) do
+      list[#list + 1] = { name = name, f = f, at = definition.at, stage = definition.name }
+    end
+  end
+  return list
+end
+
+-- The options that a stage and the one that takes its place have together.
+local function merge(checked, earlier)
+  local merged = {}
+  for name, value in next, earlier.options do merged[name] = value end
+  for _, name in ipairs(context_options) do
+    if checked[name] ~= nil then
+      for _, other in ipairs(context_options) do merged[other] = nil end
+    end
+  end
+  for name, value in next, checked do merged[name] = value end
+  return merged
+end
+
+-- Where it runs: in its own context, else in the one it had, else in that of the block.
+local function place(checked, subject, scope, earlier)
+  local context = stage.context_of(checked, subject)
+  if context or not earlier then return context or scope end
+  if scope then return scope end
+  for _, name in ipairs(context_options) do
+    if checked[name] ~= nil then return earlier.scope end
+  end
+  return earlier.context
+end
+
 --- Makes a stage's definition, checked on its own.
 ---@param label string the defining method
 ---@param name string
 ---@param parsed table see `stage.arguments`
 ---@param scope table? context of the block the definition stands in
+---@param earlier table? the definition whose place it takes: gives the options that are not given, and the handler
 ---@return table definition
---- `label`, `kind`, `name`, `at` ("file:line"), `handler`, `source`, `to`, `from` (arrays, nil where not given),
---- `route`, `await`, `partition`, `context` (own or the block's; nil: inline), `retries`, `backoff`, `timeout`,
---- `queue`, `batch` (accumulators), and `hooks`: name -> array of functions, those given as options
-function stage.define(label, name, parsed, scope)
+--- `label`, `kind`, `name`, `at` ("file:line"), `handler`, `source`, or `method` (name of the bound object's), `to`,
+--- `from` (arrays, nil where not given), `route`, `await`, `partition`, `context` (own or the block's; nil: inline),
+--- `scope` (the block's), `retries`, `backoff`, `timeout`, `queue`, `batch` (accumulators), `options` (as checked), and
+--- `hooks`: name -> array of functions, those given as options
+function stage.define(label, name, parsed, scope, earlier)
   local subject = ("stage '%s'"):format(name)
   local kind = labels[label].kind
   local schema = options.schemas[kind]
-  local checked = options.check(schema, parsed.options, subject)
+  local given = options.check(schema, parsed.options, subject)
+  local checked = earlier and merge(given, earlier) or given
   local filled = options.fill(schema, checked)
   local at = failure.where() or "?"
-  local handler, source = make_handler(label, subject, at, parsed.rest)
+  local handler, source, method
+  if earlier and parsed.rest.n == 0 then
+    handler, source, method = earlier.handler, earlier.source, earlier.method
+  else
+    handler, source, method = make_handler(label, subject, at, parsed.rest)
+  end
   for _, option in ipairs { "to", "from" } do
     for _, other in ipairs(filled[option] or {}) do
       if other == name then failure.raise(("%s: option '%s' names the stage itself"):format(subject, option)) end
     end
   end
   local hooks = {}
-  for _, hook in ipairs(stage.hook_names) do hooks[hook] = filled[hook] end
+  for _, hook in ipairs(stage.hook_names) do hooks[hook] = given[hook] end
   return {
-    label = label, kind = kind, name = name, at = at, handler = handler, source = source,
+    label = label, kind = kind, name = name, at = at, handler = handler, source = source, method = method,
     to = filled.to, from = filled.from, route = filled.route, await = checked.await, partition = filled.partition,
-    context = stage.context_of(checked, subject) or scope,
+    context = place(given, subject, scope, earlier), scope = scope or earlier and earlier.scope, options = checked,
     retries = filled.retries or 0, backoff = filled.backoff or 0, timeout = filled.timeout, queue = filled.queue,
     batch = kind == "accumulator" and { max_size = filled.max_size, max_wait = filled.max_wait, by = filled.by } or nil,
     hooks = hooks,
