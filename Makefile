@@ -110,7 +110,7 @@ faults:
 SANITIZER_ENV = ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:log_path=$(CURDIR)/build-asan/report \
                 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:log_path=$(CURDIR)/build-asan/report
 
-asan: build/ring_threads
+asan: faults build/ring_threads
 	@$(MAKE) --no-print-directory BUILD=build-asan FORTIFY= CFLAGS='-O1 -g' \
 	  VARIANT='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DMG_CHECK' all
 	@rm -f build-asan/report.*; \
@@ -132,7 +132,7 @@ tsan:
 # Leaks are not searched for: that would walk the whole reserved mapping in every child; the specs count what is left.
 VALGRIND_LOGS = $(CURDIR)/$(BUILD)/valgrind
 
-valgrind: all $(BUILD)/ring_threads
+valgrind: all faults $(BUILD)/ring_threads
 	@rm -rf $(VALGRIND_LOGS) && mkdir -p $(VALGRIND_LOGS)
 	@MINIGUN_TEST_DEADLINE=600 $(RUN_SPECS) $(SPECS) -- $(VALGRIND) -q --leak-check=no --error-exitcode=99 \
 	  --log-file=$(VALGRIND_LOGS)/%p $(LUA) $(BUSTED) --ignore-lua
