@@ -207,8 +207,14 @@ static int reap(mg_pool *p, uint32_t i) {
   mg_exit how;
   sink_at at = {p, i};
   if (s->state == MG_SLOT_EMPTY || s->proc.watch < 0) return 0;
+  /* Closing it would not be enough: a sibling that has just been forked may still have a copy, and epoll would go on
+   * telling of it. */
+  mg_sys.epoll_del(p->epoll, s->proc.watch);
   int rc = mg_proc_reap(&s->proc, &how);
-  if (rc <= 0) return rc;
+  if (rc <= 0) {
+    int back = mg_sys.epoll_add(p->epoll, s->proc.watch, i);
+    return rc < 0 ? rc : back;
+  }
   mg_slot_event ev = {.kind = MG_EVENT_EXIT, .a = (uint32_t)how.code, .b = (uint32_t)how.signal, .pid = s->proc.pid,
                       .c = s->state == MG_SLOT_ENDING && how.signal == 0 && how.code == 0};
   rc = mg_slot_recover(s, &p->shm, enqueue, &at);

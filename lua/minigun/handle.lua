@@ -17,7 +17,7 @@ local Handle = {}
 ---@return table handle
 function handle.new(pipeline, given, patient, class)
   local r = run.new(pipeline, given)
-  r.patient = patient
+  r.patient, r.guard = patient, not patient and core.guard() or nil
   local self = setmetatable({ run = r, process = core.process(), over = false }, class or Handle)
   self.lock = setmetatable({}, { __close = function() self.driving = false end }) -- also when Ctrl-C ends it
   return self
@@ -47,6 +47,7 @@ function handle.conclude(self, err)
   local r = self.run
   local result = r.result
   if r.killed then r:note_inside() end
+  if r.guard then r.guard:close() end
   r:close(self.watched) -- by an event loop: `watched` keeps the descriptor
   result.elapsed = core.now() - r.started
   add_stats(r)
@@ -89,10 +90,10 @@ local function drive(self, f, ...)
   if self.driving then failure.raise "the run is being stepped already (by a caller of this function)" end
   local _ <close> = self.lock
   self.driving = true
-  local guard <close> = core.guard() -- of Ctrl-C, see signals.lua
-  r.guard = guard
+  local guard <close> = r.patient and core.guard() or nil -- of Ctrl-C, see signals.lua
+  r.guard = guard or r.guard
   local ok, more = xpcall(f, traceback, ...)
-  self.driving, r.guard = false, nil
+  self.driving = false
   if not ok then handle.conclude(self, more) elseif not more then handle.conclude(self) end
   return not self.over
 end
