@@ -13,6 +13,7 @@ local MODULES = {
   { "lua/minigun/inheritance.lua", "Pipelines made from others" },
   { "lua/minigun/context.lua", "`ctx`, the handlers' last argument" },
   { "lua/minigun/result.lua", "Results" },
+  { "lua/minigun/background.lua", "Background runs: what `p:start()` returns" },
   { "lua/minigun/stats.lua", "Statistics" },
 }
 

@@ -41,6 +41,14 @@ static int l_close(lua_State *L) {
   return 0;
 }
 
+/* p:close([keep]); keep: the descriptor that p:fd() has given stays open until the next p:close() */
+static int l_close_or_end(lua_State *L) {
+  mg_pool *p = to_pool(L, 1);
+  if (lua_toboolean(L, 2)) mg_pool_end(p);
+  else mg_pool_close(p);
+  return 0;
+}
+
 /* In the child: runs the function and leaves; never returns. */
 static _Noreturn void run_child(lua_State *L, int args) {
   int code = 0;
@@ -193,6 +201,23 @@ static int l_wait(lua_State *L) {
   return 1;
 }
 
+/* p:arm(seconds | nil) -> whether p:fd() is readable now | nil, message, errno.  See mg_pool_arm. */
+static int l_arm(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  lua_Number s = luaL_optnumber(L, 2, -1);
+  int rc = mg_pool_arm(p, s < 0 ? -1 : s > 1e6 ? (int64_t)1e15 : (int64_t)(s * 1e9));
+  if (rc < 0) return mg_lua_fail(L, "cannot watch the workers", rc);
+  lua_pushboolean(L, rc);
+  return 1;
+}
+
+/* p:stop(slot): the producer in its hand ends at its next emit */
+static int l_stop(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  mg_slot_stop(&p->slot[check_slot(L, p, 2)]);
+  return 0;
+}
+
 /* p:kill(slot, signal) */
 static int l_kill(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
@@ -261,11 +286,12 @@ static int l_state(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"close", l_close},   {"spawn", l_spawn},   {"offer", l_offer},       {"lend", l_lend},
+    {"close", l_close_or_end}, {"spawn", l_spawn},   {"offer", l_offer},       {"lend", l_lend},
     {"finish", l_finish}, {"revoke", l_revoke}, {"collect", l_collect},   {"event", l_event},
     {"wait", l_wait},     {"kill", l_kill},     {"overtime", l_overtime}, {"time_out", l_time_out},
     {"state", l_state},   {"memory", l_memory}, {"retain", l_retain},     {"release", l_release},
-    {"check", l_check},   {"fd", l_fd},         {"__gc", l_close},        {"__close", l_close},
+    {"check", l_check},   {"fd", l_fd},         {"arm", l_arm},           {"stop", l_stop},
+    {"__gc", l_close},    {"__close", l_close},
     {NULL, NULL},
 };
 

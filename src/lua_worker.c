@@ -14,6 +14,7 @@ typedef struct lua_worker {
   mg_codec *codec;
   int encoding;  /* see mg_encode_alone */
   int accepting; /* a handler runs: emit may be called */
+  int stopped;   /* a producer has been told to end */
 } lua_worker;
 
 typedef struct lua_emit {
@@ -71,6 +72,14 @@ static void append(lua_State *L, lua_worker *lw, int idx, unsigned edge) {
   mg_worker_append(w, length, edge, flags);
 }
 
+/* Ends a producer that is to stop by an error that is no item's; w:stopped() tells. */
+static void end_if_stopped(lua_State *L, lua_worker *lw) {
+  if (MG_LIKELY(!lw->w.loose || !atomic_load_explicit(&lw->w.shared->stop, memory_order_relaxed))) return;
+  lw->stopped = 1;
+  lua_pushliteral(L, "the run is being stopped");
+  lua_error(L);
+}
+
 /* emit(value) */
 static int l_emit(lua_State *L) {
   lua_emit *e = lua_touserdata(L, 1); /* called through __call of this type only */
@@ -78,6 +87,7 @@ static int l_emit(lua_State *L) {
     return luaL_error(L, "nil cannot be emitted (an item is any value but nil; call emit only when there is one)");
   if (MG_UNLIKELY(!e->worker->accepting || e->worker->w.serial != mg_process_serial))
     return luaL_error(L, "emit called after its handler has returned, or in another process");
+  end_if_stopped(L, e->worker);
   append(L, e->worker, 2, e->edge);
   return 0;
 }
@@ -114,6 +124,7 @@ static int l_emit_to(lua_State *L) {
   if (lua_isnil(L, 3)) return luaL_error(L, "emit:to: nil cannot be emitted");
   if (!e->worker->accepting || e->worker->w.serial != mg_process_serial)
     return luaL_error(L, "emit called after its handler has returned, or in another process");
+  end_if_stopped(L, e->worker);
   append(L, e->worker, 3, TO | id);
   return 0;
 }
@@ -217,6 +228,12 @@ static int l_refused(lua_State *L) {
   return 1;
 }
 
+/* w:stopped() -> whether a producer has been ended by p:stop */
+static int l_stopped(lua_State *L) {
+  lua_pushboolean(L, to_worker(L, 1)->stopped);
+  return 1;
+}
+
 static int l_commit(lua_State *L) {
   mg_worker_commit(&to_worker(L, 1)->w);
   return 0;
@@ -236,7 +253,7 @@ static int l_publish(lua_State *L) {
 
 static const luaL_Reg methods[] = {
     {"next", l_next},           {"run", l_run},         {"emitter", l_emitter}, {"send", l_send},
-    {"commit", l_commit},       {"refused", l_refused},
+    {"commit", l_commit},       {"refused", l_refused}, {"stopped", l_stopped},
     {"end_chunk", l_end_chunk}, {"publish", l_publish}, {NULL, NULL},
 };
 

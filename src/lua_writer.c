@@ -21,7 +21,8 @@ typedef struct mg_writer {
   uint32_t count;
   uint32_t first, last;      /* slots of the receivers */
   uint32_t look_every, look_in;
-  uint64_t looked;
+  uint64_t looked, called; /* at the clock; on_full */
+  uint64_t patience;       /* ns after which on_full is called in any case; 0: no such limit */
 } mg_writer;
 
 static mg_writer *check_writer(lua_State *L, int arg) {
@@ -65,7 +66,8 @@ static int call_full(lua_State *L, size_t need, lua_KFunction k);
 
 static int go_on(lua_State *L, int status, lua_KContext again);
 
-/* 1 when a receiver is idle or workers have something to say; looks at the clock and the slots only now and then. */
+/* 1 when a receiver is idle, workers have something to say, or the patience is over; looks at the clock and the slots
+ * only now and then. */
 static int wanted(mg_writer *w) {
   if (MG_LIKELY(--w->look_in > 0)) return 0;
   uint64_t now = mg_now();
@@ -74,6 +76,7 @@ static int wanted(mg_writer *w) {
   if (now - w->looked > 4 * LOOK_EVERY_NS) w->look_every = 1;
   w->looked = now;
   w->look_in = w->look_every;
+  if (w->patience && now - w->called > w->patience) return 1;
   return mg_pool_idle(w->pool, w->first, w->last) || mg_pool_anything(w->pool);
 }
 
@@ -106,8 +109,10 @@ static int put(lua_State *L) {
 }
 
 static int go_on(lua_State *L, int status, lua_KContext again) {
+  mg_writer *w = lua_touserdata(L, 1);
   (void)status;
   lua_settop(L, 2);
+  if (w->patience) w->called = mg_now();
   return again ? put(L) : 0;
 }
 
@@ -175,6 +180,16 @@ static int l_pending(lua_State *L) {
   return 2;
 }
 
+/* w:patience(seconds): on_full is called when so long has gone by since the last time; it may let others go on */
+static int l_patience(lua_State *L) {
+  mg_writer *w = check_writer(L, 1);
+  lua_Number s = luaL_checknumber(L, 2);
+  luaL_argcheck(L, s >= 0 && s < 1e6, 2, "0 to 1000000 seconds expected");
+  w->patience = (uint64_t)(s * 1e9);
+  w->called = mg_now();
+  return 0;
+}
+
 static int l_close(lua_State *L) {
   mg_writer *w = luaL_checkudata(L, 1, MG_WRITER_TYPE);
   if (w->pool && w->pool->slot && w->serial == mg_process_serial && w->block != MG_NO_BLOCK)
@@ -185,7 +200,7 @@ static int l_close(lua_State *L) {
 
 static const luaL_Reg methods[] = {
     {"to", l_to},       {"take", l_take},  {"open", l_open}, {"pending", l_pending},
-    {"close", l_close}, {"__call", l_put}, {NULL, NULL},
+    {"close", l_close}, {"__call", l_put}, {"patience", l_patience}, {NULL, NULL},
 };
 
 void mg_writer_setup(lua_State *L) {

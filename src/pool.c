@@ -7,7 +7,9 @@
 
 enum { MAX_READY = 64, LOOK_NS = 100000000 };
 enum { PEEK_FIRST = 2000000, PEEK_MOST = 64000000 }; /* ns of sleep between looks at the commit words */
-#define TAG_WAKE UINT32_MAX /* beside the slots' numbers in epoll's tags */
+/* Beside the slots' numbers in epoll's tags. */
+#define TAG_WAKE UINT32_MAX
+#define TAG_TIMER (UINT32_MAX - 1)
 
 static mg_pool *open_pools; /* of this process: a child must close the descriptors of all of them */
 
@@ -51,8 +53,9 @@ static void shut(int *fd) {
 }
 
 static void close_descriptors(mg_pool *p) {
-  shut(&p->epoll);
+  if (!p->kept) shut(&p->epoll);
   shut(&p->eventfd);
+  shut(&p->timer);
   shut(&p->lifeline[0]);
   shut(&p->lifeline[1]);
   for (uint32_t i = 0; i < p->slots; i++) {
@@ -72,7 +75,7 @@ static int open_slot(mg_pool *p, uint32_t i) {
 
 int mg_pool_open(mg_pool *p, uint32_t slots, size_t size, size_t keep) {
   memset(p, 0, sizeof *p);
-  p->epoll = p->eventfd = p->lifeline[0] = p->lifeline[1] = -1;
+  p->epoll = p->eventfd = p->timer = p->lifeline[0] = p->lifeline[1] = -1;
   p->serial = mg_process_serial;
   p->cpus = mg_sys.cpus();
   int rc = mg_shm_open(&p->shm, size, (slots + 16) * MG_UNIT, keep);
@@ -106,7 +109,7 @@ static void forget(mg_pool *p) {
     }
 }
 
-void mg_pool_close(mg_pool *p) {
+void mg_pool_end(mg_pool *p) {
   if (!p->slot) return;
   if (p->serial != mg_process_serial) { /* its worker still uses the mapping, and has no say over its siblings */
     memset(p, 0, sizeof *p);
@@ -114,12 +117,24 @@ void mg_pool_close(mg_pool *p) {
   }
   for (uint32_t i = 0; i < p->slots; i++) mg_proc_kill(&p->slot[i].proc, SIGKILL); /* all at once, then wait */
   for (uint32_t i = 0; i < p->slots; i++) mg_proc_end(&p->slot[i].proc);
+  p->kept = 1;
   close_descriptors(p);
-  forget(p);
   for (uint32_t i = 0; i < p->slots; i++) free(p->slot[i].held);
   free(p->slot);
   free(p->queue);
   mg_shm_close(&p->shm);
+  p->slot = NULL;
+  p->queue = NULL;
+  p->slots = p->queued = p->queue_room = 0;
+}
+
+void mg_pool_close(mg_pool *p) {
+  mg_pool_end(p);
+  if (!p->kept) return;
+  if (p->serial == mg_process_serial) {
+    shut(&p->epoll);
+    forget(p);
+  }
   memset(p, 0, sizeof *p);
 }
 
@@ -139,7 +154,10 @@ static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
   w->told = mg_now();
   w->serial = mg_process_serial;
   s->eventfd = p->eventfd = p->lifeline[0] = -1; /* kept open: they are the worker's now */
-  for (mg_pool *each = open_pools; each; each = each->next) close_descriptors(each);
+  for (mg_pool *each = open_pools; each; each = each->next) {
+    each->kept = 0;
+    close_descriptors(each);
+  }
   open_pools = NULL;
 }
 
@@ -189,8 +207,14 @@ static int reap(mg_pool *p, uint32_t i) {
   mg_exit how;
   sink_at at = {p, i};
   if (s->state == MG_SLOT_EMPTY || s->proc.watch < 0) return 0;
+  /* Closing it would not be enough: a sibling that has just been forked may still have a copy, and epoll would go on
+   * telling of it. */
+  mg_sys.epoll_del(p->epoll, s->proc.watch);
   int rc = mg_proc_reap(&s->proc, &how);
-  if (rc <= 0) return rc;
+  if (rc <= 0) {
+    int back = mg_sys.epoll_add(p->epoll, s->proc.watch, i);
+    return rc < 0 ? rc : back;
+  }
   mg_slot_event ev = {.kind = MG_EVENT_EXIT, .a = (uint32_t)how.code, .b = (uint32_t)how.signal, .pid = s->proc.pid,
                       .c = s->state == MG_SLOT_ENDING && how.signal == 0 && how.code == 0};
   rc = mg_slot_recover(s, &p->shm, enqueue, &at);
@@ -289,8 +313,19 @@ static int wait_and_peek(mg_pool *p, struct epoll_event *ready, int64_t ns) {
   }
 }
 
+static void disarm(mg_pool *p) {
+  if (!p->armed) return;
+  p->armed = 0;
+  set_asleep(p, 0);
+}
+
 int mg_pool_wait(mg_pool *p, int64_t ns) {
   struct epoll_event ready[MAX_READY];
+  disarm(p);
+  if (ns == 0 && !mg_pool_anything(p)) {
+    int looked = peek(p);
+    if (looked < 0) return looked;
+  }
   if (has_pipes(p) && (ns < 0 || ns > LOOK_NS)) ns = LOOK_NS;
   int sleeps = ns != 0 && !mg_pool_anything(p) && !spin_for(p, ns);
   if (sleeps) {
@@ -304,9 +339,51 @@ int mg_pool_wait(mg_pool *p, int64_t ns) {
   if (n == 0 && sleeps && (rc = look_after_pipes(p)) < 0) return rc;
   for (int i = 0; i < n; i++) {
     if (ready[i].data.u64 == TAG_WAKE) mg_event_drain(p->eventfd);
+    else if (ready[i].data.u64 == TAG_TIMER) mg_event_drain(p->timer);
     else if (ready[i].data.u64 < p->slots && (rc = reap(p, (uint32_t)ready[i].data.u64)) < 0) break;
   }
   return rc;
+}
+
+static int ring_bell(mg_pool *p) {
+  uint64_t one = 1;
+  ssize_t n;
+  do n = mg_sys.write(p->eventfd, &one, sizeof one);
+  while (n == -EINTR);
+  return n < 0 && n != -EAGAIN ? (int)n : 1;
+}
+
+static int open_timer(mg_pool *p) {
+  if (p->timer >= 0) return 0;
+  int fd = mg_sys.timerfd();
+  int rc = fd < 0 ? fd : mg_sys.epoll_add(p->epoll, fd, TAG_TIMER);
+  if (rc < 0) {
+    if (fd >= 0) mg_sys.close(fd);
+    return rc;
+  }
+  p->timer = fd;
+  return 0;
+}
+
+int mg_pool_arm(mg_pool *p, int64_t ns) {
+  if (ns == 0) return ring_bell(p);
+  int rc = open_timer(p), busy = any_busy(p);
+  if (rc < 0) return rc;
+  p->armed = 1;
+  set_asleep(p, 1);
+  if (busy && (rc = peek(p)) < 0) return rc;
+  if (mg_pool_anything(p)) {
+    p->look = PEEK_FIRST;
+    return ring_bell(p);
+  }
+  if (busy) {
+    if (p->look < PEEK_FIRST) p->look = PEEK_FIRST;
+    if (ns < 0 || ns > p->look) ns = p->look;
+    if (p->look < PEEK_MOST) p->look *= 2;
+  }
+  if (has_pipes(p) && (ns < 0 || ns > LOOK_NS)) ns = LOOK_NS;
+  rc = mg_sys.timer_set(p->timer, ns);
+  return rc < 0 ? rc : 0;
 }
 
 void mg_pool_wake(void) {

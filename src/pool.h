@@ -18,6 +18,10 @@ typedef struct mg_pool {
   mg_slot *slot;
   uint32_t slots;
   int epoll, eventfd, lifeline[2];
+  int timer;    /* made by the first mg_pool_arm; -1: none */
+  int kept;     /* closed but for the epoll descriptor */
+  int armed;    /* the workers have been told that the coordinator sleeps */
+  int64_t look; /* nanoseconds to the next look at the commit words of an armed pool */
   mg_slot_event *queue; /* events not yet taken: a ring buffer */
   uint32_t queue_first, queued, queue_room;
   mg_spin spin;
@@ -32,6 +36,9 @@ int mg_pool_open(mg_pool *p, uint32_t slots, size_t size, size_t keep);
 /* Kills and reaps every child, closes every descriptor, unmaps.  May be called twice.  In a forked child it only
  * forgets. */
 void mg_pool_close(mg_pool *p);
+/* The same, but the epoll descriptor stays open (and silent) until mg_pool_close: an event loop that has it can take it
+ * out before its number is used again. */
+void mg_pool_end(mg_pool *p);
 
 /* Fills slot i with a new child.  In the coordinator: its pid, or -errno.  In the child: 0 with *w ready; every
  * descriptor of other slots and pools is closed there. */
@@ -41,8 +48,14 @@ int mg_pool_collect(mg_pool *p);
 /* Takes the oldest event: 1, or 0 when there is none.  The reference of a range in it passes to the caller. */
 int mg_pool_event(mg_pool *p, mg_slot_event *out);
 /* Waits for something to collect, a child's end, or ns nanoseconds (< 0: without end; 0: only looks).  Reaps.
- * 0, -EINTR when a signal came, -errno. */
+ * With ns = 0 it looks at the commit words too.  0, -EINTR when a signal came, -errno. */
 int mg_pool_wait(mg_pool *p, int64_t ns);
+/* Makes the epoll descriptor tell somebody else's event loop when mg_pool_wait has something to do: it becomes readable
+ * when a worker publishes or ends, after ns nanoseconds (< 0: no such limit), or at once when ns is 0 or something is
+ * there already; and now and then while workers are busy, as finished items may show in their commit words only.  It
+ * stays readable until the next mg_pool_wait, which must come before the next mg_pool_arm.
+ * 1: it is readable now, 0: not yet, -errno. */
+int mg_pool_arm(mg_pool *p, int64_t ns);
 /* 1 when there is something to collect. */
 int mg_pool_anything(const mg_pool *p);
 /* 1 when one of the slots first..last has a worker without work. */

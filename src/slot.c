@@ -18,6 +18,7 @@ void mg_slot_begin(mg_slot *s) {
   atomic_store(&sh->began, 0);
   atomic_store(&sh->worker_asleep, 0);
   atomic_store(&sh->coordinator_asleep, 0);
+  atomic_store(&sh->stop, 0);
   s->chunk_first = s->chunk_sequence = s->lent_first = 0;
   s->done = s->published = s->generation = s->ahead = s->ahead_count = 0;
   s->held_bytes = 0;
@@ -44,6 +45,10 @@ int mg_slot_lend(mg_slot *s, const mg_shm *shm, uint32_t block) {
   mg_desc d = {.kind = MG_IN_BLOCK, .block = block, .length = (uint32_t)(mg_shm_block_size(shm, block) - 1)};
   mg_ring_push(&s->in, &d);
   return mg_event_signal(&s->shared->worker_asleep, s->eventfd);
+}
+
+void mg_slot_stop(mg_slot *s) {
+  if (s->state != MG_SLOT_EMPTY) atomic_store_explicit(&s->shared->stop, 1, memory_order_relaxed);
 }
 
 int mg_slot_finish(mg_slot *s) {

@@ -79,6 +79,7 @@ typedef struct mg_slot_shared {
   _Atomic uint32_t worker_asleep;
   _Alignas(MG_CACHE_LINE) _Atomic uint32_t coordinator_asleep; /* written by the coordinator */
   _Atomic uint32_t spin_allowed;
+  _Atomic uint32_t stop; /* producers end: they are told at their next emit */
   _Alignas(MG_CACHE_LINE) _Atomic uint32_t claim[MG_CHUNKS]; /* by chunk sequence modulo MG_CHUNKS */
 } mg_slot_shared;
 
@@ -155,6 +156,8 @@ int mg_slot_offer(mg_slot *s, const mg_chunk *c);
 int mg_slot_lend(mg_slot *s, const mg_shm *shm, uint32_t block);
 /* Says that no more chunks come. */
 int mg_slot_finish(mg_slot *s);
+/* Tells the worker that its producer should end; it sees that when it emits next. */
+void mg_slot_stop(mg_slot *s);
 /* Reads all descriptors; each becomes events in `sink`.  0, -EPROTO when the worker wrote rubbish, or the sink's
  * error. */
 int mg_slot_collect(mg_slot *s, mg_shm *shm, mg_sink sink, void *to);

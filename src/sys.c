@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,6 +65,19 @@ static int sys_reap(pid_t pid, int pidfd, mg_exit *out) {
 }
 
 static int sys_eventfd(void) { return check(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+static int sys_timerfd(void) { return check(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); }
+
+/* Once, in ns nanoseconds; ns < 0: never. */
+static int sys_timer_set(int fd, int64_t ns) {
+  struct itimerspec at = {0};
+  if (ns == 0) ns = 1; /* zero would switch it off */
+  if (ns > 0) {
+    at.it_value.tv_sec = (time_t)(ns / 1000000000);
+    at.it_value.tv_nsec = (long)(ns % 1000000000);
+  }
+  return check(timerfd_settime(fd, 0, &at, NULL));
+}
+
 static int sys_lifeline(int fds[2]) { return check(pipe2(fds, O_CLOEXEC)); }
 static int sys_epoll_create(void) { return check(epoll_create1(EPOLL_CLOEXEC)); }
 

@@ -32,6 +32,8 @@ typedef struct mg_exit { /* how a child ended */
   X(kill_wait, int, (pid_t pid), (pid))                                                             \
   X(reap, int, (pid_t pid, int pidfd, mg_exit *out), (pid, pidfd, out))                             \
   X(eventfd, int, (void), ())                                                                       \
+  X(timerfd, int, (void), ())                                                                       \
+  X(timer_set, int, (int fd, int64_t ns), (fd, ns))                                                 \
   X(lifeline, int, (int fds[2]), (fds))                                                             \
   X(epoll_create, int, (void), ())                                                                  \
   X(epoll_add, int, (int ep, int fd, uint64_t tag), (ep, fd, tag))                                  \

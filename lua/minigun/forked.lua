@@ -333,6 +333,11 @@ function Segment:return_left(slot, left, fields)
     else
       rest = nil
     end
+    if self.stop_killed then -- its output is where it should be
+      run:warn(("stage '%s': the producer (pid %d) did not end when the run was stopped, and was killed"):format(
+        self:name(), fields.pid))
+      return run:finished(entry.stage, 1)
+    end
     fields.index, fields.attempt = 0, one.attempt
     fields.partial = left.how & 1 ~= 0 or run.plan.stages[one.stage].kind == "producer" or nil
     run:item_failed(self, slot, run.plan.stages[one.stage], fields, one)
@@ -371,7 +376,7 @@ function Segment:on_exit(slot, pid, code, signal, expected)
     pid = pid, stage = self:name(), worker = slot.number, code = code, signal = signal ~= 0 and signal or nil,
     expected = expected,
   })
-  if expected then return end
+  if expected or self.stops_by and #self.slots == 1 and not self.finishing then return end
   if self.finishing or (self.per_item and nothing_left) then return self:died_at_end(slot, pid, code, signal) end
   -- A time-out is the coordinator's own deed; and of a fork per batch, an item in hand has paid with an attempt.
   if not late and not (self.per_item and in_hand) then self:count_restart(code, signal) end
@@ -412,6 +417,32 @@ function Segment:count_restart(code, signal)
   end
 end
 
+--- Ends the producer in the segment's one worker.
+---@param grace number seconds until it is killed
+function Segment:stop_producer(grace)
+  self.stops_by, self.stop_grace = core.now() + grace, grace
+  while self.queued > 0 do
+    local entry = self:take(1)
+    self.run:finished(entry.stage, 1) -- not begun
+  end
+  for _, slot in ipairs(self.slots) do
+    if slot.pid then self.pool:stop(slot.index) end
+  end
+end
+
+-- Kills a stopped producer that does not emit.
+function Segment:check_stop()
+  if next(self.wants) then self.stops_by = core.now() + self.stop_grace end -- it waits for those who receive
+  local left = self.stops_by - core.now()
+  for _, slot in ipairs(self.slots) do
+    if slot.pid and slot.hands > 0 and left <= 0 then
+      self.stop_killed = true
+      self.pool:kill(slot.index)
+    end
+  end
+  return math.max(left, 0.01)
+end
+
 -- Kills workers that have not come to their end within the run's `grace`.
 function Segment:check_end()
   local left = self.ends_by - core.now()
@@ -425,6 +456,7 @@ end
 ---@return number? seconds until the next look; nil: nothing to watch
 function Segment:check_time()
   if self.ends_by then return self:check_end() end
+  if self.stops_by and self:alive() > 0 then return self:check_stop() end
   if not self.timeout then return nil end
   local wait = nil
   for _, slot in ipairs(self.slots) do

@@ -33,7 +33,7 @@ end
 --- or with `max_size`, `max_wait` or `by` (a batch). A row without a context runs with the row before it.
 ---@param given table? options of its runs, see the schema `run`; those given to `run` override them
 ---@return table pipeline
---- Every method returns the pipeline, except `run`, `iterate` and `extend`. Fields, to be read only: `name`,
+--- Every method returns the pipeline, except `run`, `iterate`, `start` and `extend`. Fields, to be read only: `name`,
 --- `options` (checked), `stages` (definitions in order), `hooks` (in order), `contexts` (the named ones), `object`
 --- (bound), `last` (result of the last run).
 function pipeline.new(name, given)
@@ -294,14 +294,20 @@ function Pipeline:run(given)
   return require("minigun.runner").run(self, checked)
 end
 
+--- Starts the pipeline in the background: workers are forked, producers made ready, and the call returns.
+---@param given table? options of this run, as for `run`
+---@return table run a handle: `step`, `wait`, `status`, `fd`, `stop`, `kill`, `close`, see "Background runs"
+function Pipeline:start(given)
+  local checked = checked_for_run(self, given, "start")
+  return require("minigun.background").start(self, checked)
+end
+
 --- Runs the pipeline and streams the items of its terminal stages: `for item in p:iterate() do ... end`.
 ---@param given table? options of this run, as for `run`
 ---@return function iterator and the further values of a generic for; leaving the loop stops the run
 function Pipeline:iterate(given)
   local checked = checked_for_run(self, given, "iterate")
-  local runner = require "minigun.runner"
-  if not runner.iterate then failure.unsupported("pipeline:iterate") end
-  return runner.iterate(self, checked)
+  return require("minigun.runner").iterate(self, checked)
 end
 
 local function describe_kind(definition)

@@ -7,6 +7,8 @@ local signals = require "minigun.signals"
 local producers = {}
 
 local WAIT <const>, MORE <const> = "wait", "more" -- what a producer's coroutine says when it yields
+local SLICE <const> = 0.002                        -- seconds that one may emit where a step must not take long
+local GRACE <const> = 1                            -- seconds to the next emit of a stopped one in a child
 
 --- What a producer of the coordinator calls to emit. Where all its items go into pools this is the writer itself.
 function producers:producer_emit(stage)
@@ -15,6 +17,7 @@ function producers:producer_emit(stage)
   for _, limit in pairs(self.reach[stage.id]) do limited = limited or limit ~= true end
   if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not limited and not state.choose then
     outlet.direct = true
+    if self.patient then outlet.writer:patience(SLICE) end
     return outlet.writer
   end
   local s, since, me = self.stats[stage.id], 0, self
@@ -25,9 +28,10 @@ function producers:producer_emit(stage)
     if me:must_wait(stage.id) then
       since = 0
       repeat until me:let_others(WAIT) or not me:must_wait(stage.id)
-    elseif since == 256 then
+    elseif since >= 256 or me.patient and core.now() > me.slice_ends then
       since = 0
       me:let_others(MORE)
+      me.slice_ends = core.now() + SLICE
     end
   end
   local function send_chosen(item)
@@ -113,6 +117,25 @@ function producers:end_producer(stage, ok, caught)
     partial = true, pid = self.pid }, function() end)
 end
 
+--- Ends all producers; what they have emitted goes its way. Those in children end at their next emit, or are killed
+--- when none comes soon.
+function producers:stop_producers()
+  self.stopped, self.changed = true, true
+  local list = self.producers
+  self.producers = {}
+  for _, producer in ipairs(list) do
+    local ok, err = coroutine.close(producer.thread) -- with the files it reads
+    self:end_producer(producer.stage, ok, err)
+  end
+  for _, stage in ipairs(self.plan.stages) do
+    local segment = stage.kind == "producer" and self.pending[stage.id] > 0 and self.segment_of[stage.id]
+    if segment then
+      segment:stop_producer(GRACE)
+      self.timed = true
+    end
+  end
+end
+
 --- Lets each producer that need not wait emit for a while.
 ---@return boolean busy
 function producers:resume_producers()
@@ -133,6 +156,7 @@ function producers:resume(i, producer)
   local start = core.now()
   self.current = producer.thread
   self.guard:watch(producer.thread)
+  self.slice_ends = start + SLICE
   local alive, ok, caught = coroutine.resume(producer.thread)
   self.guard:watch()
   self.current = nil

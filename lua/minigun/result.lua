@@ -11,7 +11,7 @@ Result.__index = Result
 ---@param plan table
 ---@return table result
 --- `items`, `collected`, `counters`, `failures`, `stats` (`stages` by name, `workers`, `warnings`, `memory_most`),
---- `elapsed`, `ok`, `pipeline`
+--- `elapsed`, `ok`, `pipeline`; of a background run `stopped` and `killed`, when somebody did that
 function result.new(plan)
   local stages = {}
   for _, stage in ipairs(plan.stages) do
@@ -44,6 +44,8 @@ function Result:__tostring()
   if #self.failures > 0 then parts[#parts + 1] = ("%d failed"):format(#self.failures) end
   for name in pairs(self.collected) do parts[#parts + 1] = ("%d %s"):format(#self.collected[name], name) end
   table.sort(parts, function(a, b) return a == parts[1] and b ~= parts[1] end)
+  if self.stopped then parts[#parts + 1] = "stopped early" end
+  if self.killed then parts[#parts + 1] = "killed" end
   if self.error then parts[#parts + 1] = "stopped: " .. self.error:match("[^\n]*") end
   return ("%s '%s': %s in %.3f s"):format(self.ok and "done" or "FAILED", self.pipeline, table.concat(parts, ", "),
     self.elapsed)

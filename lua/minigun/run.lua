@@ -1,7 +1,7 @@
 --- A run: one execution of a pipeline, and the coordinator's only loop.
 --
--- Its methods lie in four more files: routes.lua moves items, producers.lua lets producers emit, inbox.lua takes what
--- workers say, retries.lua settles failures.
+-- Its methods lie in five more files: routes.lua moves items, producers.lua lets producers emit, inbox.lua takes what
+-- workers say, retries.lua settles failures, progress.lua tells how far it is.
 --
 -- Invariants
 -- 1. `pending[stage]` counts the items that the stage has accepted and not finished: queued, in a worker's hands, or
@@ -17,6 +17,7 @@ local queue = require "minigun.queue"
 local result = require "minigun.result"
 local router = require "minigun.router"
 local signals = require "minigun.signals"
+local stats = require "minigun.stats"
 
 local run = {}
 
@@ -28,7 +29,7 @@ local COLLAPSE_COST <const> = 0.003               -- seconds per MiB that joinin
 local Run = {}
 Run.__index = Run
 
-for _, part in ipairs { "routes", "producers", "inbox", "retries" } do
+for _, part in ipairs { "routes", "producers", "inbox", "retries", "progress" } do
   for name, method in pairs(require("minigun." .. part)) do Run[name] = method end
 end
 
@@ -47,18 +48,17 @@ end
 ---@return table run
 function run.new(pipeline, given)
   local p = plan.build(pipeline, given)
-  local empty, stats, producing = result.new(p), {}, {}
+  local empty, records, producing = result.new(p), {}, {}
   for id, stage in ipairs(p.stages) do
-    stats[id], producing[id] = empty.stats.stages[stage.name], stage.kind == "producer"
+    records[id], producing[id] = empty.stats.stages[stage.name], stage.kind == "producer"
   end
   return setmetatable({
-    pipeline = pipeline, plan = p, result = empty, stats = stats, producing = producing,
+    pipeline = pipeline, plan = p, result = empty, stats = records, producing = producing,
     memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.new(),
     retries = {}, producers = {}, writers = {}, outlets = {}, direct = {}, reach = {},
     addresses = router.addresses(p), chunks = 0, fork_seconds = 0,
-    pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0,
-    guard = core.guard(), -- of Ctrl-C, see signals.lua
+    pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0, rates = {},
   }, Run)
 end
 
@@ -190,18 +190,36 @@ function Run:run_inline(entry)
   self:finished(id, entry.count)
 end
 
+-- The oldest entry, off the queue; where a step must not take long, only so many of its items as fit.
+function Run:take_inline(entry)
+  if self.patient and entry.block then
+    self.rates[entry.stage] = self.rates[entry.stage] or stats.rate()
+    local n = stats.slice(self.rates[entry.stage])
+    local at = n < entry.count and self.pool:walk(entry.block, entry.offset, entry.length, entry.only, n)
+    if at then
+      self.pool:retain(entry.block)
+      local slice = { stage = entry.stage, count = n, attempt = entry.attempt, block = entry.block,
+        offset = entry.offset, length = at - entry.offset, only = entry.only }
+      entry.length, entry.offset, entry.count = entry.length - slice.length, at, entry.count - n
+      return slice
+    end
+  end
+  return self.inline_queue:pop()
+end
+
 function Run:run_inline_queue()
   local busy, spent = false, 0
   while self.inline_queue:first() and not self.stopping do
     local entry = self.inline_queue:first()
     if self:receivers_full(self.reach[entry.stage]) then break end
-    self.inline_queue:pop()
+    entry = self:take_inline(entry)
     local start = core.now()
     self:run_inline(entry)
     local seconds = core.now() - start
     local s = self.stats[entry.stage]
     s.busy = s.busy + seconds
     s.service:add(seconds / entry.count, entry.count)
+    if self.rates[entry.stage] then stats.learn(self.rates[entry.stage], seconds, entry.count) end
     busy = true
     spent = spent + seconds
     if spent > INLINE_SECONDS then break end
@@ -223,6 +241,7 @@ function Run:check_clock()
     if retry.due <= now then
       table.remove(self.retries, i)
       self:enqueue(retry.entry)
+      wait = 0 -- the stages of the coordinator have had their turn
     else
       sooner(retry.due)
     end
@@ -230,7 +249,10 @@ function Run:check_clock()
   for _, stage in ipairs(self.inline) do
     local batches = self.chain.states[stage.id].batches
     local due = batches and batches:next_due()
-    if due and due <= now then self.chain:flush_batches(stage.id, now) end
+    if due and due <= now then
+      self.chain:flush_batches(stage.id, now)
+      wait = 0
+    end
     sooner(batches and batches:next_due())
   end
   for _, segment in ipairs(self.segments) do
@@ -336,8 +358,11 @@ function Run:ended()
 end
 
 --- One round of the run: moves what can be moved, or sleeps until something happens.
+---@param limit number? seconds to sleep at most; nil: no limit
 ---@return boolean more false when the run is over
-function Run:step()
+--- Then `busy` says whether anything was moved, and `next_due` in how many seconds a clock will move something.
+function Run:step(limit)
+  if self.stop_asked and not self.stopped then self:stop_producers() end
   local busy = self:resume_producers()
   busy = self:turn() or busy
   if self.changed then
@@ -346,8 +371,12 @@ function Run:step()
     if self:ended() then return false end
   end
   if self.stopping then return false end
+  self.busy = busy
   if not busy then
-    self:sleep(self.next_due)
+    local seconds = self.next_due
+    self.due_at = seconds and core.now() + seconds
+    if limit and (not seconds or limit < seconds) then seconds = limit end
+    self:sleep(seconds)
   elseif self.pool then -- deaths show only there; a look costs a system call
     self.unseen = self.unseen + 1
     if self.unseen >= 16 then self:sleep(0) end
@@ -393,7 +422,8 @@ function Run:forked_in(seconds)
 end
 
 --- Ends every child and gives everything back. May be called twice.
-function Run:close()
+---@param keep boolean? true: the pool's descriptor stays open, until `pool:close()`
+function Run:close(keep)
   for _, producer in ipairs(self.producers) do pcall(coroutine.close, producer.thread) end -- with the files it reads
   self.producers = {}
   if self.pool then
@@ -401,10 +431,9 @@ function Run:close()
     for _, outlet in ipairs(self.writers) do
       if outlet.writer then outlet.writer:close() end
     end
-    self.pool:close()
+    self.pool:close(keep)
     self.pool = nil
   end
-  self.guard:close()
 end
 
 Run.__close = Run.close

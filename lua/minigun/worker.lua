@@ -86,7 +86,7 @@ local function run_single(w, job, stage, ctx, emit)
     local handler = stage.handler
     while true do
       local done, caught, index = w:run(handler, emit, ctx, chain.caught, value)
-      if done then return end
+      if done or w:stopped() then return end
       report_failure(w, stage, chain.as_caught(caught), attempt,
         { index = index, partial = stage.kind == "producer" or nil })
       w:commit()

@@ -1,0 +1,169 @@
+--- The handle of a run: begins it, lets it go on, and sees to its end, for `run`, `iterate` and `start` alike.
+local chain = require "minigun.chain"
+local core = require "minigun.core"
+local failure = require "minigun.failure"
+local run = require "minigun.run"
+local signals = require "minigun.signals"
+
+local handle = {}
+
+local Handle = {}
+
+--- Makes the handle of a run that has not begun.
+---@param pipeline table
+---@param given table? checked options of the run
+---@param patient boolean? true: no step may take long, so that the program can do other things in between
+---@param class table? metatable of the handle, with handle.close as `__close` and handle.forget as `__gc`
+---@return table handle
+function handle.new(pipeline, given, patient, class)
+  local r = run.new(pipeline, given)
+  r.patient, r.guard = patient, not patient and core.guard() or nil
+  local self = setmetatable({ run = r, process = core.process(), over = false }, class or Handle)
+  self.lock = setmetatable({}, { __close = function() self.driving = false end }) -- also when Ctrl-C ends it
+  return self
+end
+
+local function add_stats(self)
+  for id, s in pairs(self.chain and self.chain.stats or {}) do
+    local stage = self.plan.stages[id]
+    -- What came from workers was counted when it was accepted.
+    if stage.kind ~= "producer" then self:add_inline(stage, self.stats[id], s) end
+  end
+  self.counted = true
+  for _, segment in ipairs(self.segments) do
+    for _, id in ipairs(segment.plan.stages) do
+      local s = self.stats[id]
+      s.waiting_in = math.max(0, segment.plan.n * self.result.elapsed - s.busy - s.waiting_out)
+    end
+  end
+end
+
+--- Ends the run: closes it, fills in the result and runs after_run. What there is to raise is kept for `outcome`.
+---@param self table handle
+---@param err any the error that ended it, if one did
+function handle.conclude(self, err)
+  if self.over then return end
+  self.over = true
+  local r = self.run
+  local result = r.result
+  if r.killed then r:note_inside() end
+  if r.guard then r.guard:close() end
+  r:close(self.watched) -- by an event loop: `watched` keeps the descriptor
+  result.elapsed = core.now() - r.started
+  add_stats(r)
+  result.error = err and tostring(err)
+  result.stopped, result.killed = r.stop_asked, r.killed
+  result.ok = not err and not r.killed and #result.failures == 0
+  r.pipeline.last = result
+  for _, hook in ipairs(r.plan.hooks.after_run) do
+    local ok, caught = xpcall(hook.f, chain.caught, result)
+    if not ok and not err then
+      local _
+      _, err = pcall(r.hook_failed, r, hook.name, hook.at, chain.as_caught(caught))
+      result.ok, result.error = false, tostring(err)
+    end
+  end
+  self.err = err
+end
+
+--- Returns the result of a run that is over, or raises what it has to say to its caller.
+---@param self table handle
+---@return table result
+function handle.outcome(self)
+  local err, r = self.err, self.run
+  if signals.is_interrupt(err) then return signals.interrupted() end
+  if err then error(type(err) == "table" and err.run_failed and tostring(err) or err, 0) end
+  local failures = r.result.failures
+  local handled = #r.plan.hooks.on_failure > 0 or r.plan.options.failures == "collect"
+  if #failures > 0 and not handled then error(failure.summary(failures), 0) end
+  return r.result
+end
+
+local function traceback(err)
+  if type(err) == "string" and not signals.is_interrupt(err) then return debug.traceback(err, 2) end
+  return err
+end
+
+-- Calls f, a part of the run's work; concludes the run when that was the last, or when it raises.
+local function drive(self, f, ...)
+  local r <const> = self.run
+  if self.driving then failure.raise "the run is being stepped already (by a caller of this function)" end
+  local _ <close> = self.lock
+  self.driving = true
+  local guard <close> = r.patient and core.guard() or nil -- of Ctrl-C, see signals.lua
+  r.guard = guard or r.guard
+  local ok, more = xpcall(f, traceback, ...)
+  self.driving = false
+  if not ok then handle.conclude(self, more) elseif not more then handle.conclude(self) end
+  return not self.over
+end
+
+local function begin(r)
+  r:begin()
+  return true
+end
+
+--- Begins the run.
+---@param self table handle
+---@return boolean more false: it has failed at once
+function handle.begin(self)
+  return drive(self, begin, self.run)
+end
+
+--- One round of the run; sleeps when there is nothing to do.
+---@param self table handle
+---@return boolean more
+function handle.advance(self)
+  return drive(self, self.run.step, self.run)
+end
+
+local function go_on(self, deadline)
+  local r = self.run
+  repeat
+    if not r:step(deadline and math.max(0, deadline - core.now())) then return false end
+  until deadline and core.now() >= deadline
+  return true
+end
+
+--- Lets the run go on until it is over or the time has come.
+---@param self table handle
+---@param deadline number? of the monotonic clock, in seconds; nil: to its end
+---@return boolean more
+function handle.go_on(self, deadline)
+  return drive(self, go_on, self, deadline)
+end
+
+--- Ends the run at once, as killed.
+---@param self table handle
+---@return table? result nil: it is being stepped, and ends when that is over
+function handle.kill(self)
+  if not self.over then
+    self.run.killed, self.run.stopping = true, true
+    if self.driving then return nil end
+    handle.conclude(self)
+  end
+  return self.run.result
+end
+
+--- Gives everything back; a run that is not over is killed. May be called twice.
+---@param self table handle
+function handle.close(self)
+  if self.process ~= core.process() then return end
+  if not self.over then handle.kill(self) end
+  if self.driving then return end
+  self.run:close()
+  if self.watched then self.watched:close() end
+end
+
+--- The same for a handle that is collected: it may be any moment of the program, so no hook runs.
+---@param self table handle
+function handle.forget(self)
+  if self.process ~= core.process() or self.driving then return end
+  self.over = true
+  pcall(self.run.close, self.run)
+  if self.watched then self.watched:close() end
+end
+
+Handle.__close, Handle.__gc = handle.close, handle.forget
+
+return handle
