@@ -47,7 +47,10 @@ end
 local function raise(self, err)
   if signals.is_interrupt(err) then return signals.interrupted() end
   if err then error(type(err) == "table" and err.run_failed and tostring(err) or err, 0) end
-  local failures = self.result.failures
+  local failures = {}
+  for _, record in ipairs(self.result.failures) do
+    if not record.dead_letter then failures[#failures + 1] = record end
+  end
   local handled = #self.plan.hooks.on_failure > 0 or self.plan.options.failures == "collect"
   if #failures > 0 and not handled then error(failure.summary(failures), 0) end
 end

@@ -184,8 +184,8 @@ stage.hook_names = { "before_fork", "after_fork", "before", "after", "before_exi
 ---@param scope table? context of the block the definition stands in
 ---@return table definition
 --- `label`, `kind`, `name`, `at` ("file:line"), `handler`, `source`, `to`, `from` (arrays, nil where not given),
---- `route`, `await`, `context` (own or the block's; nil: inline), `retries`, `backoff`, `timeout`, `queue`, `batch`
---- (accumulators), and `hooks`: name -> array of functions, those given as options
+--- `route`, `await`, `dead_letter`, `context` (own or the block's; nil: inline), `retries`, `backoff`, `timeout`,
+--- `queue`, `batch` (accumulators), and `hooks`: name -> array of functions, those given as options
 function stage.define(label, name, parsed, scope)
   local subject = ("stage '%s'"):format(name)
   local kind = labels[label].kind
@@ -204,6 +204,7 @@ function stage.define(label, name, parsed, scope)
   return {
     label = label, kind = kind, name = name, at = at, handler = handler, source = source,
     to = filled.to, from = filled.from, route = filled.route, await = checked.await,
+    dead_letter = filled.dead_letter,
     context = stage.context_of(checked, subject) or scope,
     retries = filled.retries or 0, backoff = filled.backoff or 0, timeout = filled.timeout, queue = filled.queue,
     batch = kind == "accumulator" and { max_size = filled.max_size, max_wait = filled.max_wait, by = filled.by } or nil,
