@@ -207,6 +207,21 @@ describe("dead letters", function()
     assert.matches("no 4", message, 1, true)
   end)
 
+  it("that their stage's pool refuses after all leave an ordinary failure and a warning", function()
+    local Type, calls = {}, 0
+    minigun.register("dead_letter_spec.type", Type, function()
+      calls = calls + 1
+      return calls > 1 and print or 1
+    end, function(x) return x end)
+    local r = minigun.pipeline("refused", { dead_letter = "dead" }):producer { setmetatable({}, Type) }
+      :processor("work", { to = {} }, function() error "no" end)
+      :consumer("dead", { await = true, to = {}, processes = 1 }, pass):run { failures = "collect" }
+    assert.equal(1, #r.failures)
+    assert.is_nil(r.failures[1].dead_letter)
+    assert.matches("a dead letter could not be written: .*function", r.stats.warnings[1])
+    assert.same({}, r:of "dead")
+  end)
+
   it("do not stop a run with failures = 'stop'; hooks see them marked", function()
     local spool <close> = assert(minigun.spool(path))
     local seen = 0

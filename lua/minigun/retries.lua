@@ -3,6 +3,7 @@ local chain = require "minigun.chain"
 local core = require "minigun.core"
 local failure = require "minigun.failure"
 local report = require "minigun.report"
+local signals = require "minigun.signals"
 
 local retries = {}
 
@@ -27,6 +28,13 @@ local function chance()
   return bits and (bits >> 11) * 2.0 ^ -53 or 0.5
 end
 
+-- pcall, but for Ctrl-C.
+local function protected(f, ...)
+  local answers = table.pack(pcall(f, ...))
+  if not answers[1] and signals.is_interrupt(answers[2]) then error(answers[2], 0) end
+  return table.unpack(answers, 1, answers.n)
+end
+
 --- Hands a failed item over to where its stage's dead letters go.
 ---@param stage table where it has failed
 ---@param record table the failure
@@ -40,15 +48,18 @@ function retries:send_dead_letter(stage, record)
   local is_stage = type(target) == "number"
   local segment = is_stage and self.segment_of[target]
   local travels = not is_stage or (segment and not segment.per_item)
-  if travels and not pcall(core.encode, letter) then letter.item = failure.show(record.item) end
+  if travels and not protected(core.encode, letter) then letter.item = failure.show(record.item) end
+  local problem
   if is_stage then
+    self.letter = { problem = nil }
     self:send_to(stage, target, letter)
-    return true
+    problem, self.letter = self.letter.problem, nil
+  else
+    local ok, written, message = protected(target.write, target, letter)
+    problem = not ok and written or message
   end
-  local ok, written, message = pcall(target.write, target, letter)
-  if ok and written then return true end
-  self:warn(("stage '%s': a dead letter could not be written: %s"):format(stage.name, ok and message or written))
-  return false
+  if problem then self:warn(("stage '%s': a dead letter could not be written: %s"):format(stage.name, problem)) end
+  return not problem
 end
 
 --- Tries again, or records the failure. `again()` makes the entry of the next attempt; nil: there can be none.

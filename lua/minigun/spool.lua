@@ -26,13 +26,6 @@ function spool.new(path, given)
   return setmetatable({ path = path, file = file, options = filled, reader = nil }, Spool)
 end
 
---- Whether a value is a spool.
----@param value any
----@return boolean
-function spool.is(value)
-  return getmetatable(value) == Spool
-end
-
 local function check_open(self, what)
   if self.file:closed() then failure.raise(("spool '%s': %s after it was closed"):format(self.path, what)) end
 end
