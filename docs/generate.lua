@@ -15,6 +15,7 @@ local MODULES = {
   { "lua/minigun/result.lua", "Results" },
   { "lua/minigun/background.lua", "Background runs: what `p:start()` returns" },
   { "lua/minigun/stats.lua", "Statistics" },
+  { "lua/minigun/spool.lua", "Spools: `minigun.spool`" },
 }
 
 local SCHEMAS = {
@@ -24,6 +25,8 @@ local SCHEMAS = {
   { "accumulator", "of an accumulator and of `batch`" },
   { "context", "of a named context" },
   { "process_per_batch", "inside `process_per_batch`" },
+  { "backoff", "inside `backoff`" },
+  { "spool", "of `minigun.spool`" },
 }
 
 -- "string? shown in messages" to type and text; a type may be a table, a function or one word.

@@ -78,8 +78,8 @@ end)
 
 -- A file includes only headers of lower layers and of its own module (codec_state.h is of codec, lua_mg.h of lua).
 local LAYERS = {
-  mg = 0, sys = 1, faults = 2, shm = 3, ring = 3, event = 3, proc = 3, codec = 3, heap = 3, record = 3,
-  slot = 4, worker = 5, pool = 6, lua = 7,
+  mg = 0, sys = 1, crc = 1, faults = 2, shm = 3, ring = 3, event = 3, proc = 3, codec = 3, heap = 3, record = 3,
+  spool = 3, slot = 4, worker = 5, pool = 6, lua = 7,
 }
 
 local function c_module(path)
@@ -161,7 +161,7 @@ end)
 
 -- Modules whose classes the user's code meets: there, methods are public too. Elsewhere, what the module returns is.
 local FACES = { init = true, pipeline = true, inheritance = true, context = true, result = true, stats = true,
-  background = true }
+  background = true, spool = true }
 
 describe("documentation in the sources", function()
   for _, path in ipairs(LUA_SOURCES) do

@@ -178,6 +178,7 @@ MG_EXPORT int luaopen_minigun_core(lua_State *L) {
   mg_worker_setup(L);
   mg_writer_setup(L);
   mg_signal_setup(L);
+  mg_spool_setup(L);
 #ifdef MG_FAULTS
   mg_faults_setup(L);
 #endif

@@ -10,9 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
@@ -107,6 +109,35 @@ static ssize_t sys_write(int fd, const void *from, size_t n) {
 }
 
 static int sys_close(int fd) { return check(close(fd)); }
+
+static int sys_open_file(const char *path, int how) {
+  int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  flags |= how & MG_OPEN_APPEND ? O_WRONLY | O_APPEND : O_RDONLY;
+  if (how & MG_OPEN_CREATE) flags |= O_CREAT;
+  if (!(how & MG_OPEN_FOLLOW)) flags |= O_NOFOLLOW;
+  return check(open(path, flags, 0600));
+}
+
+static int sys_file_facts(int fd, mg_file *out) {
+  struct stat st;
+  int rc = check(fstat(fd, &st));
+  if (rc < 0) return rc;
+  *out = (mg_file){.size = (uint64_t)st.st_size, .device = st.st_dev, .inode = st.st_ino,
+                   .regular = S_ISREG(st.st_mode)};
+  return 0;
+}
+
+static int sys_lock_file(int fd, int how) {
+  return check(flock(fd, how == MG_LOCK_NONE ? LOCK_UN : how == MG_LOCK_READ ? LOCK_SH : LOCK_EX));
+}
+
+static int sys_truncate_file(int fd, uint64_t size) { return check(ftruncate(fd, (off_t)size)); }
+static int sys_sync_file(int fd) { return check(fdatasync(fd)); }
+
+static ssize_t sys_read_at(int fd, void *to, size_t n, uint64_t at) {
+  ssize_t r = pread(fd, to, n, (off_t)at);
+  return r < 0 ? -errno : r;
+}
 
 static int sys_null_stdin(void) {
   int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -20,6 +20,16 @@ typedef struct mg_exit { /* how a child ended */
   int signal;            /* signal number, when one ended it */
 } mg_exit;
 
+typedef struct mg_file { /* what fstat says of an open file */
+  uint64_t size, device, inode;
+  int regular;
+} mg_file;
+
+/* How open_file opens: close-on-exec always, and no symbolic link unless FOLLOW is given; CREATE makes it 0600.  It
+ * never waits for the other end of a FIFO.  How lock_file locks (flock): waiting until it can. */
+enum { MG_OPEN_READ = 0, MG_OPEN_APPEND = 1, MG_OPEN_CREATE = 2, MG_OPEN_FOLLOW = 4 };
+enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
+
 /* name, return type, parameters, arguments: one row per call; the table, its default and the fault layer come from
  * it. */
 #define MG_SYS_CALLS(X)                                                                             \
@@ -43,6 +53,12 @@ typedef struct mg_exit { /* how a child ended */
   X(read, ssize_t, (int fd, void *to, size_t n), (fd, to, n))                                       \
   X(write, ssize_t, (int fd, const void *from, size_t n), (fd, from, n))                            \
   X(close, int, (int fd), (fd))                                                                     \
+  X(open_file, int, (const char *path, int how), (path, how))                                       \
+  X(file_facts, int, (int fd, mg_file *out), (fd, out))                                             \
+  X(lock_file, int, (int fd, int how), (fd, how))                                                   \
+  X(truncate_file, int, (int fd, uint64_t size), (fd, size))                                        \
+  X(sync_file, int, (int fd), (fd))                                                                 \
+  X(read_at, ssize_t, (int fd, void *to, size_t n, uint64_t at), (fd, to, n, at))                   \
   X(null_stdin, int, (void), ())                                                                    \
   X(parent_death_signal, int, (int sig), (sig))                                                     \
   X(block_signals, int, (sigset_t *old), (old))                                                     \

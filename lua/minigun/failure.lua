@@ -128,7 +128,8 @@ end
 --- `kind` (one of `failure.kinds`, required); `stage` (name); `item`; `message` (with the handler's "file:line: " in
 --- front; made from `signal` or `code` where there is none); `traceback`; `pid`; `worker` (slot number) and `workers`
 --- (how many slots there are); `attempts`; `signal`, `code` (of a death); `in_flight` (items the dead worker held);
---- `partial` (true: some of the item's emissions had already been let through)
+--- `partial` (true: some of the item's emissions had already been let through), `dead_letter` (true: the item went to
+--- the dead letters)
 ---@return table record with these fields; `tostring` gives its text
 function failure.new(fields)
   if not failure.kinds[fields.kind] then

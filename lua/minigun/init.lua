@@ -2,6 +2,7 @@
 local core = require "minigun.core"
 local pipeline = require "minigun.pipeline"
 local shorthand = require "minigun.shorthand"
+local spool = require "minigun.spool"
 
 local minigun = {
   version = core.version,
@@ -22,6 +23,9 @@ function minigun.map(list, f, options) return shorthand.map(pipeline.new, list, 
 ---@param f function `function(element)`
 ---@param options table? as for `map`
 function minigun.each(list, f, options) shorthand.each(pipeline.new, list, f, options) end
+
+--- Opens a spool, a file of values that any number of processes append to: `minigun.spool(path [, options])`.
+minigun.spool = spool.new
 
 --- Processors that this process may use: affinity and cgroup quota counted.
 minigun.cpus = core.cpus

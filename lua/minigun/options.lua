@@ -344,6 +344,44 @@ types.await = {
   end,
 }
 
+--- A number in a range.
+---@param min number
+---@param max number?
+---@return table type
+function types.number(min, max)
+  return {
+    text = max and ("a number from %g to %g"):format(min, max) or ("a number of at least %g"):format(min),
+    check = function(value)
+      return type(value) == "number" and value >= min and value <= (max or math.huge) and value < math.huge, value
+    end,
+  }
+end
+
+-- A number of seconds stays one; a table is filled in.
+types.backoff = {
+  text = "a number of seconds, 0 or more, or { first =, factor =, max =, jitter = }",
+  check = function(value, subject, name)
+    if type(value) ~= "table" then return types.seconds(true).check(value) end
+    local schema = options.schemas.backoff
+    return true, options.fill(schema, options.check(schema, value, ("%s: %s"):format(subject, name)))
+  end,
+}
+
+types.dead_letter = {
+  text = "a stage's name, a spool that is open for writing, or false",
+  check = function(value)
+    if value == false or (type(value) == "string" and value ~= "") then return true, value end
+    local meta = type(value) == "table" and getmetatable(value)
+    local is_spool = type(meta) == "table" and meta.__name == "minigun.spool"
+    return is_spool and not value.options.read_only and not value.file:closed(), value
+  end,
+}
+
+types.boolean = {
+  text = "true or false",
+  check = function(value) return type(value) == "boolean", value end,
+}
+
 local to_field = { "to", types.names(true), default_text = "the next stage",
   doc = "stages that receive what this one emits; each receives every item; `{}` makes the stage terminal" }
 local from_field = { "from", types.names(false), default_text = "the stage before",
@@ -368,7 +406,8 @@ local named_context = { { "context", types.name, default_text = "the block's con
 
 local item_fields = {
   { "retries", types.integer(0), default = 0, doc = "further attempts after an item's first failed one" },
-  { "backoff", types.seconds(true), default = 0, doc = "seconds to wait before an attempt is repeated" },
+  { "backoff", types.backoff, default = 0,
+    doc = "seconds to wait before an attempt is repeated: always the same, or growing, see below" },
   { "timeout", types.seconds(false), default_text = "none", doc = "seconds that one item may take" },
   { "queue", types.integer(1), default_text = "by memory", doc = "most items that may wait for this stage" },
 }
@@ -377,6 +416,10 @@ local partition_fields = {
   { "partition", types.callable, default_text = "none",
     doc = "`function(item) -> key`: in a pool, items with equal keys go to the same worker, in their order" },
 }
+
+local dead_letter_field = { "dead_letter", types.dead_letter, default_text = "the run's",
+  doc = "where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says " ..
+    "`await = true`, or into that spool; `run` does not raise for it then. false: nowhere" }
 
 local batch_fields = {
   { "max_size", types.integer(1), default = 100, doc = "items in a full batch" },
@@ -405,14 +448,34 @@ local run_fields = {
     doc = "seconds that workers get for their hooks after the last item, before they are killed" },
 }
 
-local later = { "threads", "ordered", "dead_letter" }
-local no_input = "it receives no items"
-local edge_fields = { to_field, from_field, route_field, await_field }
+local run_dead_letter = { "dead_letter", types.dead_letter, default_text = "none",
+  doc = "for all stages that do not say it themselves, but for the dead letters' own stage and those behind it" }
 
---- The schemas by the name of what they belong to: the stages' kinds, `context`, `process_per_batch`, `run`.
+local backoff_fields = {
+  { "first", types.seconds(true), default = 0.1, doc = "seconds before the second attempt" },
+  { "factor", types.number(1), default = 2, doc = "how many times longer each further wait is" },
+  { "max", types.seconds(true), default = 10, doc = "the longest wait in seconds" },
+  { "jitter", types.number(0, 1), default = 0.5,
+    doc = "the part of each wait that is left to chance: with 0.5 it is between half of it and all of it" },
+}
+
+local spool_fields = {
+  { "read_only", types.boolean, default = false,
+    doc = "the file must be there, and only `records` and `damage` work" },
+  { "sync", types.boolean, default = false, doc = "each `write` waits until the record is on the disk" },
+}
+
+local later = { "threads", "ordered" }
+local no_input = "it receives no items"
+local edge_fields = { to_field, from_field, route_field, await_field, dead_letter_field }
+
+--- The schemas by the name of what they belong to: the stages' kinds, `context`, `process_per_batch`, `run`, `backoff`,
+--- `spool`.
 --- A pipeline's own options are those of `run`, which override them.
 options.schemas = {
-  producer = options.schema("producer", { { to_field, route_field }, context_fields, named_context, hook_fields }, {
+  producer = options.schema("producer", {
+    { to_field, route_field, dead_letter_field }, context_fields, named_context, hook_fields,
+  }, {
     later = later,
     refused = { from = no_input, await = no_input, retries = no_input, backoff = no_input, timeout = no_input,
       queue = no_input },
@@ -427,7 +490,9 @@ options.schemas = {
   context = options.schema("context", { context_fields }, { later = { "threads" } }),
   process_per_batch = options.schema("process_per_batch",
     { { { "max", worker_count, default_text = "one per CPU", doc = "most children alive at once" } } }),
-  run = options.schema("run", { run_fields }, { later = { "ordered", "dead_letter" } }),
+  run = options.schema("run", { run_fields, { run_dead_letter } }, { later = { "ordered" } }),
+  backoff = options.schema("backoff", { backoff_fields }),
+  spool = options.schema("spool", { spool_fields }),
 }
 
 return options

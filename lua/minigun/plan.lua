@@ -8,6 +8,7 @@
 local failure = require "minigun.failure"
 local graph = require "minigun.graph"
 local options = require "minigun.options"
+local router = require "minigun.router"
 local stages = require "minigun.stage"
 
 local plan = {}
@@ -74,9 +75,9 @@ local function add_stages(result, definition, contexts, context, object)
     local lanes = by_key and add(new_stage(definition, "processor"), INLINE)
     local stage = add(new_stage(definition, definition.kind, handler), context)
     set_item_options(stage, definition)
-    stage.queue = definition.queue
+    stage.queue, stage.dead_letter = definition.queue, definition.dead_letter
     if lanes then
-      lanes.partition = definition.partition
+      lanes.partition, lanes.dead_letter = definition.partition, definition.dead_letter
       return link(lanes, stage)
     end
     stage.await = definition.await
@@ -85,10 +86,10 @@ local function add_stages(result, definition, contexts, context, object)
   local gather = add(new_stage(definition, "accumulator"), INLINE)
   local batch = definition.batch
   gather.batch = { max_size = batch.max_size, max_wait = batch.max_wait, by = batch.by }
-  gather.queue, gather.await = definition.queue, definition.await
+  gather.queue, gather.await, gather.dead_letter = definition.queue, definition.await, definition.dead_letter
   if not handler then return gather, gather end
   local worker = add(new_stage(definition, "processor", handler), context)
-  worker.gathers = gather.id
+  worker.gathers, worker.dead_letter = gather.id, definition.dead_letter
   set_item_options(worker, definition)
   return link(gather, worker)
 end
@@ -168,6 +169,51 @@ local function build_hooks(pipeline, result, handlers)
   end
 end
 
+local function check_dead_letter(result, subject, name, at)
+  local target = result.by_name[name]
+  if not target or target.kind == "producer" or target.await == false then
+    local names = {}
+    for other in pairs(router.addresses(result)) do names[#names + 1] = other end
+    table.sort(names)
+    failure.raise(("%s: option 'dead_letter' names '%s', %s"):format(subject, name, target
+      and "which receives no items" or "a stage that there is not" .. options.hint(name, names)), at)
+  end
+  return target.id
+end
+
+-- The stages that what arrives at `id` may come to, by edges and as dead letters.
+local function behind(result, id, seen)
+  if seen[id] then return seen end
+  seen[id] = true
+  local stage = result.stages[id]
+  for _, target in ipairs(stage.outputs) do behind(result, target, seen) end
+  if math.type(stage.dead_letter) == "integer" then behind(result, stage.dead_letter, seen) end
+  return seen
+end
+
+-- Resolves the names of `dead_letter`. A dead letter that fails must not come back to where it came from: a stage that
+-- asks for that is refused, and the run's option is not for the stages behind the one that it names.
+local function build_dead_letters(result)
+  for _, stage in ipairs(result.stages) do
+    if type(stage.dead_letter) == "string" then
+      local name, subject = stage.dead_letter, ("stage '%s'"):format(stage.name)
+      stage.dead_letter = check_dead_letter(result, subject, name, stage.at)
+      if behind(result, stage.dead_letter, {})[stage.id] then
+        failure.raise(("%s: option 'dead_letter' names '%s', whose items come to it: a dead letter that fails would " ..
+          "come back for ever; name another stage, or a spool"):format(subject, name), stage.at)
+      end
+    end
+  end
+  local default, exempt = result.options.dead_letter, {}
+  if type(default) == "string" then
+    default = check_dead_letter(result, ("pipeline '%s'"):format(result.name), default)
+    exempt = behind(result, default, {})
+  end
+  for id, stage in ipairs(result.stages) do
+    if stage.dead_letter == nil and not exempt[id] then stage.dead_letter = default end
+  end
+end
+
 --- Builds the plan of one run. The pipeline is not changed and can be planned again.
 ---@param pipeline table
 ---@param run_options table? options of the run; they override the pipeline's
@@ -192,6 +238,7 @@ function plan.build(pipeline, run_options)
   local handlers = {}
   for i, definition in ipairs(g.definitions) do handlers[definition.name] = exit[i] end
   build_hooks(pipeline, result, handlers)
+  build_dead_letters(result)
   return result
 end
 

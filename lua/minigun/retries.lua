@@ -3,8 +3,64 @@ local chain = require "minigun.chain"
 local core = require "minigun.core"
 local failure = require "minigun.failure"
 local report = require "minigun.report"
+local signals = require "minigun.signals"
 
 local retries = {}
+
+-- What of a failure a dead letter tells.
+local TOLD <const> = { "kind", "stage", "message", "attempts", "traceback", "worker", "pid", "signal", "code",
+  "partial" }
+
+--- Seconds to wait behind a failed attempt.
+---@param backoff number|table seconds, or a filled table of the schema `backoff`
+---@param attempt integer the one that has failed, 1 for the first
+---@param chance number from 0 to 1
+---@return number seconds
+function retries.delay(backoff, attempt, chance)
+  if type(backoff) == "number" then return backoff end
+  local seconds = math.min(backoff.first * backoff.factor ^ (attempt - 1), backoff.max)
+  return seconds * (1 - backoff.jitter * chance)
+end
+
+-- Of the system's randomness: the program's own sequence of math.random is left as it is.
+local function chance()
+  local bits = core.random()
+  return bits and (bits >> 11) * 2.0 ^ -53 or 0.5
+end
+
+-- pcall, but for Ctrl-C.
+local function protected(f, ...)
+  local answers = table.pack(pcall(f, ...))
+  if not answers[1] and signals.is_interrupt(answers[2]) then error(answers[2], 0) end
+  return table.unpack(answers, 1, answers.n)
+end
+
+--- Hands a failed item over to where its stage's dead letters go.
+---@param stage table where it has failed
+---@param record table the failure
+---@return boolean handled
+function retries:send_dead_letter(stage, record)
+  local target = stage.dead_letter
+  if not target or record.item == nil then return false end
+  local told = {}
+  for _, key in ipairs(TOLD) do told[key] = record[key] end
+  local letter = { item = record.item, failure = told }
+  local is_stage = type(target) == "number"
+  local segment = is_stage and self.segment_of[target]
+  local travels = not is_stage or (segment and not segment.per_item)
+  if travels and not protected(core.encode, letter) then letter.item = failure.show(record.item) end
+  local problem
+  if is_stage then
+    self.letter = { problem = nil }
+    self:send_to(stage, target, letter)
+    problem, self.letter = self.letter.problem, nil
+  else
+    local ok, written, message = protected(target.write, target, letter)
+    problem = not ok and written or message
+  end
+  if problem then self:warn(("stage '%s': a dead letter could not be written: %s"):format(stage.name, problem)) end
+  return not problem
+end
 
 --- Tries again, or records the failure. `again()` makes the entry of the next attempt; nil: there can be none.
 function retries:settle_failure(stage, fields, item, again)
@@ -16,7 +72,8 @@ function retries:settle_failure(stage, fields, item, again)
       entry.attempt = attempt + 1
       s.retried = s.retried + 1
       self.pending[stage.id] = self.pending[stage.id] + 1
-      self.retries[#self.retries + 1] = { due = core.now() + stage.backoff, entry = entry }
+      self.retries[#self.retries + 1] = { due = core.now() + retries.delay(stage.backoff, attempt, chance()),
+        entry = entry }
       return
     end
   end
@@ -24,6 +81,7 @@ function retries:settle_failure(stage, fields, item, again)
   fields.stage, fields.attempts, fields.attempt = stage.name, attempt, nil
   fields.item, fields.index = item(), nil
   local record = failure.new(fields)
+  record.dead_letter = self:send_dead_letter(stage, record) or nil
   local failures = self.result.failures
   failures[#failures + 1] = record
   for _, hook in ipairs(self.plan.hooks.on_failure) do
@@ -31,7 +89,7 @@ function retries:settle_failure(stage, fields, item, again)
     if not ok then self:hook_failed(hook.name, hook.at, chain.as_caught(answer)) end
     if answer == "stop" then self.stopping = true end
   end
-  if self.plan.options.failures == "stop" then self.stopping = true end
+  if self.plan.options.failures == "stop" and not record.dead_letter then self.stopping = true end
 end
 
 --- An item has failed in a worker.

@@ -64,6 +64,10 @@ end
 ---@param value any
 ---@param message string
 function routes:refused(stage, value, message)
+  if self.letter then -- a dead letter, see retries.lua: its item has failed already
+    self.letter.problem = message
+    return
+  end
   self:settle_failure(stage, { kind = "unserialisable", message = message, attempt = 1, pid = self.pid },
     function() return value end)
 end

@@ -263,9 +263,9 @@ end
 ---@param earlier table? the definition whose place it takes: gives the options that are not given, and the handler
 ---@return table definition
 --- `label`, `kind`, `name`, `at` ("file:line"), `handler`, `source`, or `method` (name of the bound object's), `to`,
---- `from` (arrays, nil where not given), `route`, `await`, `partition`, `context` (own or the block's; nil: inline),
---- `scope` (the block's), `retries`, `backoff`, `timeout`, `queue`, `batch` (accumulators), `options` (as checked), and
---- `hooks`: name -> array of functions, those given as options
+--- `from` (arrays, nil where not given), `route`, `await`, `partition`, `dead_letter`, `context` (own or the block's;
+--- nil: inline), `scope` (the block's), `retries`, `backoff`, `timeout`, `queue`, `batch` (accumulators), `options` (as
+--- checked), and `hooks`: name -> array of functions, those given as options
 function stage.define(label, name, parsed, scope, earlier)
   local subject = ("stage '%s'"):format(name)
   local kind = labels[label].kind
@@ -290,6 +290,7 @@ function stage.define(label, name, parsed, scope, earlier)
   return {
     label = label, kind = kind, name = name, at = at, handler = handler, source = source, method = method,
     to = filled.to, from = filled.from, route = filled.route, await = checked.await, partition = filled.partition,
+    dead_letter = filled.dead_letter,
     context = place(given, subject, scope, earlier), scope = scope or earlier and earlier.scope, options = checked,
     retries = filled.retries or 0, backoff = filled.backoff or 0, timeout = filled.timeout, queue = filled.queue,
     batch = kind == "accumulator" and { max_size = filled.max_size, max_wait = filled.max_wait, by = filled.by } or nil,

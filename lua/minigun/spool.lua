@@ -1,0 +1,111 @@
+--- Spools: files of values that any number of processes append to.
+--
+-- A record is written under a lock, whole or not at all; src/spool.h has its format. A process that was forked with an
+-- open spool opens the file for itself at its first write, as a lock belongs to the open file.
+local core = require "minigun.core"
+local failure = require "minigun.failure"
+local options = require "minigun.options"
+
+local spool = {}
+
+local Spool = { __name = "minigun.spool" }
+Spool.__index = Spool
+
+--- Opens a spool: a file of values that any number of processes append to, and that is read back later. Made with
+--- mode 0600 where there is none; a symbolic link or anything but a regular file is refused.
+---@param path string
+---@param given table? options, see below
+---@return table? spool or nil, a message and the errno
+function spool.new(path, given)
+  options.value(options.types.name, path, "minigun.spool", "the path")
+  if path:find "\0" then failure.raise "minigun.spool: the path has a zero byte" end
+  local schema = options.schemas.spool
+  local filled = options.fill(schema, options.check(schema, given, ("spool '%s'"):format(path)))
+  local file, message, errno = core.spool_file(path, filled.read_only)
+  if not file then return nil, message, errno end
+  return setmetatable({ path = path, file = file, options = filled, reader = nil }, Spool)
+end
+
+local function check_open(self, what)
+  if self.file:closed() then failure.raise(("spool '%s': %s after it was closed"):format(self.path, what)) end
+end
+
+--- Writes a value behind the last, whole or not at all. Waits while another process writes.
+---@param value any any value but nil that can be serialised; for another an error with its path at the caller's line
+---@return boolean? true or nil, a message and the errno: the file is then as long as before
+function Spool:write(value)
+  check_open(self, "write")
+  if self.options.read_only then failure.raise(("spool '%s': it was opened read_only"):format(self.path)) end
+  if value == nil then failure.raise(("spool '%s': nil cannot be written"):format(self.path)) end
+  local ok, message, errno = self.file:write(value)
+  if ok == false then
+    failure.raise(message and ("spool '%s': %s"):format(self.path, message)
+      or ("spool '%s': write after it was closed"):format(self.path))
+  end
+  if ok and self.options.sync then ok, message, errno = self.file:sync() end
+  return ok, message, errno
+end
+
+--- Waits until everything that this process has written is on the disk.
+---@return boolean? true or nil, a message and the errno
+function Spool:sync()
+  check_open(self, "sync")
+  return self.file:sync()
+end
+
+--- Reads the values: `for value in spool:records() do`, also a producer's source. It begins at the first record and
+--- ends where the file ends when the first value is taken. What is damaged is skipped, see `damage`; a fault of the
+--- disk, and a record of a type that is not registered here, is an error at the caller's line.
+---@return function iterator and the further values of a generic for
+function Spool:records()
+  check_open(self, "records")
+  local reader
+  local closing = setmetatable({}, { __close = function()
+    if reader then reader:close() end
+  end })
+  return function()
+    if not reader then
+      check_open(self, "records")
+      local message
+      reader, message = self.file:reader()
+      if not reader then failure.raise(message) end
+      self.reader = reader
+    end
+    local more, value = reader:next()
+    if more then return value end
+    if more == nil then failure.raise(("spool '%s': %s"):format(self.path, value)) end
+  end, nil, nil, closing
+end
+
+--- What of the file was no sound record: torn by a writer that was killed, or changed on the disk. It reports what the
+--- last `records` of this spool has met so far; without one the file is read for it.
+---@return table? damage
+--- `records` (skipped, as far as they can be told apart), `bytes`, `places` (how many ranges), and the first 1000
+--- ranges as `{ offset =, bytes = }`; or nil, a message and the errno
+function Spool:damage()
+  if self.reader then return self.reader:damage() end
+  check_open(self, "damage")
+  local reader, message, errno = self.file:reader()
+  if not reader then return nil, message, errno end
+  local more
+  repeat more, message, errno = reader:next(true) until not more
+  if more == nil then return nil, ("spool '%s': %s"):format(self.path, message), errno end
+  return reader:damage()
+end
+
+--- Closes the file; a second time does nothing. What `records` has begun to read can be read on.
+---@return boolean? true or nil, a message and the errno
+function Spool:close()
+  return self.file:close()
+end
+
+--- The spool as text.
+---@return string
+function Spool:__tostring()
+  return ("spool '%s'%s"):format(self.path, self.file:closed() and " (closed)" or "")
+end
+
+Spool.__close = Spool.close
+Spool.__gc = Spool.close
+
+return spool
