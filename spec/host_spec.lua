@@ -38,7 +38,7 @@ local function interrupted(command, body)
   local result = support.run(([[
     %s %s %s & pid=$!
     until grep -q busy %s; do sleep 0.01; done
-    sleep 0.05
+    sleep 0.02
     from=$(date +%%s%%N)
     kill -INT $pid
     wait $pid
@@ -127,7 +127,7 @@ describe("Ctrl-C at the prompt", function()
 > dofile "%s"
 > p:run()
 ? told busy
-. 0.05
+. 0.02
 ^C
 ? interrupted!
 ? > %s
