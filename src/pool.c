@@ -6,6 +6,7 @@
 #include <string.h>
 
 enum { MAX_READY = 64, LOOK_NS = 100000000 };
+enum { LOOK_EVERY = 16 }; /* waits that found something at once, for one look at the descriptors */
 enum { PEEK_FIRST = 2000000, PEEK_MOST = 64000000 }; /* ns of sleep between looks at the commit words */
 /* Beside the slots' numbers in epoll's tags. */
 #define TAG_WAKE UINT32_MAX
@@ -327,7 +328,9 @@ int mg_pool_wait(mg_pool *p, int64_t ns) {
     if (looked < 0) return looked;
   }
   if (has_pipes(p) && (ns < 0 || ns > LOOK_NS)) ns = LOOK_NS;
-  int sleeps = ns != 0 && !mg_pool_anything(p) && !spin_for(p, ns);
+  int found = ns != 0 && (mg_pool_anything(p) || spin_for(p, ns));
+  if (found && ++p->unlooked % LOOK_EVERY != 0) return 0; /* a look at the descriptors costs a system call */
+  int sleeps = ns != 0 && !found;
   if (sleeps) {
     set_asleep(p, 1);
     if (mg_pool_anything(p)) ns = 0;

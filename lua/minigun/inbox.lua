@@ -46,23 +46,24 @@ end
 ---@param count integer records
 ---@param edge integer of all of them, or `report.ANY`: they are mixed
 function inbox:on_out(segment, slot, block, offset, length, count, edge)
-  local counts = { [edge] = count }
-  if edge == report.ANY then
-    counts = self.pool:edges(block, offset, length)
-    if not counts then self:fail(("%s: a worker has damaged its block"):format(segment.plan.context)) end
+  segment:on_range(length)
+  if edge ~= report.ANY and edge ~= report.EDGE then
+    return self:worker_emitted(segment, edge, block, offset, length, count)
   end
+  local counts = self.pool:edges(block, offset, length)
+  if not counts then self:fail(("%s: a worker has damaged its block"):format(segment.plan.context)) end
   for only, n in pairs(counts) do
     if only == report.EDGE then
       self:reports(segment, slot, block, offset, length)
     else
+      self.pool:retain(block)
       self:worker_emitted(segment, only, block, offset, length, n)
     end
   end
   self.pool:release(block)
-  segment:on_range(length)
 end
 
---- Passes on the items of one stage in a range: to its receivers, or into the result.
+--- Passes on the items of one stage in a range, and its reference: to its receivers, or into the result.
 ---@param segment table
 ---@param id integer the stage
 ---@param block integer
@@ -82,10 +83,11 @@ function inbox:worker_emitted(segment, id, block, offset, length, count)
   local before = #list
   local n, message = self.pool:decode_into(list, before, block, offset, length, id)
   if not n then self:fail(("stage '%s': a result cannot be read: %s"):format(stage.name, message)) end
+  self.pool:release(block)
   if list ~= self.result.items then table.move(list, before + 1, n, #self.result.items + 1, self.result.items) end
 end
 
---- Passes on items that a worker has sent to one stage, by emit:to or by a route.
+--- Passes on items, and the reference, that a worker has sent to one stage, by emit:to or by a route.
 ---@param segment table
 ---@param address integer `report.TO` plus the stage
 ---@param block integer

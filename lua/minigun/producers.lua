@@ -162,14 +162,14 @@ function producers:resume(i, producer)
   self.current = nil
   local s = self.stats[producer.stage.id]
   s.busy = s.busy + core.now() - start
+  producer.waits = ok == WAIT
+  if producer.waits or ok == MORE then return not producer.waits end
   if not alive then ok, caught = false, ok end
   if coroutine.status(producer.thread) == "dead" then
     table.remove(self.producers, i)
     self:end_producer(producer.stage, ok, caught)
-    return true
   end
-  producer.waits = ok == WAIT
-  return not producer.waits
+  return true
 end
 
 return producers

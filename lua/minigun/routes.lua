@@ -184,10 +184,9 @@ function routes:flush_writer(outlet)
   local block, offset, length, count = outlet.writer:take()
   if not block then return end
   self:route(outlet.bytes, block, offset, length, count, report.ANY, outlet.lane)
-  self.pool:release(block)
 end
 
---- Accepts a range of records for several stages; each takes a reference of its own.
+--- Accepts a range of records, and its reference, for several stages; each further one takes a reference of its own.
 ---@param targets table array of stage ids
 ---@param block integer
 ---@param offset integer bytes
@@ -196,8 +195,9 @@ end
 ---@param only integer edge of the records that are meant
 ---@param lane integer? the one worker that may have them
 function routes:route(targets, block, offset, length, count, only, lane)
-  for _, target in ipairs(targets) do
-    self.pool:retain(block)
+  if #targets == 0 then self.pool:release(block) end
+  for i, target in ipairs(targets) do
+    if i > 1 then self.pool:retain(block) end
     self:accept { stage = target, count = count, attempt = 1, block = block, offset = offset, length = length,
       only = only, lane = lane }
   end
