@@ -119,7 +119,7 @@ end)
 describe("Ctrl-C at the prompt", function()
   for _, row in ipairs(BUSY) do
     it(row[1] .. ": the prompt is back at once, and the next run works", function()
-      if not programs.pty() then return pending "there is no C compiler" end
+      if not programs.pty() then return pending "there is no C compiler, or no pseudo-terminal" end
       local told = os.tmpname()
       local path = temporary((HEAD .. row[2] .. "\n_G.p = p"):gsub("arg%[1%]", "'" .. told .. "'"))
       local result, times = at_terminal("lua5.4 -i", ([[

@@ -31,9 +31,17 @@ function M.unruly()
   return open and open()
 end
 
+-- A pseudo-terminal can be had: not in a chroot without /dev/pts.
+local function has_terminals()
+  local ptmx = io.open("/dev/ptmx", "r+")
+  if ptmx then ptmx:close() end
+  return ptmx ~= nil
+end
+
 --- The program `pty` (see pty.c).
----@return string? path nil where there is no compiler
+---@return string? path nil where there is no compiler or no pseudo-terminal
 function M.pty()
+  if not has_terminals() then return nil end
   return compile("pty", M.directory .. "/pty", "") and M.directory .. "/pty" or nil
 end
 
