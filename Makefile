@@ -115,7 +115,7 @@ asan: faults build/ring_threads
 	@$(MAKE) --no-print-directory BUILD=build-asan FORTIFY= CFLAGS='-O1 -g' \
 	  VARIANT='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DMG_CHECK' all
 	@rm -f build-asan/report.*; \
-	MINIGUN_BUILD=build-asan MINIGUN_TEST_DEADLINE=300 $(RUN_SPECS) $(SPECS) -- env $(SANITIZER_ENV) \
+	MINIGUN_BUILD=build-asan MINIGUN_UNDER=asan MINIGUN_TEST_DEADLINE=300 $(RUN_SPECS) $(SPECS) -- env $(SANITIZER_ENV) \
 	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" $(LUA) $(BUSTED) --ignore-lua; \
 	status=$$?; \
 	for report in build-asan/report.*; do \
@@ -131,11 +131,13 @@ tsan:
 
 # Each process reports into a file of its own: what a worker does wrong must not drown in a spec that expects it to die.
 # Leaks are not searched for: that would walk the whole reserved mapping in every child; the specs count what is left.
+# Nor is libc asked to free its own: it would seek in files that a worker shares with the coordinator.
 VALGRIND_LOGS = $(CURDIR)/$(BUILD)/valgrind
 
 valgrind: all faults $(BUILD)/ring_threads
 	@rm -rf $(VALGRIND_LOGS) && mkdir -p $(VALGRIND_LOGS)
-	@MINIGUN_TEST_DEADLINE=600 $(RUN_SPECS) $(SPECS) -- $(VALGRIND) -q --leak-check=no --error-exitcode=99 \
+	@MINIGUN_UNDER=valgrind MINIGUN_TEST_DEADLINE=600 $(RUN_SPECS) $(SPECS) -- \
+	  $(VALGRIND) -q --leak-check=no --run-libc-freeres=no --error-exitcode=99 \
 	  --log-file=$(VALGRIND_LOGS)/%p $(LUA) $(BUSTED) --ignore-lua
 	@! grep -lE 'Invalid (read|write|free)|ninitialised|Mismatched free|unaddressable' $(VALGRIND_LOGS)/*
 

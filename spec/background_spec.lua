@@ -300,7 +300,7 @@ describe("a background run", function()
       for i = 1, 3 do emit(i) end
       core.sleep(60)
     end):map(function(i) return i end):start()
-    repeat run:step(0.01) until run:status().items > 0
+    repeat run:step(0.01) until run:status().items == 3
     local result = finish(run:stop())
     assert.same({ 1, 2, 3 }, sorted(result.items))
     assert.same({}, result.failures)

@@ -73,8 +73,8 @@ function contexts.work(seconds)
   while core.now() < stop do end
 end
 
---- How much longer things may take in this build: one under a sanitizer is slow.
-contexts.patience = (os.getenv "MINIGUN_BUILD" or "build") == "build" and 1 or 4
+--- How many times longer than usual things may take.
+contexts.patience = require "spec.support".patience
 
 --- The least of what f returns; for times, which other work on the machine can only make longer.
 ---@param limit number good enough: no further try

@@ -7,8 +7,8 @@ local programs = require "spec.programs.build"
 local support = require "spec.support"
 
 local unruly = programs.unruly()
--- A quarter of it under a sanitizer, which makes everything slow.
-local long = support.long or (os.getenv "LD_PRELOAD" or ""):find "san" and 0.25 or 1
+-- Less of it under a sanitizer, which makes everything slow.
+local long = support.long or 1 / support.patience
 local less = support.short_or_long(math.min(long, 0.2), long)
 local seed = tonumber(os.getenv "SEED") or os.time()
 io.stdout:write(("spec/crash_spec.lua: SEED=%d\n"):format(seed))

@@ -99,11 +99,12 @@ local ACTS <const> = {
   { name = "collects a function", act = function(ctx) ctx:collect("bad", print) end, kind = "unserialisable",
     where = FORKED },
   { name = "sleeps past its timeout", act = function() core.sleep(20) end, kind = "timeout", signal = SIGKILL,
-    options = { timeout = 0.05 }, where = FORKED },
-  { name = "computes past its timeout", act = endless, kind = "timeout", signal = SIGKILL, options = { timeout = 0.05 },
-    where = FORKED },
-  { name = "waits past its timeout for a program that it has started", act = function() os.execute "sleep 0.4" end,
-    kind = "timeout", signal = SIGKILL, options = { timeout = 0.05 }, where = FORKED },
+    options = { timeout = 0.05 * support.patience }, where = FORKED },
+  { name = "computes past its timeout", act = endless, kind = "timeout", signal = SIGKILL,
+    options = { timeout = 0.05 * support.patience }, where = FORKED },
+  { name = "waits past its timeout for a program that it has started", kind = "timeout",
+    act = function() os.execute("sleep " .. 0.4 * support.patience) end,
+    signal = SIGKILL, options = { timeout = 0.05 * support.patience }, where = FORKED },
   { name = "returns a function", act = function() return print end },
   { name = "reads standard input", act = function() assert(io.read("a") == "") end, where = FORKED },
   { name = "forks by itself and lets its child return", native = true, where = FORKED, act = function()
@@ -306,11 +307,11 @@ describe("R48 a timeout", function()
   it("does not count the time in which the worker waits for those behind it", function()
     local p = minigun.pipeline "pressed"
     p:producer("numbers", { 1, 2, 3 })
-    p:processor("quick", { processes = 1, timeout = 0.1 }, function(item, emit)
+    p:processor("quick", { processes = 1, timeout = 0.1 * support.patience }, function(item, emit)
       for _ = 1, 40 do emit { item, ("x"):rep(30000) } end
     end)
     p:processor("slow", { processes = 1 }, function(item, emit)
-      core.sleep(0.006)
+      core.sleep(0.006 * support.patience)
       emit(item[1])
     end)
     local result = p:run { memory = "1 MB" }

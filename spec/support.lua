@@ -9,6 +9,12 @@ local M = {}
 --- How many times longer than usual the long tests are: $MINIGUN_LONG, or nil for the short form of the run.
 M.long = tonumber(os.getenv "MINIGUN_LONG")
 
+--- What the tests run under: "asan", "valgrind", or nil.
+M.under = os.getenv "MINIGUN_UNDER"
+
+--- How many times longer than usual things may take.
+M.patience = ({ asan = 4, valgrind = 12 })[M.under] or 1
+
 --- How much of something the run can afford.
 -- @param short any, for the run that everybody waits for
 -- @param long any, for one with MINIGUN_LONG set
@@ -234,9 +240,9 @@ function M.run_lua(source, options)
 end
 
 --- Gives the running test more (or less) time than the default.
--- @param seconds number, from now
+-- @param seconds number, from now; more where everything is slow
 function M.deadline(seconds)
-  require("spec.helper").deadline(seconds)
+  require("spec.helper").deadline(seconds * M.patience)
 end
 
 return M
