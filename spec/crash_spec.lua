@@ -84,14 +84,17 @@ local function assert_effects(n, result)
   assert.equal(n // 100, #hundreds)
 end
 
--- Runs the pipeline in a storm until all kills have hit and storm.least of them had an effect, which on a busy machine
--- can take more than one run. check(result, deaths) judges each run, and returns what else than deaths the effects are.
-local function storms(p, storm, check)
+-- Runs define(n) in a storm until all kills have hit and storm.least of them had an effect. Where a fork takes longer than
+-- the time between two kills they only hit workers that have nothing in hand yet: each further run has twice the time
+-- between kills, and twice the items. check(result, deaths, n) judges each run, and returns what else than deaths the
+-- effects are.
+local function storms(n, define, storm, check)
   local hits, effects, rounds = 0, 0, 0
   repeat
-    local result, deaths, hit = in_storm(p, storm)
-    hits, effects, rounds = hits + hit, effects + (check(result, deaths) or deaths), rounds + 1
-  until hits >= storm.count and effects >= storm.least or rounds == 8
+    local result, deaths, hit = in_storm(define(n), storm)
+    hits, effects, rounds = hits + hit, effects + (check(result, deaths, n) or deaths), rounds + 1
+    storm.mean, n = storm.mean * 2, n * 2
+  until hits >= storm.count and effects >= storm.least or rounds == 7
   assert.is_true(hits >= storm.count, "only " .. hits .. " kills have hit")
   assert.is_true(effects >= storm.least, "only " .. effects .. " kills had an effect")
 end
@@ -99,11 +102,11 @@ end
 describe("R47 kill -9 at random moments", function()
   it_natively("of 4 workers of a pool: 200,000 items arrive exactly once", function()
     support.deadline(60 + 60 * long)
-    local n = math.floor(200000 * long)
-    local p = minigun.pipeline "storm"
-    source(p, n)
-    p:processor("work", { processes = 4, retries = 1000 }, worker(0.000006))
-    storms(p, { count = math.ceil(200 * long), mean = 0.004, least = 50 * long }, function(result)
+    storms(math.floor(200000 * long), function(n)
+      local p = minigun.pipeline "storm"
+      source(p, n)
+      return p:processor("work", { processes = 4, retries = 1000 }, worker(0.000006))
+    end, { count = math.ceil(200 * long), mean = 0.004, least = 50 * long }, function(result, _, n)
       assert_exactly_once(n, result)
       assert.same({}, result.failures)
       assert_effects(n, result)
@@ -111,11 +114,11 @@ describe("R47 kill -9 at random moments", function()
   end)
 
   it_natively("without retries: every item arrives, or is in the failures", function()
-    local n = math.floor(50000 * less)
-    local p = minigun.pipeline "storm"
-    source(p, n)
-    p:processor("work", { processes = 4 }, worker(0.00001))
-    storms(p, { count = math.ceil(100 * less), mean = 0.004, least = 3 }, function(result, deaths)
+    storms(math.floor(50000 * less), function(n)
+      local p = minigun.pipeline "storm"
+      source(p, n)
+      return p:processor("work", { processes = 4 }, worker(0.00001))
+    end, { count = math.ceil(100 * less), mean = 0.004, least = 3 }, function(result, deaths, n)
       assert_exactly_once(n, result)
       assert.is_true(#result.failures <= deaths, #result.failures .. " failures of " .. deaths .. " deaths")
       for _, failure in ipairs(result.failures) do
@@ -127,11 +130,11 @@ describe("R47 kill -9 at random moments", function()
   end)
 
   it_natively("of forks per batch", function()
-    local n = math.floor(600 * long)
-    local p = minigun.pipeline "storm"
-    source(p, n)
-    p:processor("work", { process_per_batch = 4, retries = 1000 }, worker(0.0005))
-    storms(p, { count = math.ceil(200 * long), mean = 0.002, least = 5 }, function(result)
+    storms(math.floor(600 * long), function(n)
+      local p = minigun.pipeline "storm"
+      source(p, n)
+      return p:processor("work", { process_per_batch = 4, retries = 1000 }, worker(0.0005))
+    end, { count = math.ceil(200 * long), mean = 0.002, least = 5 }, function(result, _, n)
       assert_exactly_once(n, result)
       assert.same({}, result.failures)
       assert_effects(n, result)
