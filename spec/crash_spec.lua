@@ -84,10 +84,10 @@ local function assert_effects(n, result)
   assert.equal(n // 100, #hundreds)
 end
 
--- Runs define(n) in a storm until all kills have hit and storm.least of them had an effect. Where a fork takes longer than
--- the time between two kills they only hit workers that have nothing in hand yet: each further run has twice the time
--- between kills, and twice the items. check(result, deaths, n) judges each run, and returns what else than deaths the
--- effects are.
+-- Runs define(n) in a storm until all kills have hit and storm.least of them had an effect. Where a fork takes longer
+-- than the time between two kills, they only hit workers that have nothing in hand yet: each further run has twice the
+-- time between kills, and twice the items. check(result, deaths, n) judges each run, and returns what else than deaths
+-- the effects are.
 local function storms(n, define, storm, check)
   local hits, effects, rounds = 0, 0, 0
   repeat
