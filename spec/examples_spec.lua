@@ -1,5 +1,5 @@
--- The examples and the read-me keep their word: each example prints what its head comment expects, each block of Lua in
--- the read-me runs.
+-- The examples and the read-me keep their word: each example prints what its head comment expects and has its row in
+-- examples/README.md, each block of Lua in the read-me runs.
 --
 -- A head comment says "-- Expected output:", then the lines behind "--   "; "-- Or:" begins an alternative.
 --   ~ PATTERN   a line that matches the whole pattern
@@ -234,13 +234,18 @@ describe("README.md", function()
     assert.same({}, missing)
   end)
 
-  it("names every example", function()
-    local missing = {}
-    for _, path in ipairs(files_in("examples", ".lua")) do
-      if not text:find(path, 1, true) then
-        missing[#missing + 1] = path
-      end
+end)
+
+describe("examples/README.md", function()
+  local text = support.read_file("examples/README.md")
+
+  it("names every example once, and none that is not there", function()
+    local named = {}
+    for name in text:gmatch("\n| %[([%w_]+%.lua)%]") do
+      assert.matches("| [" .. name .. "](" .. name .. ") | ", text, 1, true)
+      named[#named + 1] = "examples/" .. name
     end
-    assert.same({}, missing)
+    table.sort(named)
+    assert.same(files_in("examples", ".lua"), named)
   end)
 end)

@@ -1,0 +1,44 @@
+-- Each stage says where it runs, and nothing else changes: in the coordinator itself, in a pool of workers, or in a
+-- fresh child for each item.
+--
+-- Expected output:
+--   in the coordinator: 8 items, 1 process
+--   in the pool: 8 items, 2 processes or fewer
+--   in forks: 8 items, 8 processes
+--   sum of the squares: 204
+
+local minigun = require "minigun"
+
+-- A handler that notes which process an item came to, and passes on what f makes of it.
+local function noting(f)
+  return function(n, emit, ctx)
+    ctx:collect(ctx.stage, ctx.pid)             -- arrives in the result from any process
+    emit(f(n))
+  end
+end
+
+local p = minigun.pipeline "contexts"
+p:producer("numbers", { 1, 2, 3, 4, 5, 6, 7, 8 })
+p:processor("round", { inline = true }, noting(math.floor))
+p:processor("square", { processes = 2 }, noting(function(n) return n * n end))
+p:processor("check", { process_per_batch = { max = 2 } }, noting(function(n) return assert(n > 0 and n) end))
+
+local sum = 0
+p:each("sum", { inline = true }, function(n) sum = sum + n end)
+local pids = p:run().collected
+
+local function different(list)
+  local seen, count = {}, 0
+  for _, pid in ipairs(list) do
+    if not seen[pid] then
+      seen[pid], count = true, count + 1
+    end
+  end
+  return count
+end
+assert(different(pids.square) <= 2)
+
+print(("in the coordinator: %d items, %d process"):format(#pids.round, different(pids.round)))
+print(("in the pool: %d items, 2 processes or fewer"):format(#pids.square))
+print(("in forks: %d items, %d processes"):format(#pids.check, different(pids.check)))
+print("sum of the squares: " .. sum)
