@@ -171,6 +171,38 @@ describe("R47 kill -9 at random moments", function()
     end
   end)
 
+  it_natively("of ordered workers, of forks and of a block whose stages fail too: the order stays", function()
+    local n = math.floor(30000 * less)
+    local function failing(item, emit, ctx)
+      spin(0.00001)
+      if item % 97 == 0 and ctx.attempt == 1 then error "no" end
+      emit(item)
+    end
+    for _, draw in ipairs {
+      function(p) p:processor("work", { processes = 4, ordered = true, retries = 1000 }, worker(0.00001)) end,
+      function(p)
+        p:processes({ n = 3, ordered = true }, function()
+          p:processor("first", { retries = 1000 }, worker(0.00001))
+          p:processor("second", { retries = 1000, backoff = 0.001 }, failing)
+        end)
+      end,
+      function(p)
+        p:batch(50)
+        p:processor("work", { process_per_batch = 3, ordered = true, retries = 1000 }, function(batch, emit, ctx)
+          for _, item in ipairs(batch) do worker(0.00001)(item, emit, ctx) end
+        end)
+      end,
+    } do
+      local p = minigun.pipeline "storm"
+      source(p, n)
+      draw(p)
+      local result = in_storm(p, { count = math.ceil(100 * less), mean = 0.004 })
+      assert_exactly_once(n, result)
+      assert_effects(n, result)
+      for i = 2, n do assert(result.items[i - 1] < result.items[i], "out of order") end
+    end
+  end)
+
   it_natively("with items of 300 KB", function()
     local n, text = math.floor(500 * less), ("x"):rep(300000)
     local p = minigun.pipeline "storm"

@@ -93,7 +93,7 @@ describe("options", function()
   end)
 
   it("says of options to come that they are not supported yet", function()
-    for _, name in ipairs { "threads", "ordered" } do
+    for _, name in ipairs { "threads" } do
       local message = refusals.message(function() options.check(schemas.processor, { [name] = 1 }, "stage 'a'") end)
       assert.equal(("stage 'a': option '%s' is not supported yet"):format(name), message)
     end

@@ -217,13 +217,12 @@ function Chain:push_all(id, fetch)
       item = nil
     end
   end
-  ctx.attempt, state.partial = 1, nil
   while true do
+    ctx.attempt, state.partial = 1, nil
     local ok, caught = xpcall(loop, chain.caught)
     if ok then break end
     state.running = false
     self:fail(state, item, caught, 1)
-    state.partial = nil
   end
 end
 

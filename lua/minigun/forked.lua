@@ -4,8 +4,11 @@
 -- attempt, until the run is told that it is finished. Entries are chunks of work:
 --     { stage =, count =, attempt =, block =, offset =, length =, only = }   items as bytes; holds one reference
 --     { stage =, count = 1, attempt =, value = }                            one Lua value of the coordinator
--- `lane`: the number of the one worker that may have it (partition).
+-- `lane`: the number of the one worker that may have it (partition); `first`: ordinal of its first item, in the order
+-- of arrival in the segment; `again`: a further attempt at that item, or at a part of it.
+-- Its methods for the ends of workers, expected and other, lie in ends.lua.
 local core = require "minigun.core"
+local order = require "minigun.order"
 local queue = require "minigun.queue"
 local report = require "minigun.report"
 local stats = require "minigun.stats"
@@ -20,6 +23,8 @@ local EAGAIN <const> = 11
 local Segment = {}
 Segment.__index = Segment
 
+for name, method in pairs(require "minigun.ends") do Segment[name] = method end
+
 --- Makes a segment; nothing is forked yet.
 ---@param run table the run it belongs to
 ---@param segment table of the plan
@@ -31,12 +36,16 @@ function forked.new(run, segment, first)
     per_item = segment.kind == "process_per_batch",
     slots = {}, queue = queue.new(), lanes = {}, queued = 0, queued_bytes = 0,
     rate = stats.rate(), restarts = {}, wants = {}, thirsty = {}, finishing = false, targets = {}, timeout = nil,
-    spawned = 0,
+    spawned = 0, arrived = 0, -- items, in their order
+    only_way_in = nil,        -- the stage that all of them have come to; false: there are several
     out_size = BLOCK, small = 0, -- bytes of a block to lend; ranges in a row that would have fitted a quarter of it
   }, Segment)
+  if segment.ordered then
+    self.order = order.new(function(part) run:worker_emitted(self, table.unpack(part)) end, run.memory // 8)
+  end
   for i = 1, segment.n do
     self.slots[i] = { number = i, index = first + i - 1, hand = {}, hands = 0, failed = {}, left = {}, items = 0,
-      restarts = -1 }
+      restarts = -1, behind = 0 } -- the ordinal behind that of the last item of the chunk in hand that has failed
   end
   for _, id in ipairs(segment.stages) do
     local stage = run.plan.stages[id]
@@ -47,12 +56,21 @@ end
 
 -- --- the queue ---------------------------------------------------------------------------------------------------
 
---- Adds work, first to be taken or last.
+--- Adds work, first to be taken or last; in an ordered segment to its place.
 ---@param entry table
 ---@param in_front boolean?
 function Segment:push(entry, in_front)
   local own = entry.lane and self.lanes[entry.lane] or self.queue
-  own:push(entry, in_front)
+  if not entry.first then
+    entry.first, self.arrived = self.arrived + 1, self.arrived + entry.count
+    if self.only_way_in == nil then self.only_way_in = entry.stage end
+    if self.only_way_in ~= entry.stage then self.only_way_in = false end
+    own:push(entry)
+  elseif self.order then
+    own:insert(entry)
+  else
+    own:push(entry, in_front)
+  end
   self.queued = self.queued + entry.count
   self.queued_bytes = self.queued_bytes + (entry.length or 0)
   local s = self.run.stats[entry.stage]
@@ -67,8 +85,16 @@ end
 -- The queue from which a worker takes next; nil: there is nothing for it.
 function Segment:queue_for(slot)
   local lane = self.lanes[slot.number]
-  if lane and lane:first() then return lane end
-  return self.queue:first() and self.queue
+  local own = lane and lane:first() and lane or self.queue
+  local entry = own:first()
+  return entry and (not self.order or self.order:may_begin(entry.first)) and own
+end
+
+-- A part of an entry as an entry of its own, without a reference: `n` items behind the first `passed`.
+local function part(entry, passed, n, offset, length)
+  return { stage = entry.stage, count = n, attempt = entry.attempt, block = entry.block, offset = offset,
+    length = length, only = entry.only, value = entry.value, lane = entry.lane, first = entry.first + passed,
+    again = entry.again }
 end
 
 -- At most n items of the oldest entry of a queue.
@@ -82,9 +108,9 @@ function Segment:take(n, own)
         self.run.plan.stages[entry.stage].name))
     end
     self.pool:retain(entry.block)
-    slice = { stage = entry.stage, count = n, attempt = entry.attempt, block = entry.block, offset = entry.offset,
-      length = at - entry.offset, only = entry.only, lane = entry.lane }
+    slice = part(entry, 0, n, entry.offset, at - entry.offset)
     entry.length, entry.offset, entry.count = entry.length - slice.length, at, entry.count - n
+    entry.first = entry.first + n
   else
     own:pop()
   end
@@ -187,7 +213,9 @@ function Segment:dispatch_per_item()
   for _, slot in ipairs(self.slots) do
     if self.queued == 0 then break end
     if not slot.pid then
-      local entry = self:take(1, self.queue)
+      local own = self:queue_for(slot)
+      if not own then break end
+      local entry = self:take(1, own)
       if not self:spawn(slot, entry.value) then
         self:push(entry, true)
         break
@@ -233,6 +261,24 @@ function Segment:lend(slot, size)
   return self.pool:lend(slot.index, size)
 end
 
+-- The chunk that a worker is at, and the ordinal of its first unfinished item; nil: it has none.
+local function chunk_of(slot)
+  local first
+  for number in pairs(slot.hand) do first = math.min(first or number, number) end
+  local entry = slot.hand[first]
+  return entry, entry and entry.first + (entry.finished or 0)
+end
+
+-- The worker that is at the oldest item of all workers.
+function Segment:oldest()
+  local oldest, ordinal
+  for _, slot in ipairs(self.slots) do
+    local _, at = chunk_of(slot)
+    if at and (not ordinal or at < ordinal) then oldest, ordinal = slot, at end
+  end
+  return oldest
+end
+
 --- Gives workers blocks to fill, unless those behind them should first catch up.
 function Segment:supply()
   local run, blocked = self.run, nil
@@ -244,7 +290,8 @@ function Segment:supply()
     else
       if blocked == nil then blocked = run:receivers_full(self.targets) end
       local size = math.max(want and want.bytes or 0, self.out_size)
-      if (not blocked or held > 0) and run:may_lend(slot, size, want) and self:lend(slot, size) and want then
+      local younger = self.order and slot ~= self:oldest()
+      if (not blocked or held > 0) and run:may_lend(slot, size, want, younger) and self:lend(slot, size) and want then
         local s = run.stats[self.plan.stages[1]]
         s.waiting_out = s.waiting_out + core.now() - want.since
         self.wants[slot] = nil
@@ -280,6 +327,23 @@ function Segment:on_range(bytes)
   if self.small > 64 then self.out_size, self.small = math.max(BLOCK, self.out_size // 2), 0 end
 end
 
+--- The ordinal of the earliest item that output of a worker may be of; nil where order does not matter.
+---@param slot table
+---@return integer?
+function Segment:output_ordinal(slot)
+  if not self.order then return nil end
+  local _, at = chunk_of(slot)
+  return math.max(at or 1, slot.behind)
+end
+
+-- Items are finished: `n` of an entry behind the first `passed`.
+function Segment:finished(entry, passed, n)
+  self.run:finished(entry.stage, n)
+  if not self.order then return end
+  if entry.again then self.order:settled(entry.first)
+  else self.order:finished(entry.first + passed, n) end
+end
+
 --- Items of a chunk are finished.
 function Segment:on_done(slot, number, items, ended, streamed, seconds)
   local run, entry = self.run, slot.hand[number]
@@ -287,7 +351,6 @@ function Segment:on_done(slot, number, items, ended, streamed, seconds)
   slot.items = slot.items + items
   slot.busy = slot.busy + seconds
   entry.busy = (entry.busy or 0) + seconds
-  entry.finished = (entry.finished or 0) + items
   local s = run.stats[entry.stage]
   s.busy = s.busy + seconds
   for i, failure in ipairs(slot.failed) do
@@ -295,8 +358,13 @@ function Segment:on_done(slot, number, items, ended, streamed, seconds)
     failure.fields.partial = failure.fields.partial or streamed or nil
     run:item_failed(self, slot, failure.stage, failure.fields, entry)
   end
-  if items > 0 then run:finished(entry.stage, items) end
+  if items > 0 then
+    local passed = entry.finished or 0
+    entry.finished = passed + items
+    self:finished(entry, passed, items)
+  end
   if not ended then return end
+  slot.behind = 0
   if entry.count > 0 and run.plan.stages[entry.stage].kind ~= "producer" then
     stats.learn(self.rate, entry.busy, entry.count)
     s.service:add(entry.busy / entry.count, entry.count)
@@ -311,6 +379,17 @@ function Segment:on_failed(slot, stage, fields)
   slot.failed[#slot.failed + 1] = { stage = stage, fields = fields }
 end
 
+--- An item of the chunk in hand has failed: the ordinal behind it, with which the output that follows begins.
+---@param slot table
+---@param fields table of the failure
+---@return integer?
+function Segment:failed_at(slot, fields)
+  local entry, passed = chunk_of(slot), fields.index or fields.place
+  if not entry or not passed then return nil end
+  slot.behind = entry.first + passed + 1
+  return slot.behind
+end
+
 --- A dead worker's unfinished chunk; kept until it is known how the worker ended.
 function Segment:on_left(slot, left)
   slot.left[#slot.left + 1] = left
@@ -320,16 +399,14 @@ end
 function Segment:return_left(slot, left, fields)
   local run, entry = self.run, slot.hand[left.number]
   if entry.block then self.pool:release(entry.block) end -- the ledger's; the event has brought another reference
-  local rest = { stage = entry.stage, count = left.count, attempt = entry.attempt, block = entry.block,
-    offset = left.offset, length = left.length, only = entry.only, value = entry.value, lane = entry.lane }
+  local rest = part(entry, entry.finished or 0, left.count, left.offset, left.length)
   if left.in_hand then
     local one = rest
     if rest.count > 1 then
       local at = self.pool:walk(rest.block, rest.offset, rest.length, rest.only, 1)
       self.pool:retain(rest.block)
-      one = { stage = rest.stage, count = 1, attempt = rest.attempt, block = rest.block, offset = rest.offset,
-        length = at - rest.offset, only = rest.only, lane = rest.lane }
-      rest.offset, rest.length, rest.count = at, rest.length - one.length, rest.count - 1
+      one = part(rest, 0, 1, rest.offset, at - rest.offset)
+      rest = part(rest, 1, rest.count - 1, at, rest.length - one.length)
     else
       rest = nil
     end
@@ -341,7 +418,7 @@ function Segment:return_left(slot, left, fields)
     fields.index, fields.attempt = 0, one.attempt
     fields.partial = left.how & 1 ~= 0 or run.plan.stages[one.stage].kind == "producer" or nil
     run:item_failed(self, slot, run.plan.stages[one.stage], fields, one)
-    run:finished(one.stage, 1)
+    self:finished(one, 0, 1)
     if one.block then self.pool:release(one.block) end
   end
   if rest then self:push(rest, true) end
@@ -371,7 +448,7 @@ function Segment:on_exit(slot, pid, code, signal, expected)
     })
   end
   local nothing_left = #slot.left == 0
-  slot.left, slot.hand, slot.hands, slot.failed = {}, {}, 0, {}
+  slot.left, slot.hand, slot.hands, slot.failed, slot.behind = {}, {}, 0, {}, 0
   run:hooks(run.plan.hooks.on_worker_exit, nil, {
     pid = pid, stage = self:name(), worker = slot.number, code = code, signal = signal ~= 0 and signal or nil,
     expected = expected,
@@ -381,93 +458,6 @@ function Segment:on_exit(slot, pid, code, signal, expected)
   -- A time-out is the coordinator's own deed; and of a fork per batch, an item in hand has paid with an attempt.
   if not late and not (self.per_item and in_hand) then self:count_restart(code, signal) end
   if not self.per_item then self:spawn(slot) end
-end
-
--- A worker died after its last item. Nothing is lost but the rest of its hooks: then that is a failure without an item.
-function Segment:died_at_end(slot, pid, code, signal)
-  local run, stage = self.run, nil
-  for _, id in ipairs(self.plan.stages) do
-    local candidate = run.plan.stages[id]
-    if #candidate.hooks.after > 0 or #self.plan.hooks.before_exit > 0 then stage = candidate end
-  end
-  local cause = signal ~= 0 and "was killed by signal " .. signal or "exited with code " .. code
-  if not stage then
-    return run:warn(("stage '%s': worker %d (pid %d) %s at its end, after its last item"):format(self:name(),
-      slot.number, pid, cause))
-  end
-  run:settle_failure(stage, {
-    kind = "crash", attempt = 1, pid = pid, worker = slot.number, workers = self.plan.n,
-    signal = signal ~= 0 and signal or nil, code = signal == 0 and code or nil,
-    message = ("the worker %s after its last item, before its hooks (after, before_exit) were through"):format(cause),
-  }, function() end)
-end
-
-function Segment:count_restart(code, signal)
-  local options, now, recent = self.run.plan.options, core.now(), {}
-  for _, at in ipairs(self.restarts) do
-    if now - at < options.restart_window then recent[#recent + 1] = at end
-  end
-  recent[#recent + 1] = now
-  self.restarts = recent
-  if #recent > options.max_restarts then
-    self.run:fail(("stage '%s': %d workers died within %g s, the last by %s; %s, or raise max_restarts"):format(
-      self:name(), #recent, options.restart_window, signal ~= 0 and "signal " .. signal or "exit code " .. code,
-      #self.run.result.failures > 0 and "see the failures"
-        or "no item had failed yet: see what after_fork, before and the first items do"))
-  end
-end
-
---- Ends the producer in the segment's one worker.
----@param grace number seconds until it is killed
-function Segment:stop_producer(grace)
-  self.stops_by, self.stop_grace = core.now() + grace, grace
-  while self.queued > 0 do
-    local entry = self:take(1)
-    self.run:finished(entry.stage, 1) -- not begun
-  end
-  for _, slot in ipairs(self.slots) do
-    if slot.pid then self.pool:stop(slot.index) end
-  end
-end
-
--- Kills a stopped producer that does not emit.
-function Segment:check_stop()
-  if next(self.wants) then self.stops_by = core.now() + self.stop_grace end -- it waits for those who receive
-  local left = self.stops_by - core.now()
-  for _, slot in ipairs(self.slots) do
-    if slot.pid and slot.hands > 0 and left <= 0 then
-      self.stop_killed = true
-      self.pool:kill(slot.index)
-    end
-  end
-  return math.max(left, 0.01)
-end
-
--- Kills workers that have not come to their end within the run's `grace`.
-function Segment:check_end()
-  local left = self.ends_by - core.now()
-  for _, slot in ipairs(self.slots) do
-    if slot.pid and left <= 0 then self.pool:kill(slot.index) end
-  end
-  return self:alive() > 0 and math.max(left, 0.01) or nil
-end
-
---- Kills workers that take too long, for an item or for their end.
----@return number? seconds until the next look; nil: nothing to watch
-function Segment:check_time()
-  if self.ends_by then return self:check_end() end
-  if self.stops_by and self:alive() > 0 then return self:check_stop() end
-  if not self.timeout then return nil end
-  local wait = nil
-  for _, slot in ipairs(self.slots) do
-    if slot.pid and slot.hands > 0 then
-      local seconds, mark = self.pool:overtime(slot.index)
-      if seconds > self.timeout then self.pool:time_out(slot.index, mark) end
-      local left = math.max(self.timeout - seconds, 0.001)
-      wait = math.min(wait or left, left)
-    end
-  end
-  return wait
 end
 
 --- Whether every worker has ended and nothing is left.

@@ -11,21 +11,25 @@ local inbox = {}
 ---@param block integer
 ---@param offset integer bytes
 ---@param length integer bytes
+---@return table failed array of `{ number of the report, fields }`, one for each failure
 function inbox:reports(segment, slot, block, offset, length)
-  local list = {}
+  local list, failed = {}, {}
   local n, message = self.pool:decode_into(list, 0, block, offset, length, report.EDGE)
   if not n then self:fail(("%s: a worker's report cannot be read: %s"):format(segment.plan.context, message)) end
-  for _, r in ipairs(list) do
+  for i, r in ipairs(list) do
     local kind = r[1]
     if kind == report.COLLECT then self:effect("collect", r[2], r[3])
     elseif kind == report.COUNT then self:effect("count", r[2], r[3])
-    elseif kind == report.FAILED then segment:on_failed(slot, self.plan.stages[r[2]], r[3])
+    elseif kind == report.FAILED then
+      segment:on_failed(slot, self.plan.stages[r[2]], r[3])
+      failed[#failed + 1] = { i, r[3] }
     elseif kind == report.HOOK then
       self:hook_failed(r[2], r[3], { message = r[4], traceback = r[5] ~= "" and r[5] or nil })
     elseif kind == report.STATS then
-      for i = 2, #r do self:add_stats(r[i]) end
+      for k = 2, #r do self:add_stats(r[k]) end
     end
   end
+  return failed
 end
 
 --- Stages inside a block: what crosses a process border is counted where it crosses.
@@ -47,20 +51,67 @@ end
 ---@param edge integer of all of them, or `report.ANY`: they are mixed
 function inbox:on_out(segment, slot, block, offset, length, count, edge)
   segment:on_range(length)
+  local ordinal = segment:output_ordinal(slot)
   if edge ~= report.ANY and edge ~= report.EDGE then
-    return self:worker_emitted(segment, edge, block, offset, length, count)
+    return self:in_order(segment, ordinal, edge, block, offset, length, count)
   end
   local counts = self.pool:edges(block, offset, length)
   if not counts then self:fail(("%s: a worker has damaged its block"):format(segment.plan.context)) end
-  for only, n in pairs(counts) do
-    if only == report.EDGE then
-      self:reports(segment, slot, block, offset, length)
-    else
-      self.pool:retain(block)
-      self:worker_emitted(segment, only, block, offset, length, n)
-    end
+  local failed = counts[report.EDGE] and self:reports(segment, slot, block, offset, length)
+  if ordinal and failed and #failed > 0 then
+    self:split_at_failures(segment, slot, ordinal, failed, block, offset, length)
+  else
+    self:mixed(segment, ordinal, counts, block, offset, length)
   end
   self.pool:release(block)
+end
+
+--- Passes on the items of a range in which several stages' are mixed; each takes a reference of its own.
+---@param segment table
+---@param ordinal integer? of the earliest item that it is output of
+---@param counts table from edge to records
+---@param block integer
+---@param offset integer bytes
+---@param length integer bytes
+function inbox:mixed(segment, ordinal, counts, block, offset, length)
+  for only, n in pairs(counts) do
+    if only ~= report.EDGE then
+      self.pool:retain(block)
+      self:in_order(segment, ordinal, only, block, offset, length, n)
+    end
+  end
+end
+
+--- The same for an ordered segment and a range with failures in it. The report of one lies behind what items before it
+--- have emitted, and before what those behind it have: that must not overtake the failed item's next attempt.
+---@param segment table
+---@param slot table
+---@param ordinal integer
+---@param failed table as from `reports`
+---@param block integer
+---@param offset integer bytes
+---@param length integer bytes
+function inbox:split_at_failures(segment, slot, ordinal, failed, block, offset, length)
+  local at, limit = offset, offset + length
+  for i = 1, #failed + 1 do
+    local stop = failed[i] and self.pool:walk(block, offset, length, report.EDGE, failed[i][1]) or limit
+    self:mixed(segment, ordinal, self.pool:edges(block, at, stop - at), block, at, stop - at)
+    if failed[i] then ordinal = segment:failed_at(slot, failed[i][2]) or ordinal end
+    at = stop
+  end
+end
+
+--- Passes on the items of one stage, and the reference, when all that comes before them has gone on.
+---@param segment table
+---@param ordinal integer? of the earliest item that they are output of; nil: at once
+---@param edge integer
+---@param block integer
+---@param offset integer bytes
+---@param length integer bytes
+---@param count integer items
+function inbox:in_order(segment, ordinal, edge, block, offset, length, count)
+  if not ordinal then return self:worker_emitted(segment, edge, block, offset, length, count) end
+  segment.order:put(ordinal, length, { edge, block, offset, length, count })
 end
 
 --- Passes on the items of one stage in a range, and its reference: to its receivers, or into the result.

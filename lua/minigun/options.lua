@@ -207,21 +207,25 @@ types.inline = {
 }
 
 types.processes = {
-  text = worker_count.text .. ", or true for one per CPU",
-  check = function(value)
+  text = worker_count.text .. ", true for one per CPU, or { n = n, ordered = true }",
+  check = function(value, subject, name)
     if type(value) == "boolean" then return true, value and { kind = "processes" } end
+    if type(value) == "table" then
+      local inner = options.check(options.schemas.processes, value, ("%s: %s"):format(subject, name))
+      return true, { kind = "processes", n = inner.n, ordered = inner.ordered }
+    end
     local ok, n = worker_count.check(value)
     return ok, ok and { kind = "processes", n = n }
   end,
 }
 
 types.process_per_batch = {
-  text = "{ max = n } or n, " .. worker_count.text .. ", or true for one per CPU",
+  text = worker_count.text .. ", true for one per CPU, or { max = n, ordered = true }",
   check = function(value, subject, name)
     if type(value) == "boolean" then return true, value and { kind = "process_per_batch" } end
     if type(value) == "table" then
       local inner = options.check(options.schemas.process_per_batch, value, ("%s: %s"):format(subject, name))
-      return true, { kind = "process_per_batch", n = inner.max }
+      return true, { kind = "process_per_batch", n = inner.max, ordered = inner.ordered }
     end
     local ok, n = worker_count.check(value)
     return ok, ok and { kind = "process_per_batch", n = n }
@@ -401,6 +405,10 @@ local context_fields = {
   { "fork", types.process_per_batch, default_text = "the block's context", doc = "the same as `process_per_batch`" },
 }
 
+local ordered_field = { "ordered", types.boolean, default = false,
+  doc = "what comes out is in the order of what has come in, whichever item is finished first; stands beside the " ..
+    "option that says where it runs" }
+
 local named_context = { { "context", types.name, default_text = "the block's context",
   doc = "run in the context of that name, see `pipeline:context`" } }
 
@@ -465,12 +473,13 @@ local spool_fields = {
   { "sync", types.boolean, default = false, doc = "each `write` waits until the record is on the disk" },
 }
 
-local later = { "threads", "ordered" }
+local later = { "threads" }
+local place_fields = { ordered_field, table.unpack(context_fields) }
 local no_input = "it receives no items"
 local edge_fields = { to_field, from_field, route_field, await_field, dead_letter_field }
 
---- The schemas by the name of what they belong to: the stages' kinds, `context`, `process_per_batch`, `run`, `backoff`,
---- `spool`.
+--- The schemas by the name of what they belong to: the stages' kinds, `context`, `processes`, `process_per_batch`,
+--- `run`, `backoff`, `spool`.
 --- A pipeline's own options are those of `run`, which override them.
 options.schemas = {
   producer = options.schema("producer", {
@@ -478,19 +487,22 @@ options.schemas = {
   }, {
     later = later,
     refused = { from = no_input, await = no_input, retries = no_input, backoff = no_input, timeout = no_input,
-      queue = no_input },
+      queue = no_input, ordered = no_input },
   }),
   processor = options.schema("processor",
-    { edge_fields, context_fields, named_context, item_fields, partition_fields, hook_fields }, { later = later }),
+    { edge_fields, place_fields, named_context, item_fields, partition_fields, hook_fields }, { later = later }),
   consumer = options.schema("consumer",
-    { edge_fields, context_fields, named_context, item_fields, partition_fields, hook_fields }, { later = later }),
+    { edge_fields, place_fields, named_context, item_fields, partition_fields, hook_fields }, { later = later }),
   accumulator = options.schema("accumulator",
-    { batch_fields, edge_fields, context_fields, named_context, item_fields, hook_fields },
+    { batch_fields, edge_fields, place_fields, named_context, item_fields, hook_fields },
     { later = later }),
-  context = options.schema("context", { context_fields }, { later = { "threads" } }),
+  context = options.schema("context", { place_fields }, { later = { "threads" } }),
   process_per_batch = options.schema("process_per_batch",
-    { { { "max", worker_count, default_text = "one per CPU", doc = "most children alive at once" } } }),
-  run = options.schema("run", { run_fields, { run_dead_letter } }, { later = { "ordered" } }),
+    { { { "max", worker_count, default_text = "one per CPU", doc = "most children alive at once" }, ordered_field } }),
+  processes = options.schema("processes",
+    { { { "n", worker_count, default_text = "one per CPU", doc = "workers" }, ordered_field } }),
+  run = options.schema("run", { run_fields, { run_dead_letter } }, { refused = {
+    ordered = "it belongs to a context: give it to the stage or block whose output is to be in order" } }),
   backoff = options.schema("backoff", { backoff_fields }),
   spool = options.schema("spool", { spool_fields }),
 }

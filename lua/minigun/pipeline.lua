@@ -171,7 +171,9 @@ local function size_and_block(size, block)
 end
 
 --- Runs the stages that the block defines in n worker processes: `p:processes([n,] block)`.
----@param n integer|boolean|function workers; true or left out: one per CPU; false: as if there were no block
+---@param n integer|boolean|table|function
+--- workers; true or left out: one per CPU; false: as if there were no block; `{ n = 4, ordered = true }`: what comes
+--- out of the block is in the order of what has come in
 ---@param block function? called at once, with the pipeline
 ---@return table self
 function Pipeline:processes(n, block)
@@ -182,7 +184,8 @@ end
 
 --- Runs each item of the stages that the block defines in a fresh child process: `p:process_per_batch([size,] block)`.
 ---@param size table|integer|boolean|function
---- `{ max = n }` or n: most children alive at once; true or left out: one per CPU; false: as if there were no block
+--- `{ max = n }` or n: most children alive at once; true or left out: one per CPU; false: as if there were no block;
+--- `{ max = n, ordered = true }`: in order, as for `processes`
 ---@param block function? called at once, with the pipeline
 ---@return table self
 function Pipeline:process_per_batch(size, block)
@@ -201,7 +204,7 @@ end
 --- Defines a context by name: `p:context("db", { processes = 4 })`. All stages that say `context = "db"` share its
 --- workers.
 ---@param name string
----@param given table one of the options inline, processes, process_per_batch, fork
+---@param given table one of the options inline, processes, process_per_batch, fork; and `ordered`
 ---@return table self
 function Pipeline:context(name, given)
   options.value(options.types.name, name, "context", "the name")
@@ -215,7 +218,7 @@ function Pipeline:context(name, given)
     failure.raise(("%s: say what it is, with one of the options: %s"):format(subject,
       table.concat(options.schemas.context.names, ", ")))
   end
-  self.contexts[name] = { kind = context.kind, n = context.n, name = name }
+  self.contexts[name] = { kind = context.kind, n = context.n, ordered = context.ordered, name = name }
   return self
 end
 

@@ -21,13 +21,20 @@ local function cpus()
   return require("minigun.core").cpus()
 end
 
+-- The context that a definition names or stands in; nil: there is none of that name.
+local function named_context(pipeline, definition)
+  local context = definition.context or INLINE
+  if context.name and not context.kind then return pipeline.contexts[context.name] end
+  return context
+end
+
 --- The context that a definition's handler runs in: names resolved, exceptions applied.
 ---@param pipeline table
 ---@param definition table
----@return table? context `{ kind =, n =, name = }`, the same table for all that share workers; nil: no such name
+---@return table? context
+--- `{ kind =, n =, ordered =, name = }`, the same table for all that share workers; nil: no such name
 function plan.context_of(pipeline, definition)
-  local context = definition.context or INLINE
-  if context.name and not context.kind then context = pipeline.contexts[context.name] end
+  local context = named_context(pipeline, definition)
   local gathers_only = definition.kind == "accumulator" and not (definition.handler or definition.method)
   if not context or context.kind == "inline" or gathers_only then return context and INLINE end
   if definition.kind == "producer" then return { kind = "processes", n = 1, name = context.name } end
@@ -52,13 +59,16 @@ local function new_stage(definition, kind, handler)
   }
 end
 
-local function set_item_options(stage, definition)
+local function set_item_options(stage, definition, ordered)
+  stage.ordered = ordered -- inline: it waits for its item's next attempt
   stage.retries, stage.backoff, stage.timeout = definition.retries, definition.backoff, definition.timeout
 end
 
 -- Adds the stage or, for an accumulator with a handler and for a partitioned pool, the two stages of a definition.
-local function add_stages(result, definition, contexts, context, object)
-  local handler = definition.method and stages.bound(definition, object) or definition.handler
+local function add_stages(result, pipeline, definition, contexts)
+  local context = resolve_context(pipeline, definition)
+  local handler = definition.method and stages.bound(definition, pipeline.object) or definition.handler
+  local ordered = context.kind == "inline" and named_context(pipeline, definition).ordered
   local function add(stage, where)
     stage.id = #result.stages + 1
     result.stages[stage.id] = stage
@@ -74,7 +84,7 @@ local function add_stages(result, definition, contexts, context, object)
     local by_key = definition.partition and context.kind == "processes"
     local lanes = by_key and add(new_stage(definition, "processor"), INLINE)
     local stage = add(new_stage(definition, definition.kind, handler), context)
-    set_item_options(stage, definition)
+    set_item_options(stage, definition, ordered)
     stage.queue, stage.dead_letter = definition.queue, definition.dead_letter
     if lanes then
       lanes.partition, lanes.dead_letter = definition.partition, definition.dead_letter
@@ -90,7 +100,7 @@ local function add_stages(result, definition, contexts, context, object)
   if not handler then return gather, gather end
   local worker = add(new_stage(definition, "processor", handler), context)
   worker.gathers, worker.dead_letter = gather.id, definition.dead_letter
-  set_item_options(worker, definition)
+  set_item_options(worker, definition, ordered)
   return link(gather, worker)
 end
 
@@ -98,7 +108,7 @@ local function build_stages(pipeline, result, g)
   local contexts, entry, exit = {}, {}, {}
   for _, i in ipairs(g.order) do
     local definition = g.definitions[i]
-    entry[i], exit[i] = add_stages(result, definition, contexts, resolve_context(pipeline, definition), pipeline.object)
+    entry[i], exit[i] = add_stages(result, pipeline, definition, contexts)
     result.by_name[definition.name] = entry[i]
   end
   for _, i in ipairs(g.order) do
@@ -111,9 +121,9 @@ end
 
 local function new_segment(id, context)
   local n = context.kind == "inline" and 1 or context.n or cpus()
-  local text = stages.context_text { kind = context.kind, n = n }
+  local text = stages.context_text { kind = context.kind, n = n, ordered = context.ordered }
   return {
-    id = id, kind = context.kind, n = n, stages = {},
+    id = id, kind = context.kind, n = n, ordered = context.ordered, stages = {},
     context = context.name and ("%s: %s"):format(context.name, text) or text,
     hooks = { before_fork = {}, after_fork = {}, before_exit = {} },
   }

@@ -23,6 +23,17 @@ function Queue:push(entry, in_front)
   end
 end
 
+--- Puts an entry back to its place; the entries are sorted by `first`, and it is one of the oldest.
+---@param entry table
+function Queue:insert(entry)
+  self.head = self.head - 1
+  local at = self.head
+  while self[at + 1] and self[at + 1].first < entry.first do
+    self[at], at = self[at + 1], at + 1
+  end
+  self[at] = entry
+end
+
 --- The entry to be taken first.
 ---@return any entry nil: the queue is empty
 function Queue:first()

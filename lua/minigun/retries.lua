@@ -62,6 +62,18 @@ function retries:send_dead_letter(stage, record)
   return not problem
 end
 
+--- The next attempt at an item of an ordered stage of the coordinator: nothing of that stage may overtake it. Workers
+--- are kept going meanwhile.
+---@param entry table
+---@param due number when, on the monotonic clock
+function retries:retry_in_place(entry, due)
+  while core.now() < due and not self.stopping do
+    if self.pool then self:serve_workers() end
+    self:sleep(math.max(0, due - core.now()))
+  end
+  self.chain:push(entry.stage, entry.value, entry.attempt)
+end
+
 --- Tries again, or records the failure. `again()` makes the entry of the next attempt; nil: there can be none.
 function retries:settle_failure(stage, fields, item, again)
   local attempt = fields.attempt
@@ -71,15 +83,16 @@ function retries:settle_failure(stage, fields, item, again)
     if entry then
       entry.attempt = attempt + 1
       s.retried = s.retried + 1
+      local seconds = retries.delay(stage.backoff, attempt, chance())
+      if stage.ordered then return self:retry_in_place(entry, core.now() + seconds) end
       self.pending[stage.id] = self.pending[stage.id] + 1
-      self.retries[#self.retries + 1] = { due = core.now() + retries.delay(stage.backoff, attempt, chance()),
-        entry = entry }
+      self.retries[#self.retries + 1] = { due = core.now() + seconds, entry = entry }
       return
     end
   end
   s.failed = s.failed + 1
   fields.stage, fields.attempts, fields.attempt = stage.name, attempt, nil
-  fields.item, fields.index = item(), nil
+  fields.item, fields.index, fields.place = item(), nil, nil
   local record = failure.new(fields)
   record.dead_letter = self:send_dead_letter(stage, record) or nil
   local failures = self.result.failures
@@ -106,7 +119,8 @@ function retries:item_failed(segment, slot, stage, fields, entry)
     if entry.value ~= nil and fields.index then return entry.value end
     return fields.item_text
   end
-  self:settle_failure(stage, fields, item, stage.kind ~= "producer" and function()
+  local ordinal = entry.first + (fields.index or fields.place or 0)
+  local function again()
     if at then
       local next_at = pool:walk(entry.block, at, limit - at, entry.only, 1)
       pool:retain(entry.block)
@@ -117,6 +131,13 @@ function retries:item_failed(segment, slot, stage, fields, entry)
     elseif fields.item ~= nil then
       return self:encode(stage, fields.item)
     end
+  end
+  self:settle_failure(stage, fields, item, stage.kind ~= "producer" and function()
+    local retry = again()
+    if not retry then return nil end
+    retry.first, retry.again = ordinal, true
+    if segment.order then segment.order:retry(ordinal) end
+    return retry
   end)
 end
 

@@ -121,10 +121,14 @@ end
 ---@param stage table the internal stage
 function routes:open_lanes(stage)
   local id = stage.outputs[1]
-  local segment, partition = self.segment_of[id], stage.partition
+  local segment, partition, last = self.segment_of[id], stage.partition, nil
   segment:open_lanes()
   stage.handler = function(item)
-    self:send_bytes(stage, id, item, number_of(partition(item)) % segment.plan.n + 1)
+    local lane = number_of(partition(item)) % segment.plan.n + 1
+    -- Each lane has a block of its own: what is in another one has come before.
+    if segment.order and last and last ~= lane then self:flush_writer(self.direct[id << 16 | last]) end
+    last = lane
+    self:send_bytes(stage, id, item, lane)
   end
 end
 
@@ -276,11 +280,16 @@ end
 
 --- Whether a worker may be lent a block: within the limit of memory, or as the one worker that may overdraw it, so that
 --- an item in work can always be finished.
-function routes:may_lend(slot, size, want)
+---@param slot table
+---@param size integer bytes
+---@param want table? what it waits for; nil: the block is for later
+---@param younger boolean? it is ordered, and what it writes may have to wait for another's: it may not overdraw
+---@return boolean
+function routes:may_lend(slot, size, want, younger)
   local used = self.pool:memory()
   if want then
     if used + size <= self.memory then return true end
-    if self.overdraft and self.overdraft ~= slot then return false end
+    if younger or self.overdraft and self.overdraft ~= slot then return false end
     self.overdraft = slot
     return true
   end

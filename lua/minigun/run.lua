@@ -157,7 +157,8 @@ function Run:open_chain()
     deliver = function(stage, item) self:deliver(stage, item) end,
     effect = function(...) self:effect(...) end,
     failed = function(stage, item, caught, attempt, partial)
-      if signals.is_interrupt(caught.raised) then error(caught.raised, 0) end
+      local raised = caught.raised
+      if signals.is_interrupt(raised) or type(raised) == "table" and raised.run_failed then error(raised, 0) end
       self:settle_failure(stage, {
         kind = "error", message = caught.message, traceback = caught.traceback, attempt = attempt, partial = partial,
         pid = self.pid,
@@ -262,6 +263,22 @@ function Run:check_clock()
   return wait
 end
 
+-- Hands work and blocks to workers.
+function Run:hand_out()
+  local busy = false
+  for _, segment in ipairs(self.segments) do
+    busy = segment:dispatch() or busy
+    if next(segment.thirsty) then segment:supply() end
+  end
+  return busy
+end
+
+--- Keeps the workers going while the coordinator itself waits.
+function Run:serve_workers()
+  self:collect()
+  self:hand_out()
+end
+
 -- One round of everything but the producers.
 function Run:turn()
   local busy = false
@@ -277,11 +294,7 @@ function Run:turn()
       self:flush_writer(outlet)
     end
   end
-  for _, segment in ipairs(self.segments) do
-    busy = segment:dispatch() or busy
-    if next(segment.thirsty) then segment:supply() end
-  end
-  return busy
+  return self:hand_out() or busy
 end
 
 function Run:idle_receiver(outlet)

@@ -192,7 +192,8 @@ local context_options = { "inline", "processes", "process_per_batch", "fork", "c
 --- The context among a stage's options.
 ---@param checked table checked options
 ---@param subject string for messages
----@return table? context `{ kind =, n = }`, `{ name = }` for a named one, or nil where the options name none
+---@return table? context
+--- `{ kind =, n =, ordered = }`, `{ name = }` for a named one, or nil where the options name none
 function stage.context_of(checked, subject)
   local found, by
   for _, option in ipairs(context_options) do
@@ -204,15 +205,22 @@ function stage.context_of(checked, subject)
       found, by = context, option
     end
   end
+  if checked.ordered ~= nil then
+    if by == "context" then
+      failure.raise(("%s: give option 'ordered' to the context '%s', where it is defined"):format(subject, found))
+    end
+    found = found and { kind = found.kind, n = found.n, ordered = checked.ordered }
+  end
   return by == "context" and { name = found } or found or nil
 end
 
---- A context as text: "processes(4)".
----@param context table `{ kind =, n = }`; n nil means one per CPU
+--- A context as text: "processes(4), ordered".
+---@param context table `{ kind =, n =, ordered = }`; n nil means one per CPU
 ---@return string text
 function stage.context_text(context)
-  if context.kind == "inline" then return "inline" end
-  return ("%s(%s)"):format(context.kind, context.n or "cpus")
+  local text = context.kind
+  if text ~= "inline" then text = ("%s(%s)"):format(text, context.n or "cpus") end
+  return context.ordered and text .. ", ordered" or text
 end
 
 --- The hooks a stage can have, in the order in which they run.
@@ -238,19 +246,28 @@ local function merge(checked, earlier)
   for _, name in ipairs(context_options) do
     if checked[name] ~= nil then
       for _, other in ipairs(context_options) do merged[other] = nil end
+      merged.ordered = nil
     end
   end
   for name, value in next, checked do merged[name] = value end
   return merged
 end
 
--- Where it runs: in its own context, else in the one it had, else in that of the block.
-local function place(checked, subject, scope, earlier)
-  local context = stage.context_of(checked, subject)
+-- Where it runs: in its own context, else in the one it had, else in that of the block. `merged`: what is given over
+-- what the earlier one had.
+local function place(given, merged, subject, scope, earlier)
+  local context = stage.context_of(given.ordered ~= nil and merged or given, subject)
+  if given.ordered ~= nil and not context then
+    if scope then
+      failure.raise(("%s: option 'ordered' belongs to the block it stands in; give it to the block: " ..
+        "p:processes({ n = 4, ordered = true }, ...)"):format(subject))
+    end
+    return { kind = "inline", ordered = given.ordered }
+  end
   if context or not earlier then return context or scope end
   if scope then return scope end
   for _, name in ipairs(context_options) do
-    if checked[name] ~= nil then return earlier.scope end
+    if given[name] ~= nil then return earlier.scope end
   end
   return earlier.context
 end
@@ -291,7 +308,8 @@ function stage.define(label, name, parsed, scope, earlier)
     label = label, kind = kind, name = name, at = at, handler = handler, source = source, method = method,
     to = filled.to, from = filled.from, route = filled.route, await = checked.await, partition = filled.partition,
     dead_letter = filled.dead_letter,
-    context = place(given, subject, scope, earlier), scope = scope or earlier and earlier.scope, options = checked,
+    context = place(given, checked, subject, scope, earlier), scope = scope or earlier and earlier.scope,
+    options = checked,
     retries = filled.retries or 0, backoff = filled.backoff or 0, timeout = filled.timeout, queue = filled.queue,
     batch = kind == "accumulator" and { max_size = filled.max_size, max_wait = filled.max_wait, by = filled.by } or nil,
     hooks = hooks,

@@ -108,7 +108,7 @@ local function run_chain(w, job, stages, contexts)
       w:send(report.EDGE, { kind == "collect" and report.COLLECT or report.COUNT, name, value })
     end,
     failed = function(stage, item, caught, attempt, partial)
-      local extra = { partial = partial, item = item }
+      local extra = { partial = partial, item = item, place = depth }
       if stage.id == job.entry then extra = { partial = partial, index = depth } end
       report_failure(w, stage, caught, attempt, extra)
     end,

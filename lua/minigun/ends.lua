@@ -1,0 +1,104 @@
+--- The ends of workers: deaths that cost something, time-outs, producers that are stopped. Methods of a segment (see
+-- forked.lua).
+local core = require "minigun.core"
+
+local ends = {}
+
+--- A worker died after its last item. Nothing is lost but the rest of its hooks: then that is a failure without an
+--- item.
+---@param slot table
+---@param pid integer
+---@param code integer
+---@param signal integer 0: none
+function ends:died_at_end(slot, pid, code, signal)
+  local run, stage = self.run, nil
+  for _, id in ipairs(self.plan.stages) do
+    local candidate = run.plan.stages[id]
+    if #candidate.hooks.after > 0 or #self.plan.hooks.before_exit > 0 then stage = candidate end
+  end
+  local cause = signal ~= 0 and "was killed by signal " .. signal or "exited with code " .. code
+  if not stage then
+    return run:warn(("stage '%s': worker %d (pid %d) %s at its end, after its last item"):format(self:name(),
+      slot.number, pid, cause))
+  end
+  run:settle_failure(stage, {
+    kind = "crash", attempt = 1, pid = pid, worker = slot.number, workers = self.plan.n,
+    signal = signal ~= 0 and signal or nil, code = signal == 0 and code or nil,
+    message = ("the worker %s after its last item, before its hooks (after, before_exit) were through"):format(cause),
+  }, function() end)
+end
+
+--- A worker died that must be replaced; too many of them within the window fail the run.
+---@param code integer
+---@param signal integer 0: none
+function ends:count_restart(code, signal)
+  local options, now, recent = self.run.plan.options, core.now(), {}
+  for _, at in ipairs(self.restarts) do
+    if now - at < options.restart_window then recent[#recent + 1] = at end
+  end
+  recent[#recent + 1] = now
+  self.restarts = recent
+  if #recent > options.max_restarts then
+    self.run:fail(("stage '%s': %d workers died within %g s, the last by %s; %s, or raise max_restarts"):format(
+      self:name(), #recent, options.restart_window, signal ~= 0 and "signal " .. signal or "exit code " .. code,
+      #self.run.result.failures > 0 and "see the failures"
+        or "no item had failed yet: see what after_fork, before and the first items do"))
+  end
+end
+
+--- Ends the producer in the segment's one worker.
+---@param grace number seconds until it is killed
+function ends:stop_producer(grace)
+  self.stops_by, self.stop_grace = core.now() + grace, grace
+  while self.queued > 0 do
+    local entry = self:take(1, self.queue)
+    self.run:finished(entry.stage, 1) -- not begun
+  end
+  for _, slot in ipairs(self.slots) do
+    if slot.pid then self.pool:stop(slot.index) end
+  end
+end
+
+--- Kills a stopped producer that does not emit.
+---@return number seconds until the next look
+function ends:check_stop()
+  if next(self.wants) then self.stops_by = core.now() + self.stop_grace end -- it waits for those who receive
+  local left = self.stops_by - core.now()
+  for _, slot in ipairs(self.slots) do
+    if slot.pid and slot.hands > 0 and left <= 0 then
+      self.stop_killed = true
+      self.pool:kill(slot.index)
+    end
+  end
+  return math.max(left, 0.01)
+end
+
+--- Kills workers that have not come to their end within the run's `grace`.
+---@return number? seconds until the next look; nil: none lives
+function ends:check_end()
+  local left = self.ends_by - core.now()
+  for _, slot in ipairs(self.slots) do
+    if slot.pid and left <= 0 then self.pool:kill(slot.index) end
+  end
+  return self:alive() > 0 and math.max(left, 0.01) or nil
+end
+
+--- Kills workers that take too long, for an item or for their end.
+---@return number? seconds until the next look; nil: nothing to watch
+function ends:check_time()
+  if self.ends_by then return self:check_end() end
+  if self.stops_by and self:alive() > 0 then return self:check_stop() end
+  if not self.timeout then return nil end
+  local wait = nil
+  for _, slot in ipairs(self.slots) do
+    if slot.pid and slot.hands > 0 then
+      local seconds, mark = self.pool:overtime(slot.index)
+      if seconds > self.timeout then self.pool:time_out(slot.index, mark) end
+      local left = math.max(self.timeout - seconds, 0.001)
+      wait = math.min(wait or left, left)
+    end
+  end
+  return wait
+end
+
+return ends
