@@ -24,6 +24,7 @@ local SCHEMAS = {
   { "processor", "of a processor, consumer, `map`, `flat_map`, `filter`, `each`" },
   { "accumulator", "of an accumulator and of `batch`" },
   { "context", "of a named context" },
+  { "processes", "inside `processes`" },
   { "process_per_batch", "inside `process_per_batch`" },
   { "backoff", "inside `backoff`" },
   { "spool", "of `minigun.spool`" },

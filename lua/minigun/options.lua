@@ -413,6 +413,7 @@ local named_context = { { "context", types.name, default_text = "the block's con
   doc = "run in the context of that name, see `pipeline:context`" } }
 
 local item_fields = {
+  ordered_field,
   { "retries", types.integer(0), default = 0, doc = "further attempts after an item's first failed one" },
   { "backoff", types.backoff, default = 0,
     doc = "seconds to wait before an attempt is repeated: always the same, or growing, see below" },
@@ -474,7 +475,6 @@ local spool_fields = {
 }
 
 local later = { "threads" }
-local place_fields = { ordered_field, table.unpack(context_fields) }
 local no_input = "it receives no items"
 local edge_fields = { to_field, from_field, route_field, await_field, dead_letter_field }
 
@@ -490,13 +490,13 @@ options.schemas = {
       queue = no_input, ordered = no_input },
   }),
   processor = options.schema("processor",
-    { edge_fields, place_fields, named_context, item_fields, partition_fields, hook_fields }, { later = later }),
+    { edge_fields, context_fields, named_context, item_fields, partition_fields, hook_fields }, { later = later }),
   consumer = options.schema("consumer",
-    { edge_fields, place_fields, named_context, item_fields, partition_fields, hook_fields }, { later = later }),
+    { edge_fields, context_fields, named_context, item_fields, partition_fields, hook_fields }, { later = later }),
   accumulator = options.schema("accumulator",
-    { batch_fields, edge_fields, place_fields, named_context, item_fields, hook_fields },
+    { batch_fields, edge_fields, context_fields, named_context, item_fields, hook_fields },
     { later = later }),
-  context = options.schema("context", { place_fields }, { later = { "threads" } }),
+  context = options.schema("context", { context_fields, { ordered_field } }, { later = { "threads" } }),
   process_per_batch = options.schema("process_per_batch",
     { { { "max", worker_count, default_text = "one per CPU", doc = "most children alive at once" }, ordered_field } }),
   processes = options.schema("processes",

@@ -216,7 +216,7 @@ function Pipeline:context(name, given)
   local context = stage.context_of(options.check(options.schemas.context, given, subject), subject)
   if not context then
     failure.raise(("%s: say what it is, with one of the options: %s"):format(subject,
-      table.concat(options.schemas.context.names, ", ")))
+      table.concat(stage.context_options, ", ")))
   end
   self.contexts[name] = { kind = context.kind, n = context.n, ordered = context.ordered, name = name }
   return self

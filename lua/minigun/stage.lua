@@ -187,7 +187,12 @@ function stage.bound(definition, object)
   return wrap and wrap(handler, subject, definition.at) or handler
 end
 
-local context_options = { "inline", "processes", "process_per_batch", "fork", "context" }
+--- The options that say where a stage runs.
+stage.context_options = { "inline", "processes", "process_per_batch", "fork" }
+
+-- These, and the one that names a context.
+local context_options = { table.unpack(stage.context_options) }
+context_options[#context_options + 1] = "context"
 
 --- The context among a stage's options.
 ---@param checked table checked options
