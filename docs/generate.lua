@@ -1,66 +1,95 @@
--- Writes docs/reference.md from the doc comments of the public modules and the schemas of the options.
+-- Writes docs/reference.md, for readers, and library/minigun.lua, for the Lua language server, from the doc comments of
+-- the public modules and the schemas of the options.
 --
--- usage: lua5.4 docs/generate.lua [--check]     --check writes nothing and fails where the page is not up to date
+-- usage: lua5.4 docs/generate.lua [--check]     --check writes nothing and fails where a file is not up to date
+--
+-- A doc comment is a run of lines that begin with `---`, before a function, before `owner.name = ...`, or one that says
+-- `@class`. Beside the language server's own tags it may hold the call in backquotes behind a colon, where parameters
+-- can be left out in front: "Adds a producer: `p:producer([name,] [options,] source)`."
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 local options = require "minigun.options"
 
-local PAGE = "docs/reference.md"
-
 -- The modules that users meet, in reading order; what else is in lua/minigun is for the project's own developers.
-local MODULES = {
-  { "lua/minigun/init.lua", "The module `minigun`" },
-  { "lua/minigun/pipeline.lua", "Pipelines" },
-  { "lua/minigun/inheritance.lua", "Pipelines made from others" },
-  { "lua/minigun/context.lua", "`ctx`, the handlers' last argument" },
-  { "lua/minigun/result.lua", "Results" },
-  { "lua/minigun/background.lua", "Background runs: what `p:start()` returns" },
-  { "lua/minigun/stats.lua", "Statistics" },
-  { "lua/minigun/spool.lua", "Spools: `minigun.spool`" },
+local MODULES <const> = {
+  { "init", "The module `minigun`" },
+  { "pipeline", "Pipelines" },
+  { "inheritance", "Pipelines made from others" },
+  { "shorthand", "Pipelines as tables" },
+  { "context", "What handlers receive: `emit` and `ctx`" },
+  { "result", "Results" },
+  { "failure", "Failures and ends of workers" },
+  { "stats", "Statistics" },
+  { "background", "Background runs: what `p:start()` returns" },
+  { "spool", "Spools: `minigun.spool`" },
 }
 
-local SCHEMAS = {
-  { "run", "of `minigun.pipeline(name, options)` and `p:run(options)`" },
-  { "producer", "of a producer" },
-  { "processor", "of a processor, consumer, `map`, `flat_map`, `filter`, `each`" },
-  { "accumulator", "of an accumulator and of `batch`" },
-  { "context", "of a named context" },
-  { "processes", "inside `processes`" },
-  { "process_per_batch", "inside `process_per_batch`" },
-  { "backoff", "inside `backoff`" },
-  { "spool", "of `minigun.spool`" },
+-- Whose functions are public: from the name in the source to class and the way a user writes it.
+local OWNERS <const> = {
+  minigun = { class = "minigun", prefix = "minigun." },
+  Pipeline = { class = "minigun.Pipeline", prefix = "p:" },
+  inheritance = { class = "minigun.Pipeline", prefix = "p:" },
+  Ctx = { class = "minigun.Ctx", prefix = "ctx:" },
+  Result = { class = "minigun.Result", prefix = "result:" },
+  Run = { class = "minigun.Run", prefix = "run:" },
+  Spool = { class = "minigun.Spool", prefix = "spool:" },
+  Histogram = { class = "minigun.Histogram", prefix = "histogram:" },
 }
 
--- "string? shown in messages" to type and text; a type may be a table, a function or one word.
+local SCHEMAS <const> = {
+  { "run", "RunOptions", "of `minigun.pipeline(name, options)` and `p:run(options)`" },
+  { "producer", "ProducerOptions", "of a producer" },
+  { "processor", "ProcessorOptions", "of a processor, consumer, `map`, `flat_map`, `filter`, `each`" },
+  { "accumulator", "AccumulatorOptions", "of an accumulator and of `batch`" },
+  { "context", "ContextOptions", "of a named context" },
+  { "processes", "PoolOptions", "inside `processes`" },
+  { "process_per_batch", "ForkOptions", "inside `process_per_batch`" },
+  { "backoff", "BackoffOptions", "inside `backoff`" },
+  { "spool", "SpoolOptions", "of `minigun.spool`" },
+}
+
+-- ---- reading ------------------------------------------------------------------------------------------------------
+
+-- "string? shown in messages" to type and text. A blank inside brackets, and one behind ":", belongs to the type.
 local function split_type(text)
-  for _, pattern in ipairs { "^(%b{}%S*)%s*(.*)", "^(fun%b():?%s*%S*)%s*(.*)", "^(%S+)%s*(.*)" } do
-    local kind, rest = text:match(pattern)
-    if kind then
-      return kind, rest
+  local depth = 0
+  for at = 1, #text do
+    local char = text:sub(at, at)
+    if char:find "[%({<%[]" then depth = depth + 1 elseif char:find "[%)}>%]]" then depth = depth - 1 end
+    if char == " " and depth == 0 and text:sub(at - 1, at - 1) ~= ":" then
+      return text:sub(1, at - 1), text:sub(at + 1)
     end
   end
-  return "any", text
+  return text, ""
 end
 
--- The lines of a doc comment to { text, parameters, returns }; a plain line behind a tag goes on with the tag's text.
+-- The lines of a doc comment to an entry: { text, parameters, returns, fields, copied, class, private }.
 local function parse(comment)
-  local entry = { text = {}, parameters = {}, returns = {} }
+  local entry = { text = {}, parameters = {}, returns = {}, fields = {}, copied = {} }
   local open
+  local function add(list, name, rest)
+    open = { name = name }
+    open.type, open.text = split_type(rest)
+    table.insert(list, open)
+  end
   for _, line in ipairs(comment) do
-    local tag, rest = line:match("^@(%a+)%s*(.*)")
+    local tag, rest = line:match "^@(%a+)%s*(.*)"
     if tag == "param" then
-      local name, more = rest:match("^(%S+)%s*(.*)")
-      local kind, text = split_type(more)
-      open = { name = name, type = kind, text = text }
-      table.insert(entry.parameters, open)
+      add(entry.parameters, rest:match "^(%S+)%s*(.*)")
+    elseif tag == "field" then
+      add(entry.fields, rest:match "^(%S+)%s*(.*)")
     elseif tag == "return" then
-      local kind, text = split_type(rest)
-      open = { type = kind, text = text }
-      table.insert(entry.returns, open)
+      add(entry.returns, nil, rest)
+    elseif tag == "type" then
+      add(entry.fields, "", rest)
+    elseif tag == "class" then
+      entry.class, entry.parents = rest:match "^([%w.]+)%s*:?%s*(.*)"
+    elseif tag == "private" then
+      entry.private = true
     elseif tag then
       open = nil
+      table.insert(entry.copied, "---" .. line)
     elseif open then
-      local sentence = open.text:match("[%w)`]$") and line:match("^%u")
-      open.text = open.text == "" and line or open.text .. (sentence and ". " or " ") .. line
+      open.text = open.text == "" and line or open.text .. " " .. line
     else
       table.insert(entry.text, line)
     end
@@ -68,89 +97,236 @@ local function parse(comment)
   return entry
 end
 
--- All functions of a file that are not local, with their comments, in order.
-local function functions_of(path)
-  local file = io.open(path)
-  if not file then
-    return {}
+-- What stands behind a comment: owner, name and parameters of a public function, or the owner and name of a value.
+local function subject_of(line)
+  local owner, name, list = line:match "^function ([%w_]+)[.:](%a[%w_]*)%((.-)%)"
+  if not owner then owner, name = line:match "^([%w_]+)%.(%a[%w_]*) = " end
+  return OWNERS[owner], name, list
+end
+
+-- "p:map([name,] [options,] f)": how a call is written.
+local function heading_of(entry)
+  local parts = {}
+  for _, parameter in ipairs(entry.parameters) do
+    local optional = parameter.type:find "%?$" and not parameter.type:find "^fun%("
+    local comma = #parts > 0 and ", " or ""
+    parts[#parts + 1] = optional and ("%s[%s%s]"):format(#parts > 0 and " " or "", comma, parameter.name)
+      or comma .. parameter.name
   end
+  return ("%s%s(%s)"):format(entry.owner.prefix, entry.name, table.concat(parts))
+end
+
+-- Fills in an entry that stands before a public function or value.
+local function complete(entry, owner, name, list)
+  entry.owner, entry.name, entry.text = owner, name, table.concat(entry.text, " ")
+  if entry.fields[1] then                       -- ---@type
+    entry.fields[1].name = name
+    return entry
+  end
+  if #entry.parameters == 0 then
+    for parameter in (list or ""):gmatch "[%w_]+" do
+      table.insert(entry.parameters, { name = parameter, type = "any", text = "" })
+    end
+  end
+  local before, call, rest = entry.text:match "^([^`]-): `([%a_]+[:.][%a_]+%b())`(.*)"
+  entry.heading = call or heading_of(entry)
+  if call then entry.text = before .. rest end
+  entry.skippable = {}
+  for parameter in entry.heading:gmatch "%[([%w_]+),%]" do entry.skippable[parameter] = true end
+  return entry
+end
+
+-- The public functions, values and classes of a file, in order.
+local function entries_of(path)
   local found, comment = {}, {}
-  for line in file:lines() do
-    local text = line:match("^%-%-%-%s?(.*)")
+  for line in io.lines(path) do
+    local text = line:match "^%-%-%-%s?(.*)"
     if text then
       table.insert(comment, text)
-    else
-      local signature = line:match("^function ([%w_]+[.:]%a[%w_]*%b())")
-      if signature and #comment > 0 then
-        local entry = parse(comment)
-        entry.signature = signature
+    elseif #comment > 0 then
+      local entry = parse(comment)
+      local owner, name, list = subject_of(line)
+      if entry.class then
+        entry.text = table.concat(entry.text, " ")
         table.insert(found, entry)
+      elseif owner and not entry.private then
+        table.insert(found, complete(entry, owner, name, list))
       end
       comment = {}
     end
   end
-  file:close()
   return found
 end
 
+-- ---- the page -----------------------------------------------------------------------------------------------------
+
+local function bullet(name, kind, text)
+  return (("- %s(`%s`) %s"):format(name, kind, text):gsub("%s+$", ""))
+end
+
 local function render(entry)
-  local text = table.concat(entry.text, " ")
-  -- "Adds a producer: `p:producer([name,] source)`." says how to call what is declared with `...`.
-  local before, call = text:match("^([^`]-): `([%a_]+[:.][%a_]+%b())`")
-  local heading = call or entry.signature
-  if call then
-    text = before .. text:sub(#before + #call + 5)
+  local lines = { ("### `%s`"):format(entry.class or entry.heading or entry.owner.prefix .. entry.name), "" }
+  if entry.text ~= "" then lines[#lines + 1] = entry.text .. "\n" end
+  if entry.parents and entry.parents ~= "" then
+    lines[#lines + 1] = "It has all that these have: " .. entry.parents:gsub("[%w.]+", "`%0`") .. ".\n"
   end
-  local lines = { ("### `%s`"):format(heading), "", text, "" }
   for _, parameter in ipairs(entry.parameters) do
-    local name = parameter.name == "..." and "" or ("`%s` "):format(parameter.name)
-    local kind = parameter.name == "..." and parameter.type == "any" and "" or ("(`%s`) "):format(parameter.type)
-    table.insert(lines, ("- %s%s%s"):format(name, kind, parameter.text))
+    lines[#lines + 1] = bullet(("`%s` "):format(parameter.name), parameter.type, parameter.text)
+  end
+  for _, field in ipairs(entry.fields) do
+    lines[#lines + 1] = bullet(("`%s` "):format(field.name), field.type, field.text)
   end
   for _, value in ipairs(entry.returns) do
-    table.insert(lines, ("- returns `%s` %s"):format(value.type, value.text))
-  end
-  for i, line in ipairs(lines) do
-    lines[i] = line:gsub("%s+$", "")
+    local name, text = value.text:match "^(%S*)%s*(.*)"
+    lines[#lines + 1] = bullet("returns " .. (name ~= "" and ("`%s` "):format(name) or ""), value.type, text)
   end
   return table.concat(lines, "\n")
 end
 
-local function page()
-  local parts = { "# Reference", "Made by `make docs` from the comments in `lua/minigun`; change them, not this page." }
-  for _, module in ipairs(MODULES) do
-    local entries = functions_of(module[1])
-    if #entries > 0 then
-      table.insert(parts, "## " .. module[2])
-      for _, entry in ipairs(entries) do
-        table.insert(parts, render(entry))
-      end
-    end
+local function page(modules)
+  local parts = { "# Reference", "Made by `make docs` from the comments in `lua/minigun`; change them, not this page.",
+    "Types are written as the Lua language server has them: `string?` may be nil, `any[]` is an array." }
+  for i, entries in ipairs(modules) do
+    table.insert(parts, "## " .. MODULES[i][2])
+    for _, entry in ipairs(entries) do table.insert(parts, render(entry)) end
   end
   table.insert(parts, "## Options")
   for _, schema in ipairs(SCHEMAS) do
-    table.insert(parts, ("### Options %s"):format(schema[2]))
+    table.insert(parts, ("### `minigun.%s`: %s"):format(schema[2], schema[3]))
     table.insert(parts, options.describe(options.schemas[schema[1]]))
   end
-  for i, part in ipairs(parts) do
-    parts[i] = part:gsub("%s+$", "")
-  end
+  for i, part in ipairs(parts) do parts[i] = part:gsub("%s+$", "") end
   return table.concat(parts, "\n\n") .. "\n"
 end
 
-local text = page()
-if arg[1] == "--check" then
-  local file = io.open(PAGE)
+-- ---- the types ----------------------------------------------------------------------------------------------------
+
+local Library = {}
+Library.__index = Library
+
+function Library:line(text, ...)
+  local line = select("#", ...) > 0 and text:format(...) or text
+  table.insert(self, (line:gsub("%s+$", "")))
+end
+
+function Library:text(text)
+  local line = "---"
+  for word in text:gmatch "%S+" do
+    if #line + #word > 118 then
+      self:line(line)
+      line = "---"
+    end
+    line = line .. " " .. word
+  end
+  if line ~= "---" then self:line(line) end
+end
+
+function Library:class(name, parents, fields, copied)
+  self:line("---@class %s%s", name, parents ~= "" and ": " .. parents or "")
+  for _, field in ipairs(fields) do self:line("---@field %s %s %s", field.name, field.type, field.text) end
+  for _, line in ipairs(copied) do self:line(line) end
+end
+
+-- One overload for each way of leaving out parameters in front.
+function Library:overloads(entry)
+  local lists = { {} }
+  for _, parameter in ipairs(entry.parameters) do
+    local written = ("%s: %s"):format(parameter.name, parameter.type)
+    for i = 1, #lists do
+      if entry.skippable[parameter.name] then
+        table.insert(lists, { skipped = true, table.unpack(lists[i]) })
+      end
+      table.insert(lists[i], written)
+    end
+  end
+  for _, list in ipairs(lists) do
+    if list.skipped then
+      table.insert(list, 1, "self: " .. entry.owner.class)
+      self:line("---@overload fun(%s): %s", table.concat(list, ", "), entry.returns[1].type)
+    end
+  end
+end
+
+function Library:method(entry)
+  local name, names = entry.owner.class:match "[^.]+$", {}
+  self:text(entry.text)
+  for _, line in ipairs(entry.copied) do
+    if line:find "@generic" then self:line(line) end
+  end
+  for i, parameter in ipairs(entry.parameters) do
+    names[i] = parameter.name
+    self:line("---@param %s %s %s", parameter.name, parameter.type, parameter.text)
+  end
+  for _, value in ipairs(entry.returns) do self:line("---@return %s %s", value.type, value.text) end
+  for _, line in ipairs(entry.copied) do
+    if not line:find "@generic" then self:line(line) end
+  end
+  self:overloads(entry)
+  self:line("function %s%s%s(%s) end", name, name == "minigun" and "." or ":", entry.name, table.concat(names, ", "))
+end
+
+local function library(modules)
+  local self = setmetatable({}, Library)
+  self:line "---@meta minigun"
+  self:line "-- Types for editors, made by `make docs`, never loaded. Name this file's directory in the setting"
+  self:line "-- workspace.library of the Lua language server."
+  local values, methods = {}, {}
+  for _, entries in ipairs(modules) do
+    for _, entry in ipairs(entries) do
+      if entry.owner and entry.fields[1] then table.insert(values, entry.fields[1]) end
+      if entry.heading then methods[entry.owner.class] = true end
+    end
+  end
+  for _, schema in ipairs(SCHEMAS) do
+    local fields = {}
+    for i, field in ipairs(options.schemas[schema[1]]) do
+      local kind = assert(field.type.lua, "the type of the option '" .. field.name .. "' has no field lua")
+      fields[i] = { name = field.name .. "?", type = kind, text = field.doc }
+    end
+    self:line ""
+    self:text("Options " .. schema[3] .. ".")
+    self:class("minigun." .. schema[2], "", fields, {})
+  end
+  self:line ""
+  self:class("minigun", "", values, {})
+  self:line "local minigun = {}"
+  for _, entries in ipairs(modules) do
+    for _, entry in ipairs(entries) do
+      if entry.class then
+        self:line ""
+        self:text(entry.text)
+        self:class(entry.class, entry.parents, entry.fields, entry.copied)
+        if methods[entry.class] then self:line("local %s = {}", entry.class:match "[^.]+$") end
+      elseif entry.heading then
+        self:line ""
+        self:method(entry)
+      end
+    end
+  end
+  self:line ""
+  self:line "return minigun"
+  return table.concat(self, "\n") .. "\n"
+end
+
+-- ---- writing ------------------------------------------------------------------------------------------------------
+
+local modules = {}
+for i, module in ipairs(MODULES) do
+  modules[i] = entries_of(("lua/minigun/%s.lua"):format(module[1]))
+end
+
+local stale = false
+for path, text in pairs { ["docs/reference.md"] = page(modules), ["library/minigun.lua"] = library(modules) } do
+  local file = io.open(path)
   local present = file and file:read("a")
-  if file then
+  if file then file:close() end
+  if present ~= text and arg[1] == "--check" then
+    stale = true
+    io.stderr:write(path, " is not what the sources say; run `make docs` and commit it\n")
+  elseif present ~= text then
+    file = assert(io.open(path, "w"))
+    assert(file:write(text))
     file:close()
   end
-  if present ~= text then
-    io.stderr:write(PAGE, " is not what the sources say; run `make docs` and commit it\n")
-    os.exit(1)
-  end
-else
-  local file = assert(io.open(PAGE, "w"))
-  assert(file:write(text))
-  file:close()
 end
+if stale then os.exit(1) end

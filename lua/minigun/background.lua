@@ -10,6 +10,8 @@ local signals = require "minigun.signals"
 
 local BELL_MEMORY <const> = 2 << 20 -- of a pool that is there for its descriptor only; never touched
 
+---@class minigun.Run
+--- A background run, moved by `step` and `wait`.
 local Run = { __name = "minigun.run", __close = handle.close, __gc = handle.forget }
 Run.__index = Run
 
@@ -45,11 +47,10 @@ local function step(self, deadline)
   return not self.over
 end
 
---- Moves what can be moved, and goes on with that for so many seconds.
---
--- Takes items from producers, hands them to workers and takes what these have done. `run:step()` does that once and
--- does not wait: a few milliseconds, or as long as one call of a handler in this process takes. With seconds it
--- waits where there is nothing to do, and comes back early only at the end of the run.
+--- Moves what can be moved, and goes on with that for so many seconds. Takes items from producers, hands them to
+--- workers and takes what these have done. `run:step()` does that once and does not wait: a few milliseconds, or as
+--- long as one call of a handler in this process takes. With seconds it waits where there is nothing to do, and comes
+--- back early only at the end of the run.
 ---@param seconds number? 0 by default
 ---@return boolean more false: the run is over; `wait` then gives the result, or raises its error
 function Run:step(seconds)
@@ -59,11 +60,10 @@ function Run:step(seconds)
   return step(self, core.now() + (seconds or 0))
 end
 
---- Lets the run go on to its end.
+--- Lets the run go on to its end. Raises what `p:run` would raise; may be called again.
 ---@param timeout number? seconds; nil: no limit
----@return table? result nil when the time is over before the run
----@return string? message "timeout"
---- Raises what `p:run` would raise; may be called again.
+---@return minigun.Result? result nil when the time is over before the run
+---@return "timeout"? message
 function Run:wait(timeout)
   check(self, "wait")
   check_seconds(timeout, "wait")
@@ -77,11 +77,17 @@ local function state_of(self)
   return (self.run.stop_asked or self.run.stopping) and "stopping" or "running"
 end
 
+---@class minigun.Status
+---@field state "running"|"stopping"|"done"|"failed"
+---@field elapsed number seconds
+---@field items integer of the terminal stages, so far
+---@field failures integer so far
+---@field workers integer alive
+---@field stages table<string, { pending: integer, items_in: integer, items_out: integer }>
+--- by name; pending items are queued, in a worker's hands, in an open batch, or wait for their next attempt
+
 --- How far the run is; only looks.
----@return table status
---- `state` ("running", "stopping", "done", "failed"), `elapsed` (seconds), `items` and `failures` (so far), `workers`
---- (alive), and `stages`: from each stage's name to `{ pending =, items_in =, items_out = }`; pending items are queued,
---- in a worker's hands, in an open batch, or wait for their next attempt
+---@return minigun.Status status
 function Run:status()
   check(self, "status")
   local r = self.run
@@ -101,11 +107,10 @@ function Run:__tostring()
     failed > 0 and failed .. " failed, " or "", workers, workers == 1 and "" or "s", core.now() - r.started)
 end
 
---- A descriptor for an event loop: readable when `step` has something to do.
---
--- Workers, retries, batches that fall due, time-outs and producers that are ready to emit all make it readable; no
--- other timer is needed. Call `step` whenever it is. When `step` has returned false, stop watching it, and then call
--- `wait` or `close`, which close it. It is the run's own (an epoll descriptor): watch it, do nothing else with it.
+--- A descriptor for an event loop: readable when `step` has something to do. Workers, retries, batches that fall due,
+--- time-outs and producers that are ready to emit all make it readable; no other timer is needed. Call `step` whenever
+--- it is. When `step` has returned false, stop watching it, and then call `wait` or `close`, which close it. It is the
+--- run's own (an epoll descriptor): watch it, do nothing else with it.
 ---@return integer? fd always the same; nil when the run is over
 ---@return string? message
 ---@return integer? errno
@@ -122,12 +127,11 @@ function Run:fd()
   return self.watched:fd()
 end
 
---- Ends the producers; what they have emitted is processed, and then the run ends in good order.
---
--- Takes effect with the next step. `result.stopped` is then true, and that is no error. A producer in a child process
--- ends at its next emit, and is killed when there is none within a second. Work that feeds itself through `emit:to`
--- is inside: it goes on as long as it emits.
----@return table self
+--- Ends the producers; what they have emitted is processed, and then the run ends in good order. Takes effect with the
+--- next step. `result.stopped` is then true, and that is no error. A producer in a child process ends at its next emit,
+--- and is killed when there is none within a second. Work that feeds itself through `emit:to` is inside: it goes on as
+--- long as it emits.
+---@return minigun.Run self
 function Run:stop()
   check(self, "stop")
   if not self.over then
@@ -137,11 +141,10 @@ function Run:stop()
   return self
 end
 
---- Ends the run at once: workers are killed, and what was inside is lost.
---
--- `result.stats.warnings` says how many items were inside which stage, `result.ok` is false and `result.killed` true.
--- The hook after_run runs. Called from a hook or handler of the run itself it takes effect when that has returned.
----@return table? result nil: when it takes effect later
+--- Ends the run at once: workers are killed, and what was inside is lost. `result.stats.warnings` says how many items
+--- were inside which stage, `result.ok` is false and `result.killed` true. The hook after_run runs. Called from a hook
+--- or handler of the run itself it takes effect when that has returned.
+---@return minigun.Result? result nil: when it takes effect later
 function Run:kill()
   check(self, "kill")
   return handle.kill(self)

@@ -1,5 +1,22 @@
---- The `ctx` that handlers and hooks receive.
+--- What handlers and hooks receive: the `ctx`. (`emit` is made where items go on: in chain, producers and worker.)
 local context = {}
+
+---@class minigun.Emit
+--- Sends an item to every stage downstream, `emit(item)`: any value but nil. An object that can be called.
+---@overload fun(item: any)
+---@field to fun(self: minigun.Emit, stage: string, item: any) sends it to that one stage, whatever the graph says
+
+---@class minigun.Ctx
+---@field pipeline string its name
+---@field stage string? its name; in the hooks of a run nil
+---@field pid integer of the process
+---@field worker integer? number of the worker, from 1; nil in the coordinator
+---@field attempt integer at this item, from 1
+---@field state table the stage's own in this worker: handlers and hooks keep there what they need
+local Ctx = { __name = "minigun.ctx" }
+Ctx.__index = Ctx
+
+local EFFECT <const> = {} -- key of the function that takes what is collected and counted
 
 local levels = { debug = true, info = true, warning = true, error = true }
 
@@ -12,32 +29,45 @@ end
 --- Makes a ctx.
 ---@param fields table `pipeline`, `stage` (names), `pid`, `worker` (slot number or nil)
 ---@param effect function (kind, name, value): takes what is collected and counted
----@return table ctx the fields, `attempt`, `state`, and the methods `collect`, `count` and `log`
+---@return table ctx the fields, `attempt`, `state`, and the methods
 function context.new(fields, effect)
   fields.attempt = 1
   fields.state = {}
-  return setmetatable(fields, { __name = "minigun.ctx", __index = {
-    collect = function(_, name, value)
-      check_name("collect", name)
-      if value == nil then error("ctx:collect: nil cannot be collected", 2) end
-      effect("collect", name, value)
-    end,
-    count = function(_, name, n)
-      check_name("count", name)
-      if n == nil then n = 1 end
-      if type(n) ~= "number" then error(("ctx:count: a number expected, got %s"):format(type(n)), 2) end
-      effect("count", name, n)
-    end,
-    log = function(self, level, text)
-      if not levels[level] then
-        error(("ctx:log: the level is debug, info, warning or error, got %s"):format(tostring(level)), 2)
-      end
-      local worker = self.worker and (", worker %d"):format(self.worker) or ""
-      -- One write, so that lines of several workers do not mix.
-      io.stderr:write(("[%s] %s%s%s (pid %d): %s\n"):format(level, self.pipeline,
-        self.stage and ("/" .. self.stage) or "", worker, self.pid, tostring(text)))
-    end,
-  } })
+  fields[EFFECT] = effect
+  return setmetatable(fields, Ctx)
+end
+
+--- Appends a value to `result.collected[name]`, from any process. From a handler it arrives once,
+--- when the item is done.
+---@param name string
+---@param value any any value but nil
+function Ctx:collect(name, value)
+  check_name("collect", name)
+  if value == nil then error("ctx:collect: nil cannot be collected", 2) end
+  self[EFFECT]("collect", name, value)
+end
+
+--- Adds to `result.counters[name]`, from any process. From a handler it counts once, when the item is done.
+---@param name string
+---@param n number? 1 by default
+function Ctx:count(name, n)
+  check_name("count", name)
+  if n == nil then n = 1 end
+  if type(n) ~= "number" then error(("ctx:count: a number expected, got %s"):format(type(n)), 2) end
+  self[EFFECT]("count", name, n)
+end
+
+--- Writes a line to standard error, with pipeline, stage, worker and pid before it.
+---@param level "debug"|"info"|"warning"|"error"
+---@param text any
+function Ctx:log(level, text)
+  if not levels[level] then
+    error(("ctx:log: the level is debug, info, warning or error, got %s"):format(tostring(level)), 2)
+  end
+  local worker = self.worker and (", worker %d"):format(self.worker) or ""
+  -- One write, so that lines of several workers do not mix.
+  io.stderr:write(("[%s] %s%s%s (pid %d): %s\n"):format(level, self.pipeline,
+    self.stage and ("/" .. self.stage) or "", worker, self.pid, tostring(text)))
 end
 
 return context

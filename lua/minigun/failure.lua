@@ -101,6 +101,31 @@ function failure.show(value)
   return show_nested(value)
 end
 
+---@class minigun.Failure
+--- An item that could not be processed; `tostring` gives its text.
+---@field kind "error"|"crash"|"timeout"|"unserialisable"
+---@field stage string? name
+---@field item any
+---@field message string with the handler's "file:line: " in front
+---@field traceback string?
+---@field pid integer?
+---@field worker integer? number of the worker
+---@field workers integer? how many there are
+---@field attempts integer
+---@field signal integer? of a death
+---@field code integer? of a death
+---@field in_flight integer? items that the dead worker held
+---@field partial boolean? some of what the item emitted had already been let through
+---@field dead_letter boolean? the item went to the dead letters
+
+---@class minigun.Exit
+--- A child that has ended.
+---@field pid integer
+---@field stage string the stages that it ran: "parse+check"
+---@field worker integer number of its slot
+---@field code integer
+---@field signal integer?
+---@field expected boolean it ended in good order
 local Failure = { __name = "minigun.failure" }
 Failure.__index = Failure
 
@@ -124,13 +149,8 @@ local function default_message(record)
 end
 
 --- Makes a failure record.
----@param fields table
---- `kind` (one of `failure.kinds`, required); `stage` (name); `item`; `message` (with the handler's "file:line: " in
---- front; made from `signal` or `code` where there is none); `traceback`; `pid`; `worker` (slot number) and `workers`
---- (how many slots there are); `attempts`; `signal`, `code` (of a death); `in_flight` (items the dead worker held);
---- `partial` (true: some of the item's emissions had already been let through), `dead_letter` (true: the item went to
---- the dead letters)
----@return table record with these fields; `tostring` gives its text
+---@param fields table those of the class above; `message` is made from `signal` or `code` where there is none
+---@return minigun.Failure record
 function failure.new(fields)
   if not failure.kinds[fields.kind] then
     error("unknown failure kind: " .. tostring(fields.kind), 2)

@@ -143,12 +143,13 @@ local function copy_stages(base, result)
 end
 
 --- Makes a pipeline that begins as a copy of this one: `p:extend([name,] [options,] [block])`.
----@param ... any
---- name: the copy's, by default the base's; options: of its runs, over those of the base; block: called at once, with
---- the copy. Whatever is changed in the copy, the base stays as it is, and the other way round; hooks of the base run
---- before those that the copy adds. A context that the base has named may be defined anew in the copy. An iterator that
---- is the source of a producer is shared, and used up by the first run of either.
----@return table pipeline the copy
+--- Whatever is changed in the copy, the base stays as it is, and the other way round; hooks of the base run before
+--- those that the copy adds. A context that the base has named may be defined anew in the copy. An iterator that is the
+--- source of a producer is shared, and used up by the first run of either.
+---@param name string the copy's, by default the base's
+---@param options minigun.RunOptions of its runs, over those of the base
+---@param block (fun(p: minigun.Pipeline))? called at once, with the copy
+---@return minigun.Pipeline copy
 function inheritance:extend(...)
   local name, given, block = ...
   if name ~= nil and type(name) ~= "string" then name, given, block = nil, name, given end
@@ -176,13 +177,16 @@ end
 
 -- --- edits ---------------------------------------------------------------------------------------------------------
 
---- Puts another handler into a stage's place: `p:replace(name, [options,] [handler])`.
+--- Puts another handler into a stage's place: `p:replace(name, [options,] [handler])`. Its edges stay, unless `to` or
+--- `from` say otherwise.
 ---@param name string the stage
----@param ... any
---- options: those not given are kept, a context takes the place of the old one, hooks run behind those that are there;
---- handler: of the form that the stage's method takes (of a `map`: `function(item) -> item`; of a producer: a source);
---- without one the old handler stays. A batch takes a size too. Its edges stay, unless `to` or `from` say otherwise.
----@return table self
+---@param options minigun.ProcessorOptions|minigun.ProducerOptions|minigun.AccumulatorOptions|integer
+--- those not given are kept, a context takes the place of the old one, hooks run behind those that are there; of a
+--- batch also its size
+---@param handler any
+--- of the form that the stage's method takes (of a `map`: `function(item) -> item`; of a producer: a source); without
+--- one the old handler stays
+---@return minigun.Pipeline self
 function inheritance:replace(name, ...)
   local earlier, place = find(self, "replace", name)
   local label, parsed = earlier.label, stage.arguments(earlier.label, name, ...)
@@ -230,7 +234,7 @@ end
 
 --- Takes a stage out, with its hooks; those who sent to it send to whom it sent to: `p:remove(name)`.
 ---@param name string
----@return table self
+---@return minigun.Pipeline self
 function inheritance:remove(name)
   local definition, place = find(self, "remove", name)
   check_editable(self, "remove")
@@ -314,10 +318,13 @@ end
 --- Puts stages behind another: `p:insert_after(name, new_name, [options,] handler)`.
 ---@param name string the stage that sends to the new one, which sends to whom that one sent to, and takes over its
 --- `route`
----@param ... any
---- a processor, as for `p:processor`; or a block instead, a function that defines any stages: they are put there in
+---@param new_name string
+---@param options minigun.ProcessorOptions
+---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string
+--- of a processor. Or instead of the last three a block, a function that defines any stages: they are put there in
 --- order. Without a context of their own they run in the block that the stage `name` was defined in.
----@return table self
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, name: string, block: fun(p: minigun.Pipeline)): minigun.Pipeline
 function inheritance:insert_after(name, ...)
   local anchor, place = find(self, "insert_after", name)
   check_editable(self, "insert_after")
@@ -342,8 +349,12 @@ end
 
 --- Puts stages before another: `p:insert_before(name, new_name, [options,] handler)`.
 ---@param name string the stage that receives from the new one; who sent to it sends to the new one
----@param ... any a processor, or a block, as for `insert_after`
----@return table self
+---@param new_name string
+---@param options minigun.ProcessorOptions
+---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string
+--- of a processor; or a block instead of the last three, as for `insert_after`
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, name: string, block: fun(p: minigun.Pipeline)): minigun.Pipeline
 function inheritance:insert_before(name, ...)
   local anchor, place = find(self, "insert_before", name)
   check_editable(self, "insert_before")
@@ -366,12 +377,11 @@ function inheritance:insert_before(name, ...)
   return self
 end
 
---- Draws the edges out of a stage anew: `p:reroute(from, to)`.
+--- Draws the edges out of a stage anew: `p:reroute(from, to)`. A stage that receives nothing any more is refused when
+--- the pipeline runs: remove it, or send it something. A `route` function stays, and has to name the new targets.
 ---@param from string the stage
----@param to string|table name or array of names of those who receive its items, and nobody else; `{}`: terminal
----@return table self
---- A stage that receives nothing any more is refused when the pipeline runs: remove it, or send it something. A `route`
---- function stays, and has to name the new targets.
+---@param to string|string[] those who receive its items, and nobody else; `{}`: terminal
+---@return minigun.Pipeline self
 function inheritance:reroute(from, to)
   local definition = find(self, "reroute", from)
   check_editable(self, "reroute")
@@ -404,12 +414,12 @@ local object_type = {
 }
 
 --- Binds the object whose methods are the handlers that are given by name: `p:bind(object)`.
----@param object table|userdata
 --- A stage defined with a string in place of its handler, `p:processor("parse", "parse_line")`, calls that method:
 --- `object:parse_line(item, emit, ctx)`, of a producer `object:lines(emit, ctx)`, of `map` and the like
 --- `object:parse_line(item)`. Methods are looked up when the pipeline runs. What a method in a worker changes in the
 --- object is changed in that worker's copy. The last object bound counts; `extend` hands it on to the copy.
----@return table self
+---@param object table|userdata
+---@return minigun.Pipeline self
 function inheritance:bind(object)
   self.object = options.value(object_type, object, "bind", "the object")
   return self

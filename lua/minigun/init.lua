@@ -4,42 +4,66 @@ local pipeline = require "minigun.pipeline"
 local shorthand = require "minigun.shorthand"
 local spool = require "minigun.spool"
 
-local minigun = {
-  version = core.version,
-}
+local minigun = {}
 
---- Makes a pipeline: `minigun.pipeline "name"`, empty, or `minigun.pipeline { ... }`, from a table.
+---@type string the version of the library
+minigun.version = core.version
+
+--- Makes a pipeline, empty or from a table.
+---@param name string|minigun.Definition? shown in messages, "pipeline" by default; or the whole pipeline as a table
+---@param options minigun.RunOptions? of its runs; those given to `run` override them
+---@return minigun.Pipeline pipeline
 minigun.pipeline = pipeline.new
 
 --- Calls f for every element of a list, over all cores; the results in the order of the list.
----@param list table array
----@param f function `function(element) -> value`; nil leaves a hole
----@param options table? of a stage (`processes = 4`, `retries = 2`) and of a run (`memory = "64M"`)
----@return table results
+---@generic T, R
+---@param list T[]
+---@param f fun(element: T): R? nil leaves a hole
+---@param options minigun.ListOptions? of a stage (`processes = 4`, `retries = 2`) and of a run (`memory = "64M"`)
+---@return R[] results
 function minigun.map(list, f, options) return shorthand.map(pipeline.new, list, f, options) end
 
 --- Calls f for every element of a list, over all cores, for what it does.
----@param list table array
----@param f function `function(element)`
----@param options table? as for `map`
+---@generic T
+---@param list T[]
+---@param f fun(element: T)
+---@param options minigun.ListOptions? as for `map`
 function minigun.each(list, f, options) shorthand.each(pipeline.new, list, f, options) end
 
---- Opens a spool, a file of values that any number of processes append to: `minigun.spool(path [, options])`.
+--- Opens a spool: a file of values that any number of processes append to, and that is read back later. Made with
+--- mode 0600 where there is none; a symbolic link or anything but a regular file is refused.
+---@param path string
+---@param options minigun.SpoolOptions?
+---@return minigun.Spool? spool nil: it cannot be opened
+---@return string? message
+---@return integer? errno
 minigun.spool = spool.new
 
 --- Processors that this process may use: affinity and cgroup quota counted.
+---@return integer
 minigun.cpus = core.cpus
 
---- Seconds of the monotonic clock, a float.
+--- Seconds of the monotonic clock.
+---@return number
 minigun.now = core.now
 
 --- Encodes a value as a string of bytes (MessagePack, see docs/wire-format.md); raises for what cannot be serialised.
+---@param value any
+---@return string bytes
 minigun.encode = core.encode
 
---- Decodes such a string; nil and a message when it is not one.
+--- Decodes such a string.
+---@param bytes string
+---@return any value nil: it is no such string
+---@return string? message
 minigun.decode = core.decode
 
---- Registers a type whose objects may travel: `minigun.register(name, metatable [, dump, load])`.
+--- Registers a type whose objects may travel between processes. Without `dump` and `load` the table's own contents are
+--- sent, and the metatable is put back. Register in the coordinator, before the run.
+---@param name string of 1 to 255 bytes, which stands for the type
+---@param metatable table of the objects
+---@param dump (fun(object: any): any)? gives a value that can be sent
+---@param load (fun(value: any): any)? gives the object again
 minigun.register = core.register
 
 return minigun

@@ -1,7 +1,7 @@
 --- Options: one schema per kind of thing that takes options. The schema validates, fills in and documents.
 --
 -- A schema is a list of fields `{ name, type, default = , default_text = , doc = }`; a type is
--- `{ text = "what is expected", check = function(value, subject, name) -> ok, normalised }`.
+-- `{ text = "what is expected", lua = "type for editors", check = function(value, subject, name) -> ok, normalised }`.
 local failure = require "minigun.failure"
 
 local options = {}
@@ -93,7 +93,7 @@ local types = options.types
 ---@param max integer?
 ---@return table type
 function types.integer(min, max)
-  return {
+  return { lua = "integer",
     text = max and ("an integer from %d to %d"):format(min, max) or ("an integer of at least %d"):format(min),
     check = function(value)
       local number = type(value) == "number" and math.tointeger(value)
@@ -107,7 +107,7 @@ end
 ---@param zero boolean whether 0 is allowed
 ---@return table type
 function types.seconds(zero)
-  return {
+  return { lua = "number",
     text = zero and "a number of seconds, 0 or more" or "a number of seconds above 0",
     check = function(value)
       local good = type(value) == "number" and value < math.huge and (value > 0 or (zero and value == 0))
@@ -117,13 +117,13 @@ function types.seconds(zero)
 end
 
 types.callable = {
-  text = "a function",
+  text = "a function", lua = "fun(item: any): any",
   check = function(value) return is_callable(value), value end,
 }
 
 --- One function or an array of them; normalised to an array.
 types.callables = {
-  text = "a function or an array of functions",
+  text = "a function or an array of functions", lua = "fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[]",
   check = function(value)
     if is_callable(value) then return true, { value } end
     if type(value) ~= "table" or (#value == 0 and next(value) ~= nil) then return false end
@@ -138,7 +138,7 @@ types.callables = {
 ---@param empty boolean whether the array may be empty
 ---@return table type
 function types.names(empty)
-  return {
+  return { lua = "string|string[]",
     text = "a stage's name or " .. (empty and "an array of names" or "an array of one name or more"),
     check = function(value)
       if type(value) == "string" then return true, { value } end
@@ -159,7 +159,7 @@ end
 ---@return table type
 function types.choice(choices)
   return {
-    text = '"' .. table.concat(choices, '", "') .. '"',
+    text = '"' .. table.concat(choices, '", "') .. '"', lua = '"' .. table.concat(choices, '"|"') .. '"',
     check = function(value)
       for _, choice in ipairs(choices) do
         if value == choice then return true, value end
@@ -170,7 +170,7 @@ function types.choice(choices)
 end
 
 types.name = {
-  text = "a name (a string that is not empty)",
+  text = "a name (a string that is not empty)", lua = "string",
   check = function(value) return type(value) == "string" and value ~= "", value end,
 }
 
@@ -180,7 +180,7 @@ local units = { [""] = 1, K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30, T = 2 ^ 40 }
 ---@param min integer bytes
 ---@return table type
 function types.bytes(min)
-  return {
+  return { lua = "integer|string",
     text = ('bytes, or a string such as "64M" (units K, M, G, T of 1024), at least %d'):format(min),
     check = function(value)
       local amount = value
@@ -199,7 +199,7 @@ local worker_count = types.integer(1, options.MAX_WORKERS)
 -- A context given as an option is normalised to { kind = , n = } (n nil: one per CPU), or to false: no override, so
 -- that a program may compute the option.
 types.inline = {
-  text = "true or false",
+  text = "true or false", lua = "boolean",
   check = function(value)
     if type(value) ~= "boolean" then return false end
     return true, value and { kind = "inline" }
@@ -208,6 +208,7 @@ types.inline = {
 
 types.processes = {
   text = worker_count.text .. ", true for one per CPU, or { n = n, ordered = true }",
+  lua = "minigun.PoolOptions|integer|boolean",
   check = function(value, subject, name)
     if type(value) == "boolean" then return true, value and { kind = "processes" } end
     if type(value) == "table" then
@@ -221,6 +222,7 @@ types.processes = {
 
 types.process_per_batch = {
   text = worker_count.text .. ", true for one per CPU, or { max = n, ordered = true }",
+  lua = "minigun.ForkOptions|integer|boolean",
   check = function(value, subject, name)
     if type(value) == "boolean" then return true, value and { kind = "process_per_batch" } end
     if type(value) == "table" then
@@ -336,13 +338,14 @@ end
 
 types.route = {
   text = '"broadcast", "round_robin" or a function',
+  lua = '"broadcast"|"round_robin"|fun(item: any): string|string[]',
   check = function(value)
     return value == "broadcast" or value == "round_robin" or is_callable(value), value
   end,
 }
 
 types.await = {
-  text = "true, false or a number of seconds above 0",
+  text = "true, false or a number of seconds above 0", lua = "boolean|number",
   check = function(value)
     return type(value) == "boolean" or (type(value) == "number" and value > 0 and value < math.huge), value
   end,
@@ -353,7 +356,7 @@ types.await = {
 ---@param max number?
 ---@return table type
 function types.number(min, max)
-  return {
+  return { lua = "number",
     text = max and ("a number from %g to %g"):format(min, max) or ("a number of at least %g"):format(min),
     check = function(value)
       return type(value) == "number" and value >= min and value <= (max or math.huge) and value < math.huge, value
@@ -364,6 +367,7 @@ end
 -- A number of seconds stays one; a table is filled in.
 types.backoff = {
   text = "a number of seconds, 0 or more, or { first =, factor =, max =, jitter = }",
+  lua = "number|minigun.BackoffOptions",
   check = function(value, subject, name)
     if type(value) ~= "table" then return types.seconds(true).check(value) end
     local schema = options.schemas.backoff
@@ -372,7 +376,7 @@ types.backoff = {
 }
 
 types.dead_letter = {
-  text = "a stage's name, a spool that is open for writing, or false",
+  text = "a stage's name, a spool that is open for writing, or false", lua = "string|minigun.Spool|false",
   check = function(value)
     if value == false or (type(value) == "string" and value ~= "") then return true, value end
     local meta = type(value) == "table" and getmetatable(value)
@@ -382,7 +386,7 @@ types.dead_letter = {
 }
 
 types.boolean = {
-  text = "true or false",
+  text = "true or false", lua = "boolean",
   check = function(value) return type(value) == "boolean", value end,
 }
 

@@ -9,6 +9,15 @@ local stage = require "minigun.stage"
 
 local pipeline = {}
 
+---@class minigun.Pipeline
+--- Every method returns the pipeline, except `run`, `iterate`, `start` and `extend`. The fields are to be read only.
+---@field name string
+---@field options minigun.RunOptions as checked
+---@field last minigun.Result? of the last run
+---@field stages table definitions, in order
+---@field hooks table in order
+---@field contexts table the named ones
+---@field object any what `bind` was given
 local Pipeline = { __name = "minigun.pipeline" }
 
 -- Fields that may be nil; everything else that is not there and looks like a method is one misspelt.
@@ -27,15 +36,9 @@ function Pipeline:__index(key)
 end
 
 --- Makes a pipeline, empty or from a table.
----@param name string|table? shown in messages; "pipeline" by default
---- Or the whole pipeline as a table: `name`, `source`, options of its runs, and a row for each stage:
---- `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `run` (emits), `source`,
---- or with `max_size`, `max_wait` or `by` (a batch). A row without a context runs with the row before it.
+---@param name string|table? shown in messages; "pipeline" by default; or the whole pipeline, see shorthand.lua
 ---@param given table? options of its runs, see the schema `run`; those given to `run` override them
 ---@return table pipeline
---- Every method returns the pipeline, except `run`, `iterate`, `start` and `extend`. Fields, to be read only: `name`,
---- `options` (checked), `stages` (definitions in order), `hooks` (in order), `contexts` (the named ones), `object`
---- (bound), `last` (result of the last run).
 function pipeline.new(name, given)
   local rows = type(name) == "table" and name
   if rows then name, given = shorthand.head(rows) end
@@ -87,33 +90,46 @@ local function define(self, label, ...)
 end
 
 --- Adds a producer: `p:producer([name,] [options,] source)`.
----@param ... any
---- source: a handler `function(emit, ctx)`; an array, whose elements are the items; or what stands behind `in` in a
---- generic for (`io.lines(path)`, `pairs(t)`, `coroutine.wrap(f)`, a function without parameters), whose first values
---- are the items. An iterator is used up by the first run.
----@return table self
+---@param name string
+---@param options minigun.ProducerOptions
+---@param source any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any
+--- a handler; an array, whose elements are the items; or what stands behind `in` in a generic for (`io.lines(path)`,
+--- `pairs(t)`, `coroutine.wrap(f)`, a function without parameters), whose first values are the items. An iterator is
+--- used up by the first run.
+---@param ... any the further values of a generic for
+---@return minigun.Pipeline self
 function Pipeline:producer(...) return define(self, "producer", ...) end
 
 --- Adds a processor: `p:processor([name,] [options,] handler)`.
----@param ... any
---- handler: `function(item, emit, ctx)`, which calls `emit` any number of times. This and every other handler may also
---- be the name of a method of the object that `bind` is given; the stage then needs a name of its own or options.
----@return table self
+---@param name string
+---@param options minigun.ProcessorOptions
+---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string
+--- calls `emit` any number of times. This and every other handler may also be the name of a method of the object that
+--- `bind` is given; the stage then needs a name of its own or options.
+---@return minigun.Pipeline self
 function Pipeline:processor(...) return define(self, "processor", ...) end
 
 --- Adds a consumer, a processor by another name: `p:consumer([name,] [options,] handler)`.
----@param ... any handler: `function(item, emit, ctx)`; what it emits goes on as with a processor
----@return table self
+---@param name string
+---@param options minigun.ProcessorOptions
+---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string
+--- what it emits goes on as with a processor
+---@return minigun.Pipeline self
 function Pipeline:consumer(...) return define(self, "consumer", ...) end
 
 --- Adds a stage that collects items into arrays: `p:accumulator([name,] [options,] [handler])`.
----@param ... any handler: `function(batch, emit, ctx)`; without one the arrays themselves go downstream
----@return table self
+---@param name string
+---@param options minigun.AccumulatorOptions
+---@param handler (fun(batch: any[], emit: minigun.Emit, ctx: minigun.Ctx)|string)?
+--- without one the arrays themselves go downstream
+---@return minigun.Pipeline self
 function Pipeline:accumulator(...) return define(self, "accumulator", ...) end
 
 --- Adds a stage that emits arrays of n items: `p:batch([name,] [n,] [options])`.
----@param ... any n: most items of a batch, 100 by default; options: those of an accumulator
----@return table self
+---@param name string
+---@param n integer most items of a batch, 100 by default
+---@param options minigun.AccumulatorOptions?
+---@return minigun.Pipeline self
 function Pipeline:batch(...)
   local rest = table.pack(...)
   local name = type(rest[1]) == "string" and table.remove(rest, 1) or nil
@@ -133,23 +149,31 @@ function Pipeline:batch(...)
 end
 
 --- Adds a processor that emits what f returns: `p:map([name,] [options,] f)`.
----@param ... any f: `function(item) -> item`; nil as a result is an error of that item
----@return table self
+---@param name string
+---@param options minigun.ProcessorOptions
+---@param f string|fun(item: any): any nil as a result is an error of that item
+---@return minigun.Pipeline self
 function Pipeline:map(...) return define(self, "map", ...) end
 
 --- Adds a processor that emits every element of the array f returns: `p:flat_map([name,] [options,] f)`.
----@param ... any f: `function(item) -> array`
----@return table self
+---@param name string
+---@param options minigun.ProcessorOptions
+---@param f string|fun(item: any): any[]
+---@return minigun.Pipeline self
 function Pipeline:flat_map(...) return define(self, "flat_map", ...) end
 
 --- Adds a processor that passes on the items for which f returns true: `p:filter([name,] [options,] f)`.
----@param ... any f: `function(item) -> boolean`; anything but nil and false counts as true
----@return table self
+---@param name string
+---@param options minigun.ProcessorOptions
+---@param f string|fun(item: any): any anything but nil and false counts as true
+---@return minigun.Pipeline self
 function Pipeline:filter(...) return define(self, "filter", ...) end
 
 --- Adds a consumer that calls f and emits nothing: `p:each([name,] [options,] f)`.
----@param ... any f: `function(item)`
----@return table self
+---@param name string
+---@param options minigun.ProcessorOptions
+---@param f fun(item: any)|string
+---@return minigun.Pipeline self
 function Pipeline:each(...) return define(self, "each", ...) end
 
 local function run_block(self, context, block, what)
@@ -171,11 +195,11 @@ local function size_and_block(size, block)
 end
 
 --- Runs the stages that the block defines in n worker processes: `p:processes([n,] block)`.
----@param n integer|boolean|table|function
+---@param n minigun.PoolOptions|integer|boolean
 --- workers; true or left out: one per CPU; false: as if there were no block; `{ n = 4, ordered = true }`: what comes
 --- out of the block is in the order of what has come in
----@param block function? called at once, with the pipeline
----@return table self
+---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+---@return minigun.Pipeline self
 function Pipeline:processes(n, block)
   n, block = size_and_block(n, block)
   local context = options.value(options.types.processes, n, "processes", "the number of workers")
@@ -183,11 +207,11 @@ function Pipeline:processes(n, block)
 end
 
 --- Runs each item of the stages that the block defines in a fresh child process: `p:process_per_batch([size,] block)`.
----@param size table|integer|boolean|function
+---@param size minigun.ForkOptions|integer|boolean
 --- `{ max = n }` or n: most children alive at once; true or left out: one per CPU; false: as if there were no block;
 --- `{ max = n, ordered = true }`: in order, as for `processes`
----@param block function? called at once, with the pipeline
----@return table self
+---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+---@return minigun.Pipeline self
 function Pipeline:process_per_batch(size, block)
   size, block = size_and_block(size, block)
   local context = options.value(options.types.process_per_batch, size, "process_per_batch", "the size")
@@ -195,17 +219,16 @@ function Pipeline:process_per_batch(size, block)
 end
 
 --- Runs the stages that the block defines in the coordinator itself, also inside another block.
----@param block function called at once, with the pipeline
----@return table self
+---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+---@return minigun.Pipeline self
 function Pipeline:inline(block)
   return run_block(self, { kind = "inline" }, block, "inline")
 end
 
---- Defines a context by name: `p:context("db", { processes = 4 })`. All stages that say `context = "db"` share its
---- workers.
+--- Defines a context by name: `p:context(name, options)`. All stages that say `context = name` share its workers.
 ---@param name string
----@param given table one of the options inline, processes, process_per_batch, fork; and `ordered`
----@return table self
+---@param options minigun.ContextOptions one of inline, processes, process_per_batch, fork; and `ordered`
+---@return minigun.Pipeline self
 function Pipeline:context(name, given)
   options.value(options.types.name, name, "context", "the name")
   local subject = ("context '%s'"):format(name)
@@ -253,27 +276,50 @@ local function stage_hook(name)
   end
 end
 
---- Hook in the coordinator, before any producer or fork: `p:before_run(f)`, `f(ctx)`.
+--- Hook in the coordinator, before any producer or fork.
+---@param f fun(ctx: minigun.Ctx)
+---@return minigun.Pipeline self
 Pipeline.before_run = run_hook "before_run"
---- Hook in the coordinator, last of all, also after a run that failed: `p:after_run(f)`, `f(result)`.
+--- Hook in the coordinator, last of all, also after a run that failed.
+---@param f fun(result: minigun.Result)
+---@return minigun.Pipeline self
 Pipeline.after_run = run_hook "after_run"
---- Hook in the coordinator, when the last producer has ended: `p:after_producer(f)`, `f(ctx)`.
+--- Hook in the coordinator, when the last producer has ended.
+---@param f fun(ctx: minigun.Ctx)
+---@return minigun.Pipeline self
 Pipeline.after_producer = run_hook "after_producer"
---- Hook in the coordinator, when an item has failed for good: `p:on_failure(f)`, `f(failure, ctx)`; it may return
---- "stop".
+--- Hook in the coordinator, when an item has failed for good.
+---@param f fun(failure: minigun.Failure, ctx: minigun.Ctx): "stop"? "stop" ends the run
+---@return minigun.Pipeline self
 Pipeline.on_failure = run_hook "on_failure"
---- Hook in the coordinator, when a child has ended: `p:on_worker_exit(f)`,
---- `f{ pid =, stage =, worker =, code =, signal =, expected = }`.
+--- Hook in the coordinator, when a child has ended.
+---@param f fun(exit: minigun.Exit)
+---@return minigun.Pipeline self
 Pipeline.on_worker_exit = run_hook "on_worker_exit"
---- Hook where the stage runs, once per worker, before its first item: `p:before(stage, f)`, `f(ctx)`.
+--- Hook where the stage runs, once per worker, before its first item.
+---@param stage string
+---@param f fun(ctx: minigun.Ctx)
+---@return minigun.Pipeline self
 Pipeline.before = stage_hook "before"
---- Hook where the stage runs, once per worker, after its last item: `p:after(stage, f)`, `f(ctx)`.
+--- Hook where the stage runs, once per worker, after its last item.
+---@param stage string
+---@param f fun(ctx: minigun.Ctx)
+---@return minigun.Pipeline self
 Pipeline.after = stage_hook "after"
---- Hook in the coordinator, immediately before each fork: `p:before_fork([stage,] f)`, `f(ctx)`.
+--- Hook in the coordinator, immediately before each fork: `p:before_fork([stage,] f)`.
+---@param stage string
+---@param f fun(ctx: minigun.Ctx)
+---@return minigun.Pipeline self
 Pipeline.before_fork = fork_hook "before_fork"
---- Hook in the child, first of all: `p:after_fork([stage,] f)`, `f(ctx)`.
+--- Hook in the child, first of all: `p:after_fork([stage,] f)`.
+---@param stage string
+---@param f fun(ctx: minigun.Ctx)
+---@return minigun.Pipeline self
 Pipeline.after_fork = fork_hook "after_fork"
---- Hook in the child, after the last item of one that ends in good order: `p:before_exit([stage,] f)`, `f(ctx)`.
+--- Hook in the child, after the last item of one that ends in good order: `p:before_exit([stage,] f)`.
+---@param stage string
+---@param f fun(ctx: minigun.Ctx)
+---@return minigun.Pipeline self
 Pipeline.before_exit = fork_hook "before_exit"
 
 for name, method in pairs(inheritance) do Pipeline[name] = method end
@@ -289,25 +335,26 @@ local function checked_for_run(self, given, method)
   return options.check(options.schemas.run, given, method)
 end
 
---- Runs the pipeline to its end.
----@param given table? options of this run, see the schema `run`; they override the pipeline's
----@return table result
+--- Runs the pipeline to its end: `p:run([options])`. Raises for failed items that nobody handles, see `failures`.
+---@param options minigun.RunOptions? of this run; they override the pipeline's
+---@return minigun.Result result
 function Pipeline:run(given)
   local checked = checked_for_run(self, given, "run")
   return require("minigun.runner").run(self, checked)
 end
 
---- Starts the pipeline in the background: workers are forked, producers made ready, and the call returns.
----@param given table? options of this run, as for `run`
----@return table run a handle: `step`, `wait`, `status`, `fd`, `stop`, `kill`, `close`, see "Background runs"
+--- Starts the pipeline in the background: workers are forked, producers made ready, and the call returns:
+--- `p:start([options])`.
+---@param options minigun.RunOptions? of this run
+---@return minigun.Run run
 function Pipeline:start(given)
   local checked = checked_for_run(self, given, "start")
   return require("minigun.background").start(self, checked)
 end
 
---- Runs the pipeline and streams the items of its terminal stages: `for item in p:iterate() do ... end`.
----@param given table? options of this run, as for `run`
----@return function iterator and the further values of a generic for; leaving the loop stops the run
+--- Runs the pipeline and streams the items of its terminal stages, for a generic for: `p:iterate([options])`.
+---@param options minigun.RunOptions? of this run
+---@return fun(): any iterator and the further values of a generic for; leaving the loop stops the run
 function Pipeline:iterate(given)
   local checked = checked_for_run(self, given, "iterate")
   return require("minigun.runner").iterate(self, checked)

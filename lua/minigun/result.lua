@@ -4,14 +4,24 @@ local stats = require "minigun.stats"
 
 local result = {}
 
+---@class minigun.Result
+---@field pipeline string its name
+---@field ok boolean nothing has failed
+---@field items any[] what the terminal stages have emitted, in order of arrival
+---@field collected table<string, any[]> what `ctx:collect` was given
+---@field counters table<string, number> what `ctx:count` has added up
+---@field failures minigun.Failure[]
+---@field stats minigun.Stats
+---@field elapsed number seconds
+---@field error string? what has ended the run before its end
+---@field stopped boolean? `run:stop()` was called
+---@field killed boolean? `run:kill()` was called
 local Result = { __name = "minigun.result" }
 Result.__index = Result
 
 --- Makes the result of a run that begins.
 ---@param plan table
 ---@return table result
---- `items`, `collected`, `counters`, `failures`, `stats` (`stages` by name, `workers`, `warnings`, `memory_most`),
---- `elapsed`, `ok`, `pipeline`; of a background run `stopped` and `killed`, when somebody did that
 function result.new(plan)
   local stages = {}
   for _, stage in ipairs(plan.stages) do
@@ -25,7 +35,7 @@ end
 
 --- The items that a terminal stage emitted.
 ---@param stage string its name
----@return table items array, in order of arrival
+---@return any[] items in order of arrival
 function Result:of(stage)
   local items = self.by_stage[stage]
   if items then return items end

@@ -2,6 +2,29 @@
 local failure = require "minigun.failure"
 local options = require "minigun.options"
 
+---@class minigun.Definition: minigun.RunOptions
+--- A whole pipeline as a table.
+---@field [integer] minigun.Row
+---@field name string?
+---@field source any as the source of `p:producer`
+
+---@class minigun.Row: minigun.ProcessorOptions
+--- A stage: `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `run` and
+--- `source`, or, of a batch, `max_size`, `max_wait` or `by`. A row without a context runs with the row before it.
+---@field [1] string? name
+---@field map (fun(item: any): any)?
+---@field filter (fun(item: any): any)?
+---@field flat_map (fun(item: any): any[])?
+---@field each (fun(item: any))?
+---@field run (fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx))?
+---@field source any
+---@field max_size integer?
+---@field max_wait number?
+---@field by (fun(item: any): any)?
+
+---@class minigun.ListOptions: minigun.ProcessorOptions, minigun.RunOptions
+--- Options of `minigun.map` and `minigun.each`.
+
 local shorthand = {}
 
 -- What a row of the table form does; the key holds the function. The order is that of the message below.

@@ -8,13 +8,15 @@ local options = require "minigun.options"
 
 local spool = {}
 
+---@class minigun.Spool
+--- A file of values. At the end of a to-be-closed variable it is closed.
+---@field path string
 local Spool = { __name = "minigun.spool" }
 Spool.__index = Spool
 
---- Opens a spool: a file of values that any number of processes append to, and that is read back later. Made with
---- mode 0600 where there is none; a symbolic link or anything but a regular file is refused.
+--- Opens a spool, see `minigun.spool`.
 ---@param path string
----@param given table? options, see below
+---@param given table? options
 ---@return table? spool or nil, a message and the errno
 function spool.new(path, given)
   options.value(options.types.name, path, "minigun.spool", "the path")
@@ -32,7 +34,9 @@ end
 
 --- Writes a value behind the last, whole or not at all. Waits while another process writes.
 ---@param value any any value but nil that can be serialised; for another an error with its path at the caller's line
----@return boolean? true or nil, a message and the errno: the file is then as long as before
+---@return boolean? written nil: the file is as long as before
+---@return string? message
+---@return integer? errno
 function Spool:write(value)
   check_open(self, "write")
   if self.options.read_only then failure.raise(("spool '%s': it was opened read_only"):format(self.path)) end
@@ -47,7 +51,9 @@ function Spool:write(value)
 end
 
 --- Waits until everything that this process has written is on the disk.
----@return boolean? true or nil, a message and the errno
+---@return boolean? done
+---@return string? message
+---@return integer? errno
 function Spool:sync()
   check_open(self, "sync")
   return self.file:sync()
@@ -56,7 +62,7 @@ end
 --- Reads the values: `for value in spool:records() do`, also a producer's source. It begins at the first record and
 --- ends where the file ends when the first value is taken. What is damaged is skipped, see `damage`; a fault of the
 --- disk, and a record of a type that is not registered here, is an error at the caller's line.
----@return function iterator and the further values of a generic for
+---@return fun(): any iterator and the further values of a generic for
 function Spool:records()
   check_open(self, "records")
   local reader
@@ -77,11 +83,18 @@ function Spool:records()
   end, nil, nil, closing
 end
 
+---@class minigun.Damage
+--- The first 1000 damaged ranges of a spool, and how much there is in all.
+---@field [integer] { offset: integer, bytes: integer }
+---@field records integer how many were skipped, as far as they can be told apart
+---@field bytes integer
+---@field places integer how many ranges
+
 --- What of the file was no sound record: torn by a writer that was killed, or changed on the disk. It reports what the
 --- last `records` of this spool has met so far; without one the file is read for it.
----@return table? damage
---- `records` (skipped, as far as they can be told apart), `bytes`, `places` (how many ranges), and the first 1000
---- ranges as `{ offset =, bytes = }`; or nil, a message and the errno
+---@return minigun.Damage? damage
+---@return string? message
+---@return integer? errno
 function Spool:damage()
   if self.reader then return self.reader:damage() end
   check_open(self, "damage")
@@ -94,7 +107,9 @@ function Spool:damage()
 end
 
 --- Closes the file; a second time does nothing. What `records` has begun to read can be read on.
----@return boolean? true or nil, a message and the errno
+---@return boolean? closed
+---@return string? message
+---@return integer? errno
 function Spool:close()
   return self.file:close()
 end

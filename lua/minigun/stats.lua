@@ -5,6 +5,36 @@ local stats = {}
 local BASE <const> = 1e-7
 local STEPS <const> = 4
 
+---@class minigun.Stats
+---@field stages table<string, minigun.StageStats> by name
+---@field workers minigun.WorkerStats[] one for each process that was a worker
+---@field warnings string[] what was odd, and cost no item
+---@field memory_most integer most bytes of shared memory that were in use
+
+---@class minigun.StageStats
+---@field items_in integer
+---@field items_out integer
+---@field failed integer items, for good
+---@field retried integer further attempts
+---@field busy number seconds in the handler, of all workers together
+---@field waiting_in number seconds without an item
+---@field waiting_out number seconds in which those behind it had no room
+---@field queue_most integer most items that waited for it
+---@field service minigun.Histogram of the seconds per item
+
+---@class minigun.WorkerStats
+---@field pid integer
+---@field segment string the stages that it ran: "parse+check"
+---@field worker integer number of its slot
+---@field items integer done
+---@field restarts integer of its slot, so far
+---@field busy number seconds in handlers
+---@field lived number seconds
+---@field code integer exit code
+---@field signal integer? that ended it
+
+---@class minigun.Histogram
+---@field count integer
 local Histogram = {}
 Histogram.__index = Histogram
 
@@ -15,6 +45,7 @@ function stats.histogram()
 end
 
 --- Adds n observations of the same time.
+---@private
 ---@param seconds number
 ---@param n integer
 function Histogram:add(seconds, n)

@@ -1,0 +1,668 @@
+---@meta minigun
+-- Types for editors, made by `make docs`, never loaded. Name this file's directory in the setting
+-- workspace.library of the Lua language server.
+
+--- Options of `minigun.pipeline(name, options)` and `p:run(options)`.
+---@class minigun.RunOptions
+---@field memory? integer|string limit of shared memory
+---@field failures? "raise"|"collect"|"stop" raise an error that names them at the end, only collect them in the result, or stop at the first
+---@field max_restarts? integer deaths of workers in `restart_window` that a run bears
+---@field restart_window? number seconds over which deaths are counted
+---@field grace? number seconds that workers get for their hooks after the last item, before they are killed
+---@field dead_letter? string|minigun.Spool|false for all stages that do not say it themselves, but for the dead letters' own stage and those behind it
+
+--- Options of a producer.
+---@class minigun.ProducerOptions
+---@field to? string|string[] stages that receive what this one emits; each receives every item; `{}` makes the stage terminal
+---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets an item goes to: all, each in turn, or those that `function(item) -> name or names` gives
+---@field dead_letter? string|minigun.Spool|false where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says `await = true`, or into that spool; `run` does not raise for it then. false: nowhere
+---@field inline? boolean run in the coordinator itself
+---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
+---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
+---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
+---@field context? string run in the context of that name, see `pipeline:context`
+---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
+---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
+---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
+---@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage
+---@field before_exit? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] last thing in each child that ends in good order
+
+--- Options of a processor, consumer, `map`, `flat_map`, `filter`, `each`.
+---@class minigun.ProcessorOptions
+---@field to? string|string[] stages that receive what this one emits; each receives every item; `{}` makes the stage terminal
+---@field from? string|string[] stages whose emissions this one receives
+---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets an item goes to: all, each in turn, or those that `function(item) -> name or names` gives
+---@field await? boolean|number true: only `emit:to` reaches the stage, which ends with everything else; false: not even that
+---@field dead_letter? string|minigun.Spool|false where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says `await = true`, or into that spool; `run` does not raise for it then. false: nowhere
+---@field inline? boolean run in the coordinator itself
+---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
+---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
+---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
+---@field context? string run in the context of that name, see `pipeline:context`
+---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+---@field retries? integer further attempts after an item's first failed one
+---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below
+---@field timeout? number seconds that one item may take
+---@field queue? integer most items that may wait for this stage
+---@field partition? fun(item: any): any `function(item) -> key`: in a pool, items with equal keys go to the same worker, in their order
+---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
+---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
+---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
+---@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage
+---@field before_exit? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] last thing in each child that ends in good order
+
+--- Options of an accumulator and of `batch`.
+---@class minigun.AccumulatorOptions
+---@field max_size? integer items in a full batch
+---@field max_wait? number seconds after a batch's first item at which it is passed on although it is not full
+---@field by? fun(item: any): any `function(item) -> key`: one batch per key
+---@field to? string|string[] stages that receive what this one emits; each receives every item; `{}` makes the stage terminal
+---@field from? string|string[] stages whose emissions this one receives
+---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets an item goes to: all, each in turn, or those that `function(item) -> name or names` gives
+---@field await? boolean|number true: only `emit:to` reaches the stage, which ends with everything else; false: not even that
+---@field dead_letter? string|minigun.Spool|false where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says `await = true`, or into that spool; `run` does not raise for it then. false: nowhere
+---@field inline? boolean run in the coordinator itself
+---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
+---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
+---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
+---@field context? string run in the context of that name, see `pipeline:context`
+---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+---@field retries? integer further attempts after an item's first failed one
+---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below
+---@field timeout? number seconds that one item may take
+---@field queue? integer most items that may wait for this stage
+---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
+---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
+---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
+---@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage
+---@field before_exit? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] last thing in each child that ends in good order
+
+--- Options of a named context.
+---@class minigun.ContextOptions
+---@field inline? boolean run in the coordinator itself
+---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
+---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
+---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
+---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+
+--- Options inside `processes`.
+---@class minigun.PoolOptions
+---@field n? integer workers
+---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+
+--- Options inside `process_per_batch`.
+---@class minigun.ForkOptions
+---@field max? integer most children alive at once
+---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+
+--- Options inside `backoff`.
+---@class minigun.BackoffOptions
+---@field first? number seconds before the second attempt
+---@field factor? number how many times longer each further wait is
+---@field max? number the longest wait in seconds
+---@field jitter? number the part of each wait that is left to chance: with 0.5 it is between half of it and all of it
+
+--- Options of `minigun.spool`.
+---@class minigun.SpoolOptions
+---@field read_only? boolean the file must be there, and only `records` and `damage` work
+---@field sync? boolean each `write` waits until the record is on the disk
+
+---@class minigun
+---@field version string the version of the library
+local minigun = {}
+
+--- Makes a pipeline, empty or from a table.
+---@param name string|minigun.Definition? shown in messages, "pipeline" by default; or the whole pipeline as a table
+---@param options minigun.RunOptions? of its runs; those given to `run` override them
+---@return minigun.Pipeline pipeline
+function minigun.pipeline(name, options) end
+
+--- Calls f for every element of a list, over all cores; the results in the order of the list.
+---@generic T, R
+---@param list T[]
+---@param f fun(element: T): R? nil leaves a hole
+---@param options minigun.ListOptions? of a stage (`processes = 4`, `retries = 2`) and of a run (`memory = "64M"`)
+---@return R[] results
+function minigun.map(list, f, options) end
+
+--- Calls f for every element of a list, over all cores, for what it does.
+---@generic T
+---@param list T[]
+---@param f fun(element: T)
+---@param options minigun.ListOptions? as for `map`
+function minigun.each(list, f, options) end
+
+--- Opens a spool: a file of values that any number of processes append to, and that is read back later. Made with mode
+--- 0600 where there is none; a symbolic link or anything but a regular file is refused.
+---@param path string
+---@param options minigun.SpoolOptions?
+---@return minigun.Spool? spool nil: it cannot be opened
+---@return string? message
+---@return integer? errno
+function minigun.spool(path, options) end
+
+--- Processors that this process may use: affinity and cgroup quota counted.
+---@return integer
+function minigun.cpus() end
+
+--- Seconds of the monotonic clock.
+---@return number
+function minigun.now() end
+
+--- Encodes a value as a string of bytes (MessagePack, see docs/wire-format.md); raises for what cannot be serialised.
+---@param value any
+---@return string bytes
+function minigun.encode(value) end
+
+--- Decodes such a string.
+---@param bytes string
+---@return any value nil: it is no such string
+---@return string? message
+function minigun.decode(bytes) end
+
+--- Registers a type whose objects may travel between processes. Without `dump` and `load` the table's own contents are
+--- sent, and the metatable is put back. Register in the coordinator, before the run.
+---@param name string of 1 to 255 bytes, which stands for the type
+---@param metatable table of the objects
+---@param dump (fun(object: any): any)? gives a value that can be sent
+---@param load (fun(value: any): any)? gives the object again
+function minigun.register(name, metatable, dump, load) end
+
+--- Every method returns the pipeline, except `run`, `iterate`, `start` and `extend`. The fields are to be read only.
+---@class minigun.Pipeline
+---@field name string
+---@field options minigun.RunOptions as checked
+---@field last minigun.Result? of the last run
+---@field stages table definitions, in order
+---@field hooks table in order
+---@field contexts table the named ones
+---@field object any what `bind` was given
+local Pipeline = {}
+
+--- Adds a producer.
+---@param name string
+---@param options minigun.ProducerOptions
+---@param source any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any a handler; an array, whose elements are the items; or what stands behind `in` in a generic for (`io.lines(path)`, `pairs(t)`, `coroutine.wrap(f)`, a function without parameters), whose first values are the items. An iterator is used up by the first run.
+---@param ... any the further values of a generic for
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, options: minigun.ProducerOptions, source: any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any, ...: any): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, source: any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any, ...: any): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, source: any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any, ...: any): minigun.Pipeline
+function Pipeline:producer(name, options, source, ...) end
+
+--- Adds a processor.
+---@param name string
+---@param options minigun.ProcessorOptions
+---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string calls `emit` any number of times. This and every other handler may also be the name of a method of the object that `bind` is given; the stage then needs a name of its own or options.
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, options: minigun.ProcessorOptions, handler: fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, handler: fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, handler: fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
+function Pipeline:processor(name, options, handler) end
+
+--- Adds a consumer, a processor by another name.
+---@param name string
+---@param options minigun.ProcessorOptions
+---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string what it emits goes on as with a processor
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, options: minigun.ProcessorOptions, handler: fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, handler: fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, handler: fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
+function Pipeline:consumer(name, options, handler) end
+
+--- Adds a stage that collects items into arrays.
+---@param name string
+---@param options minigun.AccumulatorOptions
+---@param handler (fun(batch: any[], emit: minigun.Emit, ctx: minigun.Ctx)|string)? without one the arrays themselves go downstream
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, options: minigun.AccumulatorOptions, handler: (fun(batch: any[], emit: minigun.Emit, ctx: minigun.Ctx)|string)?): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, handler: (fun(batch: any[], emit: minigun.Emit, ctx: minigun.Ctx)|string)?): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, handler: (fun(batch: any[], emit: minigun.Emit, ctx: minigun.Ctx)|string)?): minigun.Pipeline
+function Pipeline:accumulator(name, options, handler) end
+
+--- Adds a stage that emits arrays of n items.
+---@param name string
+---@param n integer most items of a batch, 100 by default
+---@param options minigun.AccumulatorOptions?
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, n: integer, options: minigun.AccumulatorOptions?): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, options: minigun.AccumulatorOptions?): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, options: minigun.AccumulatorOptions?): minigun.Pipeline
+function Pipeline:batch(name, n, options) end
+
+--- Adds a processor that emits what f returns.
+---@param name string
+---@param options minigun.ProcessorOptions
+---@param f string|fun(item: any): any nil as a result is an error of that item
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, options: minigun.ProcessorOptions, f: string|fun(item: any): any): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, f: string|fun(item: any): any): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, f: string|fun(item: any): any): minigun.Pipeline
+function Pipeline:map(name, options, f) end
+
+--- Adds a processor that emits every element of the array f returns.
+---@param name string
+---@param options minigun.ProcessorOptions
+---@param f string|fun(item: any): any[]
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, options: minigun.ProcessorOptions, f: string|fun(item: any): any[]): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, f: string|fun(item: any): any[]): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, f: string|fun(item: any): any[]): minigun.Pipeline
+function Pipeline:flat_map(name, options, f) end
+
+--- Adds a processor that passes on the items for which f returns true.
+---@param name string
+---@param options minigun.ProcessorOptions
+---@param f string|fun(item: any): any anything but nil and false counts as true
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, options: minigun.ProcessorOptions, f: string|fun(item: any): any): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, f: string|fun(item: any): any): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, f: string|fun(item: any): any): minigun.Pipeline
+function Pipeline:filter(name, options, f) end
+
+--- Adds a consumer that calls f and emits nothing.
+---@param name string
+---@param options minigun.ProcessorOptions
+---@param f fun(item: any)|string
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, options: minigun.ProcessorOptions, f: fun(item: any)|string): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, f: fun(item: any)|string): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, f: fun(item: any)|string): minigun.Pipeline
+function Pipeline:each(name, options, f) end
+
+--- Runs the stages that the block defines in n worker processes.
+---@param n minigun.PoolOptions|integer|boolean workers; true or left out: one per CPU; false: as if there were no block; `{ n = 4, ordered = true }`: what comes out of the block is in the order of what has come in
+---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, block: fun(p: minigun.Pipeline)): minigun.Pipeline
+function Pipeline:processes(n, block) end
+
+--- Runs each item of the stages that the block defines in a fresh child process.
+---@param size minigun.ForkOptions|integer|boolean `{ max = n }` or n: most children alive at once; true or left out: one per CPU; false: as if there were no block; `{ max = n, ordered = true }`: in order, as for `processes`
+---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, block: fun(p: minigun.Pipeline)): minigun.Pipeline
+function Pipeline:process_per_batch(size, block) end
+
+--- Runs the stages that the block defines in the coordinator itself, also inside another block.
+---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+---@return minigun.Pipeline self
+function Pipeline:inline(block) end
+
+--- Defines a context by name. All stages that say `context = name` share its workers.
+---@param name string
+---@param options minigun.ContextOptions one of inline, processes, process_per_batch, fork; and `ordered`
+---@return minigun.Pipeline self
+function Pipeline:context(name, options) end
+
+--- Hook in the coordinator, before any producer or fork.
+---@param f fun(ctx: minigun.Ctx)
+---@return minigun.Pipeline self
+function Pipeline:before_run(f) end
+
+--- Hook in the coordinator, last of all, also after a run that failed.
+---@param f fun(result: minigun.Result)
+---@return minigun.Pipeline self
+function Pipeline:after_run(f) end
+
+--- Hook in the coordinator, when the last producer has ended.
+---@param f fun(ctx: minigun.Ctx)
+---@return minigun.Pipeline self
+function Pipeline:after_producer(f) end
+
+--- Hook in the coordinator, when an item has failed for good.
+---@param f fun(failure: minigun.Failure, ctx: minigun.Ctx): "stop"? "stop" ends the run
+---@return minigun.Pipeline self
+function Pipeline:on_failure(f) end
+
+--- Hook in the coordinator, when a child has ended.
+---@param f fun(exit: minigun.Exit)
+---@return minigun.Pipeline self
+function Pipeline:on_worker_exit(f) end
+
+--- Hook where the stage runs, once per worker, before its first item.
+---@param stage string
+---@param f fun(ctx: minigun.Ctx)
+---@return minigun.Pipeline self
+function Pipeline:before(stage, f) end
+
+--- Hook where the stage runs, once per worker, after its last item.
+---@param stage string
+---@param f fun(ctx: minigun.Ctx)
+---@return minigun.Pipeline self
+function Pipeline:after(stage, f) end
+
+--- Hook in the coordinator, immediately before each fork.
+---@param stage string
+---@param f fun(ctx: minigun.Ctx)
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, f: fun(ctx: minigun.Ctx)): minigun.Pipeline
+function Pipeline:before_fork(stage, f) end
+
+--- Hook in the child, first of all.
+---@param stage string
+---@param f fun(ctx: minigun.Ctx)
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, f: fun(ctx: minigun.Ctx)): minigun.Pipeline
+function Pipeline:after_fork(stage, f) end
+
+--- Hook in the child, after the last item of one that ends in good order.
+---@param stage string
+---@param f fun(ctx: minigun.Ctx)
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, f: fun(ctx: minigun.Ctx)): minigun.Pipeline
+function Pipeline:before_exit(stage, f) end
+
+--- Runs the pipeline to its end. Raises for failed items that nobody handles, see `failures`.
+---@param options minigun.RunOptions? of this run; they override the pipeline's
+---@return minigun.Result result
+function Pipeline:run(options) end
+
+--- Starts the pipeline in the background: workers are forked, producers made ready, and the call returns.
+---@param options minigun.RunOptions? of this run
+---@return minigun.Run run
+function Pipeline:start(options) end
+
+--- Runs the pipeline and streams the items of its terminal stages, for a generic for.
+---@param options minigun.RunOptions? of this run
+---@return fun(): any iterator and the further values of a generic for; leaving the loop stops the run
+function Pipeline:iterate(options) end
+
+--- Makes a pipeline that begins as a copy of this one. Whatever is changed in the copy, the base stays as it is, and
+--- the other way round; hooks of the base run before those that the copy adds. A context that the base has named may
+--- be defined anew in the copy. An iterator that is the source of a producer is shared, and used up by the first run
+--- of either.
+---@param name string the copy's, by default the base's
+---@param options minigun.RunOptions of its runs, over those of the base
+---@param block (fun(p: minigun.Pipeline))? called at once, with the copy
+---@return minigun.Pipeline copy
+---@overload fun(self: minigun.Pipeline, options: minigun.RunOptions, block: (fun(p: minigun.Pipeline))?): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, block: (fun(p: minigun.Pipeline))?): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, block: (fun(p: minigun.Pipeline))?): minigun.Pipeline
+function Pipeline:extend(name, options, block) end
+
+--- Puts another handler into a stage's place. Its edges stay, unless `to` or `from` say otherwise.
+---@param name string the stage
+---@param options minigun.ProcessorOptions|minigun.ProducerOptions|minigun.AccumulatorOptions|integer those not given are kept, a context takes the place of the old one, hooks run behind those that are there; of a batch also its size
+---@param handler any of the form that the stage's method takes (of a `map`: `function(item) -> item`; of a producer: a source); without one the old handler stays
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, name: string, handler: any): minigun.Pipeline
+function Pipeline:replace(name, options, handler) end
+
+--- Takes a stage out, with its hooks; those who sent to it send to whom it sent to.
+---@param name string
+---@return minigun.Pipeline self
+function Pipeline:remove(name) end
+
+--- Puts stages behind another.
+---@param name string the stage that sends to the new one, which sends to whom that one sent to, and takes over its `route`
+---@param new_name string
+---@param options minigun.ProcessorOptions
+---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string of a processor. Or instead of the last three a block, a function that defines any stages: they are put there in order. Without a context of their own they run in the block that the stage `name` was defined in.
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, name: string, block: fun(p: minigun.Pipeline)): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, new_name: string, handler: fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
+function Pipeline:insert_after(name, new_name, options, handler) end
+
+--- Puts stages before another.
+---@param name string the stage that receives from the new one; who sent to it sends to the new one
+---@param new_name string
+---@param options minigun.ProcessorOptions
+---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string of a processor; or a block instead of the last three, as for `insert_after`
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, name: string, block: fun(p: minigun.Pipeline)): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, new_name: string, handler: fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
+function Pipeline:insert_before(name, new_name, options, handler) end
+
+--- Draws the edges out of a stage anew. A stage that receives nothing any more is refused when the pipeline runs:
+--- remove it, or send it something. A `route` function stays, and has to name the new targets.
+---@param from string the stage
+---@param to string|string[] those who receive its items, and nobody else; `{}`: terminal
+---@return minigun.Pipeline self
+function Pipeline:reroute(from, to) end
+
+--- Binds the object whose methods are the handlers that are given by name. A stage defined with a string in place of
+--- its handler, `p:processor("parse", "parse_line")`, calls that method: `object:parse_line(item, emit, ctx)`, of a
+--- producer `object:lines(emit, ctx)`, of `map` and the like `object:parse_line(item)`. Methods are looked up when the
+--- pipeline runs. What a method in a worker changes in the object is changed in that worker's copy. The last object
+--- bound counts; `extend` hands it on to the copy.
+---@param object table|userdata
+---@return minigun.Pipeline self
+function Pipeline:bind(object) end
+
+--- A whole pipeline as a table.
+---@class minigun.Definition: minigun.RunOptions
+---@field [integer] minigun.Row
+---@field name string?
+---@field source any as the source of `p:producer`
+
+--- A stage: `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `run` and
+--- `source`, or, of a batch, `max_size`, `max_wait` or `by`. A row without a context runs with the row before it.
+---@class minigun.Row: minigun.ProcessorOptions
+---@field [1] string? name
+---@field map (fun(item: any): any)?
+---@field filter (fun(item: any): any)?
+---@field flat_map (fun(item: any): any[])?
+---@field each (fun(item: any))?
+---@field run (fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx))?
+---@field source any
+---@field max_size integer?
+---@field max_wait number?
+---@field by (fun(item: any): any)?
+
+--- Options of `minigun.map` and `minigun.each`.
+---@class minigun.ListOptions: minigun.ProcessorOptions, minigun.RunOptions
+
+--- Sends an item to every stage downstream, `emit(item)`: any value but nil. An object that can be called.
+---@class minigun.Emit
+---@field to fun(self: minigun.Emit, stage: string, item: any) sends it to that one stage, whatever the graph says
+---@overload fun(item: any)
+
+---@class minigun.Ctx
+---@field pipeline string its name
+---@field stage string? its name; in the hooks of a run nil
+---@field pid integer of the process
+---@field worker integer? number of the worker, from 1; nil in the coordinator
+---@field attempt integer at this item, from 1
+---@field state table the stage's own in this worker: handlers and hooks keep there what they need
+local Ctx = {}
+
+--- Appends a value to `result.collected[name]`, from any process. From a handler it arrives once, when the item is
+--- done.
+---@param name string
+---@param value any any value but nil
+function Ctx:collect(name, value) end
+
+--- Adds to `result.counters[name]`, from any process. From a handler it counts once, when the item is done.
+---@param name string
+---@param n number? 1 by default
+function Ctx:count(name, n) end
+
+--- Writes a line to standard error, with pipeline, stage, worker and pid before it.
+---@param level "debug"|"info"|"warning"|"error"
+---@param text any
+function Ctx:log(level, text) end
+
+---@class minigun.Result
+---@field pipeline string its name
+---@field ok boolean nothing has failed
+---@field items any[] what the terminal stages have emitted, in order of arrival
+---@field collected table<string, any[]> what `ctx:collect` was given
+---@field counters table<string, number> what `ctx:count` has added up
+---@field failures minigun.Failure[]
+---@field stats minigun.Stats
+---@field elapsed number seconds
+---@field error string? what has ended the run before its end
+---@field stopped boolean? `run:stop()` was called
+---@field killed boolean? `run:kill()` was called
+local Result = {}
+
+--- The items that a terminal stage emitted.
+---@param stage string its name
+---@return any[] items in order of arrival
+function Result:of(stage) end
+
+--- An item that could not be processed; `tostring` gives its text.
+---@class minigun.Failure
+---@field kind "error"|"crash"|"timeout"|"unserialisable"
+---@field stage string? name
+---@field item any
+---@field message string with the handler's "file:line: " in front
+---@field traceback string?
+---@field pid integer?
+---@field worker integer? number of the worker
+---@field workers integer? how many there are
+---@field attempts integer
+---@field signal integer? of a death
+---@field code integer? of a death
+---@field in_flight integer? items that the dead worker held
+---@field partial boolean? some of what the item emitted had already been let through
+---@field dead_letter boolean? the item went to the dead letters
+
+--- A child that has ended.
+---@class minigun.Exit
+---@field pid integer
+---@field stage string the stages that it ran: "parse+check"
+---@field worker integer number of its slot
+---@field code integer
+---@field signal integer?
+---@field expected boolean it ended in good order
+
+---@class minigun.Stats
+---@field stages table<string, minigun.StageStats> by name
+---@field workers minigun.WorkerStats[] one for each process that was a worker
+---@field warnings string[] what was odd, and cost no item
+---@field memory_most integer most bytes of shared memory that were in use
+
+---@class minigun.StageStats
+---@field items_in integer
+---@field items_out integer
+---@field failed integer items, for good
+---@field retried integer further attempts
+---@field busy number seconds in the handler, of all workers together
+---@field waiting_in number seconds without an item
+---@field waiting_out number seconds in which those behind it had no room
+---@field queue_most integer most items that waited for it
+---@field service minigun.Histogram of the seconds per item
+
+---@class minigun.WorkerStats
+---@field pid integer
+---@field segment string the stages that it ran: "parse+check"
+---@field worker integer number of its slot
+---@field items integer done
+---@field restarts integer of its slot, so far
+---@field busy number seconds in handlers
+---@field lived number seconds
+---@field code integer exit code
+---@field signal integer? that ended it
+
+---@class minigun.Histogram
+---@field count integer
+local Histogram = {}
+
+--- The time below which the share q of the observations lies.
+---@param q number from 0 to 1
+---@return number? seconds nil: nothing was observed
+function Histogram:quantile(q) end
+
+--- A background run, moved by `step` and `wait`.
+---@class minigun.Run
+local Run = {}
+
+--- Moves what can be moved, and goes on with that for so many seconds. Takes items from producers, hands them to
+--- workers and takes what these have done. `run:step()` does that once and does not wait: a few milliseconds, or as
+--- long as one call of a handler in this process takes. With seconds it waits where there is nothing to do, and comes
+--- back early only at the end of the run.
+---@param seconds number? 0 by default
+---@return boolean more false: the run is over; `wait` then gives the result, or raises its error
+function Run:step(seconds) end
+
+--- Lets the run go on to its end. Raises what `p:run` would raise; may be called again.
+---@param timeout number? seconds; nil: no limit
+---@return minigun.Result? result nil when the time is over before the run
+---@return "timeout"? message
+function Run:wait(timeout) end
+
+---@class minigun.Status
+---@field state "running"|"stopping"|"done"|"failed"
+---@field elapsed number seconds
+---@field items integer of the terminal stages, so far
+---@field failures integer so far
+---@field workers integer alive
+---@field stages table<string, { pending: integer, items_in: integer, items_out: integer }> by name; pending items are queued, in a worker's hands, in an open batch, or wait for their next attempt
+
+--- How far the run is; only looks.
+---@return minigun.Status status
+function Run:status() end
+
+--- A descriptor for an event loop: readable when `step` has something to do. Workers, retries, batches that fall due,
+--- time-outs and producers that are ready to emit all make it readable; no other timer is needed. Call `step` whenever
+--- it is. When `step` has returned false, stop watching it, and then call `wait` or `close`, which close it. It is the
+--- run's own (an epoll descriptor): watch it, do nothing else with it.
+---@return integer? fd always the same; nil when the run is over
+---@return string? message
+---@return integer? errno
+function Run:fd() end
+
+--- Ends the producers; what they have emitted is processed, and then the run ends in good order. Takes effect with the
+--- next step. `result.stopped` is then true, and that is no error. A producer in a child process ends at its next
+--- emit, and is killed when there is none within a second. Work that feeds itself through `emit:to` is inside: it goes
+--- on as long as it emits.
+---@return minigun.Run self
+function Run:stop() end
+
+--- Ends the run at once: workers are killed, and what was inside is lost. `result.stats.warnings` says how many items
+--- were inside which stage, `result.ok` is false and `result.killed` true. The hook after_run runs. Called from a hook
+--- or handler of the run itself it takes effect when that has returned.
+---@return minigun.Result? result nil: when it takes effect later
+function Run:kill() end
+
+--- Kills the run if it is not over; nothing of it is left. The same happens at the end of a to-be-closed variable, and
+--- when a forgotten handle is collected (then without the hook after_run).
+function Run:close() end
+
+--- A file of values. At the end of a to-be-closed variable it is closed.
+---@class minigun.Spool
+---@field path string
+local Spool = {}
+
+--- Writes a value behind the last, whole or not at all. Waits while another process writes.
+---@param value any any value but nil that can be serialised; for another an error with its path at the caller's line
+---@return boolean? written nil: the file is as long as before
+---@return string? message
+---@return integer? errno
+function Spool:write(value) end
+
+--- Waits until everything that this process has written is on the disk.
+---@return boolean? done
+---@return string? message
+---@return integer? errno
+function Spool:sync() end
+
+--- Reads the values: `for value in spool:records() do`, also a producer's source. It begins at the first record and
+--- ends where the file ends when the first value is taken. What is damaged is skipped, see `damage`; a fault of the
+--- disk, and a record of a type that is not registered here, is an error at the caller's line.
+---@return fun(): any iterator and the further values of a generic for
+function Spool:records() end
+
+--- The first 1000 damaged ranges of a spool, and how much there is in all.
+---@class minigun.Damage
+---@field [integer] { offset: integer, bytes: integer }
+---@field records integer how many were skipped, as far as they can be told apart
+---@field bytes integer
+---@field places integer how many ranges
+
+--- What of the file was no sound record: torn by a writer that was killed, or changed on the disk. It reports what the
+--- last `records` of this spool has met so far; without one the file is read for it.
+---@return minigun.Damage? damage
+---@return string? message
+---@return integer? errno
+function Spool:damage() end
+
+--- Closes the file; a second time does nothing. What `records` has begun to read can be read on.
+---@return boolean? closed
+---@return string? message
+---@return integer? errno
+function Spool:close() end
+
+return minigun
