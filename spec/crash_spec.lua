@@ -141,7 +141,7 @@ describe("R47 kill -9 at random moments", function()
     end)
   end)
 
-  it_natively("of two pools in a row, and of a pool that runs two stages", function()
+  it_natively("of two pools in a row, with batches in between, and of a pool that runs two stages", function()
     local n = math.floor(30000 * less)
     for _, draw in ipairs {
       function(p)
@@ -160,6 +160,16 @@ describe("R47 kill -9 at random moments", function()
           for _, item in ipairs(batch) do emit(item) end
         end)
         p:processor("second", { processes = 2, retries = 1000 }, worker(0.00001))
+      end,
+      function(p)
+        p:processor("first", { processes = 2, retries = 1000 }, worker(0.00001))
+        p:batch(50)
+        p:processor("second", { processes = 2, retries = 1000 }, function(batch, emit)
+          for _, item in ipairs(batch) do
+            spin(0.00001)
+            emit(item)
+          end
+        end)
       end,
     } do
       local p = minigun.pipeline "storm"

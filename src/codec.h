@@ -15,7 +15,8 @@ typedef struct mg_codec mg_codec;
 
 /* Flags that travel beside an encoded value. */
 enum {
-  MG_CODEC_REFS = 1 /* the value contains references (ext 3) */
+  MG_CODEC_REFS = 1, /* the value contains references (ext 3) */
+  MG_CODEC_DEEP = 2  /* it nests more than MG_CODEC_JOIN_DEPTH levels deep: not for mg_join */
 };
 
 /* Results of mg_encode and mg_decode. */
@@ -27,6 +28,8 @@ enum {
 
 /* Nesting of arrays, maps and objects that is accepted, in either direction. */
 #define MG_CODEC_MAX_DEPTH 128
+/* Nesting of a value that may become an element of a joined array: what is joined may well be joined again. */
+#define MG_CODEC_JOIN_DEPTH 64
 
 /* Returns the codec of L's state, made on first use. It is owned by the state (a userdata anchored in the registry):
  * the pointer stays valid until the state is closed; nobody frees it. Needs one free slot of the stack. Raises on lack
@@ -47,6 +50,29 @@ int mg_encode(lua_State *L, mg_codec *c, int idx, uint8_t *buf, size_t cap, size
  *   MG_CODEC_BAD    a message is pushed that names the offset.
  * Raises only what a load hook raises, and lack of memory. Load hooks may call the codec. */
 int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags);
+
+/* An array whose elements are encoded already (codec_join.c): made in memory of the caller, which may move it between
+ * two calls. A zeroed one is not begun. */
+typedef struct mg_join {
+  size_t length;   /* bytes so far, with the head */
+  size_t head;     /* where the array's own head is */
+  size_t counted;  /* in so many bytes ... */
+  uint32_t tables; /* ... there are so many tables */
+  uint32_t count, most;
+  unsigned flags;  /* of the whole, for mg_decode */
+} mg_join;
+
+/* Bytes that the beginning takes at most. */
+#define MG_JOIN_HEAD 15
+
+/* Begins an array of at most `most` elements at to, which has MG_JOIN_HEAD bytes. With a number >= 0 the value is a
+ * pair of that number and the array. */
+void mg_join_begin(mg_join *j, uint8_t *to, uint32_t most, int64_t number);
+/* Adds an element, a value as mg_encode wrote it, with its flags. `to`: where the array begins; behind j->length it has
+ * room for the value. 0, or -EBADMSG when the value is damaged, as far as that shows. */
+int mg_join_add(mg_join *j, uint8_t *to, const uint8_t *value, size_t length, unsigned flags);
+/* Makes to[0..j->length) a message. */
+void mg_join_end(mg_join *j, uint8_t *to);
 
 /* 1 when a registered type has a dump hook: then mg_encode may run Lua code. */
 int mg_codec_has_hooks(const mg_codec *c);

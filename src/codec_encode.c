@@ -408,9 +408,12 @@ static uint8_t *put_array(encoder *e, uint8_t *start, int t) {
 
 /* Enters a level; key is the stack index of the key it walks at, or 0. */
 static bool enter(encoder *e, int key) {
-  if (MG_UNLIKELY(e->depth == MG_CODEC_MAX_DEPTH)) {
-    bad(e, lua_pushfstring(e->L, " is nested deeper than %d levels", MG_CODEC_MAX_DEPTH));
-    return false;
+  if (MG_UNLIKELY(e->depth >= MG_CODEC_JOIN_DEPTH)) {
+    e->flags |= MG_CODEC_DEEP;
+    if (e->depth == MG_CODEC_MAX_DEPTH) {
+      bad(e, lua_pushfstring(e->L, " is nested deeper than %d levels", MG_CODEC_MAX_DEPTH));
+      return false;
+    }
   }
   if (MG_UNLIKELY(!lua_checkstack(e->L, 12))) {
     bad(e, ": the Lua stack is full");

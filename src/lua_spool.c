@@ -71,7 +71,7 @@ static int l_write(lua_State *L) {
   f->usual = length + length / 8 + MG_SPOOL_HEAD;
   if (f->spool.fd < 0) return lua_pushboolean(L, 0), 1; /* only now: a dump hook could have closed it */
   int rc = mg_spool_own(&f->spool, push_path(L, 1), mg_process_serial);
-  if (rc == 0) rc = mg_spool_append(&f->spool, record, length, flags);
+  if (rc == 0) rc = mg_spool_append(&f->spool, record, length, flags & MG_CODEC_REFS);
   if (rc < 0) return fail(L, "write to", rc);
   lua_pushboolean(L, 1);
   return 1;

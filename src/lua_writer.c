@@ -3,6 +3,9 @@
  * A call encodes the value straight into the block.  When the block is full, or a receiver has nothing to do, the
  * function `on_full` is called: it takes what is written (w:take), opens another block (w:open), and may yield the
  * coroutine of the producer; the call then goes on where it was.
+ *
+ * Instead of values a writer may be given records (w:join): their values, copied, become the elements of one array, the
+ * value of the next record.  Until it is closed (w:join_end) that record lies behind `end` and moves with the block.
  */
 #include <string.h>
 
@@ -22,6 +25,8 @@ typedef struct mg_writer {
   uint32_t first, last;      /* slots of the receivers */
   uint32_t look_every, look_in;
   uint64_t looked, called; /* at the clock; on_full */
+  mg_join join;            /* of the record behind `end`; length 0: there is none */
+  size_t usual;            /* space that the last such record has taken */
   uint64_t patience;       /* ns after which on_full is called in any case; 0: no such limit */
 } mg_writer;
 
@@ -31,6 +36,9 @@ static mg_writer *check_writer(lua_State *L, int arg) {
     luaL_error(L, "emit called after its handler has returned, or in another process");
   return w;
 }
+
+/* Where the value of the record behind `end` lies. */
+static uint8_t *joined(const mg_writer *w) { return mg_shm_at(&w->pool->shm, w->block) + w->end + MG_RECORD_HEAD; }
 
 /* writer(pool, edge, on_full, on_bad, first, last, on_to) -> writer.  on_full(writer, bytes needed or 0); on_bad(value,
  * message) for a value that cannot be serialised; first..last: slots of the receivers */
@@ -83,6 +91,7 @@ static int wanted(mg_writer *w) {
 static int put(lua_State *L) {
   mg_writer *w = check_writer(L, 1);
   if (MG_UNLIKELY(w->encoding)) return luaL_error(L, "emit called from a dump hook, while an item is being encoded");
+  if (MG_UNLIKELY(w->join.length)) return luaL_error(L, "an array is being joined");
   size_t length = 0;
   unsigned flags;
   size_t left = w->block == MG_NO_BLOCK ? 0 : w->size - w->end;
@@ -158,18 +167,95 @@ static int l_take(lua_State *L) {
   return 4;
 }
 
-/* w:open(bytes) -> true | false when memory is exhausted.  Leaves the open block, which must have been taken from. */
+/* w:open(bytes) -> true | false when memory is exhausted.  Leaves the open block, which must have been taken from; an
+ * array that is being joined moves into the new one. */
 static int l_open(lua_State *L) {
   mg_writer *w = check_writer(L, 1);
   lua_Integer bytes = luaL_checkinteger(L, 2);
   luaL_argcheck(L, w->count == 0, 1, "take what is written first");
+  luaL_argcheck(L, bytes > 0 && (size_t)bytes >= MG_RECORD_HEAD + w->join.length, 2, "too small for what is joined");
   uint32_t block = (size_t)bytes > MG_MAX_ITEM * 2 ? MG_NO_BLOCK : mg_shm_alloc(&w->pool->shm, (size_t)bytes);
+  if (block == MG_NO_BLOCK) w->join.length = 0;
+  if (w->join.length)
+    memcpy(mg_shm_at(&w->pool->shm, block) + MG_RECORD_HEAD, joined(w), w->join.length);
   if (w->block != MG_NO_BLOCK) mg_shm_release(&w->pool->shm, w->block);
   w->block = block;
   w->size = block == MG_NO_BLOCK ? 0 : mg_shm_block_size(&w->pool->shm, block);
   w->taken = w->end = 0;
   lua_pushboolean(L, block != MG_NO_BLOCK);
   return 1;
+}
+
+/* --- joining ---------------------------------------------------------------------------------------------------- */
+
+/* Makes room for an element of so many bytes, and begins the array if it is not begun.  The first block is as large as
+ * the last array was, so one after the other of the same size is copied once; otherwise it doubles. */
+static void join_room(lua_State *L, mg_writer *w, size_t length, uint32_t most, lua_Integer number) {
+  size_t now = w->join.length ? w->join.length : MG_JOIN_HEAD, need = MG_RECORD_HEAD + now + length + 7;
+  size_t want = w->join.length ? 2 * now : w->usual;
+  if (want < need || want > MG_MAX_ITEM) want = need;
+  if (MG_UNLIKELY(w->block == MG_NO_BLOCK || w->size - w->end < (w->join.length ? need : want))) {
+    lua_getiuservalue(L, 1, UV_FULL);
+    lua_pushvalue(L, 1);
+    lua_pushinteger(L, (lua_Integer)(need > MG_MAX_ITEM ? 4 * MG_MAX_ITEM : want));
+    lua_call(L, 2, 0);
+    if (w->block == MG_NO_BLOCK || w->size - w->end < need) luaL_error(L, "no room for what is joined");
+  }
+  if (w->join.length == 0) mg_join_begin(&w->join, joined(w), most, number);
+}
+
+/* w:join(most, number, block, offset, length, only, bytes) -> elements in the open array, offset behind the last record
+ * that was taken, whether the next one must be decoded as it nests too deeply | nil when the range is damaged.
+ * Adds records of edge `only` until the array has `most` elements or at least so many bytes.  number >= 0: see
+ * mg_join_begin; it and `most` count where an array begins.  The block must stay held meanwhile. */
+static int l_join(lua_State *L) {
+  mg_writer *w = check_writer(L, 1);
+  uint32_t most = mg_check_u32(L, 2), only = mg_check_u32(L, 7);
+  lua_Integer number = luaL_checkinteger(L, 3), bytes = luaL_checkinteger(L, 8);
+  mg_range r = mg_check_range(L, w->pool, 4);
+  uint32_t at = r.offset, end = r.offset + r.length, space;
+  const uint8_t *base = mg_shm_at(&w->pool->shm, r.block);
+  luaL_argcheck(L, most > 0 && (w->join.length == 0 || most == w->join.most), 2, "not what the array was begun with");
+  mg_record rec;
+  int deep = 0;
+  for (; at < end; at += space) {
+    if (w->join.length && (w->join.count >= most || w->join.length >= (size_t)bytes)) break;
+    if ((space = mg_record_read(base + at, end - at, &rec)) == 0) return luaL_pushfail(L), 1;
+    if (only != MG_EDGE_ANY && rec.edge != only) continue;
+    if (MG_UNLIKELY(deep = (rec.flags & MG_CODEC_DEEP) != 0)) break;
+    join_room(L, w, rec.length, most, number);
+    if (mg_join_add(&w->join, joined(w), rec.value, rec.length, rec.flags) < 0) return luaL_pushfail(L), 1;
+  }
+  lua_pushinteger(L, w->join.length ? w->join.count : 0);
+  lua_pushinteger(L, at);
+  lua_pushboolean(L, deep);
+  return 3;
+}
+
+/* w:join_end(): the open array is complete, the value of a record like any other */
+static int l_join_end(lua_State *L) {
+  mg_writer *w = check_writer(L, 1);
+  luaL_argcheck(L, w->join.length > 0, 1, "nothing is being joined");
+  mg_join_end(&w->join, joined(w));
+  mg_record_head(joined(w) - MG_RECORD_HEAD, (uint32_t)w->join.length, w->edge, w->join.flags);
+  w->usual = mg_record_space(w->join.length);
+  w->end += w->usual;
+  w->count++;
+  w->join.length = 0;
+  return wanted(w) ? call_full(L, 0, NULL) : 0;
+}
+
+/* w:join_take() -> the open array as a value; it is not written | nil, message */
+static int l_join_take(lua_State *L) {
+  mg_writer *w = check_writer(L, 1);
+  luaL_argcheck(L, w->join.length > 0, 1, "nothing is being joined");
+  mg_join_end(&w->join, joined(w));
+  size_t length = w->join.length;
+  w->join.length = 0;
+  if (mg_decode(L, w->codec, joined(w), length, w->join.flags) == MG_CODEC_OK) return 1;
+  luaL_pushfail(L);
+  lua_insert(L, -2);
+  return 2;
 }
 
 /* w:pending() -> items written and not taken, bytes free in the open block */
@@ -199,8 +285,9 @@ static int l_close(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"to", l_to},       {"take", l_take},  {"open", l_open}, {"pending", l_pending},
-    {"close", l_close}, {"__call", l_put}, {"patience", l_patience}, {NULL, NULL},
+    {"to", l_to},       {"take", l_take},         {"open", l_open},           {"pending", l_pending},
+    {"join", l_join},   {"join_end", l_join_end}, {"join_take", l_join_take}, {"patience", l_patience},
+    {"close", l_close}, {"__call", l_put},        {NULL, NULL},
 };
 
 void mg_writer_setup(lua_State *L) {

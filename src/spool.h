@@ -5,7 +5,7 @@
  *   | magic | ver |flags| zero | length | value crc | head crc | value  |
  *   +-------+-----+-----+------+--------+-----------+----------+--------+
  *
- * magic: c1 'M' 'G' 'S' (no MessagePack value begins with c1).   ver: 1.   flags: the codec's.
+ * magic: c1 'M' 'G' 'S' (no MessagePack value begins with c1).   ver: 1.   flags: MG_CODEC_REFS.
  * All numbers little-endian.  value crc: CRC-32C of the value.  head crc: CRC-32C of the record's offset in the file,
  * u64, and of the 16 bytes before the crc.  As the offset is part of it, a copy of a record that lies inside a value
  * is never taken for a record, whatever is damaged around it; so files cannot be joined by `cat`.

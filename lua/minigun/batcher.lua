@@ -1,6 +1,5 @@
 --- The policy of an accumulator: which items make a batch, and when it is passed on. Values in, batches out; no clock
---- of
--- its own and no process.
+-- of its own and no process.
 local batcher = {}
 
 local Batcher = {}
@@ -53,14 +52,40 @@ function Batcher:add(item, now)
   return entry.items
 end
 
+--- Of a batcher without keys: the open batch's table, for so many items that will be put behind those that are there.
+---@param n integer
+---@param now function () -> seconds
+---@return table items
+function Batcher:reserve(n, now)
+  local entry = self.open[ALL] or open(self, ALL, now)
+  entry.n = entry.n + n
+  return entry.items
+end
+
+--- Of a batcher without keys and without an open batch: this becomes it.
+---@param items table
+---@param n integer how many there are
+---@param due number? when it falls due
+function Batcher:reopen(items, n, due)
+  local entry = open(self, ALL, function() return 0 end)
+  entry.items, entry.n, entry.due = items, n, due
+end
+
+--- Takes the oldest batch, full or not.
+---@return table batch
+function Batcher:take()
+  local items = self.first.items
+  unlink(self, self.first)
+  return items
+end
+
 --- Takes the batches that have waited long enough, oldest first.
 ---@param now number? seconds; nil: all batches
 ---@return table batches array
 function Batcher:due(now)
   local batches = {}
   while self.first and (not now or (self.first.due and self.first.due <= now)) do
-    batches[#batches + 1] = self.first.items
-    unlink(self, self.first)
+    batches[#batches + 1] = self:take()
   end
   return batches
 end

@@ -159,8 +159,15 @@ local function drop(state)
 end
 
 function Chain:gather(state, item)
-  local ok, batch = xpcall(state.batches.add, chain.caught, state.batches, item, self.host.now)
-  if not ok then return self:fail(state, item, batch, 1) end
+  local batches = state.batches
+  local batch
+  if batches.by then
+    local ok, answer = xpcall(batches.add, chain.caught, batches, item, self.host.now)
+    if not ok then return self:fail(state, item, answer, 1) end
+    batch = answer
+  else
+    batch = batches:add(item, self.host.now)
+  end
   if batch then self:emit_batch(state, batch) end
 end
 

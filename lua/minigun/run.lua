@@ -1,7 +1,7 @@
 --- A run: one execution of a pipeline, and the coordinator's only loop.
 --
--- Its methods lie in five more files: routes.lua moves items, producers.lua lets producers emit, inbox.lua takes what
--- workers say, retries.lua settles failures, progress.lua tells how far it is.
+-- Its methods lie in six more files: routes.lua moves items, producers.lua lets producers emit, inbox.lua takes what
+-- workers say, joins.lua makes batches of it, retries.lua settles failures, progress.lua tells how far it is.
 --
 -- Invariants
 -- 1. `pending[stage]` counts the items that the stage has accepted and not finished: queued, in a worker's hands, or
@@ -29,7 +29,7 @@ local COLLAPSE_COST <const> = 0.003               -- seconds per MiB that joinin
 local Run = {}
 Run.__index = Run
 
-for _, part in ipairs { "routes", "producers", "inbox", "retries", "progress" } do
+for _, part in ipairs { "routes", "producers", "inbox", "joins", "retries", "progress" } do
   for name, method in pairs(require("minigun." .. part)) do Run[name] = method end
 end
 
@@ -172,6 +172,7 @@ function Run:open_chain()
   })
   for _, stage in ipairs(inline) do
     self:open_outlet(stage)
+    if stage.batch then self:open_join(stage) end
     self.timed = self.timed or stage.batch and stage.batch.max_wait
   end
   for _, segment in ipairs(self.segments) do self.timed = self.timed or segment.timeout end
@@ -184,8 +185,9 @@ function Run:run_inline(entry)
   if not entry.block then
     self.chain:push(id, entry.value, entry.attempt)
   else
-    local fetch = self.pool:cursor(entry.block, entry.offset, entry.length, entry.only)
-    self.chain:push_all(id, fetch)
+    if not self:join(entry) then
+      self.chain:push_all(id, self.pool:cursor(entry.block, entry.offset, entry.length, entry.only))
+    end
     self.pool:release(entry.block)
   end
   self:finished(id, entry.count)
@@ -340,7 +342,9 @@ end
 function Run:drain(stage, state)
   if state then
     if state.batches then self.chain:flush_batches(stage.id) end
-    if self.outlets[stage.id].writer then self:flush_writer(self.outlets[stage.id]) end
+    local outlet = self.outlets[stage.id]
+    if outlet.writer then self:flush_writer(outlet) end
+    if outlet.joined then self:flush_writer(outlet.joined) end
   end
   self.drained[stage.id] = true
 end

@@ -1,0 +1,121 @@
+--- Batches of items that came as bytes: nothing is decoded as long as only bytes come. The policy, in terms of a writer
+-- that can join records (src/lua_writer.c); it stands in the place of a batcher.
+--
+-- The open batch is an array of bytes in the writer's block, or a table. It becomes one, and stays it until it is
+-- passed on, when a Lua value comes (tables that several values share must stay shared), and when an item nests so
+-- deeply that the codec must see the whole. Where batches do not go to other processes there is no writer, and it is
+-- always a table.
+local batcher = require "minigun.batcher"
+local report = require "minigun.report"
+
+local joiner = {}
+
+local Joiner = {}
+Joiner.__index = Joiner
+
+--- Makes a joiner.
+---@param options table `max_size` (items), `max_wait` (seconds or nil)
+---@param host table
+--- `pool`; `writer` (or nil); `now()`; `emit(batch)` passes on a table, `joined()` is told that one more array of bytes
+--- is in the writer's block, `flush()` passes those on; `fail(text)` raises
+---@return table joiner with the methods of a batcher, and the field `first` of one
+function joiner.new(options, host)
+  return setmetatable({ host = host, values = batcher.new(options), max_size = options.max_size,
+    max_wait = options.max_wait, open = nil, written = false, first = nil }, Joiner)
+end
+
+-- The array of bytes becomes a table.
+local function decode(self)
+  local items, message = self.host.writer:join_take()
+  if not items then self.host.fail(message) end
+  self.values:reopen(items, self.open.n, self.open.due)
+  self.open, self.first = nil, self.values.first
+end
+
+-- Before a table is passed on: arrays of bytes that came before it.
+local function flush(self)
+  if self.written then self.host.flush() end
+  self.written = false
+end
+
+local function close(self)
+  self.open, self.first, self.written = nil, nil, true
+  self.host.writer:join_end()
+  self.host.joined()
+end
+
+--- Adds an item.
+---@param item any
+---@param now function () -> seconds
+---@return table? batch the full batch that the item completed
+function Joiner:add(item, now)
+  if self.open then decode(self) end
+  local batch = self.values:add(item, now)
+  if batch then flush(self) end
+  self.first = self.values.first
+  return batch
+end
+
+-- Decodes records into the table that is open, or is to be: as many as there is room for, or one. Returns the offset
+-- behind them.
+local function read(self, block, at, limit, only, one)
+  local pool, values, host = self.host.pool, self.values, self.host
+  local n = values.first and values.first.n or 0
+  local behind, count = pool:walk(block, at, limit - at, only, one and 1 or self.max_size - n)
+  local items = behind and count > 0 and values:reserve(count, host.now)
+  local ok, message = true, "a worker has damaged its block"
+  if items then ok, message = pool:decode_into(items, n, block, at, behind - at, only) end
+  if not behind or not ok then host.fail(message) end
+  if n + count == self.max_size then
+    local batch = values:take()
+    flush(self)
+    host.emit(batch)
+  end
+  self.first = values.first
+  return behind
+end
+
+-- Joins records to the array that is open. Returns the offset behind them.
+local function join(self, block, at, limit, only)
+  local host = self.host
+  local n, behind, deep = host.writer:join(self.max_size, -1, block, at, limit - at, only, math.maxinteger)
+  if not n then host.fail "a worker has damaged its block" end
+  if n > 0 and not self.open then self.open = { due = self.max_wait and host.now() + self.max_wait } end
+  if n > 0 then self.open.n, self.first = n, self.open end
+  if n == self.max_size then
+    close(self)
+  elseif deep then
+    if n > 0 then decode(self) end
+    behind = read(self, block, behind, limit, only, true)
+  end
+  return behind
+end
+
+--- Adds the records of a range.
+---@param entry table `block` (which stays held meanwhile), `offset`, `length`, `only`
+function Joiner:add_range(entry)
+  local at, limit = entry.offset, entry.offset + entry.length
+  while at < limit do
+    local as_bytes = self.host.writer and not self.values.first
+    at = (as_bytes and join or read)(self, entry.block, at, limit, entry.only or report.ANY)
+  end
+end
+
+--- Takes the batches that have waited long enough; an array of bytes is passed on at once.
+---@param now number? seconds; nil: all batches
+---@return table batches array, of tables
+function Joiner:due(now)
+  if self.open and (not now or self.open.due and self.open.due <= now) then close(self) end
+  local batches = self.values:due(now)
+  if #batches > 0 then flush(self) end
+  self.first = self.open or self.values.first
+  return batches
+end
+
+--- When the open batch falls due.
+---@return number? seconds
+function Joiner:next_due()
+  return self.first and self.first.due
+end
+
+return joiner

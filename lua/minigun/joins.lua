@@ -1,0 +1,55 @@
+--- Joins: batches of items that come from workers. Methods of a run (see run.lua), which give each accumulator without
+-- keys a joiner, and it a writer where its batches go to other processes.
+local core = require "minigun.core"
+local joiner = require "minigun.joiner"
+
+local joins = {}
+
+-- The writer of the batches of a stage that go to other processes and nowhere else.
+local function open_writer(self, stage)
+  local outlet, state = self.outlets[stage.id], self.chain.states[stage.id]
+  if #outlet.targets == 0 or #state.inner > 0 or state.choose then return nil end
+  local first, last = math.huge, 0
+  for _, target in ipairs(outlet.targets) do
+    local segment = self.segment_of[target]
+    first, last = math.min(first, segment.first), math.max(last, segment.last)
+  end
+  local joined = { bytes = outlet.targets, stage_id = stage.id }
+  joined.writer = core.writer(self.pool, stage.id, function(writer, need)
+    self:flush_writer(joined)
+    if need > 0 then self:open_block(stage, writer, need) end
+  end, function() end, first, last)
+  self.writers[#self.writers + 1] = joined
+  outlet.joined = joined
+  return joined.writer
+end
+
+--- Gives an accumulator of the coordinator what gathers its batches.
+---@param stage table
+function joins:open_join(stage)
+  if not self.pool or stage.batch.by then return end
+  local state, outlet = self.chain.states[stage.id], self.outlets[stage.id]
+  local counts = self.chain.stats[stage.id]
+  state.batches = joiner.new(stage.batch, {
+    pool = self.pool, writer = open_writer(self, stage), now = core.now,
+    emit = function(batch) self.chain:emit_batch(state, batch) end,
+    joined = function()
+      counts.items_out = counts.items_out + 1
+      if outlet.writer then self:flush_writer(outlet) end -- tables that came before
+    end,
+    flush = function() self:flush_writer(outlet.joined) end,
+    fail = function(message) self:fail(("stage '%s': items cannot be read: %s"):format(stage.name, message)) end,
+  })
+end
+
+--- Takes a range of items into an accumulator's batches.
+---@param entry table
+---@return boolean taken false: the stage takes items one by one
+function joins:join(entry)
+  local batches = self.chain.states[entry.stage].batches
+  if not batches or not batches.add_range then return false end
+  batches:add_range(entry)
+  return true
+end
+
+return joins

@@ -1,0 +1,404 @@
+-- Batches of items that stay bytes: arrays put together from records, and when that cannot be.
+local contexts = require "spec.contexts"
+local core = require "minigun.core"
+local joiner = require "minigun.joiner"
+local minigun = require "minigun"
+local support = require "spec.support"
+local values = require "spec.values"
+
+local range, sorted = contexts.range, contexts.sorted
+local seed = tonumber(os.getenv "SEED") or os.time()
+
+local MEBI <const> = 1 << 20
+local ANY <const> = 0xffff
+
+-- A pool, what closes it, and a writer that passes ranges on to `taken` when its block is full.
+local function open(taken)
+  local pool = assert(core.pool(1, 512 * MEBI, 512 * MEBI))
+  local writer = core.writer(pool, 2, function(w, need)
+    local block, offset, length, count = w:take()
+    if block then taken(block, offset, length, count) end
+    if need > 0 then assert(w:open(math.max(need, 65536))) end
+  end, error, 1, 1)
+  return pool, writer, setmetatable({}, { __close = function()
+    writer:close()
+    pool:close()
+  end })
+end
+
+-- Ranges with these items, each encoded on its own, a few items in each range.
+local function ranges_of(pool, items, edge)
+  local list = {}
+  local writer = core.writer(pool, edge or 1, function(w, need)
+    list[#list + 1] = table.pack(w:take())
+    if #list[#list] < 4 then list[#list] = nil end
+    if need > 0 then assert(w:open(math.max(need, 65536))) end
+  end, error, 1, 1)
+  for i, item in ipairs(items) do
+    writer(item)
+    if i % 7 == 0 then list[#list + 1] = table.pack(writer:take()) end
+  end
+  if (writer:pending()) > 0 then list[#list + 1] = table.pack(writer:take()) end
+  writer:close()
+  return list
+end
+
+local function entry_of(r) return { block = r[1], offset = r[2], length = r[3], only = ANY } end
+
+-- Joins items, and decodes the array that they make.
+local function join(items)
+  local pool, writer, closing = open(error)
+  local _ <close> = closing
+  local n = 0
+  for _, r in ipairs(ranges_of(pool, items)) do
+    local limit <const> = r[2] + r[3]
+    local count, at, deep = writer:join(#items, -1, r[1], r[2], r[3], ANY, math.maxinteger)
+    n = count
+    if deep then return nil, at < limit end
+    assert.equal(limit, at)
+    pool:release(r[1])
+  end
+  assert.equal(#items, n)
+  writer:join_end()
+  local block, offset, length, count = writer:take()
+  assert.equal(1, count)
+  local got = {}
+  assert.equal(1, pool:decode_into(got, 0, block, offset, length, 2))
+  pool:release(block)
+  pool:check()
+  return got[1]
+end
+
+local function assert_joined(items)
+  local got = join(items)
+  assert.equal(#items, #got)
+  for i, item in ipairs(items) do assert(values.same(item, got[i]), "item " .. i .. ", SEED=" .. seed) end
+  return got
+end
+
+local Plain, Hooked = {}, {}
+core.register("join.plain", Plain)
+core.register("join.hooked", Hooked, function(o) return { o.inside, o.inside } end,
+  function(pair) return setmetatable({ inside = pair[1] }, Hooked) end)
+
+describe("an array joined from records", function()
+  it("R61 has every kind of value as it was", function()
+    assert_joined { 1, -1, 1 << 40, math.mininteger, 0.5, 3.0, -0.0, 1 / 0, true, false, "", "a\0b", ("x"):rep(300),
+      {}, { {} }, { false }, { 1, 2, nil, 4 }, { a = 1, [2] = "b", [0.5] = {} }, range(1, 8), range(1, 100000),
+      { 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5 }, setmetatable({ 1 }, Plain), { { { { 1 } } } } }
+  end)
+
+  it("R61 keeps in each item the tables that are met twice, cycles and objects", function()
+    local shared, loop, numbers = { 1 }, { name = "loop" }, range(1, 20)
+    loop.me = loop
+    local plain = setmetatable({ shared, shared }, Plain)
+    local hooked = setmetatable({ inside = shared }, Hooked)
+    local items = { { numbers, numbers }, { shared, shared }, { a = { {}, { loop } }, b = loop }, 7, { shared },
+      { plain, plain, shared }, { plain, { plain } }, { 1, 2, { hooked, hooked } }, { hooked, shared },
+      { { 0.5, 1, 2, 3, 4, 5, 6, 7 }, numbers, { numbers } } }
+    local got = assert_joined(items)
+    assert.equal(got[8][3][1], got[8][3][2])
+    assert.not_equal(got[2][1], got[5][1]) -- each item had come on its own
+    for i = 1, #items do assert_joined { range(1, 9), {}, { x = {} }, setmetatable({}, Plain), items[i], items[i] } end
+  end)
+
+  it("R61 has random values as they were", function()
+    math.randomseed(seed)
+    for _ = 1, support.short_or_long(25, 1000) do
+      local items = {}
+      for i = 1, math.random(1, 40) do items[i] = values.random() end
+      assert_joined(items)
+    end
+  end)
+
+  it("has a head for every length", function()
+    for _, n in ipairs { 1, 15, 16, 17, 255, 256, 65535, 65536, 70000 } do
+      assert.same(range(1, n), join(range(1, n)))
+    end
+  end)
+
+  it("takes a block as large as it needs, and moves into it what is there", function()
+    local big = {}
+    for i = 1, 40 do big[i] = { ("%d "):format(i):rep(20000 * i), big[i - 1] and { 1 } } end
+    assert_joined(big)
+  end)
+
+  it("leaves to the codec what nests too deeply", function()
+    local function nested(levels)
+      local t = {}
+      for _ = 2, levels do t = { t } end
+      return t
+    end
+    assert.same({ nested(64), nested(64) }, join { nested(64), nested(64) })
+    local got, before_the_end = join { 1, nested(65), 2 }
+    assert.is_nil(got)
+    assert.is_true(before_the_end)
+  end)
+
+  it("ends where it is full or has enough bytes, and passes over records of other edges", function()
+    local pool, writer, closing = open(error)
+    local _ <close> = closing
+    local r = ranges_of(pool, { 1, 2, 3, 4, 5, "x" })[1]
+    assert.same({ 0, r[2] + r[3], false }, { writer:join(3, -1, r[1], r[2], r[3], 9, 100) })
+    local n, at = writer:join(3, -1, r[1], r[2], r[3], 1, 100)
+    assert.equal(3, n)
+    assert.same({ 3, at, false }, { writer:join(3, -1, r[1], at, r[2] + r[3] - at, ANY, 100) })
+    assert.has_error(function() writer:join(4, -1, r[1], r[2], r[3], 1, 100) end)
+    assert.has_error(function() writer(1) end)
+    assert.same({ 1, 2, 3 }, writer:join_take())
+    for _, f in ipairs { writer.join_take, writer.join_end } do assert.has_error(function() f(writer) end) end
+    assert.equal(1, (writer:join(3, 5, r[1], at, r[2] + r[3] - at, 1, 1)))
+    assert.same({ 5, { 4 } }, writer:join_take())
+    assert.equal(0, (writer:pending()))
+    assert.has_error(function() writer:join(0, -1, r[1], r[2], r[3], 1, 100) end)
+    assert.has_error(function() writer:join(3, -1, r[1], r[2], MEBI, 1, 100) end)
+    writer:join(3, -1, r[1], r[2], r[3], 1, 100)
+    for _, bytes in ipairs { -1, 0, 8 } do assert.has_error(function() writer:open(bytes) end) end
+  end)
+
+  it("refuses references that are damaged, and ranges that are", function()
+    local pool, writer, closing = open(error)
+    local _ <close> = closing
+    local t = {}
+    local r = ranges_of(pool, { { t, t } })[1]
+    for cut = 8, r[3] - 8, 8 do
+      assert.is_nil((writer:join(9, -1, r[1], r[2], cut, ANY, MEBI)))
+    end
+    pool:check()
+  end)
+end)
+
+describe("a joiner", function()
+  -- What it has passed on, in order: tables, and arrays of bytes as { "bytes", array }.
+  local function new(given)
+    local list = {}
+    local pool, writer, closing, j
+    local function taken(block, offset, length)
+      local got = {}
+      assert(pool:decode_into(got, 0, block, offset, length, 2))
+      for _, array in ipairs(got) do list[#list + 1] = { "bytes", array } end
+      pool:release(block)
+    end
+    pool, writer, closing = open(taken)
+    local function flush()
+      local block, offset, length = writer:take()
+      if block then taken(block, offset, length) end
+    end
+    j = joiner.new(given, {
+      pool = pool, writer = given.bytes ~= false and writer or nil, now = function() return given.time end,
+      emit = function(batch) list[#list + 1] = batch end, joined = function() end, flush = flush, fail = error,
+    })
+    local function add(item)
+      local batch = j:add(item, function() return given.time end)
+      list[#list + 1] = batch
+    end
+    local function add_range(items)
+      for _, r in ipairs(ranges_of(pool, items)) do
+        j:add_range(entry_of(r))
+        pool:release(r[1])
+      end
+    end
+    local function finish()
+      for _, batch in ipairs(j:due()) do list[#list + 1] = batch end
+      flush()
+      return list
+    end
+    return { add = add, add_range = add_range, finish = finish, j = j, list = list, flush = flush }, closing
+  end
+
+  it("R20 makes arrays of bytes of ranges, tables of values, in order of arrival", function()
+    local b, closing = new { max_size = 3 }
+    local _ <close> = closing
+    b.add_range(range(1, 7))
+    for i = 8, 12 do b.add(i) end
+    b.add_range(range(13, 20))
+    assert.same({ { "bytes", { 1, 2, 3 } }, { "bytes", { 4, 5, 6 } }, { 7, 8, 9 }, { 10, 11, 12 },
+      { "bytes", { 13, 14, 15 } }, { "bytes", { 16, 17, 18 } }, { "bytes", { 19, 20 } } }, b.finish())
+  end)
+
+  it("R20 goes on with a table where one was begun", function()
+    local b, closing = new { max_size = 4 }
+    local _ <close> = closing
+    local t = {}
+    b.add(t)
+    b.add_range { "a" }
+    b.add(t)
+    b.add_range { "b", "c", "d" }
+    local list = b.finish()
+    assert.same({ { t, "a", t, "b" }, { "bytes", { "c", "d" } } }, list)
+    assert.equal(t, list[1][1])
+    assert.equal(t, list[1][3])
+  end)
+
+  it("R20 decodes what nests too deeply, and the batch that it is in", function()
+    local b, closing = new { max_size = 3 }
+    local _ <close> = closing
+    local deep = {}
+    for _ = 2, 100 do deep = { deep } end
+    b.add_range { 1, deep, 3, 4, 5, 6, deep }
+    assert.same({ { 1, deep, 3 }, { "bytes", { 4, 5, 6 } }, { deep } }, b.finish())
+  end)
+
+  it("R20 makes tables where nothing goes to other processes", function()
+    local b, closing = new { max_size = 3, bytes = false }
+    local _ <close> = closing
+    b.add_range(range(1, 7))
+    b.add(8)
+    assert.same({ { 1, 2, 3 }, { 4, 5, 6 }, { 7, 8 } }, b.finish())
+  end)
+
+  it("R21 knows when a batch falls due, whatever it is made of", function()
+    local given = { max_size = 10, max_wait = 5, time = 100 }
+    local b, closing = new(given)
+    local _ <close> = closing
+    assert.is_nil(b.j:next_due())
+    b.add_range { 1, 2 }
+    given.time = 103
+    b.add_range { 3 }
+    assert.same({ 105, 3 }, { b.j:next_due(), b.j.first.n })
+    b.add(4) -- now it is a table
+    assert.same({ 105, 4 }, { b.j:next_due(), b.j.first.n })
+    assert.same({}, b.j:due(104))
+    assert.same({ { 1, 2, 3, 4 } }, b.j:due(105))
+    assert.is_nil(b.j.first)
+    given.time = 200
+    b.add_range { 5 }
+    assert.same({}, b.j:due(204))
+    assert.same({}, b.j:due(205))
+    assert.is_nil(b.j:next_due())
+    assert.same({ { "bytes", { 5 } } }, b.finish())
+  end)
+
+  it("R20 random mixtures: every item once, in order, full batches", function()
+    math.randomseed(seed)
+    for _ = 1, 50 do
+      local size, n = math.random(1, 9), 0
+      local b, closing = new { max_size = size }
+      local _ <close> = closing
+      for _ = 1, math.random(1, 30) do
+        if math.random() < 0.4 then
+          n = n + 1
+          b.add(n)
+        else
+          local last = n + math.random(1, 20)
+          b.add_range(range(n + 1, last))
+          n = last
+        end
+      end
+      local all, list = {}, b.finish()
+      for i, batch in ipairs(list) do
+        if batch[1] == "bytes" then batch = batch[2] end
+        assert.equal(i < #list and size or (n - 1) % size + 1, #batch, "SEED=" .. seed)
+        table.move(batch, 1, #batch, #all + 1, all)
+      end
+      assert.same(range(1, n), all, "SEED=" .. seed)
+    end
+  end)
+end)
+
+describe("batches of items from workers", function()
+  local function new(given) return minigun.pipeline("bytes", given) end
+  local function pass(item, emit) emit(item) end
+
+  for _, context in ipairs(contexts.forked) do
+    local where = " [" .. context.name .. "]"
+    local options = context.options
+
+    it("R20 R24 go on as bytes to where they are handled" .. where, function()
+      local n = context.size
+      local result = new():producer(range(1, n)):processor("a", { processes = 2 }, pass):batch("b", 7)
+        :processor("c", options, function(batch, emit, ctx)
+          ctx:count("batches")
+          for _, item in ipairs(batch) do emit(item) end
+        end):run()
+      assert.same(range(1, n), sorted(result.items))
+      local batches = (n + 6) // 7
+      assert.equal(batches, result.counters.batches)
+      local s = result.stats.stages
+      assert.same({ n, batches, batches, n }, { s.b.items_in, s.b.items_out, s.c.items_in, s.c.items_out })
+    end)
+
+    it("R3 to two stages, and from stages of both sides" .. where, function()
+      local n = context.size
+      local result = new():producer("p", { to = { "a", "i" } }, range(1, n)):processor("a", { processes = 1 }, pass)
+        :processor("i", { to = "b" }, function(item, emit) emit(item + n) end)
+        :batch("b", { max_size = 5, from = "a", to = { "x", "y" } })
+        :processor("x", { processes = 1, to = {} }, function(batch, emit) for _, v in ipairs(batch) do emit(v) end end)
+        :processor("y", contexts.options(context, { from = "b" }), function(batch, emit)
+          for _, v in ipairs(batch) do emit(v) end
+        end):run()
+      assert.same(range(1, 2 * n), sorted(result:of "x"))
+      assert.same(range(1, 2 * n), sorted(result:of "y"))
+    end)
+
+    it("R46 are tried again, and named in failures, as a whole" .. where, function()
+      local result = new { failures = "collect" }:producer(range(1, 12)):processor("a", { processes = 1 }, pass)
+        :batch(4):processor("c", contexts.options(context, { retries = 1 }), function(batch, emit, ctx)
+          if batch[1] == 5 or (batch[1] == 1 and ctx.attempt == 1) then error "no" end
+          emit(#batch)
+        end):run()
+      assert.same({ 4, 4 }, result.items)
+      assert.equal(1, #result.failures)
+      assert.same({ { 5, 6, 7, 8 }, 2, "error" },
+        { result.failures[1].item, result.failures[1].attempts, result.failures[1].kind })
+    end)
+  end
+
+  it("R20 gives the accumulator's own handler its batches in a pool, and in the coordinator", function()
+    for _, context in ipairs(contexts.all) do
+      local result = new():producer(range(1, 20)):processor("a", { processes = 1 }, pass)
+        :accumulator("sums", contexts.options(context, { max_size = 6 }), function(batch, emit)
+          local sum = 0
+          for _, v in ipairs(batch) do sum = sum + v end
+          emit(sum)
+        end):run()
+      assert.same({ 21, 39, 57, 93 }, sorted(result.items))
+      local s = result.stats.stages.sums
+      assert.same({ 20, 4 }, { s.items_in, s.items_out })
+    end
+  end)
+
+  it("R49 fail as a whole where a value of the coordinator cannot be sent, the others go on", function()
+    local result = new { failures = "collect" }:producer({ 1, 2, 3, 4 })
+      :map(function(n) return n == 3 and print or n end):batch(2):processor({ processes = 1 }, pass):run()
+    assert.same({ { 1, 2 } }, result.items)
+    assert.same({ "unserialisable", { print, 4 } }, { result.failures[1].kind, result.failures[1].item })
+  end)
+
+  it("R60 of 1 MiB an item, a hundred of them, within the limit of memory", function()
+    local text, n = ("x"):rep(MEBI), 200
+    local result = new { memory = "512M" }:producer(function(emit) for i = 1, n do emit(i) end end)
+      :map({ processes = 1 }, function(i) return { i, text } end):batch(100)
+      :map({ processes = 1 }, function(batch)
+        assert(#batch == 100)
+        for _, item in ipairs(batch) do assert(#item[2] == MEBI) end
+        return #batch
+      end):run()
+    assert.same({ 100, 100 }, result.items)
+    assert.is_true(result.stats.memory_most < 640 * MEBI, result.stats.memory_most)
+  end)
+
+  it("R60 of more bytes than the limit of memory end all the same", function()
+    local text = ("x"):rep(200000)
+    local result = new { memory = "1M" }:producer(range(1, 60)):map({ processes = 2 }, function() return text end)
+      :batch(20):map({ processes = 2 }, function(batch) return #batch end):batch(2):run()
+    local sizes = {}
+    for _, pair in ipairs(result.items) do table.move(pair, 1, #pair, #sizes + 1, sizes) end
+    assert.same({ 20, 20, 20 }, sizes)
+  end)
+
+  it("R60 hold no block of which they need little", function()
+    -- Of each 60 KB one small item goes into the open batch.
+    local junk, n = ("x"):rep(60000), 300
+    local result = new { memory = "2M" }:producer(range(1, n))
+      :processor("a", { processes = 1, to = { "b", "c" }, route = function(item)
+        return type(item) == "number" and "b" or "c"
+      end }, function(i, emit)
+        emit(i)
+        emit(junk)
+      end):batch("b", { max_size = 1000, from = "a", to = "d" }):each("c", function() end)
+      :map("d", { processes = 1, from = "b" }, function(batch) return #batch end):run()
+    assert.same({ n }, result:of "d")
+    assert.is_true(result.stats.memory_most < 4 * MEBI, result.stats.memory_most)
+  end)
+end)
