@@ -7,7 +7,10 @@
 -- "-- Expected output, in any order:" compares sorted lines (no patterns).
 
 local lfs = require "lfs"
+local pages = require "spec.pages"
 local support = require "spec.support"
+
+local assert_output = pages.assert_output
 
 local function files_in(directory, ending)
   local paths = {}
@@ -18,17 +21,6 @@ local function files_in(directory, ending)
   end
   table.sort(paths)
   return paths
-end
-
-local function lines_of(text)
-  local lines = {}
-  for line in text:gmatch("([^\n]*)\n?") do
-    lines[#lines + 1] = line
-  end
-  while lines[#lines] == "" do
-    lines[#lines] = nil
-  end
-  return lines
 end
 
 -- The expectation of an example: { unordered =, { line, ... }, { line, ... } }, one array for each alternative; nil
@@ -48,39 +40,6 @@ local function expectation(path)
     end
   end
   return found
-end
-
--- Whether the lines from at on match the expected ones from i on.
-local function matches(expected, lines, i, at)
-  local want = expected[i]
-  if want == nil then
-    return at > #lines
-  elseif want == "..." then
-    for next_at = at, #lines + 1 do
-      if matches(expected, lines, i + 1, next_at) then
-        return true
-      end
-    end
-    return false
-  end
-  local line = lines[at]
-  local pattern = want:match("^~ (.*)$")
-  local fits = line and (pattern and line:find("^" .. pattern .. "$") ~= nil or line == want)
-  return fits and matches(expected, lines, i + 1, at + 1)
-end
-
-local function assert_output(expected, stdout)
-  for _, alternative in ipairs(expected) do
-    local want, got = lines_of(table.concat(alternative, "\n")), lines_of(stdout)
-    if expected.unordered then
-      table.sort(want)
-      table.sort(got)
-    end
-    if matches(want, got, 1, 1) then
-      return
-    end
-  end
-  error(("printed:\n%s\nexpected:\n%s"):format(stdout, table.concat(expected[1], "\n")), 2)
 end
 
 -- What an example that takes long without arguments is given in the short form of the run.
@@ -145,47 +104,16 @@ end)
 
 -- --- the read-me -------------------------------------------------------------------------------------------------
 
--- The fenced blocks of a Markdown file: { language =, text =, line = }.
-local function fenced_blocks(path)
-  local blocks, block, number = {}, nil, 0
-  for line in io.lines(path) do
-    number = number + 1
-    local fence = line:match("^```(%a*)$")
-    if fence and not block then
-      block = { language = fence, line = number }
-    elseif fence then
-      block.text = table.concat(block, "\n") .. "\n"
-      blocks[#blocks + 1] = block
-      block = nil
-    elseif block then
-      block[#block + 1] = line
-    end
-  end
-  assert(not block, path .. ": a fence is not closed")
-  return blocks
-end
-
 describe("README.md", function()
-  local blocks = fenced_blocks("README.md")
-  local programs = 0
-  for i, block in ipairs(blocks) do
-    if block.language == "lua" then
-      programs = programs + 1
-      local output = blocks[i + 1] and blocks[i + 1].language == "text" and blocks[i + 1] or nil
-      it(("line %d: the block of Lua runs"):format(block.line), function()
-        local result = support.run_lua(block.text, { timeout = 30 })
-        assert.equal("", result.stderr)
-        assert.equal(0, result.code)
-        assert(output or result.stdout == "", "it prints, but no block of text behind it shows what")
-        if output then
-          assert_output({ lines_of(output.text) }, result.stdout)
-        end
-      end)
-    end
+  local programs = pages.programs "README.md"
+  for _, program in ipairs(programs) do
+    it(("line %d: the program prints what the page says"):format(program[1].line), function()
+      pages.run(program, "readme.lua")
+    end)
   end
 
-  it("has blocks of Lua", function()
-    assert.is_true(programs >= 1)
+  it("has programs", function()
+    assert.is_true(#programs > 1)
   end)
 
   it("has a block for the prompt that runs there, line by line", function()
