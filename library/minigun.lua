@@ -270,6 +270,16 @@ function Pipeline:filter(name, options, f) end
 ---@overload fun(self: minigun.Pipeline, f: fun(item: any)|string): minigun.Pipeline
 function Pipeline:each(name, options, f) end
 
+--- Adds a stage with a loop of its own.
+---@param name string
+---@param options minigun.ProcessorOptions
+---@param handler fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx)|string `for item in input do ... end`, once in each worker. `input()` waits for the next item, and finishes the one before: what was emitted by then belongs to it. At the end of the stream it gives nil; what the handler emits after that (totals, the rest) arrives too. A handler that returns earlier, or raises, is called again for the next item. Its local variables die with its worker: a warning names each worker that died in the middle of a loop. In `process_per_batch` the stream is one item.
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, options: minigun.ProcessorOptions, handler: fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, handler: fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, handler: fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
+function Pipeline:stage(name, options, handler) end
+
 --- Runs the stages that the block defines in n worker processes.
 ---@param n minigun.PoolOptions|integer|boolean workers; true or left out: one per CPU; false: as if there were no block; `{ n = 4, ordered = true }`: what comes out of the block is in the order of what has come in
 ---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
@@ -436,8 +446,8 @@ function Pipeline:bind(object) end
 ---@field name string?
 ---@field source any as the source of `p:producer`
 
---- A stage: `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `run` and
---- `source`, or, of a batch, `max_size`, `max_wait` or `by`. A row without a context runs with the row before it.
+--- A stage: `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `run`, `loop`
+--- and `source`, or, of a batch, `max_size`, `max_wait` or `by`. A row without a context runs with the row before it.
 ---@class minigun.Row: minigun.ProcessorOptions
 ---@field [1] string? name
 ---@field map (fun(item: any): any)?
@@ -445,6 +455,7 @@ function Pipeline:bind(object) end
 ---@field flat_map (fun(item: any): any[])?
 ---@field each (fun(item: any))?
 ---@field run (fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx))?
+---@field loop (fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx))?
 ---@field source any
 ---@field max_size integer?
 ---@field max_wait number?
@@ -457,6 +468,10 @@ function Pipeline:bind(object) end
 ---@class minigun.Emit
 ---@field to fun(self: minigun.Emit, stage: string, item: any) sends it to that one stage, whatever the graph says
 ---@overload fun(item: any)
+
+--- A loop stage's input, `for item in input do`: waits for the next item; nil at the end of the stream.
+---@class minigun.Input
+---@overload fun(): any
 
 ---@class minigun.Ctx
 ---@field pipeline string its name
@@ -517,6 +532,7 @@ function Result:of(stage) end
 ---@field code integer? of a death
 ---@field in_flight integer? items that the dead worker held
 ---@field partial boolean? some of what the item emitted had already been let through
+---@field at_end boolean? it happened at the end of a loop stage's input: what that emitted there is lost
 ---@field dead_letter boolean? the item went to the dead letters
 
 --- A child that has ended.

@@ -213,6 +213,41 @@ describe("R47 kill -9 at random moments", function()
     end
   end)
 
+  it_natively("of loops: every item arrives once, and so does the end of every loop that comes to it", function()
+    local n = math.floor(30000 * less)
+    local p = minigun.pipeline "storm"
+    source(p, n)
+    local function counting(input, emit, ctx)
+      local count = 0
+      for item in input do
+        worker(0.00001)(item, emit, ctx)
+        count = count + 1
+      end
+      spin(0.001)
+      ctx:count("counted", count)
+      ctx:count "ends"
+    end
+    p:stage("first", { processes = 3, retries = 1000 }, counting)
+    p:stage("second", { processes = 2, retries = 1000 }, function(input, emit)
+      for item in input do emit(item) end
+    end)
+    local result = in_storm(p, { count = math.ceil(100 * less), mean = 0.004 })
+    local failures, at_end = result.failures, 0
+    for i = #failures, 1, -1 do
+      if failures[i].at_end and failures[i].stage == "first" then at_end = at_end + 1 end
+      if failures[i].at_end then table.remove(failures, i) end
+    end
+    assert_exactly_once(n, result)
+    assert_effects(n, result)
+    assert.equal(3, (result.counters.ends or 0) + at_end)
+    -- What was not counted was in loops that died: a warning or a failure tells of each.
+    local lost = 0
+    for _, warning in ipairs(result.stats.warnings) do
+      lost = lost + (tonumber(warning:match "loop of stage 'first', behind (%d+) item") or 0)
+    end
+    if at_end == 0 then assert.equal(n, (result.counters.counted or 0) + lost) end
+  end)
+
   it_natively("with items of 300 KB", function()
     local n, text = math.floor(500 * less), ("x"):rep(300000)
     local p = minigun.pipeline "storm"

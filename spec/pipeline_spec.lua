@@ -226,7 +226,6 @@ describe("a pipeline", function()
     local p = new()
     refusals.check {
       { function() p:threads(4, noop) end, "pipeline:threads is not supported yet" },
-      { function() p:stage("a", noop) end, "pipeline:stage is not supported yet" },
       { function() p:reduce("a", 0, noop) end, "pipeline:reduce is not supported yet" },
       { function() p:pipeline("a") end, "pipeline:pipeline is not supported yet" },
       { function() p:map({ threads = 4 }, noop) end, "stage 'map 1': option 'threads' is not supported yet" },

@@ -4,6 +4,8 @@
 -- collects is kept until it has returned, and forgotten when it raises: a failed attempt leaves no trace. A handler
 -- that emits very much is let through as a stream: its failure then says `partial` and is not tried again.
 local batcher = require "minigun.batcher"
+local errors = require "minigun.caught"
+local loops = require "minigun.loop"
 local router = require "minigun.router"
 
 local chain = {}
@@ -14,39 +16,7 @@ local KEEP <const> = 8192
 -- as stages may send to each other in circles.
 local SENT <const> = 0x8000
 
--- A frame of the library in a traceback: its files lie beside this one. nil in stripped bytecode.
-local library = debug.getinfo(1, "S").short_src:match "^(.*)chain%.lua$"
-
--- The user's part of a traceback: what lies behind the first frame of the library is the library's own way there.
-local function user_traceback()
-  local lines = {}
-  for line in debug.traceback(nil, 3):gmatch "[^\n]+" do
-    if library and line:find(library, 1, true) then break end
-    lines[#lines + 1] = line
-  end
-  while #lines > 1 and lines[#lines]:find "^%s*%[C%]: in" do lines[#lines] = nil end -- protected calls of the library
-  return table.concat(lines, "\n")
-end
-
---- A handler's error as data: what xpcall's message handler returns.
----@param err any
----@return table { message =, traceback =, raised = err }
-function chain.caught(err)
-  local text = err
-  if type(err) ~= "string" then
-    local meta = getmetatable(err)
-    text = meta and meta.__tostring and tostring(err) or ("(error object is a %s value)"):format(type(err))
-  end
-  return { message = text, traceback = user_traceback(), raised = err }
-end
-
---- The same for errors that reach no message handler (out of memory) or are already caught.
----@param err any
----@return table
-function chain.as_caught(err)
-  if type(err) == "table" and err.traceback then return err end
-  return { message = tostring(err), raised = err }
-end
+chain.caught, chain.as_caught = errors.of, errors.as_caught
 
 local Chain = {}
 Chain.__index = Chain
@@ -98,7 +68,7 @@ function chain.new(stages, host)
   local self = setmetatable({ host = host, states = {}, stats = {} }, Chain)
   for _, stage in ipairs(stages) do
     local state = { stage = stage, buffer = {}, direct = {}, n = 0, effects = {}, running = false, inner = {},
-      outside = stage.terminal, choose = router.new(stage, host.stages, host.turn) }
+      handler = stage.handler, outside = stage.terminal, choose = router.new(stage, host.stages, host.turn) }
     self.states[stage.id] = state
     self.stats[stage.id] = { items_in = 0, items_out = 0, failed = 0, sent = 0 }
     state.flush = function(partial) self:flush(state, partial) end
@@ -107,6 +77,10 @@ function chain.new(stages, host)
       if state.running then state.effects[#state.effects + 1] = { kind, name, value }
       else host.effect(kind, name, value) end
     end)
+    if stage.loop then
+      state.loop = loops.new(stage.handler, host)
+      state.handler = function(...) return state.loop:take(...) end
+    end
     if stage.batch then state.batches = batcher.new(stage.batch) end
   end
   for _, stage in ipairs(stages) do
@@ -198,7 +172,7 @@ function Chain:push(id, item, attempt)
   if state.batches then return self:gather(state, item) end
   state.ctx.attempt = attempt
   state.running, state.partial = true, nil
-  local ok, caught = xpcall(state.stage.handler, chain.caught, item, state.emit, state.ctx)
+  local ok, caught = xpcall(state.handler, chain.caught, item, state.emit, state.ctx)
   state.running = false
   if not ok then return self:fail(state, item, caught, attempt) end
   if state.n > 0 or #state.effects > 0 then self:flush(state) end
@@ -213,7 +187,7 @@ function Chain:push_all(id, fetch)
     for item in fetch do self:gather(state, item) end
     return
   end
-  local handler, emit, ctx, item = state.stage.handler, state.emit, state.ctx, nil
+  local handler, emit, ctx, item = state.handler, state.emit, state.ctx, nil
   local function loop()
     for each in fetch do
       item = each
@@ -231,6 +205,12 @@ function Chain:push_all(id, fetch)
     state.running = false
     self:fail(state, item, caught, 1)
   end
+end
+
+--- Tells a loop stage that its stream has ended, unless it knows. What it emits then is passed on. Does not raise.
+---@param id integer
+function Chain:end_loop(id)
+  if self.states[id].loop:open() then self:push(id, nil, 0) end
 end
 
 --- Passes on batches whose time has come, or all of them.

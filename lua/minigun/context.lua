@@ -6,6 +6,10 @@ local context = {}
 ---@overload fun(item: any)
 ---@field to fun(self: minigun.Emit, stage: string, item: any) sends it to that one stage, whatever the graph says
 
+---@class minigun.Input
+--- A loop stage's input, `for item in input do`: waits for the next item; nil at the end of the stream.
+---@overload fun(): any
+
 ---@class minigun.Ctx
 ---@field pipeline string its name
 ---@field stage string? its name; in the hooks of a run nil

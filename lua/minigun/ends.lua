@@ -1,8 +1,17 @@
 --- The ends of workers: deaths that cost something, time-outs, producers that are stopped. Methods of a segment (see
 -- forked.lua).
 local core = require "minigun.core"
+local queue = require "minigun.queue"
 
 local ends = {}
+
+--- How a worker ended, for messages.
+---@param code integer
+---@param signal integer 0: none
+---@return string
+function ends.cause(code, signal)
+  return signal ~= 0 and "was killed by signal " .. signal or "exited with code " .. code
+end
 
 --- A worker died after its last item. Nothing is lost but the rest of its hooks: then that is a failure without an
 --- item.
@@ -16,7 +25,7 @@ function ends:died_at_end(slot, pid, code, signal)
     local candidate = run.plan.stages[id]
     if #candidate.hooks.after > 0 or #self.plan.hooks.before_exit > 0 then stage = candidate end
   end
-  local cause = signal ~= 0 and "was killed by signal " .. signal or "exited with code " .. code
+  local cause = ends.cause(code, signal)
   if not stage then
     return run:warn(("stage '%s': worker %d (pid %d) %s at its end, after its last item"):format(self:name(),
       slot.number, pid, cause))
@@ -26,6 +35,59 @@ function ends:died_at_end(slot, pid, code, signal)
     signal = signal ~= 0 and signal or nil, code = signal == 0 and code or nil,
     message = ("the worker %s after its last item, before its hooks (after, before_exit) were through"):format(cause),
   }, function() end)
+end
+
+--- Tells the loop of a stage, in each worker, that nothing more comes: an entry of its own in the ledger, so that what
+--- the loops emit then is committed like an item's output, and nothing behind them ends before that has arrived.
+---@param id integer the stage
+---@return boolean told false: they know already
+function ends:end_loops(id)
+  if self.per_item or self.told[id] then return false end
+  self.told[id] = true
+  for _, slot in ipairs(self.slots) do
+    if slot.pid then
+      self.lanes[slot.number] = self.lanes[slot.number] or queue.new()
+      self.run.pending[id] = self.run.pending[id] + 1
+      self.arrived = self.arrived + 1
+      self:push { stage = id, count = 1, attempt = 0, lane = slot.number, first = self.arrived }
+    end
+  end
+  return true
+end
+
+--- Something has come in after all: loops that have been told begin again, and will be told again.
+function ends:go_on_with_loops()
+  for id in pairs(self.told) do self.run.drained[id] = false end
+  self.told = {}
+end
+
+--- A worker is not replaced: its loops have ended with it.
+---@param slot table
+function ends:drop_ends(slot)
+  local lane = self.lanes[slot.number]
+  while lane and lane:first() do
+    local entry = self:take(1, lane)
+    self:finished(entry, 0, 1)
+  end
+end
+
+--- A worker died whose loops had items: they are begun anew, and the user should know.
+---@param slot table
+---@param pid integer
+---@param cause string how it died
+---@param in_hand table? what it was at: the end of a loop's input is a failure of its own
+function ends:lost_loops(slot, pid, cause, in_hand)
+  if slot.items == 0 or self.per_item then return end
+  local names, ended = {}, slot.loops_ended or {}
+  local ending = in_hand and slot.hand[in_hand.number].attempt == 0 and slot.hand[in_hand.number].stage
+  for _, id in ipairs(self.plan.stages) do
+    local stage = self.run.plan.stages[id]
+    if stage.loop and not ended[id] and id ~= ending then names[#names + 1] = "'" .. stage.name .. "'" end
+  end
+  if #names == 0 then return end
+  self.run:warn(("worker %d (pid %d) %s in the middle of the loop of stage %s, behind %d item%s: what that had " ..
+    "kept in its variables is lost; a new one begins"):format(slot.number, pid, cause,
+    table.concat(names, " and of stage "), slot.items, slot.items == 1 and "" or "s"))
 end
 
 --- A worker died that must be replaced; too many of them within the window fail the run.

@@ -116,6 +116,7 @@ end
 ---@field code integer? of a death
 ---@field in_flight integer? items that the dead worker held
 ---@field partial boolean? some of what the item emitted had already been let through
+---@field at_end boolean? it happened at the end of a loop stage's input: what that emitted there is lost
 ---@field dead_letter boolean? the item went to the dead letters
 
 ---@class minigun.Exit
@@ -171,6 +172,7 @@ local function place(record)
   elseif record.pid then
     parts[#parts + 1] = ("pid %d"):format(record.pid)
   end
+  if record.at_end then parts[#parts + 1] = "at the end of its input: what its loop emitted there is lost" end
   if record.item ~= nil then parts[#parts + 1] = "item " .. failure.show(record.item) end
   if (record.attempts or 1) > 1 then parts[#parts + 1] = ("after %d attempts"):format(record.attempts) end
   if record.partial then parts[#parts + 1] = "part of its output was already delivered" end

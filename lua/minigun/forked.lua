@@ -4,6 +4,7 @@
 -- attempt, until the run is told that it is finished. Entries are chunks of work:
 --     { stage =, count =, attempt =, block =, offset =, length =, only = }   items as bytes; holds one reference
 --     { stage =, count = 1, attempt =, value = }                            one Lua value of the coordinator
+--     { stage =, count = 1, attempt = 0, lane = }                           the end of a loop stage's input
 -- `lane`: the number of the one worker that may have it (partition); `first`: ordinal of its first item, in the order
 -- of arrival in the segment; `again`: a further attempt at that item, or at a part of it.
 -- Its methods for the ends of workers, expected and other, lie in ends.lua.
@@ -37,6 +38,7 @@ function forked.new(run, segment, first)
     slots = {}, queue = queue.new(), lanes = {}, queued = 0, queued_bytes = 0,
     rate = stats.rate(), restarts = {}, wants = {}, thirsty = {}, finishing = false, targets = {}, timeout = nil,
     spawned = 0, arrived = 0, -- items, in their order
+    told = {},                -- loop stages whose workers know that nothing more comes
     only_way_in = nil,        -- the stage that all of them have come to; false: there are several
     out_size = BLOCK, small = 0, -- bytes of a block to lend; ranges in a row that would have fitted a quarter of it
   }, Segment)
@@ -65,6 +67,7 @@ function Segment:push(entry, in_front)
     entry.first, self.arrived = self.arrived + 1, self.arrived + entry.count
     if self.only_way_in == nil then self.only_way_in = entry.stage end
     if self.only_way_in ~= entry.stage then self.only_way_in = false end
+    if next(self.told) then self:go_on_with_loops() end
     own:push(entry)
   elseif self.order then
     own:insert(entry)
@@ -79,6 +82,7 @@ end
 
 --- Prepares for entries that only one worker may have.
 function Segment:open_lanes()
+  self.partitioned = true
   for i in ipairs(self.slots) do self.lanes[i] = queue.new() end
 end
 
@@ -137,8 +141,9 @@ function Segment:spawn(slot, value)
     plan = run.plan, segment = self.plan, number = slot.number, turn = self.spawned, value = value,
   })
   if not pid then
-    if errno == EAGAIN and self:alive() > 0 and #self.lanes == 0 then
+    if errno == EAGAIN and self:alive() > 0 and not self.partitioned then
       run:warn(("%s: %s; running with %d workers"):format(self.plan.context, message, self:alive()))
+      self:drop_ends(slot)
       return false
     end
     run:fail(("%s: %s; is the limit of processes (ulimit -u) or of memory too low?"):format(self.plan.context, message))
@@ -230,7 +235,7 @@ end
 
 -- Nothing is queued any more and a worker idles while another has a slice in store: it goes back to the queue.
 function Segment:rebalance()
-  if self.per_item or self.plan.n == 1 or #self.lanes > 0 then return end
+  if self.per_item or self.plan.n == 1 or self.partitioned then return end
   local idle = 0
   for _, slot in ipairs(self.slots) do idle = idle + (slot.pid and slot.hands == 0 and 1 or 0) end
   for _, slot in ipairs(self.slots) do
@@ -348,7 +353,12 @@ end
 function Segment:on_done(slot, number, items, ended, streamed, seconds)
   local run, entry = self.run, slot.hand[number]
   if not entry then return end -- a chunk that was taken back
-  slot.items = slot.items + items
+  if entry.attempt > 0 then
+    slot.items, slot.loops_ended = slot.items + items, nil
+  elseif items > 0 then
+    slot.loops_ended = slot.loops_ended or {}
+    slot.loops_ended[entry.stage] = true
+  end
   slot.busy = slot.busy + seconds
   entry.busy = (entry.busy or 0) + seconds
   local s = run.stats[entry.stage]
@@ -365,7 +375,7 @@ function Segment:on_done(slot, number, items, ended, streamed, seconds)
   end
   if not ended then return end
   slot.behind = 0
-  if entry.count > 0 and run.plan.stages[entry.stage].kind ~= "producer" then
+  if entry.count > 0 and entry.attempt > 0 and run.plan.stages[entry.stage].kind ~= "producer" then
     stats.learn(self.rate, entry.busy, entry.count)
     s.service:add(entry.busy / entry.count, entry.count)
   end
@@ -416,6 +426,7 @@ function Segment:return_left(slot, left, fields)
       return run:finished(entry.stage, 1)
     end
     fields.index, fields.attempt = 0, one.attempt
+    if one.attempt == 0 and fields.message then fields.message = fields.message:gsub("the item", "its end") end
     fields.partial = left.how & 1 ~= 0 or run.plan.stages[one.stage].kind == "producer" or nil
     run:item_failed(self, slot, run.plan.stages[one.stage], fields, one)
     self:finished(one, 0, 1)
@@ -437,6 +448,7 @@ function Segment:on_exit(slot, pid, code, signal, expected)
     pid = pid, segment = self:name(), worker = slot.number, items = slot.items, restarts = slot.restarts,
     busy = slot.busy, lived = core.now() - slot.since, code = code, signal = signal ~= 0 and signal or nil,
   }
+  if not expected then self:lost_loops(slot, pid, self.cause(code, signal), in_hand) end
   slot.pid, slot.items, self.wants[slot], run.changed = nil, 0, nil, true
   run:release_overdraft(slot)
   local late = in_hand and in_hand.how & 2 ~= 0
@@ -448,7 +460,7 @@ function Segment:on_exit(slot, pid, code, signal, expected)
     })
   end
   local nothing_left = #slot.left == 0
-  slot.left, slot.hand, slot.hands, slot.failed, slot.behind = {}, {}, 0, {}, 0
+  slot.left, slot.hand, slot.hands, slot.failed, slot.behind, slot.loops_ended = {}, {}, 0, {}, 0, nil
   run:hooks(run.plan.hooks.on_worker_exit, nil, {
     pid = pid, stage = self:name(), worker = slot.number, code = code, signal = signal ~= 0 and signal or nil,
     expected = expected,

@@ -176,6 +176,18 @@ function Pipeline:filter(...) return define(self, "filter", ...) end
 ---@return minigun.Pipeline self
 function Pipeline:each(...) return define(self, "each", ...) end
 
+--- Adds a stage with a loop of its own: `p:stage([name,] [options,] handler)`.
+---@param name string
+---@param options minigun.ProcessorOptions
+---@param handler fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx)|string
+--- `for item in input do ... end`, once in each worker. `input()` waits for the next item, and finishes the one before:
+--- what was emitted by then belongs to it. At the end of the stream it gives nil; what the handler emits after that
+--- (totals, the rest) arrives too. A handler that returns earlier, or raises, is called again for the next item. Its
+--- local variables die with its worker: a warning names each worker that died in the middle of a loop. In
+--- `process_per_batch` the stream is one item.
+---@return minigun.Pipeline self
+function Pipeline:stage(...) return define(self, "stage", ...) end
+
 local function run_block(self, context, block, what)
   if not options.is_callable(block) then
     failure.raise(("%s: the block must be a function that defines stages, got %s"):format(what, options.got(block)))
@@ -324,7 +336,7 @@ Pipeline.before_exit = fork_hook "before_exit"
 
 for name, method in pairs(inheritance) do Pipeline[name] = method end
 
-for _, name in ipairs { "threads", "stage", "reduce", "pipeline" } do
+for _, name in ipairs { "threads", "reduce", "pipeline" } do
   Pipeline[name] = function() failure.unsupported(("pipeline:%s"):format(name)) end
 end
 

@@ -85,7 +85,7 @@ local function add_stages(result, pipeline, definition, contexts)
     local lanes = by_key and add(new_stage(definition, "processor"), INLINE)
     local stage = add(new_stage(definition, definition.kind, handler), context)
     set_item_options(stage, definition, ordered)
-    stage.queue, stage.dead_letter = definition.queue, definition.dead_letter
+    stage.queue, stage.dead_letter, stage.loop = definition.queue, definition.dead_letter, definition.loop
     if lanes then
       lanes.partition, lanes.dead_letter = definition.partition, definition.dead_letter
       return link(lanes, stage)

@@ -78,7 +78,7 @@ end
 function retries:settle_failure(stage, fields, item, again)
   local attempt = fields.attempt
   local s = self.stats[stage.id]
-  if attempt <= stage.retries and not fields.partial and again then
+  if attempt > 0 and attempt <= stage.retries and not fields.partial and again then
     local entry = again()
     if entry then
       entry.attempt = attempt + 1
@@ -91,7 +91,8 @@ function retries:settle_failure(stage, fields, item, again)
     end
   end
   s.failed = s.failed + 1
-  fields.stage, fields.attempts, fields.attempt = stage.name, attempt, nil
+  fields.stage, fields.attempts, fields.attempt = stage.name, math.max(attempt, 1), nil
+  fields.at_end = attempt == 0 or nil -- of a loop's input, not of an item
   fields.item, fields.index, fields.place = item(), nil, nil
   local record = failure.new(fields)
   record.dead_letter = self:send_dead_letter(stage, record) or nil

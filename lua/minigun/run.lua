@@ -168,6 +168,7 @@ function Run:open_chain()
     end,
     context = function(stage, effect) return self:context({ stage = stage.name }, effect) end,
     foreign = function() return core.process() ~= self.process end,
+    watch = function(thread) self.guard:watch(thread) end,
     now = core.now,
   })
   for _, stage in ipairs(inline) do
@@ -324,7 +325,7 @@ function Run:advance_ends()
     local ready = self.pending[id] == 0
     for _, input in ipairs(stage.inputs) do ready = ready and self.drained[input] end
     local state = self.chain.states[id]
-    if ready and not (self.drained[id] and not (state and state.batches and state.batches.first)) then
+    if ready and not (self.drained[id] and not (state and self:holds(state))) then
       self:drain(stage, state)
       changed = true
     end
@@ -339,9 +340,18 @@ function Run:advance_ends()
   return changed
 end
 
+-- Whether a stage of the coordinator has something to say at its end.
+function Run:holds(state)
+  return state.batches and state.batches.first or state.loop and state.loop:open()
+end
+
 function Run:drain(stage, state)
+  if stage.loop and not state and self.segment_of[stage.id]:end_loops(stage.id) then
+    return -- it is drained when they have ended
+  end
   if state then
     if state.batches then self.chain:flush_batches(stage.id) end
+    if state.loop then self.chain:end_loop(stage.id) end
     local outlet = self.outlets[stage.id]
     if outlet.writer then self:flush_writer(outlet) end
     if outlet.joined then self:flush_writer(outlet.joined) end

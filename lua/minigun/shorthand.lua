@@ -9,14 +9,15 @@ local options = require "minigun.options"
 ---@field source any as the source of `p:producer`
 
 ---@class minigun.Row: minigun.ProcessorOptions
---- A stage: `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `run` and
---- `source`, or, of a batch, `max_size`, `max_wait` or `by`. A row without a context runs with the row before it.
+--- A stage: `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `run`, `loop`
+--- and `source`, or, of a batch, `max_size`, `max_wait` or `by`. A row without a context runs with the row before it.
 ---@field [1] string? name
 ---@field map (fun(item: any): any)?
 ---@field filter (fun(item: any): any)?
 ---@field flat_map (fun(item: any): any[])?
 ---@field each (fun(item: any))?
 ---@field run (fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx))?
+---@field loop (fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx))?
 ---@field source any
 ---@field max_size integer?
 ---@field max_wait number?
@@ -28,8 +29,8 @@ local options = require "minigun.options"
 local shorthand = {}
 
 -- What a row of the table form does; the key holds the function. The order is that of the message below.
-local actions <const> = { "map", "filter", "flat_map", "each", "run", "source" }
-local methods <const> = { run = "processor", source = "producer" }
+local actions <const> = { "map", "filter", "flat_map", "each", "run", "loop", "source" }
+local methods <const> = { run = "processor", loop = "stage", source = "producer" }
 
 local batch_options <const> = { max_size = true, max_wait = true, by = true }
 

@@ -16,6 +16,7 @@ local labels = {
   flat_map = { kind = "processor", handler = "a function(item) -> array of items" },
   filter = { kind = "processor", handler = "a function(item) -> boolean" },
   each = { kind = "consumer", handler = "a function(item)" },
+  stage = { kind = "processor", handler = "a function(input, emit, ctx)", loop = true },
 }
 
 local wrappers = {}
@@ -284,10 +285,11 @@ end
 ---@param scope table? context of the block the definition stands in
 ---@param earlier table? the definition whose place it takes: gives the options that are not given, and the handler
 ---@return table definition
---- `label`, `kind`, `name`, `at` ("file:line"), `handler`, `source`, or `method` (name of the bound object's), `to`,
---- `from` (arrays, nil where not given), `route`, `await`, `partition`, `dead_letter`, `context` (own or the block's;
---- nil: inline), `scope` (the block's), `retries`, `backoff`, `timeout`, `queue`, `batch` (accumulators), `options` (as
---- checked), and `hooks`: name -> array of functions, those given as options
+--- `label`, `kind`, `loop` (true: the handler has a loop of its own), `name`, `at` ("file:line"), `handler`, `source`,
+--- or `method` (name of the bound object's), `to`, `from` (arrays, nil where not given), `route`, `await`, `partition`,
+--- `dead_letter`, `context` (own or the block's; nil: inline), `scope` (the block's), `retries`, `backoff`, `timeout`,
+--- `queue`, `batch` (accumulators), `options` (as checked), and `hooks`: name -> array of functions, those given as
+--- options
 function stage.define(label, name, parsed, scope, earlier)
   local subject = ("stage '%s'"):format(name)
   local kind = labels[label].kind
@@ -310,7 +312,8 @@ function stage.define(label, name, parsed, scope, earlier)
   local hooks = {}
   for _, hook in ipairs(stage.hook_names) do hooks[hook] = given[hook] end
   return {
-    label = label, kind = kind, name = name, at = at, handler = handler, source = source, method = method,
+    label = label, kind = kind, loop = labels[label].loop, name = name, at = at,
+    handler = handler, source = source, method = method,
     to = filled.to, from = filled.from, route = filled.route, await = checked.await, partition = filled.partition,
     dead_letter = filled.dead_letter,
     context = place(given, checked, subject, scope, earlier), scope = scope or earlier and earlier.scope,

@@ -5,6 +5,7 @@
 local chain = require "minigun.chain"
 local context = require "minigun.context"
 local core = require "minigun.core"
+local loop = require "minigun.loop"
 local report = require "minigun.report"
 local router = require "minigun.router"
 
@@ -81,9 +82,13 @@ end
 
 -- One stage alone: its handler is called straight from the loop in C, and emits straight into the open block.
 local function run_single(w, job, stage, ctx, emit)
+  local handler = stage.handler
+  if stage.loop then
+    local own = loop.new(handler, {}, job.segment.kind == "process_per_batch")
+    handler = function(...) return own:take(...) end
+  end
   return function(attempt, value)
     ctx.attempt = attempt
-    local handler = stage.handler
     while true do
       local done, caught, index = w:run(handler, emit, ctx, chain.caught, value)
       if done or w:stopped() then return end
@@ -123,10 +128,16 @@ local function run_chain(w, job, stages, contexts)
     foreign = function() return core.process() ~= job.process end,
     now = core.now,
   })
-  for _, stage in ipairs(stages) do emitters[stage.id] = w:emitter(stage.id) end
+  local looping = {} -- stages whose stream ends with that of the process
+  for _, stage in ipairs(stages) do
+    emitters[stage.id] = w:emitter(stage.id)
+    if stage.loop and job.segment.kind == "process_per_batch" then looping[#looping + 1] = stage.id end
+  end
   local function handler(item)
     if current == 1 then entered = entered + 1 end
+    if looping[1] and job.plan.stages[job.entry].loop then links.states[job.entry].loop.once = true end
     links:push(job.entry, item, current)
+    for _, id in ipairs(looping) do links:end_loop(id) end
     depth = depth + 1
   end
   local function tell_stats()
