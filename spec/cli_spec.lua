@@ -40,8 +40,8 @@ end)
 
 describe("minigun", function()
   it("shows its usage for help, --help and -h", function()
-    for _, word in ipairs { "help", "--help", "-h" } do
-      local result = minigun(word)
+    for _, words in ipairs { { "help" }, { "--help" }, { "-h" }, { "run", "--help" }, { "run", "-h" } } do
+      local result = minigun(table.unpack(words))
       assert.equal(0, result.code)
       assert.equal("", result.stderr)
       assert.matches("^Usage: minigun run FILE", result.stdout)
@@ -112,6 +112,15 @@ describe("minigun run FILE", function()
     local result = run("error('first\\nstack traceback:\\n\\tthere', 0)")
     assert.equal(1, result.code)
     assert.equal("minigun: first\nstack traceback:\n\tthere\n", result.stderr)
+  end)
+
+  it("shows the failures of a run, and no frame of the library", function()
+    local result = run("local p = require 'minigun'.pipeline 'p'\np:producer { 1, print }\n" ..
+      "p:map({ processes = 1 }, function(n) return n end)\np:run()\n")
+    assert.equal(1, result.code)
+    assert.matches("^minigun: item is a function\nwhich cannot be sent to another process, in stage 'producer 1'",
+      result.stderr)
+    assert.is_nil(result.stderr:find("lua/minigun/", 1, true))
   end)
 
   it("shows an error that is a table: by its __tostring, or its type", function()

@@ -163,9 +163,10 @@ describe("a failure", function()
     local crash = new { kind = "crash", stage = "save", signal = 9 }
     assert.is_nil(failure.summary {})
     assert.equal("a\nin stage 'parse'", failure.summary { parse "a" })
-    assert.equal("a\nin stage 'parse'\nand 1 more failure: 1 crash in stage 'save'",
+    assert.equal("a\nin stage 'parse'\nand 1 more failure: 1 of kind crash in stage 'save'",
       failure.summary { parse "a", crash })
-    assert.equal("a\nin stage 'parse'\nand 3 more failures: 2 error in stage 'parse', 1 crash in stage 'save'",
+    assert.equal("a\nin stage 'parse'\n" ..
+      "and 3 more failures: 2 of kind error in stage 'parse', 1 of kind crash in stage 'save'",
       failure.summary { parse "a", parse "b", crash, parse "c" })
   end)
 end)

@@ -217,6 +217,9 @@ describe("a pipeline", function()
       { function() p:run { failures = "hide" } end, "run: option 'failures' must be" },
       { function() p:iterate { memroy = 1 } end, "did you mean 'memory'?" },
       { function() p:inline(function() p:run() end) end, "run is called inside a block" },
+      { function() p.map(noop) end, "call map with a colon, on a pipeline: p:map(...)" },
+      { function() p.run() end, "call run with a colon" },
+      { function() p.before_run(noop) end, "call before_run with a colon" },
       { function() p:processor("a", inner) end, "stage 'a': a pipeline inside a pipeline is not supported yet" },
     }
     assert.equal(1, #p.stages, "what was refused is not defined")

@@ -100,6 +100,7 @@ describe("minigun.map", function()
     assert.matches("a function expected", message_of(function() minigun.map({ 1 }) end))
     assert.matches("did you mean 'processes'", message_of(function() minigun.map({ 1 }, print, { process = 2 }) end))
     assert.matches("option 'to'", message_of(function() minigun.map({ 1 }, print, { to = "a" }) end))
+    assert.matches("options must be a table, got 4", message_of(function() minigun.map({ 1 }, print, 4) end))
   end)
 
   it("minigun.each calls the function for every element", function()

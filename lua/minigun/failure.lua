@@ -164,6 +164,7 @@ end
 
 local function place(record)
   local parts = {}
+  if record.kind == "unserialisable" then parts[1] = "which cannot be sent to another process" end
   if record.stage then parts[#parts + 1] = "in stage '" .. record.stage .. "'" end
   if record.worker then
     local of = record.workers and (" of %d"):format(record.workers) or ""
@@ -202,7 +203,7 @@ function failure.summary(list)
     if not counts[group] then order[#order + 1] = group end
     counts[group] = (counts[group] or 0) + 1
   end
-  for i, group in ipairs(order) do order[i] = ("%d %s"):format(counts[group], group) end
+  for i, group in ipairs(order) do order[i] = ("%d of kind %s"):format(counts[group], group) end
   local rest = #list - 1
   return ("%s\nand %d more failure%s: %s"):format(text, rest, rest == 1 and "" or "s", table.concat(order, ", "))
 end

@@ -416,4 +416,16 @@ function Pipeline:__tostring()
   return table.concat(lines, "\n")
 end
 
+-- `p.map(f)`, with a dot, is told apart here, once for all methods.
+for name, method in pairs(Pipeline) do
+  if name:find "^%l" then
+    Pipeline[name] = function(self, ...)
+      if getmetatable(self) ~= Pipeline then
+        failure.raise(("call %s with a colon, on a pipeline: p:%s(...)"):format(name, name))
+      end
+      return method(self, ...)
+    end
+  end
+end
+
 return pipeline

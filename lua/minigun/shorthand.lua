@@ -98,6 +98,9 @@ end
 
 -- Options of a one-liner: those of a stage, and those of a run.
 local function split_options(given, what)
+  if given ~= nil and type(given) ~= "table" then
+    failure.raise(("%s: options must be a table, got %s"):format(what, options.got(given)))
+  end
   local stage, run = {}, {}
   for key, value in next, given or {} do
     if options.schemas.run.by_name[key] then run[key] = value else stage[key] = value end
