@@ -59,7 +59,7 @@ endif
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: lint lint-lua lint-c lint-gcc lint-clang
-.PHONY: all help test check faults install uninstall clean bench asan tsan valgrind fuzz docs FORCE
+.PHONY: all help test check faults install uninstall clean bench asan tsan valgrind fuzz model docs FORCE
 
 all: $(LIB)
 
@@ -70,7 +70,7 @@ help:
 	@echo 'make install    into $$(DESTDIR)$$(PREFIX); also: uninstall, clean'
 	@echo 'make lint       luacheck, cppcheck, a build that takes warnings for errors'
 	@echo 'make asan       the specs under AddressSanitizer and UBSan; also: tsan, valgrind'
-	@echo 'make fuzz       build the decoder fuzz target with libFuzzer'
+	@echo 'make fuzz       build the decoder fuzz target with libFuzzer;  make model   check the models with spin'
 	@echo 'make bench      the benchmarks;  make docs   the reference from the sources'
 
 $(LIB): $(OBJ) $(BUILD)/flags
@@ -140,6 +140,10 @@ valgrind: all faults $(BUILD)/ring_threads
 	  $(VALGRIND) -q --leak-check=no --run-libc-freeres=no --error-exitcode=99 \
 	  --log-file=$(VALGRIND_LOGS)/%p $(LUA) $(BUSTED) --ignore-lua
 	@! grep -lE 'Invalid (read|write|free)|ninitialised|Mismatched free|unaddressable' $(VALGRIND_LOGS)/*
+
+# The protocols of the shared memory as models: two minutes, 6 GiB.
+model:
+	@CC=$(CC) spec/model/check
 
 LUA_LIBS ?= $(shell $(PKG_CONFIG) --libs lua5.4 2>/dev/null || echo -llua5.4)
 
