@@ -40,6 +40,7 @@ local SCHEMAS <const> = {
   { "producer", "ProducerOptions", "of a producer" },
   { "processor", "ProcessorOptions", "of a processor, consumer, `map`, `flat_map`, `filter`, `each`" },
   { "accumulator", "AccumulatorOptions", "of an accumulator and of `batch`" },
+  { "pipeline", "NestedOptions", "of a nested pipeline" },
   { "context", "ContextOptions", "of a named context" },
   { "processes", "PoolOptions", "inside `processes`" },
   { "process_per_batch", "ForkOptions", "inside `process_per_batch`" },

@@ -77,6 +77,24 @@
 ---@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage
 ---@field before_exit? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] last thing in each child that ends in good order
 
+--- Options of a nested pipeline.
+---@class minigun.NestedOptions
+---@field to? string|string[] stages that receive what this one emits; each receives every item; `{}` makes the stage terminal
+---@field from? string|string[] stages whose emissions this one receives
+---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets an item goes to: all, each in turn, or those that `function(item) -> name or names` gives
+---@field await? boolean|number true: only `emit:to` reaches the stage, which ends with everything else; false: not even that
+---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+---@field inline? boolean run in the coordinator itself
+---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
+---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
+---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
+---@field context? string run in the context of that name, see `pipeline:context`
+---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
+---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
+---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
+---@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage
+---@field before_exit? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] last thing in each child that ends in good order
+
 --- Options of a named context.
 ---@class minigun.ContextOptions
 ---@field inline? boolean run in the coordinator itself
@@ -280,6 +298,19 @@ function Pipeline:each(name, options, f) end
 ---@overload fun(self: minigun.Pipeline, handler: fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
 function Pipeline:stage(name, options, handler) end
 
+--- Adds a whole pipeline as one stage. Items go to its entries (the stages without an input in their own pipeline) and
+--- come from its exits (those without an output there); producers inside produce. Stages inside are called
+--- "name.stage" from outside, and run in the context that the nested pipeline stands in, unless they have one of their
+--- own. See "Pipelines in pipelines" in docs/how-it-works.md.
+---@param name string by default that of the pipeline that is given
+---@param options minigun.NestedOptions
+---@param block_or_pipeline minigun.Pipeline|fun(inner: minigun.Pipeline) a function that defines the stages of a new pipeline, called at once; or a pipeline, which may be nested more than once, and run by itself; its own run options are for that only
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, options: minigun.NestedOptions, block_or_pipeline: minigun.Pipeline|fun(inner: minigun.Pipeline)): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, block_or_pipeline: minigun.Pipeline|fun(inner: minigun.Pipeline)): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, block_or_pipeline: minigun.Pipeline|fun(inner: minigun.Pipeline)): minigun.Pipeline
+function Pipeline:pipeline(name, options, block_or_pipeline) end
+
 --- Runs the stages that the block defines in n worker processes.
 ---@param n minigun.PoolOptions|integer|boolean workers; true or left out: one per CPU; false: as if there were no block; `{ n = 4, ordered = true }`: what comes out of the block is in the order of what has come in
 ---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
@@ -392,9 +423,9 @@ function Pipeline:iterate(options) end
 function Pipeline:extend(name, options, block) end
 
 --- Puts another handler into a stage's place. Its edges stay, unless `to` or `from` say otherwise.
----@param name string the stage
+---@param name string the stage; of one in a nested pipeline "outer.inner", here and in the methods below
 ---@param options minigun.ProcessorOptions|minigun.ProducerOptions|minigun.AccumulatorOptions|integer those not given are kept, a context takes the place of the old one, hooks run behind those that are there; of a batch also its size
----@param handler any of the form that the stage's method takes (of a `map`: `function(item) -> item`; of a producer: a source); without one the old handler stays
+---@param handler any of the form that the stage's method takes (of a `map`: `function(item) -> item`; of a producer: a source; of a nested pipeline: a block or a pipeline); without one the old handler stays
 ---@return minigun.Pipeline self
 ---@overload fun(self: minigun.Pipeline, name: string, handler: any): minigun.Pipeline
 function Pipeline:replace(name, options, handler) end
@@ -408,7 +439,7 @@ function Pipeline:remove(name) end
 ---@param name string the stage that sends to the new one, which sends to whom that one sent to, and takes over its `route`
 ---@param new_name string
 ---@param options minigun.ProcessorOptions
----@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string of a processor. Or instead of the last three a block, a function that defines any stages: they are put there in order. Without a context of their own they run in the block that the stage `name` was defined in.
+---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string of a processor. Or instead of the last three a block, a function that defines any stages: they are put there in order. Without a context of their own they run in the block that the stage `name` was defined in. Behind a stage of a nested pipeline they are stages of that one, which the block then gets.
 ---@return minigun.Pipeline self
 ---@overload fun(self: minigun.Pipeline, name: string, block: fun(p: minigun.Pipeline)): minigun.Pipeline
 ---@overload fun(self: minigun.Pipeline, name: string, new_name: string, handler: fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
@@ -446,8 +477,9 @@ function Pipeline:bind(object) end
 ---@field name string?
 ---@field source any as the source of `p:producer`
 
---- A stage: `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `run`, `loop`
---- and `source`, or, of a batch, `max_size`, `max_wait` or `by`. A row without a context runs with the row before it.
+--- A stage: `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `run`, `loop`,
+--- `source` and `pipeline`, or, of a batch, `max_size`, `max_wait` or `by`. A row without a context runs with the row
+--- before it.
 ---@class minigun.Row: minigun.ProcessorOptions
 ---@field [1] string? name
 ---@field map (fun(item: any): any)?
@@ -457,6 +489,7 @@ function Pipeline:bind(object) end
 ---@field run (fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx))?
 ---@field loop (fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx))?
 ---@field source any
+---@field pipeline (minigun.Pipeline|fun(inner: minigun.Pipeline))?
 ---@field max_size integer?
 ---@field max_wait number?
 ---@field by (fun(item: any): any)?
@@ -513,7 +546,7 @@ function Ctx:log(level, text) end
 local Result = {}
 
 --- The items that a terminal stage emitted.
----@param stage string its name
+---@param stage string its name; of a stage in a nested pipeline "outer.inner", or the end of that where no other terminal stage has it; or the name of a nested pipeline: of all terminal stages in it, one after the other
 ---@return any[] items in order of arrival
 function Result:of(stage) end
 

@@ -4,7 +4,8 @@ local support = require "spec.support"
 -- A chain over plain tables, and what its host was told.
 ---@param definitions table array of { handler = or batch =, to = { ids }, out = true }
 local function new(definitions)
-  local host = { delivered = {}, failures = {}, effects = {}, clock = 0, elsewhere = false }
+  local host = { delivered = {}, failures = {}, effects = {}, clock = 0, elsewhere = false,
+    addresses = {} }
   local stages = {}
   for id, definition in ipairs(definitions) do
     stages[id] = { id = id, name = "stage " .. id, handler = definition.handler, batch = definition.batch,

@@ -23,15 +23,15 @@ local function draw(g)
   local edges = {}
   for _, i in ipairs(g.order) do
     local targets = {}
-    for k, target in ipairs(g.outputs[i]) do targets[k] = g.definitions[target].name end
-    if #targets > 0 then edges[#edges + 1] = g.definitions[i].name .. ">" .. table.concat(targets, ",") end
+    for k, target in ipairs(g.outputs[i]) do targets[k] = g.nodes[target].name end
+    if #targets > 0 then edges[#edges + 1] = g.nodes[i].name .. ">" .. table.concat(targets, ",") end
   end
   return table.concat(edges, " ")
 end
 
 local function order(g)
   local names = {}
-  for k, i in ipairs(g.order) do names[k] = g.definitions[i].name end
+  for k, i in ipairs(g.order) do names[k] = g.nodes[i].name end
   return table.concat(names, " ")
 end
 
@@ -40,7 +40,7 @@ local function check(cases)
     local g = graph.build(definitions(case[1]))
     assert.same({}, g.problems, case[1])
     assert.equal(case[2], draw(g), case[1])
-    for i in ipairs(g.definitions) do
+    for i in ipairs(g.nodes) do
       for _, target in ipairs(g.outputs[i]) do
         local back = 0
         for _, source in ipairs(g.inputs[target]) do back = back + (source == i and 1 or 0) end
@@ -151,7 +151,7 @@ describe("the graph", function()
       assert.is_truthy(problem, case[1])
       assert.equal(case[2], problem.at, case[1])
       assert.is_truthy(problem.message:find(case[3], 1, true), case[1] .. ": " .. problem.message)
-      assert.equal(#g.definitions, #g.order, "all stages are in the order, also of a broken graph")
+      assert.equal(#g.nodes, #g.order, "all stages are in the order, also of a broken graph")
     end
   end)
 

@@ -94,42 +94,30 @@ static int l_emit(lua_State *L) {
 
 enum { TO = 0x8000 }; /* report.TO: plus a stage's number, the edge of items sent to that stage */
 
-static int unknown_stage(lua_State *L) {
-  lua_pushliteral(L, "");
-  lua_pushnil(L);
-  while (lua_next(L, 4)) { /* stack: emit, name, item, names, text, key, value */
-    lua_pop(L, 1);
-    lua_pushvalue(L, -1);
-    lua_pushfstring(L, "%s%s%s", lua_tostring(L, 5), *lua_tostring(L, 5) ? ", " : "", lua_tostring(L, -1));
-    lua_replace(L, 5);
-    lua_pop(L, 1);
-  }
-  const char *name = luaL_tolstring(L, 2, NULL);
-  return luaL_error(L, "emit:to: there is no stage '%s' that receives items (there are: %s)", name,
-                    lua_tostring(L, 5));
-}
-
 /* emit:to(name, item) */
 static int l_emit_to(lua_State *L) {
   lua_emit *e = luaL_checkudata(L, 1, MG_EMIT_TYPE);
   lua_settop(L, 3);
-  lua_getiuservalue(L, 1, 2);
-  if (!lua_istable(L, 4)) return luaL_error(L, "emit:to is not for this emit");
+  if (lua_getiuservalue(L, 1, 2) == LUA_TNIL) return luaL_error(L, "emit:to is not for this emit");
   lua_pushvalue(L, 2);
-  if (lua_isnil(L, 2) || lua_rawget(L, 4) != LUA_TNUMBER) {
-    lua_settop(L, 4);
-    return unknown_stage(L);
-  }
-  unsigned id = (unsigned)lua_tointeger(L, -1);
+  int kind = lua_gettable(L, 4);
+  if (kind == LUA_TSTRING) return luaL_error(L, "%s", lua_tostring(L, 5));
   if (lua_isnil(L, 3)) return luaL_error(L, "emit:to: nil cannot be emitted");
   if (!e->worker->accepting || e->worker->w.serial != mg_process_serial)
     return luaL_error(L, "emit called after its handler has returned, or in another process");
   end_if_stopped(L, e->worker);
-  append(L, e->worker, 3, TO | id);
+  lua_Integer n = kind == LUA_TTABLE ? (lua_Integer)lua_rawlen(L, 5) : 1;
+  for (lua_Integer i = 1; i <= n; i++) {
+    if (kind == LUA_TTABLE) lua_rawgeti(L, 5, i);
+    unsigned id = (unsigned)lua_tointeger(L, -1);
+    lua_settop(L, 5);
+    append(L, e->worker, 3, TO | id);
+  }
   return 0;
 }
 
-/* w:emitter(edge, ids) -> a callable that emits on that edge; ids: stages' numbers by name, for emit:to, or nil */
+/* w:emitter(edge, addresses) -> a callable that emits on that edge; addresses, or nil: for emit:to, what a name means:
+ * a stage's number, an array of them, or the string that is the error */
 static int l_emitter(lua_State *L) {
   lua_worker *lw = to_worker(L, 1);
   unsigned edge = (unsigned)luaL_checkinteger(L, 2);

@@ -22,7 +22,7 @@ local Chain = {}
 Chain.__index = Chain
 
 local function make_emit(state, host)
-  local buffer, direct, choose = state.buffer, state.direct, state.choose
+  local buffer, direct, choose, addresses = state.buffer, state.direct, state.choose, host.addresses[state.stage.id]
   local function add(item, id)
     local n = state.n + 1
     state.n, buffer[n] = n, item
@@ -48,7 +48,7 @@ local function make_emit(state, host)
     __index = {
       to = function(_, name, item)
         check_open()
-        add(item, router.resolve(host.addresses, name, item, 2) | SENT)
+        for _, id in ipairs(router.resolve(addresses, name, item, 2)) do add(item, id | SENT) end
       end,
     },
   })
@@ -58,17 +58,16 @@ end
 ---@param stages table array of the plan's stages, in topological order
 ---@param host table
 --- what surrounds it: `deliver(stage, item)` sends an item out of the chain; `failed(stage, item, caught, attempt,
---- partial)` is told of a failed item; `send_to(stage, id, item)` sends to one stage; `addresses`: ids by name, for
---- `emit:to`; `stages`: the plan's, by id; `turn`: where round_robin begins; `effect(kind, name, value)` keeps what
---- `ctx` collects; `context(stage)` makes the stage's ctx, given a function that takes effects; `foreign()` tells that
---- this is another process than the chain's own
+--- partial)` is told of a failed item; `send_to(stage, id, item)` sends to one stage; `addresses`: the plan's; `turn`:
+--- where round_robin begins; `effect(kind, name, value)` keeps what `ctx` collects; `context(stage)` makes the stage's
+--- ctx, given a function that takes effects; `foreign()` tells that this is another process than the chain's own
 ---@return table chain `chain.stats[id]` counts `items_in`, `items_out`, `failed` of each stage, and `sent`: those of
 --- `items_out` that went to one stage outside
 function chain.new(stages, host)
   local self = setmetatable({ host = host, states = {}, stats = {} }, Chain)
   for _, stage in ipairs(stages) do
     local state = { stage = stage, buffer = {}, direct = {}, n = 0, effects = {}, running = false, inner = {},
-      handler = stage.handler, outside = stage.terminal, choose = router.new(stage, host.stages, host.turn) }
+      handler = stage.handler, outside = stage.terminal, choose = router.new(stage, host.turn) }
     self.states[stage.id] = state
     self.stats[stage.id] = { items_in = 0, items_out = 0, failed = 0, sent = 0 }
     state.flush = function(partial) self:flush(state, partial) end

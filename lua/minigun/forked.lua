@@ -435,6 +435,17 @@ function Segment:return_left(slot, left, fields)
   if rest then self:push(rest, true) end
 end
 
+-- Those of the run, and of the nested pipelines that have a stage here.
+function Segment:exit_hooks()
+  local list = {}
+  for _, hook in ipairs(self.run.plan.hooks.on_worker_exit) do
+    local own = not hook.stages
+    for _, id in ipairs(self.plan.stages) do own = own or hook.stages[id] end
+    if own then list[#list + 1] = hook end
+  end
+  return list
+end
+
 --- A worker has ended.
 function Segment:on_exit(slot, pid, code, signal, expected)
   local run = self.run
@@ -461,7 +472,7 @@ function Segment:on_exit(slot, pid, code, signal, expected)
   end
   local nothing_left = #slot.left == 0
   slot.left, slot.hand, slot.hands, slot.failed, slot.behind, slot.loops_ended = {}, {}, 0, {}, 0, nil
-  run:hooks(run.plan.hooks.on_worker_exit, nil, {
+  run:hooks(self:exit_hooks(), nil, {
     pid = pid, stage = self:name(), worker = slot.number, code = code, signal = signal ~= 0 and signal or nil,
     expected = expected,
   })

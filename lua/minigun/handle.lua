@@ -73,12 +73,7 @@ function handle.outcome(self)
   local err, r = self.err, self.run
   if signals.is_interrupt(err) then return signals.interrupted() end
   if err then error(type(err) == "table" and err.run_failed and tostring(err) or err, 0) end
-  local failures = {}
-  for _, record in ipairs(r.result.failures) do
-    if not record.dead_letter then failures[#failures + 1] = record end
-  end
-  local handled = #r.plan.hooks.on_failure > 0 or r.plan.options.failures == "collect"
-  if #failures > 0 and not handled then error(failure.summary(failures), 0) end
+  if #r.unhandled > 0 and r.plan.options.failures ~= "collect" then error(failure.summary(r.unhandled), 0) end
   return r.result
 end
 

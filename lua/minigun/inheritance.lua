@@ -1,10 +1,9 @@
 --- Inheritance: pipelines made from others, changed stage by stage. Methods of a pipeline (see pipeline.lua).
---
--- An edit says which edges it wants; `impose` then draws in `to` and `from` only those that the default links (see
--- graph.lua) do not give by themselves, so that a plain chain stays one and can be added to.
 local failure = require "minigun.failure"
 local graph = require "minigun.graph"
+local nesting = require "minigun.nesting"
 local options = require "minigun.options"
+local rewiring = require "minigun.rewiring"
 local stage = require "minigun.stage"
 
 local inheritance = {}
@@ -16,112 +15,6 @@ local function copy(t)
   local result = {}
   for key, value in next, t do result[key] = value end
   return result
-end
-
-local function names_of(stages)
-  local names = {}
-  for i, definition in ipairs(stages) do names[i] = definition.name end
-  return names
-end
-
--- The definition of that name, and its place in the list.
-local function find(self, method, name)
-  options.value(options.types.name, name, method, "the stage")
-  for i, definition in ipairs(self.stages) do
-    if definition.name == name then return definition, i end
-  end
-  failure.raise(("%s: there is no stage '%s'%s"):format(method, name, options.hint(name, names_of(self.stages))))
-end
-
-local function check_editable(self, method)
-  if self.editing then
-    failure.raise(("%s is called inside a block whose stages are being inserted; call it behind the block"):format(
-      method))
-  end
-  for _, definition in ipairs(self.stages) do
-    for _, option in ipairs { "to", "from" } do
-      for _, name in ipairs(definition[option] or {}) do
-        if not self.by_name[name] then
-          failure.raise(("%s: stage '%s' says %s = '%s', a stage that is not there%s; define it before"):format(method,
-            definition.name, option, name, options.hint(name, names_of(self.stages))))
-        end
-      end
-    end
-  end
-end
-
--- `definition.options` is what `replace` keeps.
-local function set_option(definition, option, value)
-  definition[option], definition.options[option] = value, value
-end
-
--- --- edges by name: edges[from][to] = true -----------------------------------------------------------------------
-
-local function edges_of(stages)
-  local g, edges = graph.build(stages), {}
-  for i, definition in ipairs(stages) do
-    edges[definition.name] = {}
-    for _, target in ipairs(g.outputs[i]) do edges[definition.name][stages[target].name] = true end
-  end
-  return edges
-end
-
--- In the order of the stages.
-local function targets_of(stages, edges, name)
-  local list = {}
-  for _, definition in ipairs(stages) do
-    if edges[name][definition.name] then list[#list + 1] = definition.name end
-  end
-  return list
-end
-
-local function senders_of(stages, edges, name)
-  local list = {}
-  for _, definition in ipairs(stages) do
-    if edges[definition.name][name] then list[#list + 1] = definition.name end
-  end
-  return list
-end
-
-local function same(a, b)
-  return table.concat(a, "\0") == table.concat(b, "\0")
-end
-
--- Draws what the default links do not give. Ends: each round draws one end of an edge or more, and when all are drawn
--- no default link is left.
-local function impose(self, edges)
-  local stages, drawn = self.stages, { to = {}, from = {} }
-  local function draw(definition, option, present, wanted)
-    if drawn[option][definition] or same(present, wanted) then return false end
-    drawn[option][definition] = true
-    set_option(definition, option, wanted)
-    return true
-  end
-  repeat
-    local present, changed = edges_of(stages), false
-    for _, definition in ipairs(stages) do
-      local name = definition.name
-      changed = draw(definition, "to", targets_of(stages, present, name), targets_of(stages, edges, name)) or changed
-      if definition.kind ~= "producer" then
-        changed = draw(definition, "from", senders_of(stages, present, name), senders_of(stages, edges, name))
-          or changed
-      end
-    end
-  until not changed
-end
-
--- A route function's answers know the old names of its targets.
-local function rename_target(definition, old, new)
-  local route = definition.route
-  if not options.is_callable(route) then return end
-  set_option(definition, "route", function(item)
-    local answer, names = route(item), {}
-    if answer ~= old and type(answer) ~= "table" then return answer end
-    for _, name in ipairs(type(answer) == "table" and answer or { answer }) do
-      if name == old then table.move(new, 1, #new, #names + 1, names) else names[#names + 1] = name end
-    end
-    return names
-  end)
 end
 
 -- --- copies --------------------------------------------------------------------------------------------------------
@@ -138,6 +31,7 @@ local function copy_stages(base, result)
     local own = copy(definition)
     own.options, own.context, own.scope = copy(definition.options), context_of(definition.context),
       context_of(definition.scope)
+    if own.inner then own.inner, own.own = own.inner:extend(), true end
     result.stages[i], result.by_name[own.name] = own, own
   end
 end
@@ -175,21 +69,42 @@ function inheritance:extend(...)
   return result
 end
 
+local function check_editable(self, method)
+  if self.editing then
+    failure.raise(("%s is called inside a block whose stages are being inserted; call it behind the block"):format(
+      method))
+  end
+  local tree = rewiring.tree_of(self)
+  for _, node in ipairs(tree.nodes) do
+    for _, option in ipairs { "to", "from" } do
+      for _, name in ipairs(node.definition[option] or {}) do
+        local found, choices = nesting.find(tree, node.parent, name)
+        if not found then
+          failure.raise(("%s: stage '%s' says %s = '%s', a stage that is not there%s; define it before"):format(method,
+            node.name, option, name, nesting.hint(tree, node.parent, name, choices)))
+        end
+      end
+    end
+  end
+end
+
 -- --- edits ---------------------------------------------------------------------------------------------------------
 
 --- Puts another handler into a stage's place: `p:replace(name, [options,] [handler])`. Its edges stay, unless `to` or
 --- `from` say otherwise.
----@param name string the stage
+---@param name string the stage; of one in a nested pipeline "outer.inner", here and in the methods below
 ---@param options minigun.ProcessorOptions|minigun.ProducerOptions|minigun.AccumulatorOptions|integer
 --- those not given are kept, a context takes the place of the old one, hooks run behind those that are there; of a
 --- batch also its size
 ---@param handler any
---- of the form that the stage's method takes (of a `map`: `function(item) -> item`; of a producer: a source); without
---- one the old handler stays
+--- of the form that the stage's method takes (of a `map`: `function(item) -> item`; of a producer: a source; of a
+--- nested pipeline: a block or a pipeline); without one the old handler stays
 ---@return minigun.Pipeline self
 function inheritance:replace(name, ...)
-  local earlier, place = find(self, "replace", name)
-  local label, parsed = earlier.label, stage.arguments(earlier.label, name, ...)
+  local node = rewiring.writable(self, (rewiring.find(self, "replace", name)))
+  local earlier, holder, place = node.definition, node.parent.pipeline, rewiring.place_of(node)
+  local label, parsed = earlier.label, stage.arguments(earlier.label, earlier.name, ...)
+  local own = earlier.own
   if select("#", ...) == 0 then
     failure.raise(("replace: stage '%s': give options, a handler, or both"):format(name))
   end
@@ -198,37 +113,83 @@ function inheritance:replace(name, ...)
     parsed.options.max_size, parsed.rest = parsed.rest[1], { n = 0 }
   elseif label == "batch" and parsed.rest.n > 0 then
     label = "accumulator"
+  elseif label == "pipeline" and parsed.rest.n > 0 then
+    parsed.rest[1], own = nesting.inner(require("minigun.pipeline").new, self, earlier.name, parsed.rest[1])
   end
-  local definition = stage.define(label, name, parsed, self.scope, earlier)
-  self.stages[place], self.by_name[name] = definition, definition
-  for _, hook in ipairs(stage.hooks_of(definition)) do table.insert(self.hooks, hook) end
+  local definition = stage.define(label, earlier.name, parsed, holder.scope, earlier)
+  definition.own = own
+  holder.stages[place], holder.by_name[earlier.name] = definition, definition
+  for _, hook in ipairs(stage.hooks_of(definition)) do table.insert(holder.hooks, hook) end
   return self
 end
 
-local function without(names, name)
-  local list = {}
-  for _, other in ipairs(names) do
-    if other ~= name then list[#list + 1] = other end
-  end
-  return list
-end
-
 -- What chose the removed stage's targets goes to those who sent to it.
-local function hand_route_back(self, definition, senders, targets, edges)
+local function hand_route_back(self, name, route, senders, targets, through, edges)
   local function has_others(sender) return next(edges[sender], next(edges[sender])) ~= nil end
   for _, sender in ipairs(senders) do
-    if definition.route ~= "broadcast" and #targets > 1 and has_others(sender) then
+    if route ~= "broadcast" and #targets > 1 and has_others(sender) then
       failure.raise(("remove: stage '%s' chooses its targets with 'route', and '%s' sends to other stages too; " ..
-        "reroute '%s' first"):format(definition.name, sender, sender))
+        "reroute '%s' first"):format(name, sender, sender))
     end
   end
   for _, sender in ipairs(senders) do
-    local other = self.by_name[sender]
     if has_others(sender) then
-      rename_target(other, definition.name, targets)
+      rewiring.rename_target(self, sender, name, table.move(through, 1, #through, #targets + 1, copy(targets)))
     else
-      set_option(other, "route", definition.route)
+      rewiring.set_option(self, sender, "route", route)
     end
+  end
+end
+
+-- Takes a stage's name, and those of stages in it, out of the options and hooks of all others.
+local function forget(self, name)
+  local function is_meant(tree, where, other)
+    local node = nesting.find(tree, where, other)
+    local gone = tree.by_name[name]
+    return node == gone or node and nesting.inside(node, gone)
+  end
+  local tree = rewiring.tree_of(self)
+  for _, node in ipairs(tree.nodes) do
+    for _, option in ipairs { "to", "from" } do
+      local names, kept = node.definition[option], {}
+      for _, other in ipairs(names or {}) do
+        if not is_meant(tree, node.parent, other) then kept[#kept + 1] = other end
+      end
+      if names and #kept < #names then
+        rewiring.set_option(self, node.name, option, (option == "to" or #kept > 0) and kept or nil)
+      end
+    end
+  end
+  tree = rewiring.tree_of(self)
+  local function clear(where)
+    local hooks = {}
+    for _, hook in ipairs(where.pipeline.hooks) do
+      if not (hook.stage and is_meant(tree, where, hook.stage)) then hooks[#hooks + 1] = hook end
+    end
+    where.pipeline.hooks = hooks
+  end
+  local where = tree.by_name[name].parent -- its own pipeline and those around it; in others there are no such hooks
+  while where do
+    clear(where)
+    where = where.parent
+  end
+end
+
+-- Edges that lead into a nested pipeline or out of it become its own, and those inside it are forgotten.
+local function merge_inside(tree, edges, name)
+  local gone, inside = tree.by_name[name], {}
+  for _, node in ipairs(tree.nodes) do inside[node.name] = nesting.inside(node, gone) end
+  for from, targets in next, edges do
+    for to in next, copy(targets) do
+      if inside[from] or inside[to] then
+        targets[to] = nil
+        local a, b = inside[from] and name or from, inside[to] and name or to
+        if a ~= b then edges[a][b] = true end
+      end
+    end
+  end
+  for other in next, inside do
+    if inside[other] then edges[other] = nil end
   end
 end
 
@@ -236,83 +197,99 @@ end
 ---@param name string
 ---@return minigun.Pipeline self
 function inheritance:remove(name)
-  local definition, place = find(self, "remove", name)
+  local definition
+  name, definition = rewiring.find(self, "remove", name)
   check_editable(self, "remove")
-  local stages, edges = self.stages, edges_of(self.stages)
-  local senders, targets = senders_of(stages, edges, name), targets_of(stages, edges, name)
-  hand_route_back(self, definition, senders, targets, edges)
-  table.remove(stages, place)
-  self.by_name[name] = nil
-  for _, other in ipairs(stages) do
-    if other.to then set_option(other, "to", without(other.to, name)) end
-    local from = other.from and without(other.from, name)
-    if from then set_option(other, "from", #from > 0 and from or nil) end
-    edges[other.name][name] = nil
+  local edges, tree = rewiring.edges_of(self.stages)
+  merge_inside(tree, edges, name)
+  local senders, targets = rewiring.senders_of(tree, edges, name), rewiring.targets_of(tree, edges, name)
+  local senders_through, targets_through = graph.through(tree.by_name[name])
+  hand_route_back(self, name, definition.options.route or "broadcast", senders, targets, targets_through, edges)
+  local node = rewiring.writable(self, name)
+  forget(self, name)
+  table.remove(node.parent.pipeline.stages, rewiring.place_of(node))
+  node.parent.pipeline.by_name[definition.name] = nil
+  edges[name] = nil
+  for _, others in next, edges do others[name] = nil end
+  local function draw(from, to)
+    for _, sender in ipairs(from) do
+      for _, target in ipairs(to) do edges[sender][target] = true end
+    end
   end
+  -- Who has nothing else in its nested pipeline becomes an exit of that, or an entry, by itself.
   for _, sender in ipairs(senders) do
-    for _, target in ipairs(targets) do edges[sender][target] = true end
+    if next(edges[sender]) then draw({ sender }, targets_through) end
   end
-  local hooks = {}
-  for _, hook in ipairs(self.hooks) do
-    if hook.stage ~= name then hooks[#hooks + 1] = hook end
+  for _, target in ipairs(targets) do
+    if #rewiring.senders_of(tree, edges, target) > 0 then draw(senders_through, { target }) end
   end
-  self.hooks = hooks
-  impose(self, edges)
+  draw(senders, targets)
+  rewiring.impose(self, edges)
   return self
 end
 
 -- Calls what defines stages, and takes them off the end of the list; nothing is left of them where it raises.
-local function collect(self, method, scope, ...)
-  local first, count, outer, hooks, done = ..., #self.stages, self.scope, #self.hooks, false
+local function collect(holder, method, scope, ...)
+  local first, count, outer, hooks, done = ..., #holder.stages, holder.scope, #holder.hooks, false
   local block = select("#", ...) == 1 and options.is_callable(first) and first
   if not block then options.value(options.types.name, first, method, "the name of the new stage") end
   local new = {}
   local _ <close> = setmetatable({}, { __close = function()
-    self.scope, self.editing = outer, nil
-    table.move(self.stages, count + 1, #self.stages, 1, new)
-    for i = #self.stages, count + 1, -1 do
-      if not done then self.by_name[self.stages[i].name] = nil end
-      self.stages[i] = nil
+    holder.scope, holder.editing = outer, nil
+    table.move(holder.stages, count + 1, #holder.stages, 1, new)
+    for i = #holder.stages, count + 1, -1 do
+      if not done then holder.by_name[holder.stages[i].name] = nil end
+      holder.stages[i] = nil
     end
     if not done then
-      for i = #self.hooks, hooks + 1, -1 do self.hooks[i] = nil end
+      for i = #holder.hooks, hooks + 1, -1 do holder.hooks[i] = nil end
     end
   end })
-  self.scope, self.editing = outer or scope, true
-  if block then block(self) else self:processor(...) end
+  holder.scope, holder.editing = outer or scope, true
+  if block then block(holder) else holder:processor(...) end
   done = true
   return new
 end
 
--- The edges with the new stages: linked as if they stood written between the two neighbours IN and OUT, which are names
--- of stages there are, or several stages each.
-local function link(self, new, edges, enter, leave, neighbours)
-  local function real(name) return neighbours[name] or { name } end
+-- The edges with the new stages: linked as if they stood written between the two neighbours IN and OUT, or a stage
+-- there is; `neighbours`: the names of the stages that those stand for. Returns the edges among these and the new ones.
+local function link(where, tree, new, edges, enter, leave, neighbours)
+  local prefix = where.prefix
+  where = tree.by_name[where.name] or tree.root
   local list = table.move(new, 1, #new, 2, { enter })
   list[#list + 1] = leave
-  local inner = edges_of(list)
-  for _, definition in ipairs(new) do edges[definition.name] = {} end
-  for from, targets in next, inner do
-    for to in next, targets do
-      for _, a in ipairs(real(from)) do
+  local inner = rewiring.edges_of(list)
+  local function real(name) return neighbours[name] or { prefix .. name } end
+  for _, definition in ipairs(new) do edges[prefix .. definition.name] = {} end
+  for _, definition in ipairs(list) do
+    for to in next, inner[definition.name] do
+      for _, a in ipairs(real(definition.name)) do
         for _, b in ipairs(real(to)) do edges[a][b] = true end
       end
     end
   end
   for _, definition in ipairs(new) do
+    local name = prefix .. definition.name
     for _, to in ipairs(definition.to or {}) do
-      if self.by_name[to] then edges[definition.name][to] = true end
+      local node = nesting.find(tree, where, to)
+      if node then edges[name][node.name] = true end
     end
     for _, from in ipairs(definition.from or {}) do
-      if self.by_name[from] then edges[from][definition.name] = true end
+      local node = nesting.find(tree, where, from)
+      if node then edges[node.name][name] = true end
     end
   end
   return inner
 end
 
-local function place_stages(self, new, place)
-  table.move(self.stages, place, #self.stages, place + #new)
-  table.move(new, 1, #new, place, self.stages)
+-- A neighbour is no nested pipeline for `link`: two of those are not linked by themselves.
+local function neighbour(definition)
+  return { name = definition.name, kind = definition.kind == "producer" and "producer" or "processor" }
+end
+
+local function place_stages(holder, new, place)
+  table.move(holder.stages, place, #holder.stages, place + #new)
+  table.move(new, 1, #new, place, holder.stages)
 end
 
 --- Puts stages behind another: `p:insert_after(name, new_name, [options,] handler)`.
@@ -322,28 +299,31 @@ end
 ---@param options minigun.ProcessorOptions
 ---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string
 --- of a processor. Or instead of the last three a block, a function that defines any stages: they are put there in
---- order. Without a context of their own they run in the block that the stage `name` was defined in.
+--- order. Without a context of their own they run in the block that the stage `name` was defined in. Behind a stage of
+--- a nested pipeline they are stages of that one, which the block then gets.
 ---@return minigun.Pipeline self
 ---@overload fun(self: minigun.Pipeline, name: string, block: fun(p: minigun.Pipeline)): minigun.Pipeline
 function inheritance:insert_after(name, ...)
-  local anchor, place = find(self, "insert_after", name)
+  name = rewiring.find(self, "insert_after", name)
   check_editable(self, "insert_after")
-  local edges = edges_of(self.stages)
-  local targets = targets_of(self.stages, edges, name)
-  local new = collect(self, "insert_after", anchor.scope, ...)
+  local node = rewiring.writable(self, name)
+  local anchor, where, place = node.definition, node.parent, rewiring.place_of(node)
+  local edges, tree = rewiring.edges_of(self.stages)
+  local targets = rewiring.targets_of(tree, edges, name)
+  local new = collect(where.pipeline, "insert_after", anchor.scope, ...)
   edges[name] = {}
-  local inner = link(self, new, edges, { name = name, kind = anchor.kind }, { name = OUT, kind = "processor" },
+  local inner = link(where, tree, new, edges, neighbour(anchor), { name = OUT, kind = "processor" },
     { [OUT] = targets })
-  if not inner[name][OUT] then
+  if not inner[anchor.name][OUT] then
     for _, definition in ipairs(new) do
       if inner[definition.name][OUT] and definition.options.route == nil then
-        set_option(definition, "route", anchor.route)
+        definition.route, definition.options.route = anchor.route, anchor.options.route
       end
     end
-    set_option(anchor, "route", "broadcast")
+    rewiring.set_option(self, name, "route", "broadcast")
   end
-  place_stages(self, new, place + 1)
-  impose(self, edges)
+  place_stages(where.pipeline, new, place + 1)
+  rewiring.impose(self, edges)
   return self
 end
 
@@ -356,24 +336,28 @@ end
 ---@return minigun.Pipeline self
 ---@overload fun(self: minigun.Pipeline, name: string, block: fun(p: minigun.Pipeline)): minigun.Pipeline
 function inheritance:insert_before(name, ...)
-  local anchor, place = find(self, "insert_before", name)
+  name = rewiring.find(self, "insert_before", name)
   check_editable(self, "insert_before")
+  local node = rewiring.writable(self, name)
+  local anchor, where, place = node.definition, node.parent, rewiring.place_of(node)
   if anchor.kind == "producer" then
     failure.raise(("insert_before: stage '%s' is a producer, which receives no items; use insert_after"):format(name))
   end
-  local edges = edges_of(self.stages)
-  local senders = senders_of(self.stages, edges, name)
-  local new = collect(self, "insert_before", anchor.scope, ...)
+  local edges, tree = rewiring.edges_of(self.stages)
+  local senders = rewiring.senders_of(tree, edges, name)
+  local new = collect(where.pipeline, "insert_before", anchor.scope, ...)
   for _, sender in ipairs(senders) do edges[sender][name] = nil end
-  local inner = link(self, new, edges, { name = IN, kind = "processor" }, { name = name, kind = anchor.kind },
+  local inner = link(where, tree, new, edges, { name = IN, kind = "processor" }, neighbour(anchor),
     { [IN] = senders })
-  if not inner[IN][name] then
-    for _, sender in ipairs(senders) do
-      rename_target(self.by_name[sender], name, targets_of(new, inner, IN))
+  if not inner[IN][anchor.name] then
+    local firsts = {}
+    for _, definition in ipairs(new) do
+      if inner[IN][definition.name] then firsts[#firsts + 1] = where.prefix .. definition.name end
     end
+    for _, sender in ipairs(senders) do rewiring.rename_target(self, sender, name, firsts) end
   end
-  place_stages(self, new, place)
-  impose(self, edges)
+  place_stages(where.pipeline, new, place)
+  rewiring.impose(self, edges)
   return self
 end
 
@@ -383,22 +367,33 @@ end
 ---@param to string|string[] those who receive its items, and nobody else; `{}`: terminal
 ---@return minigun.Pipeline self
 function inheritance:reroute(from, to)
-  local definition = find(self, "reroute", from)
+  from = rewiring.find(self, "reroute", from)
   check_editable(self, "reroute")
   local names = options.value(options.types.names(true), to, "reroute", "the targets")
-  local edges = edges_of(self.stages)
+  local edges, tree = rewiring.edges_of(self.stages)
+  local before = rewiring.targets_of(tree, edges, from)
   edges[from] = {}
-  for _, name in ipairs(names) do
-    local target = find(self, "reroute", name)
-    if target == definition or target.kind == "producer" then
-      failure.raise(("reroute: stage '%s' cannot send to '%s', %s"):format(from, name,
-        target == definition and "itself" or "a producer, which receives no items"))
+  for i, name in ipairs(names) do
+    local target, definition = rewiring.find(self, "reroute", name)
+    if target == from or definition.kind == "producer" then
+      failure.raise(("reroute: stage '%s' cannot send to '%s', %s"):format(from, target,
+        target == from and "itself" or "a producer, which receives no items"))
     end
-    edges[from][name] = true
+    edges[from][target], names[i] = true, target
   end
-  set_option(definition, "to", names)
-  definition.rerouted = failure.where()
-  impose(self, edges)
+  local node = rewiring.writable(self, from)
+  local prefix = node.parent.prefix
+  for i, name in ipairs(names) do
+    if name:sub(1, #prefix) == prefix then names[i] = name:sub(#prefix + 1) end
+  end
+  rewiring.set_option(self, from, "to", names)
+  node.definition.rerouted = failure.where()
+  for _, target in ipairs(before) do -- one without an input would become an entry of its nested pipeline
+    if tree.by_name[target].parent.parent and #rewiring.senders_of(tree, edges, target) == 0 then
+      rewiring.set_option(self, target, "from", {})
+    end
+  end
+  rewiring.impose(self, edges)
   return self
 end
 

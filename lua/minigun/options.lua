@@ -478,12 +478,18 @@ local spool_fields = {
   { "sync", types.boolean, default = false, doc = "each `write` waits until the record is on the disk" },
 }
 
+local of_its_stages = "it is for stages; give it to those inside"
+local nested_refused = {}
+for _, fields in ipairs { item_fields, partition_fields, batch_fields, { dead_letter_field } } do
+  for _, field in ipairs(fields) do nested_refused[field[1]] = of_its_stages end
+end
+
 local later = { "threads" }
 local no_input = "it receives no items"
 local edge_fields = { to_field, from_field, route_field, await_field, dead_letter_field }
 
---- The schemas by the name of what they belong to: the stages' kinds, `context`, `processes`, `process_per_batch`,
---- `run`, `backoff`, `spool`.
+--- The schemas by the name of what they belong to: the stages' kinds (`pipeline`: nested), `context`, `processes`,
+--- `process_per_batch`, `run`, `backoff`, `spool`.
 --- A pipeline's own options are those of `run`, which override them.
 options.schemas = {
   producer = options.schema("producer", {
@@ -500,6 +506,9 @@ options.schemas = {
   accumulator = options.schema("accumulator",
     { batch_fields, edge_fields, context_fields, named_context, item_fields, hook_fields },
     { later = later }),
+  pipeline = options.schema("nested pipeline",
+    { { to_field, from_field, route_field, await_field, ordered_field }, context_fields, named_context, hook_fields },
+    { later = later, refused = nested_refused }),
   context = options.schema("context", { context_fields, { ordered_field } }, { later = { "threads" } }),
   process_per_batch = options.schema("process_per_batch",
     { { { "max", worker_count, default_text = "one per CPU", doc = "most children alive at once" }, ordered_field } }),

@@ -2,6 +2,7 @@
 local failure = require "minigun.failure"
 local graph = require "minigun.graph"
 local inheritance = require "minigun.inheritance"
+local nesting = require "minigun.nesting"
 local options = require "minigun.options"
 local plan = require "minigun.plan"
 local shorthand = require "minigun.shorthand"
@@ -188,6 +189,29 @@ function Pipeline:each(...) return define(self, "each", ...) end
 ---@return minigun.Pipeline self
 function Pipeline:stage(...) return define(self, "stage", ...) end
 
+--- Adds a whole pipeline as one stage: `p:pipeline([name,] [options,] block_or_pipeline)`.
+--- Items go to its entries (the stages without an input in their own pipeline) and come from its exits (those without
+--- an output there); producers inside produce. Stages inside are called "name.stage" from outside, and run in the
+--- context that the nested pipeline stands in, unless they have one of their own. See "Pipelines in pipelines" in
+--- docs/how-it-works.md.
+---@param name string by default that of the pipeline that is given
+---@param options minigun.NestedOptions
+---@param block_or_pipeline minigun.Pipeline|fun(inner: minigun.Pipeline)
+--- a function that defines the stages of a new pipeline, called at once; or a pipeline, which may be nested more than
+--- once, and run by itself; its own run options are for that only
+---@return minigun.Pipeline self
+function Pipeline:pipeline(...)
+  local parsed = stage.arguments("pipeline", ...)
+  local given = parsed.rest[1]
+  local ready = options.got(given) == "a pipeline"
+  parsed.name = parsed.name or ready and given.name or unused_name(self, "pipeline")
+  local inner, own = nesting.inner(pipeline.new, self, parsed.name, given)
+  parsed.rest[1] = inner
+  define_parsed(self, "pipeline", parsed)
+  self.by_name[parsed.name].own = own
+  return self
+end
+
 local function run_block(self, context, block, what)
   if not options.is_callable(block) then
     failure.raise(("%s: the block must be a function that defines stages, got %s"):format(what, options.got(block)))
@@ -336,7 +360,7 @@ Pipeline.before_exit = fork_hook "before_exit"
 
 for name, method in pairs(inheritance) do Pipeline[name] = method end
 
-for _, name in ipairs { "threads", "reduce", "pipeline" } do
+for _, name in ipairs { "threads", "reduce" } do
   Pipeline[name] = function() failure.unsupported(("pipeline:%s"):format(name)) end
 end
 
@@ -379,30 +403,30 @@ local function describe_kind(definition)
   return definition.batch.max_wait and ("%s or %gs"):format(text, definition.batch.max_wait) or text
 end
 
-local function describe_context(self, definition)
-  local context = plan.context_of(self, definition)
-  if not context then return ("context '%s', not defined"):format(definition.context.name) end
+local function describe_context(node)
+  local context, unknown = plan.context_of(node)
+  if not context then return ("context '%s', not defined"):format(unknown) end
   local text = stage.context_text(context)
   return context.name and ("%s: %s"):format(context.name, text) or text
 end
 
 --- The pipeline as a drawing: a line for each stage, in topological order, with kind, context and targets; then a line
---- for each mistake that would keep it from running.
+--- for each mistake that would keep it from running. Stages of nested pipelines are called "outer.inner".
 ---@return string text
 function Pipeline:__tostring()
-  local g = graph.build(self.stages)
+  local g = graph.build(self.stages, self)
   local rows, widths = {}, { 0, 0, 0 }
   for _, i in ipairs(g.order) do
-    local definition, targets = self.stages[i], {}
-    for k, target in ipairs(g.outputs[i]) do targets[k] = self.stages[target].name end
-    local row = { definition.name, describe_kind(definition), describe_context(self, definition),
+    local node, targets = g.nodes[i], {}
+    for k, target in ipairs(g.outputs[i]) do targets[k] = g.nodes[target].name end
+    local row = { node.name, describe_kind(node.definition), describe_context(node),
       #targets > 0 and table.concat(targets, ", ") or "(result)" }
     for column in ipairs(widths) do
       widths[column] = math.max(widths[column], utf8.len(row[column]) or #row[column])
     end
     rows[#rows + 1] = row
   end
-  local count = #self.stages
+  local count = #g.nodes
   local lines = { ("pipeline '%s', %d stage%s"):format(self.name, count, count == 1 and "" or "s") }
   for _, row in ipairs(rows) do
     for column, width in ipairs(widths) do

@@ -7,6 +7,7 @@
 -- in a block of workers gets a child of its own, as each of n workers would produce everything again.
 local failure = require "minigun.failure"
 local graph = require "minigun.graph"
+local nesting = require "minigun.nesting"
 local options = require "minigun.options"
 local router = require "minigun.router"
 local stages = require "minigun.stage"
@@ -21,41 +22,39 @@ local function cpus()
   return require("minigun.core").cpus()
 end
 
--- The context that a definition names or stands in; nil: there is none of that name.
-local function named_context(pipeline, definition)
-  local context = definition.context or INLINE
-  if context.name and not context.kind then return pipeline.contexts[context.name] end
-  return context
-end
-
---- The context that a definition's handler runs in: names resolved, exceptions applied.
----@param pipeline table
----@param definition table
+--- The context that a stage's handler runs in: names resolved, exceptions applied.
+---@param node table of the graph
 ---@return table? context
---- `{ kind =, n =, ordered =, name = }`, the same table for all that share workers; nil: no such name
-function plan.context_of(pipeline, definition)
-  local context = named_context(pipeline, definition)
+--- `{ kind =, n =, ordered =, name = }`, the same table for all that share workers; nil: it names one that is not there
+---@return string? name of that one
+---@return table? definition that names it
+function plan.context_of(node)
+  local definition = node.definition
+  local context, unknown, by = nesting.context(node)
   local gathers_only = definition.kind == "accumulator" and not (definition.handler or definition.method)
-  if not context or context.kind == "inline" or gathers_only then return context and INLINE end
+  if unknown then return nil, unknown, by end
+  if not context or context.kind == "inline" or gathers_only then return INLINE end
   if definition.kind == "producer" then return { kind = "processes", n = 1, name = context.name } end
   return context
 end
 
-local function resolve_context(pipeline, definition)
-  local context = plan.context_of(pipeline, definition)
+local function resolve_context(node)
+  local context, name, by = plan.context_of(node)
   if context then return context end
-  local names = {}
-  for name in pairs(pipeline.contexts) do names[#names + 1] = name end
+  local names, where = {}, node.parent
+  while where do
+    for other in pairs(where.pipeline.contexts) do names[#names + 1] = other end
+    where = where.parent
+  end
   table.sort(names)
-  local name = definition.context.name
-  failure.raise(("stage '%s': there is no context '%s'%s"):format(definition.name, name, options.hint(name, names)),
-    definition.at)
+  failure.raise(("stage '%s': there is no context '%s'%s"):format(node.name, name, options.hint(name, names)), by.at)
 end
 
-local function new_stage(definition, kind, handler)
+local function new_stage(node, kind, handler)
+  local definition = node.definition
   return {
-    name = definition.name, at = definition.at, kind = kind, handler = handler, source = definition.source,
-    retries = 0, backoff = 0, outputs = {}, inputs = {}, route = definition.route,
+    name = node.name, at = definition.at, kind = kind, handler = handler, source = definition.source,
+    retries = 0, backoff = 0, outputs = {}, inputs = {}, route = node.route or "broadcast",
   }
 end
 
@@ -64,59 +63,90 @@ local function set_item_options(stage, definition, ordered)
   stage.retries, stage.backoff, stage.timeout = definition.retries, definition.backoff, definition.timeout
 end
 
--- Adds the stage or, for an accumulator with a handler and for a partitioned pool, the two stages of a definition.
-local function add_stages(result, pipeline, definition, contexts)
-  local context = resolve_context(pipeline, definition)
-  local handler = definition.method and stages.bound(definition, pipeline.object) or definition.handler
-  local ordered = context.kind == "inline" and named_context(pipeline, definition).ordered
+-- Adds the stage or, for an accumulator with a handler and for a partitioned pool, the two stages of a node.
+local function add_stages(b, node)
+  local definition, context = node.definition, resolve_context(node)
+  local handler = definition.method and stages.bound(definition, nesting.object(node)) or definition.handler
+  local ordered = context.kind == "inline" and (nesting.context(node) or INLINE).ordered
   local function add(stage, where)
-    stage.id = #result.stages + 1
-    result.stages[stage.id] = stage
-    contexts[stage.id] = where
+    stage.id = #b.result.stages + 1
+    b.result.stages[stage.id], b.contexts[stage.id], b.nodes[stage.id] = stage, where, node
     return stage
   end
   local function link(before, stage) -- an internal stage of the coordinator, and the user's behind it
     before.outputs[1], stage.inputs[1], stage.behind, before.route = stage.id, before.id, before.id, nil
-    before.await = definition.await
+    before.await = node.await
     return before, stage
   end
   if definition.kind ~= "accumulator" then
     local by_key = definition.partition and context.kind == "processes"
-    local lanes = by_key and add(new_stage(definition, "processor"), INLINE)
-    local stage = add(new_stage(definition, definition.kind, handler), context)
+    local lanes = by_key and add(new_stage(node, "processor"), INLINE)
+    local stage = add(new_stage(node, definition.kind, handler), context)
     set_item_options(stage, definition, ordered)
     stage.queue, stage.dead_letter, stage.loop = definition.queue, definition.dead_letter, definition.loop
     if lanes then
       lanes.partition, lanes.dead_letter = definition.partition, definition.dead_letter
       return link(lanes, stage)
     end
-    stage.await = definition.await
+    stage.await = node.await
     return stage, stage
   end
-  local gather = add(new_stage(definition, "accumulator"), INLINE)
+  local gather = add(new_stage(node, "accumulator"), INLINE)
   local batch = definition.batch
   gather.batch = { max_size = batch.max_size, max_wait = batch.max_wait, by = batch.by }
-  gather.queue, gather.await, gather.dead_letter = definition.queue, definition.await, definition.dead_letter
+  gather.queue, gather.await, gather.dead_letter = definition.queue, node.await, definition.dead_letter
   if not handler then return gather, gather end
-  local worker = add(new_stage(definition, "processor", handler), context)
+  local worker = add(new_stage(node, "processor", handler), context)
   worker.gathers, worker.dead_letter = gather.id, definition.dead_letter
   set_item_options(worker, definition, ordered)
   return link(gather, worker)
 end
 
-local function build_stages(pipeline, result, g)
-  local contexts, entry, exit = {}, {}, {}
+local function build_stages(b)
+  local g, result = b.g, b.result
   for _, i in ipairs(g.order) do
-    local definition = g.definitions[i]
-    entry[i], exit[i] = add_stages(result, pipeline, definition, contexts)
-    result.by_name[definition.name] = entry[i]
+    local node = g.nodes[i]
+    b.entry[node], b.exit[node] = add_stages(b, node)
+    result.by_name[node.name] = b.entry[node]
   end
+  local function entry(i) return b.entry[g.nodes[i]].id end
+  local function exit(i) return b.exit[g.nodes[i]].id end
   for _, i in ipairs(g.order) do
-    for _, target in ipairs(g.outputs[i]) do table.insert(exit[i].outputs, entry[target].id) end
-    for _, source in ipairs(g.inputs[i]) do table.insert(entry[i].inputs, exit[source].id) end
+    local node = g.nodes[i]
+    local first, last = b.entry[node], b.exit[node]
+    for _, target in ipairs(g.outputs[i]) do table.insert(last.outputs, entry(target)) end
+    for _, source in ipairs(g.inputs[i]) do table.insert(first.inputs, exit(source)) end
+    if last.route ~= "broadcast" then
+      last.groups = {}
+      for k, group in ipairs(node.groups) do
+        last.groups[k] = { name = group.name }
+        for n, target in ipairs(group) do last.groups[k][n] = entry(target) end
+      end
+    end
   end
   for _, stage in ipairs(result.stages) do stage.terminal = #stage.outputs == 0 end
-  return contexts, exit
+end
+
+-- The ids of the stages that receive what is sent to a node; none where it is a producer or does not wait for anything.
+local function receivers(b, node)
+  local ids = {}
+  for _, each in ipairs(node and graph.entries(node) or {}) do
+    local stage = b.entry[each]
+    if stage.kind ~= "producer" and stage.await ~= false then ids[#ids + 1] = stage.id end
+  end
+  return ids
+end
+
+-- What names mean: to `emit:to`, once for all stages of a pipeline, and as answers of a route.
+local function build_names(b)
+  local tree, result, of = b.g.tree, b.result, {}
+  local function ids(node) return receivers(b, node) end
+  for id, stage in ipairs(result.stages) do
+    local node = b.nodes[id]
+    of[node.parent] = of[node.parent] or router.addresses(tree, node.parent, ids)
+    result.addresses[id] = of[node.parent]
+    if stage.groups then stage.answers = router.answers(tree, node.routed_by.parent, stage, ids) end
+  end
 end
 
 local function new_segment(id, context)
@@ -129,10 +159,10 @@ local function new_segment(id, context)
   }
 end
 
-local function build_segments(result, contexts)
-  local by_context = {}
+local function build_segments(b)
+  local by_context, result = {}, b.result
   for _, stage in ipairs(result.stages) do
-    local context = contexts[stage.id]
+    local context = b.contexts[stage.id]
     local segment = by_context[context]
     if not segment then
       segment = new_segment(#result.segments + 1, context)
@@ -144,51 +174,120 @@ local function build_segments(result, contexts)
   end
 end
 
-local function unknown_stage(pipeline, hook)
-  local names = {}
-  for i, definition in ipairs(pipeline.stages) do names[i] = definition.name end
-  failure.raise(("hook %s: there is no stage '%s'%s"):format(hook.name, hook.stage, options.hint(hook.stage, names)),
-    hook.at)
+local function unknown_stage(b, where, hook)
+  local _, choices = nesting.find(b.g.tree, where, hook.stage)
+  failure.raise(("hook %s: there is %s '%s'%s"):format(hook.name, choices and "a stage" or "no stage", hook.stage,
+    nesting.hint(b.g.tree, where, hook.stage, choices)), hook.at)
 end
 
--- Two passes over the hooks in order of definition: pipeline-wide ones come before a stage's own. `handlers`: name ->
--- the stage that runs the handler of the definition of that name.
-local function build_hooks(pipeline, result, handlers)
+-- The ids of the stages of a node, or inside it.
+local function ids_inside(b, node)
+  local ids = {}
+  for id, each in ipairs(b.nodes) do
+    if each == node or nesting.inside(each, node) then ids[#ids + 1] = id end
+  end
+  return ids
+end
+
+-- A hook of the run: those of a nested pipeline are told of its own stages and producers. One that is nested twice has
+-- each of its hooks run once.
+local function add_run_hook(b, entries, where, hook)
+  local entry = entries[hook]
+  if not entry then
+    entry = { f = hook.f, at = hook.at, name = hook.name, stages = where.parent and {} or nil, producers = {} }
+    entries[hook] = entry
+    table.insert(b.result.hooks[hook.name], entry)
+  end
+  for _, id in ipairs(ids_inside(b, where)) do
+    if entry.stages then entry.stages[id] = true end
+    if b.result.stages[id].kind == "producer" then table.insert(entry.producers, id) end
+  end
+end
+
+-- A hook for all stages of a pipeline.
+local function add_wide_hook(b, where, hook)
+  local entry, segments = { f = hook.f, at = hook.at, name = hook.name }, {}
+  for _, id in ipairs(ids_inside(b, where)) do
+    local stage = b.result.stages[id]
+    table.insert(stage.hooks[hook.name], entry)
+    segments[stage.segment] = true
+  end
+  for id, segment in ipairs(b.result.segments) do
+    local of_segment = segments[id] and segment.hooks[hook.name]
+    if of_segment and not b.has[of_segment][hook] then
+      b.has[of_segment][hook] = true
+      table.insert(of_segment, entry)
+    end
+  end
+end
+
+-- A hook of one stage, or of a nested pipeline: that is, in each segment, of its first or last stage.
+local function add_own_hook(b, where, hook)
+  local node = nesting.find(b.g.tree, where, hook.stage) or unknown_stage(b, where, hook)
+  local entry, chosen = { f = hook.f, at = hook.at, name = hook.name }, {}
+  for _, id in ipairs(ids_inside(b, node)) do
+    local stage = b.result.stages[id]
+    local runs_handler = b.exit[b.nodes[id]] == stage
+    if runs_handler and (hook.name == "after" or not chosen[stage.segment]) then chosen[stage.segment] = stage end
+  end
+  for id, segment in ipairs(b.result.segments) do
+    if chosen[id] then
+      table.insert(chosen[id].hooks[hook.name], entry)
+      if segment.hooks[hook.name] then table.insert(segment.hooks[hook.name], entry) end
+    end
+  end
+end
+
+-- Pipeline-wide hooks come before a stage's own, those of an outer pipeline before those of one inside it, and else it
+-- is the order of definition.
+local function build_hooks(b)
+  local result, entries = b.result, {}
   for _, name in ipairs(run_hooks) do result.hooks[name] = {} end
   for _, stage in ipairs(result.stages) do
     stage.hooks = {}
     for _, name in ipairs(stages.hook_names) do stage.hooks[name] = {} end
   end
-  local own = {}
-  for _, hook in ipairs(pipeline.hooks) do
-    local entry = { f = hook.f, at = hook.at, name = hook.name }
-    if hook.stage then
-      own[#own + 1] = { entry = entry, stage = handlers[hook.stage] or unknown_stage(pipeline, hook) }
-    elseif result.hooks[hook.name] then
-      table.insert(result.hooks[hook.name], entry)
-    else
-      for _, stage in ipairs(result.stages) do table.insert(stage.hooks[hook.name], entry) end
-      for _, segment in ipairs(result.segments) do table.insert(segment.hooks[hook.name], entry) end
+  for _, segment in ipairs(result.segments) do
+    for _, list in pairs(segment.hooks) do b.has[list] = {} end
+  end
+  local pipelines = { b.g.tree.root }
+  for _, node in ipairs(b.g.tree.nodes) do
+    if node.pipeline then pipelines[#pipelines + 1] = node end
+  end
+  for _, where in ipairs(pipelines) do
+    for _, hook in ipairs(where.pipeline.hooks) do
+      if result.hooks[hook.name] then add_run_hook(b, entries, where, hook)
+      elseif not hook.stage then add_wide_hook(b, where, hook) end
     end
   end
-  for _, hook in ipairs(own) do
-    local name = hook.entry.name
-    table.insert(hook.stage.hooks[name], hook.entry)
-    local of_segment = result.segments[hook.stage.segment].hooks[name]
-    if of_segment then table.insert(of_segment, hook.entry) end
+  for _, where in ipairs(pipelines) do
+    for _, hook in ipairs(where.pipeline.hooks) do
+      if hook.stage then add_own_hook(b, where, hook) end
+    end
+  end
+  local producers = {}
+  for id, stage in ipairs(result.stages) do
+    if stage.kind == "producer" then producers[#producers + 1] = id end
+  end
+  for _, entry in ipairs(result.hooks.after_producer) do
+    if #entry.producers == 0 then entry.producers = producers end
   end
 end
 
-local function check_dead_letter(result, subject, name, at)
-  local target = result.by_name[name]
-  if not target or target.kind == "producer" or target.await == false then
-    local names = {}
-    for other in pairs(router.addresses(result)) do names[#names + 1] = other end
-    table.sort(names)
-    failure.raise(("%s: option 'dead_letter' names '%s', %s"):format(subject, name, target
-      and "which receives no items" or "a stage that there is not" .. options.hint(name, names)), at)
+local function check_dead_letter(b, where, subject, name, at)
+  local tree = b.g.tree
+  local node, choices = nesting.find(tree, where, name)
+  local ids = receivers(b, node)
+  if #ids == 1 then return ids[1] end
+  local why = "which receives no items"
+  if #ids > 1 then why = "a pipeline with several entries; name one stage"
+  elseif choices then why = nesting.hint(tree, where, name, choices):sub(3)
+  elseif not node then
+    why = "a stage that there is not" .. options.hint(name, nesting.names(tree, where, function(each)
+      return #receivers(b, each) == 1
+    end))
   end
-  return target.id
+  failure.raise(("%s: option 'dead_letter' names '%s', %s"):format(subject, name, why), at)
 end
 
 -- The stages that what arrives at `id` may come to, by edges and as dead letters.
@@ -203,11 +302,12 @@ end
 
 -- Resolves the names of `dead_letter`. A dead letter that fails must not come back to where it came from: a stage that
 -- asks for that is refused, and the run's option is not for the stages behind the one that it names.
-local function build_dead_letters(result)
-  for _, stage in ipairs(result.stages) do
+local function build_dead_letters(b)
+  local result = b.result
+  for id, stage in ipairs(result.stages) do
     if type(stage.dead_letter) == "string" then
       local name, subject = stage.dead_letter, ("stage '%s'"):format(stage.name)
-      stage.dead_letter = check_dead_letter(result, subject, name, stage.at)
+      stage.dead_letter = check_dead_letter(b, b.nodes[id].parent, subject, name, stage.at)
       if behind(result, stage.dead_letter, {})[stage.id] then
         failure.raise(("%s: option 'dead_letter' names '%s', whose items come to it: a dead letter that fails would " ..
           "come back for ever; name another stage, or a spool"):format(subject, name), stage.at)
@@ -216,7 +316,7 @@ local function build_dead_letters(result)
   end
   local default, exempt = result.options.dead_letter, {}
   if type(default) == "string" then
-    default = check_dead_letter(result, ("pipeline '%s'"):format(result.name), default)
+    default = check_dead_letter(b, b.g.tree.root, ("pipeline '%s'"):format(result.name), default)
     exempt = behind(result, default, {})
   end
   for id, stage in ipairs(result.stages) do
@@ -228,12 +328,13 @@ end
 ---@param pipeline table
 ---@param run_options table? options of the run; they override the pipeline's
 ---@return table plan
---- `name`, `options`, `stages` (by id, in a stable topological order), `by_name`, `segments`, `hooks`; raises at the
---- line of the mistake where the definition cannot run
+--- `name`, `options`, `stages` (by id, in a stable topological order; those of nested pipelines are called
+--- "outer.inner"), `by_name`, `segments`, `hooks`, `addresses` (by id of a stage: what names mean to its `emit:to`);
+--- raises at the line of the mistake where the definition cannot run
 function plan.build(pipeline, run_options)
   local schema = options.schemas.run
   local checked = options.check(schema, run_options, "run")
-  local g = graph.build(pipeline.stages)
+  local g = graph.build(pipeline.stages, pipeline)
   local problem = g.problems[1]
   if problem then
     failure.raise(("pipeline '%s': %s"):format(pipeline.name, problem.message), problem.at)
@@ -241,14 +342,15 @@ function plan.build(pipeline, run_options)
   local result = {
     name = pipeline.name,
     options = options.fill(schema, checked, pipeline.options),
-    stages = {}, by_name = {}, segments = {}, hooks = {},
+    stages = {}, by_name = {}, segments = {}, hooks = {}, addresses = {},
   }
-  local contexts, exit = build_stages(pipeline, result, g)
-  build_segments(result, contexts)
-  local handlers = {}
-  for i, definition in ipairs(g.definitions) do handlers[definition.name] = exit[i] end
-  build_hooks(pipeline, result, handlers)
-  build_dead_letters(result)
+  -- By id of a stage: its context and its node; by node: its first and its last stage. `has`: hooks of each list.
+  local b = { g = g, result = result, contexts = {}, nodes = {}, entry = {}, exit = {}, has = {} }
+  build_stages(b)
+  build_names(b)
+  build_segments(b)
+  build_hooks(b)
+  build_dead_letters(b)
   return result
 end
 

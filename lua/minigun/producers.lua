@@ -63,13 +63,15 @@ end
 ---@param item any
 ---@param level integer of the user's frame as seen from the caller
 function producers:producer_sends(stage, name, item, level)
-  local id = router.resolve(self.addresses, name, item, level + 1)
+  local ids = router.resolve(self.plan.addresses[stage.id], name, item, level + 1)
   if self.chain.states[stage.id].closed or core.process() ~= self.process then
     error("emit called after its handler has returned, or in another process", level + 1)
   end
-  local segment = self.segment_of[id]
-  if segment then self.reach[stage.id][segment] = true end -- from now on it waits for this one too
-  self:send_to(stage, id, item)
+  for _, id in ipairs(ids) do
+    local segment = self.segment_of[id]
+    if segment then self.reach[stage.id][segment] = true end -- from now on it waits for this one too
+    self:send_to(stage, id, item)
+  end
 end
 
 --- Makes the producers ready: a coroutine each, or the one item of a segment of its own.

@@ -34,16 +34,30 @@ function result.new(plan)
 end
 
 --- The items that a terminal stage emitted.
----@param stage string its name
+---@param stage string
+--- its name; of a stage in a nested pipeline "outer.inner", or the end of that where no other terminal stage has it; or
+--- the name of a nested pipeline: of all terminal stages in it, one after the other
 ---@return any[] items in order of arrival
 function Result:of(stage)
   local items = self.by_stage[stage]
   if items then return items end
-  local names = {}
-  for name in pairs(self.by_stage) do names[#names + 1] = name end
-  table.sort(names)
-  failure.raise(("result:of: '%s' is not a terminal stage%s"):format(tostring(stage),
-    require("minigun.options").hint(tostring(stage), names)))
+  stage = tostring(stage)
+  local names, ends, inside = {}, {}, {}
+  for name in pairs(self.by_stage) do
+    names[#names + 1] = name
+    if name:sub(-#stage - 1) == "." .. stage then ends[#ends + 1] = name end
+    if name:sub(1, #stage + 1) == stage .. "." then inside[#inside + 1] = name end
+  end
+  for _, list in ipairs { names, ends, inside } do table.sort(list) end
+  if #inside > 0 then
+    local all = {}
+    for _, name in ipairs(inside) do table.move(self.by_stage[name], 1, #self.by_stage[name], #all + 1, all) end
+    return all
+  end
+  if #ends == 1 then return self.by_stage[ends[1]] end
+  failure.raise(("result:of: '%s' is %s"):format(stage, #ends > 1
+    and "ambiguous: say '" .. table.concat(ends, "' or '") .. "'"
+    or "not a terminal stage" .. require("minigun.options").hint(stage, names)))
 end
 
 --- One line: what was run, how much came out, how long it took.

@@ -98,11 +98,16 @@ function retries:settle_failure(stage, fields, item, again)
   record.dead_letter = self:send_dead_letter(stage, record) or nil
   local failures = self.result.failures
   failures[#failures + 1] = record
+  local handled = record.dead_letter
   for _, hook in ipairs(self.plan.hooks.on_failure) do
-    local ok, answer = xpcall(hook.f, chain.caught, record, self:context { stage = stage.name })
-    if not ok then self:hook_failed(hook.name, hook.at, chain.as_caught(answer)) end
-    if answer == "stop" then self.stopping = true end
+    if not hook.stages or hook.stages[stage.id] then
+      handled = true
+      local ok, answer = xpcall(hook.f, chain.caught, record, self:context { stage = stage.name })
+      if not ok then self:hook_failed(hook.name, hook.at, chain.as_caught(answer)) end
+      if answer == "stop" then self.stopping = true end
+    end
   end
+  if not handled then table.insert(self.unhandled, record) end
   if self.plan.options.failures == "stop" and not record.dead_letter then self.stopping = true end
 end
 

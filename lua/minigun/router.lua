@@ -1,77 +1,110 @@
 --- The policy of `route`: which of a stage's targets an item goes to. Values in, stage ids out; no process.
+local nesting = require "minigun.nesting"
+
 local router = {}
 
-local function names_of(targets)
-  local names = {}
-  for name in pairs(targets) do names[#names + 1] = name end
+local function shown(name)
+  return type(name) == "string" and "'" .. name .. "'" or "a " .. type(name)
+end
+
+local function list(names)
   table.sort(names)
   return table.concat(names, ", ")
 end
 
-local function unknown(stage, name, targets)
-  error(("route of stage '%s' gave %s, which is none of its targets (there are: %s)"):format(stage.name,
-    type(name) == "string" and "'" .. name .. "'" or "a " .. type(name), names_of(targets)), 0)
+local function unknown(stage, name)
+  local names = {}
+  for i, group in ipairs(stage.groups) do names[i] = group.name end
+  error(("route of stage '%s' gave %s, which is none of its targets (there are: %s)"):format(stage.name, shown(name),
+    list(names)), 0)
 end
 
-local function by_function(stage, targets)
+local function by_function(stage)
+  local answers = stage.answers
   return function(item)
     local answer = stage.route(item)
-    if type(answer) ~= "table" then
-      return { targets[answer] or unknown(stage, answer, targets) }
-    end
+    if type(answer) ~= "table" then return answers[answer] or unknown(stage, answer) end
     local ids = {}
-    for i, name in ipairs(answer) do ids[i] = targets[name] or unknown(stage, name, targets) end
+    for _, name in ipairs(answer) do
+      local more = answers[name] or unknown(stage, name)
+      table.move(more, 1, #more, #ids + 1, ids)
+    end
     return ids
   end
 end
 
 -- Each process deals for itself; they begin at different targets, as a fork per batch deals once.
 local function in_turn(stage, turn)
-  local outputs, next_one = stage.outputs, turn
+  local groups, next_one = stage.groups, turn
   return function()
-    next_one = next_one % #outputs + 1
-    return { outputs[next_one] }
+    next_one = next_one % #groups + 1
+    return groups[next_one]
   end
 end
 
 --- Makes the function that chooses the targets of each item of a stage.
 ---@param stage table of the plan
----@param stages table of the plan, by id
 ---@param turn integer? where round_robin begins
----@return function? choose `function(item) -> array of stage ids`; raises for a name that is no target; nil: broadcast
-function router.new(stage, stages, turn)
+---@return function? choose
+--- `function(item) -> array of stage ids`, which is to be left as it is; raises for a name that is no target; nil:
+--- broadcast
+function router.new(stage, turn)
   if not stage.route or stage.route == "broadcast" or stage.terminal then return nil end
   if stage.route == "round_robin" then return in_turn(stage, turn or 0) end
-  local targets = {}
-  for _, id in ipairs(stage.outputs) do targets[stages[id].name] = id end
-  return by_function(stage, targets)
+  return by_function(stage)
 end
 
---- The stages that `emit:to` can name.
----@param plan table
----@return table ids by name
-function router.addresses(plan)
-  local ids = {}
-  for name, stage in pairs(plan.by_name) do
-    if stage.kind ~= "producer" and stage.await ~= false then ids[name] = stage.id end
-  end
-  return ids
+--- What names mean as answers of a stage's route.
+---@param tree table of nodes
+---@param where table the node of the pipeline that the route is given in
+---@param stage table of the plan
+---@param receivers fun(node: table): table the ids of the stages that receive what is sent to a node
+---@return table answers name -> array of those ids that are targets of the stage; nil: none is
+function router.answers(tree, where, stage, receivers)
+  local outputs = {}
+  for _, id in ipairs(stage.outputs) do outputs[id] = true end
+  return setmetatable({}, { __index = function(self, name)
+    local ids, node = {}, nesting.find(tree, where, name)
+    for _, id in ipairs(node and receivers(node) or {}) do
+      if outputs[id] then ids[#ids + 1] = id end
+    end
+    if #ids == 0 then return nil end
+    self[name] = ids
+    return ids
+  end })
 end
 
---- The id behind a name given to `emit:to`; an error at the line of the user's call where there is none.
----@param ids table from `addresses`
+--- What names mean to the `emit:to` of the stages of a pipeline.
+---@param tree table of nodes
+---@param where table the node of that pipeline
+---@param receivers fun(node: table): table the ids of the stages that receive what is sent to a node
+---@return table addresses name -> a stage's id, or array of ids; or a string: the error that this name is
+function router.addresses(tree, where, receivers)
+  return setmetatable({}, { __index = function(self, name)
+    local node, choices = nesting.find(tree, where, name)
+    local ids = receivers(node)
+    if #ids == 0 then
+      if choices then return "emit:to: the stage '" .. name .. "'" .. nesting.hint(tree, where, name, choices) end
+      return ("emit:to: there is no stage %s that receives items (there are: %s)"):format(
+        type(name) == "string" and shown(name) or "named by " .. shown(name),
+        list(nesting.names(tree, where, function(each) return #receivers(each) > 0 end)))
+    end
+    self[name] = #ids == 1 and ids[1] or ids
+    return self[name]
+  end })
+end
+
+--- The stages behind a name given to `emit:to`; an error at the line of the user's call where there is none.
+---@param addresses table from `addresses`
 ---@param name any
 ---@param item any
 ---@param level integer of the user's frame, as for `error`
----@return integer id
-function router.resolve(ids, name, item, level)
-  local id = ids[name]
-  if not id then
-    error(("emit:to: there is no stage %s that receives items (there are: %s)"):format(
-      type(name) == "string" and "'" .. name .. "'" or "named by a " .. type(name), names_of(ids)), level + 1)
-  end
+---@return table ids array
+function router.resolve(addresses, name, item, level)
+  local ids = addresses[name]
+  if type(ids) == "string" then error(ids, level + 1) end
   if item == nil then error("emit:to: nil cannot be emitted", level + 1) end
-  return id
+  return type(ids) == "table" and ids or { ids }
 end
 
 return router

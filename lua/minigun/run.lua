@@ -15,7 +15,6 @@ local forked = require "minigun.forked"
 local plan = require "minigun.plan"
 local queue = require "minigun.queue"
 local result = require "minigun.result"
-local router = require "minigun.router"
 local signals = require "minigun.signals"
 local stats = require "minigun.stats"
 
@@ -57,7 +56,7 @@ function run.new(pipeline, given)
     memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.new(),
     retries = {}, producers = {}, writers = {}, outlets = {}, direct = {}, reach = {},
-    addresses = router.addresses(p), chunks = 0, fork_seconds = 0,
+    chunks = 0, fork_seconds = 0, told = {}, unhandled = {},
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0, rates = {},
   }, Run)
 end
@@ -152,7 +151,7 @@ function Run:open_chain()
     if stage.partition then self:open_lanes(stage) end
   end
   self.chain = chain.new(inline, {
-    stages = self.plan.stages, addresses = self.addresses,
+    addresses = self.plan.addresses,
     send_to = function(stage, id, item) self:send_to(stage, id, item) end,
     deliver = function(stage, item) self:deliver(stage, item) end,
     effect = function(...) self:effect(...) end,
@@ -320,7 +319,7 @@ end
 -- Drains stages, front to back; when all are, ends the workers. Any handler that still runs may send to any stage with
 -- emit:to, so a stage that was drained is open again when something arrives, and no worker ends before everything is.
 function Run:advance_ends()
-  local open_producers, changed, over = 0, false, true
+  local changed, over = false, true
   for id, stage in ipairs(self.plan.stages) do
     local ready = self.pending[id] == 0
     for _, input in ipairs(stage.inputs) do ready = ready and self.drained[input] end
@@ -330,11 +329,12 @@ function Run:advance_ends()
       changed = true
     end
     over = over and ready
-    if stage.kind == "producer" and not self.drained[id] then open_producers = open_producers + 1 end
   end
-  if open_producers == 0 and not self.producers_ended then
-    self.producers_ended = true
-    self:hooks(self.plan.hooks.after_producer, {})
+  for _, hook in ipairs(self.plan.hooks.after_producer) do
+    if not self.told[hook] and self:all_drained(hook.producers) then
+      self.told[hook] = true
+      self:hooks({ hook }, {})
+    end
   end
   if over and not self.finishing and self:nothing_pending() then self:finish() end
   return changed
@@ -343,6 +343,13 @@ end
 -- Whether a stage of the coordinator has something to say at its end.
 function Run:holds(state)
   return state.batches and state.batches.first or state.loop and state.loop:open()
+end
+
+function Run:all_drained(ids)
+  for _, id in ipairs(ids) do
+    if not self.drained[id] then return false end
+  end
+  return true
 end
 
 function Run:drain(stage, state)

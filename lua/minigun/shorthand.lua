@@ -9,8 +9,9 @@ local options = require "minigun.options"
 ---@field source any as the source of `p:producer`
 
 ---@class minigun.Row: minigun.ProcessorOptions
---- A stage: `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `run`, `loop`
---- and `source`, or, of a batch, `max_size`, `max_wait` or `by`. A row without a context runs with the row before it.
+--- A stage: `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `run`, `loop`,
+--- `source` and `pipeline`, or, of a batch, `max_size`, `max_wait` or `by`. A row without a context runs with the row
+--- before it.
 ---@field [1] string? name
 ---@field map (fun(item: any): any)?
 ---@field filter (fun(item: any): any)?
@@ -19,6 +20,7 @@ local options = require "minigun.options"
 ---@field run (fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx))?
 ---@field loop (fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx))?
 ---@field source any
+---@field pipeline (minigun.Pipeline|fun(inner: minigun.Pipeline))?
 ---@field max_size integer?
 ---@field max_wait number?
 ---@field by (fun(item: any): any)?
@@ -29,8 +31,9 @@ local options = require "minigun.options"
 local shorthand = {}
 
 -- What a row of the table form does; the key holds the function. The order is that of the message below.
-local actions <const> = { "map", "filter", "flat_map", "each", "run", "loop", "source" }
-local methods <const> = { run = "processor", loop = "stage", source = "producer" }
+local actions <const> = { "map", "filter", "flat_map", "each", "run", "loop", "source", "pipeline" }
+local methods <const> = { map = "map", filter = "filter", flat_map = "flat_map", each = "each", run = "processor",
+  loop = "stage", source = "producer", pipeline = "pipeline" }
 
 local batch_options <const> = { max_size = true, max_wait = true, by = true }
 
@@ -40,7 +43,7 @@ local function sort_row(row, number)
   if type(row) ~= "table" then failure.raise(("%s: a table expected, got %s"):format(subject, options.got(row))) end
   local name, action, given, batches = row[1], nil, {}, false
   for key, value in next, row do
-    if methods[key] or key == "map" or key == "filter" or key == "flat_map" or key == "each" then
+    if methods[key] then
       if action then
         failure.raise(("%s: '%s' and '%s' both say what it does; give one"):format(subject, action, key))
       end
@@ -58,7 +61,7 @@ local function sort_row(row, number)
     failure.raise(("%s%s: say what it does, with one of %s; or make it a batch: max_size, max_wait or by"):format(
       subject, name and (" ('%s')"):format(name) or "", table.concat(actions, ", ")))
   end
-  return methods[action] or action, name, given, row[action]
+  return methods[action], name, given, row[action]
 end
 
 --- Fills an empty pipeline from a table: `source`, and rows `{ "name", map = f, processes = 4 }` in order. A row

@@ -17,6 +17,7 @@ local labels = {
   filter = { kind = "processor", handler = "a function(item) -> boolean" },
   each = { kind = "consumer", handler = "a function(item)" },
   stage = { kind = "processor", handler = "a function(input, emit, ctx)", loop = true },
+  pipeline = { kind = "pipeline", handler = "a function(inner) that defines its stages, or a pipeline" },
 }
 
 local wrappers = {}
@@ -124,13 +125,14 @@ end
 
 local function refuse_handler(label, subject, value)
   local got = options.got(value)
-  if got == "a pipeline" then failure.unsupported(subject .. ": a pipeline inside a pipeline") end
-  failure.raise(("%s: the handler must be %s, got %s"):format(subject, labels[label].handler, got))
+  failure.raise(("%s: the handler must be %s, got %s%s"):format(subject, labels[label].handler, got,
+    got == "a pipeline" and " (p:pipeline puts one inside another)" or ""))
 end
 
 -- The handler; or nil, nil and the name of the bound object's method that will be it.
 local function make_handler(label, subject, at, rest)
-  if type(rest[1]) == "string" and label ~= "batch" and rest[2] == nil then return nil, nil, rest[1] end
+  local may_be_method = label ~= "batch" and label ~= "pipeline"
+  if may_be_method and type(rest[1]) == "string" and rest[2] == nil then return nil, nil, rest[1] end
   if label == "producer" then
     local handler, source = stage.source(subject, table.unpack(rest, 1, rest.n))
     if not handler then refuse_handler(label, subject, rest[1]) end
@@ -144,7 +146,8 @@ local function make_handler(label, subject, at, rest)
   end
   local f = rest[1]
   if f == nil and labels[label].optional then return nil end
-  if not options.is_callable(f) or label == "batch" then refuse_handler(label, subject, f) end
+  if label == "pipeline" and options.got(f) == "a pipeline" then return f end
+  if not options.is_callable(f) or label == "batch" or label == "pipeline" then refuse_handler(label, subject, f) end
   local wrap = wrappers[label]
   return wrap and wrap(f, subject, at) or f
 end
@@ -288,8 +291,8 @@ end
 --- `label`, `kind`, `loop` (true: the handler has a loop of its own), `name`, `at` ("file:line"), `handler`, `source`,
 --- or `method` (name of the bound object's), `to`, `from` (arrays, nil where not given), `route`, `await`, `partition`,
 --- `dead_letter`, `context` (own or the block's; nil: inline), `scope` (the block's), `retries`, `backoff`, `timeout`,
---- `queue`, `batch` (accumulators), `options` (as checked), and `hooks`: name -> array of functions, those given as
---- options
+--- `queue`, `batch` (accumulators), `options` (as checked), `hooks`: name -> array of functions, those given as
+--- options; `inner` (of a nested pipeline: it)
 function stage.define(label, name, parsed, scope, earlier)
   local subject = ("stage '%s'"):format(name)
   local kind = labels[label].kind
@@ -300,10 +303,12 @@ function stage.define(label, name, parsed, scope, earlier)
   local at = failure.where() or "?"
   local handler, source, method
   if earlier and parsed.rest.n == 0 then
-    handler, source, method = earlier.handler, earlier.source, earlier.method
+    handler, source, method = earlier.handler or earlier.inner, earlier.source, earlier.method
   else
     handler, source, method = make_handler(label, subject, at, parsed.rest)
   end
+  local inner
+  if kind == "pipeline" then inner, handler = handler, nil end
   for _, option in ipairs { "to", "from" } do
     for _, other in ipairs(filled[option] or {}) do
       if other == name then failure.raise(("%s: option '%s' names the stage itself"):format(subject, option)) end
@@ -320,7 +325,7 @@ function stage.define(label, name, parsed, scope, earlier)
     options = checked,
     retries = filled.retries or 0, backoff = filled.backoff or 0, timeout = filled.timeout, queue = filled.queue,
     batch = kind == "accumulator" and { max_size = filled.max_size, max_wait = filled.max_wait, by = filled.by } or nil,
-    hooks = hooks,
+    hooks = hooks, inner = inner,
   }
 end
 

@@ -106,7 +106,7 @@ local function run_chain(w, job, stages, contexts)
   local entered = 0    -- items of the chunk: the coordinator has counted them
   local emitters, direct = {}, direct_emitters(w)
   local links = chain.new(stages, {
-    stages = job.plan.stages, turn = job.turn, addresses = router.addresses(job.plan),
+    turn = job.turn, addresses = job.plan.addresses,
     send_to = function(_, id, item) direct[id](item) end,
     deliver = function(stage, item) emitters[stage.id](item) end,
     effect = function(kind, name, value)
@@ -183,8 +183,8 @@ function worker.main(w, job)
   for _, stage in ipairs(stages) do contexts[stage.id] = make_context(w, job, stage) end
   local own = #stages == 1 and contexts[stages[1].id] or make_context(w, job)
   if #stages == 1 then
-    local emit = w:emitter(stages[1].id, router.addresses(job.plan))
-    local choose = router.new(stages[1], job.plan.stages, job.turn)
+    local emit = w:emitter(stages[1].id, job.plan.addresses[stages[1].id])
+    local choose = router.new(stages[1], job.turn)
     runs = run_single(w, job, stages[1], own, choose and routed_emit(w, emit, choose) or emit)
   else
     runs = run_chain(w, job, stages, contexts)
