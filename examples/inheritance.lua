@@ -1,4 +1,5 @@
--- Pipelines made from another one: `extend` copies it, and the copy is changed stage by stage. The base stays as it is.
+-- Pipelines made from another one: `extend` copies it, and the copy is changed stage by stage, or sent other ways with
+-- `reroute`. The base stays as it is.
 --
 -- Expected output:
 --   pipeline 'orders', 4 stages
@@ -18,6 +19,8 @@
 --   audit: first the hook of the base, then this one
 --   audit: 620 euros
 --   audit: large order: cherries
+--   plain: started
+--   plain: 150 euros
 --   orders: started
 --   orders: 135 euros
 
@@ -55,6 +58,10 @@ local audit = orders:extend("audit", function(p)
   p:map("large", { await = true, processes = 1 }, function(order) return "large order: " .. order.name end)
 end)
 
+local plain = orders:extend "plain"
+plain:reroute("parse", "total")                                          -- past the discount, which nobody sends to now
+plain:remove "discount"
+
 local function report(p)
   local result = p:run()
   print(("%s: %d euros"):format(p.name, total))
@@ -65,4 +72,5 @@ print(orders)
 report(orders)
 print(audit)
 report(audit)
+report(plain)
 report(orders)

@@ -1,13 +1,11 @@
--- Choosing targets: `route` sends each order to the stage that its kind names, round robin deals a stage's items out.
---
---   minigun run examples/routing.lua
+-- A message router: `route` names the stage that each message goes to, by its type. A type that nobody knows is a
+-- failure of that one message, and says which targets there are.
 --
 -- Expected output:
 --   books: 4 orders
 --   music: 3 orders
---   desk 1: 2 letters
---   desk 2: 2 letters
---   order 8 failed: there is no stage for games
+--   letter: 4 orders
+--   ~ order 8 failed: %S*routing.lua:%d+: .*'games', which is none of its targets %(there are: books, letter, music%)
 
 local minigun = require "minigun"
 
@@ -17,33 +15,20 @@ for i, kind in ipairs { "books", "music", "books", "letter", "music", "books", "
   orders[i] = { id = i, kind = kind }
 end
 
+local kinds = { "books", "music", "letter" }
+
 local p = minigun.pipeline "orders"
-
 p:producer("orders", orders)
-
-p:processor("sort", { processes = 2, to = { "books", "music", "letter" }, route = function(order)
-  return order.kind
-end }, function(order, emit) emit(order) end)
-
-local function count(name)
-  return function(_, _, ctx) ctx:count(name) end
-end
-
-p:consumer("books", { from = "sort", to = {} }, count "books")
-p:consumer("music", { from = "sort", to = {}, processes = 1 }, count "music")
-
-p:processor("letter", { from = "sort", to = { "desk 1", "desk 2" }, route = "round_robin" },
+p:processor("sort", { processes = 2, to = kinds, route = function(order) return order.kind end },
   function(order, emit) emit(order) end)
-p:consumer("desk 1", { from = "letter", to = {} }, count "desk 1")
-p:consumer("desk 2", { from = "letter", to = {} }, count "desk 2")
-
+for _, kind in ipairs(kinds) do
+  p:consumer(kind, { to = {} }, function(_, _, ctx) ctx:count(ctx.stage) end)
+end
 local result = p:run { failures = "collect" }
 
-for _, name in ipairs { "books", "music" } do
-  print(("%s: %d orders"):format(name, result.counters[name]))
+for _, kind in ipairs(kinds) do
+  print(("%s: %d orders"):format(kind, result.counters[kind]))
 end
-for _, name in ipairs { "desk 1", "desk 2" } do
-  print(("%s: %d letters"):format(name, result.counters[name]))
+for _, failure in ipairs(result.failures) do
+  print(("order %d failed: %s"):format(failure.item.id, failure.message))
 end
-local failure = result.failures[1]
-print(("order %d failed: there is no stage for %s"):format(failure.item.id, failure.item.kind))

@@ -15,8 +15,8 @@ end
 local function unknown(stage, name)
   local names = {}
   for i, group in ipairs(stage.groups) do names[i] = group.name end
-  error(("route of stage '%s' gave %s, which is none of its targets (there are: %s)"):format(stage.name, shown(name),
-    list(names)), 0)
+  error(("%s: route of stage '%s' gave %s, which is none of its targets (there are: %s)"):format(stage.at, stage.name,
+    shown(name), list(names)), 0)
 end
 
 local function by_function(stage)
