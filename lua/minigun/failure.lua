@@ -186,7 +186,7 @@ function Failure:__tostring()
   local lines = { tostring(self.message) }
   local where = place(self)
   if where ~= "" then lines[#lines + 1] = where end
-  if self.traceback then lines[#lines + 1] = tostring(self.traceback) end
+  if self.traceback and self.traceback:find "\n" then lines[#lines + 1] = self.traceback end -- it has a frame
   return table.concat(lines, "\n")
 end
 
