@@ -555,6 +555,7 @@ function Result:of(stage) end
 ---@field kind "error"|"crash"|"timeout"|"unserialisable"
 ---@field stage string? name
 ---@field item any
+---@field number integer? which of the items that have come to the stage it was, from 1; not inside a block
 ---@field message string with the handler's "file:line: " in front
 ---@field traceback string?
 ---@field pid integer?
@@ -564,6 +565,7 @@ function Result:of(stage) end
 ---@field signal integer? of a death
 ---@field code integer? of a death
 ---@field in_flight integer? items that the dead worker held
+---@field went_to integer[]? numbers of the workers that have got the others; the message says so too, by and by
 ---@field partial boolean? some of what the item emitted had already been let through
 ---@field at_end boolean? it happened at the end of a loop stage's input: what that emitted there is lost
 ---@field dead_letter boolean? the item went to the dead letters

@@ -1,5 +1,6 @@
 -- What a user sees when something goes wrong, as one table: what happens, where it happens, in which context. The rows
 -- of docs/failures.md are proved here and in crash_spec.lua and host_spec.lua.
+local contexts = require "spec.contexts"
 local core = require "minigun.core"
 local lfs = require "lfs"
 local minigun = require "minigun"
@@ -155,6 +156,44 @@ describe("R45 R47 R48 R49 R66 R72 a handler that", function()
   end
 end)
 
+describe("R72 a failure", function()
+  for _, context in ipairs(contexts.all) do
+    it(context.name .. ": names the item's number, also of a further attempt", function()
+      local p = minigun.pipeline "numbered"
+      p:producer("letters", { "a", "b", "c", "d", "e" })
+      p:processor("work", contexts.options(context, { retries = 1 }), function(item, emit, ctx)
+        if item == "c" or item == "d" and ctx.attempt == 1 then error "no" end
+        emit(item)
+      end)
+      local result = p:run { failures = "collect" }
+      assert.same({ 3, "c", 2 }, { result.failures[1].number, result.failures[1].item, result.failures[1].attempts })
+      assert.matches('in stage \'work\',.* item 3 = "c", after 2 attempts', tostring(result.failures[1]))
+    end)
+  end
+
+  it("of a worker that was killed says what else it held, and who got that", function()
+    local p = minigun.pipeline "flight"
+    p:producer("numbers", function(emit)
+      for i = 1, 3000 do emit(i) end
+    end)
+    p:processor("work", { processes = 2 }, function(item, emit, ctx)
+      if item == 1500 then os.execute("kill -9 " .. ctx.pid) end
+      emit(item)
+    end)
+    local result = p:run { failures = "collect" }
+    local failure = result.failures[1]
+    assert.same({ "crash", 1500, 1500, 9 }, { failure.kind, failure.item, failure.number, failure.signal })
+    assert.equal(2999, #result.items)
+    if failure.in_flight > 1 then
+      assert.matches("^the worker was killed by signal 9 %(SIGKILL%) with %d+ items in flight; the .-other.- " ..
+        "went to worker", failure.message)
+      assert.is_true(#failure.went_to >= 1)
+    else
+      assert.matches("with 1 item in flight$", failure.message)
+    end
+  end)
+end)
+
 describe("R50 items that have failed", function()
   it("make run raise the first in full and count the rest, when everything else is done", function()
     local p = pipeline("processes", nil, nil)
@@ -164,7 +203,7 @@ describe("R50 items that have failed", function()
     end)
     local ok, message = pcall(p.run, p)
     assert.is_false(ok)
-    assert.matches(OWN_LINE .. "divisible\nin stage 'odd', worker %d of 2 %(pid %d+%), item %d\n", message)
+    assert.matches(OWN_LINE .. "divisible\nin stage 'odd', worker %d of 2 %(pid %d+%), item %d = [369]\n", message)
     assert.matches("stack traceback:", message, 1, true)
     assert.matches("and 2 more failures: 2 of kind error in stage 'odd'", message, 1, true)
     assert.same(all_but(3, 6, 9), sorted(p.last.items))

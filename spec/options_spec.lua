@@ -150,8 +150,28 @@ describe("a failure", function()
     assert.equal("the worker was killed by signal 9 (SIGKILL)\nin stage 's'",
       tostring(new { kind = "crash", signal = 9, stage = "s" }))
     assert.equal("the worker was killed by signal 63", tostring(new { kind = "crash", signal = 63 }))
-    assert.equal("the worker exited with code 3 with 12 items in flight",
-      tostring(new { kind = "crash", code = 3, in_flight = 12 }))
+    assert.equal("the worker exited with code 3 with 1 item in flight",
+      tostring(new { kind = "crash", code = 3, in_flight = 1 }))
+  end)
+
+  it("R72 says who got what the dead worker held, as far as that is known", function()
+    local record = new { kind = "crash", code = 3, in_flight = 4 }
+    assert.equal("the worker exited with code 3 with 4 items in flight; the 3 others went back to the queue",
+      record.message)
+    failure.taken(record, 3)
+    failure.taken(record, 3)
+    assert.matches("; the 3 others went to worker 3$", record.message)
+    failure.taken(record, 1)
+    assert.matches("; the 3 others went to workers 1, 3$", record.message)
+    assert.same({ 1, 3 }, record.went_to)
+    assert.matches("; the other went back to the queue$",
+      new({ kind = "timeout", message = "too long", in_flight = 2 }).message)
+  end)
+
+  it("R72 names the item's number where it is known", function()
+    assert.equal("m\nin stage 's', item 17 = {id = 17}",
+      tostring(new { kind = "error", message = "m", stage = "s", item = { id = 17 }, number = 17 }))
+    assert.equal("m\nitem 17", tostring(new { kind = "error", message = "m", number = 17 }))
   end)
 
   it("refuses a kind that is none", function()

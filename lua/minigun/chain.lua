@@ -58,16 +58,17 @@ end
 ---@param stages table array of the plan's stages, in topological order
 ---@param host table
 --- what surrounds it: `deliver(stage, item)` sends an item out of the chain; `failed(stage, item, caught, attempt,
---- partial)` is told of a failed item; `send_to(stage, id, item)` sends to one stage; `addresses`: the plan's; `turn`:
---- where round_robin begins; `effect(kind, name, value)` keeps what `ctx` collects; `context(stage)` makes the stage's
---- ctx, given a function that takes effects; `foreign()` tells that this is another process than the chain's own
+--- partial, number)` is told of a failed item, the number-th that came to the stage; `send_to(stage, id, item)` sends
+--- to one stage; `addresses`: the plan's; `turn`: where round_robin begins; `effect(kind, name, value)` keeps what `ctx`
+--- collects; `context(stage)` makes the stage's ctx, given a function that takes effects; `foreign()` tells that this is
+--- another process than the chain's own; `watch` and `wait`: see loop.lua
 ---@return table chain `chain.stats[id]` counts `items_in`, `items_out`, `failed` of each stage, and `sent`: those of
 --- `items_out` that went to one stage outside
 function chain.new(stages, host)
   local self = setmetatable({ host = host, states = {}, stats = {} }, Chain)
   for _, stage in ipairs(stages) do
     local state = { stage = stage, buffer = {}, direct = {}, n = 0, effects = {}, running = false, inner = {},
-      handler = stage.handler, outside = stage.terminal, choose = router.new(stage, host.turn) }
+      handler = stage.handler, seen = 0, outside = stage.terminal, choose = router.new(stage, host.turn) }
     self.states[stage.id] = state
     self.stats[stage.id] = { items_in = 0, items_out = 0, failed = 0, sent = 0 }
     state.flush = function(partial) self:flush(state, partial) end
@@ -153,27 +154,32 @@ function Chain:emit_batch(state, batch)
   for _, id in ipairs(ids) do self:send_one(state, id, batch) end
 end
 
-function Chain:fail(state, item, caught, attempt)
+function Chain:fail(state, item, caught, attempt, number)
   drop(state)
   local stats = self.stats[state.stage.id]
   stats.failed = stats.failed + 1
-  self.host.failed(state.stage, item, chain.as_caught(caught), attempt, state.partial)
+  self.host.failed(state.stage, item, chain.as_caught(caught), attempt, state.partial, number)
 end
 
 --- Runs one item through the stage and everything behind it in the chain.  Does not raise.
 ---@param id integer the stage
 ---@param item any
 ---@param attempt integer 1 for the first
-function Chain:push(id, item, attempt)
+---@param number integer? of a further attempt: that of the item, as `failed` was told
+function Chain:push(id, item, attempt, number)
   local state = self.states[id]
   local stats = self.stats[id]
-  if attempt == 1 then stats.items_in = stats.items_in + 1 end
+  if attempt == 1 then
+    stats.items_in = stats.items_in + 1
+    number = state.seen + 1
+    state.seen = number
+  end
   if state.batches then return self:gather(state, item) end
   state.ctx.attempt = attempt
   state.running, state.partial = true, nil
   local ok, caught = xpcall(state.handler, chain.caught, item, state.emit, state.ctx)
   state.running = false
-  if not ok then return self:fail(state, item, caught, attempt) end
+  if not ok then return self:fail(state, item, caught, attempt, number) end
   if state.n > 0 or #state.effects > 0 then self:flush(state) end
 end
 
@@ -189,7 +195,7 @@ function Chain:push_all(id, fetch)
   local handler, emit, ctx, item = state.handler, state.emit, state.ctx, nil
   local function loop()
     for each in fetch do
-      item = each
+      item, state.seen = each, state.seen + 1
       state.running = true
       handler(each, emit, ctx)
       state.running = false
@@ -202,7 +208,7 @@ function Chain:push_all(id, fetch)
     local ok, caught = xpcall(loop, chain.caught)
     if ok then break end
     state.running = false
-    self:fail(state, item, caught, 1)
+    self:fail(state, item, caught, 1, state.seen)
   end
 end
 

@@ -1,6 +1,7 @@
 --- The ends of workers: deaths that cost something, time-outs, producers that are stopped. Methods of a segment (see
 -- forked.lua).
 local core = require "minigun.core"
+local failure = require "minigun.failure"
 local queue = require "minigun.queue"
 
 local ends = {}
@@ -69,6 +70,13 @@ function ends:drop_ends(slot)
     local entry = self:take(1, lane)
     self:finished(entry, 0, 1)
   end
+end
+
+--- What a dead worker held has gone to another one: the failure that the death has cost says to which.
+---@param death table
+---@param slot table
+function ends:survived(death, slot)
+  if death.record and not self.per_item then failure.taken(death.record, slot.number) end
 end
 
 --- A worker died whose loops had items: they are begun anew, and the user should know.

@@ -106,6 +106,7 @@ end
 ---@field kind "error"|"crash"|"timeout"|"unserialisable"
 ---@field stage string? name
 ---@field item any
+---@field number integer? which of the items that have come to the stage it was, from 1; not inside a block
 ---@field message string with the handler's "file:line: " in front
 ---@field traceback string?
 ---@field pid integer?
@@ -115,6 +116,7 @@ end
 ---@field signal integer? of a death
 ---@field code integer? of a death
 ---@field in_flight integer? items that the dead worker held
+---@field went_to integer[]? numbers of the workers that have got the others; the message says so too, by and by
 ---@field partial boolean? some of what the item emitted had already been let through
 ---@field at_end boolean? it happened at the end of a loop stage's input: what that emitted there is lost
 ---@field dead_letter boolean? the item went to the dead letters
@@ -145,8 +147,31 @@ local function default_message(record)
   else
     return failure.kinds[record.kind]
   end
-  local n = record.in_flight
-  return n and ("%s with %d item%s in flight"):format(text, n, n == 1 and "" or "s") or text
+  return text
+end
+
+-- What became of all that the dead worker held.
+local function flight(record)
+  local n, takers = record.in_flight, record.went_to
+  if n <= 1 then return (" with %d item%s in flight"):format(n, n == 1 and "" or "s") end
+  return (" with %d items in flight; %s went %s"):format(n, n == 2 and "the other" or ("the %d others"):format(n - 1),
+    not takers and "back to the queue"
+      or ("to worker%s %s"):format(#takers == 1 and "" or "s", table.concat(takers, ", ")))
+end
+
+local deaths = setmetatable({}, { __mode = "k" }) -- from a record to its message without what is added to it
+
+--- Notes in the record of a death that a worker has got items which the dead one held.
+---@param record minigun.Failure
+---@param worker integer
+function failure.taken(record, worker)
+  record.went_to = record.went_to or {}
+  for _, other in ipairs(record.went_to) do
+    if other == worker then return end
+  end
+  table.insert(record.went_to, worker)
+  table.sort(record.went_to)
+  record.message = deaths[record] .. flight(record)
 end
 
 --- Makes a failure record.
@@ -159,6 +184,10 @@ function failure.new(fields)
   local record = {}
   for key, value in pairs(fields) do record[key] = value end
   record.message = record.message or default_message(record)
+  if record.in_flight then
+    deaths[record] = record.message
+    record.message = record.message .. flight(record)
+  end
   return setmetatable(record, Failure)
 end
 
@@ -174,7 +203,12 @@ local function place(record)
     parts[#parts + 1] = ("pid %d"):format(record.pid)
   end
   if record.at_end then parts[#parts + 1] = "at the end of its input: what its loop emitted there is lost" end
-  if record.item ~= nil then parts[#parts + 1] = "item " .. failure.show(record.item) end
+  if record.number then
+    local text = record.item ~= nil and " = " .. failure.show(record.item) or ""
+    parts[#parts + 1] = ("item %d%s"):format(record.number, text)
+  elseif record.item ~= nil then
+    parts[#parts + 1] = "item " .. failure.show(record.item)
+  end
   if (record.attempts or 1) > 1 then parts[#parts + 1] = ("after %d attempts"):format(record.attempts) end
   if record.partial then parts[#parts + 1] = "part of its output was already delivered" end
   return table.concat(parts, ", ")

@@ -6,7 +6,8 @@
 --     { stage =, count = 1, attempt =, value = }                            one Lua value of the coordinator
 --     { stage =, count = 1, attempt = 0, lane = }                           the end of a loop stage's input
 -- `lane`: the number of the one worker that may have it (partition); `first`: ordinal of its first item, in the order
--- of arrival in the segment; `again`: a further attempt at that item, or at a part of it.
+-- of arrival in the segment; `again`: a further attempt at that item, or at a part of it; `death`: of the worker that
+-- had it before, with the failure's `record`, where it cost one.
 -- Its methods for the ends of workers, expected and other, lie in ends.lua.
 local core = require "minigun.core"
 local order = require "minigun.order"
@@ -98,7 +99,7 @@ end
 local function part(entry, passed, n, offset, length)
   return { stage = entry.stage, count = n, attempt = entry.attempt, block = entry.block, offset = offset,
     length = length, only = entry.only, value = entry.value, lane = entry.lane, first = entry.first + passed,
-    again = entry.again }
+    again = entry.again, death = entry.death }
 end
 
 -- At most n items of the oldest entry of a queue.
@@ -195,6 +196,7 @@ function Segment:offer(slot, entry)
     self:push(entry, true)
     return false
   end
+  if entry.death then entry.death = self:survived(entry.death, slot) end
   slot.hand[run.chunks] = entry
   slot.hands = slot.hands + 1
   return true
@@ -406,7 +408,7 @@ function Segment:on_left(slot, left)
 end
 
 -- What is left of a chunk goes on: its first item as failed, if it was in hand, the rest back to the queue.
-function Segment:return_left(slot, left, fields)
+function Segment:return_left(slot, left, fields, death)
   local run, entry = self.run, slot.hand[left.number]
   if entry.block then self.pool:release(entry.block) end -- the ledger's; the event has brought another reference
   local rest = part(entry, entry.finished or 0, left.count, left.offset, left.length)
@@ -428,11 +430,14 @@ function Segment:return_left(slot, left, fields)
     fields.index, fields.attempt = 0, one.attempt
     if one.attempt == 0 and fields.message then fields.message = fields.message:gsub("the item", "its end") end
     fields.partial = left.how & 1 ~= 0 or run.plan.stages[one.stage].kind == "producer" or nil
-    run:item_failed(self, slot, run.plan.stages[one.stage], fields, one)
+    death.record = run:item_failed(self, slot, run.plan.stages[one.stage], fields, one)
     self:finished(one, 0, 1)
     if one.block then self.pool:release(one.block) end
   end
-  if rest then self:push(rest, true) end
+  if rest then
+    rest.death = death
+    self:push(rest, true)
+  end
 end
 
 -- Those of the run, and of the nested pipelines that have a stage here.
@@ -462,13 +467,13 @@ function Segment:on_exit(slot, pid, code, signal, expected)
   if not expected then self:lost_loops(slot, pid, self.cause(code, signal), in_hand) end
   slot.pid, slot.items, self.wants[slot], run.changed = nil, 0, nil, true
   run:release_overdraft(slot)
-  local late = in_hand and in_hand.how & 2 ~= 0
+  local late, death = in_hand and in_hand.how & 2 ~= 0, {}
   for i = #slot.left, 1, -1 do -- from the last: each goes to the front of the queue
     self:return_left(slot, slot.left[i], {
       kind = late and "timeout" or "crash", pid = pid, worker = slot.number,
       message = late and ("the item took longer than %g s; its worker was killed"):format(self.timeout) or nil,
       signal = signal ~= 0 and signal or nil, code = signal == 0 and code or nil, in_flight = in_flight,
-    })
+    }, death)
   end
   local nothing_left = #slot.left == 0
   slot.left, slot.hand, slot.hands, slot.failed, slot.behind, slot.loops_ended = {}, {}, 0, {}, 0, nil

@@ -71,10 +71,15 @@ function retries:retry_in_place(entry, due)
     if self.pool then self:serve_workers() end
     self:sleep(math.max(0, due - core.now()))
   end
-  self.chain:push(entry.stage, entry.value, entry.attempt)
+  self.chain:push(entry.stage, entry.value, entry.attempt, entry.first)
 end
 
 --- Tries again, or records the failure. `again()` makes the entry of the next attempt; nil: there can be none.
+---@param stage table
+---@param fields table of the failure
+---@param item function () -> the item
+---@param again function?
+---@return minigun.Failure? record nil: it is tried again
 function retries:settle_failure(stage, fields, item, again)
   local attempt = fields.attempt
   local s = self.stats[stage.id]
@@ -109,9 +114,11 @@ function retries:settle_failure(stage, fields, item, again)
   end
   if not handled then table.insert(self.unhandled, record) end
   if self.plan.options.failures == "stop" and not record.dead_letter then self.stopping = true end
+  return record
 end
 
 --- An item has failed in a worker.
+---@return minigun.Failure? record nil: it is tried again
 function retries:item_failed(segment, slot, stage, fields, entry)
   fields.pid, fields.worker, fields.workers = fields.pid or slot.pid, slot.number, segment.plan.n
   local pool, at, limit = self.pool, nil, nil
@@ -126,6 +133,7 @@ function retries:item_failed(segment, slot, stage, fields, entry)
     return fields.item_text
   end
   local ordinal = entry.first + (fields.index or fields.place or 0)
+  if fields.index and segment.only_way_in == stage.id and fields.attempt > 0 then fields.number = ordinal end
   local function again()
     if at then
       local next_at = pool:walk(entry.block, at, limit - at, entry.only, 1)
@@ -138,7 +146,7 @@ function retries:item_failed(segment, slot, stage, fields, entry)
       return self:encode(stage, fields.item)
     end
   end
-  self:settle_failure(stage, fields, item, stage.kind ~= "producer" and function()
+  return self:settle_failure(stage, fields, item, stage.kind ~= "producer" and function()
     local retry = again()
     if not retry then return nil end
     retry.first, retry.again = ordinal, true

@@ -155,14 +155,14 @@ function Run:open_chain()
     send_to = function(stage, id, item) self:send_to(stage, id, item) end,
     deliver = function(stage, item) self:deliver(stage, item) end,
     effect = function(...) self:effect(...) end,
-    failed = function(stage, item, caught, attempt, partial)
+    failed = function(stage, item, caught, attempt, partial, number)
       local raised = caught.raised
       if signals.is_interrupt(raised) or type(raised) == "table" and raised.run_failed then error(raised, 0) end
       self:settle_failure(stage, {
         kind = "error", message = caught.message, traceback = caught.traceback, attempt = attempt, partial = partial,
-        pid = self.pid,
+        pid = self.pid, number = number,
       }, function() return item end, function()
-        return { stage = stage.id, count = 1, value = item }
+        return { stage = stage.id, count = 1, value = item, first = number }
       end)
     end,
     context = function(stage, effect) return self:context({ stage = stage.name }, effect) end,
@@ -183,7 +183,7 @@ end
 function Run:run_inline(entry)
   local id = entry.stage
   if not entry.block then
-    self.chain:push(id, entry.value, entry.attempt)
+    self.chain:push(id, entry.value, entry.attempt, entry.first)
   else
     if not self:join(entry) then
       self.chain:push_all(id, self.pool:cursor(entry.block, entry.offset, entry.length, entry.only))
