@@ -59,9 +59,9 @@ end
 ---@param host table
 --- what surrounds it: `deliver(stage, item)` sends an item out of the chain; `failed(stage, item, caught, attempt,
 --- partial, number)` is told of a failed item, the number-th that came to the stage; `send_to(stage, id, item)` sends
---- to one stage; `addresses`: the plan's; `turn`: where round_robin begins; `effect(kind, name, value)` keeps what `ctx`
---- collects; `context(stage)` makes the stage's ctx, given a function that takes effects; `foreign()` tells that this is
---- another process than the chain's own; `watch` and `wait`: see loop.lua
+--- to one stage; `addresses`: the plan's; `turn`: where round_robin begins; `effect(kind, name, value)` keeps what
+--- `ctx` collects; `context(stage)` makes the stage's ctx, given a function that takes effects; `foreign()` tells that
+--- this is another process than the chain's own; `watch` and `wait`: see loop.lua
 ---@return table chain `chain.stats[id]` counts `items_in`, `items_out`, `failed` of each stage, and `sent`: those of
 --- `items_out` that went to one stage outside
 function chain.new(stages, host)
