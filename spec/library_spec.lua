@@ -46,6 +46,17 @@ describe("library/minigun.lua", function()
     assert_known("minigun", minigun)
   end)
 
+  it("names only classes that it has, and closes every bracket of a type", function()
+    for class in TEXT:gmatch "minigun%.%u%w*" do known(class) end
+    for line in TEXT:gmatch "[^\n]+" do
+      local kind = line:match "^%-%-%-@%a+ (.*)"
+      for open, close in pairs { ["%("] = "%)", ["{"] = "}", ["<"] = ">" } do
+        kind = kind and kind:gsub('%->', "")
+        assert.equal(select(2, (kind or ""):gsub(open, "")), select(2, (kind or ""):gsub(close, "")), line)
+      end
+    end
+  end)
+
   it("knows the methods and fields of pipelines, runs, spools and results", function()
     local p = minigun.pipeline "library"
     local later = {}                            -- what the language plans: it says so when it is called
