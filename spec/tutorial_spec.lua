@@ -19,3 +19,23 @@ for _, page in ipairs { "tutorial", "coming-from" } do
     end)
   end)
 end
+
+-- Its last column names the tests that prove a row: `crash: "kill -9 at random moments"`, "..." for what is left out.
+describe("docs/failures.md", function()
+  it("names tests that are there", function()
+    local missing, count, file = {}, 0, nil
+    for line in io.lines "docs/failures.md" do
+      local cell = line:match "|([^|]*)|$" or ""
+      for name, title in cell:gmatch '([%w_]*):? ?"([^"]+)"' do
+        if name ~= "" then file = ("spec/%s_spec.lua"):format(name) end
+        local text = support.read_file(file) or ""
+        for part in (title:gsub("^a handler that ", "") .. "..."):gmatch "%s*(.-)%s*%.%.%." do
+          if not text:find(part, 1, true) then missing[#missing + 1] = file .. ": " .. part end
+        end
+        count = count + 1
+      end
+    end
+    assert.same({}, missing)
+    assert.is_true(count > 40)
+  end)
+end)
