@@ -70,7 +70,7 @@ help:
 	@echo 'make install    into $$(DESTDIR)$$(PREFIX); also: uninstall, clean'
 	@echo 'make lint       luacheck, cppcheck, a build that takes warnings for errors'
 	@echo 'make asan       the specs under AddressSanitizer and UBSan; also: tsan, valgrind'
-	@echo 'make fuzz       build the decoder fuzz target with libFuzzer;  make model   check the models with spin'
+	@echo 'make fuzz       build the fuzz targets with libFuzzer;  make model   check the models with spin'
 	@echo 'make bench      the benchmarks;  make docs   the reference from the sources'
 
 $(LIB): $(OBJ) $(BUILD)/flags
@@ -147,10 +147,19 @@ model:
 
 LUA_LIBS ?= $(shell $(PKG_CONFIG) --libs lua5.4 2>/dev/null || echo -llua5.4)
 
-fuzz:
+# Run one as build-fuzz/slot_fuzz -max_total_time=600 CORPUS_DIRECTORY.
+FUZZ = $(CLANG) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -I$(LUA_INC) -Isrc -o build-fuzz/$@
+
+fuzz: decode_fuzz slot_fuzz spool_fuzz
+
+.PHONY: decode_fuzz slot_fuzz spool_fuzz
+decode_fuzz slot_fuzz spool_fuzz:
 	@mkdir -p build-fuzz
-	$(CLANG) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -I$(LUA_INC) -Isrc \
-	  -o build-fuzz/decode_fuzz spec/fuzz/decode_fuzz.c $(SRC) $(LUA_LIBS) -lm -ldl
+	$(FUZZ) spec/fuzz/$@.c $(FUZZ_SRC)
+
+decode_fuzz: FUZZ_SRC = $(SRC) $(LUA_LIBS) -lm -ldl
+slot_fuzz:   FUZZ_SRC = src/slot.c src/shm.c src/event.c src/proc.c src/sys.c src/faults.c
+spool_fuzz:  FUZZ_SRC = src/spool.c src/crc.c src/proc.c src/sys.c src/faults.c
 
 # ---- other checks ----------------------------------------------------------------------------------------------
 

@@ -200,6 +200,17 @@ describe("a spool", function()
     end
   end)
 
+  it("keeps both where the next writer's first bytes are just what a torn record lacked", function()
+    for _, lacking in ipairs { "\xc1", "\xc1M", "\xc1MGS" } do
+      support.write_file(path, "")
+      write("before", "torn " .. lacking)
+      local bytes = support.read_file(path)
+      support.write_file(path, bytes:sub(1, #bytes - #lacking))
+      write "behind"
+      assert.same({ "before", "torn " .. lacking, "behind" }, (read()))
+    end
+  end)
+
   it("loses by any flipped bit only the record that it is in", function()
     local values = { "one", { two = { 2.5, 2 } }, ("three"):rep(20), { 4, "four" } }
     local places = write_each(values)

@@ -183,7 +183,8 @@ int mg_slot_revoke(mg_slot *s, mg_chunk *out) {
   mg_chunk *c = chunk_at(s, s->chunks - 1);
   uint32_t expected = MG_CLAIM_OFFERED;
   _Atomic uint32_t *claim = &s->shared->claim[(s->chunk_sequence - 1) % MG_CHUNKS];
-  if (c->range.count == 0 || !atomic_compare_exchange_strong(claim, &expected, MG_CLAIM_REVOKED)) return 0;
+  if (c->range.count == 0 || (s->chunks == 1 && s->done > 0)) return 0; /* begun, whatever the claim may say */
+  if (!atomic_compare_exchange_strong(claim, &expected, MG_CLAIM_REVOKED)) return 0;
   *out = *c;
   c->range.block = MG_NO_BLOCK;
   c->range.count = 0;
@@ -246,7 +247,7 @@ static int give_left(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t i
 int mg_slot_recover(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
   int rc = mg_slot_collect(s, shm, sink, to);
   if (rc == 0) rc = take_commit(s, shm, sink, to, 1);
-  if (rc == 0) rc = end_finished(s, shm, sink, to);
+  if (rc != -ENOMEM && end_finished(s, shm, sink, to) < 0) rc = -ENOMEM; /* -EPROTO: what came before counts */
   drop_held(s, shm);
   uint32_t i = 0;
   for (; i < s->chunks && rc != -ENOMEM; i++) {
@@ -267,6 +268,7 @@ void mg_slot_drop(mg_slot *s, mg_shm *shm) {
   for (; s->chunks > 0; s->chunks--, s->chunk_first = (s->chunk_first + 1) % MG_CHUNKS)
     if (chunk_at(s, 0)->range.block != MG_NO_BLOCK) mg_shm_release(shm, chunk_at(s, 0)->range.block);
   for (; s->lents > 0; s->lents--, s->lent_first = (s->lent_first + 1) % MG_LENT) mg_shm_release(shm, open_block(s));
+  s->done = s->published = s->ahead = s->ahead_count = 0;
   s->state = MG_SLOT_EMPTY;
 }
 

@@ -262,10 +262,25 @@ static int search(mg_spool_reader *r, int sound_head) {
   return skip(r, r->at, found ? (uint64_t)(found - bytes) : have, sound_head);
 }
 
+/* Behind a sound record no other begins.  Perhaps that one was torn, and the next writer's first bytes happened to be
+ * what it lacked: then the next record begins within it.  1 with r->at there, 0, -errno. */
+static int look_back(mg_spool_reader *r, const uint8_t **value, size_t *length, unsigned *flags) {
+  uint64_t behind = r->at;
+  for (uint64_t k = 1; k < MG_SPOOL_HEAD && k < behind; k++) {
+    int sound_head;
+    r->at = behind - k;
+    int rc = record_at(r, value, length, flags, &sound_head);
+    if (rc != 0) return rc;
+  }
+  r->at = behind;
+  return 0;
+}
+
 int mg_spool_next(mg_spool_reader *r, const uint8_t **value, size_t *length, unsigned *flags) {
   while (r->at < r->end) {
     int sound_head;
     int rc = record_at(r, value, length, flags, &sound_head);
+    if (rc == 0 && !r->in_damage && r->at > 0) rc = look_back(r, value, length, flags);
     if (rc == 1) {
       r->in_damage = 0;
       r->record_at = r->at;

@@ -1,7 +1,6 @@
 /* Minigun: libFuzzer target for the decoder, and for the encoder with what came out of it.
  *
- *   mkdir -p build-fuzz && clang -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -Isrc -I/usr/include/lua5.4 \
- *     -o build-fuzz/decode_fuzz spec/fuzz/decode_fuzz.c src/codec*.c src/lua_codec.c -llua5.4 -lm -ldl
+ *   make fuzz
  *   build-fuzz/decode_fuzz -max_len=4096 -runs=10000000 -dict=spec/fuzz/wire.dict CORPUS_DIRECTORY
  *
  * The first byte of an input is the flags, the rest the message; a flag byte of 8 or more lets the (byte / 8)th

@@ -1,0 +1,183 @@
+/* Minigun: libFuzzer target for the coordinator's side of a slot, with a worker that writes whatever it likes.
+ *
+ * An input is a sequence of deeds of both sides: the coordinator offers, lends, collects, peeks, takes back; the worker
+ * pushes descriptors that are nearly right, and scribbles over what both share: rings, claims, the commit word, blocks.
+ * Checked, besides what the sanitizers see: every range that an event names lies in a block that is held; every item
+ * that was offered is accounted for exactly once, as finished, as left, or as taken back; the ledger's and the
+ * mapping's own invariants hold; and when the slot is empty again no block but its own is held. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+
+#include "slot.h"
+
+static mg_shm shm;
+static mg_slot slot;
+static uint64_t offered, accounted;
+
+static void fail(const char *what) {
+  fprintf(stderr, "slot_fuzz: %s\n", what);
+  abort();
+}
+
+static void check_range(const mg_range *r) {
+  if (r->block == MG_NO_BLOCK) return;
+  if (!mg_shm_held(&shm, r->block)) fail("an event names a block that nobody holds");
+  size_t size = mg_shm_block_size(&shm, r->block);
+  if (r->offset > size || r->length > size - r->offset) fail("an event names a range outside its block");
+  uint32_t count;
+  mg_record_walk(mg_shm_at(&shm, r->block), r->offset, r->offset + r->length, MG_EDGE_ANY, UINT32_MAX, &count);
+}
+
+static int take(void *to, const mg_slot_event *ev) {
+  (void)to;
+  if (ev->kind == MG_EVENT_OUT || ev->kind == MG_EVENT_LEFT) {
+    check_range(&ev->range);
+    if (ev->range.block != MG_NO_BLOCK) mg_shm_release(&shm, ev->range.block);
+  }
+  if (ev->kind == MG_EVENT_LEFT) accounted += ev->range.count;
+  if (ev->kind == MG_EVENT_DONE) accounted += ev->a;
+  if (ev->kind == MG_EVENT_NEED && ev->a > (1u << 16)) return 0;
+  return 0;
+}
+
+static const uint8_t *at, *end;
+
+static uint8_t byte(void) { return at < end ? *at++ : 0; }
+static uint32_t number(void) {
+  uint32_t n = byte();
+  return n < 128 ? n : n < 192 ? (n - 128) * 8 : n < 224 ? (n - 192) << 8 : n < 240 ? n << 16 : UINT32_MAX - (255 - n);
+}
+
+static void offer(void) {
+  uint32_t block = byte() % 8 == 7 ? MG_NO_BLOCK : mg_shm_alloc(&shm, MG_UNIT), items = 1 + byte() % 5, length = 0;
+  if (block == MG_NO_BLOCK) items = 1;
+  else
+    for (uint32_t i = 0; i < items; i++) {
+      mg_record_head(mg_shm_at(&shm, block) + length, byte() % 64, MG_EDGE_ANY, 0);
+      mg_record r;
+      length += mg_record_read(mg_shm_at(&shm, block) + length, MG_UNIT, &r);
+    }
+  mg_chunk c = {.range = {block, 0, length, items, MG_EDGE_ANY}, .number = ++offered << 8, .attempt = 1,
+                .flags = byte() % 4};
+  offered--;
+  if (mg_slot_offer(&slot, &c) == 0) offered += items;
+  else if (block != MG_NO_BLOCK) mg_shm_release(&shm, block);
+}
+
+static void lend(void) {
+  uint32_t block = mg_shm_alloc(&shm, MG_UNIT << byte() % 3);
+  if (mg_slot_lend(&slot, &shm, block) < 0) mg_shm_release(&shm, block);
+}
+
+static void take_back(void) {
+  mg_chunk c;
+  if (mg_slot_revoke(&slot, &c) == 0) return;
+  accounted += c.range.count;
+  check_range(&c.range);
+  if (c.range.block != MG_NO_BLOCK) mg_shm_release(&shm, c.range.block);
+}
+
+/* A descriptor that would be right, but for what the input changes. */
+static void push(void) {
+  mg_ring *r = &slot.shared->out;
+  uint32_t head = atomic_load(&r->head), length = (uint32_t)(byte() % 16) * 8;
+  mg_chunk none = {0}, *oldest = slot.chunks ? &slot.chunk[slot.chunk_first] : &none;
+  mg_desc d = {.kind = MG_OUT_DATA, .flags = byte() % 32, .block = slot.lents ? slot.lent[slot.lent_first] : 0,
+               .offset = slot.published, .length = length, .count = length / 8, .stage = byte(),
+               .chunk = oldest->number, .done = slot.done + byte() % 3, .sure_length = length,
+               .sure_count = length / 8, .nanos = byte()};
+  if (d.flags & MG_OUT_END) d.done = oldest->range.count;
+  switch (byte() % 12) {
+  case 0: d.kind = number(); break;
+  case 1: d.flags = number(); break;
+  case 2: d.block = number(); break;
+  case 3: d.offset = number(); break;
+  case 4: d.length = number(); break;
+  case 5: d.count = number(); break;
+  case 6: d.chunk = number(); break;
+  case 7: d.done = number(); break;
+  case 8: d.sure_length = number() & ~7u; break;
+  case 9: d.sure_count = number(); break;
+  case 10: d.sure_length = d.sure_count = 0; break; /* of the item in hand: held */
+  default: break;
+  }
+  r->entry[head % MG_RING] = d;
+  atomic_store(&r->head, head + 1);
+}
+
+static void scribble(void) {
+  uint8_t *to = (uint8_t *)slot.shared;
+  size_t size = sizeof *slot.shared;
+  uint8_t where = byte();
+  if (where % 4 == 1 && slot.lents) {
+    to = mg_shm_at(&shm, slot.lent[slot.lent_first]);
+    size = MG_UNIT;
+  } else if (where % 4 == 2 && slot.chunks && slot.chunk[slot.chunk_first].range.block != MG_NO_BLOCK) {
+    to = mg_shm_at(&shm, slot.chunk[slot.chunk_first].range.block);
+    size = MG_UNIT;
+  }
+  size_t offset = ((size_t)byte() << 8 | byte()) % size;
+  for (unsigned n = byte() % 16; n > 0 && offset < size; n--) to[offset++] = byte();
+}
+
+static void say_commit(void) {
+  uint64_t word = MG_COMMIT_WORD(slot.generation, slot.done + byte() % 3, slot.published + (uint32_t)(byte() % 16) * 8);
+  if (byte() % 4 == 0) word ^= 1ull << byte() % 64;
+  atomic_store(&slot.shared->commit, word);
+}
+
+static void claim(void) {
+  atomic_store(&slot.shared->claim[byte() % MG_CHUNKS], byte() % 5);
+  atomic_store(&slot.shared->began, number());
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  static int ready;
+  if (!ready) {
+    if (mg_shm_open(&shm, 256 << 20, MG_UNIT, 1 << 30) < 0) fail("no memory");
+    slot.home = mg_shm_alloc(&shm, sizeof *slot.shared);
+    slot.shared = (mg_slot_shared *)mg_shm_at(&shm, slot.home);
+    slot.eventfd = eventfd(0, EFD_NONBLOCK);
+    ready = 1;
+  }
+  at = data;
+  end = data + size;
+  offered = accounted = 0;
+  slot.held_most = 1024u + byte() * 64u;
+  mg_slot_begin(&slot);
+  int rc = 0;
+  uint64_t began;
+  while (at < end && rc == 0) {
+    switch (byte() % 16) {
+    case 0: case 1: offer(); break;
+    case 2: lend(); break;
+    case 3: case 4: rc = mg_slot_collect(&slot, &shm, take, NULL); break;
+    case 5: rc = mg_slot_peek(&slot, &shm, take, NULL); break;
+    case 6: take_back(); break;
+    case 7: mg_slot_overtime(&slot, number(), &began); break;
+    case 8: case 9: case 10: case 11: push(); break;
+    case 12: say_commit(); break;
+    case 13: claim(); break;
+    case 14: scribble(); break;
+    default:
+      if (byte() % 8 == 0) mg_slot_finish(&slot);
+      else slot.timed_out = number();
+    }
+    mg_slot_check(&slot, &shm);
+  }
+  mg_slot_recover(&slot, &shm, take, NULL);
+  mg_slot_check(&slot, &shm);
+  if (accounted != offered) {
+    fprintf(stderr, "offered %llu, accounted for %llu\n", (unsigned long long)offered, (unsigned long long)accounted);
+    fail("an item is lost, or there twice");
+  }
+  mg_shm_check(&shm);
+  if (shm.used != mg_shm_block_size(&shm, slot.home)) fail("a block is held by nobody");
+  free(slot.held);
+  slot.held = NULL;
+  slot.held_room = 0;
+  return 0;
+}
