@@ -59,7 +59,7 @@ endif
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: lint lint-lua lint-c lint-gcc lint-clang
-.PHONY: all help test check faults install uninstall clean bench asan tsan valgrind fuzz model docs FORCE
+.PHONY: all help test check faults install uninstall clean bench asan tsan valgrind fuzz model storm docs FORCE
 
 all: $(LIB)
 
@@ -70,6 +70,7 @@ help:
 	@echo 'make install    into $$(DESTDIR)$$(PREFIX); also: uninstall, clean'
 	@echo 'make lint       luacheck, cppcheck, a build that takes warnings for errors'
 	@echo 'make asan       the specs under AddressSanitizer and UBSan; also: tsan, valgrind'
+	@echo 'make storm      kill workers at random moments, SIGNALS=10000 times, and compare what arrives'
 	@echo 'make fuzz       build the fuzz targets with libFuzzer;  make model   check the models with spin'
 	@echo 'make bench      the benchmarks;  make docs   the reference from the sources'
 
@@ -140,6 +141,14 @@ valgrind: all faults $(BUILD)/ring_threads
 	  $(VALGRIND) -q --leak-check=no --run-libc-freeres=no --error-exitcode=99 \
 	  --log-file=$(VALGRIND_LOGS)/%p $(LUA) $(BUSTED) --ignore-lua
 	@! grep -lE 'Invalid (read|write|free)|ninitialised|Mismatched free|unaddressable' $(VALGRIND_LOGS)/*
+
+# Signals to random workers at random moments, and deaths at each point between two stores: SIGNALS=100000 SEED=1.
+SIGNALS ?= 10000
+STORM_ENV = LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;'
+
+storm: all faults
+	@$(STORM_ENV) LUA_CPATH='./build-faults/?.so;;' $(LUA) spec/programs/die_at_points.lua 100
+	@$(STORM_ENV) LUA_CPATH='./$(BUILD)/?.so;;' $(LUA) spec/programs/storm.lua $(SIGNALS) $(SEED)
 
 # The protocols of the shared memory as models: two minutes, 6 GiB.
 model:

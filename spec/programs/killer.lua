@@ -1,12 +1,15 @@
 -- Sends signals to children of a process at random moments: killer.lua PID COUNT MEAN SEED MODE FILE
--- MEAN: seconds between two on average. MODE: "kill" (SIGKILL) or "stop" (SIGSTOP, then SIGCONT after about as long).
+-- MEAN: seconds between two on average. MODE: "kill" (SIGKILL), "term" (SIGTERM), "stop" (SIGSTOP, then SIGCONT after
+-- about as long) or "any" of these, each time anew.
 -- Ends when its work is done, FILE is removed, or the process is gone; prints how many signals have hit.
 local unruly = require "unruly"
 local core = require "minigun.core"
 
 local parent, count, mean, seed = tonumber(arg[1]), tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4])
 local mode, path = arg[5], arg[6]
-local SIGKILL <const>, SIGSTOP <const>, SIGCONT <const> = 9, 19, 18
+local SIGNALS <const> = { kill = 9, term = 15, stop = 19 }
+local NAMES <const> = { "kill", "term", "stop" }
+local SIGCONT <const> = 18
 
 math.randomseed(seed)
 io.stdout:setvbuf "line"
@@ -34,8 +37,9 @@ while hits < count and wanted() do
   if not pids then break end
   if #pids > 0 then
     local pid = pids[math.random(#pids)]
-    if unruly.kill(pid, mode == "stop" and SIGSTOP or SIGKILL) then hits = hits + 1 end
-    if mode == "stop" then
+    local deed = mode == "any" and NAMES[math.random(#NAMES)] or mode
+    if unruly.kill(pid, SIGNALS[deed]) then hits = hits + 1 end
+    if deed == "stop" then
       unruly.pause(math.random() * 2 * mean)
       unruly.kill(pid, SIGCONT)
     end
