@@ -42,6 +42,7 @@ local SCHEMAS <const> = {
   { "accumulator", "AccumulatorOptions", "of an accumulator and of `batch`" },
   { "pipeline", "NestedOptions", "of a nested pipeline" },
   { "context", "ContextOptions", "of a named context" },
+  { "threads", "ThreadOptions", "inside `threads`" },
   { "processes", "PoolOptions", "inside `processes`" },
   { "process_per_batch", "ForkOptions", "inside `process_per_batch`" },
   { "backoff", "BackoffOptions", "inside `backoff`" },

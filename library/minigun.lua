@@ -17,6 +17,7 @@
 ---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets an item goes to: all, each in turn, or those that `function(item) -> name or names` gives
 ---@field dead_letter? string|minigun.Spool|false where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says `await = true`, or into that spool; `run` does not raise for it then. false: nowhere
 ---@field inline? boolean run in the coordinator itself
+---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
 ---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
 ---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
@@ -35,6 +36,7 @@
 ---@field await? boolean|number true: only `emit:to` reaches the stage, which ends with everything else; false: not even that
 ---@field dead_letter? string|minigun.Spool|false where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says `await = true`, or into that spool; `run` does not raise for it then. false: nowhere
 ---@field inline? boolean run in the coordinator itself
+---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
 ---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
 ---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
@@ -62,6 +64,7 @@
 ---@field await? boolean|number true: only `emit:to` reaches the stage, which ends with everything else; false: not even that
 ---@field dead_letter? string|minigun.Spool|false where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says `await = true`, or into that spool; `run` does not raise for it then. false: nowhere
 ---@field inline? boolean run in the coordinator itself
+---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
 ---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
 ---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
@@ -85,6 +88,7 @@
 ---@field await? boolean|number true: only `emit:to` reaches the stage, which ends with everything else; false: not even that
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
 ---@field inline? boolean run in the coordinator itself
+---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
 ---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
 ---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
@@ -98,9 +102,15 @@
 --- Options of a named context.
 ---@class minigun.ContextOptions
 ---@field inline? boolean run in the coordinator itself
+---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
 ---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
 ---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
+---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+
+--- Options inside `threads`.
+---@class minigun.ThreadOptions
+---@field n? integer most items in work at once
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
 
 --- Options inside `processes`.
@@ -158,6 +168,21 @@ function minigun.each(list, f, options) end
 ---@return string? message
 ---@return integer? errno
 function minigun.spool(path, options) end
+
+--- Lets time go by. In a handler of a context `threads` the other threads go on meanwhile; anywhere else the process
+--- sleeps. A coroutine that the handler has made itself counts as elsewhere.
+---@param seconds number
+function minigun.sleep(seconds) end
+
+--- Waits until a descriptor is ready, be it that of a socket, a pipe or a child process from `io.popen`. Like `sleep`
+--- it lets other threads go on. What an open file has in its buffer already it does not see.
+---@param object integer|userdata|table a descriptor, an open file, or an object with a method `getfd` or `pollfd`
+---@param mode "r"|"w"|nil "r", the default: there is something to read, or the end; "w": there is room to write
+---@param timeout number? seconds; nil: no limit
+---@return true? ready nil: the time is over first ("timeout"), or it cannot be waited for
+---@return string? message
+---@return integer? errno
+function minigun.wait(object, mode, timeout) end
 
 --- Processors that this process may use: affinity and cgroup quota counted.
 ---@return integer
@@ -311,6 +336,15 @@ function Pipeline:stage(name, options, handler) end
 ---@overload fun(self: minigun.Pipeline, block_or_pipeline: minigun.Pipeline|fun(inner: minigun.Pipeline)): minigun.Pipeline
 function Pipeline:pipeline(name, options, block_or_pipeline) end
 
+--- Runs the stages that the block defines in n threads, coroutines over an event loop. While a handler is in
+--- `minigun.sleep`, in `minigun.wait` or waits by means of cqueues, others run. They run in the coordinator; in a
+--- block of `processes` or `process_per_batch` in each of its workers.
+---@param n minigun.ThreadOptions|integer|boolean how many items are in work at once; true or left out: 16; false: as if there were no block; `{ n = 4, ordered = true }`: in order, as for `processes`
+---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, block: fun(p: minigun.Pipeline)): minigun.Pipeline
+function Pipeline:threads(n, block) end
+
 --- Runs the stages that the block defines in n worker processes.
 ---@param n minigun.PoolOptions|integer|boolean workers; true or left out: one per CPU; false: as if there were no block; `{ n = 4, ordered = true }`: what comes out of the block is in the order of what has come in
 ---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
@@ -332,7 +366,7 @@ function Pipeline:inline(block) end
 
 --- Defines a context by name. All stages that say `context = name` share its workers.
 ---@param name string
----@param options minigun.ContextOptions one of inline, processes, process_per_batch, fork; and `ordered`
+---@param options minigun.ContextOptions one of inline, threads, processes, process_per_batch, fork; and `ordered`
 ---@return minigun.Pipeline self
 function Pipeline:context(name, options) end
 
@@ -595,6 +629,8 @@ function Result:of(stage) end
 ---@field waiting_out number seconds in which those behind it had no room
 ---@field queue_most integer most items that waited for it
 ---@field service minigun.Histogram of the seconds per item
+---@field blocked number seconds in which its handlers, in threads of the coordinator, let nothing else of it go on
+---@field blocked_most number the most of these seconds at one time
 
 ---@class minigun.WorkerStats
 ---@field pid integer

@@ -202,7 +202,7 @@ for _, context in ipairs(contexts.all) do
       local fd, start = run:fd(), core.now()
       local steps = 0
       repeat
-        assert.is_true(core.readable(fd, 5), "the descriptor stays silent")
+        assert.is_true(core.wait(fd, "r", 5), "the descriptor stays silent")
         steps = steps + 1
       until not run:step()
       assert.is_true(steps < 1000, steps .. " steps")
@@ -217,11 +217,11 @@ for _, context in ipairs(contexts.all) do
       local run = new():producer(endless):consumer(options(context), function() end):start { memory = "8M" }
       local fd = run:fd()
       for _ = 1, 20 do
-        assert.is_true(core.readable(fd, 5))
+        assert.is_true(core.wait(fd, "r", 5))
         run:step()
       end
       run:stop()
-      repeat assert.is_true(core.readable(fd, 5)) until not run:step()
+      repeat assert.is_true(core.wait(fd, "r", 5)) until not run:step()
       assert.is_not_nil(support.descriptors()[fd], "closed before the loop can take it out")
       assert.is_true(run:wait().stopped)
       assert.is_nil(support.descriptors()[fd])
@@ -379,7 +379,7 @@ describe("a background run", function()
     end)
     local run = p:start()
     local fd = run:fd()
-    repeat assert.is_true(core.readable(fd, 5)) until not run:step()
+    repeat assert.is_true(core.wait(fd, "r", 5)) until not run:step()
     assert.same(range(1, 20), sorted(run:wait().items))
   end)
 
@@ -411,7 +411,7 @@ describe("a background run", function()
     end):start()
     local fd, steps = run:fd(), 0
     repeat
-      assert.is_true(core.readable(fd, 5))
+      assert.is_true(core.wait(fd, "r", 5))
       steps = steps + 1
     until not run:step()
     assert.same({ 1, 2 }, sorted(run:wait().items))

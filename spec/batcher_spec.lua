@@ -163,7 +163,7 @@ describe("batches", function()
           emit(sum)
           emit(ctx.worker and 0 or -1)
         end):run()
-      local mark = context.inline and -1 or 0
+      local mark = context.inline and not context.threads and -1 or 0
       assert.same({ mark, mark, 6, 15 }, sorted(result.items))
     end)
   end

@@ -2,19 +2,20 @@
 local contexts = {}
 
 --- Each has a `name`, its `number` here, the stage `options` that choose it, `n` (workers), `size` (how many items a
---- test may well send through it) and what is true of it: `inline`, `per_item`.
+--- test may well send through it) and what is true of it: `inline` (in the coordinator), `per_item`, `threads`.
 contexts.all = {
   { name = "inline", options = { inline = true }, n = 1, size = 500, inline = true },
   { name = "processes(1)", options = { processes = 1 }, n = 1, size = 500 },
   { name = "processes(2)", options = { processes = 2 }, n = 2, size = 500 },
   { name = "processes(4)", options = { processes = 4 }, n = 4, size = 500 },
   { name = "process_per_batch", options = { process_per_batch = { max = 2 } }, n = 2, size = 16, per_item = true },
+  { name = "threads(4)", options = { threads = 4 }, n = 4, size = 500, inline = true, threads = true },
 }
 
 for number, context in ipairs(contexts.all) do context.number = number end
 
 --- One context of each kind, for rules about pairs of them.
-contexts.kinds = { contexts.all[1], contexts.all[3], contexts.all[5] }
+contexts.kinds = { contexts.all[1], contexts.all[3], contexts.all[5], contexts.all[6] }
 
 --- Those with children.
 contexts.forked = { contexts.all[2], contexts.all[3], contexts.all[4], contexts.all[5] }

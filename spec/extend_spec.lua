@@ -109,7 +109,7 @@ for _, context in ipairs(contexts.all) do
         for _, target in ipairs(contexts.kinds) do all[#all + 1] = "to " .. target.number end
         p:reroute("left", all):reroute("right", { "save", table.unpack(all) }):reroute("save", {})
       end)
-      assert.same({ "al1", "al3", "al5", "br1", "br3", "br5", "brs" }, items(copy))
+      assert.same({ "al1", "al3", "al5", "al6", "br1", "br3", "br5", "br6", "brs" }, items(copy))
       assert.same({ "als", "brs" }, items(base))
     end)
 
@@ -119,6 +119,7 @@ for _, context in ipairs(contexts.all) do
       end
       local base = minigun.pipeline "base":producer("gen", { "x", "y" })
       if context.per_item then base:process_per_batch(context.options.process_per_batch, block)
+      elseif context.threads then base:threads(context.n, block)
       elseif context.inline then base:inline(block)
       else base:processes(context.n, block) end
       base:processor("end", { inline = true }, mark ".")

@@ -63,6 +63,10 @@ local BUSY <const> = {
     "p:producer('n', busy) p:processor('w', { processes = 2 }, function() end)" },
   { "in a producer that sleeps",
     "p:producer('n', function() tell 'busy' core.sleep(20) end) p:processor('w', { processes = 2 }, function() end)" },
+  { "in a thread, which computes", "p:producer('n', { 1, 2 }) p:processor('w', { threads = 2 }, busy)" },
+  { "in a thread that sleeps", "p:producer('n', { 1 }) "
+    .. "p:processor('w', { threads = 2 }, function() tell 'busy' minigun.sleep(20) end)" },
+  { "in a producer in a thread", "p:producer('n', { threads = 1 }, busy) p:processor('w', { processes = 1 }, print)" },
   { "in a producer's process", "p:producer('n', { processes = 1 }, busy)" },
   { "in a hook", "p:before_run(busy) p:producer('n', { 1 })" },
   { "in on_failure", "p:producer('n', { 1 }) p:processor('w', { processes = 1 }, error) p:on_failure(busy)" },

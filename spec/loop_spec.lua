@@ -272,7 +272,8 @@ describe("a loop stage", function()
       p:after("work", function(ctx) ctx:collect("order", "after") end)
       local order = table.concat(p:run().collected.order, " ")
       assert.matches("item %d.- end.- after", order)
-      assert.equal(context.per_item and 2 or context.n, select(2, order:gsub("after", "")))
+      local hooks = context.per_item and 2 or context.threads and 1 or context.n
+      assert.equal(hooks, select(2, order:gsub("after", "")))
       assert.equal(context.per_item and 2 or context.n, select(2, order:gsub("end", "")))
     end
   end)

@@ -92,13 +92,6 @@ describe("options", function()
     }
   end)
 
-  it("says of options to come that they are not supported yet", function()
-    for _, name in ipairs { "threads" } do
-      local message = refusals.message(function() options.check(schemas.processor, { [name] = 1 }, "stage 'a'") end)
-      assert.equal(("stage 'a': option '%s' is not supported yet"):format(name), message)
-    end
-  end)
-
   it("documents every option", function()
     for _, schema in pairs(schemas) do
       local text = options.describe(schema)

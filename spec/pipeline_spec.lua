@@ -228,10 +228,7 @@ describe("a pipeline", function()
   it("says of features to come that they are not supported yet", function()
     local p = new()
     refusals.check {
-      { function() p:threads(4, noop) end, "pipeline:threads is not supported yet" },
       { function() p:reduce("a", 0, noop) end, "pipeline:reduce is not supported yet" },
-      { function() p:map({ threads = 4 }, noop) end, "stage 'map 1': option 'threads' is not supported yet" },
-      { function() p:context("a", { threads = 4 }) end, "context 'a': option 'threads' is not supported yet" },
     }
   end)
 

@@ -96,18 +96,6 @@ static int l_sleep(lua_State *L) {
   return 1;
 }
 
-/* readable(fd, seconds) -> whether there is something to read, waiting for it at most so long */
-static int l_readable(lua_State *L) {
-  lua_Integer fd = luaL_checkinteger(L, 1);
-  lua_Number s = luaL_optnumber(L, 2, 0);
-  luaL_argcheck(L, fd >= 0 && fd <= INT32_MAX, 1, "a descriptor expected");
-  luaL_argcheck(L, s >= 0 && s < 1e6, 2, "seconds from 0 to a million expected");
-  struct pollfd p = {.fd = (int)fd, .events = POLLIN};
-  int rc = mg_sys.poll(&p, 1, (int)(s * 1e3));
-  lua_pushboolean(L, rc > 0 && (p.revents & POLLIN) != 0);
-  return 1;
-}
-
 /* heap_settle(), heap_collapse() -> bytes, heap_keep(): see heap.h */
 static int l_heap_settle(lua_State *L) {
   (void)L;
@@ -161,7 +149,7 @@ static int l_die_of(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"now", l_now},       {"cpus", l_cpus},       {"pid", l_pid},     {"process", l_process},
-    {"random", l_random}, {"sleep", l_sleep}, {"readable", l_readable}, {"heap_settle", l_heap_settle},
+    {"random", l_random}, {"sleep", l_sleep},       {"heap_settle", l_heap_settle},
     {"flush", l_flush},   {"die_of", l_die_of},   {"heap_collapse", l_heap_collapse},
     {"heap_keep", l_heap_keep}, {"defer_collector", l_defer_collector}, {"exit", l_exit}, {NULL, NULL},
 };
@@ -179,6 +167,7 @@ MG_EXPORT int luaopen_minigun_core(lua_State *L) {
   mg_writer_setup(L);
   mg_signal_setup(L);
   mg_spool_setup(L);
+  mg_poll_setup(L);
 #ifdef MG_FAULTS
   mg_faults_setup(L);
 #endif

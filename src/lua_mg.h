@@ -20,6 +20,7 @@ void mg_worker_setup(lua_State *L);
 void mg_writer_setup(lua_State *L);
 void mg_signal_setup(lua_State *L);
 void mg_spool_setup(lua_State *L);
+void mg_poll_setup(lua_State *L);
 #ifdef MG_FAULTS
 void mg_faults_setup(lua_State *L); /* lua_faults.c */
 #endif

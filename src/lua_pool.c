@@ -211,6 +211,15 @@ static int l_arm(lua_State *L) {
   return 1;
 }
 
+/* p:watch(fd) -> true | nil, message, errno.  See mg_pool_watch. */
+static int l_watch(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  int rc = mg_pool_watch(p, (int)mg_check_u32(L, 2));
+  if (rc < 0) return mg_lua_fail(L, "cannot watch a descriptor", rc);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 /* p:stop(slot): the producer in its hand ends at its next emit */
 static int l_stop(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
@@ -291,6 +300,7 @@ static const luaL_Reg methods[] = {
     {"wait", l_wait},     {"kill", l_kill},     {"overtime", l_overtime}, {"time_out", l_time_out},
     {"state", l_state},   {"memory", l_memory}, {"retain", l_retain},     {"release", l_release},
     {"check", l_check},   {"fd", l_fd},         {"arm", l_arm},           {"stop", l_stop},
+    {"watch", l_watch},
     {"__gc", l_close},    {"__close", l_close},
     {NULL, NULL},
 };

@@ -11,6 +11,7 @@ enum { PEEK_FIRST = 2000000, PEEK_MOST = 64000000 }; /* ns of sleep between look
 /* Beside the slots' numbers in epoll's tags. */
 #define TAG_WAKE UINT32_MAX
 #define TAG_TIMER (UINT32_MAX - 1)
+#define TAG_WATCHED (UINT32_MAX - 2)
 
 static mg_pool *open_pools; /* of this process: a child must close the descriptors of all of them */
 
@@ -76,7 +77,7 @@ static int open_slot(mg_pool *p, uint32_t i) {
 
 int mg_pool_open(mg_pool *p, uint32_t slots, size_t size, size_t keep) {
   memset(p, 0, sizeof *p);
-  p->epoll = p->eventfd = p->timer = p->lifeline[0] = p->lifeline[1] = -1;
+  p->epoll = p->eventfd = p->timer = p->watched = p->lifeline[0] = p->lifeline[1] = -1;
   p->serial = mg_process_serial;
   p->cpus = mg_sys.cpus();
   int rc = mg_shm_open(&p->shm, size, (slots + 16) * MG_UNIT, keep);
@@ -119,6 +120,8 @@ void mg_pool_end(mg_pool *p) {
   for (uint32_t i = 0; i < p->slots; i++) mg_proc_kill(&p->slot[i].proc, SIGKILL); /* all at once, then wait */
   for (uint32_t i = 0; i < p->slots; i++) mg_proc_end(&p->slot[i].proc);
   p->kept = 1;
+  if (p->watched >= 0) mg_sys.epoll_del(p->epoll, p->watched);
+  p->watched = -1;
   close_descriptors(p);
   for (uint32_t i = 0; i < p->slots; i++) free(p->slot[i].held);
   free(p->slot);
@@ -158,6 +161,7 @@ static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
   for (mg_pool *each = open_pools; each; each = each->next) {
     each->kept = 0;
     close_descriptors(each);
+    shut(&each->watched);
   }
   open_pools = NULL;
 }
@@ -387,6 +391,12 @@ int mg_pool_arm(mg_pool *p, int64_t ns) {
   if (has_pipes(p) && (ns < 0 || ns > LOOK_NS)) ns = LOOK_NS;
   rc = mg_sys.timer_set(p->timer, ns);
   return rc < 0 ? rc : 0;
+}
+
+int mg_pool_watch(mg_pool *p, int fd) {
+  int rc = mg_sys.epoll_add(p->epoll, fd, TAG_WATCHED);
+  if (rc == 0) p->watched = fd;
+  return rc;
 }
 
 void mg_pool_wake(void) {

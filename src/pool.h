@@ -19,6 +19,7 @@ typedef struct mg_pool {
   uint32_t slots;
   int epoll, eventfd, lifeline[2];
   int timer;    /* made by the first mg_pool_arm; -1: none */
+  int watched;  /* somebody else's descriptor that ends a wait too; -1: none */
   int kept;     /* closed but for the epoll descriptor */
   int armed;    /* the workers have been told that the coordinator sleeps */
   int64_t look; /* nanoseconds to the next look at the commit words of an armed pool */
@@ -57,6 +58,9 @@ int mg_pool_wait(mg_pool *p, int64_t ns);
  * stays readable until the next mg_pool_wait, which must come before the next mg_pool_arm.
  * 1: it is readable now, 0: not yet, -errno. */
 int mg_pool_arm(mg_pool *p, int64_t ns);
+/* From now on a wait ends when fd is readable too, as long as it is.  fd stays the caller's, who closes it after the
+ * pool; a child of the pool closes its copy.  0 or -errno. */
+int mg_pool_watch(mg_pool *p, int fd);
 /* 1 when there is something to collect. */
 int mg_pool_anything(const mg_pool *p);
 /* 1 when one of the slots first..last has a worker without work. */

@@ -90,6 +90,14 @@ static int sys_epoll_add(int ep, int fd, uint64_t tag) {
 
 static int sys_epoll_del(int ep, int fd) { return check(epoll_ctl(ep, EPOLL_CTL_DEL, fd, NULL)); }
 
+/* From now on it watches fd, which is also the tag, for these events; 0: not any more. */
+static int sys_epoll_set(int ep, int fd, uint32_t events) {
+  struct epoll_event ev = {.events = events, .data.u64 = (uint64_t)fd};
+  if (events == 0) return sys_epoll_del(ep, fd);
+  int rc = check(epoll_ctl(ep, EPOLL_CTL_MOD, fd, &ev));
+  return rc == -ENOENT ? check(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev)) : rc;
+}
+
 /* ns < 0 waits without end; otherwise rounded up to a millisecond, the unit that every kernel's epoll knows. */
 static int sys_epoll_wait(int ep, struct epoll_event *ev, int max, int64_t ns) {
   int ms = ns < 0 ? -1 : ns > (int64_t)86400000 * 1000000 ? 86400000 : (int)((ns + 999999) / 1000000);

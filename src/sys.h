@@ -48,6 +48,7 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
   X(epoll_create, int, (void), ())                                                                  \
   X(epoll_add, int, (int ep, int fd, uint64_t tag), (ep, fd, tag))                                  \
   X(epoll_del, int, (int ep, int fd), (ep, fd))                                                     \
+  X(epoll_set, int, (int ep, int fd, uint32_t events), (ep, fd, events))                            \
   X(epoll_wait, int, (int ep, struct epoll_event *ev, int max, int64_t ns), (ep, ev, max, ns))      \
   X(poll, int, (struct pollfd *fds, unsigned n, int ms), (fds, n, ms))                              \
   X(read, ssize_t, (int fd, void *to, size_t n), (fd, to, n))                                       \

@@ -17,7 +17,8 @@ end
 
 local Again = {} -- marks an error that was caught already, and is raised once more
 
---- Raises once more what `caught.of` has made of an error, in another coroutine: its message and traceback stay.
+--- Raises once more what `caught.of` has made of an error, in another coroutine: its message and traceback stay. Or a
+--- failure that is no error of the handler's: `{ kind =, message = }`.
 ---@param err table|any
 function caught.raise_again(err)
   error(type(err) == "table" and setmetatable(err, Again) or err, 0)
@@ -40,7 +41,7 @@ end
 ---@param err any
 ---@return table
 function caught.as_caught(err)
-  if type(err) == "table" and err.traceback then return err end
+  if type(err) == "table" and (err.traceback or err.kind) then return err end
   return { message = tostring(err), raised = err }
 end
 

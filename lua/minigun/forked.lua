@@ -24,6 +24,7 @@ local EAGAIN <const> = 11
 
 local Segment = {}
 Segment.__index = Segment
+forked.methods = Segment -- threaded.lua has some of them too
 
 for name, method in pairs(require "minigun.ends") do Segment[name] = method end
 
@@ -35,7 +36,7 @@ for name, method in pairs(require "minigun.ends") do Segment[name] = method end
 function forked.new(run, segment, first)
   local self = setmetatable({
     run = run, plan = segment, pool = run.pool, first = first, last = first + segment.n - 1,
-    per_item = segment.kind == "process_per_batch",
+    per_item = segment.kind == "process_per_batch", by_value = segment.kind == "process_per_batch",
     slots = {}, queue = queue.new(), lanes = {}, queued = 0, queued_bytes = 0,
     rate = stats.rate(), restarts = {}, wants = {}, thirsty = {}, finishing = false, targets = {}, timeout = nil,
     spawned = 0, arrived = 0, -- items, in their order

@@ -21,10 +21,13 @@ end
 
 -- Stages that share a context in the base share one in the copy; the copy's is an object of its own.
 local function copy_stages(base, result)
-  local contexts = {}
-  local function context_of(context)
+  local contexts, context_of = {}, nil
+  function context_of(context)
     if context == nil then return nil end
-    contexts[context] = contexts[context] or copy(context)
+    if not contexts[context] then
+      contexts[context] = copy(context)
+      contexts[context].host = context_of(context.host)
+    end
     return contexts[context]
   end
   for i, definition in ipairs(base.stages) do

@@ -3,6 +3,7 @@ local core = require "minigun.core"
 local pipeline = require "minigun.pipeline"
 local shorthand = require "minigun.shorthand"
 local spool = require "minigun.spool"
+local tasks = require "minigun.tasks"
 
 local minigun = {}
 
@@ -38,6 +39,21 @@ function minigun.each(list, f, options) shorthand.each(pipeline.new, list, f, op
 ---@return string? message
 ---@return integer? errno
 minigun.spool = spool.new
+
+--- Lets time go by. In a handler of a context `threads` the other threads go on meanwhile; anywhere else the process
+--- sleeps. A coroutine that the handler has made itself counts as elsewhere.
+---@param seconds number
+minigun.sleep = tasks.sleep
+
+--- Waits until a descriptor is ready, be it that of a socket, a pipe or a child process from `io.popen`. Like `sleep`
+--- it lets other threads go on. What an open file has in its buffer already it does not see.
+---@param object integer|userdata|table a descriptor, an open file, or an object with a method `getfd` or `pollfd`
+---@param mode "r"|"w"|nil "r", the default: there is something to read, or the end; "w": there is room to write
+---@param timeout number? seconds; nil: no limit
+---@return true? ready nil: the time is over first ("timeout"), or it cannot be waited for
+---@return string? message
+---@return integer? errno
+minigun.wait = tasks.wait
 
 --- Processors that this process may use: affinity and cgroup quota counted.
 ---@return integer

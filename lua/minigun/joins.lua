@@ -12,6 +12,7 @@ local function open_writer(self, stage)
   local first, last = math.huge, 0
   for _, target in ipairs(outlet.targets) do
     local segment = self.segment_of[target]
+    if not segment.first then return nil end -- threads: they take values
     first, last = math.min(first, segment.first), math.max(last, segment.last)
   end
   local joined = { bytes = outlet.targets, stage_id = stage.id }

@@ -47,6 +47,13 @@ function Loop:open()
   return self.thread ~= nil or not self.begun
 end
 
+--- Gives up the item that the handler is at: it will begin anew.
+function Loop:abandon()
+  local thread = self.thread
+  self.thread, self.fresh = nil, nil
+  if thread then coroutine.close(thread) end
+end
+
 -- Lets the coroutine run until it wants the next item (true) or is over (false); raises what it raises.
 local function go_on(self, ...)
   local watch, wait, thread = self.host.watch, self.host.wait, self.thread

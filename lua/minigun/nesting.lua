@@ -164,6 +164,7 @@ local function instance(where, thing)
     own = {}
     for key, value in next, thing do own[key] = value end
     where.instances[thing] = own
+    if own.host then own.host = instance(where, own.host) end
   end
   return own
 end

@@ -8,6 +8,8 @@ local options = {}
 
 --- Most workers that one context may have.
 options.MAX_WORKERS = 1024
+--- Threads of a context that does not say how many.
+options.THREADS = 16
 --- Least memory of a run, in bytes: one block of shared memory.
 options.MIN_MEMORY = 65536
 
@@ -220,6 +222,21 @@ types.processes = {
   end,
 }
 
+types.threads = {
+  text = ("%s, true for %d, or { n = n, ordered = true }"):format(worker_count.text, options.THREADS),
+  lua = "minigun.ThreadOptions|integer|boolean",
+  check = function(value, subject, name)
+    if type(value) == "boolean" then return true, value and { kind = "threads", n = options.THREADS } end
+    if type(value) == "table" then
+      local schema = options.schemas.threads
+      local inner = options.fill(schema, options.check(schema, value, ("%s: %s"):format(subject, name)))
+      return true, { kind = "threads", n = inner.n, ordered = inner.ordered }
+    end
+    local ok, n = worker_count.check(value)
+    return ok, ok and { kind = "threads", n = n }
+  end,
+}
+
 types.process_per_batch = {
   text = worker_count.text .. ", true for one per CPU, or { max = n, ordered = true }",
   lua = "minigun.ForkOptions|integer|boolean",
@@ -251,9 +268,6 @@ end
 local function unknown_option(schema, name, subject)
   if type(name) ~= "string" then
     failure.raise(("%s: options are given by name, got a value at [%s]"):format(subject, failure.show(name)))
-  end
-  if schema.later[name] then
-    failure.unsupported(("%s: option '%s'"):format(subject, name))
   end
   local reason = schema.refused[name]
   if reason then
@@ -318,11 +332,11 @@ end
 --- Makes a schema.
 ---@param name string the kind of thing that takes the options
 ---@param lists table array of arrays of fields `{ name, type, default =, default_text =, doc = }`
----@param extra { later: string[]?, refused: table<string, string>? }?
---- `later`: names that the language plans; `refused`: names that other kinds have, with the reason why this one has not
+---@param extra { refused: table<string, string>? }?
+--- `refused`: names that other kinds have, with the reason why this one has not
 ---@return table schema
 function options.schema(name, lists, extra)
-  local schema = { name = name, names = {}, by_name = {}, later = {}, refused = extra and extra.refused or {} }
+  local schema = { name = name, names = {}, by_name = {}, refused = extra and extra.refused or {} }
   for _, list in ipairs(lists) do
     for _, field in ipairs(list) do
       schema[#schema + 1] = {
@@ -332,7 +346,6 @@ function options.schema(name, lists, extra)
       schema.by_name[field[1]] = schema[#schema]
     end
   end
-  for _, later in ipairs(extra and extra.later or {}) do schema.later[later] = true end
   return schema
 end
 
@@ -402,6 +415,9 @@ local await_field = { "await", types.await, default_text = "the stage before sen
 
 local context_fields = {
   { "inline", types.inline, default_text = "the block's context", doc = "run in the coordinator itself" },
+  { "threads", types.threads, default_text = "the block's context",
+    doc = "run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, " ..
+      "then in each worker" },
   { "processes", types.processes, default_text = "the block's context",
     doc = "run in that many workers, forked once per run (a producer: in one child of its own)" },
   { "process_per_batch", types.process_per_batch, default_text = "the block's context",
@@ -484,34 +500,33 @@ for _, fields in ipairs { item_fields, partition_fields, batch_fields, { dead_le
   for _, field in ipairs(fields) do nested_refused[field[1]] = of_its_stages end
 end
 
-local later = { "threads" }
 local no_input = "it receives no items"
 local edge_fields = { to_field, from_field, route_field, await_field, dead_letter_field }
 
---- The schemas by the name of what they belong to: the stages' kinds (`pipeline`: nested), `context`, `processes`,
---- `process_per_batch`, `run`, `backoff`, `spool`.
+--- The schemas by the name of what they belong to: the stages' kinds (`pipeline`: nested), `context`, `threads`,
+--- `processes`, `process_per_batch`, `run`, `backoff`, `spool`.
 --- A pipeline's own options are those of `run`, which override them.
 options.schemas = {
   producer = options.schema("producer", {
     { to_field, route_field, dead_letter_field }, context_fields, named_context, hook_fields,
   }, {
-    later = later,
     refused = { from = no_input, await = no_input, retries = no_input, backoff = no_input, timeout = no_input,
       queue = no_input, ordered = no_input },
   }),
   processor = options.schema("processor",
-    { edge_fields, context_fields, named_context, item_fields, partition_fields, hook_fields }, { later = later }),
+    { edge_fields, context_fields, named_context, item_fields, partition_fields, hook_fields }),
   consumer = options.schema("consumer",
-    { edge_fields, context_fields, named_context, item_fields, partition_fields, hook_fields }, { later = later }),
+    { edge_fields, context_fields, named_context, item_fields, partition_fields, hook_fields }),
   accumulator = options.schema("accumulator",
-    { batch_fields, edge_fields, context_fields, named_context, item_fields, hook_fields },
-    { later = later }),
+    { batch_fields, edge_fields, context_fields, named_context, item_fields, hook_fields }),
   pipeline = options.schema("nested pipeline",
     { { to_field, from_field, route_field, await_field, ordered_field }, context_fields, named_context, hook_fields },
-    { later = later, refused = nested_refused }),
-  context = options.schema("context", { context_fields, { ordered_field } }, { later = { "threads" } }),
+    { refused = nested_refused }),
+  context = options.schema("context", { context_fields, { ordered_field } }),
   process_per_batch = options.schema("process_per_batch",
     { { { "max", worker_count, default_text = "one per CPU", doc = "most children alive at once" }, ordered_field } }),
+  threads = options.schema("threads",
+    { { { "n", worker_count, default = options.THREADS, doc = "most items in work at once" }, ordered_field } }),
   processes = options.schema("processes",
     { { { "n", worker_count, default_text = "one per CPU", doc = "workers" }, ordered_field } }),
   run = options.schema("run", { run_fields, { run_dead_letter } }, { refused = {

@@ -230,6 +230,20 @@ local function size_and_block(size, block)
   return size, block
 end
 
+--- Runs the stages that the block defines in n threads, coroutines over an event loop: `p:threads([n,] block)`. While a
+--- handler is in `minigun.sleep`, in `minigun.wait` or waits by means of cqueues, others run. They run in the
+--- coordinator; in a block of `processes` or `process_per_batch` in each of its workers.
+---@param n minigun.ThreadOptions|integer|boolean
+--- how many items are in work at once; true or left out: 16; false: as if there were no block; `{ n = 4, ordered =
+--- true }`: in order, as for `processes`
+---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+---@return minigun.Pipeline self
+function Pipeline:threads(n, block)
+  n, block = size_and_block(n, block)
+  local context = options.value(options.types.threads, n, "threads", "the number of threads")
+  return run_block(self, stage.hosted(context, self.scope) or self.scope, block, "threads")
+end
+
 --- Runs the stages that the block defines in n worker processes: `p:processes([n,] block)`.
 ---@param n minigun.PoolOptions|integer|boolean
 --- workers; true or left out: one per CPU; false: as if there were no block; `{ n = 4, ordered = true }`: what comes
@@ -263,7 +277,7 @@ end
 
 --- Defines a context by name: `p:context(name, options)`. All stages that say `context = name` share its workers.
 ---@param name string
----@param options minigun.ContextOptions one of inline, processes, process_per_batch, fork; and `ordered`
+---@param options minigun.ContextOptions one of inline, threads, processes, process_per_batch, fork; and `ordered`
 ---@return minigun.Pipeline self
 function Pipeline:context(name, given)
   options.value(options.types.name, name, "context", "the name")
@@ -277,7 +291,8 @@ function Pipeline:context(name, given)
     failure.raise(("%s: say what it is, with one of the options: %s"):format(subject,
       table.concat(stage.context_options, ", ")))
   end
-  self.contexts[name] = { kind = context.kind, n = context.n, ordered = context.ordered, name = name }
+  self.contexts[name] = { kind = context.kind, n = context.n, host = context.host, ordered = context.ordered,
+    name = name }
   return self
 end
 
@@ -360,7 +375,7 @@ Pipeline.before_exit = fork_hook "before_exit"
 
 for name, method in pairs(inheritance) do Pipeline[name] = method end
 
-for _, name in ipairs { "threads", "reduce" } do
+for _, name in ipairs { "reduce" } do
   Pipeline[name] = function() failure.unsupported(("pipeline:%s"):format(name)) end
 end
 

@@ -34,8 +34,9 @@ function plan.context_of(node)
   local gathers_only = definition.kind == "accumulator" and not (definition.handler or definition.method)
   if unknown then return nil, unknown, by end
   if not context or context.kind == "inline" or gathers_only then return INLINE end
-  if definition.kind == "producer" then return { kind = "processes", n = 1, name = context.name } end
-  return context
+  if definition.kind ~= "producer" then return context end
+  local on_loop = context.kind == "threads" and not context.host
+  return { kind = on_loop and "threads" or "processes", n = on_loop and context.n or 1, name = context.name }
 end
 
 local function resolve_context(node)
@@ -67,6 +68,7 @@ end
 local function add_stages(b, node)
   local definition, context = node.definition, resolve_context(node)
   local handler = definition.method and stages.bound(definition, nesting.object(node)) or definition.handler
+  b.result.threaded = b.result.threaded or context.kind == "threads" and not context.host
   local ordered = context.kind == "inline" and (nesting.context(node) or INLINE).ordered
   local function add(stage, where)
     stage.id = #b.result.stages + 1
@@ -79,12 +81,15 @@ local function add_stages(b, node)
     return before, stage
   end
   if definition.kind ~= "accumulator" then
-    local by_key = definition.partition and context.kind == "processes"
+    local by_key = definition.partition and context.kind ~= "inline" and context.kind ~= "process_per_batch"
     local lanes = by_key and add(new_stage(node, "processor"), INLINE)
-    local stage = add(new_stage(node, definition.kind, handler), context)
+    local on_loop = definition.kind == "producer" and context.kind == "threads"
+    local stage = add(new_stage(node, definition.kind, handler), on_loop and INLINE or context)
+    stage.threaded = on_loop or nil
     set_item_options(stage, definition, ordered)
     stage.queue, stage.dead_letter, stage.loop = definition.queue, definition.dead_letter, definition.loop
     if lanes then
+      stage.by_key = definition.partition
       lanes.partition, lanes.dead_letter = definition.partition, definition.dead_letter
       return link(lanes, stage)
     end
@@ -159,18 +164,35 @@ local function new_segment(id, context)
   }
 end
 
+-- Adds a stage to the threads of a segment's workers that run it; its other stages are one thread of each worker.
+local function add_to_group(segment, groups, context, id)
+  local group = groups[context]
+  if not group then
+    group = { n = context.kind == "threads" and context.n or 1, stages = {} }
+    groups[context] = group
+    segment.groups[#segment.groups + 1] = group
+  end
+  table.insert(group.stages, id)
+end
+
 local function build_segments(b)
-  local by_context, result = {}, b.result
+  local by_context, hosts, groups, result, contexts = {}, {}, {}, b.result, b.contexts
+  for _, context in ipairs(contexts) do
+    if context.host then hosts[context.host] = true end
+  end
   for _, stage in ipairs(result.stages) do
-    local context = b.contexts[stage.id]
-    local segment = by_context[context]
+    local context = contexts[stage.id]
+    local workers = context.host or context
+    local segment = by_context[workers]
     if not segment then
-      segment = new_segment(#result.segments + 1, context)
-      by_context[context] = segment
+      segment = new_segment(#result.segments + 1, workers)
+      by_context[workers] = segment
       result.segments[segment.id] = segment
+      segment.groups = hosts[workers] and {}
     end
     stage.segment = segment.id
     table.insert(segment.stages, stage.id)
+    if segment.groups then add_to_group(segment, groups, context, stage.id) end
   end
 end
 

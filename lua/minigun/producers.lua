@@ -1,12 +1,13 @@
 --- Producers of the coordinator: coroutines that yield when receivers should catch up. Methods of a run (see run.lua).
 local chain = require "minigun.chain"
 local core = require "minigun.core"
+local tasks = require "minigun.tasks"
 local router = require "minigun.router"
 local signals = require "minigun.signals"
 
 local producers = {}
 
-local WAIT <const>, MORE <const> = "wait", "more" -- what a producer's coroutine says when it yields
+local WAIT <const>, MORE <const> = tasks.PARK, tasks.MORE -- what a producer's coroutine says when it yields
 local SLICE <const> = 0.002                        -- seconds that one may emit where a step must not take long
 local GRACE <const> = 1                            -- seconds to the next emit of a stopped one in a child
 
@@ -83,14 +84,48 @@ function producers:open_producers()
         self.segment_of[stage.id]:push { stage = stage.id, count = 1, attempt = 1 }
       else
         local emit, ctx = self:producer_emit(stage), self.chain.states[stage.id].ctx
-        self.producers[#self.producers + 1] = { stage = stage, thread = coroutine.create(function()
-          local ok, caught = xpcall(stage.handler, chain.caught, emit, ctx)
-          return ok, caught
-        end) }
+        local producer = { stage = stage }
+        local function body() return xpcall(stage.handler, chain.caught, emit, ctx) end
+        if stage.threaded then self:open_on_loop(producer, body)
+        else producer.thread = coroutine.create(body) end
+        self.producers[#self.producers + 1] = producer
         self.pending[stage.id] = 1
       end
     end
   end
+end
+
+--- Makes a producer of a context `threads` ready: a task of the loop, so that it may wait for what it likes.
+---@param producer table
+---@param body function
+function producers:open_on_loop(producer, body)
+  local s, on = self.stats[producer.stage.id], self:open_loop()
+  producer.task = on:spawn(function()
+    producer.ended = table.pack(body())
+    self.changed = true
+  end, function(seconds)
+    s.busy, s.blocked, s.blocked_most = s.busy + seconds, s.blocked + seconds, math.max(s.blocked_most, seconds)
+  end)
+  producer.thread = producer.task.co
+  self.on_loop[producer.thread] = producer
+end
+
+--- Lets a producer on the loop go on where receivers need not be waited for any more, and sees to its end.
+---@param i integer its place in the list
+---@param producer table
+---@return boolean busy
+function producers:look_after(i, producer)
+  if producer.ended then
+    table.remove(self.producers, i)
+    self:end_producer(producer.stage, producer.ended[1], producer.ended[2])
+    return true
+  end
+  if producer.waits and not self:must_wait(producer.stage.id) then
+    producer.waits = false
+    self.loop:unpark(producer.task)
+    return true
+  end
+  return false
 end
 
 --- A producer has ended: what is left in its block goes out; an error is a failure without an item.
@@ -126,7 +161,9 @@ function producers:stop_producers()
   local list = self.producers
   self.producers = {}
   for _, producer in ipairs(list) do
-    local ok, err = coroutine.close(producer.thread) -- with the files it reads
+    local ok, err -- of its end, with the files it reads
+    if producer.task then ok, err = self.loop:cancel(producer.task) else ok, err = coroutine.close(producer.thread) end
+    if producer.ended then ok, err = producer.ended[1], producer.ended[2] end
     self:end_producer(producer.stage, ok, err)
   end
   for _, stage in ipairs(self.plan.stages) do
@@ -145,7 +182,8 @@ function producers:resume_producers()
   for i = #self.producers, 1, -1 do
     local producer = self.producers[i]
     if self.stopping then break end
-    if not (producer.waits and self:must_wait(producer.stage.id)) then busy = self:resume(i, producer) or busy end
+    if producer.task then busy = self:look_after(i, producer) or busy
+    elseif not (producer.waits and self:must_wait(producer.stage.id)) then busy = self:resume(i, producer) or busy end
   end
   return busy
 end

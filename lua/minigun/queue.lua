@@ -40,6 +40,12 @@ function Queue:first()
   return self[self.head]
 end
 
+--- How many entries there are.
+---@return integer
+function Queue:count()
+  return self.tail - self.head + 1
+end
+
 --- Takes the first entry.
 ---@return any entry
 function Queue:pop()

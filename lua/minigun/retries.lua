@@ -47,7 +47,7 @@ function retries:send_dead_letter(stage, record)
   local letter = { item = record.item, failure = told }
   local is_stage = type(target) == "number"
   local segment = is_stage and self.segment_of[target]
-  local travels = not is_stage or (segment and not segment.per_item)
+  local travels = not is_stage or (segment and not segment.by_value)
   if travels and not protected(core.encode, letter) then letter.item = failure.show(record.item) end
   local problem
   if is_stage then
@@ -157,7 +157,7 @@ end
 
 --- An entry for one Lua value that goes back into a pool.
 function retries:encode(stage, item)
-  if self.segment_of[stage.id].per_item then return { stage = stage.id, count = 1, value = item } end
+  if self.segment_of[stage.id].by_value then return { stage = stage.id, count = 1, value = item } end
   local bad = false
   local writer = core.writer(self.pool, stage.id, function(w, need)
     if need > 0 and not w:open(need) then self:fail "out of shared memory" end

@@ -1,12 +1,13 @@
 --- Routes: how items move between the stages of a run. Methods of a run (see run.lua), which keeps the ledger: what a
 -- stage has accepted and not finished is in `pending`.
 local core = require "minigun.core"
+local tasks = require "minigun.tasks"
 local report = require "minigun.report"
 
 local routes = {}
 
 local BLOCK <const> = 65536
-local WAIT <const>, MORE <const> = "wait", "more" -- see producers.lua
+local WAIT <const>, MORE <const> = tasks.PARK, tasks.MORE -- see producers.lua
 
 --- For each stage: where its emissions go besides stages of its own process, and which segments fill up behind it.
 function routes:draw_routes()
@@ -39,16 +40,17 @@ function routes:draw_routes()
   end
 end
 
---- How the coordinator sends out of a stage of its own: values to forks per batch, bytes to pools.
+--- How the coordinator sends out of a stage of its own: bytes to pools, values to all others.
 function routes:open_outlet(stage)
   local outlet = self.outlets[stage.id]
   local first, last
   outlet.values, outlet.bytes = {}, {}
   for _, target in ipairs(outlet.targets) do
     local segment = self.segment_of[target]
-    local list = segment.per_item and outlet.values or outlet.bytes
+    local by_value = not segment or segment.by_value
+    local list = by_value and outlet.values or outlet.bytes
     list[#list + 1] = target
-    if not segment.per_item then
+    if not by_value then
       first, last = math.min(first or segment.first, segment.first), math.max(last or segment.last, segment.last)
     end
   end
@@ -78,7 +80,7 @@ end
 ---@param item any
 function routes:send_to(stage, id, item)
   local segment = self.segment_of[id]
-  if not segment or segment.per_item then
+  if not segment or segment.by_value then
     return self:accept { stage = id, count = 1, attempt = 1, value = item }
   end
   self:send_bytes(stage, id, item)
@@ -105,16 +107,19 @@ function routes:send_bytes(stage, id, item, lane)
   outlet.writer(item)
 end
 
--- A number for a key: equal keys, equal numbers.
-local function number_of(key)
+--- The worker for a key: equal keys, equal workers.
+---@param key string|number|boolean what `partition` has given
+---@param n integer workers
+---@return integer lane from 1 to n
+function routes.lane(key, n)
   local kind = math.type(key) or type(key)
-  if kind == "integer" then return key end
+  if kind == "integer" then return key % n + 1 end
   if kind ~= "string" and kind ~= "float" and kind ~= "boolean" then
     error(("option 'partition' gave a %s as an item's key; a key is a string, number, boolean"):format(kind), 0)
   end
   local text, h = tostring(key), 5381
   for i = 1, #text do h = (h * 33 ~ text:byte(i)) & 0xffffffffffff end
-  return h
+  return h % n + 1
 end
 
 --- Makes the handler of the internal stage before one with `partition`: it sends each item to the worker of its key.
@@ -124,7 +129,8 @@ function routes:open_lanes(stage)
   local segment, partition, last = self.segment_of[id], stage.partition, nil
   segment:open_lanes()
   stage.handler = function(item)
-    local lane = number_of(partition(item)) % segment.plan.n + 1
+    local lane = routes.lane(partition(item), segment.plan.n)
+    if segment.by_value then return self:accept { stage = id, count = 1, attempt = 1, value = item, lane = lane } end
     -- Each lane has a block of its own: what is in another one has come before.
     if segment.order and last and last ~= lane then self:flush_writer(self.direct[id << 16 | last]) end
     last = lane
@@ -240,8 +246,10 @@ end
 ---@param why string MORE or WAIT
 ---@return boolean resumed true: whoever waits has been resumed because it need not wait any more
 function routes:let_others(why)
-  local in_producer = coroutine.isyieldable() and self.current and coroutine.running() == self.current
+  local co = coroutine.running()
+  local in_producer = coroutine.isyieldable() and (self.on_loop[co] or self.current == co)
   if in_producer then
+    if in_producer ~= true then in_producer.waits = why == WAIT end -- see producers.lua
     coroutine.yield(why)
     return true
   end

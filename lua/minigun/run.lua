@@ -12,15 +12,18 @@ local chain = require "minigun.chain"
 local context = require "minigun.context"
 local core = require "minigun.core"
 local forked = require "minigun.forked"
+local tasks = require "minigun.tasks"
 local plan = require "minigun.plan"
 local queue = require "minigun.queue"
 local result = require "minigun.result"
 local signals = require "minigun.signals"
 local stats = require "minigun.stats"
+local threaded = require "minigun.threaded"
 
 local run = {}
 
 local BLOCK <const> = 65536
+local BELL_MEMORY <const> = 2 << 20               -- of a pool that is there for its descriptor only; never touched
 local LARGE_HEAP <const> = 64 * 1024              -- KiB of Lua heap from which forks are worth preparing for
 local INLINE_SECONDS <const> = 0.0005             -- spent in stages of the coordinator before it looks after workers
 local COLLAPSE_COST <const> = 0.003               -- seconds per MiB that joining pages into huge ones takes
@@ -55,9 +58,10 @@ function run.new(pipeline, given)
     pipeline = pipeline, plan = p, result = empty, stats = records, producing = producing,
     memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.new(),
-    retries = {}, producers = {}, writers = {}, outlets = {}, direct = {}, reach = {},
+    retries = {}, producers = {}, on_loop = {}, writers = {}, outlets = {}, direct = {}, reach = {},
     chunks = 0, fork_seconds = 0, told = {}, unhandled = {},
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0, rates = {},
+    slice_ends = 0,
   }, Run)
 end
 
@@ -112,31 +116,50 @@ function Run:hook_failed(name, at, caught)
     caught.traceback and "\n" .. caught.traceback or ""))
 end
 
-local function is_forked(segment) return segment.kind ~= "inline" end
+local has_slots <const> = { processes = true, process_per_batch = true }
+
+--- The loop of threads, made when it is first needed: behind the forks of the pools.
+---@return table loop
+function Run:open_loop()
+  if self.loop then return self.loop end
+  local message
+  self.loop, message = tasks.new()
+  if not self.loop then self:fail(message) end
+  local ok, problem = self.pool:watch(self.loop:fd())
+  if not ok then self:fail(problem) end
+  return self.loop
+end
 
 -- The pool, its segments, and which segment a stage is in.
 function Run:open_pool()
-  local slots = 0
+  local slots, threads = 0, {}
   for _, segment in ipairs(self.plan.segments) do
-    if is_forked(segment) then slots = slots + segment.n end
+    if has_slots[segment.kind] then slots = slots + segment.n end
+    if segment.kind == "threads" then threads[#threads + 1] = segment end
   end
   self.segment_of, self.queue_bytes = {}, math.max(BLOCK, math.min(4 << 20, self.memory // 16))
   self.held_most = math.max(BLOCK, self.memory // 4)
-  if slots == 0 then return end
-  local pool, message = core.pool(slots, math.max(self.memory * 8, 4 << 30), self.memory)
+  if slots == 0 and not self.plan.threaded then return end
+  local size = slots == 0 and BELL_MEMORY or math.max(self.memory * 8, 4 << 30)
+  local pool, message = core.pool(slots, size, self.memory)
   if not pool then self:fail(message .. "; is the limit of memory or of open files too low?") end
   self.pool = pool
   self.memory = self.memory + pool:memory() -- what the slots themselves take comes on top
   self.stats_workers = self.result.stats.workers
   local first = 1
   for _, segment in ipairs(self.plan.segments) do
-    if is_forked(segment) then
+    if has_slots[segment.kind] then
       local s = forked.new(self, segment, first)
       self.segments[#self.segments + 1] = s
       for _, slot in ipairs(s.slots) do self.by_slot[slot.index] = { segment = s, slot = slot } end
       for _, id in ipairs(segment.stages) do self.segment_of[id] = s end
       first = first + segment.n
     end
+  end
+  for _, segment in ipairs(threads) do -- behind the others: they start in this order
+    local s = threaded.new(self, segment)
+    self.segments[#self.segments + 1] = s
+    for _, id in ipairs(segment.stages) do self.segment_of[id] = s end
   end
 end
 
@@ -175,7 +198,12 @@ function Run:open_chain()
     if stage.batch then self:open_join(stage) end
     self.timed = self.timed or stage.batch and stage.batch.max_wait
   end
-  for _, segment in ipairs(self.segments) do self.timed = self.timed or segment.timeout end
+  for _, segment in ipairs(self.segments) do
+    self.timed = self.timed or segment.timeout
+    for _, id in ipairs(segment.plan.kind == "threads" and segment.plan.stages or {}) do
+      self:open_outlet(self.plan.stages[id])
+    end
+  end
 end
 
 -- --- inline stages -----------------------------------------------------------------------------------------------
@@ -296,7 +324,13 @@ function Run:turn()
       self:flush_writer(outlet)
     end
   end
-  return self:hand_out() or busy
+  busy = self:hand_out() or busy
+  if self.loop then
+    busy = self.loop:step(self.guard) or busy
+    local seconds = self.loop:timeout()
+    if seconds and (not self.next_due or seconds < self.next_due) then self.next_due = seconds end
+  end
+  return busy
 end
 
 function Run:idle_receiver(outlet)
@@ -467,6 +501,12 @@ function Run:close(keep)
     end
     self.pool:close(keep)
     self.pool = nil
+  end
+  if self.loop then
+    self.loop:close()
+    for _, segment in ipairs(self.segments) do
+      if segment.close then segment:close() end
+    end
   end
 end
 

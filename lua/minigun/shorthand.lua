@@ -77,6 +77,7 @@ function shorthand.fill(p, rows)
     for _, value in ipairs(arguments) do
       if value then list[#list + 1] = value end
     end
+    if given.threads then p.scope = nil end -- rows stand side by side: its threads are not in the workers of the last
     p[method](p, table.unpack(list))
     local definition = p.stages[#p.stages]
     if definition.kind ~= "producer" then
@@ -112,7 +113,7 @@ local function split_options(given, what)
     if stage[key] ~= nil then failure.raise(("%s: option '%s' is for stages of a pipeline"):format(what, key)) end
   end
   local placed = false
-  for _, key in ipairs { "inline", "processes", "process_per_batch", "fork" } do
+  for _, key in ipairs { "inline", "threads", "processes", "process_per_batch", "fork" } do
     placed = placed or stage[key] ~= nil
   end
   if not placed then stage.processes = true end

@@ -192,7 +192,7 @@ function stage.bound(definition, object)
 end
 
 --- The options that say where a stage runs.
-stage.context_options = { "inline", "processes", "process_per_batch", "fork" }
+stage.context_options = { "inline", "threads", "processes", "process_per_batch", "fork" }
 
 -- These, and the one that names a context.
 local context_options = { table.unpack(stage.context_options) }
@@ -202,12 +202,15 @@ context_options[#context_options + 1] = "context"
 ---@param checked table checked options
 ---@param subject string for messages
 ---@return table? context
---- `{ kind =, n =, ordered = }`, `{ name = }` for a named one, or nil where the options name none
+--- `{ kind =, n =, ordered = }`, `{ name = }` for a named one, or nil where the options name none; threads and workers
+--- together are threads in these workers, `host`
 function stage.context_of(checked, subject)
   local found, by
   for _, option in ipairs(context_options) do
     local context = checked[option]
-    if context then
+    if context and by == "threads" and type(context) == "table" and context.kind ~= "inline" then
+      found, by = { kind = "threads", n = found.n, host = context }, option
+    elseif context then
       if found then
         failure.raise(("%s: options '%s' and '%s' both say where it runs; give one"):format(subject, by, option))
       end
@@ -218,18 +221,37 @@ function stage.context_of(checked, subject)
     if by == "context" then
       failure.raise(("%s: give option 'ordered' to the context '%s', where it is defined"):format(subject, found))
     end
-    found = found and { kind = found.kind, n = found.n, ordered = checked.ordered }
+    found = found and { kind = found.kind, n = found.n, ordered = checked.ordered, host = found.host }
+    if found and found.host then -- what comes out of the workers is in order, so they are what is ordered
+      found.host, found.ordered = { kind = found.host.kind, n = found.host.n, ordered = checked.ordered }, nil
+    end
   end
   return by == "context" and { name = found } or found or nil
 end
 
---- A context as text: "processes(4), ordered".
----@param context table `{ kind =, n =, ordered = }`; n nil means one per CPU
+--- A context of threads where it stands: in the workers of the block around it, or in the coordinator.
+---@param context table? any context
+---@param scope table? the block's context; nil: none
+---@return table? context with `host`, the workers' context, where threads stand in one; others as they are
+function stage.hosted(context, scope)
+  if not context or context.kind ~= "threads" or context.host or not scope then return context end
+  local host = scope.kind == "threads" and scope.host or scope
+  if host.kind ~= "processes" and host.kind ~= "process_per_batch" then return context end
+  if context.ordered then
+    failure.raise("threads in a block of workers: option 'ordered' belongs to that block: " ..
+      "p:processes({ n = 2, ordered = true }, ...)")
+  end
+  return { kind = "threads", n = context.n, host = host }
+end
+
+--- A context as text: "processes(4), ordered", "threads(20) in processes(2)".
+---@param context table `{ kind =, n =, ordered =, host = }`; n nil means one per CPU
 ---@return string text
 function stage.context_text(context)
   local text = context.kind
   if text ~= "inline" then text = ("%s(%s)"):format(text, context.n or "cpus") end
-  return context.ordered and text .. ", ordered" or text
+  if context.ordered then text = text .. ", ordered" end
+  return context.host and ("%s in %s"):format(text, stage.context_text(context.host)) or text
 end
 
 --- The hooks a stage can have, in the order in which they run.
@@ -265,7 +287,8 @@ end
 -- Where it runs: in its own context, else in the one it had, else in that of the block. `merged`: what is given over
 -- what the earlier one had.
 local function place(given, merged, subject, scope, earlier)
-  local context = stage.context_of(given.ordered ~= nil and merged or given, subject)
+  local context = stage.hosted(stage.context_of(given.ordered ~= nil and merged or given, subject),
+    scope or earlier and earlier.scope)
   if given.ordered ~= nil and not context then
     if scope then
       failure.raise(("%s: option 'ordered' belongs to the block it stands in; give it to the block: " ..

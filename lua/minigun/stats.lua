@@ -21,6 +21,8 @@ local STEPS <const> = 4
 ---@field waiting_out number seconds in which those behind it had no room
 ---@field queue_most integer most items that waited for it
 ---@field service minigun.Histogram of the seconds per item
+---@field blocked number seconds in which its handlers, in threads of the coordinator, let nothing else of it go on
+---@field blocked_most number the most of these seconds at one time
 
 ---@class minigun.WorkerStats
 ---@field pid integer
@@ -73,7 +75,7 @@ end
 function stats.stage()
   return {
     items_in = 0, items_out = 0, failed = 0, retried = 0, busy = 0, waiting_in = 0, waiting_out = 0, queue_most = 0,
-    service = stats.histogram(),
+    blocked = 0, blocked_most = 0, service = stats.histogram(),
   }
 end
 

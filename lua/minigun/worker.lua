@@ -8,6 +8,7 @@ local core = require "minigun.core"
 local loop = require "minigun.loop"
 local report = require "minigun.report"
 local router = require "minigun.router"
+local tasks = require "minigun.tasks"
 
 local worker = {}
 
@@ -174,6 +175,7 @@ function worker.main(w, job)
   local stages = {}
   for i, id in ipairs(segment.stages) do stages[i] = job.plan.stages[id] end
   job.pid, job.process = core.pid(), core.process()
+  tasks.forget()
   math.randomseed(core.random())
   os.exit = exit -- luacheck: ignore 122
   core.defer_collector(SHARED_HEAP_ALLOWANCE)

@@ -1,0 +1,158 @@
+--- A crew: n threads of one process that run the same stages, each a task of the event loop (tasks.lua).
+--
+-- A thread is a worker that is a coroutine: it has a chain of its own (chain.lua), so neighbours of a block are called
+-- directly in it, and a `ctx` and `ctx.state` of its own. It takes a job, runs it to its end and takes the next; while
+-- its handlers wait, others run.
+local chain = require "minigun.chain"
+local errors = require "minigun.caught"
+local context = require "minigun.context"
+local core = require "minigun.core"
+local tasks = require "minigun.tasks"
+
+local crew = {}
+
+local SLICE <const> = 0.0005 -- seconds of a step after which no thread begins a job
+
+local Crew = {}
+Crew.__index = Crew
+
+-- Calls what a stage does with an item in a coroutine that can be closed when its time is over: a thread that waits
+-- past it goes on from here with an error.
+local function call_timed(self, thread, state, call, ...)
+  local seconds, task, mark = state.stage.timeout, thread.task, self.link.mark
+  local co, start = coroutine.create(xpcall), core.now()
+  local answer = table.pack(call, chain.caught, ...)
+  while true do
+    if mark then mark(thread, state.stage, start) end
+    local got = table.pack(task.loop:enter(task, co, table.unpack(answer, 1, answer.n)))
+    if mark then mark(thread) end
+    if coroutine.status(co) == "dead" then
+      if not (got[1] and got[2]) then errors.raise_again(got[got.n]) end
+      return
+    end
+    task.deadline = math.min(task.deadline or math.huge, start + seconds)
+    answer = table.pack(coroutine.yield(table.unpack(got, 2, got.n)))
+    task.deadline = nil
+    if core.now() >= start + seconds then
+      coroutine.close(co)
+      if state.loop then state.loop:abandon() end
+      errors.raise_again { kind = "timeout",
+        message = ("the item took longer than %g s; its thread was ended"):format(seconds) }
+    end
+  end
+end
+
+-- What a thread's chain calls for each item of a stage: it tells who runs.
+local function handler_of(self, thread, state)
+  local call = state.handler
+  return function(...)
+    thread.stage = state.stage
+    if state.stage.timeout then return call_timed(self, thread, state, call, ...) end
+    return call(...)
+  end
+end
+
+local function body(self, thread)
+  local link = self.link
+  return function()
+    while true do
+      if core.now() - self.loop.began > SLICE then coroutine.yield(tasks.MORE) end
+      local job = link.take(thread)
+      if job then
+        local start = core.now()
+        thread.job = job
+        thread.chain:push(job.stage, job.value, job.attempt)
+        thread.job = nil
+        link.done(thread, job, core.now() - start)
+      else
+        self.idle[#self.idle + 1] = thread
+        coroutine.yield(tasks.PARK)
+      end
+    end
+  end
+end
+
+local function new_thread(self)
+  local link, number = self.link, #self.threads + 1
+  local thread = { number = link.first + number - 1 }
+  self.threads[number] = thread
+  local host = link.host(thread)
+  host.addresses, host.turn, host.now = link.plan.addresses, thread.number - 1, core.now
+  host.foreign = function() return core.process() ~= self.process end
+  host.context = function(stage, effect)
+    local ctx = context.new({ pipeline = link.plan.name, stage = stage.name, pid = self.pid, worker = thread.number },
+      effect)
+    setmetatable(ctx.state, { __index = self.contexts[stage.id].state })
+    return ctx
+  end
+  host.watch = function(co) self.loop:inner(co) end
+  host.wait = coroutine.yield
+  thread.chain = chain.new(self.stages, host)
+  for _, stage in ipairs(self.stages) do
+    local state = thread.chain.states[stage.id]
+    state.handler = handler_of(self, thread, state)
+  end
+  thread.task = self.loop:spawn(body(self, thread), link.ran and function(seconds) link.ran(thread, seconds) end)
+end
+
+--- Makes a crew; its threads are made when they are needed.
+---@param on table loop
+---@param stages table array of the plan's stages
+---@param n integer threads
+---@param link table
+--- what surrounds it: `plan`; `first`, the number of its first thread; `host(thread)`, the host of that thread's chain
+--- (see chain.new: `deliver`, `send_to`, `effect`, `failed`); `take(thread)`, the next job `{ stage =, value =,
+--- attempt = }` or nil; `done(thread, job, seconds)`, `ran(thread, seconds)`: it ran so long without a wait;
+--- `mark(thread, stage, start)`: a handler with a time-out runs, or, without stage, does not; `effect(kind, name,
+--- value)` takes what hooks collect
+---@return table crew
+--- `contexts[stage id]`: what hooks get. What they put into `ctx.state` all threads see; what a handler puts there is
+--- its thread's own
+function crew.new(on, stages, n, link)
+  local self = setmetatable({
+    loop = on, stages = stages, n = n, link = link, threads = {}, idle = {}, contexts = {}, pid = core.pid(),
+    process = core.process(),
+  }, Crew)
+  for _, stage in ipairs(stages) do
+    self.contexts[stage.id] = context.new({ pipeline = link.plan.name, stage = stage.name, pid = self.pid,
+      worker = link.worker }, link.effect)
+  end
+  return self
+end
+
+--- Closes what loop stages have open.
+function Crew:close()
+  for _, thread in ipairs(self.threads) do
+    for _, state in pairs(thread.chain.states) do
+      if state.loop then pcall(state.loop.abandon, state.loop) end
+    end
+  end
+end
+
+--- How many threads could begin a job at once.
+---@return integer
+function Crew:free() return self.n - #self.threads + #self.idle end
+
+--- Lets threads that have nothing to do ask for jobs.
+---@param jobs integer how many there are
+function Crew:wake(jobs)
+  for _ = 1, math.min(jobs, self:free()) do
+    local thread = table.remove(self.idle)
+    if thread then self.loop:unpark(thread.task) else new_thread(self) end
+  end
+end
+
+--- Takes what a thread's chain has counted since the last time.
+---@param thread table
+---@param entry table? the job whose first stage's item was counted when it came in
+---@param add function (stage, items in, items out, failed, sent)
+function Crew:count(thread, entry, add)
+  for id, s in pairs(thread.chain.stats) do
+    local items_in = s.items_in
+    if entry and id == entry.stage and entry.attempt == 1 then items_in = items_in - 1 end
+    add(self.link.plan.stages[id], items_in, s.items_out, s.failed, s.sent)
+    s.items_in, s.items_out, s.failed, s.sent = 0, 0, 0, 0
+  end
+end
+
+return crew

@@ -1,0 +1,174 @@
+--- A segment whose stages run in threads of the coordinator: `threads(n)`. To the run it is what a segment of child
+--- processes is (forked.lua), but that items come and go as Lua values.
+--
+-- Its ledger is the queue and what the threads have in hand; entries are those of forked.lua. The methods that keep the
+-- queue and the order are that one's own.
+local crew = require "minigun.crew"
+local ends = require "minigun.ends"
+local forked = require "minigun.forked"
+local order = require "minigun.order"
+local queue = require "minigun.queue"
+local signals = require "minigun.signals"
+
+local threaded = {}
+
+local INLINE_MOST <const> = 1024 -- items that may wait for stages of the coordinator's own before threads wait too
+local VALUE_BYTES <const> = 256  -- what a value is taken for that is kept for its turn
+
+local Segment = {}
+Segment.__index = Segment
+
+for _, name in ipairs { "push", "open_lanes", "queue_for", "take", "finished", "name" } do
+  Segment[name] = forked.methods[name]
+end
+Segment.end_loops, Segment.go_on_with_loops = ends.end_loops, ends.go_on_with_loops
+
+--- Makes a segment; nothing runs yet.
+---@param run table the run it belongs to
+---@param segment table of the plan
+---@return table segment
+function threaded.new(run, segment)
+  local self = setmetatable({
+    run = run, plan = segment, pool = run.pool, by_value = true, queue = queue.new(), lanes = {}, queued = 0,
+    queued_bytes = 0, arrived = 0, told = {}, targets = {}, thirsty = {}, slots = {}, in_hand = 0, finishing = false,
+  }, Segment)
+  for i = 1, segment.n do self.slots[i] = { number = i, pid = run.pid } end
+  if segment.ordered then
+    self.order = order.new(function(part) part.give(run, part.stage, part.item, part.more) end, run.memory // 8)
+  end
+  return self
+end
+
+--- Whether those who send to this segment should wait.
+---@return boolean
+function Segment:full()
+  return self.queued >= 64 + 4 * self.plan.n or self.queued_bytes > self.run.queue_bytes and self.queued > self.plan.n
+end
+
+-- Whether those behind have room for what an item may emit.
+local function may_begin(self)
+  local run = self.run
+  return not run.stopping and run.inline_queue:count() < INLINE_MOST and not run:receivers_full(self.targets)
+end
+
+-- The next item for a thread, decoded where it came as bytes.
+local function take(self, thread)
+  local own = self.queued > 0 and may_begin(self) and self:queue_for(thread)
+  if not own then return nil end
+  local entry = self:take(1, own)
+  if entry.block then
+    local behind
+    behind, entry.value = self.pool:decode(entry.block, entry.offset, entry.offset + entry.length, entry.only)
+    self.pool:release(entry.block)
+    if not behind then
+      self.run:fail(("stage '%s': an item cannot be read: %s"):format(self.run.plan.stages[entry.stage].name,
+        entry.value))
+    end
+  end
+  self.in_hand = self.in_hand + 1
+  return entry
+end
+
+-- Gives on what a thread's stage has emitted, at its turn.
+local function give(self, thread, how, stage, item, more)
+  local run = self.run
+  if not self.order then return how(run, stage, item, more) end
+  self.order:put(thread.job.first, VALUE_BYTES, { give = how, stage = stage, item = item, more = more })
+end
+
+local function settle(self, thread, stage, item, caught, attempt, partial)
+  local run, job, raised = self.run, thread.job, caught.raised
+  if signals.is_interrupt(raised) or type(raised) == "table" and raised.run_failed then error(raised, 0) end
+  run:settle_failure(stage, {
+    kind = caught.kind or "error", message = caught.message, traceback = caught.traceback, attempt = attempt,
+    partial = partial, pid = run.pid, worker = thread.number, workers = self.plan.n,
+    number = attempt > 0 and self.only_way_in == stage.id and job.first or nil,
+  }, function() return item end, function()
+    if self.order then self.order:retry(job.first) end
+    return { stage = stage.id, count = 1, value = item, lane = job.lane, first = job.first, again = true }
+  end)
+end
+
+local function host_of(self, thread)
+  local run = self.run
+  return {
+    send_to = function(stage, id, item) give(self, thread, run.send_to, stage, id, item) end,
+    deliver = function(stage, item) give(self, thread, run.deliver, stage, item) end,
+    effect = function(...) run:effect(...) end,
+    failed = function(...) settle(self, thread, ...) end,
+  }
+end
+
+local function stages_of(self)
+  local list = {}
+  for i, id in ipairs(self.plan.stages) do list[i] = self.run.plan.stages[id] end
+  return list
+end
+
+--- Makes the threads' place in the run's loop, and calls the hooks before their stages.
+function Segment:start()
+  local run, stages = self.run, stages_of(self)
+  self.crew = crew.new(run:open_loop(), stages, self.plan.n, {
+    plan = run.plan, first = 1,
+    host = function(thread) return host_of(self, thread) end,
+    take = function(thread) return take(self, thread) end,
+    done = function(thread, job, seconds) self:on_done(thread, job, seconds) end,
+    ran = function(thread, seconds)
+      if not thread.stage then return end
+      local s = run.stats[thread.stage.id]
+      s.blocked, s.blocked_most = s.blocked + seconds, math.max(s.blocked_most, seconds)
+    end,
+    effect = function(...) run:effect(...) end,
+  })
+  for _, stage in ipairs(stages) do run:hooks(stage.hooks.before, nil, self.crew.contexts[stage.id]) end
+end
+
+--- An item has been through the stages.
+---@param thread table
+---@param job table
+---@param seconds number
+function Segment:on_done(thread, job, seconds)
+  local run = self.run
+  self.in_hand = self.in_hand - 1
+  self.crew:count(thread, job, function(stage, items_in, items_out)
+    run:add_inline(stage, run.stats[stage.id], { items_in = items_in, items_out = items_out })
+  end)
+  local s = run.stats[job.stage]
+  s.busy = s.busy + seconds
+  if job.attempt > 0 then s.service:add(seconds, 1) end
+  self:finished(job, 0, 1)
+end
+
+--- Gives work to threads that have none; they run with the next step of the loop.
+---@return boolean busy
+function Segment:dispatch()
+  if self.queued > 0 and may_begin(self) then
+    self.crew:wake(next(self.lanes) and self.plan.n or self.queued) -- a lane's one thread must look itself
+  end
+  return false -- the loop's step tells
+end
+
+--- Processes of its own: none.
+---@return integer
+function Segment:alive() return 0 end
+
+function Segment:check_time() return nil end
+
+--- No more work will come: calls the hooks behind its stages.
+function Segment:finish()
+  if self.finishing then return end
+  self.finishing = true
+  local run = self.run
+  for _, stage in ipairs(stages_of(self)) do run:hooks(stage.hooks.after, nil, self.crew.contexts[stage.id]) end
+end
+
+--- Whether nothing is left.
+---@return boolean
+function Segment:ended() return self.finishing and self.queued == 0 and self.in_hand == 0 end
+
+--- Closes what its threads have open, behind the loop.
+function Segment:close()
+  if self.crew then self.crew:close() end
+end
+
+return threaded

@@ -1,0 +1,135 @@
+/* lua_poll.c - waiting for descriptors: the functions fileno and wait, and userdata minigun.poller, an epoll descriptor
+ * with the waits of one process's threads in it (lua/minigun/loop.lua).
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "lua_mg.h"
+
+#define MG_POLLER_TYPE "minigun.poller"
+
+enum { READ = 1, WRITE = 2, MOST = 256 };
+
+typedef struct mg_poller {
+  int fd;          /* of the epoll; -1: closed */
+  unsigned serial; /* its process.  In a child the number may belong to another descriptor: there it is not touched */
+} mg_poller;
+
+static int check_fd(lua_State *L, int arg) {
+  lua_Integer fd = luaL_checkinteger(L, arg);
+  luaL_argcheck(L, fd >= 0 && fd <= INT32_MAX, arg, "a descriptor expected");
+  return (int)fd;
+}
+
+/* "r", "w" or "rw" as bits; 0 where there is no mode */
+static unsigned check_mode(lua_State *L, int arg) {
+  unsigned bits = 0;
+  for (const char *at = luaL_optstring(L, arg, ""); *at; at++) bits |= *at == 'r' ? READ : *at == 'w' ? WRITE : 0;
+  return bits;
+}
+
+static int64_t check_ns(lua_State *L, int arg) {
+  lua_Number s = luaL_optnumber(L, arg, -1);
+  return s < 0 ? -1 : s > 1e6 ? (int64_t)1e15 : (int64_t)(s * 1e9);
+}
+
+/* fileno(file) -> the descriptor of an open Lua file | nil: closed, or no file */
+static int l_fileno(lua_State *L) {
+  luaL_Stream *s = luaL_testudata(L, 1, LUA_FILEHANDLE);
+  if (!s || !s->closef) return luaL_pushfail(L), 1;
+  lua_pushinteger(L, fileno(s->f));
+  return 1;
+}
+
+/* wait(fd, mode, seconds | nil) -> whether it can be read from ("r") or written to ("w"), waiting for that at most so
+ * long | nil, message, errno.  false comes early when a signal ended the wait.  Where there is an error or an end, both
+ * can be done: the next call tells of it. */
+static int l_wait(lua_State *L) {
+  unsigned mode = check_mode(L, 2);
+  int64_t ns = check_ns(L, 3);
+  struct pollfd p = {.fd = check_fd(L, 1)};
+  if (mode & READ) p.events |= POLLIN;
+  if (mode & WRITE) p.events |= POLLOUT;
+  int rc = mg_sys.poll(&p, 1, ns < 0 ? -1 : ns > (int64_t)1e15 - 1 ? INT32_MAX : (int)((ns + 999999) / 1000000));
+  if (rc > 0 && (p.revents & POLLNVAL)) rc = -EBADF;
+  if (rc < 0 && rc != -EINTR) return mg_lua_fail(L, "cannot wait for a descriptor", rc);
+  lua_pushboolean(L, rc > 0);
+  return 1;
+}
+
+static mg_poller *check_poller(lua_State *L) {
+  mg_poller *p = luaL_checkudata(L, 1, MG_POLLER_TYPE);
+  if (p->fd < 0 || p->serial != mg_process_serial) luaL_argerror(L, 1, "the poller is closed, or another process's");
+  return p;
+}
+
+/* poller() -> poller | nil, message, errno */
+static int l_poller(lua_State *L) {
+  mg_poller *p = lua_newuserdatauv(L, sizeof *p, 0);
+  *p = (mg_poller){.fd = -1, .serial = mg_process_serial};
+  luaL_setmetatable(L, MG_POLLER_TYPE);
+  p->fd = mg_sys.epoll_create();
+  return p->fd < 0 ? mg_lua_fail(L, "cannot make an event loop", p->fd) : 1;
+}
+
+/* p:set(fd, mode) -> true | nil, message, errno.  From now on fd is watched for "r", "w" or "rw"; "": not any more */
+static int l_set(lua_State *L) {
+  mg_poller *p = check_poller(L);
+  unsigned mode = check_mode(L, 3);
+  uint32_t events = (mode & READ ? EPOLLIN | EPOLLRDHUP : 0) | (mode & WRITE ? EPOLLOUT : 0);
+  int rc = mg_sys.epoll_set(p->fd, check_fd(L, 2), events);
+  if (rc < 0) return mg_lua_fail(L, "cannot watch a descriptor", rc);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* p:wait(seconds | nil, list) -> n | nil, message, errno.  list is filled with n pairs: a descriptor, and "r", "w" or
+ * "rw" */
+static int l_poll(lua_State *L) {
+  static const char *const modes[] = {"rw", "r", "w", "rw"};
+  struct epoll_event ready[MOST];
+  mg_poller *p = check_poller(L);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  int n = mg_sys.epoll_wait(p->fd, ready, MOST, check_ns(L, 2));
+  if (n == -EINTR) n = 0;
+  if (n < 0) return mg_lua_fail(L, "cannot wait for descriptors", n);
+  for (int i = 0; i < n; i++) {
+    unsigned mode = (ready[i].events & (EPOLLIN | EPOLLRDHUP) ? READ : 0) | (ready[i].events & EPOLLOUT ? WRITE : 0);
+    if (ready[i].events & (EPOLLERR | EPOLLHUP)) mode = READ | WRITE;
+    lua_pushinteger(L, (lua_Integer)ready[i].data.u64);
+    lua_rawseti(L, 3, 2 * i + 1);
+    lua_pushstring(L, modes[mode]);
+    lua_rawseti(L, 3, 2 * i + 2);
+  }
+  lua_pushinteger(L, n);
+  return 1;
+}
+
+/* p:fd() -> the descriptor, which is readable when a watched one is ready */
+static int l_fd(lua_State *L) {
+  lua_pushinteger(L, check_poller(L)->fd);
+  return 1;
+}
+
+/* p:close(); may be called twice */
+static int l_close(lua_State *L) {
+  mg_poller *p = luaL_checkudata(L, 1, MG_POLLER_TYPE);
+  if (p->fd >= 0 && p->serial == mg_process_serial) mg_sys.close(p->fd);
+  p->fd = -1;
+  return 0;
+}
+
+static const luaL_Reg methods[] = {
+    {"set", l_set}, {"wait", l_poll}, {"fd", l_fd}, {"close", l_close}, {"__gc", l_close}, {NULL, NULL},
+};
+
+static const luaL_Reg functions[] = {{"fileno", l_fileno}, {"wait", l_wait}, {"poller", l_poller}, {NULL, NULL}};
+
+void mg_poll_setup(lua_State *L) {
+  luaL_newmetatable(L, MG_POLLER_TYPE);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  luaL_setfuncs(L, functions, 0);
+}
