@@ -1,8 +1,9 @@
--- Each stage says where it runs, and nothing else changes: in the coordinator itself, in a pool of workers, or in a
--- fresh child for each item.
+-- Each stage says where it runs, and nothing else changes: in the coordinator itself, in threads of it, in a pool of
+-- workers, or in a fresh child for each item.
 --
 -- Expected output:
 --   in the coordinator: 8 items, 1 process
+--   in threads: 8 items, the same process
 --   in the pool: 8 items, 2 processes or fewer
 --   in forks: 8 items, 8 processes
 --   sum of the squares: 204
@@ -20,6 +21,10 @@ end
 local p = minigun.pipeline "contexts"
 p:producer("numbers", { 1, 2, 3, 4, 5, 6, 7, 8 })
 p:processor("round", { inline = true }, noting(math.floor))
+p:processor("fetch", { threads = 4 }, noting(function(n)
+  minigun.sleep(0.01)                           -- the other threads go on meanwhile
+  return n
+end))
 p:processor("square", { processes = 2 }, noting(function(n) return n * n end))
 p:processor("check", { process_per_batch = { max = 2 } }, noting(function(n) return assert(n > 0 and n) end))
 
@@ -36,9 +41,10 @@ local function different(list)
   end
   return count
 end
-assert(different(pids.square) <= 2)
+assert(different(pids.square) <= 2 and different(pids.fetch) == 1)
 
 print(("in the coordinator: %d items, %d process"):format(#pids.round, different(pids.round)))
+print(("in threads: %d items, %s"):format(#pids.fetch, pids.fetch[1] == pids.round[1] and "the same process" or "?"))
 print(("in the pool: %d items, 2 processes or fewer"):format(#pids.square))
 print(("in forks: %d items, %d processes"):format(#pids.check, different(pids.check)))
 print("sum of the squares: " .. sum)
