@@ -61,6 +61,7 @@ build = {
     ["minigun.joiner"] = "lua/minigun/joiner.lua",
     ["minigun.joins"] = "lua/minigun/joins.lua",
     ["minigun.loop"] = "lua/minigun/loop.lua",
+    ["minigun.meter"] = "lua/minigun/meter.lua",
     ["minigun.nesting"] = "lua/minigun/nesting.lua",
     ["minigun.options"] = "lua/minigun/options.lua",
     ["minigun.order"] = "lua/minigun/order.lua",

@@ -8,6 +8,7 @@
 ---@field failures? "raise"|"collect"|"stop" raise an error that names them at the end, only collect them in the result, or stop at the first
 ---@field max_restarts? integer deaths of workers in `restart_window` that a run bears
 ---@field restart_window? number seconds over which deaths are counted
+---@field progress? boolean false: no progress line. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
 ---@field grace? number seconds that workers get for their hooks after the last item, before they are killed
 ---@field dead_letter? string|minigun.Spool|false for all stages that do not say it themselves, but for the dead letters' own stage and those behind it
 

@@ -2,21 +2,11 @@
 local minigun = require "minigun"
 local programs = require "spec.programs.build"
 local support = require "spec.support"
+local terminal = require "spec.terminal"
 
 local unruly = programs.unruly()
 
 local function temporary(text) return support.write_file(os.tmpname(), text or "") end
-
--- Runs words at a terminal and plays what is typed there (see programs/pty.c); returns status, and the milliseconds
--- that each text took to appear.
-local function at_terminal(words, typed)
-  local script = temporary(typed)
-  local result = support.run(("exec %s %s %s"):format(programs.pty(), script, words), { env = support.lua_env() })
-  os.remove(script)
-  local times = {}
-  for ms, text in result.stdout:gmatch "(%d+) ([^\n]*)\n" do times[#times + 1] = { text = text, ms = tonumber(ms) } end
-  return result, times
-end
 
 -- A script that tells the pids of its workers in the file arg[1] and on the error output, with `busy` and `p` at hand.
 local HEAD <const> = [[
@@ -123,10 +113,10 @@ end)
 describe("Ctrl-C at the prompt", function()
   for _, row in ipairs(BUSY) do
     it(row[1] .. ": the prompt is back at once, and the next run works", function()
-      if not programs.pty() then return pending "there is no C compiler, or no pseudo-terminal" end
+      if not terminal.available() then return pending "there is no C compiler, or no pseudo-terminal" end
       local told = os.tmpname()
       local path = temporary((HEAD .. row[2] .. "\n_G.p = p"):gsub("arg%[1%]", "'" .. told .. "'"))
-      local result, times = at_terminal("lua5.4 -i", ([[
+      local result, times = terminal.play("lua5.4 -i", ([[
 ? >
 > dofile "%s"
 > p:run()

@@ -65,6 +65,14 @@ static int l_cpus(lua_State *L) {
   return 1;
 }
 
+/* terminal(fd) -> columns of the terminal behind it, 0 where they are not known | nil: it is none */
+static int l_terminal(lua_State *L) {
+  int columns = mg_sys.terminal((int)luaL_checkinteger(L, 1));
+  if (columns < 0) luaL_pushfail(L);
+  else lua_pushinteger(L, columns);
+  return 1;
+}
+
 /* pid() -> this process's id */
 static int l_pid(lua_State *L) {
   lua_pushinteger(L, mg_pid());
@@ -149,7 +157,7 @@ static int l_die_of(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"now", l_now},       {"cpus", l_cpus},       {"pid", l_pid},     {"process", l_process},
-    {"random", l_random}, {"sleep", l_sleep},       {"heap_settle", l_heap_settle},
+    {"random", l_random}, {"sleep", l_sleep},       {"heap_settle", l_heap_settle}, {"terminal", l_terminal},
     {"flush", l_flush},   {"die_of", l_die_of},   {"heap_collapse", l_heap_collapse},
     {"heap_keep", l_heap_keep}, {"defer_collector", l_defer_collector}, {"exit", l_exit}, {NULL, NULL},
 };

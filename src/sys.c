@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -209,6 +210,13 @@ static int sys_cpus(void) {
 }
 
 /* A page that reads as zeros in every child that is forked, by whomever. */
+/* The columns of the terminal behind fd, 0 where it does not know them; -ENOTTY where it is none. */
+static int sys_terminal(int fd) {
+  struct winsize size;
+  int rc = check(ioctl(fd, TIOCGWINSZ, &size));
+  return rc < 0 ? rc : size.ws_col;
+}
+
 static void *sys_wiped_page(void) {
   size_t size = (size_t)sysconf(_SC_PAGESIZE);
   void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -1,4 +1,6 @@
 --- What handlers and hooks receive: the `ctx`. (`emit` is made where items go on: in chain, producers and worker.)
+local meter = require "minigun.meter"
+
 local context = {}
 
 ---@class minigun.Emit
@@ -70,7 +72,7 @@ function Ctx:log(level, text)
   end
   local worker = self.worker and (", worker %d"):format(self.worker) or ""
   -- One write, so that lines of several workers do not mix.
-  io.stderr:write(("[%s] %s%s%s (pid %d): %s\n"):format(level, self.pipeline,
+  io.stderr:write(meter.before_text() .. ("[%s] %s%s%s (pid %d): %s\n"):format(level, self.pipeline,
     self.stage and ("/" .. self.stage) or "", worker, self.pid, tostring(text)))
 end
 

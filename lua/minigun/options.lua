@@ -473,6 +473,9 @@ local run_fields = {
     doc = "raise an error that names them at the end, only collect them in the result, or stop at the first" },
   { "max_restarts", types.integer(0), default = 10, doc = "deaths of workers in `restart_window` that a run bears" },
   { "restart_window", types.seconds(false), default = 5, doc = "seconds over which deaths are counted" },
+  { "progress", types.boolean, default = true,
+    doc = "false: no progress line. A run of more than half a second has one where standard error is a terminal, " ..
+      "and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false" },
   { "grace", types.seconds(false), default_text = "no limit",
     doc = "seconds that workers get for their hooks after the last item, before they are killed" },
 }

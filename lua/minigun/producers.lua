@@ -194,6 +194,7 @@ end
 ---@return boolean busy false: it waits for receivers
 function producers:resume(i, producer)
   local start = core.now()
+  if self.meter then self.meter:before_handlers() end
   self.current = producer.thread
   self.guard:watch(producer.thread)
   self.slice_ends = start + SLICE

@@ -12,12 +12,13 @@ local chain = require "minigun.chain"
 local context = require "minigun.context"
 local core = require "minigun.core"
 local forked = require "minigun.forked"
-local tasks = require "minigun.tasks"
+local meter = require "minigun.meter"
 local plan = require "minigun.plan"
 local queue = require "minigun.queue"
 local result = require "minigun.result"
 local signals = require "minigun.signals"
 local stats = require "minigun.stats"
+local tasks = require "minigun.tasks"
 local threaded = require "minigun.threaded"
 
 local run = {}
@@ -103,6 +104,7 @@ end
 ---@param argument any
 function Run:hooks(hooks, fields, argument)
   if #hooks == 0 then return end
+  if self.meter then self.meter:give_way() end
   if fields then argument = self:context(fields) end
   for _, hook in ipairs(hooks) do
     local ok, caught = xpcall(hook.f, chain.caught, argument)
@@ -210,6 +212,7 @@ end
 
 function Run:run_inline(entry)
   local id = entry.stage
+  if self.meter then self.meter:before_handlers() end
   if not entry.block then
     self.chain:push(id, entry.value, entry.attempt, entry.first)
   else
@@ -440,10 +443,12 @@ function Run:step(limit)
   end
   if self.stopping then return false end
   self.busy = busy
+  if busy and self.meter then self.meter:look() end
   if not busy then
     local seconds = self.next_due
     self.due_at = seconds and core.now() + seconds
     if limit and (not seconds or limit < seconds) then seconds = limit end
+    if self.meter then seconds = self.meter:look(seconds) end
     self:sleep(seconds)
   elseif self.pool then -- deaths show only there; a look costs a system call
     self.unseen = self.unseen + 1
@@ -459,6 +464,7 @@ function Run:begin()
   self:draw_routes()
   self:open_chain()
   for id, outlet in pairs(self.outlets) do outlet.stage_id = id end
+  self.meter = not self.patient and meter.open(self) or nil
   for _, segment in ipairs(self.segments) do segment:start() end
   for _, stage in ipairs(self.inline) do
     self:hooks(stage.hooks.before, nil, self.chain.states[stage.id].ctx)
@@ -492,6 +498,8 @@ end
 --- Ends every child and gives everything back. May be called twice.
 ---@param keep boolean? true: the pool's descriptor stays open, until `pool:close()`
 function Run:close(keep)
+  if self.meter then self.meter:close() end
+  self.meter = nil
   for _, producer in ipairs(self.producers) do pcall(coroutine.close, producer.thread) end -- with the files it reads
   self.producers = {}
   if self.pool then

@@ -28,6 +28,7 @@ function runner.iterate(pipeline, given)
       local items = result.items
       if at < #items then
         at = at + 1
+        if self.run.meter then self.run.meter:give_way() end -- what is done with it may print
         return items[at]
       end
       for i = #items, 1, -1 do items[i] = nil end

@@ -6,6 +6,7 @@ local chain = require "minigun.chain"
 local context = require "minigun.context"
 local core = require "minigun.core"
 local loop = require "minigun.loop"
+local meter = require "minigun.meter"
 local report = require "minigun.report"
 local router = require "minigun.router"
 local tasks = require "minigun.tasks"
@@ -178,6 +179,7 @@ function worker.main(w, job)
   tasks.forget()
   math.randomseed(core.random())
   os.exit = exit -- luacheck: ignore 122
+  meter.forbid()
   core.defer_collector(SHARED_HEAP_ALLOWANCE)
   core.heap_keep()
 
