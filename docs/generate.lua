@@ -41,6 +41,7 @@ local SCHEMAS <const> = {
   { "processor", "ProcessorOptions", "of a processor, consumer, `map`, `flat_map`, `filter`, `each`" },
   { "accumulator", "AccumulatorOptions", "of an accumulator and of `batch`" },
   { "pipeline", "NestedOptions", "of a nested pipeline" },
+  { "reduce", "ReduceOptions", "of `reduce`" },
   { "context", "ContextOptions", "of a named context" },
   { "threads", "ThreadOptions", "inside `threads`" },
   { "processes", "PoolOptions", "inside `processes`" },

@@ -279,6 +279,39 @@ describe("R47 kill -9 at random moments", function()
     assert_exactly_once(n * each, result)
     assert_effects(n, result)
   end)
+
+  it_natively("of what folds a reduce: every item is in its value or in the failures, once", function()
+    for _, case in ipairs {
+      { items = 100000, seconds = 0.00001, mean = 0.004, retries = 1000, options = { processes = 4 } },
+      { items = 100000, seconds = 0.00001, mean = 0.004, retries = 0, options = { processes = 4 } },
+      { items = 5000, seconds = 0.0002, mean = 0.004, retries = 0, options = { process_per_batch = 2 } },
+    } do
+      storms(math.floor(case.items * less), function(n)
+        local p = minigun.pipeline "storm"
+        source(p, n)
+        p:map("pass", { processes = 1, retries = 1000 }, function(i) return i end)
+        case.options.retries, case.options.combine = case.retries, function(a, b)
+          return { a[1] + b[1], a[2] + b[2] }
+        end
+        return p:reduce("sum", { 0, 0 }, function(value, item)
+          spin(case.seconds)
+          value[1] = value[1] + 1
+          value[2] = value[2] + item
+          return value
+        end, case.options)
+      end, { count = math.ceil(100 * less), mean = case.mean, least = 3 }, function(result, deaths, n)
+        local count, sum = table.unpack(result.items[1])
+        for _, failure in ipairs(result.failures) do
+          assert.same({ "crash", "sum" }, { failure.kind, failure.stage })
+          for _, item in ipairs(failure.batch and failure.item or { failure.item }) do
+            count, sum = count + 1, sum + item
+          end
+        end
+        assert.same({ n, n * (n + 1) // 2, 1 }, { count, sum, #result.items })
+        assert.is_true(#result.failures <= deaths and (case.retries == 0 or #result.failures == 0))
+      end)
+    end
+  end)
 end)
 
 describe("SIGSTOP and SIGCONT at random moments", function()

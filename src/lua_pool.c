@@ -151,7 +151,7 @@ static int l_collect(lua_State *L) {
  *   "out"     block, offset, length, count, edge     committed output; the block is given
  *   "done"    number, items, ended, streamed, seconds
  *   "need"    bytes
- *   "left"    number, block, offset, length, count, only, stage, attempt, done before, in hand, how
+ *   "left"    number, block, offset, length, count, only, stage, attempt, done before, in hand, how, step
  *   "exit"    pid, code, signal, expected
  *   "corrupt" pid
  */
@@ -180,7 +180,8 @@ static int l_event(lua_State *L) {
       lua_pushinteger(L, e.a);
       lua_pushboolean(L, (int)e.b);
       lua_pushinteger(L, e.c);
-      return 13;
+      lua_pushinteger(L, e.step);
+      return 14;
     case MG_EVENT_EXIT:
       lua_pushinteger(L, e.pid);
       lua_pushinteger(L, e.a);

@@ -232,6 +232,31 @@ static int l_end_chunk(lua_State *L) {
   return 0;
 }
 
+/* The function that w:stepper() gives; its upvalue is the worker. */
+static int l_go_to(lua_State *L) {
+  lua_worker *lw = lua_touserdata(L, lua_upvalueindex(1));
+  if (lw->w.serial == mg_process_serial) mg_worker_step(&lw->w, (uint32_t)lua_tointeger(L, 1));
+  return 0;
+}
+
+/* w:stepper() -> function (part): the item in hand goes on to this part of it; 0: to none */
+static int l_stepper(lua_State *L) {
+  to_worker(L, 1);
+  lua_settop(L, 1);
+  lua_pushcclosure(L, l_go_to, 1);
+  return 1;
+}
+
+/* w:step() -> the part that the item in hand was at, which it is not any more | nil */
+static int l_step(lua_State *L) {
+  mg_worker *w = &to_worker(L, 1)->w;
+  uint32_t step = atomic_load_explicit(&w->shared->step, memory_order_relaxed);
+  if (step == 0) return luaL_pushfail(L), 1;
+  mg_worker_step(w, 0);
+  lua_pushinteger(L, step);
+  return 1;
+}
+
 /* w:publish(): what hooks have sent */
 static int l_publish(lua_State *L) {
   mg_worker *w = &to_worker(L, 1)->w;
@@ -242,7 +267,8 @@ static int l_publish(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"next", l_next},           {"run", l_run},         {"emitter", l_emitter}, {"send", l_send},
     {"commit", l_commit},       {"refused", l_refused}, {"stopped", l_stopped},
-    {"end_chunk", l_end_chunk}, {"publish", l_publish}, {NULL, NULL},
+    {"end_chunk", l_end_chunk}, {"publish", l_publish}, {"stepper", l_stepper},
+    {"step", l_step},           {NULL, NULL},
 };
 
 void mg_worker_setup(lua_State *L) {

@@ -16,6 +16,7 @@ void mg_slot_begin(mg_slot *s) {
   s->out = (mg_ring_end){.ring = &sh->out};
   atomic_store(&sh->commit, 0);
   atomic_store(&sh->began, 0);
+  atomic_store(&sh->step, 0);
   atomic_store(&sh->worker_asleep, 0);
   atomic_store(&sh->coordinator_asleep, 0);
   atomic_store(&sh->stop, 0);
@@ -239,6 +240,7 @@ static int give_left(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t i
   ev.a = i == 0 ? s->done : 0;
   ev.b = i == 0 && atomic_load(&s->shared->claim[sequence % MG_CHUNKS]) == MG_CLAIM_TAKEN;
   ev.c = ev.b && s->streaming;
+  ev.step = ev.b ? atomic_load(&s->shared->step) : 0;
   if (ev.b && s->timed_out && s->timed_out == atomic_load(&s->shared->began)) ev.c |= 2;
   else if (ev.b && s->timed_out && !s->streaming) ev.b = 0; /* the kill was meant for the item before it */
   return sink(to, &ev);

@@ -77,6 +77,7 @@ typedef struct mg_slot_shared {
   _Alignas(MG_CACHE_LINE) _Atomic uint64_t commit; /* written by the worker, read by the coordinator */
   _Atomic uint64_t began;                          /* when the item in hand began; only where there is a time-out */
   _Atomic uint32_t worker_asleep;
+  _Atomic uint32_t step;                           /* the part of the item in hand that is in work; 0: none */
   _Alignas(MG_CACHE_LINE) _Atomic uint32_t coordinator_asleep; /* written by the coordinator */
   _Atomic uint32_t spin_allowed;
   _Atomic uint32_t stop; /* producers end: they are told at their next emit */
@@ -133,7 +134,7 @@ enum {
   MG_EVENT_NEED, /* a = least size in bytes of a block that the worker waits for */
   MG_EVENT_LEFT, /* after a death or a revocation: chunk with range cut to what is unfinished (reference passes),
                     a = items finished in it before, b = 1 when its first item was in hand; c: bit 0 when that
-                    one was streamed, bit 1 when it was ended by its time-out */
+                    one was streamed, bit 1 when it was ended by its time-out; step: which part of it was in work */
   MG_EVENT_EXIT, /* the worker is gone: a = exit code, b = signal, c = 1 when expected, pid */
   MG_EVENT_CORRUPT /* the worker wrote what no worker may write; it has been killed */
 };
@@ -142,7 +143,7 @@ typedef struct mg_slot_event {
   uint32_t slot;
   mg_range range;
   uint64_t number, nanos;
-  uint32_t stage, attempt, a, b, c;
+  uint32_t stage, attempt, a, b, c, step;
   pid_t pid;
 } mg_slot_event;
 

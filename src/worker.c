@@ -157,6 +157,11 @@ void mg_worker_commit(mg_worker *w) {
   w->between = 0;
 }
 
+void mg_worker_step(mg_worker *w, uint32_t step) {
+  atomic_store_explicit(&w->shared->step, step, memory_order_relaxed);
+  if (w->chunk.flags & MG_CHUNK_TIMED) atomic_store_explicit(&w->shared->began, mg_now(), memory_order_relaxed);
+}
+
 void mg_worker_rollback(mg_worker *w) {
   MG_POINT(rollback);
   w->end = w->mark;

@@ -57,6 +57,9 @@ void mg_worker_reserve(mg_worker *w, size_t least, uint8_t **to, size_t *room);
 void mg_worker_append(mg_worker *w, size_t length, unsigned edge, unsigned flags);
 /* The item in hand is finished: its output is committed.  This store is the commit. */
 void mg_worker_commit(mg_worker *w);
+/* The item in hand is made of parts, and goes on to this one, numbered from 1; 0: to none.  A time-out counts for each
+ * part, and who asks why the worker has died is told which one it was at. */
+void mg_worker_step(mg_worker *w, uint32_t step);
 /* The item in hand has failed: its output is forgotten. */
 void mg_worker_rollback(mg_worker *w);
 /* Tells the coordinator of everything so far. */

@@ -133,6 +133,7 @@ local function drop(state)
 end
 
 function Chain:gather(state, item)
+  if state.late then return self:fail(state, item, state.late, 1) end
   local batches = state.batches
   local batch
   if batches.by then
@@ -145,6 +146,9 @@ function Chain:gather(state, item)
   if batch then self:emit_batch(state, batch) end
 end
 
+--- Emits for a stage without a handler: a batch, a reduction's value.
+---@param state table of the stage
+---@param batch any
 function Chain:emit_batch(state, batch)
   local stats = self.stats[state.stage.id]
   stats.items_out = stats.items_out + 1

@@ -100,7 +100,7 @@ end
 local function part(entry, passed, n, offset, length)
   return { stage = entry.stage, count = n, attempt = entry.attempt, block = entry.block, offset = offset,
     length = length, only = entry.only, value = entry.value, lane = entry.lane, first = entry.first + passed,
-    again = entry.again, death = entry.death }
+    again = entry.again, death = entry.death, tried = n == entry.count and entry.tried or nil }
 end
 
 -- At most n items of the oldest entry of a queue.
@@ -253,6 +253,16 @@ function Segment:rebalance()
       idle = idle - 1
     end
   end
+end
+
+--- Whether a worker has nothing to do and finds nothing.
+---@return boolean
+function Segment:idles()
+  if self.queued > 0 then return false end
+  for _, slot in ipairs(self.slots) do
+    if self.per_item and not slot.pid or not self.per_item and slot.pid and slot.hands == 0 then return true end
+  end
+  return false
 end
 
 --- Hands work to workers that have room for it.
@@ -428,7 +438,7 @@ function Segment:return_left(slot, left, fields, death)
         self:name(), fields.pid))
       return run:finished(entry.stage, 1)
     end
-    fields.index, fields.attempt = 0, one.attempt
+    fields.index, fields.attempt, fields.step = 0, one.attempt, left.step
     if one.attempt == 0 and fields.message then fields.message = fields.message:gsub("the item", "its end") end
     fields.partial = left.how & 1 ~= 0 or run.plan.stages[one.stage].kind == "producer" or nil
     death.record = run:item_failed(self, slot, run.plan.stages[one.stage], fields, one)

@@ -128,7 +128,7 @@ function inbox:worker_emitted(segment, id, block, offset, length, count)
     self:fail(("%s: a worker sent items of a stage that is not its own"):format(segment.plan.context))
   end
   local s = self.stats[id]
-  s.items_out = s.items_out + count
+  if not stage.fold then s.items_out = s.items_out + count end -- parts of its one value
   if not stage.terminal then return self:route(self.outlets[id].targets, block, offset, length, count, id) end
   local list = self.result.by_stage[stage.name]
   local before = #list
@@ -164,9 +164,9 @@ local on_event = {
     if items > 0 then self:release_overdraft(slot) end
   end,
   need = function(_, segment, slot, bytes) segment:on_need(slot, bytes) end,
-  left = function(_, segment, slot, number, block, offset, length, count, _, _, _, _, in_hand, how)
+  left = function(_, segment, slot, number, block, offset, length, count, _, _, _, _, in_hand, how, step)
     segment:on_left(slot, { number = number, block = block, offset = offset, length = length, count = count,
-      in_hand = in_hand, how = how })
+      in_hand = in_hand, how = how, step = step > 0 and step or nil })
   end,
   exit = function(_, segment, slot, pid, code, signal, expected)
     segment:on_exit(slot, pid, code, signal, expected)

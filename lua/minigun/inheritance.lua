@@ -108,6 +108,9 @@ function inheritance:replace(name, ...)
   local earlier, holder, place = node.definition, node.parent.pipeline, rewiring.place_of(node)
   local label, parsed = earlier.label, stage.arguments(earlier.label, earlier.name, ...)
   local own = earlier.own
+  if parsed.name ~= earlier.name then -- a function where the initial value should be
+    failure.raise(("replace: stage '%s': of a reduce, give an initial value and a function, or options"):format(name))
+  end
   if select("#", ...) == 0 then
     failure.raise(("replace: stage '%s': give options, a handler, or both"):format(name))
   end

@@ -31,6 +31,15 @@ function minigun.map(list, f, options) return shorthand.map(pipeline.new, list, 
 ---@param options minigun.ListOptions? as for `map`
 function minigun.each(list, f, options) shorthand.each(pipeline.new, list, f, options) end
 
+--- Folds a list into one value, over all cores.
+---@generic T, R
+---@param list T[]
+---@param init R what comes out for an empty list; a function makes it
+---@param f fun(value: R, element: T): R associative, or given with `combine`, see `p:reduce`
+---@param options minigun.ListOptions? as for `map`, and `combine`
+---@return R value
+function minigun.reduce(list, init, f, options) return shorthand.reduce(pipeline.new, list, init, f, options) end
+
 --- Opens a spool: a file of values that any number of processes append to, and that is read back later. Made with
 --- mode 0600 where there is none; a symbolic link or anything but a regular file is refused.
 ---@param path string

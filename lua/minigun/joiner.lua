@@ -14,20 +14,37 @@ local Joiner = {}
 Joiner.__index = Joiner
 
 --- Makes a joiner.
----@param options table `max_size` (items), `max_wait` (seconds or nil)
+---@param options table
+--- `max_size` (items, see resize), `max_wait` (seconds or nil), `max_bytes` (or nil: of batches of bytes); `numbered`:
+--- a batch is passed on as a pair, of its number, from 1, and its items
 ---@param host table
 --- `pool`; `writer` (or nil); `now()`; `emit(batch)` passes on a table, `joined()` is told that one more array of bytes
 --- is in the writer's block, `flush()` passes those on; `fail(text)` raises
 ---@return table joiner with the methods of a batcher, and the field `first` of one
 function joiner.new(options, host)
   return setmetatable({ host = host, values = batcher.new(options), max_size = options.max_size,
-    max_wait = options.max_wait, open = nil, written = false, first = nil }, Joiner)
+    max_wait = options.max_wait, max_bytes = options.max_bytes or math.maxinteger,
+    number = options.numbered and 1 or -1, open = nil, written = false, first = nil }, Joiner)
+end
+
+--- Changes how many items a batch has, of those that are not begun.
+---@param max_size integer
+function Joiner:resize(max_size)
+  self.max_size, self.values.max_size = max_size, max_size
+end
+
+-- A table as it is passed on.
+local function numbered(self, batch)
+  if self.number < 0 then return batch end
+  self.number = self.number + 1
+  return { self.number - 1, batch }
 end
 
 -- The array of bytes becomes a table.
 local function decode(self)
   local items, message = self.host.writer:join_take()
   if not items then self.host.fail(message) end
+  if self.number > 0 then items = items[2] end
   self.values:reopen(items, self.open.n, self.open.due)
   self.open, self.first = nil, self.values.first
 end
@@ -40,6 +57,7 @@ end
 
 local function close(self)
   self.open, self.first, self.written = nil, nil, true
+  if self.number > 0 then self.number = self.number + 1 end
   self.host.writer:join_end()
   self.host.joined()
 end
@@ -51,9 +69,10 @@ end
 function Joiner:add(item, now)
   if self.open then decode(self) end
   local batch = self.values:add(item, now)
-  if batch then flush(self) end
   self.first = self.values.first
-  return batch
+  if not batch then return nil end
+  flush(self)
+  return numbered(self, batch)
 end
 
 -- Decodes records into the table that is open, or is to be: as many as there is room for, or one. Returns the offset
@@ -61,15 +80,15 @@ end
 local function read(self, block, at, limit, only, one)
   local pool, values, host = self.host.pool, self.values, self.host
   local n = values.first and values.first.n or 0
-  local behind, count = pool:walk(block, at, limit - at, only, one and 1 or self.max_size - n)
+  local behind, count = pool:walk(block, at, limit - at, only, one and 1 or math.max(1, self.max_size - n))
   local items = behind and count > 0 and values:reserve(count, host.now)
   local ok, message = true, "a worker has damaged its block"
   if items then ok, message = pool:decode_into(items, n, block, at, behind - at, only) end
   if not behind or not ok then host.fail(message) end
-  if n + count == self.max_size then
+  if n + count >= self.max_size then
     local batch = values:take()
     flush(self)
-    host.emit(batch)
+    host.emit(numbered(self, batch))
   end
   self.first = values.first
   return behind
@@ -78,11 +97,12 @@ end
 -- Joins records to the array that is open. Returns the offset behind them.
 local function join(self, block, at, limit, only)
   local host = self.host
-  local n, behind, deep = host.writer:join(self.max_size, -1, block, at, limit - at, only, math.maxinteger)
+  local most = self.open and self.open.most or self.max_size
+  local n, behind, deep = host.writer:join(most, self.number, block, at, limit - at, only, self.max_bytes)
   if not n then host.fail "a worker has damaged its block" end
-  if n > 0 and not self.open then self.open = { due = self.max_wait and host.now() + self.max_wait } end
+  if n > 0 and not self.open then self.open = { most = most, due = self.max_wait and host.now() + self.max_wait } end
   if n > 0 then self.open.n, self.first = n, self.open end
-  if n == self.max_size then
+  if n == most or (behind < limit and not deep) then
     close(self)
   elseif deep then
     if n > 0 then decode(self) end
@@ -108,6 +128,7 @@ function Joiner:due(now)
   if self.open and (not now or self.open.due and self.open.due <= now) then close(self) end
   local batches = self.values:due(now)
   if #batches > 0 then flush(self) end
+  for i, batch in ipairs(batches) do batches[i] = numbered(self, batch) end
   self.first = self.open or self.values.first
   return batches
 end

@@ -31,7 +31,9 @@ function joins:open_join(stage)
   if not self.pool or stage.batch.by then return end
   local state, outlet = self.chain.states[stage.id], self.outlets[stage.id]
   local counts = self.chain.stats[stage.id]
-  state.batches = joiner.new(stage.batch, {
+  local given = { max_size = stage.batch.max_size, max_wait = stage.batch.max_wait, numbered = stage.batch.numbered,
+    max_bytes = stage.batch.numbered and self.queue_bytes // 2 }
+  state.batches = joiner.new(given, {
     pool = self.pool, writer = open_writer(self, stage), now = core.now,
     emit = function(batch) self.chain:emit_batch(state, batch) end,
     joined = function()
@@ -45,10 +47,11 @@ end
 
 --- Takes a range of items into an accumulator's batches.
 ---@param entry table
----@return boolean taken false: the stage takes items one by one
+---@return boolean taken false: the stage takes items one by one, or no more
 function joins:join(entry)
-  local batches = self.chain.states[entry.stage].batches
-  if not batches or not batches.add_range then return false end
+  local state = self.chain.states[entry.stage]
+  local batches = state.batches
+  if not batches or not batches.add_range or state.late then return false end
   batches:add_range(entry)
   return true
 end

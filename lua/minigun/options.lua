@@ -457,6 +457,10 @@ local batch_fields = {
   { "by", types.callable, default_text = "none", doc = "`function(item) -> key`: one batch per key" },
 }
 
+local combine_field = { "combine", types.callable, default_text = "the function itself",
+  doc = "`function(value, value) -> value`: combines what workers have made of their parts of the items; each part " ..
+    "then begins with the initial value, not with its first item" }
+
 local hook_fields = {
   { "before", types.callables, default_text = "none",
     doc = "where the stage runs, once per worker, before its items" },
@@ -525,6 +529,8 @@ options.schemas = {
   pipeline = options.schema("nested pipeline",
     { { to_field, from_field, route_field, await_field, ordered_field }, context_fields, named_context, hook_fields },
     { refused = nested_refused }),
+  reduce = options.schema("reduce",
+    { { combine_field }, edge_fields, context_fields, named_context, item_fields, hook_fields }),
   context = options.schema("context", { context_fields, { ordered_field } }),
   process_per_batch = options.schema("process_per_batch",
     { { { "max", worker_count, default_text = "one per CPU", doc = "most children alive at once" }, ordered_field } }),

@@ -212,6 +212,18 @@ function Pipeline:pipeline(...)
   return self
 end
 
+--- Adds a stage that folds all items into one value and emits that at the end: `p:reduce([name,] init, f [, options])`.
+--- Workers fold parts of the items; their values are combined in the order of the items, and `f` must be associative.
+--- Where its values and the items are of different kinds, `combine` says how two values become one.
+---@param name string
+---@param init any
+--- the value to begin with, and what is emitted where there is no item; a table is copied; a function is called and
+--- makes it. With `combine` each worker begins with it, perhaps many times: it must change nothing, as 0 does in a sum
+---@param f fun(value: any, item: any): any gives the next value, never nil; it may change `value` and return it
+---@param options minigun.ReduceOptions?
+---@return minigun.Pipeline self
+function Pipeline:reduce(...) return define(self, "reduce", ...) end
+
 local function run_block(self, context, block, what)
   if not options.is_callable(block) then
     failure.raise(("%s: the block must be a function that defines stages, got %s"):format(what, options.got(block)))
@@ -374,10 +386,6 @@ Pipeline.after_fork = fork_hook "after_fork"
 Pipeline.before_exit = fork_hook "before_exit"
 
 for name, method in pairs(inheritance) do Pipeline[name] = method end
-
-for _, name in ipairs { "reduce" } do
-  Pipeline[name] = function() failure.unsupported(("pipeline:%s"):format(name)) end
-end
 
 local function checked_for_run(self, given, method)
   if self.scope then

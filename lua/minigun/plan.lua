@@ -9,6 +9,7 @@ local failure = require "minigun.failure"
 local graph = require "minigun.graph"
 local nesting = require "minigun.nesting"
 local options = require "minigun.options"
+local reduction = require "minigun.reduction"
 local router = require "minigun.router"
 local stages = require "minigun.stage"
 
@@ -64,7 +65,30 @@ local function set_item_options(stage, definition, ordered)
   stage.retries, stage.backoff, stage.timeout = definition.retries, definition.backoff, definition.timeout
 end
 
--- Adds the stage or, for an accumulator with a handler and for a partitioned pool, the two stages of a node.
+-- Adds the stages of a reduction: one where it runs inline, else three: batches are gathered, folded into parts in its
+-- context, and combined. Threads fold no faster than the process that they are in: there it runs.
+local function add_reduction(node, f, context, ordered, add, link)
+  if context.kind == "threads" then context = context.host or INLINE end
+  local definition, forked = node.definition, context.kind ~= "inline"
+  local fold = reduction.new(definition, f)
+  local gather = forked and add(new_stage(node, "accumulator"), INLINE)
+  local worker = forked and add(new_stage(node, "processor"), context)
+  local last = add(new_stage(node, "processor"), INLINE)
+  last.reduces = { fold = fold, parts = forked, at_drain = node.await == false, workers = context.n or cpus() }
+  for _, stage in ipairs { last, gather or nil, worker or nil } do stage.dead_letter = definition.dead_letter end
+  set_item_options(worker or last, definition, ordered)
+  local first = gather or last
+  first.queue, first.await = definition.queue, node.await
+  if not forked then return last, last, last end
+  gather.batch = { max_size = 1, numbered = true }
+  worker.fold, worker.gathers = fold, gather.id
+  link(gather, worker)
+  link(worker, last)
+  return gather, last, worker
+end
+
+-- Adds the stage or, for an accumulator with a handler and for a partitioned pool, the two stages of a node. Returns
+-- the first, the last, and the one that runs the handler.
 local function add_stages(b, node)
   local definition, context = node.definition, resolve_context(node)
   local handler = definition.method and stages.bound(definition, nesting.object(node)) or definition.handler
@@ -78,8 +102,9 @@ local function add_stages(b, node)
   local function link(before, stage) -- an internal stage of the coordinator, and the user's behind it
     before.outputs[1], stage.inputs[1], stage.behind, before.route = stage.id, before.id, before.id, nil
     before.await = node.await
-    return before, stage
+    return before, stage, stage
   end
+  if definition.kind == "reduce" then return add_reduction(node, handler, context, ordered, add, link) end
   if definition.kind ~= "accumulator" then
     local by_key = definition.partition and context.kind ~= "inline" and context.kind ~= "process_per_batch"
     local lanes = by_key and add(new_stage(node, "processor"), INLINE)
@@ -94,13 +119,13 @@ local function add_stages(b, node)
       return link(lanes, stage)
     end
     stage.await = node.await
-    return stage, stage
+    return stage, stage, stage
   end
   local gather = add(new_stage(node, "accumulator"), INLINE)
   local batch = definition.batch
   gather.batch = { max_size = batch.max_size, max_wait = batch.max_wait, by = batch.by }
   gather.queue, gather.await, gather.dead_letter = definition.queue, node.await, definition.dead_letter
-  if not handler then return gather, gather end
+  if not handler then return gather, gather, gather end
   local worker = add(new_stage(node, "processor", handler), context)
   worker.gathers, worker.dead_letter = gather.id, definition.dead_letter
   set_item_options(worker, definition, ordered)
@@ -111,7 +136,7 @@ local function build_stages(b)
   local g, result = b.g, b.result
   for _, i in ipairs(g.order) do
     local node = g.nodes[i]
-    b.entry[node], b.exit[node] = add_stages(b, node)
+    b.entry[node], b.exit[node], b.runs[node] = add_stages(b, node)
     result.by_name[node.name] = b.entry[node]
   end
   local function entry(i) return b.entry[g.nodes[i]].id end
@@ -249,7 +274,7 @@ local function add_own_hook(b, where, hook)
   local entry, chosen = { f = hook.f, at = hook.at, name = hook.name }, {}
   for _, id in ipairs(ids_inside(b, node)) do
     local stage = b.result.stages[id]
-    local runs_handler = b.exit[b.nodes[id]] == stage
+    local runs_handler = b.runs[b.nodes[id]] == stage
     if runs_handler and (hook.name == "after" or not chosen[stage.segment]) then chosen[stage.segment] = stage end
   end
   for id, segment in ipairs(b.result.segments) do
@@ -366,8 +391,8 @@ function plan.build(pipeline, run_options)
     options = options.fill(schema, checked, pipeline.options),
     stages = {}, by_name = {}, segments = {}, hooks = {}, addresses = {},
   }
-  -- By id of a stage: its context and its node; by node: its first and its last stage. `has`: hooks of each list.
-  local b = { g = g, result = result, contexts = {}, nodes = {}, entry = {}, exit = {}, has = {} }
+  -- By id of a stage: its context and its node; by node: its first and its last stage, and the one that runs the handler. `has`: hooks of each list.
+  local b = { g = g, result = result, contexts = {}, nodes = {}, entry = {}, exit = {}, runs = {}, has = {} }
   build_stages(b)
   build_names(b)
   build_segments(b)

@@ -146,13 +146,15 @@ function retries:item_failed(segment, slot, stage, fields, entry)
       return self:encode(stage, fields.item)
     end
   end
-  return self:settle_failure(stage, fields, item, stage.kind ~= "producer" and function()
-    local retry = again()
-    if not retry then return nil end
-    retry.first, retry.again = ordinal, true
+  local function retry()
+    local next_attempt = again()
+    if not next_attempt then return nil end
+    next_attempt.first, next_attempt.again = ordinal, true
     if segment.order then segment.order:retry(ordinal) end
-    return retry
-  end)
+    return next_attempt
+  end
+  if stage.fold then return self:batch_failed(segment, stage, fields, entry, item(), retry, ordinal) end
+  return self:settle_failure(stage, fields, item, stage.kind ~= "producer" and retry)
 end
 
 --- An entry for one Lua value that goes back into a pool.

@@ -1,7 +1,8 @@
 --- A run: one execution of a pipeline, and the coordinator's only loop.
 --
--- Its methods lie in six more files: routes.lua moves items, producers.lua lets producers emit, inbox.lua takes what
--- workers say, joins.lua makes batches of it, retries.lua settles failures, progress.lua tells how far it is.
+-- Its methods lie in seven more files: routes.lua moves items, producers.lua lets producers emit, inbox.lua takes what
+-- workers say, joins.lua makes batches of it, folds.lua reduces, retries.lua settles failures, progress.lua tells how
+-- far it is.
 --
 -- Invariants
 -- 1. `pending[stage]` counts the items that the stage has accepted and not finished: queued, in a worker's hands, or
@@ -32,7 +33,7 @@ local COLLAPSE_COST <const> = 0.003               -- seconds per MiB that joinin
 local Run = {}
 Run.__index = Run
 
-for _, part in ipairs { "routes", "producers", "inbox", "joins", "retries", "progress" } do
+for _, part in ipairs { "routes", "producers", "inbox", "joins", "folds", "retries", "progress" } do
   for name, method in pairs(require("minigun." .. part)) do Run[name] = method end
 end
 
@@ -59,7 +60,7 @@ function run.new(pipeline, given)
     pipeline = pipeline, plan = p, result = empty, stats = records, producing = producing,
     memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.new(),
-    retries = {}, producers = {}, on_loop = {}, writers = {}, outlets = {}, direct = {}, reach = {},
+    retries = {}, producers = {}, on_loop = {}, writers = {}, folds = {}, outlets = {}, direct = {}, reach = {},
     chunks = 0, fork_seconds = 0, told = {}, unhandled = {},
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0, rates = {},
     slice_ends = 0,
@@ -186,7 +187,10 @@ function Run:open_chain()
       self:settle_failure(stage, {
         kind = "error", message = caught.message, traceback = caught.traceback, attempt = attempt, partial = partial,
         pid = self.pid, number = number,
-      }, function() return item end, function()
+      }, function()
+        if stage.reduces and stage.reduces.parts then return item[2] end
+        return item
+      end, function()
         return { stage = stage.id, count = 1, value = item, first = number }
       end)
     end,
@@ -198,6 +202,7 @@ function Run:open_chain()
   for _, stage in ipairs(inline) do
     self:open_outlet(stage)
     if stage.batch then self:open_join(stage) end
+    if stage.reduces then self:open_fold(stage) end
     self.timed = self.timed or stage.batch and stage.batch.max_wait
   end
   for _, segment in ipairs(self.segments) do
@@ -318,6 +323,7 @@ function Run:turn()
   if self.pool then busy = self:collect() end
   busy = self:run_inline_queue() or busy
   self.next_due = self:check_clock()
+  self:feed_folds()
   for _, outlet in ipairs(self.writers) do
     if outlet.writer and not outlet.direct then
       self:flush_writer(outlet)
@@ -373,8 +379,8 @@ function Run:advance_ends()
       self:hooks({ hook }, {})
     end
   end
-  if over and not self.finishing and self:nothing_pending() then self:finish() end
-  return changed
+  if over and not self.finishing and self:nothing_pending() and not self:emit_next_fold() then self:finish() end
+  return changed or self.changed
 end
 
 -- Whether a stage of the coordinator has something to say at its end.
@@ -396,6 +402,8 @@ function Run:drain(stage, state)
   if state then
     if state.batches then self.chain:flush_batches(stage.id) end
     if state.loop then self.chain:end_loop(stage.id) end
+    local fold = self.folds[stage.id]
+    if fold and stage.reduces.at_drain and not fold.late then self:emit_fold(fold) end
     local outlet = self.outlets[stage.id]
     if outlet.writer then self:flush_writer(outlet) end
     if outlet.joined then self:flush_writer(outlet.joined) end

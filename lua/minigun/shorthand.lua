@@ -9,14 +9,17 @@ local options = require "minigun.options"
 ---@field source any as the source of `p:producer`
 
 ---@class minigun.Row: minigun.ProcessorOptions
---- A stage: `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `run`, `loop`,
---- `source` and `pipeline`, or, of a batch, `max_size`, `max_wait` or `by`. A row without a context runs with the row
---- before it.
+--- A stage: `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `reduce`,
+--- `run`, `loop`, `source` and `pipeline`, or, of a batch, `max_size`, `max_wait` or `by`. A row without a context runs
+--- with the row before it.
 ---@field [1] string? name
 ---@field map (fun(item: any): any)?
 ---@field filter (fun(item: any): any)?
 ---@field flat_map (fun(item: any): any[])?
 ---@field each (fun(item: any))?
+---@field reduce (fun(value: any, item: any): any)?
+---@field init any the initial value of `reduce`
+---@field combine (fun(value: any, other: any): any)?
 ---@field run (fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx))?
 ---@field loop (fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx))?
 ---@field source any
@@ -26,14 +29,15 @@ local options = require "minigun.options"
 ---@field by (fun(item: any): any)?
 
 ---@class minigun.ListOptions: minigun.ProcessorOptions, minigun.RunOptions
---- Options of `minigun.map` and `minigun.each`.
+--- Options of `minigun.map`, `minigun.each` and `minigun.reduce`.
+---@field combine (fun(value: any, other: any): any)? of `minigun.reduce`
 
 local shorthand = {}
 
 -- What a row of the table form does; the key holds the function. The order is that of the message below.
-local actions <const> = { "map", "filter", "flat_map", "each", "run", "loop", "source", "pipeline" }
-local methods <const> = { map = "map", filter = "filter", flat_map = "flat_map", each = "each", run = "processor",
-  loop = "stage", source = "producer", pipeline = "pipeline" }
+local actions <const> = { "map", "filter", "flat_map", "each", "reduce", "run", "loop", "source", "pipeline" }
+local methods <const> = { map = "map", filter = "filter", flat_map = "flat_map", each = "each", reduce = "reduce",
+  run = "processor", loop = "stage", source = "producer", pipeline = "pipeline" }
 
 local batch_options <const> = { max_size = true, max_wait = true, by = true }
 
@@ -72,13 +76,18 @@ function shorthand.fill(p, rows)
   if rows.source ~= nil then p:producer("source", rows.source) end
   for number, row in ipairs(rows) do
     local method, name, given, f = sort_row(row, number)
-    local arguments = { name or false, given, f or false }
-    local list = {}
-    for _, value in ipairs(arguments) do
-      if value then list[#list + 1] = value end
+    local list = table.pack(name)
+    local function add(value) list.n, list[list.n + 1] = list.n + 1, value end
+    if name == nil then list.n = 0 end
+    if method == "reduce" then
+      add(given.init)
+      add(f)
+      given.init = nil
     end
+    add(given)
+    if f and method ~= "reduce" then add(f) end
     if given.threads then p.scope = nil end -- rows stand side by side: its threads are not in the workers of the last
-    p[method](p, table.unpack(list))
+    p[method](p, table.unpack(list, 1, list.n))
     local definition = p.stages[#p.stages]
     if definition.kind ~= "producer" then
       p.scope = definition.context
@@ -155,6 +164,20 @@ function shorthand.each(new, list, f, given)
   check("minigun.each", list, f)
   local stage, run = split_options(given, "minigun.each")
   new("each", run):producer("list", list):each("each", stage, f):run()
+end
+
+--- Folds a list into one value, over all cores.
+---@param new function makes a pipeline
+---@param list table array
+---@param init any see `p:reduce`
+---@param f function `function(value, element) -> value`, associative
+---@param given table? as for `map`, and `combine`
+---@return any value
+function shorthand.reduce(new, list, init, f, given)
+  check("minigun.reduce", list, f)
+  if init == nil then failure.raise "minigun.reduce: an initial value expected, got nil" end
+  local stage, run = split_options(given, "minigun.reduce")
+  return new("reduce", run):producer("list", list):reduce("reduce", init, f, stage):run().items[1]
 end
 
 return shorthand

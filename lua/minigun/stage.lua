@@ -1,6 +1,7 @@
 --- Stages as definitions: what the user wrote, checked, in one table. Nothing here knows the pipeline or its graph.
 local failure = require "minigun.failure"
 local options = require "minigun.options"
+local reduction = require "minigun.reduction"
 
 local stage = {}
 
@@ -18,6 +19,7 @@ local labels = {
   each = { kind = "consumer", handler = "a function(item)" },
   stage = { kind = "processor", handler = "a function(input, emit, ctx)", loop = true },
   pipeline = { kind = "pipeline", handler = "a function(inner) that defines its stages, or a pipeline" },
+  reduce = { kind = "reduce", handler = "a function(value, item) -> value" },
 }
 
 local wrappers = {}
@@ -109,6 +111,7 @@ end
 ---@param ... any its arguments
 ---@return table parsed `name`, `options` (nil where not given) and `rest`, the remaining arguments with their count `n`
 function stage.arguments(label, ...)
+  if label == "reduce" then return reduction.arguments(...) end
   local rest = table.pack(...)
   local parsed = { rest = rest }
   local function shift()
@@ -314,8 +317,8 @@ end
 --- `label`, `kind`, `loop` (true: the handler has a loop of its own), `name`, `at` ("file:line"), `handler`, `source`,
 --- or `method` (name of the bound object's), `to`, `from` (arrays, nil where not given), `route`, `await`, `partition`,
 --- `dead_letter`, `context` (own or the block's; nil: inline), `scope` (the block's), `retries`, `backoff`, `timeout`,
---- `queue`, `batch` (accumulators), `options` (as checked), `hooks`: name -> array of functions, those given as
---- options; `inner` (of a nested pipeline: it)
+--- `queue`, `batch` (accumulators), `init`, `combine` (of `reduce`), `options` (as checked), `hooks`: name -> array of
+--- functions, those given as options; `inner` (of a nested pipeline: it)
 function stage.define(label, name, parsed, scope, earlier)
   local subject = ("stage '%s'"):format(name)
   local kind = labels[label].kind
@@ -324,10 +327,12 @@ function stage.define(label, name, parsed, scope, earlier)
   local checked = earlier and merge(given, earlier) or given
   local filled = options.fill(schema, checked)
   local at = failure.where() or "?"
-  local handler, source, method
+  local handler, source, method, init
   if earlier and parsed.rest.n == 0 then
     handler, source, method = earlier.handler or earlier.inner, earlier.source, earlier.method
+    init = earlier.init
   else
+    init = parsed.init
     handler, source, method = make_handler(label, subject, at, parsed.rest)
   end
   local inner
@@ -348,7 +353,7 @@ function stage.define(label, name, parsed, scope, earlier)
     options = checked,
     retries = filled.retries or 0, backoff = filled.backoff or 0, timeout = filled.timeout, queue = filled.queue,
     batch = kind == "accumulator" and { max_size = filled.max_size, max_wait = filled.max_wait, by = filled.by } or nil,
-    hooks = hooks, inner = inner,
+    init = init, combine = filled.combine, hooks = hooks, inner = inner,
   }
 end
 

@@ -7,6 +7,7 @@ local context = require "minigun.context"
 local core = require "minigun.core"
 local loop = require "minigun.loop"
 local meter = require "minigun.meter"
+local reduction = require "minigun.reduction"
 local report = require "minigun.report"
 local router = require "minigun.router"
 local tasks = require "minigun.tasks"
@@ -40,7 +41,7 @@ end
 local function report_failure(w, stage, caught, attempt, extra)
   local fields = {
     kind = is_refusal(w, caught) and "unserialisable" or "error",
-    message = caught.message, traceback = caught.traceback, attempt = attempt,
+    message = caught.message, traceback = caught.traceback, attempt = attempt, step = w:step(),
   }
   for key, value in pairs(extra) do fields[key] = value end
   if not pcall(w.send, w, report.EDGE, { report.FAILED, stage.id, fields }) then
@@ -174,7 +175,10 @@ end
 function worker.main(w, job)
   local segment = job.segment
   local stages = {}
-  for i, id in ipairs(segment.stages) do stages[i] = job.plan.stages[id] end
+  for i, id in ipairs(segment.stages) do
+    stages[i] = job.plan.stages[id]
+    if stages[i].fold then stages[i].handler = reduction.folder(stages[i].fold, w:stepper(), core.now) end
+  end
   job.pid, job.process = core.pid(), core.process()
   tasks.forget()
   math.randomseed(core.random())
