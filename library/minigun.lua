@@ -100,6 +100,31 @@
 ---@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage
 ---@field before_exit? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] last thing in each child that ends in good order
 
+--- Options of `reduce`.
+---@class minigun.ReduceOptions
+---@field combine? fun(a: any, b: any): any `function(value, value) -> value`: combines what workers have made of their parts of the items; each part then begins with the initial value, not with its first item
+---@field to? string|string[] stages that receive what this one emits; each receives every item; `{}` makes the stage terminal
+---@field from? string|string[] stages whose emissions this one receives
+---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets an item goes to: all, each in turn, or those that `function(item) -> name or names` gives
+---@field await? boolean|number true: only `emit:to` reaches the stage, which ends with everything else; false: not even that
+---@field dead_letter? string|minigun.Spool|false where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says `await = true`, or into that spool; `run` does not raise for it then. false: nowhere
+---@field inline? boolean run in the coordinator itself
+---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
+---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
+---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
+---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
+---@field context? string run in the context of that name, see `pipeline:context`
+---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+---@field retries? integer further attempts after an item's first failed one
+---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below
+---@field timeout? number seconds that one item may take
+---@field queue? integer most items that may wait for this stage
+---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
+---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
+---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
+---@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage
+---@field before_exit? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] last thing in each child that ends in good order
+
 --- Options of a named context.
 ---@class minigun.ContextOptions
 ---@field inline? boolean run in the coordinator itself
@@ -160,6 +185,15 @@ function minigun.map(list, f, options) end
 ---@param f fun(element: T)
 ---@param options minigun.ListOptions? as for `map`
 function minigun.each(list, f, options) end
+
+--- Folds a list into one value, over all cores.
+---@generic T, R
+---@param list T[]
+---@param init R what comes out for an empty list; a function makes it
+---@param f fun(value: R, element: T): R associative, or given with `combine`, see `p:reduce`
+---@param options minigun.ListOptions? as for `map`, and `combine`
+---@return R value
+function minigun.reduce(list, init, f, options) end
 
 --- Opens a spool: a file of values that any number of processes append to, and that is read back later. Made with mode
 --- 0600 where there is none; a symbolic link or anything but a regular file is refused.
@@ -337,6 +371,17 @@ function Pipeline:stage(name, options, handler) end
 ---@overload fun(self: minigun.Pipeline, block_or_pipeline: minigun.Pipeline|fun(inner: minigun.Pipeline)): minigun.Pipeline
 function Pipeline:pipeline(name, options, block_or_pipeline) end
 
+--- Adds a stage that folds all items into one value and emits that at the end. Workers fold parts of the items; their
+--- values are combined in the order of the items, and `f` must be associative. Where its values and the items are of
+--- different kinds, `combine` says how two values become one.
+---@param name string
+---@param init any the value to begin with, and what is emitted where there is no item; a table is copied; a function is called and makes it. With `combine` each worker begins with it, perhaps many times: it must change nothing, as 0 does in a sum
+---@param f fun(value: any, item: any): any gives the next value, never nil; it may change `value` and return it
+---@param options minigun.ReduceOptions?
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, init: any, f: fun(value: any, item: any): any, options: minigun.ReduceOptions?): minigun.Pipeline
+function Pipeline:reduce(name, init, f, options) end
+
 --- Runs the stages that the block defines in n threads, coroutines over an event loop. While a handler is in
 --- `minigun.sleep`, in `minigun.wait` or waits by means of cqueues, others run. They run in the coordinator; in a
 --- block of `processes` or `process_per_batch` in each of its workers.
@@ -512,15 +557,18 @@ function Pipeline:bind(object) end
 ---@field name string?
 ---@field source any as the source of `p:producer`
 
---- A stage: `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `run`, `loop`,
---- `source` and `pipeline`, or, of a batch, `max_size`, `max_wait` or `by`. A row without a context runs with the row
---- before it.
+--- A stage: `{ "parse", map = parse, processes = 4 }`, with one of `map`, `filter`, `flat_map`, `each`, `reduce`,
+--- `run`, `loop`, `source` and `pipeline`, or, of a batch, `max_size`, `max_wait` or `by`. A row without a context
+--- runs with the row before it.
 ---@class minigun.Row: minigun.ProcessorOptions
 ---@field [1] string? name
 ---@field map (fun(item: any): any)?
 ---@field filter (fun(item: any): any)?
 ---@field flat_map (fun(item: any): any[])?
 ---@field each (fun(item: any))?
+---@field reduce (fun(value: any, item: any): any)?
+---@field init any the initial value of `reduce`
+---@field combine (fun(value: any, other: any): any)?
 ---@field run (fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx))?
 ---@field loop (fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx))?
 ---@field source any
@@ -529,8 +577,9 @@ function Pipeline:bind(object) end
 ---@field max_wait number?
 ---@field by (fun(item: any): any)?
 
---- Options of `minigun.map` and `minigun.each`.
+--- Options of `minigun.map`, `minigun.each` and `minigun.reduce`.
 ---@class minigun.ListOptions: minigun.ProcessorOptions, minigun.RunOptions
+---@field combine (fun(value: any, other: any): any)? of `minigun.reduce`
 
 --- Sends an item to every stage downstream, `emit(item)`: any value but nil. An object that can be called.
 ---@class minigun.Emit
@@ -603,6 +652,7 @@ function Result:of(stage) end
 ---@field went_to integer[]? numbers of the workers that have got the others; the message says so too, by and by
 ---@field partial boolean? some of what the item emitted had already been let through
 ---@field at_end boolean? it happened at the end of a loop stage's input: what that emitted there is lost
+---@field batch boolean? of a `reduce`: `item` is an array of items, or of values, that have failed together
 ---@field dead_letter boolean? the item went to the dead letters
 
 --- A child that has ended.

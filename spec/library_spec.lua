@@ -112,7 +112,7 @@ describe("library/minigun.lua", function()
 
   it("knows every option, with a type", function()
     local classes = { run = "Run", producer = "Producer", processor = "Processor", consumer = "Processor",
-      accumulator = "Accumulator", pipeline = "Nested", context = "Context", threads = "Thread",
+      accumulator = "Accumulator", reduce = "Reduce", pipeline = "Nested", context = "Context", threads = "Thread",
       processes = "Pool", process_per_batch = "Fork", backoff = "Backoff", spool = "Spool" }
     for kind, schema in pairs(require "minigun.options".schemas) do
       local class = assert(classes[kind], "docs/generate.lua and this spec do not know the options of: " .. kind)

@@ -225,13 +225,6 @@ describe("a pipeline", function()
     assert.equal(1, #p.stages, "what was refused is not defined")
   end)
 
-  it("says of features to come that they are not supported yet", function()
-    local p = new()
-    refusals.check {
-      { function() p:reduce("a", 0, noop) end, "pipeline:reduce is not supported yet" },
-    }
-  end)
-
   it("blames the user's line through the user's own functions, coroutines and pcall", function()
     local p = new()
     local line

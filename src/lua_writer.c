@@ -207,7 +207,8 @@ static void join_room(lua_State *L, mg_writer *w, size_t length, uint32_t most, 
 /* w:join(most, number, block, offset, length, only, bytes) -> elements in the open array, offset behind the last record
  * that was taken, whether the next one must be decoded as it nests too deeply | nil when the range is damaged.
  * Adds records of edge `only` until the array has `most` elements or at least so many bytes.  number >= 0: see
- * mg_join_begin; it counts where an array begins, which cannot have more than `most` elements from then on.  The block must stay held meanwhile. */
+ * mg_join_begin; it counts where an array begins, which cannot have more than `most` elements from then on.  The
+ * block must stay held meanwhile. */
 static int l_join(lua_State *L) {
   mg_writer *w = check_writer(L, 1);
   uint32_t most = mg_check_u32(L, 2), only = mg_check_u32(L, 7);
@@ -215,7 +216,8 @@ static int l_join(lua_State *L) {
   mg_range r = mg_check_range(L, w->pool, 4);
   uint32_t at = r.offset, end = r.offset + r.length, space;
   const uint8_t *base = mg_shm_at(&w->pool->shm, r.block);
-  luaL_argcheck(L, most > 0 && (w->join.length == 0 || most <= w->join.most), 2, "more than the array was begun for");
+  luaL_argcheck(L, most > 0, 2, "an array has elements");
+  luaL_argcheck(L, w->join.length == 0 || most <= w->join.most, 2, "more than the array was begun for");
   mg_record rec;
   int deep = 0;
   for (; at < end; at += space) {

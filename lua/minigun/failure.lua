@@ -40,12 +40,6 @@ function failure.raise(message, at)
   error(at and (at .. ": " .. message) or message, 0)
 end
 
---- Raises the error for something that the language plans but does not have yet.
----@param what string the feature, as the user wrote it, with the stage it was asked for
-function failure.unsupported(what)
-  failure.raise(what .. " is not supported yet")
-end
-
 -- Longest text of a value in a message, in bytes, and how many fields of a table are looked at.
 local SHOWN_BYTES <const> = 60
 local SHOWN_FIELDS <const> = 8
@@ -119,6 +113,7 @@ end
 ---@field went_to integer[]? numbers of the workers that have got the others; the message says so too, by and by
 ---@field partial boolean? some of what the item emitted had already been let through
 ---@field at_end boolean? it happened at the end of a loop stage's input: what that emitted there is lost
+---@field batch boolean? of a `reduce`: `item` is an array of items, or of values, that have failed together
 ---@field dead_letter boolean? the item went to the dead letters
 
 ---@class minigun.Exit

@@ -457,7 +457,8 @@ local batch_fields = {
   { "by", types.callable, default_text = "none", doc = "`function(item) -> key`: one batch per key" },
 }
 
-local combine_field = { "combine", types.callable, default_text = "the function itself",
+local combine_type = { text = types.callable.text, check = types.callable.check, lua = "fun(a: any, b: any): any" }
+local combine_field = { "combine", combine_type, default_text = "the function itself",
   doc = "`function(value, value) -> value`: combines what workers have made of their parts of the items; each part " ..
     "then begins with the initial value, not with its first item" }
 

@@ -9,7 +9,7 @@ local retries = {}
 
 -- What of a failure a dead letter tells.
 local TOLD <const> = { "kind", "stage", "message", "attempts", "traceback", "worker", "pid", "signal", "code",
-  "partial" }
+  "partial", "batch" }
 
 --- Seconds to wait behind a failed attempt.
 ---@param backoff number|table seconds, or a filled table of the schema `backoff`
