@@ -391,7 +391,8 @@ function plan.build(pipeline, run_options)
     options = options.fill(schema, checked, pipeline.options),
     stages = {}, by_name = {}, segments = {}, hooks = {}, addresses = {},
   }
-  -- By id of a stage: its context and its node; by node: its first and its last stage, and the one that runs the handler. `has`: hooks of each list.
+  -- By id of a stage: its context and its node; by node: its first and its last stage, and the one that runs the
+  -- handler. `has`: hooks of each list.
   local b = { g = g, result = result, contexts = {}, nodes = {}, entry = {}, exit = {}, runs = {}, has = {} }
   build_stages(b)
   build_names(b)
