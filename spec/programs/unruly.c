@@ -55,6 +55,21 @@ static int l_pause(lua_State *L) {
   return 0;
 }
 
+/* launch(script): sh runs it as the leader of a process group, as a shell with job control starts a command */
+static int l_launch(lua_State *L) {
+  const char *script = luaL_checkstring(L, 1);
+  pid_t pid = fork();
+  if (pid < 0) return luaL_error(L, "fork: %s", strerror(errno));
+  if (pid == 0) {
+    setpgid(0, 0);
+    for (int i = 1; i < 32; i++) signal(i, SIG_DFL); /* whatever the tests were started with */
+    execl("/bin/sh", "sh", "-c", script, (char *)NULL);
+    _exit(127);
+  }
+  setpgid(pid, pid);
+  return lua_pushinteger(L, pid), 1;
+}
+
 static int l_wait(lua_State *L) {
   int status;
   if (waitpid((pid_t)luaL_checkinteger(L, 1), &status, 0) < 0) return luaL_error(L, "waitpid: %s", strerror(errno));
@@ -64,7 +79,8 @@ static int l_wait(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"kill", l_kill},         {"fork", l_fork},   {"leave", l_leave}, {"close_from", l_close_from},
-    {"fault", l_fault},       {"handler", l_handler}, {"pause", l_pause}, {"wait", l_wait},   {NULL, NULL},
+    {"fault", l_fault},       {"handler", l_handler}, {"pause", l_pause}, {"wait", l_wait},
+    {"launch", l_launch},     {NULL, NULL},
 };
 
 int luaopen_unruly(lua_State *L);

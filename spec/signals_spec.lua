@@ -1,0 +1,83 @@
+-- Signals to the coordinator, to its process group and to a worker, in each phase of a run: what becomes of the run,
+-- and that no worker outlives it. The table is that of docs/failures.md.
+local programs = require "spec.programs.build"
+local support = require "spec.support"
+
+local unruly = programs.unruly()
+
+local PHASES <const> = { "before the forks", "while it forks", "steady", "draining", "reaping" }
+local SIGNALS <const> = { HUP = 1, INT = 2, QUIT = 3, USR1 = 10, PIPE = 13, TERM = 15, TSTP = 20, WINCH = 28 }
+local SIGCONT <const> = 18
+
+-- "dies": by the signal; "goes on": the run ends well. A worker that dies is replaced, so its run goes on.
+local function expected(signal, target)
+  if signal == "WINCH" or signal == "TSTP" or target == "worker" then return "goes on" end
+  return "dies"
+end
+
+-- Starts the program, which stays in the phase until the file `go` is there.
+local function start(phase, signal, go)
+  local words, path = {}, os.tmpname()
+  for name, value in pairs(support.lua_env()) do words[#words + 1] = name .. "=" .. support.quote(value) end
+  local pid = unruly.launch(("exec env %s lua5.4 spec/programs/phases.lua %s %s >%s 2>&1"):format(
+    table.concat(words, " "), support.quote(phase), go, path))
+  return { signal = signal, path = path, pid = pid }
+end
+
+local function send(run, target)
+  run.workers = support.children(run.pid)
+  local number, to = SIGNALS[run.signal], run.pid
+  if target == "worker" then to = run.workers[1]
+  elseif target == "group" then to = -run.pid end
+  if not to then return false end
+  unruly.kill(to, number)
+  if run.signal == "TSTP" then
+    support.sleep(0.05)
+    unruly.kill(to, SIGCONT)
+  end
+  return true
+end
+
+local function finish(run)
+  local code, signal = unruly.wait(run.pid)
+  local text = support.read_file(run.path)
+  os.remove(run.path)
+  return text, code, signal
+end
+
+describe("R71 a signal", function()
+  for _, phase in ipairs(PHASES) do
+    for _, target in ipairs { "coordinator", "group", "worker" } do
+      it(("to the %s, %s"):format(target, phase), function()
+        if not unruly then return pending "there is no C compiler" end
+        support.deadline(60)
+        local runs, go = {}, os.tmpname()
+        os.remove(go)
+        for signal in pairs(SIGNALS) do runs[#runs + 1] = start(phase, signal, go) end
+        for _, run in ipairs(runs) do
+          assert.is_truthy(support.wait_until(function() return support.read_file(run.path):find "ready" end, 20))
+          run.sent = send(run, target)
+        end
+        support.write_file(go, "")
+        finally(function() os.remove(go) end)
+        for _, run in ipairs(runs) do
+          local text, code, died_of = finish(run)
+          local what = ("%s to the %s, %s: %s"):format(run.signal, target, phase, text)
+          if not run.sent or expected(run.signal, target) == "goes on" then
+            assert.equal(0, code, what)
+            assert.is_truthy(text:find("end 200 200 0", 1, true), what)
+          else
+            assert.equal(SIGNALS[run.signal], died_of, what)
+            assert.is_nil(text:find("end 200", 1, true), what)
+          end
+          assert.is_true(support.wait_until(function()
+            for _, pid in ipairs(run.workers) do
+              if support.alive(pid) then return false end
+            end
+            return true
+          end, 1 * support.patience), what .. ": a worker is left")
+        end
+      end)
+    end
+  end
+end)
