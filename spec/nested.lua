@@ -57,6 +57,7 @@ end
 ---@param context table of spec/contexts.lua
 ---@param block function
 function nested.within(p, context, block)
+  if context.threads then return p:threads(context.n, block) end
   if context.inline then return p:inline(block) end
   if context.per_item then return p:process_per_batch(context.options.process_per_batch, block) end
   return p:processes(context.n, block)

@@ -69,11 +69,9 @@ for _, context in ipairs(contexts.all) do
         end
         assert.equal(pids[1], pids[2])
         assert.equal(pids[5], pids[6])
-        if context.threads then assert.equal(pids[1], pids[5]) end
-        for i = 3, 6 do
-          if i > 4 and context.threads then pids[i] = me end -- y stands in the block: its threads are in the worker
-          assert.equal(context.inline or false, pids[i] == me)
-          assert.not_equal(pids[1], pids[i])
+        for i = 3, 6 do -- threads are those of the worker that they stand in
+          assert.equal(context.inline and not context.threads or false, pids[i] == me)
+          assert.equal(context.threads or false, pids[1] == pids[i])
         end
         if not context.inline then
           assert.not_equal(pids[3], pids[4])

@@ -23,7 +23,7 @@ end
 local function copy_stages(base, result)
   local contexts, context_of = {}, nil
   function context_of(context)
-    if context == nil then return nil end
+    if not context then return context end
     if not contexts[context] then
       contexts[context] = copy(context)
       contexts[context].host = context_of(context.host)

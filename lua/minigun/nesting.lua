@@ -169,6 +169,15 @@ local function instance(where, thing)
   return own
 end
 
+-- Threads in a nested pipeline that stands in workers are threads in these.
+local function hosted(where, context)
+  if context.kind ~= "threads" or context.host ~= nil or not where.parent then return context end
+  local around = nesting.context(where)
+  local host = around and (around.kind == "threads" and around.host or around)
+  if host and (host.kind == "processes" or host.kind == "process_per_batch") then context.host = host end
+  return context
+end
+
 --- The context that a stage stands in: its own, or that of the nearest pipeline around it that has one.
 ---@param node table
 ---@return table? context the same table for all that share workers; nil: inline
@@ -178,7 +187,7 @@ function nesting.context(node)
   repeat
     local context, where = node.definition.context, node.parent
     if context then
-      if not context.name or context.kind then return instance(where, context) end
+      if not context.name or context.kind then return hosted(where, instance(where, context)) end
       while where do
         local named = where.pipeline.contexts[context.name]
         if named then return instance(where, named) end

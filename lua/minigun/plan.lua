@@ -42,6 +42,10 @@ end
 
 local function resolve_context(node)
   local context, name, by = plan.context_of(node)
+  if context and context.host and context.ordered then
+    failure.raise(("stage '%s': threads in a pipeline that is nested in workers: option 'ordered' belongs to these " ..
+      "workers"):format(node.name), node.definition.at)
+  end
   if context then return context end
   local names, where = {}, node.parent
   while where do

@@ -235,11 +235,14 @@ end
 --- A context of threads where it stands: in the workers of the block around it, or in the coordinator.
 ---@param context table? any context
 ---@param scope table? the block's context; nil: none
----@return table? context with `host`, the workers' context, where threads stand in one; others as they are
+---@return table? context
+--- with `host`, the workers' context, where threads stand in one; false: in the coordinator in any case; nil: unless
+--- their pipeline is nested in workers; other contexts as they are
 function stage.hosted(context, scope)
   if not context or context.kind ~= "threads" or context.host or not scope then return context end
   local host = scope.kind == "threads" and scope.host or scope
-  if host.kind ~= "processes" and host.kind ~= "process_per_batch" then return context end
+  if host.kind == "threads" then return context end
+  if host.kind == "inline" then return { kind = "threads", n = context.n, ordered = context.ordered, host = false } end
   if context.ordered then
     failure.raise("threads in a block of workers: option 'ordered' belongs to that block: " ..
       "p:processes({ n = 2, ordered = true }, ...)")
