@@ -83,6 +83,48 @@ for _, context in ipairs(contexts.all) do
       assert.equal(1 + n, #p.last.stats.workers)
     end)
 
+    it("R18 R64 R40 produces where it has producers, beside what comes in", function()
+      local ended, p = {}, new():producer("gen", range(1, 10))
+      local function note(name) return function() ended[#ended + 1] = name end end
+      within(p, context, function()
+        p:pipeline("x", function(q)
+          q:processor("in", pass):producer("own", range(11, 20)):producer("more", function(emit, ctx)
+            for i = 21, 30 do emit(i) end
+            ctx:collect("pid", ctx.pid)
+          end)
+          q:processor("all", pass):after_producer(note "x")
+        end)
+        p:pipeline("only", function(q) q:producer("own", range(31, 40)):after_producer(note "only") end)
+      end)
+      p:processor("end", { inline = true, from = { "x", "only" } }, pass):after_producer(note "outer")
+      assert.same(range(1, 40), items(p))
+      assert.equal(context.inline or false, p.last.collected.pid[1] == core.pid())
+      assert.same({ 10, 10, 10, 30 }, { p.last.stats.stages["x.own"].items_out, p.last.stats.stages["x.in"].items_in,
+        p.last.stats.stages["only.own"].items_out, p.last.stats.stages["x.all"].items_in })
+      assert.same({ "only", "outer", "x" }, sorted(ended))
+      assert.equal("outer", ended[3])
+    end)
+
+    it("R16 R7 R20 R23 R64 has every kind of stage in it", function()
+      local p = new():producer("gen", range(1, 60))
+      within(p, context, function()
+        p:pipeline("x", function(q)
+          q:processor("key", { partition = function(n) return n % 5 end }, pass)
+          q:filter("odd", function(n) return n % 2 == 1 end)
+          q:batch("four", 4):flat_map("apart", function(batch) return batch end)
+          q:accumulator("sums", { max_size = 1000, by = function(n) return n % 3 end }, function(batch, emit)
+            local sum = 0
+            for _, n in ipairs(batch) do sum = sum + n end
+            emit { batch[1] % 3, sum }
+          end)
+          q:stage("loop", function(input, emit) for item in input do emit(item) end end)
+        end)
+      end)
+      local sums = {}
+      p:each("end", { inline = true }, function(pair) sums[pair[1]] = (sums[pair[1]] or 0) + pair[2] end):run()
+      assert.same({ [0] = 300, [1] = 280, [2] = 320 }, sums)
+    end)
+
     it("R8 R14 emit:to finds the names that the sender sees, and every entry of a pipeline", function()
       local p = new():producer("gen", { 1 })
       local function sink(q, name) q:processor("sink", { await = true, to = {} }, mark(name)) end
@@ -282,7 +324,7 @@ describe("hooks of a nested pipeline", function()
     end):pipeline("x", function(q) q:after_producer(note "x"):producer("gen", { 1 }) end)
       :pipeline("none", { from = "x" }, function(q) q:after_producer(note "none"):each(noop) end)
       :each("end", { from = "slow" }, noop):run()
-    assert.same({ "x", "outer", "none" }, order)
+    assert.same({ "x", "none", "outer" }, order)
   end)
 
   it("R35 run behind those of the pipelines around it, all pipeline-wide ones before a stage's own", function()
@@ -298,6 +340,20 @@ describe("hooks of a nested pipeline", function()
     end):after_fork("x.y.a", function(ctx) ctx:collect("order", "a in outer") end)
       :after_fork(function(ctx) ctx:collect("order", "wide outer") end)
     assert.same({ "wide outer", "wide x", "wide y", "a in outer", "y in x", "a in y" }, p:run().collected.order)
+  end)
+
+  it("R34 R35 run around the run: the outer's first at its beginning, last at its end", function()
+    local order = {}
+    local function hooks(p, name)
+      local function note(hook) return function() order[#order + 1] = hook .. " " .. name end end
+      return p:before_run(note "before_run"):after_run(note "after_run"):after_producer(note "after_producer")
+    end
+    hooks(new():producer("gen", { 1 }):pipeline("x", function(q)
+      hooks(q:each(noop):pipeline("y", function(d) hooks(d:each(noop), "y") end), "x")
+    end):pipeline("z", { from = "gen" }, function(q) hooks(q:each(noop), "z") end), "outer"):run()
+    assert.same({ "before_run outer", "before_run x", "before_run y", "before_run z",
+      "after_producer y", "after_producer x", "after_producer z", "after_producer outer",
+      "after_run y", "after_run x", "after_run z", "after_run outer" }, order)
   end)
 
   it("R39 fail the run with their name and line", function()

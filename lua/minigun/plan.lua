@@ -16,6 +16,8 @@ local stages = require "minigun.stage"
 local plan = {}
 
 local run_hooks = { "before_run", "after_run", "after_producer", "on_failure", "on_worker_exit" }
+-- Of these, those that a nested pipeline's run before those of the pipelines around it.
+local at_the_end = { after_run = true, after_producer = true }
 
 local INLINE <const> = { kind = "inline", n = 1 }
 
@@ -289,8 +291,18 @@ local function add_own_hook(b, where, hook)
   end
 end
 
--- Pipeline-wide hooks come before a stage's own, those of an outer pipeline before those of one inside it, and else it
--- is the order of definition.
+-- The pipelines of a tree, each before those inside it, and each behind them.
+local function pipelines_of(where, inward, outward)
+  inward[#inward + 1] = where
+  for _, node in ipairs(where.children) do
+    if node.pipeline then pipelines_of(node, inward, outward) end
+  end
+  outward[#outward + 1] = where
+  return inward, outward
+end
+
+-- Pipeline-wide hooks come before a stage's own, those of an outer pipeline before those of one inside it (at the end
+-- it is the other way round), and else it is the order of definition.
 local function build_hooks(b)
   local result, entries = b.result, {}
   for _, name in ipairs(run_hooks) do result.hooks[name] = {} end
@@ -301,21 +313,22 @@ local function build_hooks(b)
   for _, segment in ipairs(result.segments) do
     for _, list in pairs(segment.hooks) do b.has[list] = {} end
   end
-  local pipelines = { b.g.tree.root }
-  for _, node in ipairs(b.g.tree.nodes) do
-    if node.pipeline then pipelines[#pipelines + 1] = node end
-  end
-  for _, where in ipairs(pipelines) do
-    for _, hook in ipairs(where.pipeline.hooks) do
-      if result.hooks[hook.name] then add_run_hook(b, entries, where, hook)
-      elseif not hook.stage then add_wide_hook(b, where, hook) end
+  local inward, outward = pipelines_of(b.g.tree.root, {}, {})
+  local function each_hook(pipelines, f)
+    for _, where in ipairs(pipelines) do
+      for _, hook in ipairs(where.pipeline.hooks) do f(where, hook) end
     end
   end
-  for _, where in ipairs(pipelines) do
-    for _, hook in ipairs(where.pipeline.hooks) do
-      if hook.stage then add_own_hook(b, where, hook) end
-    end
-  end
+  each_hook(inward, function(where, hook)
+    if not hook.stage and not result.hooks[hook.name] then add_wide_hook(b, where, hook) end
+    if result.hooks[hook.name] and not at_the_end[hook.name] then add_run_hook(b, entries, where, hook) end
+  end)
+  each_hook(inward, function(where, hook)
+    if hook.stage then add_own_hook(b, where, hook) end
+  end)
+  each_hook(outward, function(where, hook)
+    if at_the_end[hook.name] then add_run_hook(b, entries, where, hook) end
+  end)
   local producers = {}
   for id, stage in ipairs(result.stages) do
     if stage.kind == "producer" then producers[#producers + 1] = id end
