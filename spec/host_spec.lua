@@ -82,7 +82,7 @@ describe("Ctrl-C in a script", function()
         p:after_run(function() closed = true end)
         local ok, message = pcall(p.run, p)
         assert(not ok and message:find "interrupted!$", message)
-        assert(closed and p.last and not p.last.ok and p.last.error:find "interrupted!")
+        assert(closed and p.last and not p.last.ok and p.last.error == "interrupted!")
         local q = minigun.pipeline "next"
         q:producer("n", { 1, 2, 3 })
         q:processor("w", { processes = 2 }, function(item, emit) emit(item) end)

@@ -52,7 +52,7 @@ function handle.conclude(self, err)
   r:close(self.watched) -- by an event loop: `watched` keeps the descriptor
   result.elapsed = core.now() - r.started
   add_stats(r)
-  result.error = err and tostring(err)
+  result.error = err and (signals.is_interrupt(err) and "interrupted!" or tostring(err))
   result.stopped, result.killed = r.stop_asked, r.killed
   result.ok = not err and not r.killed and #result.failures == 0
   r.pipeline.last = result
