@@ -1,5 +1,5 @@
--- Priorities: urgent jobs have workers of their own, so that they never queue behind the others. The ordinary jobs
--- here are slow and one worker has them all; the urgent ones come last and are done first.
+-- Priorities: urgent jobs have workers of their own, so that they never queue behind the others. The first of the
+-- ordinary jobs is slow, and one worker has them all; the urgent ones come last and are done first.
 --
 -- Expected output:
 --   3 urgent jobs, 4 ordinary
@@ -15,7 +15,7 @@ p:producer("jobs", {
 
 p:map("urgent", { processes = 2, to = "log" }, function(job) return job end)
 p:map("ordinary", { processes = 1, to = "log" }, function(job)
-  os.execute "sleep 0.05"
+  if job == "a" then os.execute "sleep 0.3" end
   return job
 end)
 
