@@ -149,6 +149,15 @@ describe("results", function()
     end)
   end)
 
+  it("R60 R59 a stage of the coordinator that has to wait does not hold up another one behind it", function()
+    local result = new():producer({ processes = 1 }, function(emit)
+      for i = 1, 200 do emit(i) end
+    end):processor({ inline = true }, pass):processor({ processes = 1, queue = 1 }, function(item, emit)
+      emit { item, ("x"):rep(20000) }
+    end):processor({ inline = true, queue = 3 }, function(item, emit) emit(item[1]) end):run()
+    assert.same(range(1, 200), sorted(result.items))
+  end)
+
   each(contexts.pools, function(context, where)
     it("workers that write 10 MB each before any of it is read do not block for ever" .. where, function()
       local result = new():producer(function(emit)

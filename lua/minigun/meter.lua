@@ -32,6 +32,7 @@ end
 
 -- Stages of the coordinator other than sources, batches and the like: handlers that may print.
 local function has_handlers(run)
+  if run.plan.threaded then return true end
   for _, stage in ipairs(run.inline) do
     if stage.handler and stage.kind ~= "producer" and not stage.partition then return true end
   end

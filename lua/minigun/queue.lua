@@ -55,4 +55,51 @@ function Queue:pop()
   return entry
 end
 
+local Lines = {}
+Lines.__index = Lines
+
+--- Makes queues for several stages, from which the oldest entry of all is taken whose stage can go on: one that has to
+--- wait does not hold up the others.
+---@return table lines
+function queue.lines()
+  return setmetatable({ stages = {}, n = 0, pushed = 0 }, Lines)
+end
+
+--- Adds an entry to the queue of its stage.
+---@param entry table
+function Lines:push(entry)
+  local own = self.stages[entry.stage]
+  if not own then
+    own = queue.new()
+    self.stages[entry.stage] = own
+  end
+  own:push(entry)
+  self.n, self.pushed = self.n + 1, self.pushed + 1
+  entry.came = self.pushed
+end
+
+--- The oldest entry that need not wait.
+---@param waits function (stage) -> boolean
+---@return table? entry
+function Lines:first(waits)
+  local oldest
+  for id, own in pairs(self.stages) do
+    local entry = own:first()
+    if entry and (not oldest or entry.came < oldest.came) and not waits(id) then oldest = entry end
+  end
+  return oldest
+end
+
+--- Takes the first entry of a stage.
+---@param id integer
+---@return table entry
+function Lines:pop(id)
+  self.n = self.n - 1
+  return self.stages[id]:pop()
+end
+
+--- How many entries there are.
+---@return integer
+function Lines:count() return self.n end
+
 return queue

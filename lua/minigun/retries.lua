@@ -67,9 +67,11 @@ end
 ---@param entry table
 ---@param due number when, on the monotonic clock
 function retries:retry_in_place(entry, due)
-  while core.now() < due and not self.stopping do
+  while true do -- a sleep brings events, which are to be taken before anybody hands out work again
     if self.pool then self:serve_workers() end
-    self:sleep(math.max(0, due - core.now()))
+    local left = due - core.now()
+    if left <= 0 or self.stopping then break end
+    self:sleep(left)
   end
   self.chain:push(entry.stage, entry.value, entry.attempt, entry.first)
 end

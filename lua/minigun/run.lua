@@ -59,7 +59,7 @@ function run.new(pipeline, given)
   return setmetatable({
     pipeline = pipeline, plan = p, result = empty, stats = records, producing = producing,
     memory = p.options.memory or default_memory(),
-    segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.new(),
+    segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.lines(),
     retries = {}, producers = {}, on_loop = {}, writers = {}, folds = {}, outlets = {}, direct = {}, reach = {},
     chunks = 0, fork_seconds = 0, told = {}, unhandled = {},
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0, rates = {},
@@ -229,7 +229,7 @@ function Run:run_inline(entry)
   self:finished(id, entry.count)
 end
 
--- The oldest entry, off the queue; where a step must not take long, only so many of its items as fit.
+-- An entry, off the queue; where a step must not take long, only so many of its items as fit.
 function Run:take_inline(entry)
   if self.patient and entry.block then
     self.rates[entry.stage] = self.rates[entry.stage] or stats.rate()
@@ -243,14 +243,15 @@ function Run:take_inline(entry)
       return slice
     end
   end
-  return self.inline_queue:pop()
+  return self.inline_queue:pop(entry.stage)
 end
 
 function Run:run_inline_queue()
   local busy, spent = false, 0
-  while self.inline_queue:first() and not self.stopping do
-    local entry = self.inline_queue:first()
-    if self:receivers_full(self.reach[entry.stage]) then break end
+  local function waits(id) return self:receivers_full(self.reach[id]) end
+  while self.inline_queue:count() > 0 and not self.stopping do
+    local entry = self.inline_queue:first(waits)
+    if not entry then break end
     entry = self:take_inline(entry)
     local start = core.now()
     self:run_inline(entry)
@@ -335,6 +336,7 @@ function Run:turn()
   end
   busy = self:hand_out() or busy
   if self.loop then
+    if self.meter then self.meter:before_handlers() end
     busy = self.loop:step(self.guard) or busy
     local seconds = self.loop:timeout()
     if seconds and (not self.next_due or seconds < self.next_due) then self.next_due = seconds end

@@ -11,7 +11,7 @@ local function run()
   p:producer("numbers", function(emit)
     for i = 1, 300 do emit(i) end
   end)
-  p:processor("first", { processes = 2, retries = 3 }, function(x, emit, ctx)
+  p:processor("first", { processes = 2, retries = 3, ordered = true }, function(x, emit, ctx)
     if x % 77 == 0 and ctx.attempt == 1 then
       emit(-x) -- forgotten with the attempt
       error "first attempt"
@@ -23,24 +23,31 @@ local function run()
     end
     ctx:count("first", 1)
   end)
-  p:processor("second", { processes = 2, retries = 3 }, function(x, emit) emit(x) end)
+  p:stage("second", { processes = 2, retries = 3, ordered = true }, function(input, emit, ctx)
+    for x in input do emit(x) end
+    emit("end of " .. ctx.worker)
+  end)
   return p:run { failures = "collect" }
 end
 
 local function problem(r)
-  local seen, numbers, texts = {}, 0, { x = 0, y = 0 }
+  local seen, numbers, texts, last = {}, 0, { x = 0, y = 0, e = 0 }, 0
   for _, item in ipairs(r.items) do
     if type(item) == "number" then
       if seen[item] then return ("item %d twice"):format(item) end
       if item < 1 then return ("item %d of a failed attempt"):format(item) end
-      seen[item], numbers = true, numbers + 1
+      if item < last then return ("item %d behind item %d"):format(item, last) end
+      seen[item], numbers, last = true, numbers + 1, item
     else
       texts[item:sub(1, 1)] = texts[item:sub(1, 1)] + 1
     end
   end
   if numbers ~= 300 then return ("%d items of 300"):format(numbers) end
   if texts.x ~= 6 or texts.y ~= 6 then return ("%d and %d long items of 6"):format(texts.x, texts.y) end
-  if #r.failures > 0 then return tostring(r.failures[1]) end
+  for _, failure in ipairs(r.failures) do
+    if not failure.at_end then return tostring(failure) end
+  end
+  if texts.e + #r.failures ~= 2 then return ("%d ends of loops, %d failures"):format(texts.e, #r.failures) end
   if r.counters.first ~= 300 then return ("counted %s of 300"):format(r.counters.first) end
 end
 
