@@ -141,10 +141,13 @@ end
 
 -- The public functions, values and classes of a file, in order.
 local function entries_of(path)
-  local found, comment = {}, {}
+  local found, comment, number = {}, {}, 0
   for line in io.lines(path) do
+    number = number + 1
     local text = line:match "^%-%-%-%s?(.*)"
-    if text then
+    if #comment > 0 and number > #comment + 1 and line:find "^%-%-[^-]" then
+      error(("%s:%d: two dashes would end the doc comment here; write three"):format(path, number), 0)
+    elseif text then
       table.insert(comment, text)
     elseif #comment > 0 then
       local entry = parse(comment)
