@@ -212,7 +212,7 @@ function minigun.sleep(seconds) end
 --- Waits until a descriptor is ready, be it that of a socket, a pipe or a child process from `io.popen`. Like `sleep`
 --- it lets other threads go on. What an open file has in its buffer already it does not see.
 ---@param object integer|userdata|table a descriptor, an open file, or an object with a method `getfd` or `pollfd`
----@param mode "r"|"w"|nil "r", the default: there is something to read, or the end; "w": there is room to write
+---@param mode ("r"|"w")? "r", the default: there is something to read, or the end; "w": there is room to write
 ---@param timeout number? seconds; nil: no limit
 ---@return true? ready nil: the time is over first ("timeout"), or it cannot be waited for
 ---@return string? message
