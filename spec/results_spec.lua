@@ -124,6 +124,19 @@ describe("results", function()
       end
     end)
 
+    it("R60 what is tried again inside a block does not wait for the room that it takes itself" .. where, function()
+      local p, text = new(), ("x"):rep(100000)
+      p:context("own", context.options)
+      p:producer { 1, 2, 3, 4, 5, 6 }
+      p:processor({ context = "own" }, function(item, emit) emit(item) end)
+      p:processor({ context = "own", queue = 1, retries = 1 }, function(item, emit, ctx)
+        if ctx.attempt == 1 then error "no" end
+        emit { item, text }
+      end)
+      p:map({ inline = true }, function(item) return item[1] end)
+      assert.same(range(1, 6), sorted(p:run({ memory = "1M" }).items))
+    end)
+
     it("R59 a slow stage slows its producer" .. where, function()
       local n, emitted = 24, {}
       local result = new():producer(function(emit)

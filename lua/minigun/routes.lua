@@ -37,6 +37,7 @@ function routes:draw_routes()
       for each, limit in pairs(self.reach[id]) do segment.targets[each] = limit end
     end
     segment.targets[segment] = nil
+    for _, id in ipairs(segment.plan.stages) do segment.targets[id] = nil end -- what is tried again there
   end
 end
 
