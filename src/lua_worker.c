@@ -17,13 +17,15 @@ typedef struct lua_worker {
   int stopped;   /* a producer has been told to end */
 } lua_worker;
 
+enum { UV_REFUSED = 1, UV_ON_REFUSED };
+
 typedef struct lua_emit {
   lua_worker *worker; /* kept alive by the user value */
   unsigned edge;
 } lua_emit;
 
 mg_worker *mg_push_worker(lua_State *L) {
-  lua_worker *lw = lua_newuserdatauv(L, sizeof *lw, 1);
+  lua_worker *lw = lua_newuserdatauv(L, sizeof *lw, UV_ON_REFUSED);
   memset(lw, 0, sizeof *lw);
   lw->codec = mg_codec_get(L);
   luaL_setmetatable(L, MG_WORKER_TYPE);
@@ -36,18 +38,25 @@ static lua_worker *to_worker(lua_State *L, int arg) {
   return lw;
 }
 
-/* Raises the codec's message on top of the stack, with the caller's line in front, and keeps it as the worker's user
- * value:
- * w:refused() tells such an error from others. */
-static void refuse(lua_State *L) {
+/* A value, at idx, that cannot be serialised; the codec's message is on top of the stack.  Emitted, it is given to the
+ * function of w:on_refused, where there is one.  Otherwise raises the message, with the caller's line in front, and
+ * keeps it: w:refused() tells such an error from others. */
+static void refuse(lua_State *L, int idx) {
+  int emitted = !luaL_testudata(L, 1, MG_WORKER_TYPE); /* else called as w:send */
+  if (emitted) lua_getiuservalue(L, 1, 1);
+  else lua_pushvalue(L, 1);
+  if (emitted && lua_getiuservalue(L, -1, UV_ON_REFUSED) == LUA_TFUNCTION) {
+    lua_pushvalue(L, idx);
+    lua_pushvalue(L, -4);
+    lua_call(L, 2, 0);
+    return;
+  }
+  lua_settop(L, emitted ? -2 : -1);
   luaL_where(L, 1);
-  lua_insert(L, -2);
+  lua_pushvalue(L, -3);
   lua_concat(L, 2);
-  if (luaL_testudata(L, 1, MG_WORKER_TYPE)) lua_pushvalue(L, 1); /* called as w:send */
-  else lua_getiuservalue(L, 1, 1);                              /* called as emit */
-  lua_pushvalue(L, -2);
-  lua_setiuservalue(L, -2, 1);
-  lua_pop(L, 1);
+  lua_pushvalue(L, -1);
+  lua_setiuservalue(L, -3, UV_REFUSED);
   lua_error(L);
 }
 
@@ -66,7 +75,10 @@ static void append(lua_State *L, lua_worker *lw, int idx, unsigned edge) {
       lua_pushliteral(L, "item of more than 2 GiB: emit it in parts");
       rc = MG_CODEC_BAD;
     }
-    if (rc == MG_CODEC_BAD) refuse(L);
+    if (rc == MG_CODEC_BAD) {
+      refuse(L, idx);
+      return;
+    }
     least = least > 16 && length < 2 * room ? 2 * room : length; /* the bound may be low: grow geometrically */
   }
   mg_worker_append(w, length, edge, flags);
@@ -212,8 +224,17 @@ static int l_run(lua_State *L) {
 /* w:refused() -> the message of the last value that could not be serialised | nil */
 static int l_refused(lua_State *L) {
   to_worker(L, 1);
-  lua_getiuservalue(L, 1, 1);
+  lua_getiuservalue(L, 1, UV_REFUSED);
   return 1;
+}
+
+/* w:on_refused(f): f(value, message) is called for what is emitted and cannot be serialised, instead of an error */
+static int l_on_refused(lua_State *L) {
+  to_worker(L, 1);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_settop(L, 2);
+  lua_setiuservalue(L, 1, UV_ON_REFUSED);
+  return 0;
 }
 
 /* w:stopped() -> whether a producer has been ended by p:stop */
@@ -268,7 +289,7 @@ static const luaL_Reg methods[] = {
     {"next", l_next},           {"run", l_run},         {"emitter", l_emitter}, {"send", l_send},
     {"commit", l_commit},       {"refused", l_refused}, {"stopped", l_stopped},
     {"end_chunk", l_end_chunk}, {"publish", l_publish}, {"stepper", l_stepper},
-    {"step", l_step},           {NULL, NULL},
+    {"step", l_step},           {"on_refused", l_on_refused}, {NULL, NULL},
 };
 
 void mg_worker_setup(lua_State *L) {

@@ -4,12 +4,17 @@ local caught = {}
 -- A frame of the library in a traceback: its files lie beside this one. nil in stripped bytecode.
 local library = debug.getinfo(1, "S").short_src:match "^(.*)caught%.lua$"
 
--- The user's part of a traceback: what lies behind the first frame of the library is the library's own way there.
+-- The user's part of a traceback: without the library's own way to the user's handler, and without what that has called
+-- of the library.
 local function user_traceback()
-  local lines = {}
+  local lines, in_library = {}, true
   for line in debug.traceback(nil, 3):gmatch "[^\n]+" do
-    if library and line:find(library, 1, true) then break end
-    lines[#lines + 1] = line
+    if library and line:find(library, 1, true) then
+      if not in_library then break end
+    else
+      in_library = in_library and (#lines == 0 or line:find "^%s*%[C%]: in")
+      lines[#lines + 1] = line
+    end
   end
   while #lines > 1 and lines[#lines]:find "^%s*%[C%]: in" do lines[#lines] = nil end -- protected calls of the library
   return table.concat(lines, "\n")

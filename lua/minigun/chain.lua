@@ -62,15 +62,14 @@ end
 --- to one stage; `addresses`: the plan's; `turn`: where round_robin begins; `effect(kind, name, value)` keeps what
 --- `ctx` collects; `context(stage)` makes the stage's ctx, given a function that takes effects; `foreign()` tells that
 --- this is another process than the chain's own; `watch` and `wait`: see loop.lua
----@return table chain `chain.stats[id]` counts `items_in`, `items_out`, `failed` of each stage, and `sent`: those of
---- `items_out` that went to one stage outside
+---@return table chain `chain.stats[id]` counts `items_in`, `items_out`, `failed` of each stage
 function chain.new(stages, host)
   local self = setmetatable({ host = host, states = {}, stats = {} }, Chain)
   for _, stage in ipairs(stages) do
     local state = { stage = stage, buffer = {}, direct = {}, n = 0, effects = {}, running = false, inner = {},
       handler = stage.handler, seen = 0, outside = stage.terminal, choose = router.new(stage, host.turn) }
     self.states[stage.id] = state
-    self.stats[stage.id] = { items_in = 0, items_out = 0, failed = 0, sent = 0 }
+    self.stats[stage.id] = { items_in = 0, items_out = 0, failed = 0 }
     state.flush = function(partial) self:flush(state, partial) end
     state.emit = make_emit(state, host)
     state.ctx = host.context(stage, function(kind, name, value)
@@ -115,8 +114,6 @@ end
 --- Sends an item to one receiver.
 function Chain:send_one(state, id, item)
   if self.states[id] then return self:push(id, item, 1) end
-  local s = self.stats[state.stage.id]
-  s.sent = s.sent + 1
   self.host.send_to(state.stage, id & ~SENT, item)
 end
 

@@ -23,6 +23,13 @@ function inbox:reports(segment, slot, block, offset, length)
     elseif kind == report.FAILED then
       segment:on_failed(slot, self.plan.stages[r[2]], r[3])
       failed[#failed + 1] = { i, r[3] }
+    elseif kind == report.LOST then
+      local fields = r[3]
+      fields.pid, fields.worker, fields.workers = slot.pid, slot.number, segment.plan.n
+      self:settle_failure(self.plan.stages[r[2]], fields, function()
+        if fields.item ~= nil then return fields.item end
+        return fields.item_text
+      end)
     elseif kind == report.HOOK then
       self:hook_failed(r[2], r[3], { message = r[4], traceback = r[5] ~= "" and r[5] or nil })
     elseif kind == report.STATS then
@@ -32,13 +39,20 @@ function inbox:reports(segment, slot, block, offset, length)
   return failed
 end
 
---- Stages inside a block: what crosses a process border is counted where it crosses.
+--- The stages of a block tell what they emit, and what comes to them inside it. A stage alone is not asked: what it
+--- emits is counted when it has come.
 function inbox:add_stats(row)
-  local id, s = row[1], self.stats[row[1]]
-  local stage = self.plan.stages[id]
+  local s = self.stats[row[1]]
   s.items_in = s.items_in + row[2]
-  local all_inside = not stage.terminal and #self.outlets[id].targets == 0
-  s.items_out = s.items_out + (all_inside and row[3] or row[5])
+  if not self.plan.stages[row[1]].fold then s.items_out = s.items_out + row[3] end -- parts of its one value
+end
+
+local function count_out(self, segment, count)
+  local stage = #segment.plan.stages == 1 and self.plan.stages[segment.plan.stages[1]]
+  if stage and not stage.fold then
+    local s = self.stats[stage.id]
+    s.items_out = s.items_out + count
+  end
 end
 
 --- Takes a range that a worker has committed, and its reference: items go to their receivers, reports are read.
@@ -127,8 +141,7 @@ function inbox:worker_emitted(segment, id, block, offset, length, count)
   if not stage or self.segment_of[id] ~= segment then
     self:fail(("%s: a worker sent items of a stage that is not its own"):format(segment.plan.context))
   end
-  local s = self.stats[id]
-  if not stage.fold then s.items_out = s.items_out + count end -- parts of its one value
+  count_out(self, segment, count)
   if not stage.terminal then return self:route(self.outlets[id].targets, block, offset, length, count, id) end
   local list = self.result.by_stage[stage.name]
   local before = #list
@@ -150,10 +163,7 @@ function inbox:worker_sent(segment, address, block, offset, length, count)
   if not target or target.kind == "producer" then
     self:fail(("%s: a worker sent items to a stage that there is not"):format(segment.plan.context))
   end
-  if #segment.plan.stages == 1 then -- otherwise the worker's own statistics tell who it was
-    local s = self.stats[segment.plan.stages[1]]
-    s.items_out = s.items_out + count
-  end
+  count_out(self, segment, count)
   self:route({ target.id }, block, offset, length, count, address)
 end
 

@@ -22,8 +22,8 @@ function producers:producer_emit(stage)
     return outlet.writer
   end
   local s, since, me = self.stats[stage.id], 0, self
-  local function sent()
-    s.items_out = s.items_out + 1
+  local function sent(n)
+    s.items_out = s.items_out + n
     since = since + 1
     if limited and outlet.writer then me:flush_writer(outlet) end -- a limit counts items, so none may hide in a block
     if me:must_wait(stage.id) then
@@ -38,10 +38,12 @@ function producers:producer_emit(stage)
   local function send_chosen(item)
     local ok, ids = xpcall(state.choose, chain.caught, item)
     if not ok then
-      return me:settle_failure(stage, { kind = "error", message = ids.message, traceback = ids.traceback, attempt = 1,
+      me:settle_failure(stage, { kind = "error", message = ids.message, traceback = ids.traceback, attempt = 1,
         pid = me.pid }, function() return item end)
+      return 0
     end
     for _, id in ipairs(ids) do me.chain:send_one(state, id, item) end
+    return #ids
   end
   return setmetatable({}, { __name = "emit", __metatable = false, __call = function(_, item)
     if item == nil then
@@ -50,11 +52,12 @@ function producers:producer_emit(stage)
     if state.closed or core.process() ~= me.process then
       error("emit called after its handler has returned, or in another process", 2)
     end
-    if state.choose then send_chosen(item) else me.chain:send(state, item) end
-    sent()
+    local n = 1
+    if state.choose then n = send_chosen(item) else me.chain:send(state, item) end
+    sent(n)
   end, __index = { to = function(_, name, item)
     me:producer_sends(stage, name, item, 2)
-    sent()
+    sent(1)
   end } })
 end
 

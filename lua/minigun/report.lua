@@ -8,8 +8,9 @@ local report = {
   COLLECT = 1,    -- { COLLECT, name, value }
   COUNT = 2,      -- { COUNT, name, n }
   FAILED = 3,     -- { FAILED, stage id, fields }: see worker.lua
-  STATS = 4,      -- { STATS, { stage id, items in, items out, failed }... }
+  STATS = 4,      -- { STATS, { stage id, items in, items out }... }
   HOOK = 5,       -- { HOOK, name, at, message, traceback }: a hook has raised; the run fails
+  LOST = 6,       -- { LOST, stage id, fields }: an item that was emitted cannot go on; the stage can
   LOOSE = 2,      -- flag of a chunk: a producer's (MG_CHUNK_LOOSE in src/slot.h)
   TIMED = 1,      -- flag of a chunk: note when items begin (MG_CHUNK_TIMED)
 }

@@ -58,7 +58,10 @@ function routes:open_outlet(stage)
   if not first then return end
   outlet.writer = core.writer(self.pool, stage.id, function(writer, need) self:writer_full(stage, writer, need) end,
     function(value, message) self:refused(stage, value, message) end, first, last,
-    function(name, item) self:producer_sends(stage, name, item, 3) end)
+    function(name, item) -- emit:to in a producer whose emit is the writer
+      self:producer_sends(stage, name, item, 3)
+      self.stats[stage.id].items_out = self.stats[stage.id].items_out + 1
+    end)
   self.writers[#self.writers + 1] = outlet
 end
 

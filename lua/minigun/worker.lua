@@ -5,6 +5,7 @@
 local chain = require "minigun.chain"
 local context = require "minigun.context"
 local core = require "minigun.core"
+local failure = require "minigun.failure"
 local loop = require "minigun.loop"
 local meter = require "minigun.meter"
 local reduction = require "minigun.reduction"
@@ -24,16 +25,39 @@ local function exit(code)
   core.exit(code == nil and 0 or code == true and 0 or code == false and 1 or code)
 end
 
+local refusal -- the last error that a collected value has raised
+
+-- Raises that a value cannot be collected, at the line of the user's call of ctx:collect. Called by what that calls.
+local function refuse_collected(value)
+  local _, message = pcall(core.encode, value)
+  local caller = debug.getinfo(4, "Sl")
+  refusal = ("%s:%d: ctx:collect: %s"):format(caller.short_src, caller.currentline, message)
+  error(refusal, 0)
+end
+
+local function effect_sender(w)
+  return function(kind, name, value)
+    if kind == "count" then return w:send(report.EDGE, { report.COUNT, name, value }) end
+    if not pcall(w.send, w, report.EDGE, { report.COLLECT, name, value }) then refuse_collected(value) end
+  end
+end
+
+-- The same for effects that are kept until the handler has returned: its attempt must fail before that.
+local function effect_checker(effect)
+  return function(kind, name, value)
+    if kind == "collect" and not pcall(core.encode, value) then refuse_collected(value) end
+    effect(kind, name, value)
+  end
+end
+
 local function make_context(w, job, stage)
   return context.new({
     pipeline = job.plan.name, stage = stage and stage.name, pid = job.pid, worker = job.number,
-  }, function(kind, name, value)
-    w:send(report.EDGE, { kind == "collect" and report.COLLECT or report.COUNT, name, value })
-  end)
+  }, effect_sender(w))
 end
 
 local function is_refusal(w, caught)
-  return type(caught.raised) == "string" and caught.raised == w:refused()
+  return type(caught.raised) == "string" and (caught.raised == w:refused() or caught.raised == refusal)
 end
 
 -- A failed item. `index`: its place in the chunk, where it came in one; `item`: itself, where it was made in this
@@ -45,8 +69,17 @@ local function report_failure(w, stage, caught, attempt, extra)
   }
   for key, value in pairs(extra) do fields[key] = value end
   if not pcall(w.send, w, report.EDGE, { report.FAILED, stage.id, fields }) then
-    fields.item, fields.item_text = nil, require("minigun.failure").show(fields.item)
+    fields.item, fields.item_text = nil, failure.show(fields.item)
     w:send(report.EDGE, { report.FAILED, stage.id, fields })
+  end
+end
+
+-- What was emitted and cannot go where it should: a failure of its own. The stage goes on.
+local function report_lost(w, stage, value, kind, caught)
+  local fields = { kind = kind, message = caught.message, traceback = caught.traceback, attempt = 1, item = value }
+  if not pcall(w.send, w, report.EDGE, { report.LOST, stage.id, fields }) then
+    fields.item, fields.item_text = nil, failure.show(value)
+    w:send(report.EDGE, { report.LOST, stage.id, fields })
   end
 end
 
@@ -71,25 +104,39 @@ local function direct_emitters(w)
   end })
 end
 
--- The emit of a stage whose items do not go to all of its targets.
-local function routed_emit(w, emit, choose)
+-- The emit of a stage whose items do not go to all of its targets. `lost`: is told of an item for which none is found,
+-- instead of an error.
+local function routed_emit(w, emit, choose, lost)
   local direct = direct_emitters(w)
+  local function targets(item)
+    if not lost then return choose(item) end
+    local ok, ids = xpcall(choose, chain.caught, item)
+    return ok and ids or lost(item, ids) or {}
+  end
   return setmetatable({}, { __name = "emit", __metatable = false,
     __call = function(_, item)
       if item == nil then return emit(item) end -- which refuses it
-      for _, id in ipairs(choose(item)) do direct[id](item) end
+      for _, id in ipairs(targets(item)) do direct[id](item) end
     end,
     __index = { to = function(_, name, item) emit:to(name, item) end },
   })
 end
 
 -- One stage alone: its handler is called straight from the loop in C, and emits straight into the open block.
-local function run_single(w, job, stage, ctx, emit)
+local function run_single(w, job, stage, ctx)
   local handler = stage.handler
   if stage.loop then
     local own = loop.new(handler, {}, job.segment.kind == "process_per_batch")
     handler = function(...) return own:take(...) end
   end
+  local emit = w:emitter(stage.id, job.plan.addresses[stage.id])
+  local choose = router.new(stage, job.turn)
+  local lost
+  if stage.kind == "producer" then -- what fails is an item, not the producer
+    w:on_refused(function(value, message) report_lost(w, stage, value, "unserialisable", { message = message }) end)
+    function lost(item, caught) report_lost(w, stage, item, "error", caught) end
+  end
+  if choose then emit = routed_emit(w, emit, choose, lost) end
   return function(attempt, value)
     ctx.attempt = attempt
     while true do
@@ -108,13 +155,22 @@ local function run_chain(w, job, stages, contexts)
   local current, depth -- attempt of the chunk, and index of the item in it
   local entered = 0    -- items of the chunk: the coordinator has counted them
   local emitters, direct = {}, direct_emitters(w)
+  local sender         -- the stage that emits
+  local function refused(value, message)
+    report_lost(w, sender, value, "unserialisable", { message = message })
+  end
+  w:on_refused(refused)
   local links = chain.new(stages, {
     turn = job.turn, addresses = job.plan.addresses,
-    send_to = function(_, id, item) direct[id](item) end,
-    deliver = function(stage, item) emitters[stage.id](item) end,
-    effect = function(kind, name, value)
-      w:send(report.EDGE, { kind == "collect" and report.COLLECT or report.COUNT, name, value })
+    send_to = function(stage, id, item)
+      sender = stage
+      direct[id](item)
     end,
+    deliver = function(stage, item)
+      sender = stage
+      emitters[stage.id](item)
+    end,
+    effect = effect_sender(w),
     failed = function(stage, item, caught, attempt, partial)
       local extra = { partial = partial, item = item, place = depth }
       if stage.id == job.entry then extra = { partial = partial, index = depth } end
@@ -124,7 +180,7 @@ local function run_chain(w, job, stages, contexts)
       local ctx = contexts[stage.id]
       contexts[stage.id] = context.new({
         pipeline = ctx.pipeline, stage = ctx.stage, pid = ctx.pid, worker = ctx.worker,
-      }, effect)
+      }, effect_checker(effect))
       contexts[stage.id].state = ctx.state
       return contexts[stage.id]
     end,
@@ -146,8 +202,8 @@ local function run_chain(w, job, stages, contexts)
   local function tell_stats()
     local stats = { report.STATS }
     for id, s in pairs(links.stats) do
-      stats[#stats + 1] = { id, s.items_in - (id == job.entry and entered or 0), s.items_out, s.failed, s.sent }
-      s.items_in, s.items_out, s.failed, s.sent = 0, 0, 0, 0
+      stats[#stats + 1] = { id, s.items_in - (id == job.entry and entered or 0), s.items_out }
+      s.items_in, s.items_out = 0, 0
     end
     entered = 0
     w:send(report.EDGE, stats)
@@ -191,9 +247,7 @@ function worker.main(w, job)
   for _, stage in ipairs(stages) do contexts[stage.id] = make_context(w, job, stage) end
   local own = #stages == 1 and contexts[stages[1].id] or make_context(w, job)
   if #stages == 1 then
-    local emit = w:emitter(stages[1].id, job.plan.addresses[stages[1].id])
-    local choose = router.new(stages[1], job.turn)
-    runs = run_single(w, job, stages[1], own, choose and routed_emit(w, emit, choose) or emit)
+    runs = run_single(w, job, stages[1], own)
   else
     runs = run_chain(w, job, stages, contexts)
   end
