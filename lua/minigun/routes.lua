@@ -9,7 +9,8 @@ local routes = {}
 local BLOCK <const> = 65536
 local WAIT <const>, MORE <const> = tasks.PARK, tasks.MORE -- see producers.lua
 
---- For each stage: where its emissions go besides stages of its own process, and which segments fill up behind it.
+--- For each stage: where its emissions go besides stages of its own process, and what fills up behind it: segments, and
+--- stages with a queue limit.
 function routes:draw_routes()
   local stages = self.plan.stages
   for id = #stages, 1, -1 do
@@ -32,12 +33,33 @@ function routes:draw_routes()
     self.only_list = list
   end
   if terminals == 1 then self.result.items = self.only_list else self.only_list = nil end
-  for _, segment in ipairs(self.segments) do
-    for _, id in ipairs(segment.plan.stages) do
-      for each, limit in pairs(self.reach[id]) do segment.targets[each] = limit end
+  self:draw_waits()
+end
+
+-- Whom each waits for while they are full. Items may leave a block and come back to it, so two could wait for each
+-- other: whoever has the earlier stage waits for those behind it, and these not for it. Nobody waits for a producer, so
+-- producers wait for all that they reach.
+function routes:draw_waits()
+  local stages = self.plan.stages
+  local function place(each)
+    local segment = type(each) == "table" and each or self.segment_of[each]
+    return segment and math.min(table.unpack(segment.plan.stages)) or each
+  end
+  local function add(waits, id, at)
+    for each, limit in pairs(self.reach[id]) do
+      if stages[id].kind == "producer" or place(each) > at then waits[each] = limit end
     end
+  end
+  for _, segment in ipairs(self.segments) do
+    for _, id in ipairs(segment.plan.stages) do add(segment.targets, id, place(segment)) end
     segment.targets[segment] = nil
     for _, id in ipairs(segment.plan.stages) do segment.targets[id] = nil end -- what is tried again there
+  end
+  for id in ipairs(stages) do
+    if not self.segment_of[id] and not self.producing[id] then
+      self.waits[id] = {}
+      add(self.waits[id], id, id)
+    end
   end
 end
 

@@ -61,7 +61,7 @@ function run.new(pipeline, given)
     memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.lines(),
     retries = {}, producers = {}, on_loop = {}, writers = {}, folds = {}, outlets = {}, direct = {}, reach = {},
-    chunks = 0, fork_seconds = 0, told = {}, unhandled = {},
+    waits = {}, chunks = 0, fork_seconds = 0, told = {}, unhandled = {},
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0, rates = {},
     slice_ends = 0,
   }, Run)
@@ -248,7 +248,7 @@ end
 
 function Run:run_inline_queue()
   local busy, spent = false, 0
-  local function waits(id) return self:receivers_full(self.reach[id]) end
+  local function waits(id) return self:receivers_full(self.waits[id]) end
   while self.inline_queue:count() > 0 and not self.stopping do
     local entry = self.inline_queue:first(waits)
     if not entry then break end
