@@ -1,0 +1,228 @@
+--- Makes pipelines from descriptions (generate.lua), runs them, and keeps account of what came out.
+local acts = require "spec.property.acts"
+local core = require "minigun.core"
+local handle = require "minigun.handle"
+local minigun = require "minigun"
+local model = require "spec.property.model"
+
+local build = {}
+
+local function die(how, ctx)
+  if not ctx.worker then error("would die: " .. how) end
+  if how == "exit" then os.exit(3) end
+  os.execute("kill -9 " .. ctx.pid)
+  core.sleep(10)
+end
+
+local function make_world(emit, ctx)
+  return {
+    emit = emit, attempt = ctx.attempt, fail = error, sleep = core.sleep,
+    to = function(name, value) emit:to(name, value) end,
+    collect = function(name, value) ctx:collect(name, value) end,
+    count = function(name, n) ctx:count(name, n) end,
+    die = function(how) die(how, ctx) end,
+  }
+end
+
+-- The world of a function that gets its item alone and returns what is emitted.
+local function plain(s)
+  return function(item)
+    local list = {}
+    acts.handle(s, item, { emit = function(value) list[#list + 1] = value end, fail = error })
+    return list
+  end
+end
+
+local handlers = {}
+
+function handlers.producer(s)
+  if s.source == "array" then return s.items end
+  if s.source == "iterator" then
+    local at = 0
+    return function()
+      at = at + 1
+      return s.items[at]
+    end
+  end
+  return function(emit, ctx)
+    local world = make_world(emit, ctx)
+    for i, item in ipairs(s.items) do
+      if s.ends and i > s.ends.after then break end
+      acts.handle(s, item, world)
+    end
+    if not s.ends then return end
+    if s.ends.how == "fail" then error "the producer fails" end
+    die(s.ends.how, ctx)
+  end
+end
+
+function handlers.map(s)
+  local f = plain(s)
+  return function(item) return f(item)[1] end
+end
+
+handlers.flat_map = plain
+
+function handlers.filter(s)
+  local f = plain(s)
+  return function(item) return #f(item) > 0 end
+end
+
+function handlers.each(s)
+  local f = plain(s)
+  return function(item) f(item) end
+end
+
+function handlers.processor(s, d)
+  return function(item, emit, ctx)
+    local world = make_world(emit, ctx)
+    if s.letters then
+      for _, text in ipairs(model.letter_texts(d, item)) do emit(text) end
+    elseif s.batch or s.takes_batches then
+      acts.handle_batch(s, item, world)
+    else
+      acts.handle(s, item, world)
+    end
+  end
+end
+
+handlers.consumer, handlers.accumulator = handlers.processor, handlers.processor
+
+local function options_of(s, context)
+  local options = { to = s.outputs, retries = s.retries, backoff = s.backoff, queue = s.queue, await = s.await,
+    dead_letter = s.dead_letter }
+  if s.route == "round_robin" then options.route = s.route
+  elseif s.route then options.route = function(item) return acts.route(s, item) end end
+  if s.partition then options.partition = function(item) return acts.key(s.partition, item) end end
+  if s.batch then
+    options.max_size, options.max_wait = s.batch.max_size, s.batch.max_wait
+    if s.batch.by then options.by = function(item) return acts.key(s.batch.by, item) end end
+  end
+  if context and context.how == "own" then options[context.kind] = context.kind == "inline" or context.n
+  elseif context and context.how == "named" then options.context = context.name end
+  return options
+end
+
+--- Makes the pipeline of a description.
+---@param d table
+---@return table pipeline
+function build.pipeline(d)
+  local p = minigun.pipeline("property", { failures = "collect", memory = d.memory, max_restarts = 1 << 30 })
+  for i, context in ipairs(d.contexts) do
+    if context.how == "named" then
+      context.name = "context " .. i
+      p:context(context.name, { [context.kind] = context.kind == "inline" or context.n })
+    end
+  end
+  local function define(i)
+    local s = d.stages[i]
+    local context = d.contexts[s.context]
+    local handler = handlers[s.kind] and handlers[s.kind](s, d)
+    p[s.kind](p, s.name, options_of(s, context), handler)
+  end
+  local at = 1
+  while at <= #d.stages do
+    local number, first = d.stages[at].context, at
+    local context = d.contexts[number]
+    if context and context.how == "block" then
+      while d.stages[at] and d.stages[at].context == number do at = at + 1 end
+      local function block()
+        for i = first, at - 1 do define(i) end
+      end
+      if context.kind == "inline" then p:inline(block) else p[context.kind](p, context.n, block) end
+    else
+      define(at)
+      at = at + 1
+    end
+  end
+  return p
+end
+
+-- --- running -----------------------------------------------------------------------------------------------------
+
+local function status_text(r)
+  local lines = {}
+  for name, row in pairs(r:tally()) do
+    lines[#lines + 1] = ("  %s: %d pending, %d in, %d out"):format(name, row.pending, row.items_in, row.items_out)
+  end
+  table.sort(lines)
+  return ("%d items, %d failures, %d workers\n%s"):format(#r.result.items, #r.result.failures, r:workers(),
+    table.concat(lines, "\n"))
+end
+
+--- The doors of a run: each runs a pipeline and returns its result, or nil and what it hangs in.
+build.doors = {}
+
+function build.doors.run(p, seconds)
+  local self <close> = handle.new(p, {})
+  local deadline = core.now() + seconds
+  if handle.begin(self) and handle.go_on(self, deadline) then return nil, status_text(self.run) end
+  return handle.outcome(self)
+end
+
+function build.doors.start(p, seconds)
+  local run <close> = p:start()
+  local deadline = core.now() + seconds
+  while run:step(0.01) do
+    if core.now() > deadline then return nil, status_text(run.run) end
+  end
+  return run:wait()
+end
+
+-- --- account -----------------------------------------------------------------------------------------------------
+
+local function put(bag, text) bag[text] = (bag[text] or 0) + 1 end
+
+-- A batch that came out whole: its items, after a look at the batch.
+local function check_batch(s, batch, problems)
+  if #batch == 0 or #batch > s.batch.max_size then
+    problems[#problems + 1] = ("%s: a batch of %d items, at most %d expected"):format(s.name, #batch, s.batch.max_size)
+  end
+  for _, item in ipairs(batch) do
+    if s.batch.by and acts.key(s.batch.by, item) ~= acts.key(s.batch.by, batch[1]) then
+      problems[#problems + 1] = ("%s: a batch of several keys"):format(s.name)
+      break
+    end
+  end
+  return batch
+end
+
+--- The account of a result, to be compared with the model's.
+---@param d table
+---@param result table
+---@return table account
+---@return table problems array of texts: what is wrong by itself
+function build.account(d, result)
+  local values = require "spec.property.values"
+  local account, problems = model.account(d), {}
+  local terminal = 0
+  for _, s in ipairs(d.stages) do
+    local label = model.label(s)
+    if #s.outputs == 0 then
+      for _, item in ipairs(result:of(s.name)) do
+        terminal = terminal + 1
+        for _, one in ipairs(s.kind == "batch" and check_batch(s, item, problems) or { item }) do
+          put(account.results[label], values.text(one))
+        end
+      end
+    end
+    for key in pairs(account.stats[label]) do
+      account.stats[label][key] = account.stats[label][key] + result.stats.stages[s.name][key]
+    end
+  end
+  if terminal ~= #result.items then
+    problems[#problems + 1] = ("result.items has %d items, the terminal stages %d"):format(#result.items, terminal)
+  end
+  for _, failure in ipairs(result.failures) do
+    model.add_failure(account, d, d.by_name[failure.stage], failure.kind, failure.attempts, failure.item)
+  end
+  for name, list in pairs(result.collected) do
+    account.collected[name] = {}
+    for _, value in ipairs(list) do put(account.collected[name], values.text(value)) end
+  end
+  for name, n in pairs(result.counters) do account.counters[name] = n end
+  for _, warning in ipairs(result.stats.warnings) do problems[#problems + 1] = "warning: " .. warning end
+  return account, problems
+end
+
+return build

@@ -1,0 +1,353 @@
+--- Descriptions of random pipelines: plain data, from which build.lua makes pipelines and model.lua what must come out.
+--
+-- A description has `stages` in order of definition, `contexts` and options of the run. A stage has `name`, `kind`,
+-- `salt`, `acts` (acts.lua) and `outputs` (names, of stages behind it); and where it applies `items` (producers),
+-- `ends`, `retries`, `queue`, `route`, `bad_route`, `partition`, `await`, `batch`, `handler`, `takes_batches`,
+-- `batch_fault`, `dead_letter`, `letters`, `twin`, `context` (number). Every feature is a row of a table here or in
+-- acts.lua.
+local acts = require "spec.property.acts"
+local values = require "spec.property.values"
+
+local generate = {}
+
+-- Picks a key of a table of rows with weights.
+local function pick(draw, rows, allowed)
+  local names, total = {}, 0
+  for name, row in pairs(rows) do
+    if not allowed or allowed(row, name) then names[#names + 1], total = name, total + row.weight end
+  end
+  table.sort(names)
+  local left = draw(total)
+  for _, name in ipairs(names) do
+    left = left - rows[name].weight
+    if left <= 0 then return name, rows[name] end
+  end
+end
+
+--- The kinds of stages. `plain`: the function gets the item alone, and what it returns is emitted;
+-- `emits`: how often for each item; `passes`: it emits one in so many as it is. One function keeps a whole batch from
+-- going into a pool, so where there are functions there are no batches.
+generate.kinds = {
+  processor = { weight = 8 },
+  consumer = { weight = 1 },
+  map = { weight = 1, plain = true, emits = 1 },
+  flat_map = { weight = 1, plain = true },
+  filter = { weight = 1, plain = true, emits = 0, passes = 2 },
+  each = { weight = 1, plain = true, emits = 0 },
+  batch = { weight = 1, batch = true },
+  accumulator = { weight = 2, batch = true, handler = true },
+}
+
+--- What a stage or a run may have besides: `chance` in a hundred, `give(stage, draw)`.
+generate.options = {
+  { chance = 40, give = function(s, draw) s.retries = draw(2) end },
+  { chance = 15, give = function(s) s.backoff = 0.002 end },
+  { chance = 20, give = function(s, draw) s.queue = draw(3) * draw(3) end },
+  { chance = 12, give = function(s, draw)
+    if not s.batch and not s.takes_batches then s.partition = draw(1000) end
+  end },
+}
+
+--- The contexts: a block of neighbours, a named context of any stages, or a stage's own option.
+generate.contexts = {
+  own = { weight = 4 },
+  block = { weight = 4 },
+  named = { weight = 2 },
+}
+
+generate.workers = {
+  processes = { weight = 3 },
+  process_per_batch = { weight = 2 },
+  inline = { weight = 1 },
+}
+
+local function add_acts(s, d, draw, row, extra)
+  local name = type(row) == "string" and row or pick(draw, row)
+  local act = { row = name, salt = draw(1 << 20), one_in = 1, limit = d.limit }
+  for key, value in pairs(extra or {}) do act[key] = value end
+  s.acts[#s.acts + 1] = act
+end
+
+local function add_faults(s, d, draw, plain)
+  if draw(100) > d.faults then return end
+  local name = pick(draw, acts.faults, function(row, name)
+    if plain then return name == "error" or name == "object" end
+    return (d.deaths or not row.deaths) and (d.functions or not row.functions)
+  end)
+  add_acts(s, d, draw, name, { one_in = acts.faults[name].deaths and 8 or 4 })
+end
+
+local function fill_acts(s, d, draw, kind)
+  local whole = s.batch or s.takes_batches -- which fails as a whole
+  if not whole then add_faults(s, d, draw, kind.plain) end
+  if not kind.plain then
+    for _ = 1, draw(3) - 1 do
+      local name = pick(draw, acts.others, function(row) return not row.needs end)
+      add_acts(s, d, draw, name, { one_in = name == "sleep" and 10 or draw(3) })
+    end
+  end
+  if kind.emits ~= 0 and (kind.emits or draw(10) > 1) then
+    local function allowed(_, name) return kind.emits ~= 1 or name ~= "many" end
+    for _ = 1, kind.emits or (draw(6) == 1 and 2 or 1) do
+      local one_in = not kind.emits and draw(3) == 1 and 2 or 1
+      add_acts(s, d, draw, (pick(draw, acts.emissions, allowed)), { one_in = one_in })
+    end
+  end
+  if kind.passes then add_acts(s, d, draw, "same", { one_in = kind.passes }) end
+  if not kind.plain and not whole and draw(3) == 1 then add_faults(s, d, draw) end
+end
+
+local function new_stage(d, draw, kind)
+  local s = { name = "s" .. #d.stages + 1, kind = kind, salt = draw(1 << 20), acts = {}, outputs = {} }
+  d.stages[#d.stages + 1] = s
+  d.by_name[s.name] = s
+  return s
+end
+
+local function add_producer(d, draw)
+  local s = new_stage(d, draw, "producer")
+  s.items = {}
+  local n = d.many and 100 + draw(500) or draw(10) == 1 and 0 or draw(12)
+  for i = 1, n do
+    s.items[i] = d.functions and draw(8) == 1 and { f = print, n = i } or values.random(draw, d.limit)
+  end
+  s.source = ({ "array", "iterator", "handler", "handler" })[draw(4)]
+  if s.source == "handler" then
+    if draw(3) == 1 then
+      local name = pick(draw, acts.others, function(row, name)
+        return not row.needs and not (d.functions and name == "collect") -- which would end it
+      end)
+      add_acts(s, d, draw, name, { one_in = draw(3) })
+    end
+    if draw(100) <= d.faults / 3 then
+      s.ends = { after = draw(n + 1) - 1, how = d.deaths and ({ "fail", "kill", "exit" })[draw(3)] or "fail" }
+    end
+  end
+  add_acts(s, d, draw, "same")
+  return s
+end
+
+local function has_context(s)
+  return not (generate.kinds[s.kind] and generate.kinds[s.kind].plain) and not s.letters
+    and not (s.kind == "producer" and s.source ~= "handler") and s.kind ~= "batch"
+end
+
+-- Stages that may be linked to a stage behind them, the last ones rather; twins count as one.
+local function inputs_for(d, draw, wanted)
+  local found = {}
+  for _ = 1, wanted do
+    local at = #d.stages - math.min(draw(#d.stages), draw(#d.stages)) + 1
+    local s = d.stages[at]
+    if s.kind ~= "batch" and not s.letters and s.route ~= "round_robin" then found[s.twin or s.name] = true end
+  end
+  local list = {}
+  for _, s in ipairs(d.stages) do
+    if found[s.twin or s.name] then list[#list + 1] = s end
+  end
+  return list
+end
+
+local function link(from, to)
+  for _, name in ipairs(from.outputs) do
+    if name == to.name then return end
+  end
+  from.outputs[#from.outputs + 1] = to.name
+end
+
+local function give_options(s, d, draw)
+  for _, option in ipairs(generate.options) do
+    if draw(100) <= option.chance then option.give(s, draw) end
+  end
+  if d.letters and draw(2) == 1 then s.dead_letter = "letters" end
+end
+
+local function give_batch_fault(s, d, draw, by)
+  if draw(100) > d.faults then return end
+  local name = pick(draw, acts.faults, function(row, name)
+    if row.functions or row.deaths and not d.deaths then return false end
+    return by or name:find "once" or name == "twice"
+  end)
+  s.batch_fault = { row = name, salt = draw(1000), one_in = 2, by = by }
+end
+
+-- A stage behind the ones before it; a batch without a handler brings the stage that takes its batches.
+local function add_stage(d, draw)
+  local name, kind = pick(draw, generate.kinds, function(row) return not (row.batch and d.functions) end)
+  local inputs = inputs_for(d, draw, draw(5) == 1 and 3 or draw(3) == 1 and 2 or 1)
+  local s = new_stage(d, draw, name)
+  for _, input in ipairs(inputs) do link(input, s) end
+  if #inputs == 0 or draw(12) == 1 and not kind.plain then s.await = draw(2) == 1 or 60 end
+  if kind.batch then
+    s.batch = { max_size = draw(3) == 1 and 1 or draw(8), by = draw(3) == 1 and draw(1000) or nil,
+      max_wait = draw(4) == 1 and 0.002 or nil }
+    s.handler = kind.handler
+    if kind.handler then give_batch_fault(s, d, draw, s.batch.by) end
+  end
+  give_options(s, d, draw)
+  if name ~= "batch" then fill_acts(s, d, draw, kind) end
+  if name == "batch" then
+    s.retries, s.backoff = nil, nil
+    if draw(4) > 1 then
+      for _ = 1, draw(4) == 1 and 2 or 1 do
+        local taker = new_stage(d, draw, "processor")
+        taker.takes_batches = true
+        give_options(taker, d, draw)
+        give_batch_fault(taker, d, draw, s.batch.by)
+        fill_acts(taker, d, draw, generate.kinds.processor)
+        link(s, taker)
+      end
+    end
+  elseif draw(8) == 1 and not kind.batch then -- a dealer and the stages it deals to
+    s.route = "round_robin"
+    local twin = new_stage(d, draw, "processor")
+    fill_acts(twin, d, draw, generate.kinds.processor)
+    give_options(twin, d, draw)
+    twin.twin = twin.name
+    link(s, twin)
+    for _ = 1, draw(2) do
+      local other = new_stage(d, draw, "processor")
+      for key, value in pairs(twin) do
+        if key ~= "name" and key ~= "outputs" then other[key] = value end
+      end
+      link(s, other)
+    end
+  end
+end
+
+-- What emit:to may name.
+local function receivers(d, first, last)
+  local list = {}
+  for i = first, last do
+    local s = d.stages[i]
+    if s.kind ~= "producer" and not s.takes_batches and not s.letters then list[#list + 1] = s end
+  end
+  return list
+end
+
+local function add_sends(d, draw)
+  for i, s in ipairs(d.stages) do
+    if has_context(s) and not s.twin then
+      local ahead, behind = receivers(d, i + 1, #d.stages), receivers(d, 1, i)
+      if #ahead > 0 and draw(10) == 1 then
+        add_acts(s, d, draw, "to", { target = ahead[draw(#ahead)].name, one_in = draw(3) })
+      end
+      if s.kind ~= "producer" and #behind > 0 and draw(14) == 1 then
+        add_acts(s, d, draw, "back", { target = behind[draw(#behind)].name, one_in = draw(3) })
+      end
+    end
+    if s.await then
+      local senders = {}
+      for k = 1, i - 1 do
+        if has_context(d.stages[k]) and not d.stages[k].twin then senders[#senders + 1] = d.stages[k] end
+      end
+      if #senders > 0 and draw(8) > 1 then
+        add_acts(senders[draw(#senders)], d, draw, "to", { target = s.name, one_in = draw(2) })
+      end
+    end
+  end
+end
+
+local function add_routes(d, draw)
+  for _, s in ipairs(d.stages) do
+    if #s.outputs > 1 and not s.route and not s.twin and s.kind ~= "batch" and draw(3) == 1 then
+      s.route, s.bad_route = "function", not (s.batch or s.takes_batches) and draw(100) <= d.faults or nil
+    end
+  end
+end
+
+-- What dies with a batch depends on who is in it, so a stage with batches shares no worker with one that kills it.
+local function part_batches(d)
+  local deadly = {}
+  for _, s in ipairs(d.stages) do
+    for _, act in ipairs(s.acts) do
+      if s.context and acts.rows[act.row].deaths then deadly[s.context] = true end
+    end
+  end
+  for _, s in ipairs(d.stages) do
+    if (s.batch or s.takes_batches) and deadly[s.context] then s.context = nil end
+  end
+end
+
+--- Puts the stages into random contexts: the field `contexts`, and `context` of stages.
+---@param d table a description, changed
+---@param draw function
+function generate.place(d, draw)
+  d.contexts = {}
+  for _, s in ipairs(d.stages) do s.context = nil end
+  local at = 1
+  local function add(how, kind)
+    local context = { how = how, kind = kind, n = draw(3) }
+    d.contexts[#d.contexts + 1] = context
+    return #d.contexts
+  end
+  local twins = {} -- that take turns run alike, so that it does not matter whose turn it is
+  while at <= #d.stages do
+    if draw(3) > 1 or d.stages[at].twin then
+      local how = pick(draw, generate.contexts)
+      local number = add(how, (pick(draw, generate.workers)))
+      local size = how == "own" and 1 or draw(4)
+      for i = at, math.min(at + size - 1, #d.stages) do
+        if d.stages[i].twin then
+          local kind = twins[d.stages[i].twin] or (pick(draw, generate.workers))
+          twins[d.stages[i].twin] = kind
+          d.stages[i].context = add("own", kind)
+        elseif how ~= "named" or draw(3) > 1 then d.stages[i].context = number end
+      end
+      at = at + size
+    else
+      at = at + 1
+    end
+  end
+  part_batches(d)
+end
+
+--- Every stage inline.
+---@param d table a description, changed
+function generate.unplace(d)
+  d.contexts = {}
+  for _, s in ipairs(d.stages) do s.context = nil end
+end
+
+--- Makes a description from a seed.
+---@param seed integer
+---@return table description, without contexts
+---@return function draw
+function generate.description(seed)
+  local draw = values.generator(seed)
+  local d = {
+    seed = seed, stages = {}, by_name = {}, contexts = {},
+    limit = ({ 10, 300, 300, 5000, 60000, 400000 })[draw(6)], faults = ({ 0, 25, 60 })[draw(3)],
+    many = draw(5) == 1, functions = draw(6) == 1,
+  }
+  d.letters = not d.functions and draw(5) == 1
+  if d.many and d.limit > 300 then d.limit = 300 end
+  d.deaths = not d.many and d.faults > 0 and d.limit <= 5000
+  local producers = draw(5) == 1 and 3 or draw(3) == 1 and 2 or 1
+  for _ = 1, producers do add_producer(d, draw) end
+  for _ = 1, draw(10) do
+    if draw(12) == 1 then add_producer(d, draw) else add_stage(d, draw) end
+  end
+  for i = #d.stages, 1, -1 do -- a producer has somebody to produce for
+    local s = d.stages[i]
+    if s.kind == "producer" and #s.outputs == 0 then
+      local target
+      for _, other in ipairs(receivers(d, i + 1, #d.stages)) do target = target or not other.twin and other end
+      if not target then
+        target = new_stage(d, draw, "processor")
+        fill_acts(target, d, draw, generate.kinds.processor)
+      end
+      target.await = nil
+      link(s, target)
+    end
+  end
+  add_sends(d, draw)
+  add_routes(d, draw)
+  if d.letters then
+    d.stages[#d.stages + 1] = { name = "letters", kind = "processor", salt = 0, acts = {}, outputs = {}, letters = true,
+      await = true }
+    d.by_name.letters = d.stages[#d.stages]
+  end
+  return d, draw
+end
+
+return generate
