@@ -37,8 +37,8 @@ function routes:draw_routes()
 end
 
 --- Whom each waits for while they are full. Items may leave a block and come back to it, so two could wait for each
---- other: whoever has the earlier stage waits for those behind it, and these not for it. Nobody waits for a producer, so
---- producers wait for all that they reach.
+--- other: whoever has the earlier stage waits for those behind it, and these not for it. Nobody waits for a producer,
+--- so producers wait for all that they reach.
 function routes:draw_waits()
   local stages = self.plan.stages
   local function place(each)
