@@ -159,6 +159,7 @@ void mg_worker_commit(mg_worker *w) {
 
 void mg_worker_step(mg_worker *w, uint32_t step) {
   atomic_store_explicit(&w->shared->step, step, memory_order_relaxed);
+  MG_POINT(stepped);
   if (w->chunk.flags & MG_CHUNK_TIMED) atomic_store_explicit(&w->shared->began, mg_now(), memory_order_relaxed);
 }
 
