@@ -105,7 +105,7 @@ $(BUILD)/ring_threads: spec/threads/ring_threads.c src/event.c src/sys.c src/eve
 
 # A build in which specs can make the Nth call of the operating system fail (see src/sys.h).
 faults:
-	@$(MAKE) --no-print-directory BUILD=build-faults VARIANT='-DMG_FAULTS' all
+	@$(MAKE) --no-print-directory BUILD=build-faults VARIANT='-DMG_FAULTS -Wl,-z,nodelete' all
 
 # Lua itself is not instrumented, so leaks are left to the specs' own checks and to valgrind. Reports go to files:
 # a worker that a sanitizer has ended looks like any other dead worker to a spec that expects one.

@@ -122,7 +122,7 @@ typedef struct mg_cursor {
 } mg_cursor;
 
 /* The function a cursor is: -> the next value | nothing at the end; raises for a damaged record, and is behind it
- * then. */
+ * then; but not where memory was short: then it is still before it. */
 static int l_fetch(lua_State *L) {
   mg_cursor *c = lua_touserdata(L, lua_upvalueindex(2));
   mg_record r;
@@ -134,10 +134,13 @@ static int l_fetch(lua_State *L) {
       c->at = c->limit;
       return luaL_error(L, "damaged record in a block");
     }
+    if (c->only != MG_EDGE_ANY && r.edge != c->only) {
+      c->at += space;
+      continue;
+    }
+    int rc = mg_decode(L, c->codec, r.value, r.length, r.flags);
     c->at += space;
-    if (c->only != MG_EDGE_ANY && r.edge != c->only) continue;
-    if (mg_decode(L, c->codec, r.value, r.length, r.flags) == MG_CODEC_OK) return 1;
-    return luaL_error(L, "cannot decode an item: %s", lua_tostring(L, -1));
+    return rc == MG_CODEC_OK ? 1 : luaL_error(L, "cannot decode an item: %s", lua_tostring(L, -1));
   }
   return 0;
 }

@@ -16,6 +16,10 @@ local KEEP <const> = 8192
 -- as stages may send to each other in circles.
 local SENT <const> = 0x8000
 
+-- The one error that no message handler sees. Where the library itself runs short the run ends; in a handler the item
+-- fails.
+local NO_MEMORY <const> = "not enough memory"
+
 chain.caught, chain.as_caught = errors.of, errors.as_caught
 
 local Chain = {}
@@ -135,6 +139,7 @@ function Chain:gather(state, item)
   local batch
   if batches.by then
     local ok, answer = xpcall(batches.add, chain.caught, batches, item, self.host.now)
+    if answer == NO_MEMORY then error(answer, 0) end -- perhaps with half of the item in its batch
     if not ok then return self:fail(state, item, answer, 1) end
     batch = answer
   else
@@ -208,6 +213,8 @@ function Chain:push_all(id, fetch)
     ctx.attempt, state.partial = 1, nil
     local ok, caught = xpcall(loop, chain.caught)
     if ok then break end
+    -- Not the handler's: what it has emitted may be on its way, or the cursor still before its item.
+    if not state.running and caught == NO_MEMORY then error(caught, 0) end
     state.running = false
     self:fail(state, item, caught, 1, state.seen)
   end

@@ -190,7 +190,7 @@ function Run:open_chain()
       }, function()
         return self:folded(stage, item)
       end, function()
-        return { stage = stage.id, count = 1, value = item, first = number }
+        return item ~= nil and { stage = stage.id, count = 1, value = item, first = number } -- nil: could not be read
       end)
     end,
     context = function(stage, effect) return self:context({ stage = stage.name }, effect) end,
