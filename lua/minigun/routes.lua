@@ -165,7 +165,11 @@ function routes:open_lanes(stage)
 end
 
 --- Takes items into a stage's ledger. The entry's reference is passed on.
+-- An error in the middle (memory that is short) would leave the ledger torn, and may surface in a producer whose emit
+-- has led here; `torn` then stays, and ends the run (Run:step).
 function routes:accept(entry)
+  local torn = self.torn
+  self.torn = true
   local id = entry.stage
   self.pending[id] = self.pending[id] + entry.count
   self.drained[id] = false
@@ -176,6 +180,7 @@ function routes:accept(entry)
     s.items_in = s.items_in + entry.count
   end
   self:enqueue(entry)
+  self.torn = torn
 end
 
 --- Puts an entry where its stage takes from: a segment's queue, or the coordinator's own.
@@ -217,9 +222,11 @@ end
 
 --- Passes on what is written into the open block.
 function routes:flush_writer(outlet)
+  local torn = self.torn
+  self.torn = true
   local block, offset, length, count = outlet.writer:take()
-  if not block then return end
-  self:route(outlet.bytes, block, offset, length, count, report.ANY, outlet.lane)
+  if block then self:route(outlet.bytes, block, offset, length, count, report.ANY, outlet.lane) end
+  self.torn = torn
 end
 
 --- Accepts a range of records, and its reference, for several stages; each further one takes a reference of its own.
@@ -279,7 +286,10 @@ function routes:let_others(why)
     coroutine.yield(why)
     return true
   end
+  local torn = self.torn
+  self.torn = true
   local busy = self:turn() -- called through C, from where a coroutine cannot yield
+  self.torn = torn
   if not busy and why == WAIT then self:sleep(0.001) end
   return false
 end

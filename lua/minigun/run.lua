@@ -442,6 +442,7 @@ end
 ---@return boolean more false when the run is over
 --- Then `busy` says whether anything was moved, and `next_due` in how many seconds a clock will move something.
 function Run:step(limit)
+  if self.torn then self:fail "not enough memory for the run itself" end
   if self.stop_asked and not self.stopped then self:stop_producers() end
   local busy = self:resume_producers()
   busy = self:turn() or busy
