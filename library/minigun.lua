@@ -572,7 +572,7 @@ function Pipeline:bind(object) end
 ---@field run (fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx))?
 ---@field loop (fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx))?
 ---@field source any
----@field pipeline (minigun.Pipeline|fun(inner: minigun.Pipeline))?
+---@field pipeline (minigun.Pipeline|minigun.Definition|fun(inner: minigun.Pipeline))?
 ---@field max_size integer?
 ---@field max_wait number?
 ---@field by (fun(item: any): any)?

@@ -156,6 +156,30 @@ for _, context in ipairs(contexts.all) do
         "qualified y" }, sorted(r.items))
     end)
 
+    it("R8 R14 emit:to sends to every entry from a stage alone and from a producer, as often as it likes", function()
+      local producers = context.per_item and { inline = true } or context.options -- a child of its own, but for inline
+      local p = new():producer("gen", producers, function(emit)
+        for n = 1, size do
+          emit:to("z", n .. "p")
+          if n % 2 == 0 then emit:to("z.b", n .. "P") end
+          emit(n)
+        end
+      end):processor("send", options(context, { to = {} }), function(n, emit)
+        emit:to("z", n .. "s")
+        emit:to("z.a", n .. "S")
+      end):pipeline("z", { await = true, processes = 2 }, lanes)
+      local expected = {}
+      for n = 1, size do
+        for _, text in ipairs { "pac", "pbd", "sac", "sbd", "Sac" } do expected[#expected + 1] = n .. text end
+        if n % 2 == 0 then expected[#expected + 1] = n .. "Pbd" end
+      end
+      local r = p:run()
+      assert.same(sorted(expected), sorted(r:of "z"))
+      local stats = r.stats.stages -- an item that goes to two entries goes out twice
+      assert.same({ size * 3 + size // 2, size * 3, size * 3, size * 2 + size // 2 },
+        { stats.gen.items_out, stats.send.items_out, stats["z.a"].items_in, stats["z.b"].items_in })
+    end)
+
     it("R8 R13 emit:to refuses unknown and ambiguous names at the user's line", function()
       local line = debug.getinfo(1, "l").currentline
       local p = new { failures = "collect" }:producer("gen", { 1, 2 })
@@ -452,7 +476,17 @@ describe("a pipeline object", function()
     assert.same({ "1fababl", "2fababl" }, items(p))
     assert.matches("inner.a +processor +processes%(2%)", tostring(p))
     assert.matches("named.a +processor +inline", tostring(p))
+    p = minigun.pipeline {
+      source = { "1", "2" },
+      { "x", processes = 1, pipeline = { { "a", run = mark "a" }, { "b", run = mark "b", inline = true } } },
+      { "y", from = "x", pipeline = function(i) chain(i, "c d") end },
+      { "z", from = "y", pipeline = { { pipeline = { { "deep", run = mark "!" } } } } },
+    }
+    assert.same({ "1abcd!", "2abcd!" }, items(p))
+    assert.matches("x.a +processor +processes%(1%)[^\n]*\n +x.b +processor +inline", tostring(p))
+    assert.matches("z.pipeline.deep", tostring(p))
     refusals.check {
+      { function() minigun.pipeline { { "x", pipeline = { { "a" } } } } end, "row 1 of the pipeline ('a'): say what" },
       { function() minigun.pipeline { { "x", pipeline = q, map = noop } } end, "both say what it does; give one" },
       { function() minigun.pipeline { { "x", pipeline = 5 } } end, "or a pipeline, got 5" },
       { function() minigun.pipeline { { "x", pipeline = q, retries = 5 } } end, "option 'retries' is not for" },

@@ -50,7 +50,7 @@ function pipeline.new(name, given)
     options = options.check(options.schemas.run, given, ("pipeline '%s'"):format(name)),
     stages = {}, by_name = {}, hooks = {}, contexts = {}, scope = nil,
   }, Pipeline)
-  if rows then shorthand.fill(self, rows) end
+  if rows then shorthand.fill(pipeline.new, self, rows) end
   return self
 end
 

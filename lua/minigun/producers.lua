@@ -57,7 +57,7 @@ function producers:producer_emit(stage)
     sent(n)
   end, __index = { to = function(_, name, item)
     me:producer_sends(stage, name, item, 2)
-    sent(1)
+    sent(0) -- it is counted
   end } })
 end
 
@@ -76,6 +76,7 @@ function producers:producer_sends(stage, name, item, level)
     if segment then self.reach[stage.id][segment] = true end -- from now on it waits for this one too
     self:send_to(stage, id, item)
   end
+  self.stats[stage.id].items_out = self.stats[stage.id].items_out + #ids
 end
 
 --- Makes the producers ready: a coroutine each, or the one item of a segment of its own.

@@ -23,7 +23,7 @@ local options = require "minigun.options"
 ---@field run (fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx))?
 ---@field loop (fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx))?
 ---@field source any
----@field pipeline (minigun.Pipeline|fun(inner: minigun.Pipeline))?
+---@field pipeline (minigun.Pipeline|minigun.Definition|fun(inner: minigun.Pipeline))?
 ---@field max_size integer?
 ---@field max_wait number?
 ---@field by (fun(item: any): any)?
@@ -70,9 +70,10 @@ end
 
 --- Fills an empty pipeline from a table: `source`, and rows `{ "name", map = f, processes = 4 }` in order. A row
 --- without a context of its own runs in that of the row before it, in the same workers.
+---@param new function makes a pipeline
 ---@param p table the pipeline
 ---@param rows table
-function shorthand.fill(p, rows)
+function shorthand.fill(new, p, rows)
   if rows.source ~= nil then p:producer("source", rows.source) end
   for number, row in ipairs(rows) do
     local method, name, given, f = sort_row(row, number)
@@ -85,6 +86,7 @@ function shorthand.fill(p, rows)
       given.init = nil
     end
     add(given)
+    if method == "pipeline" and type(f) == "table" and not getmetatable(f) then f = new(f) end
     if f and method ~= "reduce" then add(f) end
     if given.threads then p.scope = nil end -- rows stand side by side: its threads are not in the workers of the last
     p[method](p, table.unpack(list, 1, list.n))
