@@ -162,6 +162,18 @@ describe("results", function()
     end)
   end)
 
+  it("R60 a worker that waits for those behind it does not keep them from the last of the memory", function()
+    for _, queue in ipairs { 1, 3 } do
+      local result = new():producer({ 1, 2, 3 }):processor({ processes = 1 }, function(item, emit)
+        for i = 1, 20 do emit { item * 100 + i, ("x"):rep(40000) } end -- let through as a stream
+      end):processor({ processes = 2, queue = queue }, function(item, emit)
+        emit(item)
+        emit(item)
+      end):map({ inline = true }, function(item) return item[1] end):run { memory = "256K" }
+      assert.equal(120, #result.items)
+    end
+  end)
+
   it("R60 R59 a stage of the coordinator that has to wait does not hold up another one behind it", function()
     local result = new():producer({ processes = 1 }, function(emit)
       for i = 1, 200 do emit(i) end

@@ -309,6 +309,8 @@ function Segment:supply()
       if blocked == nil then blocked = run:receivers_full(self.targets) end
       local size = math.max(want and want.bytes or 0, self.out_size)
       local younger = self.order and slot ~= self:oldest()
+      -- It waits for those behind it, and they may need what it alone may: output that was let through is not held.
+      if blocked and held == 0 then run:release_overdraft(slot) end
       if (not blocked or held > 0) and run:may_lend(slot, size, want, younger) and self:lend(slot, size) and want then
         local s = run.stats[self.plan.stages[1]]
         s.waiting_out = s.waiting_out + core.now() - want.since
