@@ -1,0 +1,31 @@
+-- A run under limits, for spec/limits_spec.lua: limited.lua WORKERS CONTEXT FILE
+-- Writes into FILE what has come out: "ok ITEMS FAILURES", then the warnings; or "error MESSAGE".
+local minigun = require "minigun"
+
+local workers, context, path = tonumber(arg[1]), arg[2], arg[3]
+local function run()
+  local p = minigun.pipeline "limited"
+  p:producer("numbers", function(emit)
+    for i = 1, 1000 do emit(i) end
+  end)
+  p:batch(20)
+  p:processor("work", { [context] = workers }, function(batch, emit)
+    for _, item in ipairs(batch) do emit(item) end
+  end)
+  return p:run { failures = "collect" }
+end
+
+local ok, result = pcall(run)
+local file = assert(io.open(path, "w"))
+if ok then
+  local seen, n = {}, 0
+  for _, item in ipairs(result.items) do
+    if not seen[item] then n = n + 1 end
+    seen[item] = true
+  end
+  file:write(("ok %d %d\n"):format(n == #result.items and n or -1, #result.failures))
+  for _, warning in ipairs(result.stats.warnings) do file:write(warning, "\n") end
+else
+  file:write("error ", tostring(result), "\n")
+end
+file:close()
