@@ -163,9 +163,16 @@ describe("edges", function()
   it("R13 R70 are refused where they are written when that can be told", function()
     local p, inner, empty = new(), minigun.pipeline "inner", function() end
     inner:pipeline("deep", function(q) q:map(noop) end)
+    local kept
+    p:pipeline("own", function(q)
+      kept = q:pipeline("deep", function(d) d:map(noop) end)
+    end)
     refusals.check {
       { function() p:pipeline(p) end, "stage 'outer': pipeline 'outer' would contain itself" },
       { function() p:pipeline(inner) inner:pipeline("x", p) end, "stage 'x': pipeline 'inner' would contain itself" },
+      { function() p:pipeline("x", function(q) q:pipeline("y", function(d) d:pipeline("z", p) end) end) end,
+        "stage 'x': pipeline 'outer' would contain itself" },
+      { function() p:replace("own.deep", kept) end, "stage 'deep': pipeline 'own' would contain itself" },
       { function() p:pipeline("again", inner):pipeline("again", inner) end, "stage 'again': the name is taken" },
       { function() p:pipeline("x") end, "must be a function(inner) that defines its stages, or a pipeline, got nil" },
       { function() p:pipeline("x", empty) end, "the block has defined no stages; define them on its argument" },

@@ -159,15 +159,14 @@ end
 ---@return any inner the pipeline; what is neither a block nor a pipeline is returned as it is
 ---@return boolean own whether nobody else has it
 function nesting.inner(new, outer, name, given)
-  if options.got(given) == "a pipeline" then
-    if contains(given, outer) then
-      failure.raise(("stage '%s': pipeline '%s' would contain itself"):format(name, outer.name))
-    end
-    return given, false
+  local ready = options.got(given) == "a pipeline"
+  if not ready and not options.is_callable(given) then return given, false end
+  local inner = ready and given or new(name)
+  if not ready then given(inner) end
+  if contains(inner, outer) then
+    failure.raise(("stage '%s': pipeline '%s' would contain itself"):format(name, outer.name))
   end
-  if not options.is_callable(given) then return given, false end
-  local inner = new(name)
-  given(inner)
+  if ready then return given, false end
   if #inner.stages == 0 then
     failure.raise(("stage '%s': the block has defined no stages; define them on its argument, as in " ..
       "function(inner) inner:map(f) end"):format(name))
