@@ -2,7 +2,8 @@
 local contexts = {}
 
 --- Each has a `name`, its `number` here, the stage `options` that choose it, `n` (workers), `size` (how many items a
---- test may well send through it) and what is true of it: `inline` (in the coordinator), `per_item`, `threads`.
+--- test may well send through it) and what is true of it: `inline` (in the coordinator), `per_item`, `threads`,
+--- `hosted` (threads in workers; then `n` counts processes, and `workers` all that ctx.worker tells apart).
 contexts.all = {
   { name = "inline", options = { inline = true }, n = 1, size = 500, inline = true },
   { name = "processes(1)", options = { processes = 1 }, n = 1, size = 500 },
@@ -10,15 +11,17 @@ contexts.all = {
   { name = "processes(4)", options = { processes = 4 }, n = 4, size = 500 },
   { name = "process_per_batch", options = { process_per_batch = { max = 2 } }, n = 2, size = 16, per_item = true },
   { name = "threads(4)", options = { threads = 4 }, n = 4, size = 500, inline = true, threads = true },
+  { name = "threads(3) in processes(2)", options = { processes = 2, threads = 3 }, n = 2, workers = 6, size = 500,
+    hosted = true },
 }
 
 for number, context in ipairs(contexts.all) do context.number = number end
 
 --- One context of each kind, for rules about pairs of them.
-contexts.kinds = { contexts.all[1], contexts.all[3], contexts.all[5], contexts.all[6] }
+contexts.kinds = { contexts.all[1], contexts.all[3], contexts.all[5], contexts.all[6], contexts.all[7] }
 
 --- Those with children.
-contexts.forked = { contexts.all[2], contexts.all[3], contexts.all[4], contexts.all[5] }
+contexts.forked = { contexts.all[2], contexts.all[3], contexts.all[4], contexts.all[5], contexts.all[7] }
 
 --- Those with workers that handle many items.
 contexts.pools = { contexts.all[2], contexts.all[3], contexts.all[4] }
@@ -88,6 +91,19 @@ function contexts.least(limit, f)
     if least < limit then break end
   end
   return least
+end
+
+local has_cqueues, cqueues = pcall(require, "cqueues")
+
+--- The kinds of event loop that threads may have: `name`, `own` (the library's).
+contexts.loops = { { name = "the library's own loop", own = true }, has_cqueues and { name = "cqueues" } or nil }
+
+--- From now on the loops that are made are of this kind; nil: of the usual one.
+---@param loop table?
+function contexts.use_loop(loop)
+  local hidden = loop and loop.own
+  package.loaded.cqueues = not hidden and has_cqueues and cqueues or nil
+  package.preload.cqueues = hidden and function() error "hidden by the spec" end or nil
 end
 
 return contexts

@@ -164,7 +164,7 @@ describe("contexts", function()
         local worker = item[5]
         assert.same({ "work", "contexts", true, 1, worker, "table" }, item)
         if context.inline and not context.threads then assert.equal(0, worker)
-        else assert.is_true(worker >= 1 and worker <= context.n) end
+        else assert.is_true(worker >= 1 and worker <= (context.workers or context.n)) end
       end
     end)
 

@@ -129,6 +129,34 @@ describe("R47 kill -9 at random moments", function()
     end)
   end)
 
+  it_natively("of workers with threads, which have several items in hand", function()
+    for _, draw in ipairs {
+      function(p) p:processor("work", { processes = 3, threads = 8, retries = 1000 }, worker(0.00001)) end,
+      function(p)
+        p:processes(2, function()
+          p:processor("first", { retries = 1000 }, worker(0.00001))
+          p:threads(10, function()
+            p:processor("second", { retries = 1000 }, function(item, emit)
+              minigun.sleep(0.0005 * (item % 4))
+              emit(item)
+            end)
+          end)
+        end)
+      end,
+    } do
+      storms(math.floor(20000 * less), function(n)
+        local p = minigun.pipeline "storm"
+        source(p, n)
+        draw(p)
+        return p
+      end, { count = math.ceil(100 * less), mean = 0.004, least = 3 }, function(result, _, n)
+        assert_exactly_once(n, result)
+        assert.same({}, result.failures)
+        assert_effects(n, result)
+      end)
+    end
+  end)
+
   it_natively("of forks per batch", function()
     storms(math.floor(600 * long), function(n)
       local p = minigun.pipeline "storm"

@@ -109,7 +109,11 @@ for _, context in ipairs(contexts.all) do
         for _, target in ipairs(contexts.kinds) do all[#all + 1] = "to " .. target.number end
         p:reroute("left", all):reroute("right", { "save", table.unpack(all) }):reroute("save", {})
       end)
-      assert.same({ "al1", "al3", "al5", "al6", "br1", "br3", "br5", "br6", "brs" }, items(copy))
+      local expected = { "brs" }
+      for _, target in ipairs(contexts.kinds) do
+        expected[#expected + 1], expected[#expected + 2] = "al" .. target.number, "br" .. target.number
+      end
+      assert.same(contexts.sorted(expected), items(copy))
       assert.same({ "als", "brs" }, items(base))
     end)
 

@@ -9,18 +9,21 @@ local function run(program, argument)
 end
 
 describe("the test build", function()
-  it("loses nothing and doubles nothing, wherever a worker dies", function()
-    support.deadline(120)
-    local done = run("die_at_points.lua", support.short_or_long("5", "60"))
-    assert.equal(0, done.code, done.stderr)
-    assert.is_nil(done.stdout:match "WRONG[^\n]*", done.stdout)
-    local points = 0
-    for name, deaths in done.stdout:gmatch "([%w_]+): %d+ passes, (%d+) deaths" do
-      points = points + 1
-      assert.is_true(tonumber(deaths) > 0, "nobody died at " .. name)
-    end
-    assert.is_true(points >= 12, done.stdout)
-  end)
+  for _, threads in ipairs { "", "4" } do
+    local what = threads == "" and "a worker" or "a worker with threads"
+    it(("loses nothing and doubles nothing, wherever %s dies"):format(what), function()
+      support.deadline(120)
+      local done = run("die_at_points.lua", support.short_or_long("5", "60") .. " " .. threads)
+      assert.equal(0, done.code, done.stderr)
+      assert.is_nil(done.stdout:match "WRONG[^\n]*", done.stdout)
+      local points = 0
+      for name, deaths in done.stdout:gmatch "([%w_]+): %d+ passes, (%d+) deaths" do
+        points = points + 1
+        assert.is_true(tonumber(deaths) > 0, "nobody died at " .. name)
+      end
+      assert.is_true(points >= 12, done.stdout)
+    end)
+  end
 
   it("ends in a result or a clear error, whichever allocation of Lua fails", function()
     support.deadline(200)

@@ -85,7 +85,7 @@ end)
 for _, context in ipairs(contexts.all) do
   describe("a loop stage, " .. context.name, function()
     local n = context.per_item and 12 or 200
-    local workers = context.per_item and n or context.n
+    local workers = context.per_item and n or context.workers or context.n
     local sum = n * (n + 1) // 2
 
     it("R64 runs once in each worker, sees every item, and what it emits at its end arrives", function()
@@ -107,13 +107,13 @@ for _, context in ipairs(contexts.all) do
           seen = seen + 1
           emit(item)
         end
-        emit(1000000 * seen)
+        emit(1000000 * (seen + 1))
       end)
       p:processor("between", { context = "own" }, function(item, emit) emit(item) end)
       p:stage("second", { context = "own" }, totals)
       local numbers, all = sort_out(p:run().items)
       assert.same(contexts.range(1, n), table.move(numbers, #numbers - n - workers + 1, #numbers - workers, 1, {}))
-      assert.same({ totals = workers, count = n + workers, sum = sum + 1000000 * n }, all)
+      assert.same({ totals = workers, count = n + workers, sum = sum + 1000000 * (n + workers) }, all)
     end)
 
     it("R45 R46 fails with the item in hand, and begins anew with the next, or that one's next attempt", function()
@@ -274,7 +274,7 @@ describe("a loop stage", function()
       assert.matches("item %d.- end.- after", order)
       local hooks = context.per_item and 2 or context.threads and 1 or context.n
       assert.equal(hooks, select(2, order:gsub("after", "")))
-      assert.equal(context.per_item and 2 or context.n, select(2, order:gsub("end", "")))
+      assert.equal(context.per_item and 2 or context.workers or context.n, select(2, order:gsub("end", "")))
     end
   end)
 

@@ -79,15 +79,12 @@ describe("a combiner", function()
       now = now + 0.01
       return a + b
     end), 4, function() return now end)
-    assert.equal(2, c:size()) -- one call
-    c:add { 1, 5, 1, 0.1 } -- none: that tells nothing
-    assert.equal(2, c:size())
-    c:add { 3, 5, 1001, 0.001 } -- a microsecond each
-    assert.equal(2000, c:size())
-    for i = 4, 40 do c:add { i, 5, 1000, 0.001 } end -- 10 ms to combine two
-    assert.equal(65535, c:size())
-    c = combiner(fold_of(0, add, add))
     assert.equal(1, c:size())
+    c:add { 1, 5, 1000, 0.001 } -- a microsecond each
+    assert.equal(2000, c:size())
+    for i = 2, 40 do c:add { i, 5, 1000, 0.001 } end -- 10 ms to combine two
+    assert.is_true(c:size() >= 65535)
+    c = combiner(fold_of(0, add))
     c:add { 1, 5, 1, 10 }
     assert.equal(1, c:size())
   end)
@@ -222,30 +219,6 @@ describe("reduce", function()
       end, options(context, { dead_letter = "letters", to = {}, combine = add })):map("letters",
         { await = true, inline = true }, function(letter) return letter.item end):run()
       assert.same({ { 17 }, { 4 } }, { result:of "sum", result:of "letters" })
-    end)
-
-    it("R6 its value goes where its route says, and fails where that is nowhere" .. where, function()
-      local function run(route)
-        return new { failures = "collect" }:producer(range(1, 4))
-          :reduce("sum", 0, add, options(context, { to = { "a", "b" }, route = route, retries = 1 }))
-          :map("a", { from = "sum" }, function(sum) return sum end)
-          :map("b", { from = "sum" }, function(sum) return -sum end):run()
-      end
-      assert.same({ -10 }, run(function(sum) return sum == 10 and "b" or "a" end).items)
-      local result = run(function() return "c" end)
-      assert.same({}, result.items)
-      assert.same({ 1, 10, "sum" }, { #result.failures, result.failures[1].item, result.failures[1].stage })
-      assert.matches("route of stage 'sum'", result.failures[1].message)
-    end)
-
-    it("R18 R40 stands in a nested pipeline, with hooks of that" .. where, function()
-      local inner = minigun.pipeline "inner"
-      inner:map("square", function(x) return x * x end)
-      inner:reduce("sum", 0, add, context.options)
-      inner:before("sum", function(ctx) ctx:count "before" end)
-      local result = new():producer(range(1, 10)):pipeline("a", inner):pipeline("b", { from = "a" }, inner):run()
-      assert.same({ 385 * 385 }, result.items)
-      assert.is_true(result.counters.before >= 2)
     end)
 
     it("R34 hooks run where the function runs, once per worker" .. where, function()

@@ -176,6 +176,7 @@ MG_EXPORT int luaopen_minigun_core(lua_State *L) {
   mg_signal_setup(L);
   mg_spool_setup(L);
   mg_poll_setup(L);
+  mg_threads_setup(L);
 #ifdef MG_FAULTS
   mg_faults_setup(L);
 #endif

@@ -21,6 +21,7 @@ void mg_writer_setup(lua_State *L);
 void mg_signal_setup(lua_State *L);
 void mg_spool_setup(lua_State *L);
 void mg_poll_setup(lua_State *L);
+void mg_threads_setup(lua_State *L);
 #ifdef MG_FAULTS
 void mg_faults_setup(lua_State *L); /* lua_faults.c */
 #endif
@@ -32,6 +33,9 @@ uint32_t mg_check_u32(lua_State *L, int arg);
 uint32_t mg_check_held(lua_State *L, mg_pool *p, int arg);
 mg_range mg_check_range(lua_State *L, mg_pool *p, int arg);
 extern const luaL_Reg mg_reader_methods[]; /* lua_reader.c */
+extern const luaL_Reg mg_thread_methods[]; /* lua_threads.c */
+/* The worker at `arg`, which belongs to this process. */
+mg_worker *mg_check_worker(lua_State *L, int arg);
 
 /* mg_encode into memory that an emit writes to.  *busy is set meanwhile, and an error if it is set already: a dump hook
  * that emits must not find a block with half an item in it. */

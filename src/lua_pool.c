@@ -101,7 +101,22 @@ static int l_offer(lua_State *L) {
   c.attempt = mg_check_u32(L, 10);
   c.flags = mg_check_u32(L, 11);
   luaL_argcheck(L, p->slot[i].state == MG_SLOT_LIVE, 2, "the slot has no worker that takes work");
+  luaL_argcheck(L, p->slot[i].wide ? (c.flags & MG_CHUNK_SET) && c.range.count == 1 : !(c.flags & MG_CHUNK_SET), 11,
+                "MG_CHUNK_SET and one item go with a wide slot");
   return push_taken(L, mg_slot_offer(&p->slot[i], &c));
+}
+
+/* p:widen(slot, chunks) -> true | nil, message, errno: for a worker with threads, before its first spawn.  The slot
+ * then takes chunks of one item each, flagged MG_CHUNK_SET, and has room for so many. */
+static int l_widen(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  uint32_t i = check_slot(L, p, 2), chunks = mg_check_u32(L, 3);
+  luaL_argcheck(L, chunks <= MG_WIDE_CHUNKS, 3, "at most 2048 chunks expected");
+  luaL_argcheck(L, p->slot[i].state == MG_SLOT_EMPTY && !p->slot[i].wide, 2, "the slot is wide, or has a worker");
+  int rc = mg_slot_widen(&p->slot[i], chunks);
+  if (rc < 0) return mg_lua_fail(L, "cannot make room for threads", rc);
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 /* p:lend(slot, bytes) -> bytes lent, or false when there is no memory or no room */
@@ -148,7 +163,8 @@ static int l_collect(lua_State *L) {
 }
 
 /* p:event() -> kind, slot, ... | nothing.  By kind:
- *   "out"     block, offset, length, count, edge     committed output; the block is given
+ *   "out"     block, offset, length, count, edge, number     committed output; the block is given; number: of the
+ *             chunk, where the slot is wide
  *   "done"    number, items, ended, streamed, seconds
  *   "need"    bytes
  *   "left"    number, block, offset, length, count, only, stage, attempt, done before, in hand, how, step
@@ -163,7 +179,10 @@ static int l_event(lua_State *L) {
   lua_pushstring(L, names[e.kind]);
   lua_pushinteger(L, e.slot + 1);
   switch (e.kind) {
-    case MG_EVENT_OUT: return 2 + push_range(L, &e.range);
+    case MG_EVENT_OUT:
+      push_range(L, &e.range);
+      lua_pushinteger(L, (lua_Integer)e.number);
+      return 8;
     case MG_EVENT_DONE:
       lua_pushinteger(L, (lua_Integer)e.number);
       lua_pushinteger(L, e.a);
@@ -301,7 +320,7 @@ static const luaL_Reg methods[] = {
     {"wait", l_wait},     {"kill", l_kill},     {"overtime", l_overtime}, {"time_out", l_time_out},
     {"state", l_state},   {"memory", l_memory}, {"retain", l_retain},     {"release", l_release},
     {"check", l_check},   {"fd", l_fd},         {"arm", l_arm},           {"stop", l_stop},
-    {"watch", l_watch},
+    {"watch", l_watch},   {"widen", l_widen},
     {"__gc", l_close},    {"__close", l_close},
     {NULL, NULL},
 };

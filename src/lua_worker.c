@@ -38,6 +38,8 @@ static lua_worker *to_worker(lua_State *L, int arg) {
   return lw;
 }
 
+mg_worker *mg_check_worker(lua_State *L, int arg) { return &to_worker(L, arg)->w; }
+
 /* A value, at idx, that cannot be serialised; the codec's message is on top of the stack.  Emitted, it is given to the
  * function of w:on_refused, where there is one.  Otherwise raises the message, with the caller's line in front, and
  * keeps it: w:refused() tells such an error from others. */
@@ -295,6 +297,7 @@ static const luaL_Reg methods[] = {
 void mg_worker_setup(lua_State *L) {
   luaL_newmetatable(L, MG_WORKER_TYPE);
   luaL_setfuncs(L, methods, 0);
+  luaL_setfuncs(L, mg_thread_methods, 0);
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);

@@ -123,7 +123,10 @@ void mg_pool_end(mg_pool *p) {
   if (p->watched >= 0) mg_sys.epoll_del(p->epoll, p->watched);
   p->watched = -1;
   close_descriptors(p);
-  for (uint32_t i = 0; i < p->slots; i++) free(p->slot[i].held);
+  for (uint32_t i = 0; i < p->slots; i++) {
+    free(p->slot[i].held);
+    mg_slot_free(&p->slot[i]);
+  }
   free(p->slot);
   free(p->queue);
   mg_shm_close(&p->shm);
@@ -147,6 +150,9 @@ void mg_pool_close(mg_pool *p) {
 static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
   mg_slot *s = &p->slot[i];
   memset(w, 0, sizeof *w);
+  w->room = s->room;
+  w->pending = w->few;
+  if (s->wide && mg_worker_widen(w) < 0) mg_exit_now(1);
   w->shared = s->shared;
   w->base = p->shm.base;
   w->block = MG_NO_BLOCK;

@@ -4,11 +4,36 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static mg_chunk *chunk_at(mg_slot *s, uint32_t i) { return &s->chunk[(s->chunk_first + i) % MG_CHUNKS]; }
+static mg_chunk *chunk_at(mg_slot *s, uint32_t i) { return &s->chunk[(s->chunk_first + i) & (s->room - 1)]; }
+static _Atomic uint32_t *claim_at(mg_slot *s, uint32_t i) {
+  return &s->shared->claim[(s->chunk_sequence - s->chunks + i) & (s->room - 1)];
+}
 static uint32_t open_block(const mg_slot *s) { return s->lent[s->lent_first]; }
+
+int mg_slot_widen(mg_slot *s, uint32_t chunks) {
+  uint32_t room = MG_CHUNKS;
+  MG_ASSERT(s->state == MG_SLOT_EMPTY && !s->wide && chunks <= MG_WIDE_CHUNKS);
+  while (room < chunks) room *= 2;
+  mg_chunk *many = calloc(room, sizeof *many);
+  if (!many) return -ENOMEM;
+  s->chunk = many;
+  s->room = room;
+  s->wide = 1;
+  return 0;
+}
+
+void mg_slot_free(mg_slot *s) {
+  if (s->wide) free(s->chunk);
+  s->chunk = NULL;
+  s->wide = 0;
+}
 
 void mg_slot_begin(mg_slot *s) {
   mg_slot_shared *sh = s->shared;
+  if (!s->wide) {
+    s->chunk = s->few;
+    s->room = MG_CHUNKS;
+  }
   MG_ASSERT(s->state == MG_SLOT_EMPTY && s->chunks == 0 && s->lents == 0 && s->helds == 0);
   mg_ring_clear(&sh->in);
   mg_ring_clear(&sh->out);
@@ -17,6 +42,7 @@ void mg_slot_begin(mg_slot *s) {
   atomic_store(&sh->commit, 0);
   atomic_store(&sh->began, 0);
   atomic_store(&sh->step, 0);
+  atomic_store(&sh->running, 0);
   atomic_store(&sh->worker_asleep, 0);
   atomic_store(&sh->coordinator_asleep, 0);
   atomic_store(&sh->stop, 0);
@@ -29,9 +55,11 @@ void mg_slot_begin(mg_slot *s) {
 }
 
 int mg_slot_offer(mg_slot *s, const mg_chunk *c) {
-  if (s->chunks == MG_CHUNKS || mg_ring_room(&s->in) == 0) return -EAGAIN;
+  MG_ASSERT(!s->wide == !(c->flags & MG_CHUNK_SET));
+  /* A narrow slot's ledger leaves room in the ring for blocks and the end; here it must be left. */
+  if (s->chunks == s->room || mg_ring_room(&s->in) <= (s->wide ? MG_LENT + 1 : 0)) return -EAGAIN;
   *chunk_at(s, s->chunks++) = *c;
-  atomic_store_explicit(&s->shared->claim[s->chunk_sequence++ % MG_CHUNKS], MG_CLAIM_OFFERED, memory_order_relaxed);
+  atomic_store_explicit(&s->shared->claim[s->chunk_sequence++ & (s->room - 1)], MG_CLAIM_OFFERED, memory_order_relaxed);
   mg_desc d = {.kind = MG_IN_CHUNK, .flags = c->flags,
                .block = c->range.block, .offset = c->range.offset, .length = c->range.length,
                .count = c->range.count, .only = c->range.edge, .stage = c->stage, .attempt = c->attempt,
@@ -64,9 +92,8 @@ int mg_slot_finish(mg_slot *s) {
 /* --- turning descriptors into events ------------------------------------------------------------------------- */
 
 static int give_out(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, mg_range r) {
-  (void)s;
   if (r.count == 0) return 0;
-  mg_slot_event ev = {.kind = MG_EVENT_OUT, .range = r};
+  mg_slot_event ev = {.kind = MG_EVENT_OUT, .range = r, .number = s->wide && s->chunks ? chunk_at(s, 0)->number : 0};
   mg_shm_retain(shm, r.block);
   int rc = sink(to, &ev);
   if (rc < 0) mg_shm_release(shm, r.block);
@@ -111,7 +138,7 @@ static int advance(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t don
   s->done = done;
   if (ended) {
     if (c->range.block != MG_NO_BLOCK) mg_shm_release(shm, c->range.block);
-    s->chunk_first = (s->chunk_first + 1) % MG_CHUNKS;
+    s->chunk_first = (s->chunk_first + 1) & (s->room - 1);
     s->chunks--;
     s->done = 0;
   }
@@ -136,8 +163,28 @@ static int sane(mg_slot *s, const mg_shm *shm, const mg_desc *d) {
   return !(d->flags & MG_OUT_END) || d->done == chunk_at(s, 0)->range.count;
 }
 
+/* Brings the chunk that a wide slot's descriptor names to the front: 1, or 0 where the worker has not claimed it, or is
+ * in the middle of another one's output. */
+static int to_front(mg_slot *s, uint64_t number) {
+  uint32_t i = 0;
+  while (i < s->chunks && chunk_at(s, i)->number != number) i++;
+  if (i == s->chunks || atomic_load_explicit(claim_at(s, i), memory_order_relaxed) == MG_CLAIM_OFFERED) return 0;
+  if (i == 0) return 1;
+  if (s->helds > 0 || s->streaming || s->done > 0) return 0;
+  mg_chunk c = *chunk_at(s, i);
+  *chunk_at(s, i) = *chunk_at(s, 0);
+  *chunk_at(s, 0) = c;
+  /* The worker is past both claims. */
+  uint32_t front = atomic_load_explicit(claim_at(s, 0), memory_order_relaxed);
+  atomic_store_explicit(claim_at(s, 0), atomic_load_explicit(claim_at(s, i), memory_order_relaxed),
+                        memory_order_relaxed);
+  atomic_store_explicit(claim_at(s, i), front, memory_order_relaxed);
+  return 1;
+}
+
 static int take(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, const mg_desc *d) {
   int rc = 0, loose = d->flags & MG_OUT_LOOSE, ended = (d->flags & MG_OUT_END) != 0;
+  if (s->wide && !loose && !to_front(s, d->chunk)) return -EPROTO;
   if (!sane(s, shm, d)) return -EPROTO;
   s->generation++;
   if (d->flags & MG_OUT_DROP) drop_held(s, shm);
@@ -183,7 +230,7 @@ int mg_slot_revoke(mg_slot *s, mg_chunk *out) {
   if (s->chunks == 0 || s->state == MG_SLOT_EMPTY) return 0;
   mg_chunk *c = chunk_at(s, s->chunks - 1);
   uint32_t expected = MG_CLAIM_OFFERED;
-  _Atomic uint32_t *claim = &s->shared->claim[(s->chunk_sequence - 1) % MG_CHUNKS];
+  _Atomic uint32_t *claim = claim_at(s, s->chunks - 1);
   if (c->range.count == 0 || (s->chunks == 1 && s->done > 0)) return 0; /* begun, whatever the claim may say */
   if (!atomic_compare_exchange_strong(claim, &expected, MG_CLAIM_REVOKED)) return 0;
   *out = *c;
@@ -226,7 +273,8 @@ static int end_finished(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
 static int give_left(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t i) {
   mg_chunk c = *chunk_at(s, i);
   mg_slot_event ev = {.kind = MG_EVENT_LEFT, .number = c.number, .stage = c.stage, .attempt = c.attempt};
-  uint32_t sequence = s->chunk_sequence - s->chunks + i, passed;
+  uint32_t passed;
+  int set = (c.flags & MG_CHUNK_SET) != 0;
   if (c.range.count == 0) return 0; /* taken back before */
   if (i == 0 && s->done > 0 && c.range.block != MG_NO_BLOCK) {
     uint32_t end = c.range.offset + c.range.length;
@@ -238,11 +286,13 @@ static int give_left(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t i
   }
   ev.range = c.range;
   ev.a = i == 0 ? s->done : 0;
-  ev.b = i == 0 && atomic_load(&s->shared->claim[sequence % MG_CHUNKS]) == MG_CLAIM_TAKEN;
-  ev.c = ev.b && s->streaming;
+  ev.b = (i == 0 || set) && atomic_load(claim_at(s, i)) == MG_CLAIM_TAKEN;
+  ev.c = ev.b && i == 0 && s->streaming;
   ev.step = ev.b ? atomic_load(&s->shared->step) : 0;
-  if (ev.b && s->timed_out && s->timed_out == atomic_load(&s->shared->began)) ev.c |= 2;
-  else if (ev.b && s->timed_out && !s->streaming) ev.b = 0; /* the kill was meant for the item before it */
+  int late = s->timed_out && s->timed_out == atomic_load(&s->shared->began);
+  if (set && atomic_load(&s->shared->running) != c.number) late = (int)(ev.step = 0);
+  if (ev.b && late) ev.c |= 2;
+  else if (ev.b && s->timed_out && !ev.c) ev.b = 0; /* the kill was meant for the item before it, or beside it */
   return sink(to, &ev);
 }
 
@@ -267,7 +317,7 @@ uint64_t mg_slot_overtime(const mg_slot *s, uint64_t now, uint64_t *began) {
 
 void mg_slot_drop(mg_slot *s, mg_shm *shm) {
   drop_held(s, shm);
-  for (; s->chunks > 0; s->chunks--, s->chunk_first = (s->chunk_first + 1) % MG_CHUNKS)
+  for (; s->chunks > 0; s->chunks--, s->chunk_first = (s->chunk_first + 1) & (s->room - 1))
     if (chunk_at(s, 0)->range.block != MG_NO_BLOCK) mg_shm_release(shm, chunk_at(s, 0)->range.block);
   for (; s->lents > 0; s->lents--, s->lent_first = (s->lent_first + 1) % MG_LENT) mg_shm_release(shm, open_block(s));
   s->done = s->published = s->ahead = s->ahead_count = 0;
@@ -275,10 +325,10 @@ void mg_slot_drop(mg_slot *s, mg_shm *shm) {
 }
 
 void mg_slot_check(const mg_slot *s, const mg_shm *shm) {
-  MG_ASSERT(s->chunks <= MG_CHUNKS && s->lents <= MG_LENT);
+  MG_ASSERT(s->chunks <= s->room && s->lents <= MG_LENT);
   MG_ASSERT(s->chunks == 0 ? s->done == 0 : s->done <= s->chunk[s->chunk_first].range.count);
   for (uint32_t i = 0; i < s->chunks; i++) {
-    uint32_t block = s->chunk[(s->chunk_first + i) % MG_CHUNKS].range.block;
+    uint32_t block = s->chunk[(s->chunk_first + i) & (s->room - 1)].range.block;
     MG_ASSERT(block == MG_NO_BLOCK || mg_shm_held(shm, block));
   }
   for (uint32_t i = 0; i < s->lents; i++) MG_ASSERT(mg_shm_held(shm, s->lent[(s->lent_first + i) % MG_LENT]));

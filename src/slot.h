@@ -25,6 +25,12 @@
  * either finished with all of its output, or not finished with none: exactly one item, the first unfinished one of a
  * claimed chunk, was in hand.
  *
+ * A wide slot is for a worker with threads, which has several items in hand and finishes them in any order.  Its chunks
+ * are of one item each, and progress is a set: the descriptor with MG_OUT_END is the commit of the chunk that it names,
+ * which the coordinator brings to the front of the ledger first.  The worker writes an item's output without a break,
+ * and takes chunks in the order in which they were offered; so whatever is in front of one that it has taken it has
+ * taken too.  The commit word's `done` stays 0.  At a death every claimed chunk was in hand.
+ *
  * The word may also be read while the worker lives (mg_slot_peek): what is finished need not wait until a worker that
  * is busy with the next item says so.  The descriptor that comes later covers the same range; `ahead` is left out of
  * it.
@@ -54,7 +60,8 @@ enum { /* kinds of descriptors, coordinator to worker */
 };
 enum { /* flags of MG_IN_CHUNK */
   MG_CHUNK_TIMED = 1, /* the worker notes when each item began */
-  MG_CHUNK_LOOSE = 2  /* a producer's one item: what it emits is valid at once, whatever becomes of it */
+  MG_CHUNK_LOOSE = 2, /* a producer's one item: what it emits is valid at once, whatever becomes of it */
+  MG_CHUNK_SET = 4    /* one item of a wide slot */
 };
 enum { /* flags of MG_OUT_DATA */
   MG_OUT_RETURN = 1, /* the block is finished: not written again */
@@ -76,12 +83,13 @@ typedef struct mg_slot_shared {
   mg_ring in, out;
   _Alignas(MG_CACHE_LINE) _Atomic uint64_t commit; /* written by the worker, read by the coordinator */
   _Atomic uint64_t began;                          /* when the item in hand began; only where there is a time-out */
+  _Atomic uint64_t running;                        /* of a wide slot: the number of the chunk whose item that is */
   _Atomic uint32_t worker_asleep;
   _Atomic uint32_t step;                           /* the part of the item in hand that is in work; 0: none */
   _Alignas(MG_CACHE_LINE) _Atomic uint32_t coordinator_asleep; /* written by the coordinator */
   _Atomic uint32_t spin_allowed;
   _Atomic uint32_t stop; /* producers end: they are told at their next emit */
-  _Alignas(MG_CACHE_LINE) _Atomic uint32_t claim[MG_CHUNKS]; /* by chunk sequence modulo MG_CHUNKS */
+  _Alignas(MG_CACHE_LINE) _Atomic uint32_t claim[MG_WIDE_CHUNKS]; /* by chunk sequence modulo `room` */
 } mg_slot_shared;
 
 #define MG_COMMIT_GENERATION(w) ((uint32_t)((w) >> 52))
@@ -109,8 +117,10 @@ typedef struct mg_slot {
   int eventfd; /* wakes the worker */
   mg_proc proc;
   mg_ring_end in, out;
-  mg_chunk chunk[MG_CHUNKS]; /* a queue */
-  uint32_t chunk_first, chunks, chunk_sequence;
+  mg_chunk few[MG_CHUNKS];
+  mg_chunk *chunk; /* a queue with room for `room`: `few`, or memory of its own */
+  uint32_t room, chunk_first, chunks, chunk_sequence;
+  int wide;
   uint32_t lent[MG_LENT]; /* a queue */
   uint32_t lent_first, lents;
   uint32_t done;       /* of the oldest chunk */
@@ -128,7 +138,7 @@ typedef struct mg_slot {
 /* What a descriptor, or a death, amounts to: handed to the pool one by one. */
 enum {
   MG_EVENT_NONE,
-  MG_EVENT_OUT,  /* range: committed output; its reference passes to the receiver */
+  MG_EVENT_OUT,  /* range: committed output; its reference passes to the receiver.  number: of its chunk, when wide */
   MG_EVENT_DONE, /* chunk `number`: a = items newly finished, b = 1 at its end, c = 1 when one of them was streamed,
                     nanos = time spent since the last such event */
   MG_EVENT_NEED, /* a = least size in bytes of a block that the worker waits for */
@@ -149,9 +159,14 @@ typedef struct mg_slot_event {
 
 typedef int (*mg_sink)(void *to, const mg_slot_event *ev); /* 0, or -ENOMEM */
 
+/* Makes an EMPTY slot wide, for at least so many chunks; for good.  0 or -ENOMEM. */
+int mg_slot_widen(mg_slot *s, uint32_t chunks);
+/* Frees what mg_slot_widen has taken; the slot is EMPTY. */
+void mg_slot_free(mg_slot *s);
 /* Prepares an EMPTY slot for a new worker: clears rings and claims. */
 void mg_slot_begin(mg_slot *s);
-/* Hands a chunk over; takes over one reference to its block (none for MG_NO_BLOCK).  0, or -EAGAIN when full. */
+/* Hands a chunk over; takes over one reference to its block (none for MG_NO_BLOCK).  0, or -EAGAIN when full.  A wide
+ * slot takes chunks of one item with MG_CHUNK_SET, another one none of these. */
 int mg_slot_offer(mg_slot *s, const mg_chunk *c);
 /* Lends an empty block, taking over the caller's reference.  0, or -EAGAIN when full. */
 int mg_slot_lend(mg_slot *s, const mg_shm *shm, uint32_t block);

@@ -2,6 +2,7 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 enum { TELL_AFTER = 200000, CHECK_MOST = 64 }; /* ns; items */
 
@@ -11,7 +12,7 @@ static void take_in(mg_worker *w) {
   mg_desc d;
   while (mg_ring_waiting(&w->in) > 0) {
     mg_ring_pop(&w->in, &d);
-    if (d.kind == MG_IN_CHUNK) w->pending[(w->pending_first + w->pendings++) % MG_CHUNKS] = d;
+    if (d.kind == MG_IN_CHUNK) w->pending[(w->pending_first + w->pendings++) & (w->room - 1)] = d;
     else if (d.kind == MG_IN_BLOCK) w->spare[(w->spare_first + w->spares++) % MG_LENT] = d;
     else if (d.kind == MG_IN_END) w->ending = 1;
   }
@@ -19,7 +20,7 @@ static void take_in(mg_worker *w) {
 
 /* Leaves because its descriptors are gone; what it has committed stays. */
 static _Noreturn void leave(mg_worker *w) {
-  if (w->between) atomic_store(&w->shared->claim[(w->sequence - 1) % MG_CHUNKS], MG_CLAIM_LEFT);
+  if (w->between) atomic_store(&w->shared->claim[(w->sequence - 1) & (w->room - 1)], MG_CLAIM_LEFT);
   mg_exit_now(1);
 }
 
@@ -45,6 +46,17 @@ static int spin_for(mg_worker *w, int (*ready)(mg_worker *)) {
   return 0;
 }
 
+/* Polls for a wake-up, the end of the coordinator and, where it is none below 0, fd. */
+static void poll_once(mg_worker *w, int fd, int ms) {
+  struct pollfd fds[3] = {{.fd = w->eventfd, .events = POLLIN}, {.fd = w->lifeline, .events = POLLIN},
+                          {.fd = fd, .events = POLLIN}};
+  mg_sys.poll(fds, 3, ms);
+  if ((fds[0].revents | fds[1].revents) & POLLNVAL) leave(w); /* the handler has closed our descriptors */
+  if (fds[1].revents) mg_exit_now(1);                         /* the coordinator is gone */
+  mg_event_drain(w->eventfd);
+  MG_POINT(woken);
+}
+
 /* Sleeps until `ready`.  The protocol is that of event.h. */
 static void sleep_until(mg_worker *w, int (*ready)(mg_worker *)) {
   _Atomic uint32_t *asleep = &w->shared->worker_asleep;
@@ -56,12 +68,7 @@ static void sleep_until(mg_worker *w, int (*ready)(mg_worker *)) {
       mg_event_awake(asleep);
       return;
     }
-    struct pollfd fds[2] = {{.fd = w->eventfd, .events = POLLIN}, {.fd = w->lifeline, .events = POLLIN}};
-    mg_sys.poll(fds, 2, -1);
-    if ((fds[0].revents | fds[1].revents) & POLLNVAL) leave(w); /* the handler has closed our descriptors */
-    if (fds[1].revents) mg_exit_now(1);                         /* the coordinator is gone */
-    mg_event_drain(w->eventfd);
-    MG_POINT(woken);
+    poll_once(w, -1, -1);
     mg_event_awake(asleep);
     take_in(w);
   }
@@ -159,8 +166,8 @@ void mg_worker_commit(mg_worker *w) {
 
 void mg_worker_step(mg_worker *w, uint32_t step) {
   atomic_store_explicit(&w->shared->step, step, memory_order_relaxed);
-  MG_POINT(stepped);
-  if (w->chunk.flags & MG_CHUNK_TIMED) atomic_store_explicit(&w->shared->began, mg_now(), memory_order_relaxed);
+  int timed = w->busy && (w->chunk.flags & MG_CHUNK_TIMED);
+  if (timed) atomic_store_explicit(&w->shared->began, mg_now(), memory_order_relaxed);
 }
 
 void mg_worker_rollback(mg_worker *w) {
@@ -176,17 +183,23 @@ void mg_worker_rollback(mg_worker *w) {
 
 /* --- chunks and blocks ------------------------------------------------------------------------------------------ */
 
+/* The next chunk of those that have come: 1 when it is this worker's, 0 when it was taken back. */
+static int claim(mg_worker *w, mg_desc *chunk) {
+  uint32_t expected = MG_CLAIM_OFFERED, room = w->room - 1;
+  *chunk = w->pending[w->pending_first];
+  w->pending_first = (w->pending_first + 1) & room;
+  w->pendings--;
+  int mine = atomic_compare_exchange_strong(&w->shared->claim[w->sequence++ & room], &expected, MG_CLAIM_TAKEN);
+  MG_POINT(claimed);
+  return mine;
+}
+
 int mg_worker_next(mg_worker *w) {
   for (;;) {
     if (w->end > w->published) mg_worker_publish(w); /* what the hooks have said */
     wait_for(w, have_work);
     if (w->pendings == 0) return 0;
-    w->chunk = w->pending[w->pending_first];
-    w->pending_first = (w->pending_first + 1) % MG_CHUNKS;
-    w->pendings--;
-    uint32_t expected = MG_CLAIM_OFFERED;
-    int mine = atomic_compare_exchange_strong(&w->shared->claim[w->sequence++ % MG_CHUNKS], &expected, MG_CLAIM_TAKEN);
-    MG_POINT(claimed);
+    int mine = claim(w, &w->chunk);
     w->busy = 1;
     w->loose = (w->chunk.flags & MG_CHUNK_LOOSE) != 0;
     w->done = 0;
@@ -213,6 +226,66 @@ int mg_worker_record(mg_worker *w, mg_record *r) {
     if (w->chunk.only == MG_EDGE_ANY || r->edge == w->chunk.only) return 1;
   }
   return w->done < w->chunk.count ? -EBADMSG : 0;
+}
+
+/* --- threads ---------------------------------------------------------------------------------------------------- */
+
+int mg_worker_widen(mg_worker *w) {
+  mg_desc *all = calloc((size_t)w->room * 2, sizeof *all);
+  if (!all) return -ENOMEM;
+  w->pending = all;
+  w->taken = all + w->room;
+  return 0;
+}
+
+int mg_worker_take(mg_worker *w, uint32_t *index) {
+  take_in(w);
+  while (w->pendings > 0) {
+    uint32_t i = 0;
+    while (w->taken[i].count > 0) i++; /* there is one: the ledger has no more chunks than this has places */
+    int mine = claim(w, &w->taken[i]);
+    w->taken[i].nanos = mg_now();
+    if (mine) {
+      w->chunk = w->taken[i];
+      w->next = w->chunk.offset;
+      w->limit = w->chunk.offset + w->chunk.length;
+      *index = i;
+      return 1;
+    }
+    w->taken[i].count = 0;
+    mg_worker_hand(w, i); /* taken back: say that it has been passed over */
+    mg_worker_end_chunk(w);
+  }
+  return w->ending ? -1 : 0;
+}
+
+void mg_worker_hand(mg_worker *w, uint32_t index) {
+  if (w->end > w->published) mg_worker_publish(w); /* what belongs to no item */
+  w->chunk = w->taken[index];
+  w->taken[index].count = 0;
+  w->told = w->chunk.nanos;
+  w->busy = 1;
+  w->loose = 0;
+  w->done = 0;
+  MG_POINT(handed);
+}
+
+void mg_worker_mark(mg_worker *w, uint32_t index, uint32_t step, uint64_t began) {
+  uint64_t number = index == MG_NO_BLOCK ? 0 : w->taken[index].chunk;
+  atomic_store_explicit(&w->shared->running, number, memory_order_relaxed);
+  atomic_store_explicit(&w->shared->step, step, memory_order_relaxed);
+  atomic_store_explicit(&w->shared->began, began, memory_order_release);
+}
+
+void mg_worker_rest(mg_worker *w, int fd, int want, int64_t ns) {
+  _Atomic uint32_t *asleep = &w->shared->worker_asleep;
+  if (w->end > w->published) mg_worker_publish(w);
+  int ending = w->ending;
+  mg_event_prepare(asleep);
+  take_in(w);
+  int news = (want && w->pendings > 0) || w->ending != ending;
+  if (!news) poll_once(w, fd, ns < 0 ? -1 : ns > (int64_t)3600 * 1000000000 ? 3600000 : (int)((ns + 999999) / 1000000));
+  mg_event_awake(asleep);
 }
 
 static void open_block(mg_worker *w, size_t least) {
@@ -265,5 +338,5 @@ void mg_worker_append(mg_worker *w, size_t length, unsigned edge, unsigned flags
 
 void mg_worker_check(const mg_worker *w) {
   MG_ASSERT(w->published <= w->mark && w->mark <= w->end && w->end <= w->size);
-  MG_ASSERT(w->pendings <= MG_CHUNKS && w->spares <= MG_LENT && w->mark_count <= w->count);
+  MG_ASSERT(w->pendings <= w->room && w->spares <= MG_LENT && w->mark_count <= w->count);
 }

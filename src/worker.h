@@ -11,6 +11,7 @@
  *  2. [published, mark) belongs to finished items, [mark, end) to the item in hand.
  *  3. What the item in hand has published before its end is held by the coordinator: `item_held` is 1.
  *  4. After every descriptor the commit word is written again, so it is never older than the last descriptor but one.
+ *  5. In a wide slot nothing is in hand (busy is 0) but while the output of one item is written.
  */
 #ifndef MG_WORKER_H
 #define MG_WORKER_H
@@ -23,7 +24,10 @@ typedef struct mg_worker {
   int eventfd, coordinator_fd, lifeline;
   unsigned serial;                      /* of its process: a stray copy of it must not commit */
   mg_ring_end in, out;
-  mg_desc pending[MG_CHUNKS];           /* chunks taken from the ring, not begun: a queue */
+  mg_desc few[MG_CHUNKS];
+  mg_desc *pending;                     /* chunks from the ring, not begun: a queue with room for `room` */
+  mg_desc *taken;                       /* of a wide slot: chunks that are begun, by index; count 0: no chunk */
+  uint32_t room;
   uint32_t pending_first, pendings, sequence;
   mg_desc spare[MG_LENT];               /* empty blocks taken from the ring: a queue */
   uint32_t spare_first, spares;
@@ -66,6 +70,21 @@ void mg_worker_rollback(mg_worker *w);
 void mg_worker_publish(mg_worker *w);
 /* Ends the chunk in hand.  What was appended since the last commit is valid with it. */
 void mg_worker_end_chunk(mg_worker *w);
+/* A worker with threads, in a wide slot, has these instead of mg_worker_next:
+ * Makes room for its chunks, which lasts as long as the process.  0 or -ENOMEM. */
+int mg_worker_widen(mg_worker *w);
+/* Begins the next chunk, without waiting: 1 with its index in *index and its item ready for mg_worker_record; 0 when
+ * there is none at present; -1 when no more come. */
+int mg_worker_take(mg_worker *w, uint32_t *index);
+/* Makes a begun chunk the one in hand: its output is to be appended and the chunk ended, without anything else between.
+ */
+void mg_worker_hand(mg_worker *w, uint32_t index);
+/* Says that a handler of this chunk runs, at this part of it (see mg_worker_step), and when it began: 0, it has no
+ * time-out.  Or, with index MG_NO_BLOCK, that none runs any more. */
+void mg_worker_mark(mg_worker *w, uint32_t index, uint32_t step, uint64_t began);
+/* Sleeps until fd is readable, ns have passed (< 0: no limit), no more chunks come, or, if `want`, there is one to
+ * take. */
+void mg_worker_rest(mg_worker *w, int fd, int want, int64_t ns);
 void mg_worker_check(const mg_worker *w);
 
 #endif

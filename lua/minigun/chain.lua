@@ -62,10 +62,10 @@ end
 ---@param stages table array of the plan's stages, in topological order
 ---@param host table
 --- what surrounds it: `deliver(stage, item)` sends an item out of the chain; `failed(stage, item, caught, attempt,
---- partial, number)` is told of a failed item, the number-th that came to the stage; `send_to(stage, id, item)` sends
---- to one stage; `addresses`: the plan's; `turn`: where round_robin begins; `effect(kind, name, value)` keeps what
---- `ctx` collects; `context(stage)` makes the stage's ctx, given a function that takes effects; `foreign()` tells that
---- this is another process than the chain's own; `watch` and `wait`: see loop.lua
+--- partial, number)` is told of a failed item, the number-th that came to the stage; `send_to(stage, id, item, sent)`
+--- sends to one stage, by emit:to (sent) or by a route; `addresses`: the plan's; `turn`: where round_robin begins;
+--- `effect(kind, name, value)` keeps what `ctx` collects; `context(stage)` makes the stage's ctx, given a function that
+--- takes effects; `foreign()` tells that this is another process than the chain's own; `watch` and `wait`: see loop.lua
 ---@return table chain `chain.stats[id]` counts `items_in`, `items_out`, `failed` of each stage
 function chain.new(stages, host)
   local self = setmetatable({ host = host, states = {}, stats = {} }, Chain)
@@ -118,7 +118,7 @@ end
 --- Sends an item to one receiver.
 function Chain:send_one(state, id, item)
   if self.states[id] then return self:push(id, item, 1) end
-  self.host.send_to(state.stage, id & ~SENT, item)
+  self.host.send_to(state.stage, id & ~SENT, item, id & SENT ~= 0)
 end
 
 --- Sends an item to every receiver of the stage, in the chain and outside.

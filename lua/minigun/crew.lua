@@ -30,10 +30,12 @@ local function call_timed(self, thread, state, call, ...)
       if not (got[1] and got[2]) then errors.raise_again(got[got.n]) end
       return
     end
+    -- A sleep that should have ended in time did: that others have kept the process is not its fault.
+    local due = got[2] == tasks.WAIT and not task.fd and task.due or math.huge
     task.deadline = math.min(task.deadline or math.huge, start + seconds)
     answer = table.pack(coroutine.yield(table.unpack(got, 2, got.n)))
     task.deadline = nil
-    if core.now() >= start + seconds then
+    if math.min(due, core.now()) >= start + seconds then
       coroutine.close(co)
       if state.loop then state.loop:abandon() end
       errors.raise_again { kind = "timeout",
@@ -47,8 +49,7 @@ local function handler_of(self, thread, state)
   local call = state.handler
   return function(...)
     thread.stage = state.stage
-    if state.stage.timeout then return call_timed(self, thread, state, call, ...) end
-    return call(...)
+    if state.stage.timeout and not state.stage.fold then call_timed(self, thread, state, call, ...) else call(...) end
   end
 end
 
@@ -74,14 +75,14 @@ end
 
 local function new_thread(self)
   local link, number = self.link, #self.threads + 1
-  local thread = { number = link.first + number - 1 }
+  local thread = { index = number, number = link.first + number - 1 }
   self.threads[number] = thread
   local host = link.host(thread)
   host.addresses, host.turn, host.now = link.plan.addresses, thread.number - 1, core.now
   host.foreign = function() return core.process() ~= self.process end
   host.context = function(stage, effect)
     local ctx = context.new({ pipeline = link.plan.name, stage = stage.name, pid = self.pid, worker = thread.number },
-      effect)
+      link.check and link.check(effect) or effect)
     setmetatable(ctx.state, { __index = self.contexts[stage.id].state })
     return ctx
   end
@@ -104,7 +105,7 @@ end
 --- (see chain.new: `deliver`, `send_to`, `effect`, `failed`); `take(thread)`, the next job `{ stage =, value =,
 --- attempt = }` or nil; `done(thread, job, seconds)`, `ran(thread, seconds)`: it ran so long without a wait;
 --- `mark(thread, stage, start)`: a handler with a time-out runs, or, without stage, does not; `effect(kind, name,
---- value)` takes what hooks collect
+--- value)` takes what hooks collect; `check(effect)`, where there is one, makes what handlers' effects go through
 ---@return table crew
 --- `contexts[stage id]`: what hooks get. What they put into `ctx.state` all threads see; what a handler puts there is
 --- its thread's own
@@ -145,13 +146,13 @@ end
 --- Takes what a thread's chain has counted since the last time.
 ---@param thread table
 ---@param entry table? the job whose first stage's item was counted when it came in
----@param add function (stage, items in, items out, failed, sent)
+---@param add function (stage, items in, items out)
 function Crew:count(thread, entry, add)
   for id, s in pairs(thread.chain.stats) do
     local items_in = s.items_in
     if entry and id == entry.stage and entry.attempt == 1 then items_in = items_in - 1 end
-    add(self.link.plan.stages[id], items_in, s.items_out, s.failed, s.sent)
-    s.items_in, s.items_out, s.failed, s.sent = 0, 0, 0, 0
+    add(self.link.plan.stages[id], items_in, s.items_out)
+    s.items_in, s.items_out, s.failed = 0, 0, 0
   end
 end
 

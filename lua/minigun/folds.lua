@@ -3,6 +3,7 @@
 -- A reduction emits when nothing else is left to do anywhere, as any handler that still runs could send it an item: one
 -- reduction after the other, front to back. With `await = false` nobody sends to it, and it emits at its input's end.
 local chain = require "minigun.chain"
+local core = require "minigun.core"
 local reduction = require "minigun.reduction"
 
 local folds = {}
@@ -11,7 +12,7 @@ local folds = {}
 ---@param stage table
 function folds:open_fold(stage)
   local fold, entry = stage.reduces.fold, stage.id
-  local result = stage.reduces.parts and reduction.combiner(fold, stage.reduces.workers, os.clock)
+  local result = stage.reduces.parts and reduction.combiner(fold, stage.reduces.workers, core.now)
     or reduction.inline(fold)
   while self.plan.stages[entry].behind do entry = self.plan.stages[entry].behind end
   local each = { stage = stage, entry = self.chain.states[entry], result = result, late = nil,
@@ -22,16 +23,6 @@ function folds:open_fold(stage)
     result:add(item)
     if each.segment then each.entry.batches:resize(result:size()) end
   end
-end
-
---- What has failed in a stage of the coordinator: of a reduction that combines parts, what is in the part.
----@param stage table
----@param item any
----@return any
-function folds:folded(stage, item)
-  local each = self.folds[stage.id]
-  if each and each.segment and not each.late then return item[2] end
-  return item
 end
 
 --- Passes on batches that are not full to workers that would have nothing to do.
@@ -58,7 +49,7 @@ end
 function folds:emit_fold(each)
   each.late = ("stage '%s' has emitted its value already; this item was sent to it afterwards, with emit:to"):format(
     each.stage.name)
-  each.entry.late, each.stage.retries = each.late, 0
+  each.entry.late = each.late
   local ok, value = xpcall(each.result.finish, chain.caught, each.result)
   self.changed = true
   if ok then return self.chain:emit_batch(self.chain.states[each.stage.id], value) end

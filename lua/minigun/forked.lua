@@ -48,6 +48,10 @@ function forked.new(run, segment, first)
     self.order = order.new(function(part) run:worker_emitted(self, table.unpack(part)) end, run.memory // 8)
   end
   for i = 1, segment.n do
+    if segment.groups then
+      local ok, message = run.pool:widen(first + i - 1, segment.width)
+      if not ok then run:fail(message) end
+    end
     self.slots[i] = { number = i, index = first + i - 1, hand = {}, hands = 0, failed = {}, left = {}, items = 0,
       restarts = -1, behind = 0 } -- the ordinal behind that of the last item of the chunk in hand that has failed
   end
@@ -184,6 +188,7 @@ end
 
 function Segment:flags(stage)
   return (stage.kind == "producer" and report.LOOSE or 0) | (self.timeout and report.TIMED or 0)
+    | (self.plan.groups and report.SET or 0)
 end
 
 function Segment:offer(slot, entry)
@@ -205,6 +210,7 @@ end
 
 function Segment:dispatch_pool()
   local n, depth = stats.slice(self.rate), stats.depth(self.rate)
+  if self.plan.groups then n, depth = 1, self.plan.width end -- each worker has threads for so many items
   local busy = false
   for level = 1, depth do
     for _, slot in ipairs(self.slots) do
@@ -349,9 +355,11 @@ end
 
 --- The ordinal of the earliest item that output of a worker may be of; nil where order does not matter.
 ---@param slot table
+---@param number integer of the chunk that it is of, where the worker has threads
 ---@return integer?
-function Segment:output_ordinal(slot)
+function Segment:output_ordinal(slot, number)
   if not self.order then return nil end
+  if self.plan.groups then return slot.hand[number] and slot.hand[number].first or 1 end
   local _, at = chunk_of(slot)
   return math.max(at or 1, slot.behind)
 end
@@ -409,6 +417,7 @@ end
 ---@param fields table of the failure
 ---@return integer?
 function Segment:failed_at(slot, fields)
+  if self.plan.groups then return nil end -- all of it is of one item
   local entry, passed = chunk_of(slot), fields.index or fields.place
   if not entry or not passed then return nil end
   slot.behind = entry.first + passed + 1
@@ -480,8 +489,10 @@ function Segment:on_exit(slot, pid, code, signal, expected)
   if not expected then self:lost_loops(slot, pid, self.cause(code, signal), in_hand) end
   slot.pid, slot.items, self.wants[slot], run.changed = nil, 0, nil, true
   run:release_overdraft(slot)
-  local late, death = in_hand and in_hand.how & 2 ~= 0, {}
+  local any_late, death = false, {}
   for i = #slot.left, 1, -1 do -- from the last: each goes to the front of the queue
+    local late = slot.left[i].how & 2 ~= 0 -- of a worker with threads: by whose time-out it was killed
+    any_late = any_late or late
     self:return_left(slot, slot.left[i], {
       kind = late and "timeout" or "crash", pid = pid, worker = slot.number,
       message = late and ("the item took longer than %g s; its worker was killed"):format(self.timeout) or nil,
@@ -497,7 +508,7 @@ function Segment:on_exit(slot, pid, code, signal, expected)
   if expected or self.stops_by and #self.slots == 1 and not self.finishing then return end
   if self.finishing or (self.per_item and nothing_left) then return self:died_at_end(slot, pid, code, signal) end
   -- A time-out is the coordinator's own deed; and of a fork per batch, an item in hand has paid with an attempt.
-  if not late and not (self.per_item and in_hand) then self:count_restart(code, signal) end
+  if not any_late and not (self.per_item and in_hand) then self:count_restart(code, signal) end
   if not self.per_item then self:spawn(slot) end
 end
 

@@ -34,7 +34,8 @@ local function add_stats(self)
   for _, segment in ipairs(self.segments) do
     for _, id in ipairs(segment.plan.stages) do
       local s = self.stats[id]
-      s.waiting_in = math.max(0, segment.plan.n * self.result.elapsed - s.busy - s.waiting_out)
+      local workers = segment.plan.n * math.max(1, segment.plan.width)
+      s.waiting_in = math.max(0, workers * self.result.elapsed - s.busy - s.waiting_out)
     end
   end
 end

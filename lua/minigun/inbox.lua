@@ -63,9 +63,10 @@ end
 ---@param length integer bytes
 ---@param count integer records
 ---@param edge integer of all of them, or `report.ANY`: they are mixed
-function inbox:on_out(segment, slot, block, offset, length, count, edge)
+---@param number integer of the chunk, where the worker has threads
+function inbox:on_out(segment, slot, block, offset, length, count, edge, number)
   segment:on_range(length)
-  local ordinal = segment:output_ordinal(slot)
+  local ordinal = segment:output_ordinal(slot, number)
   if edge ~= report.ANY and edge ~= report.EDGE then
     return self:in_order(segment, ordinal, edge, block, offset, length, count)
   end

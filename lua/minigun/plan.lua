@@ -87,7 +87,7 @@ local function add_reduction(node, f, context, ordered, add, link)
   first.queue, first.await = definition.queue, node.await
   if not forked then return last, last, last end
   gather.batch = { max_size = 1, numbered = true }
-  worker.fold, worker.gathers, worker.queue = fold, gather.id, 64 + 4 * last.reduces.workers
+  worker.fold, worker.gathers = fold, gather.id
   link(gather, worker)
   link(worker, last)
   return gather, last, worker
@@ -189,7 +189,7 @@ local function new_segment(id, context)
   local n = context.kind == "inline" and 1 or context.n or cpus()
   local text = stages.context_text { kind = context.kind, n = n, ordered = context.ordered }
   return {
-    id = id, kind = context.kind, n = n, ordered = context.ordered, stages = {},
+    id = id, kind = context.kind, n = n, ordered = context.ordered, stages = {}, width = 0,
     context = context.name and ("%s: %s"):format(context.name, text) or text,
     hooks = { before_fork = {}, after_fork = {}, before_exit = {} },
   }
@@ -202,6 +202,7 @@ local function add_to_group(segment, groups, context, id)
     group = { n = context.kind == "threads" and context.n or 1, stages = {} }
     groups[context] = group
     segment.groups[#segment.groups + 1] = group
+    segment.width = segment.width + group.n
   end
   table.insert(group.stages, id)
 end
@@ -219,7 +220,7 @@ local function build_segments(b)
       segment = new_segment(#result.segments + 1, workers)
       by_context[workers] = segment
       result.segments[segment.id] = segment
-      segment.groups = hosts[workers] and {}
+      segment.groups = hosts[workers] and {} -- `width`: items that one of its workers may have in hand
     end
     stage.segment = segment.id
     table.insert(segment.stages, stage.id)

@@ -11,6 +11,7 @@ local report = {
   STATS = 4,      -- { STATS, { stage id, items in, items out }... }
   HOOK = 5,       -- { HOOK, name, at, message, traceback }: a hook has raised; the run fails
   LOST = 6,       -- { LOST, stage id, fields }: an item that was emitted cannot go on; the stage can
+  SET = 4,        -- flag of a chunk: one item for a worker with threads (MG_CHUNK_SET)
   LOOSE = 2,      -- flag of a chunk: a producer's (MG_CHUNK_LOOSE in src/slot.h)
   TIMED = 1,      -- flag of a chunk: note when items begin (MG_CHUNK_TIMED)
 }

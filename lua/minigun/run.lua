@@ -188,7 +188,8 @@ function Run:open_chain()
         kind = "error", message = caught.message, traceback = caught.traceback, attempt = attempt, partial = partial,
         pid = self.pid, number = number,
       }, function()
-        return self:folded(stage, item)
+        if stage.reduces and stage.reduces.parts then return item[2] end
+        return item
       end, function()
         return item ~= nil and { stage = stage.id, count = 1, value = item, first = number } -- nil: could not be read
       end)

@@ -16,8 +16,8 @@ local failure = require "minigun.failure"
 
 local tasks = {}
 
-tasks.PARK, tasks.MORE = "minigun.park", "minigun.more"
-local PARK <const>, MORE <const>, WAIT <const> = tasks.PARK, tasks.MORE, "minigun.wait"
+tasks.PARK, tasks.MORE, tasks.WAIT = "minigun.park", "minigun.more", "minigun.wait"
+local PARK <const>, MORE <const>, WAIT <const> = tasks.PARK, tasks.MORE, tasks.WAIT
 
 local Loop = {}
 Loop.__index = Loop
@@ -203,7 +203,7 @@ function Loop:run_ready()
   local list = self.ready
   self.ready = {}
   for _, task in ipairs(list) do
-    if self.tasks[task] then
+    if self.tasks[task] and not self.failed then
       local answer = task.answer
       task.answer = nil
       settle(self, task, self:enter(task, task.co, answer))
@@ -251,7 +251,7 @@ end
 -- descriptor was closed meanwhile): then there is another such coroutine for the rest, and the task finds out itself.
 local function drive(self, task, cqueues)
   local answer = table.pack()
-  while coroutine.status(task.co) ~= "dead" do
+  while coroutine.status(task.co) ~= "dead" and not self.failed do -- then the step ends with an error
     local got = table.pack(self:enter(task, task.co, table.unpack(answer, 1, answer.n)))
     local what = got[2]
     if coroutine.status(task.co) == "dead" then return ended(self, task, got[1], what) end

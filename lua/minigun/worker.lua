@@ -5,7 +5,9 @@
 local chain = require "minigun.chain"
 local context = require "minigun.context"
 local core = require "minigun.core"
+local effects = require "minigun.effects"
 local failure = require "minigun.failure"
+local hosted = require "minigun.hosted"
 local loop = require "minigun.loop"
 local meter = require "minigun.meter"
 local reduction = require "minigun.reduction"
@@ -25,39 +27,14 @@ local function exit(code)
   core.exit(code == nil and 0 or code == true and 0 or code == false and 1 or code)
 end
 
-local refusal -- the last error that a collected value has raised
-
--- Raises that a value cannot be collected, at the line of the user's call of ctx:collect. Called by what that calls.
-local function refuse_collected(value)
-  local _, message = pcall(core.encode, value)
-  local caller = debug.getinfo(4, "Sl")
-  refusal = ("%s:%d: ctx:collect: %s"):format(caller.short_src, caller.currentline, message)
-  error(refusal, 0)
-end
-
-local function effect_sender(w)
-  return function(kind, name, value)
-    if kind == "count" then return w:send(report.EDGE, { report.COUNT, name, value }) end
-    if not pcall(w.send, w, report.EDGE, { report.COLLECT, name, value }) then refuse_collected(value) end
-  end
-end
-
--- The same for effects that are kept until the handler has returned: its attempt must fail before that.
-local function effect_checker(effect)
-  return function(kind, name, value)
-    if kind == "collect" and not pcall(core.encode, value) then refuse_collected(value) end
-    effect(kind, name, value)
-  end
-end
-
 local function make_context(w, job, stage)
   return context.new({
     pipeline = job.plan.name, stage = stage and stage.name, pid = job.pid, worker = job.number,
-  }, effect_sender(w))
+  }, effects.sender(w))
 end
 
 local function is_refusal(w, caught)
-  return type(caught.raised) == "string" and (caught.raised == w:refused() or caught.raised == refusal)
+  return type(caught.raised) == "string" and (caught.raised == w:refused() or effects.is_refusal(caught.raised))
 end
 
 -- A failed item. `index`: its place in the chunk, where it came in one; `item`: itself, where it was made in this
@@ -170,7 +147,7 @@ local function run_chain(w, job, stages, contexts)
       sender = stage
       emitters[stage.id](item)
     end,
-    effect = effect_sender(w),
+    effect = effects.sender(w),
     failed = function(stage, item, caught, attempt, partial)
       local extra = { partial = partial, item = item, place = depth }
       if stage.id == job.entry then extra = { partial = partial, index = depth } end
@@ -180,7 +157,7 @@ local function run_chain(w, job, stages, contexts)
       local ctx = contexts[stage.id]
       contexts[stage.id] = context.new({
         pipeline = ctx.pipeline, stage = ctx.stage, pid = ctx.pid, worker = ctx.worker,
-      }, effect_checker(effect))
+      }, effects.checker(effect))
       contexts[stage.id].state = ctx.state
       return contexts[stage.id]
     end,
@@ -222,6 +199,17 @@ local function run_chain(w, job, stages, contexts)
   end
 end
 
+-- Takes chunk after chunk through the stages.
+local function run_chunks(w, job, runs)
+  while true do
+    local entry, _, attempt, kind = w:next()
+    if not entry then break end
+    job.entry, job.inherited = entry, kind == "inherited"
+    runs(attempt, job.value)
+    w:end_chunk()
+  end
+end
+
 --- Runs in the child until there is no more work.
 ---@param w userdata the slot's worker
 ---@param job table
@@ -232,8 +220,9 @@ function worker.main(w, job)
   local segment = job.segment
   local stages = {}
   for i, id in ipairs(segment.stages) do
-    stages[i] = job.plan.stages[id]
-    if stages[i].fold then stages[i].handler = reduction.folder(stages[i].fold, w:stepper(), core.now) end
+    local stage = job.plan.stages[id]
+    stages[i] = stage
+    if stage.fold and not segment.groups then stage.handler = reduction.folder(stage.fold, w:stepper(), core.now) end
   end
   job.pid, job.process = core.pid(), core.process()
   tasks.forget()
@@ -243,25 +232,20 @@ function worker.main(w, job)
   core.defer_collector(SHARED_HEAP_ALLOWANCE)
   core.heap_keep()
 
-  local contexts, runs = {} -- runs: what takes a chunk through the stages
-  for _, stage in ipairs(stages) do contexts[stage.id] = make_context(w, job, stage) end
+  local threads = segment.groups and hosted.new(w, job, effects.sender(w))
+  local contexts, runs = threads and threads.contexts or {}, nil -- runs: what takes a chunk through the stages
+  for _, stage in ipairs(stages) do contexts[stage.id] = contexts[stage.id] or make_context(w, job, stage) end
   local own = #stages == 1 and contexts[stages[1].id] or make_context(w, job)
-  if #stages == 1 then
+  if #stages == 1 and not threads then
     runs = run_single(w, job, stages[1], own)
-  else
+  elseif not threads then
     runs = run_chain(w, job, stages, contexts)
   end
   if not run_hooks(w, segment.hooks.after_fork, own) then return 1 end
   for _, stage in ipairs(stages) do
     if not run_hooks(w, stage.hooks.before, contexts[stage.id]) then return 1 end
   end
-  while true do
-    local entry, _, attempt, kind = w:next()
-    if not entry then break end
-    job.entry, job.inherited = entry, kind == "inherited"
-    runs(attempt, job.value)
-    w:end_chunk()
-  end
+  if threads then threads:run() else run_chunks(w, job, runs) end
   for _, stage in ipairs(stages) do
     if not run_hooks(w, stage.hooks.after, contexts[stage.id]) then return 1 end
   end

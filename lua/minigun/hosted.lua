@@ -1,0 +1,247 @@
+--- Threads in a worker: what runs in the child of a segment that has groups (see plan.lua).
+--
+-- Each group of stages has a crew and a queue; the block's stages that are in no threads are a group of one thread. An
+-- item that comes from the coordinator is a token: it counts what is still to be done for it in this worker, its own
+-- first stage and whatever that has passed on to other groups. Its output, reports among it, is kept in a bundle; when
+-- nothing is left to be done the bundle is the item's commit. So items end in any order, each at once and with all it
+-- has emitted, and a worker that dies leaves nothing half done.
+local core = require "minigun.core"
+local crew = require "minigun.crew"
+local effects = require "minigun.effects"
+local failure = require "minigun.failure"
+local queue = require "minigun.queue"
+local reduction = require "minigun.reduction"
+local report = require "minigun.report"
+local routes = require "minigun.routes"
+local tasks = require "minigun.tasks"
+
+local hosted = {}
+
+local Host = {}
+Host.__index = Host
+
+-- --- tokens ------------------------------------------------------------------------------------------------------
+
+local function report_failure(token, kind, stage, fields)
+  if token.refused then return end
+  local bundle, told = token.bundle, { kind, stage.id, fields }
+  if not pcall(bundle.add, bundle, report.EDGE, told) then
+    fields.item, fields.item_text = nil, failure.show(fields.item)
+    bundle:add(report.EDGE, told)
+  end
+end
+
+-- Adds an item to a token's output. One that cannot be sent is a failure of its own where there are several stages; of
+-- a stage alone it is the failure of what it was emitted for, as in any worker.
+local function emit(self, token, stage, edge, item)
+  if token.refused then return end
+  local ok, message = pcall(token.bundle.add, token.bundle, edge, item)
+  if ok then return end
+  if not self.several then
+    token.refused, token.kind = message, "unserialisable"
+    return
+  end
+  report_failure(token, report.LOST, stage, { kind = "unserialisable", message = message, attempt = 1, item = item })
+end
+
+local function commit(self, token)
+  local bundle = token.bundle
+  if token.refused then
+    bundle:clear()
+    bundle:add(report.EDGE, { report.FAILED, token.entry,
+      { kind = token.kind, message = token.refused, attempt = token.attempt, index = 0 } })
+  end
+  if next(token.stats) then
+    local rows = { report.STATS }
+    for id, row in pairs(token.stats) do rows[#rows + 1] = { id, row[1], row[2] } end
+    bundle:add(report.EDGE, rows)
+  end
+  self.w:finish(token.index, bundle)
+  self.tokens = self.tokens - 1
+  self.bundles[#self.bundles + 1] = bundle
+end
+
+-- Queues an item, or the end of a loop's input (attempt 0), for a stage of this worker.
+local function push(self, token, id, item, attempt, thread)
+  local group, stage = self.group_of[id], self.job.plan.stages[id]
+  local job = { token = token, stage = id, value = item, attempt = attempt,
+    entry = token.left == 0 and id == token.entry }
+  token.left = token.left + 1
+  local own = thread and group.lanes[thread] or group.queue
+  if stage.by_key and attempt > 0 and group.n > 1 then own = group.lanes[routes.lane(stage.by_key(item), group.n)] end
+  own:push(job)
+  group.waiting = group.waiting + 1
+end
+
+-- Tells the loops of a stage that their input ends.
+local function end_loops(self, token, id)
+  local group = self.group_of[id]
+  for thread = 1, group.n do push(self, token, id, nil, 0, thread) end
+end
+
+-- Nothing is left to be done for a token. Of a fork per batch it is all there is, and loops end with it.
+local function settle(self, token)
+  local ending = self.loops and table.remove(self.loops, 1)
+  if ending then return end_loops(self, token, ending) end
+  commit(self, token)
+end
+
+local function begin(self, index, id, attempt, kind, value)
+  local token = { index = index, entry = id, attempt = attempt, left = 0, stats = {},
+    bundle = table.remove(self.bundles) or core.bundle() }
+  self.tokens = self.tokens + 1
+  if kind == "unreadable" then
+    token.refused, token.kind = "cannot decode an item: " .. value, "error"
+    return commit(self, token)
+  end
+  if kind == "inherited" then value = self.job.value end
+  if attempt == 0 then end_loops(self, token, id) else push(self, token, id, value, attempt) end
+end
+
+-- --- groups ------------------------------------------------------------------------------------------------------
+
+local function take(group, thread)
+  local lane = group.lanes[thread.index]
+  local own = lane:first() and lane or group.queue
+  if not own:first() then return nil end
+  group.waiting = group.waiting - 1
+  return own:pop()
+end
+
+-- Where what a stage emits goes, beside stages of its own group.
+local function targets_of(self, stage)
+  local own, across, outside = self.group_of[stage.id], {}, stage.terminal
+  for _, id in ipairs(stage.outputs) do
+    local group = self.group_of[id]
+    if not group then outside = true elseif group ~= own then across[#across + 1] = id end
+  end
+  return across, outside
+end
+
+local function host_of(self, thread, targets)
+  return {
+    deliver = function(stage, item)
+      local token, own = thread.job.token, targets[stage.id]
+      for _, id in ipairs(own.across) do push(self, token, id, item, 1) end
+      if own.outside then emit(self, token, stage, stage.id, item) end
+    end,
+    send_to = function(stage, id, item, sent)
+      local token = thread.job.token
+      if not sent and self.group_of[id] then push(self, token, id, item, 1)
+      else emit(self, token, stage, report.TO | id, item) end
+    end,
+    effect = function(kind, name, value)
+      local token = thread.job and thread.job.token
+      if not token then return self.effect(kind, name, value) end
+      if not token.refused then token.bundle:add(report.EDGE, effects.record(kind, name, value)) end
+    end,
+    failed = function(stage, item, caught, attempt, partial)
+      local job = thread.job
+      local kind = caught.kind or effects.is_refusal(caught.raised) and "unserialisable" or "error"
+      local fields = { kind = kind, message = caught.message, traceback = caught.traceback,
+        attempt = attempt, partial = partial }
+      if job.entry and stage.id == job.stage then fields.index = 0 else fields.item, fields.place = item, 0 end
+      if stage.fold then
+        fields.step = self.w:step()
+        self.w:mark()
+      end
+      report_failure(job.token, report.FAILED, stage, fields)
+    end,
+  }
+end
+
+local function done(self, group, thread, job)
+  local token = job.token
+  if self.several then
+    group.crew:count(thread, job.entry and job or nil, function(stage, items_in, items_out)
+      local row = token.stats[stage.id] or { 0, 0 }
+      row[1], row[2] = row[1] + items_in, row[2] + items_out
+      token.stats[stage.id] = row
+    end)
+  end
+  token.left = token.left - 1
+  if token.left == 0 then settle(self, token) end
+end
+
+-- Makes the handler of a reduction's workers. They are one thread, whose job is the batch in work; a time-out counts
+-- for each of its items.
+local function make_folder(self, group, stage)
+  stage.handler = reduction.folder(stage.fold, function(part)
+    if part == 0 then return self.w:mark() end
+    local late = stage.timeout and core.now() + stage.timeout - self.patience
+    self.w:mark(group.crew.threads[1].job.token.index, late, part)
+  end, core.now)
+end
+
+local function open_group(self, group, targets)
+  local job, n = self.job, group.n
+  for _, stage in ipairs(group.stages) do
+    if stage.fold then make_folder(self, group, stage) end
+  end
+  group.crew = crew.new(self.loop, group.stages, n, {
+    plan = job.plan, first = (job.number - 1) * n + 1, worker = job.number, effect = self.effect,
+    check = effects.checker,
+    host = function(thread) return host_of(self, thread, targets) end,
+    take = function(thread) return take(group, thread) end,
+    done = function(thread, each) done(self, group, thread, each) end,
+    mark = function(thread, stage, start)
+      if not stage then return self.w:mark() end
+      self.w:mark(thread.job.token.index, start + stage.timeout - self.patience)
+    end,
+  })
+  for id, ctx in pairs(group.crew.contexts) do self.contexts[id] = ctx end
+end
+
+-- --- the worker --------------------------------------------------------------------------------------------------
+
+--- Makes the threads of a worker; nothing runs yet.
+---@param w userdata the slot's worker
+---@param job table see worker.main
+---@param effect function (kind, name, value): takes what hooks collect
+---@return table host `contexts[stage id]`: what hooks get
+function hosted.new(w, job, effect)
+  local on, message = tasks.new()
+  if not on then error(message, 0) end
+  local segment, targets = job.segment, {}
+  local self = setmetatable({ w = w, job = job, loop = on, effect = effect, groups = {}, group_of = {}, contexts = {},
+    tokens = 0, bundles = {}, patience = 0, several = #segment.stages > 1,
+    loops = segment.kind == "process_per_batch" and {} or nil }, Host)
+  for i, each in ipairs(segment.groups) do
+    local group = { n = each.n, stages = {}, queue = queue.new(), lanes = {}, waiting = 0 }
+    for k = 1, each.n do group.lanes[k] = queue.new() end
+    for k, id in ipairs(each.stages) do group.stages[k], self.group_of[id] = job.plan.stages[id], group end
+    self.groups[i] = group
+  end
+  for _, id in ipairs(segment.stages) do
+    local stage = job.plan.stages[id]
+    local across, outside = targets_of(self, stage)
+    targets[id] = { across = across, outside = outside }
+    self.patience = self.patience + (stage.timeout or 0)
+    if self.loops and stage.loop then self.loops[#self.loops + 1] = id end
+  end
+  for _, group in ipairs(self.groups) do open_group(self, group, targets) end
+  return self
+end
+
+--- Runs items until no more come and all are finished.
+function Host:run()
+  local w, on, more = self.w, self.loop, true
+  repeat
+    while more and self.tokens < self.job.segment.width do
+      local index, id, attempt, kind, value = w:take()
+      if index == nil then break end
+      more = index ~= false
+      if more then begin(self, index, id, attempt, kind, value) end
+    end
+    for _, group in ipairs(self.groups) do
+      if group.waiting > 0 then group.crew:wake(group.n) end
+    end
+    local busy = on:step()
+    if not busy then
+      local room = more and self.tokens < self.job.segment.width
+      if more or self.tokens > 0 then w:rest(on:fd(), room, on:timeout()) end
+    end
+  until not more and self.tokens == 0
+end
+
+return hosted

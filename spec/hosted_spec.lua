@@ -1,0 +1,303 @@
+-- Threads in workers: coroutines over an event loop in each process of a pool, or in a fork per batch.
+local minigun = require "minigun"
+local contexts = require "spec.contexts"
+local core = require "minigun.core"
+local support = require "spec.support"
+
+local range, sorted = contexts.range, contexts.sorted
+local patience = contexts.patience
+
+local function new(given)
+  return minigun.pipeline("threads", given)
+end
+
+local function each_loop(f)
+  for _, loop in ipairs(contexts.loops) do
+    describe("with " .. loop.name, function()
+      before_each(function() contexts.use_loop(loop) end)
+      after_each(function() contexts.use_loop() end)
+      f(loop)
+    end)
+  end
+end
+
+local KILL <const> = 9
+
+-- Every number from 1 to n is in the items or in the failures, exactly once.
+local function assert_exactly_once(n, result)
+  local seen, count = {}, 0
+  local function take(item)
+    assert.is_nil(seen[item], tostring(item) .. " twice")
+    seen[item], count = true, count + 1
+  end
+  for _, item in ipairs(result.items) do take(item) end
+  for _, failure in ipairs(result.failures) do take(failure.item) end
+  assert.equal(n, count)
+end
+
+each_loop(function(loop)
+  describe("threads(n) in workers", function()
+    it("R28 have their host's pid; a block's stages run in the same workers, n handlers at once in each", function()
+      local result = new():producer(range(1, 120)):processes(2, function(p)
+        p:processor("a", function(n, emit, ctx) emit { n, ctx.pid } end)
+        p:threads(10, function()
+          p:processor("b", function(item, emit, ctx)
+            assert(ctx.pid == item[2])
+            ctx.state.inside = ctx.state.inside or {} -- the thread's own
+            local from = minigun.now()
+            minigun.sleep(0.02)
+            emit { item[1], ctx.pid, ctx.worker, from, minigun.now() }
+          end)
+          p:processor("c", function(item, emit, ctx)
+            assert(ctx.worker == item[3] and ctx.pid == item[2])
+            emit(item)
+          end)
+        end)
+      end):run()
+      local numbers, workers, events = {}, {}, {}
+      for i, item in ipairs(result.items) do
+        numbers[i] = item[1]
+        workers[item[3]] = workers[item[3]] or item[2]
+        assert.equal(workers[item[3]], item[2])
+        events[#events + 1], events[#events + 2] = { item[4], 1 }, { item[5], -1 }
+      end
+      table.sort(events, function(a, b) return a[1] < b[1] end)
+      local now, most = 0, 0
+      for _, event in ipairs(events) do
+        now = now + event[2]
+        most = math.max(most, now)
+      end
+      assert.same(range(1, 120), sorted(numbers))
+      assert.is_true(most > 10 and most <= 20, most)
+      assert.equal(2, #result.stats.workers)
+      local _, pids = contexts.counts(workers)
+      assert.equal(2, pids)
+      local s = result.stats.stages
+      assert.same({ 120, 120, 120, 120 }, { s.a.items_in, s.a.items_out, s.b.items_in, s.c.items_out })
+    end)
+
+    it("wait for child processes and descriptors", function()
+      local elapsed = contexts.least(1, function()
+        local result = new():producer(range(1, 40)):processor({ processes = 2, threads = 10 }, function(n, emit)
+          local pipe = assert(io.popen("sleep 0.1; echo " .. n))
+          assert(minigun.wait(pipe))
+          emit(pipe:read "n")
+          pipe:close()
+        end):run()
+        assert.same(range(1, 40), sorted(result.items))
+        return result.elapsed
+      end)
+      assert.is_true(elapsed < 2 * patience, elapsed) -- 4 s one after the other
+    end)
+
+    it("a handler that blocks one worker does not keep the other stages from being fed", function()
+      local fed = {}
+      local result = new():producer("gen", { to = { "blocked", "free" } }, range(1, 60))
+        :each("blocked", { processes = 1, threads = 4 }, function(n) if n == 1 then core.sleep(0.5) end end)
+        :processor("free", { processes = 1, threads = 4 }, function(n, emit) emit { n, minigun.now() } end)
+        :each("note", function(item) fed[#fed + 1] = item[2] end):run()
+      local first, last = math.huge, 0
+      for _, at in ipairs(fed) do first, last = math.min(first, at), math.max(last, at) end
+      assert.equal(60, #fed)
+      assert.is_true(last - first < 0.4 * patience, last - first)
+      assert.is_true(result.elapsed >= 0.5)
+    end)
+
+    it("R47 kill -9 charges an attempt to each item in hand, and to no other; nothing is lost or doubled", function()
+      local path = os.tmpname()
+      for _, retries in ipairs { 0, 1 } do
+        local p = new():producer(range(1, 60)):processor("work", { processes = 1, threads = 20, retries = retries },
+          function(n, emit, ctx)
+            emit(n)
+            ctx:count "done"
+            minigun.sleep(0.005)
+            if n <= 20 then
+              local file = io.open(path, "a")
+              file:write "x"
+              local size = file:seek "end"
+              file:close()
+              if ctx.attempt == 1 and size == 20 then os.execute("kill -KILL " .. ctx.pid) end
+              minigun.sleep(ctx.attempt == 1 and 60 or 0.001)
+            end
+          end)
+        local result = p:run { failures = "collect" }
+        assert_exactly_once(60, result)
+        if retries == 1 then
+          assert.same({}, result.failures)
+          assert.equal(20, result.stats.stages.work.retried)
+          assert.same({ done = 60 }, result.counters)
+        else
+          local failed = {}
+          for i, failure in ipairs(result.failures) do
+            failed[i] = failure.item
+            assert.same({ "crash", KILL, 1, "work" },
+              { failure.kind, failure.signal, failure.attempts, failure.stage })
+          end
+          assert.same(range(1, 20), sorted(failed))
+          assert.same({ done = 40 }, result.counters)
+        end
+        assert.equal(2, #result.stats.workers)
+        support.write_file(path, "")
+      end
+      os.remove(path)
+    end)
+
+    it("R48 a handler that waits too long is ended, the worker and its other items live on", function()
+      local result = new():producer(range(1, 40)):processor("work", { processes = 1, threads = 8,
+        timeout = 0.1 * patience }, function(n, emit)
+        minigun.sleep(n % 10 == 0 and 60 or 0.01)
+        emit(n)
+      end):run { failures = "collect" }
+      assert_exactly_once(40, result)
+      assert.equal(4, #result.failures)
+      for _, failure in ipairs(result.failures) do
+        assert.same({ "timeout", 0 }, { failure.kind, failure.item % 10 })
+      end
+      assert.equal(1, #result.stats.workers)
+    end)
+
+    it("R48 one that computes too long costs its worker; the items beside it are not charged", function()
+      local result = new():producer(range(1, 30)):processor("work", { processes = 1, threads = 10, timeout = 0.2 },
+        function(n, emit)
+          minigun.sleep(0.001 * n)
+          if n == 7 then contexts.work(60) end
+          emit(n)
+        end):run { failures = "collect" }
+      assert_exactly_once(30, result)
+      assert.same({ 1, 7, "timeout" }, { #result.failures, result.failures[1].item, result.failures[1].kind })
+      assert.equal(2, #result.stats.workers)
+    end)
+
+    it("R46 R49 errors, retries and values that cannot be sent are those of any worker", function()
+      local result = new():producer(range(1, 40)):processes(2, function(p)
+        p:processor("first", function(n, emit)
+          emit(n)
+          if n % 8 == 0 then emit(-n) end
+        end)
+        p:threads(5, function()
+          p:processor("second", { retries = 1 }, function(n, emit, ctx)
+            ctx:collect("tried", n)
+            emit(n)
+            minigun.sleep(0.001)
+            if n < 0 or n == 7 and ctx.attempt == 1 then error("no " .. n) end
+            if n == 9 then emit { f = print } end
+          end)
+        end)
+      end):run { failures = "collect" }
+      local failed, unsent = {}, {}
+      assert.same(range(1, 40), sorted(result.items))
+      assert.same(range(1, 40), sorted(result.collected.tried))
+      for _, failure in ipairs(result.failures) do
+        if failure.kind == "unserialisable" then
+          unsent[#unsent + 1] = failure.message
+          assert.equal("second", failure.stage)
+        else
+          failed[#failed + 1] = failure.item
+          assert.same({ "error", "second", 2 }, { failure.kind, failure.stage, failure.attempts })
+        end
+      end
+      assert.same({ "item.f is a function" }, { unsent[1]:match "item%.f is a function", unsent[2] })
+      assert.same({ -40, -32, -24, -16, -8 }, sorted(failed))
+
+      result = new():producer { 1, 2, 3 }:processor("alone", { processes = 1, threads = 3 }, function(n, emit)
+        minigun.sleep(0.001)
+        emit(n)
+        if n == 2 then emit(print) end
+      end):run { failures = "collect" }
+      assert.same({ 1, 3 }, sorted(result.items))
+      assert.same({ "unserialisable", 2 }, { result.failures[1].kind, result.failures[1].item })
+    end)
+
+    it("R33 keep the order where the block of workers is ordered", function()
+      local p = new():producer(range(1, 100)):processes({ n = 2, ordered = true }, function(p)
+        p:processor("a", function(n, emit) emit(n) end)
+        p:processor("b", { threads = 6, retries = 1 }, function(n, emit, ctx)
+          emit(n)
+          minigun.sleep(0.0005 * (n * 7 % 11))
+          if n % 9 == 0 and ctx.attempt == 1 then error "once" end
+          emit(n + 0.5)
+        end)
+      end)
+      local expected = {}
+      for n = 1, 100 do expected[2 * n - 1], expected[2 * n] = n, n + 0.5 end
+      assert.same(expected, p:run().items)
+    end)
+
+    it("R7 items with equal keys go to one thread of one worker, in their order", function()
+      local result = new():producer(range(1, 120)):processor({ processes = 2, threads = 3,
+        partition = function(n) return n % 11 end }, function(n, emit, ctx)
+        minigun.sleep(0.0005 * (n % 3))
+        emit { n % 11, n, ctx.worker }
+      end):run()
+      local last, worker = {}, {}
+      assert.equal(120, #result.items)
+      for _, item in ipairs(result.items) do
+        assert.is_true((last[item[1]] or 0) < item[2])
+        last[item[1]], worker[item[1]] = item[2], worker[item[1]] or item[3]
+        assert.equal(worker[item[1]], item[3])
+      end
+    end)
+
+    it("R60 items of several blocks end with little memory, also beside others", function()
+      local text = ("x"):rep(30000)
+      local result = new { memory = "2M" }:producer(range(1, 30)):processor({ processes = 2, threads = 4, retries = 1 },
+        function(n, emit, ctx)
+          for i = 1, 5 do emit { n, i, text } end
+          minigun.sleep(0.001)
+          if n % 5 == 0 and ctx.attempt == 1 then error "once" end
+          for i = 6, 10 do emit { n, i, text } end
+        end):processor({ processes = 1 }, function(item, emit) emit(item[1] * 100 + item[2]) end):run()
+      assert.equal(300, #result.items)
+      assert.equal(300, select(2, contexts.counts(result.items)))
+    end)
+
+    it("R26 run beside each other in a fork per batch", function()
+      local result = new():producer { 1, 2, 3 }:process_per_batch(2, function(p)
+        p:processor("many", function(n, emit, ctx)
+          for i = 1, 10 do emit { n * 100 + i, ctx.pid } end
+        end)
+        p:threads(10, function()
+          p:processor("wait", function(item, emit, ctx)
+            assert(item[2] == ctx.pid)
+            minigun.sleep(0.05)
+            emit(item[1])
+          end)
+        end)
+      end):run()
+      assert.equal(30, select(2, contexts.counts(result.items)))
+      assert.is_true(result.elapsed < 1 * patience, result.elapsed) -- 1.5 s one after the other, in two children 1 s
+    end)
+
+    if loop.own then return end
+
+    it("fetch 200 pages with 20 threads in each of 2 processes", function()
+      local port_file = os.tmpname()
+      local server = assert(io.popen(("lua5.4 spec/programs/http_server.lua 0.05 >%s"):format(port_file), "w"))
+      local port
+      assert.is_truthy(support.wait_until(function()
+        port = (support.read_file(port_file) or ""):match "^(%d+)\n"
+        return port
+      end, 10))
+      os.remove(port_file)
+      local function fetch(n, emit)
+        local socket = require "cqueues.socket"
+        local connection = socket.connect("127.0.0.1", tonumber(port))
+        connection:write(("GET /%d HTTP/1.0\r\n\r\n"):format(n))
+        connection:flush()
+        local body = connection:read "*a"
+        connection:close()
+        emit { n, body:match "\r\n\r\n/(%d+)$" }
+      end
+      local elapsed = contexts.least(1, function()
+        local result = new():producer(range(1, 200)):processes(2, function(p)
+          p:threads(20, function() p:processor("fetch", { timeout = 30 }, fetch) end)
+        end):run()
+        assert.equal(200, #result.items)
+        for _, item in ipairs(result.items) do assert.equal(item[1], tonumber(item[2])) end
+        return result.elapsed
+      end)
+      server:close()
+      assert.is_true(elapsed >= 0.25 and elapsed < 2 * patience, elapsed) -- 5 s with one thread in each
+    end)
+  end)
+end)
