@@ -15,13 +15,16 @@ local function expected(signal, target)
   return "dies"
 end
 
--- Starts the program, which stays in the phase until the file `go` is there.
-local function start(phase, signal, go)
+local function start(program, ...)
   local words, path = {}, os.tmpname()
   for name, value in pairs(support.lua_env()) do words[#words + 1] = name .. "=" .. support.quote(value) end
-  local pid = unruly.launch(("exec env %s lua5.4 spec/programs/phases.lua %s %s >%s 2>&1"):format(
-    table.concat(words, " "), support.quote(phase), go, path))
-  return { signal = signal, path = path, pid = pid }
+  local pid = unruly.launch(("exec env %s lua5.4 spec/programs/%s %s >%s 2>&1"):format(table.concat(words, " "),
+    program, table.concat({ ... }, " "), path))
+  return { path = path, pid = pid }
+end
+
+local function wait_until_ready(run)
+  assert.is_truthy(support.wait_until(function() return support.read_file(run.path):find "ready" end, 20))
 end
 
 local function send(run, target)
@@ -53,9 +56,12 @@ describe("R71 a signal", function()
         support.deadline(60)
         local runs, go = {}, os.tmpname()
         os.remove(go)
-        for signal in pairs(SIGNALS) do runs[#runs + 1] = start(phase, signal, go) end
+        for signal in pairs(SIGNALS) do -- each stays in the phase until the file `go` is there
+          runs[#runs + 1] = start("phases.lua", support.quote(phase), go)
+          runs[#runs].signal = signal
+        end
         for _, run in ipairs(runs) do
-          assert.is_truthy(support.wait_until(function() return support.read_file(run.path):find "ready" end, 20))
+          wait_until_ready(run)
           run.sent = send(run, target)
         end
         support.write_file(go, "")
@@ -79,5 +85,24 @@ describe("R71 a signal", function()
         end
       end)
     end
+  end
+end)
+
+describe("R48 time in which everything is stopped", function()
+  for _, context in ipairs { "processes", "process_per_batch" } do
+    it("does not count for a time-out: " .. context, function()
+      if not unruly then return pending "there is no C compiler" end
+      support.deadline(60)
+      local seconds = 0.2 * support.patience
+      local run = start("patient.lua", context, tostring(seconds))
+      wait_until_ready(run)
+      support.sleep(seconds / 2)
+      unruly.kill(-run.pid, SIGNALS.TSTP)
+      support.sleep(5 * seconds)
+      unruly.kill(-run.pid, SIGCONT)
+      local text, code = finish(run)
+      assert.equal(0, code, text)
+      assert.is_truthy(text:find("end 6 0", 1, true), text)
+    end)
   end
 end)

@@ -163,12 +163,23 @@ function ends:check_time()
   for _, slot in ipairs(self.slots) do
     if slot.pid and slot.hands > 0 then
       local seconds, mark = self.pool:overtime(slot.index)
+      if mark ~= slot.mark then slot.mark, slot.stood = mark, self.stood_before end
+      seconds = seconds - (self.stood - slot.stood)
       if seconds > self.timeout then self.pool:time_out(slot.index, mark) end
       local left = math.max(self.timeout - seconds, 0.001)
       wait = math.min(wait or left, left)
     end
   end
+  self.stood_before = self.stood
   return wait
+end
+
+--- The coordinator, and who knows what else, has stood still: nobody is to be late by that.
+---@param seconds number
+function ends:stood_still(seconds)
+  self.stood = self.stood + seconds
+  if self.ends_by then self.ends_by = self.ends_by + seconds end
+  if self.stops_by then self.stops_by = self.stops_by + seconds end
 end
 
 return ends

@@ -40,6 +40,7 @@ function forked.new(run, segment, first)
     slots = {}, queue = queue.new(), lanes = {}, queued = 0, queued_bytes = 0,
     rate = stats.rate(), restarts = {}, wants = {}, thirsty = {}, finishing = false, targets = {}, timeout = nil,
     spawned = 0, arrived = 0, -- items, in their order
+    stood = 0, stood_before = 0, -- seconds, see ends.lua
     told = {},                -- loop stages whose workers know that nothing more comes
     only_way_in = nil,        -- the stage that all of them have come to; false: there are several
     out_size = BLOCK, small = 0, -- bytes of a block to lend; ranges in a row that would have fitted a quarter of it

@@ -28,6 +28,7 @@ local BLOCK <const> = 65536
 local BELL_MEMORY <const> = 2 << 20               -- of a pool that is there for its descriptor only; never touched
 local LARGE_HEAP <const> = 64 * 1024              -- KiB of Lua heap from which forks are worth preparing for
 local INLINE_SECONDS <const> = 0.0005             -- spent in stages of the coordinator before it looks after workers
+local STOOD_STILL <const> = 0.1                   -- seconds
 local COLLAPSE_COST <const> = 0.003               -- seconds per MiB that joining pages into huge ones takes
 
 local Run = {}
@@ -351,11 +352,19 @@ function Run:idle_receiver(outlet)
   return false
 end
 
+-- A sleep that is much longer than it should be means that this process was stopped (Ctrl-Z), and its workers with it,
+-- or the whole machine: no time-out is to count that.
 function Run:sleep(seconds)
   if self.pool then
     self.unseen = 0
+    local from = self.timed and seconds and core.now()
     local ok, message = self.pool:wait(seconds)
     if ok == nil then self:fail(message) end
+    local over = from and core.now() - from - seconds or 0
+    if over < STOOD_STILL then return end
+    for _, segment in ipairs(self.segments) do
+      if segment.stood_still then segment:stood_still(over) end
+    end
   elseif seconds then
     core.sleep(seconds)
   end

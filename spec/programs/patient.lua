@@ -1,0 +1,17 @@
+-- A run whose items take a while, each less than its time-out, for spec/signals_spec.lua: patient.lua CONTEXT SECONDS
+-- Prints "ready" when it has begun, and at its end how many items arrived and failed.
+local core = require "minigun.core"
+local minigun = require "minigun"
+
+local context, seconds = arg[1], tonumber(arg[2])
+io.stdout:setvbuf "line"
+local p = minigun.pipeline "patient"
+p:producer("numbers", { 1, 2, 3, 4, 5, 6 })
+p:processor("work", { [context] = 2, timeout = 2 * seconds }, function(item, emit)
+  local till = core.now() + seconds
+  while core.now() < till do core.sleep(0.01) end
+  emit(item)
+end)
+p:after_run(function(r) print(("end %d %d"):format(#r.items, #r.failures)) end)
+p:before_run(function() print "ready" end)
+p:run { failures = "collect" }
