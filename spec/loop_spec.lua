@@ -402,6 +402,21 @@ describe("a loop stage", function()
     }
   end)
 
+  it("R71 closes what it has open when a run ends early", function()
+    for _, context in ipairs { contexts.all[1], contexts.all[6] } do
+      local open = 0
+      local p = source(minigun.pipeline "p", 100000)
+      p:stage("work", context.options, function(input, emit)
+        open = open + 1
+        local _ <close> = setmetatable({}, { __close = function() open = open - 1 end })
+        for item in input do emit(item) end
+      end)
+      p:each("fail", { inline = true }, function(item) assert(item ~= 5) end)
+      assert.is_false(pcall(p.run, p, { failures = "stop" }))
+      assert.equal(0, open, context.name)
+    end
+  end)
+
   it("R54 begins anew in each run", function()
     local p = source(minigun.pipeline "p", 10):stage("sum", totals)
     for _ = 1, 2 do

@@ -522,6 +522,9 @@ function Run:close(keep)
   self.meter = nil
   for _, producer in ipairs(self.producers) do pcall(coroutine.close, producer.thread) end -- with the files it reads
   self.producers = {}
+  for _, state in pairs(self.chain and self.chain.states or {}) do
+    if state.loop then pcall(state.loop.abandon, state.loop) end
+  end
   if self.pool then
     self.result.stats.memory_most = select(3, self.pool:memory())
     for _, outlet in ipairs(self.writers) do
