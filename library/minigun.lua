@@ -351,7 +351,7 @@ function Pipeline:each(name, options, f) end
 --- Adds a stage with a loop of its own.
 ---@param name string
 ---@param options minigun.ProcessorOptions
----@param handler fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx)|string `for item in input do ... end`, once in each worker or thread. `input()` waits for the next item, finishing the last: what was emitted by then belongs to it. At the end of the stream it gives nil; what the handler emits after that (totals, the rest) arrives too. A handler that returns earlier, or raises, is called again for the next item. Its local variables die with its worker: a warning names each worker that died in the middle of a loop. In `process_per_batch` the stream is one item.
+---@param handler fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx)|string `for item in input do ... end`, once in each worker or thread. `input()` waits for the next item; the one before is finished then, and what was emitted by then belongs to it. At the end of the stream it gives nil; what the handler emits after that (totals, the rest) arrives too. A handler that returns earlier, or raises, is called again for the next item. Its local variables die with its worker: a warning names each worker that died in the middle of a loop. In `process_per_batch` the stream is one item.
 ---@return minigun.Pipeline self
 ---@overload fun(self: minigun.Pipeline, options: minigun.ProcessorOptions, handler: fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
 ---@overload fun(self: minigun.Pipeline, name: string, handler: fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline

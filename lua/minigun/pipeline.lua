@@ -181,11 +181,11 @@ function Pipeline:each(...) return define(self, "each", ...) end
 ---@param name string
 ---@param options minigun.ProcessorOptions
 ---@param handler fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx)|string
---- `for item in input do ... end`, once in each worker or thread. `input()` waits for the next item, finishing the last:
---- what was emitted by then belongs to it. At the end of the stream it gives nil; what the handler emits after that
---- (totals, the rest) arrives too. A handler that returns earlier, or raises, is called again for the next item. Its
---- local variables die with its worker: a warning names each worker that died in the middle of a loop. In
---- `process_per_batch` the stream is one item.
+--- `for item in input do ... end`, once in each worker or thread. `input()` waits for the next item; the one before is
+--- finished then, and what was emitted by then belongs to it. At the end of the stream it gives nil; what the handler
+--- emits after that (totals, the rest) arrives too. A handler that returns earlier, or raises, is called again for the
+--- next item. Its local variables die with its worker: a warning names each worker that died in the middle of a loop.
+--- In `process_per_batch` the stream is one item.
 ---@return minigun.Pipeline self
 function Pipeline:stage(...) return define(self, "stage", ...) end
 
