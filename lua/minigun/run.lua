@@ -360,10 +360,10 @@ function Run:sleep(seconds)
     local from = self.timed and seconds and core.now()
     local ok, message = self.pool:wait(seconds)
     if ok == nil then self:fail(message) end
-    local over = from and core.now() - from - seconds or 0
-    if over < STOOD_STILL then return end
+    local slept = from and core.now() - from
+    if not slept or slept < seconds + STOOD_STILL then return end
     for _, segment in ipairs(self.segments) do
-      if segment.stood_still then segment:stood_still(over) end
+      if segment.stood_still then segment:stood_still(slept) end -- when it began nobody knows: all of it
     end
   elseif seconds then
     core.sleep(seconds)
