@@ -36,6 +36,8 @@ generate.kinds = {
   each = { weight = 1, plain = true, emits = 0 },
   batch = { weight = 1, batch = true },
   accumulator = { weight = 2, batch = true, handler = true },
+  stage = { weight = 1 },
+  reduce = { weight = 1, plain = true, emits = 0, fold = true },
 }
 
 --- What a stage or a run may have besides: `chance` in a hundred, `give(stage, draw)`.
@@ -56,8 +58,9 @@ generate.contexts = {
 }
 
 generate.workers = {
-  processes = { weight = 3 },
-  process_per_batch = { weight = 2 },
+  processes = { weight = 4, size = "n" },
+  process_per_batch = { weight = 3, size = "max" },
+  threads = { weight = 2, size = "n" },
   inline = { weight = 1 },
 }
 
@@ -172,10 +175,11 @@ end
 
 -- A stage behind the ones before it; a batch without a handler brings the stage that takes its batches.
 local function add_stage(d, draw)
-  local name, kind = pick(draw, generate.kinds, function(row) return not (row.batch and d.functions) end)
+  local name, kind = pick(draw, generate.kinds, function(row) return not ((row.batch or row.fold) and d.functions) end)
   local inputs = inputs_for(d, draw, draw(5) == 1 and 3 or draw(3) == 1 and 2 or 1)
   local s = new_stage(d, draw, name)
   for _, input in ipairs(inputs) do link(input, s) end
+  d.folds = d.folds or kind.fold
   if #inputs == 0 or draw(12) == 1 and not kind.plain then s.await = draw(2) == 1 or 60 end
   if kind.batch then
     s.batch = { max_size = draw(3) == 1 and 1 or draw(8), by = draw(3) == 1 and draw(1000) or nil,
@@ -184,6 +188,7 @@ local function add_stage(d, draw)
     if kind.handler then give_batch_fault(s, d, draw, s.batch.by) end
   end
   give_options(s, d, draw)
+  if kind.fold then s.fold, s.partition, s.queue, s.dead_letter = true, nil, nil, nil end
   if name ~= "batch" then fill_acts(s, d, draw, kind) end
   if name == "batch" then
     s.retries, s.backoff = nil, nil
@@ -197,7 +202,7 @@ local function add_stage(d, draw)
         link(s, taker)
       end
     end
-  elseif draw(8) == 1 and not kind.batch then -- a dealer and the stages it deals to
+  elseif draw(8) == 1 and not kind.batch and not kind.fold then -- a dealer and the stages it deals to
     s.route = "round_robin"
     local twin = new_stage(d, draw, "processor")
     fill_acts(twin, d, draw, generate.kinds.processor)
@@ -219,7 +224,7 @@ local function receivers(d, first, last)
   local list = {}
   for i = first, last do
     local s = d.stages[i]
-    if s.kind ~= "producer" and not s.takes_batches and not s.letters then list[#list + 1] = s end
+    if s.kind ~= "producer" and not s.takes_batches and not s.letters and not s.fold then list[#list + 1] = s end
   end
   return list
 end
@@ -231,7 +236,7 @@ local function add_sends(d, draw)
       if #ahead > 0 and draw(10) == 1 then
         add_acts(s, d, draw, "to", { target = ahead[draw(#ahead)].name, one_in = draw(3) })
       end
-      if s.kind ~= "producer" and #behind > 0 and draw(14) == 1 then
+      if s.kind ~= "producer" and #behind > 0 and not d.folds and draw(14) == 1 then
         add_acts(s, d, draw, "back", { target = behind[draw(#behind)].name, one_in = draw(3) })
       end
     end
@@ -249,7 +254,7 @@ end
 
 local function add_routes(d, draw)
   for _, s in ipairs(d.stages) do
-    if #s.outputs > 1 and not s.route and not s.twin and s.kind ~= "batch" and draw(3) == 1 then
+    if #s.outputs > 1 and not s.route and not s.twin and not s.fold and s.kind ~= "batch" and draw(3) == 1 then
       s.route, s.bad_route = "function", not (s.batch or s.takes_batches) and draw(100) <= d.faults or nil
     end
   end
@@ -276,7 +281,7 @@ function generate.place(d, draw)
   for _, s in ipairs(d.stages) do s.context = nil end
   local at = 1
   local function add(how, kind)
-    local context = { how = how, kind = kind, n = draw(3) }
+    local context = { how = how, kind = kind, n = draw(3), ordered = kind ~= "inline" and draw(4) == 1 or nil }
     d.contexts[#d.contexts + 1] = context
     return #d.contexts
   end

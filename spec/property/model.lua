@@ -19,7 +19,8 @@ local function find_homes(self)
   for i, s in ipairs(self.d.stages) do
     local context = s.context and self.d.contexts[s.context]
     local home = { key = HERE }
-    if context and context.kind ~= "inline" and s.kind ~= "batch" then
+    local forks = context and (context.kind == "processes" or context.kind == "process_per_batch")
+    if forks and s.kind ~= "batch" and not s.fold then -- what a fold does is done or not for each item, wherever it is
       local own = s.kind == "producer" or context.how == "own"
       home = { key = own and "stage " .. i or "context " .. s.context, per_item = context.kind == "process_per_batch" }
       if s.kind == "producer" then home.per_item = false end
@@ -196,6 +197,8 @@ local function call(self, s, item, attempt, in_worker)
   else
     acts.handle(s, item, world)
   end
+  if s.kind == "stage" and self.d.faults == 0 then world.count("behind loops", 1) end
+  if s.fold then self.folds[s.name] = self.folds[s.name] + values.chance(s.salt, item, 1000) end
   return log
 end
 
@@ -363,17 +366,27 @@ end
 --- how many stages there are where each stage runs
 function model.run(d, most, sizes)
   local self = setmetatable({
-    d = d, account = model.account(d), home = {}, members = {}, todo = {}, calls = 0, forks = 0, deaths = 0,
-     largest = 0, most_bytes = 0, sizes = sizes }, Model)
+    d = d, account = model.account(d), home = {}, members = {}, todo = {}, folds = {}, calls = 0, forks = 0, deaths = 0,
+    largest = 0, most_bytes = 0, sizes = sizes,
+  }, Model)
   find_homes(self)
   for _, s in ipairs(d.stages) do
     if s.kind == "producer" then self:produce(s) end
   end
-  local at = 1
-  while self.todo[at] do
-    self:step(self.todo[at])
-    self.todo[at] = false
-    at = at + 1
+  local at, folds = 1, {}
+  for _, s in ipairs(d.stages) do
+    if s.fold then folds[#folds + 1], self.folds[s.name] = s, 0 end
+  end
+  while self.todo[at] or folds[1] do
+    if self.todo[at] then
+      self:step(self.todo[at])
+      self.todo[at] = false
+      at = at + 1
+    else
+      local s, targets = table.remove(folds, 1), {}
+      for i, name in ipairs(s.outputs) do targets[i] = d.by_name[name] end
+      self:pass_on(s, { { "emit", self.folds[s.name], targets } })
+    end
     if most and self.calls > most then return nil, self end
   end
   return self.account, self
