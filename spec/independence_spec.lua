@@ -142,4 +142,26 @@ describe("independence of the context", function()
       assert.same({ 2, 2 }, { stages.out.items_in, stages.out.items_out })
     end)
   end
+
+  it("R28 R33 an inline stage that waits is called for one item after another, also by producers in threads", function()
+    for _, place in ipairs { { inline = true }, { threads = 2 }, { processes = 1 } } do
+      local busy = 0
+      local to_c = { to = "c", threads = place.threads, processes = place.processes }
+      local result = new():producer("a", to_c, function(emit)
+        for n = 1, 3 do emit(n) end
+      end):producer("b", to_c, function(emit)
+        for n = 11, 13 do emit(n) end
+      end):processor("c", { inline = true }, function(n, emit)
+        busy = busy + 1
+        assert(busy == 1)
+        minigun.sleep(0.001)
+        busy = busy - 1
+        emit(n)
+      end):run()
+      assert.same({}, result.failures)
+      assert.same({ 1, 2, 3, 11, 12, 13 }, sorted(result.items))
+      local stages = result.stats.stages
+      assert.same({ 3, 3, 6 }, { stages.a.items_out, stages.b.items_out, stages.c.items_in })
+    end
+  end)
 end)

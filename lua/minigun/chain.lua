@@ -89,7 +89,8 @@ function chain.new(stages, host)
   for _, stage in ipairs(stages) do
     local state = self.states[stage.id]
     for _, target in ipairs(stage.outputs) do
-      if self.states[target] then state.inner[#state.inner + 1] = target else state.outside = true end
+      if self.states[target] and not state.stage.threaded then state.inner[#state.inner + 1] = target
+      else state.outside = true end
     end
   end
   return self
@@ -117,7 +118,7 @@ end
 
 --- Sends an item to one receiver.
 function Chain:send_one(state, id, item)
-  if self.states[id] then return self:push(id, item, 1) end
+  if self.states[id] and not state.stage.threaded then return self:push(id, item, 1) end
   self.host.send_to(state.stage, id & ~SENT, item, id & SENT ~= 0)
 end
 

@@ -7,6 +7,7 @@ local report = require "minigun.report"
 local routes = {}
 
 local BLOCK <const> = 65536
+local INLINE_MOST <const> = 1024 -- items that may wait for stages of the coordinator's own before threads wait too
 local WAIT <const>, MORE <const> = tasks.PARK, tasks.MORE -- see producers.lua
 
 --- For each stage: where its emissions go besides stages of its own process, and what fills up behind it: segments, and
@@ -18,7 +19,8 @@ function routes:draw_routes()
     local outlet, reach = { targets = {}, terminal = stage.terminal }, {}
     for _, target in ipairs(stage.outputs) do
       local segment = self.segment_of[target]
-      if segment ~= own or (own and stage.kind == "producer") then outlet.targets[#outlet.targets + 1] = target end
+      local apart = stage.threaded or own and stage.kind == "producer" -- it waits; others run meanwhile
+      if segment ~= own or apart then outlet.targets[#outlet.targets + 1] = target end
       if segment then reach[segment] = true
       else for each, limit in pairs(self.reach[target]) do reach[each] = limit end end
       if stages[target].queue then reach[target] = stages[target].queue end
@@ -80,10 +82,7 @@ function routes:open_outlet(stage)
   if not first then return end
   outlet.writer = core.writer(self.pool, stage.id, function(writer, need) self:writer_full(stage, writer, need) end,
     function(value, message) self:refused(stage, value, message) end, first, last,
-    function(name, item) -- emit:to in a producer whose emit is the writer
-      self:producer_sends(stage, name, item, 3)
-      self.stats[stage.id].items_out = self.stats[stage.id].items_out + 1
-    end)
+    function(name, item) self:producer_sends(stage, name, item, 3) end)
   self.writers[#self.writers + 1] = outlet
 end
 
@@ -308,9 +307,13 @@ function routes:receivers_full(targets)
   return false
 end
 
+--- Whether threads should wait for the coordinator's own stages.
+function routes:inline_full() return self.inline_queue:count() >= INLINE_MOST end
+
 --- Whether a stage of the coordinator should stop emitting for now.
 function routes:must_wait(id)
   if self:receivers_full(self.reach[id]) then return true end
+  if self.plan.stages[id].threaded and self:inline_full() then return true end
   if not self.pool or self.pool:memory() + BLOCK <= self.memory * 3 // 4 then return false end
   for segment, limit in pairs(self.reach[id]) do
     if limit == true then

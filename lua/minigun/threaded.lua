@@ -12,7 +12,6 @@ local signals = require "minigun.signals"
 
 local threaded = {}
 
-local INLINE_MOST <const> = 1024 -- items that may wait for stages of the coordinator's own before threads wait too
 local VALUE_BYTES <const> = 256  -- what a value is taken for that is kept for its turn
 
 local Segment = {}
@@ -48,7 +47,7 @@ end
 -- Whether those behind have room for what an item may emit.
 local function may_begin(self)
   local run = self.run
-  return not run.stopping and run.inline_queue:count() < INLINE_MOST and not run:receivers_full(self.targets)
+  return not run.stopping and not run:inline_full() and not run:receivers_full(self.targets)
 end
 
 -- The next item for a thread, decoded where it came as bytes.
