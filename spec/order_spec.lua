@@ -4,6 +4,7 @@ local core = require "minigun.core"
 local minigun = require "minigun"
 local order = require "minigun.order"
 local refusals = require "spec.refusals"
+local support = require "spec.support"
 
 local function source(p, n)
   return p:producer("numbers", function(emit)
@@ -243,13 +244,22 @@ end
 
 describe("ordered", function()
   it("is what a context must ask for: without it nothing waits", function()
-    for _, context in ipairs { contexts.all[3], contexts.all[5] } do
+    for _, context in ipairs { contexts.all[3], contexts.all[5], contexts.all[6] } do
+      local path = support.write_file(os.tmpname(), "")
       local p = source(minigun.pipeline "p", 10)
       p:processor("work", context.options, function(item, emit)
-        if item == 1 then core.sleep(0.2) end
+        if item == 1 then -- is finished behind another one
+          for _ = 1, 1000 do
+            if support.read_file(path) ~= "" then break end
+            minigun.sleep(0.01)
+          end
+          minigun.sleep(0.05 * support.patience)
+        end
         emit(item)
+        support.write_file(path, "finished")
       end)
-      assert.equal(1, p:run().items[10])
+      assert.not_equal(1, p:run().items[1], context.name)
+      os.remove(path)
     end
   end)
 
