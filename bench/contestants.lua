@@ -26,6 +26,8 @@ M.workloads = {
     second = "p99_us", unit = "us p50", better = "lower" },
   { name = "W8", title = "a worker is killed while it handles item N/2", items = 1000000, outcome = true },
   { name = "W8out", title = "a worker is killed from outside in mid-run", items = 1000000, outcome = true },
+  { name = "W9", title = "1,000,000 integers, in batches of 1,000 between two pools", items = 1000000, metric = "rate",
+    unit = "items/s", better = "higher" },
 }
 
 --- Workloads at full size, for a contestant that is fast enough.
@@ -80,7 +82,7 @@ function M.contestants()
     { name = "Minigun", ours = true, command = lua .. " bench/ours.lua", variant = "default",
       check = "env LUA_PATH='./lua/?.lua;./lua/?/init.lua;;' LUA_CPATH='./build/?.so;;' " .. needs "minigun",
       workloads = all("W1", "W2", "W3a", "W3b", "W4", "W4tail", "W5_20", "W5_500", "W5mem", "W6", "W7", "W8",
-        "W8out") },
+        "W8out", "W9") },
     { name = "C floor", floor = true, command = "build/bench/floor", variant = "spin",
       check = "test -x build/bench/floor",
       workloads = { W1 = 20, W2 = 20, W3a = 1, W3b = 1, W5_20 = 1, W5_500 = 0.2, W6 = 1, W7 = 1 } },

@@ -219,4 +219,23 @@ function workloads.W8out(items)
   end)
 end
 
+function workloads.W9(items)
+  items = items or 1000000
+  local sum = 0
+  local p = minigun.pipeline "w9"
+  p:producer("numbers", function(emit)
+    for i = 1, items do emit(i) end
+  end)
+  p:processor("single", { processes = 1 }, function(x, emit) emit(x) end)
+  p:batch(1000)
+  p:processor("add", { processes = 1 }, function(batch, emit)
+    local part = 0
+    for i = 1, #batch do part = part + batch[i] end
+    emit(part)
+  end)
+  p:consumer("take", function(part) sum = sum + part end)
+  local seconds, cpu = timed(p)
+  return workload.rate(items, seconds, cpu, sum == items * (items + 1) // 2)
+end
+
 workload.main(workloads, arg)

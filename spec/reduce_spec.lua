@@ -420,6 +420,54 @@ describe("reduce", function()
   end)
 end)
 
+describe("reduce at random", function()
+  local contexts_of = { { inline = true }, { processes = 1 }, { processes = 3 }, { processes = 2, ordered = true },
+    { process_per_batch = 2 }, { threads = 3 } }
+
+  -- Items that fail and items that end their worker; what the others come to, and what is expected of them.
+  local function try()
+    local up, where = contexts_of[math.random(#contexts_of)], contexts_of[math.random(#contexts_of)]
+    local n = (up.process_per_batch or where.process_per_batch) and math.random(0, 40) or math.random(0, 400)
+    local retries, fate, pad = math.random(0, 2), {}, ("x"):rep(math.random(0, 3) == 0 and 5000 or 0)
+    local forked = where.processes or where.process_per_batch
+    for i = 1, n do
+      local chance = math.random()
+      fate[i] = chance < 0.02 and "error" or chance < 0.03 and forked and "exit" or nil
+    end
+    local p = new { failures = "collect", max_restarts = 1 << 30, memory = math.random(0, 1) == 0 and "1M" or nil }
+    p:producer(range(1, n)):map(up, function(i) return { i, pad } end)
+    if math.random(0, 2) == 0 then p:batch(math.random(1, 50)):flat_map(function(batch) return batch end) end
+    p:reduce("sum", { n = 0, sum = 0 }, function(value, item)
+      if forked then value.n = value.n + 1 end -- left behind when it raises, in a part that is made anew
+      if fate[item[1]] == "error" then error "no" end
+      if fate[item[1]] == "exit" then os.exit(3) end
+      if not forked then value.n = value.n + 1 end
+      value.sum = value.sum + item[1]
+      return value
+    end, options({ options = where }, { retries = retries, combine = function(a, b)
+      return { n = a.n + b.n, sum = a.sum + b.sum }
+    end }))
+    local result = p:run()
+    assert.equal(1, #result.items)
+    local value = result.items[1]
+    for _, failure in ipairs(result.failures) do
+      local items = failure.batch and failure.item or { failure.item }
+      assert.is_true(failure.batch or fate[failure.item[1]] ~= nil)
+      assert.equal(retries + 1, failure.attempts)
+      for _, item in ipairs(items) do value = { n = value.n + 1, sum = value.sum + item[1] } end
+    end
+    assert.same({ n = n, sum = n * (n + 1) // 2 }, value)
+  end
+
+  it("R43 R47 has every item in its value or in the failures, once", function()
+    math.randomseed(seed)
+    for i = 1, support.short_or_long(25, 300) do
+      local ok, message = pcall(try)
+      if not ok then error(("SEED=%d, number %d: %s"):format(seed, i, tostring(message))) end
+    end
+  end)
+end)
+
 describe("reduce in other words", function()
   it("minigun.reduce folds a list", function()
     assert.equal(5050, minigun.reduce(range(1, 100), 0, add))
