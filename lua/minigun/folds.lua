@@ -18,6 +18,7 @@ function folds:open_fold(stage)
   local each = { stage = stage, entry = self.chain.states[entry], result = result, late = nil,
     segment = self.segment_of[stage.behind] }
   self.folds[stage.id] = each
+  if each.segment then each.entry.combiner = result end
   self.chain.states[stage.id].handler = function(item)
     if each.late then error(each.late, 0) end
     result:add(item)

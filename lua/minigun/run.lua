@@ -29,6 +29,7 @@ local BELL_MEMORY <const> = 2 << 20               -- of a pool that is there for
 local LARGE_HEAP <const> = 64 * 1024              -- KiB of Lua heap from which forks are worth preparing for
 local INLINE_SECONDS <const> = 0.0005             -- spent in stages of the coordinator before it looks after workers
 local STOOD_STILL <const> = 0.1                   -- seconds
+local UNKNOWN <const> = 64                        -- items batched at once while nobody knows how long they take
 local COLLAPSE_COST <const> = 0.003               -- seconds per MiB that joining pages into huge ones takes
 
 local Run = {}
@@ -232,9 +233,11 @@ end
 
 -- An entry, off the queue; where a step must not take long, only so many of its items as fit.
 function Run:take_inline(entry)
-  if self.patient and entry.block then
+  local combiner = self.chain.states[entry.stage].combiner
+  local unknown = combiner and not combiner.seconds
+  if (self.patient or unknown) and entry.block then
     self.rates[entry.stage] = self.rates[entry.stage] or stats.rate()
-    local n = stats.slice(self.rates[entry.stage])
+    local n = unknown and UNKNOWN or stats.slice(self.rates[entry.stage])
     local at = n < entry.count and self.pool:walk(entry.block, entry.offset, entry.length, entry.only, n)
     if at then
       self.pool:retain(entry.block)
