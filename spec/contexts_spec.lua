@@ -429,7 +429,7 @@ describe("contexts", function()
           for _ = 1, arg[3] do assert(table.concat(contexts.sorted(p:run().items)) == "123") end
         end
         io.write "ended"
-      ]], { args = { a.number, b.number, support.short_or_long(4, 50) }, timeout = 50 })
+      ]], { args = { a.number, b.number, support.short_or_long(4, 70) }, timeout = 55 })
       assert.equal("ended", result.stdout, result.stderr)
     end)
   end)

@@ -120,6 +120,33 @@ describe("independence of the context", function()
         end
       end)
 
+    it("R50 a failure makes run raise when all is done, return, or end early" .. where, function()
+      local n = context.per_item and 6 or 40
+      local function make()
+        return minigun.pipeline "failing":producer("gen", contexts.range(1, n))
+          :processor("odd", options(context), function(item, emit)
+            if item == 2 or item == 5 then error "bad" end
+            emit(item)
+          end)
+      end
+      local p = make()
+      local raised, message = pcall(p.run, p)
+      assert.is_false(raised)
+      assert.matches("^spec/independence_spec.lua:%d+: bad\nin stage 'odd'", message)
+      assert.matches("and 1 more failure", message, 1, true)
+      assert.same({ n - 2, 2, false }, { #p.last.items, #p.last.failures, p.last.ok })
+      local collected = make():run { failures = "collect" }
+      assert.same({ n - 2, 2, false }, { #collected.items, #collected.failures, collected.ok })
+      local told = {}
+      p = make():on_failure(function(failure, ctx) told[#told + 1] = ctx.stage .. failure.item end)
+      assert.equal(n - 2, #p:run().items)
+      assert.same({ "odd2", "odd5" }, sorted(told))
+      p = make()
+      raised, message = pcall(p.run, p, { failures = "stop" })
+      assert.is_false(raised)
+      assert.matches("bad\nin stage 'odd'", message)
+    end)
+
     it("R44 a block counts what its stages send, also by route and emit:to" .. where, function()
       local p = new():producer("gen", { 1, 2, 3, 4 })
       local function block()

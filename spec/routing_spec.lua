@@ -90,6 +90,22 @@ for _, context in ipairs(contexts.all) do
       assert.same({}, r:of "never")
     end)
 
+    it("R9 R67 await = seconds loses nothing that comes after that time, await = false takes nothing", function()
+      local r = new():producer { 1, 2 }:processor("slow", options(context), function(x, emit)
+        core.sleep(0.02)
+        emit:to("late", x)
+        if x == 2 then emit:to("shut", x) end
+      end):processor("late", options(context, { await = 0.001, to = "next" }), function(x, emit)
+        emit(x)
+        if x < 10 then emit:to("late", x + 10) end
+      end):consumer("next", options(context), pass)
+        :processor("shut", { await = false, to = {} }, pass):run { failures = "collect" }
+      assert.same({ 1, 11 }, sorted(r:of "next"))
+      assert.same({}, r:of "shut")
+      assert.same({ 1, 2 }, { #r.failures, r.failures[1].item })
+      assert.matches("shut", r.failures[1].message)
+    end)
+
     it("R10 a stage with static and dynamic inputs ends when both are exhausted", function()
       local r = new():producer("numbers", range(20))
         :processor("first", options(context), pass)
