@@ -221,6 +221,30 @@ describe("reduce", function()
       assert.same({ { 17 }, { 4 } }, { result:of "sum", result:of "letters" })
     end)
 
+    it("R6 its value goes where its route says, and fails where that is nowhere" .. where, function()
+      local function run(route)
+        return new { failures = "collect" }:producer(range(1, 4))
+          :reduce("sum", 0, add, options(context, { to = { "a", "b" }, route = route, retries = 1 }))
+          :map("a", { from = "sum" }, function(sum) return sum end)
+          :map("b", { from = "sum" }, function(sum) return -sum end):run()
+      end
+      assert.same({ -10 }, run(function(sum) return sum == 10 and "b" or "a" end).items)
+      local result = run(function() return "c" end)
+      assert.same({}, result.items)
+      assert.same({ 1, 10, "sum" }, { #result.failures, result.failures[1].item, result.failures[1].stage })
+      assert.matches("route of stage 'sum'", result.failures[1].message)
+    end)
+
+    it("R18 R40 stands in a nested pipeline, with hooks of that" .. where, function()
+      local inner = minigun.pipeline "inner"
+      inner:map("square", function(x) return x * x end)
+      inner:reduce("sum", 0, add, context.options)
+      inner:before("sum", function(ctx) ctx:count "before" end)
+      local result = new():producer(range(1, 10)):pipeline("a", inner):pipeline("b", { from = "a" }, inner):run()
+      assert.same({ 385 * 385 }, result.items)
+      assert.is_true(result.counters.before >= 2)
+    end)
+
     it("R34 hooks run where the function runs, once per worker" .. where, function()
       local p = new():producer(range(1, n)):reduce("sum", 0, add, options(context, {
         before = function(ctx) ctx:collect("before", ctx.pid) end, after = function(ctx) ctx:count "after" end,

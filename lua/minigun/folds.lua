@@ -26,6 +26,16 @@ function folds:open_fold(stage)
   end
 end
 
+--- What has failed in a stage of the coordinator: of a reduction that combines parts, what is in the part.
+---@param stage table
+---@param item any
+---@return any
+function folds:folded(stage, item)
+  local each = self.folds[stage.id]
+  if each and each.segment and not each.late then return item[2] end
+  return item
+end
+
 --- Passes on batches that are not full to workers that would have nothing to do.
 function folds:feed_folds()
   for _, each in pairs(self.folds) do
@@ -50,7 +60,7 @@ end
 function folds:emit_fold(each)
   each.late = ("stage '%s' has emitted its value already; this item was sent to it afterwards, with emit:to"):format(
     each.stage.name)
-  each.entry.late = each.late
+  each.entry.late, each.stage.retries = each.late, 0
   local ok, value = xpcall(each.result.finish, chain.caught, each.result)
   self.changed = true
   if ok then return self.chain:emit_batch(self.chain.states[each.stage.id], value) end

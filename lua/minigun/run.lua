@@ -190,8 +190,7 @@ function Run:open_chain()
         kind = "error", message = caught.message, traceback = caught.traceback, attempt = attempt, partial = partial,
         pid = self.pid, number = number,
       }, function()
-        if stage.reduces and stage.reduces.parts then return item[2] end
-        return item
+        return self:folded(stage, item)
       end, function()
         return item ~= nil and { stage = stage.id, count = 1, value = item, first = number } -- nil: could not be read
       end)
