@@ -167,6 +167,7 @@ void mg_worker_commit(mg_worker *w) {
 void mg_worker_step(mg_worker *w, uint32_t step) {
   atomic_store_explicit(&w->shared->step, step, memory_order_relaxed);
   int timed = w->busy && (w->chunk.flags & MG_CHUNK_TIMED);
+  MG_POINT(stepped);
   if (timed) atomic_store_explicit(&w->shared->began, mg_now(), memory_order_relaxed);
 }
 

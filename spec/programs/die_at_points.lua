@@ -12,7 +12,9 @@ local function run()
   p:producer("numbers", function(emit)
     for i = 1, 300 do emit(i) end
   end)
-  p:processor("first", { processes = 2, threads = threads, retries = 3, ordered = true }, function(x, emit, ctx)
+  local where = { processes = 2, threads = threads, retries = 3, ordered = true }
+  where.to = { "some", "sum" }
+  p:processor("first", where, function(x, emit, ctx)
     if threads then minigun.sleep(0.0002 * (x % 3)) end
     if x % 77 == 0 and ctx.attempt == 1 then
       emit(-x) -- forgotten with the attempt
@@ -25,16 +27,22 @@ local function run()
     end
     ctx:count("first", 1)
   end)
-  p:stage("second", { processes = 2, threads = threads, retries = 3, ordered = true }, function(input, emit, ctx)
-    for x in input do emit(x) end
+  p:batch("some", { max_size = 7, from = "first", to = "second" })
+  where.from, where.to = "some", nil
+  p:stage("second", where, function(input, emit, ctx)
+    for batch in input do
+      for _, x in ipairs(batch) do emit(x) end
+    end
     emit("end of " .. ctx.worker)
   end)
+  p:reduce("sum", 0, function(sum, x) return sum + (type(x) == "number" and x or 1000000) end,
+    { processes = 2, retries = 3, from = "first", combine = function(a, b) return a + b end })
   return p:run { failures = "collect" }
 end
 
 local function problem(r)
   local seen, numbers, texts, last = {}, 0, { x = 0, y = 0, e = 0 }, 0
-  for _, item in ipairs(r.items) do
+  for _, item in ipairs(r:of "second") do
     if type(item) == "number" then
       if seen[item] then return ("item %d twice"):format(item) end
       if item < 1 then return ("item %d of a failed attempt"):format(item) end
@@ -44,6 +52,7 @@ local function problem(r)
       texts[item:sub(1, 1)] = texts[item:sub(1, 1)] + 1
     end
   end
+  if r:of "sum"[1] ~= 12 * 1000000 + 300 * 301 // 2 then return "the sum is " .. tostring(r:of "sum"[1]) end
   if numbers ~= 300 then return ("%d items of 300"):format(numbers) end
   if texts.x ~= 6 or texts.y ~= 6 then return ("%d and %d long items of 6"):format(texts.x, texts.y) end
   for _, failure in ipairs(r.failures) do
