@@ -79,12 +79,15 @@ describe("a combiner", function()
       now = now + 0.01
       return a + b
     end), 4, function() return now end)
-    assert.equal(1, c:size())
-    c:add { 1, 5, 1000, 0.001 } -- a microsecond each
+    assert.equal(2, c:size()) -- one call
+    c:add { 1, 5, 1, 0.1 } -- none: that tells nothing
+    assert.equal(2, c:size())
+    c:add { 3, 5, 1001, 0.001 } -- a microsecond each
     assert.equal(2000, c:size())
-    for i = 2, 40 do c:add { i, 5, 1000, 0.001 } end -- 10 ms to combine two
-    assert.is_true(c:size() >= 65535)
-    c = combiner(fold_of(0, add))
+    for i = 4, 40 do c:add { i, 5, 1000, 0.001 } end -- 10 ms to combine two
+    assert.equal(65535, c:size())
+    c = combiner(fold_of(0, add, add))
+    assert.equal(1, c:size())
     c:add { 1, 5, 1, 10 }
     assert.equal(1, c:size())
   end)

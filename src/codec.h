@@ -65,8 +65,8 @@ typedef struct mg_join {
 /* Bytes that the beginning takes at most. */
 #define MG_JOIN_HEAD 15
 
-/* Begins an array of at most `most` elements at to, which has MG_JOIN_HEAD bytes. With a number >= 0 the value is a
- * pair of that number and the array. */
+/* Begins an array of at most `most` elements (or of j->most, which is as many or more) at to, which has MG_JOIN_HEAD
+ * bytes. With a number >= 0 the value is a pair of that number and the array. */
 void mg_join_begin(mg_join *j, uint8_t *to, uint32_t most, int64_t number);
 /* Adds an element, a value as mg_encode wrote it, with its flags. `to`: where the array begins; behind j->length it has
  * room for the value. 0, or -EBADMSG when the value is damaged, as far as that shows. */

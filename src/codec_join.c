@@ -48,11 +48,8 @@ static int move_references(uint8_t *p, const uint8_t *end, uint32_t by) {
   return 0;
 }
 
+/* How many there will be is not known yet: the head is as long as it may have to be. */
 static uint8_t *put_head(uint8_t *p, uint32_t most, uint32_t count) {
-  if (most < 16) {
-    *p = (uint8_t)(MG_FIXARRAY | count);
-    return p + 1;
-  }
   *p++ = most <= UINT16_MAX ? MG_ARRAY16 : MG_ARRAY32;
   if (most <= UINT16_MAX) {
     mg_store16(p, (uint16_t)count);
@@ -64,7 +61,7 @@ static uint8_t *put_head(uint8_t *p, uint32_t most, uint32_t count) {
 
 void mg_join_begin(mg_join *j, uint8_t *to, uint32_t most, int64_t number) {
   uint8_t *p = to;
-  *j = (mg_join){.most = most};
+  *j = (mg_join){.most = most > UINT16_MAX ? UINT32_MAX : UINT16_MAX};
   if (number >= 0) {
     *p++ = MG_FIXARRAY | 2;
     *p++ = MG_UINT64;
@@ -72,7 +69,7 @@ void mg_join_begin(mg_join *j, uint8_t *to, uint32_t most, int64_t number) {
     p += 8;
   }
   j->head = (size_t)(p - to);
-  j->length = (size_t)(put_head(p, most, 0) - to);
+  j->length = (size_t)(put_head(p, j->most, 0) - to);
 }
 
 int mg_join_add(mg_join *j, uint8_t *to, const uint8_t *value, size_t length, unsigned flags) {

@@ -207,8 +207,7 @@ static void join_room(lua_State *L, mg_writer *w, size_t length, uint32_t most, 
 /* w:join(most, number, block, offset, length, only, bytes) -> elements in the open array, offset behind the last record
  * that was taken, whether the next one must be decoded as it nests too deeply | nil when the range is damaged.
  * Adds records of edge `only` until the array has `most` elements or at least so many bytes.  number >= 0: see
- * mg_join_begin; it counts where an array begins, which cannot have more than `most` elements from then on.  The
- * block must stay held meanwhile. */
+ * mg_join_begin; it counts where an array begins.  The block must stay held meanwhile. */
 static int l_join(lua_State *L) {
   mg_writer *w = check_writer(L, 1);
   uint32_t most = mg_check_u32(L, 2), only = mg_check_u32(L, 7);

@@ -3,7 +3,6 @@
 -- A reduction emits when nothing else is left to do anywhere, as any handler that still runs could send it an item: one
 -- reduction after the other, front to back. With `await = false` nobody sends to it, and it emits at its input's end.
 local chain = require "minigun.chain"
-local core = require "minigun.core"
 local reduction = require "minigun.reduction"
 
 local folds = {}
@@ -12,7 +11,7 @@ local folds = {}
 ---@param stage table
 function folds:open_fold(stage)
   local fold, entry = stage.reduces.fold, stage.id
-  local result = stage.reduces.parts and reduction.combiner(fold, stage.reduces.workers, core.now)
+  local result = stage.reduces.parts and reduction.combiner(fold, stage.reduces.workers, os.clock)
     or reduction.inline(fold)
   while self.plan.stages[entry].behind do entry = self.plan.stages[entry].behind end
   local each = { stage = stage, entry = self.chain.states[entry], result = result, late = nil,

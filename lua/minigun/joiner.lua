@@ -27,8 +27,8 @@ function joiner.new(options, host)
     number = options.numbered and 1 or -1, open = nil, written = false, first = nil }, Joiner)
 end
 
---- Changes how many items a batch has, of those that are not begun.
----@param max_size integer
+--- Changes how many items a batch has; also of the one that is open.
+---@param max_size integer up to 65535
 function Joiner:resize(max_size)
   self.max_size, self.values.max_size = max_size, max_size
 end
@@ -96,13 +96,12 @@ end
 
 -- Joins records to the array that is open. Returns the offset behind them.
 local function join(self, block, at, limit, only)
-  local host = self.host
-  local most = self.open and self.open.most or self.max_size
+  local host, most = self.host, self.max_size
   local n, behind, deep = host.writer:join(most, self.number, block, at, limit - at, only, self.max_bytes)
   if not n then host.fail "a worker has damaged its block" end
-  if n > 0 and not self.open then self.open = { most = most, due = self.max_wait and host.now() + self.max_wait } end
+  if n > 0 and not self.open then self.open = { due = self.max_wait and host.now() + self.max_wait } end
   if n > 0 then self.open.n, self.first = n, self.open end
-  if n == most or (behind < limit and not deep) then
+  if n >= most or (behind < limit and not deep) then
     close(self)
   elseif deep then
     if n > 0 then decode(self) end

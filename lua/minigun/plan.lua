@@ -87,7 +87,7 @@ local function add_reduction(node, f, context, ordered, add, link)
   first.queue, first.await = definition.queue, node.await
   if not forked then return last, last, last end
   gather.batch = { max_size = 1, numbered = true }
-  worker.fold, worker.gathers = fold, gather.id
+  worker.fold, worker.gathers, worker.queue = fold, gather.id, 64 + 4 * last.reduces.workers
   link(gather, worker)
   link(worker, last)
   return gather, last, worker

@@ -7,8 +7,9 @@ local options = require "minigun.options"
 
 local reduction = {}
 
--- Seconds of work that one batch should be at least, and the part of the coordinator's time that combining may take.
-local BATCH_SECONDS <const> = 0.002
+-- Seconds of work that one batch should be at least and at most, and the part of the coordinator's time that combining
+-- may take.
+local BATCH_SECONDS <const>, BATCH_MOST <const> = 0.002, 0.1
 local COMBINING <const> = 1 / 8
 local NEWEST <const> = 0.2 -- weight of the newest measurement in a running mean
 local MOST_ITEMS <const> = 65535
@@ -104,10 +105,10 @@ Combiner.__index = Combiner
 --- Makes what combines parts, and knows how large batches should be.
 ---@param fold table
 ---@param workers integer
----@param now function () -> seconds
+---@param clock function () -> seconds of processor time
 ---@return table combiner
-function reduction.combiner(fold, workers, now)
-  return setmetatable({ fold = fold, workers = workers, now = now, first = {}, last = {}, seconds = nil, cost = 0 },
+function reduction.combiner(fold, workers, clock)
+  return setmetatable({ fold = fold, workers = workers, clock = clock, first = {}, last = {}, seconds = nil, cost = 0 },
     Combiner)
 end
 
@@ -118,7 +119,7 @@ end
 --- Takes a part, and combines it with its neighbours.
 ---@param part table as a folder emits it
 function Combiner:add(part)
-  local number, value, began = part[1], part[2], self.now()
+  local number, value, began = part[1], part[2], self.clock()
   local before, behind, combine = self.last[number - 1], self.first[number + 1], self.fold.combine
   if before then value = combine(before.value, value) end
   if behind then value = combine(value, behind.value) end
@@ -126,15 +127,16 @@ function Combiner:add(part)
   if before then self.last[before.last] = nil end
   if behind then self.first[behind.first] = nil end
   self.first[run.first], self.last[run.last] = run, run
-  self.seconds = mean(self.seconds, part[4] / part[3])
-  self.cost = mean(self.cost, self.now() - began)
+  local calls = self.fold.seeded and part[3] or part[3] - 1 -- of the function that folds
+  if calls > 0 then self.seconds = mean(self.seconds, part[4] / calls) end
+  self.cost = mean(self.cost, self.clock() - began)
 end
 
 --- How many items a batch should have.
 ---@return integer
 function Combiner:size()
-  if not self.seconds then return 1 end
-  local batch = math.max(BATCH_SECONDS, self.cost * self.workers / COMBINING)
+  if not self.seconds then return self.fold.seeded and 1 or 2 end
+  local batch = math.min(BATCH_MOST, math.max(BATCH_SECONDS, self.cost * self.workers / COMBINING))
   return math.min(MOST_ITEMS, math.max(1, batch / math.max(self.seconds, 1e-9) // 1 | 0))
 end
 
