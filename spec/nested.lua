@@ -63,4 +63,82 @@ function nested.within(p, context, block)
   return p:processes(context.n, block)
 end
 
+-- --- random nestings -----------------------------------------------------------------------------------------------
+
+--- A random pipeline as data: an array of nodes in order of definition.
+---@param depth integer how deep pipelines may be nested in it
+---@param list table contexts to choose from
+---@return table nodes
+--- `{ name =, from = { earlier nodes }, entry =, exit =, before = "", after = "", context =, inner = nodes? }`;
+--- `before` and `after`: marks put on before and behind it
+function nested.random(depth, list)
+  local nodes = {}
+  for i = 1, math.random(3) do
+    local node = { name = "n" .. i, from = {}, exit = true, before = "", after = "" }
+    node.context = list[math.random(#list)]
+    for k = 1, i - 1 do
+      if math.random(2) == 1 then
+        node.from[#node.from + 1] = nodes[k]
+        nodes[k].exit = false
+      end
+    end
+    node.entry = #node.from == 0
+    if depth > 0 and math.random(3) > 1 then node.inner = nested.random(depth - 1, list) end
+    nodes[i] = node
+  end
+  return nodes
+end
+
+--- What comes out of it, computed level by level.
+---@param nodes table
+---@param input table items
+---@return table items
+function nested.expected(nodes, input)
+  local outputs, result = {}, {}
+  for _, node in ipairs(nodes) do
+    local taken = node.entry and table.move(input, 1, #input, 1, {}) or {}
+    for _, source in ipairs(node.from) do
+      table.move(outputs[source], 1, #outputs[source], #taken + 1, taken)
+    end
+    for i, item in ipairs(taken) do taken[i] = item .. node.before end
+    if node.inner then
+      taken = nested.expected(node.inner, taken)
+    else
+      for i, item in ipairs(taken) do taken[i] = item .. node.name end
+    end
+    for i, item in ipairs(taken) do taken[i] = item .. node.after end
+    outputs[node] = taken
+    if node.exit then table.move(taken, 1, #taken, #result + 1, result) end
+  end
+  return result
+end
+
+--- Defines the same stages, between a producer "gen" and a stage "end". Every one says `to`, so that nothing is linked
+--- by default.
+---@param p table pipeline
+---@param nodes table
+---@param inside boolean? true: `nodes` are those of a nested pipeline
+---@return table p
+function nested.define(p, nodes, inside)
+  for _, node in ipairs(nodes) do
+    local from, to = {}, {}
+    for i, source in ipairs(node.from) do from[i] = source.name end
+    if not inside and #from == 0 then from = { "gen" } end
+    for _, other in ipairs(nodes) do
+      for _, source in ipairs(other.from) do
+        if source == node then to[#to + 1] = other.name end
+      end
+    end
+    if not inside and node.exit then to[#to + 1] = "end" end
+    local given = { from = #from > 0 and from or nil, to = to }
+    if not node.inner or math.random(2) == 1 then given = contexts.options(node.context, given) end
+    if node.inner then
+      p:pipeline(node.name, given, function(q) nested.define(q, node.inner, true) end)
+    else
+      p:processor(node.name, given, nested.mark(node.name))
+    end
+  end
+  return p
+end
+
 return nested

@@ -187,76 +187,15 @@ for _, outer in ipairs(contexts.all) do
   end
 end
 
--- --- random nestings -------------------------------------------------------------------------------------------------
-
--- A random pipeline as data: nodes `{ name, from = { earlier nodes }, context, inner = nodes or nil }`. A node without
--- `from` is an entry.
-local function random_nodes(depth, random)
-  local nodes = {}
-  for i = 1, random(1, 3) do
-    local node = { name = "n" .. i, from = {}, context = contexts.all[random(1, #contexts.all)] }
-    for k = 1, i - 1 do
-      if random(1, 2) == 1 then node.from[#node.from + 1] = nodes[k] end
-    end
-    if depth > 0 and random(1, 3) > 1 then node.inner = random_nodes(depth - 1, random) end
-    nodes[i] = node
-  end
-  return nodes
-end
-
--- What comes out for these items, and on how many ways: computed from the data, level by level.
-local function expected_of(nodes, input)
-  local outputs, used, result = {}, {}, {}
-  for _, node in ipairs(nodes) do
-    local taken = {}
-    for _, source in ipairs(node.from) do
-      table.move(outputs[source], 1, #outputs[source], #taken + 1, taken)
-      used[source] = true
-    end
-    if #node.from == 0 then taken = input end
-    if node.inner then
-      outputs[node] = expected_of(node.inner, taken)
-    else
-      outputs[node] = {}
-      for i, item in ipairs(taken) do outputs[node][i] = item .. node.name end
-    end
-  end
-  for _, node in ipairs(nodes) do
-    if not used[node] then table.move(outputs[node], 1, #outputs[node], #result + 1, result) end
-  end
-  return result
-end
-
--- Defines the same. Every node says `to`, so that nothing is linked by default.
-local function define(p, nodes, at_root, random)
-  for _, node in ipairs(nodes) do
-    local from, to = {}, {}
-    for i, source in ipairs(node.from) do from[i] = source.name end
-    if at_root and #from == 0 then from = { "gen" } end
-    for _, other in ipairs(nodes) do
-      for _, source in ipairs(other.from) do
-        if source == node then to[#to + 1] = other.name end
-      end
-    end
-    local given = { from = #from > 0 and from or nil, to = to }
-    if not node.inner or random(1, 2) == 1 then given = options(node.context, given) end
-    if node.inner then
-      p:pipeline(node.name, given, function(q) define(q, node.inner, false, random) end)
-    else
-      p:processor(node.name, given, nested.mark(node.name))
-    end
-  end
-  return p
-end
-
 it("R16 R17 R31 R68 whatever is nested in whatever, in whatever context, delivers what it should", function()
   local seed = tonumber(os.getenv "SEED") or os.time()
   math.randomseed(seed)
   for round = 1, support.short_or_long(25, 250) do
-    local nodes = random_nodes(3, math.random)
-    local expected = expected_of(nodes, { "1", "2" })
+    local nodes = nested.random(3, contexts.all)
+    local expected = nested.expected(nodes, { "1", "2" })
     if #expected <= 2000 then
-      local p = define(new():producer("gen", { to = {} }, { "1", "2" }), nodes, true, math.random)
+      local p = nested.define(new():producer("gen", { to = {} }, { "1", "2" }), nodes)
+        :processor("end", { inline = true, await = true }, nested.mark "")
       assert.same(sorted(expected), nested.items(p), ("SEED=%d, round %d:\n%s"):format(seed, round, tostring(p)))
     end
   end

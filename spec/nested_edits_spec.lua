@@ -3,6 +3,7 @@ local contexts = require "spec.contexts"
 local minigun = require "minigun"
 local nested = require "spec.nested"
 local refusals = require "spec.refusals"
+local support = require "spec.support"
 
 local sorted = contexts.sorted
 local new, mark, chain, edges, items =
@@ -130,4 +131,78 @@ describe("a copy of a pipeline with nested ones", function()
     assert.same({ before_run = 1, before = 1 }, copy:run().counters)
     assert.same({ before_run = 1 }, p:run().counters)
   end)
+end)
+
+-- What p:remove does, on data.
+local function remove(nodes, gone)
+  local sources, place = {}, nil
+  for _, source in ipairs(gone.from) do
+    sources[source] = true
+    source.exit = source.exit or gone.exit
+  end
+  for i, node in ipairs(nodes) do
+    local from, takes, rest = {}, false, {}
+    for source in pairs(sources) do rest[source] = true end
+    for _, source in ipairs(node.from) do
+      takes = takes or source == gone
+      if source ~= gone then from[#from + 1] = source end
+      rest[source] = nil
+    end
+    if takes then
+      for source in pairs(rest) do from[#from + 1] = source end
+      node.from, node.entry = from, node.entry or gone.entry
+    end
+    if node == gone then place = i end
+  end
+  table.remove(nodes, place)
+end
+
+-- Every node with its qualified name and the list that it is in.
+local function all_nodes(nodes, prefix, list)
+  for _, node in ipairs(nodes) do
+    list[#list + 1] = { name = prefix .. node.name, node = node, nodes = nodes }
+    if node.inner then all_nodes(node.inner, prefix .. node.name .. ".", list) end
+  end
+  return list
+end
+
+it("R55 R56 random edits of random nestings do what they say", function()
+  local seed = tonumber(os.getenv "SEED") or os.time()
+  math.randomseed(seed)
+  for round = 1, support.short_or_long(150, 1500) do
+    local nodes = nested.random(3, { contexts.all[1] })
+    local p = nested.define(new():producer("gen", { to = {} }, { "" }), nodes)
+      :processor("end", { await = true }, mark "")
+    local drawing, before, log = tostring(p), nested.expected(nodes, { "" }), {}
+    local copy, last = p:extend(), math.random(4)
+    for i = 1, last do
+      local list = all_nodes(nodes, "", {})
+      local at = list[math.random(#list)]
+      local what, node = math.random(4), at.node
+      log[i] = what .. " " .. at.name
+      if what == 1 then
+        -- Edges that a removal draws across a border do not go through what is inserted there: so it comes last.
+        local passes = node.entry and node.exit
+        if i == last and #at.nodes > 1 and not passes and node.before .. node.after == "" then
+          copy:remove(at.name)
+          remove(at.nodes, node)
+        end
+      elseif what == 2 then
+        copy:insert_after(at.name, "after" .. i, mark(i))
+        node.after = i .. node.after
+      elseif what == 3 then
+        copy:insert_before(at.name, "before" .. i, mark(i))
+        node.before = node.before .. i
+      elseif not node.inner then
+        copy:replace(at.name, function(item, emit) emit(item .. node.name) end)
+      end
+    end
+    if #before <= 2000 then
+      local text = ("SEED=%d, round %d, %s:\n%s\n"):format(seed, round, table.concat(log, ", "), drawing)
+      assert.equal(drawing, tostring(p), text)
+      local ok, found = pcall(items, copy)
+      assert.is_true(ok, text .. tostring(copy))
+      assert.same(sorted(nested.expected(nodes, { "" })), found, text .. tostring(copy))
+    end
+  end
 end)

@@ -197,6 +197,7 @@ local function merge_inside(tree, edges, name)
   for other in next, inside do
     if inside[other] then edges[other] = nil end
   end
+  edges[name][name] = nil
 end
 
 --- Takes a stage out, with its hooks; those who sent to it send to whom it sent to: `p:remove(name)`.
@@ -219,7 +220,9 @@ function inheritance:remove(name)
   for _, others in next, edges do others[name] = nil end
   local function draw(from, to)
     for _, sender in ipairs(from) do
-      for _, target in ipairs(to) do edges[sender][target] = true end
+      for _, target in ipairs(to) do
+        if edges[sender] and edges[target] then edges[sender][target] = true end -- not to what goes, in a cycle
+      end
     end
   end
   -- Who has nothing else in its nested pipeline becomes an exit of that, or an entry, by itself.
@@ -230,6 +233,7 @@ function inheritance:remove(name)
     if #rewiring.senders_of(tree, edges, target) > 0 then draw(senders_through, { target }) end
   end
   draw(senders, targets)
+  draw(senders_through, targets_through)
   rewiring.impose(self, edges)
   return self
 end
@@ -355,6 +359,7 @@ function inheritance:insert_before(name, ...)
   for _, sender in ipairs(senders) do edges[sender][name] = nil end
   local inner = link(where, tree, new, edges, { name = IN, kind = "processor" }, neighbour(anchor),
     { [IN] = senders })
+  place_stages(where.pipeline, new, place)
   if not inner[IN][anchor.name] then
     local firsts = {}
     for _, definition in ipairs(new) do
@@ -362,7 +367,6 @@ function inheritance:insert_before(name, ...)
     end
     for _, sender in ipairs(senders) do rewiring.rename_target(self, sender, name, firsts) end
   end
-  place_stages(where.pipeline, new, place)
   rewiring.impose(self, edges)
   return self
 end
@@ -388,10 +392,8 @@ function inheritance:reroute(from, to)
     edges[from][target], names[i] = true, target
   end
   local node = rewiring.writable(self, from)
-  local prefix = node.parent.prefix
-  for i, name in ipairs(names) do
-    if name:sub(1, #prefix) == prefix then names[i] = name:sub(#prefix + 1) end
-  end
+  local now = rewiring.tree_of(self)
+  for i, name in ipairs(names) do names[i] = nesting.say(now, now.by_name[from].parent, now.by_name[name]) end
   rewiring.set_option(self, from, "to", names)
   node.definition.rerouted = failure.where()
   for _, target in ipairs(before) do -- one without an input would become an entry of its nested pipeline

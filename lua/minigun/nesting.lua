@@ -5,6 +5,7 @@
 -- looked up in three steps:
 -- 1. in the pipeline that it is used in, then in the one around that, and so on; in each as "name" or as "inner.name";
 -- 2. in the same order, but anywhere inside: there must be exactly one stage whose qualified name ends with it.
+-- A dot in front, ".outer.inner": only the outermost pipeline is looked at, and only step 1.
 local failure = require "minigun.failure"
 local options = require "minigun.options"
 
@@ -81,6 +82,7 @@ function nesting.find(tree, where, name)
     if node then return node end
     at = at.parent
   end
+  if name:sub(1, 1) == "." then return tree.by_name[name:sub(2)] end
   local candidates = ends_of(tree)[name]
   at = candidates and where
   while at do
@@ -95,6 +97,23 @@ function nesting.find(tree, where, name)
     end
     at = at.parent
   end
+end
+
+--- The name by which somebody inside a pipeline says a node, as short as it can be without being ambiguous.
+---@param tree table
+---@param where table the node of that pipeline
+---@param node table
+---@return string name
+function nesting.say(tree, where, node)
+  local at = where
+  while at do
+    if node.name:sub(1, #at.prefix) == at.prefix then
+      local name = node.name:sub(#at.prefix + 1)
+      if nesting.find(tree, where, name) == node then return name end
+    end
+    at = at.parent
+  end
+  return "." .. node.name
 end
 
 --- The names of stages as somebody inside a pipeline would say them: its own first, all others qualified.

@@ -118,13 +118,11 @@ end
 ---@param edges table
 function rewiring.impose(self, edges)
   local drawn = { to = {}, from = {} }
-  local function draw(node, option, present, wanted)
-    local name, prefix = node.name, node.parent.prefix
+  local function draw(tree, node, option, present, wanted)
+    local name = node.name
     if drawn[option][name] or same(present, wanted) then return false end
     drawn[option][name] = true
-    for i, other in ipairs(wanted) do
-      if other:sub(1, #prefix) == prefix then wanted[i] = other:sub(#prefix + 1) end
-    end
+    for i, other in ipairs(wanted) do wanted[i] = nesting.say(tree, node.parent, tree.by_name[other]) end
     rewiring.set_option(self, name, option, wanted)
     return true
   end
@@ -135,17 +133,18 @@ function rewiring.impose(self, edges)
       local name = node.name
       if edges[name] then -- otherwise it is inside a nested pipeline that has been inserted
         local now, wanted = rewiring.targets_of(tree, present, name), rewiring.targets_of(tree, edges, name)
-        changed = draw(node, "to", now, wanted) or changed
-        if node.kind ~= "producer" then
+        changed = draw(tree, node, "to", now, wanted) or changed
+        local takes = node.definition.from or next(rewiring.senders_of(tree, edges, name))
+        if node.kind ~= "producer" and takes then -- otherwise who sends says `to`; `from = {}` would be no entry
           now, wanted = rewiring.senders_of(tree, present, name), rewiring.senders_of(tree, edges, name)
-          changed = draw(node, "from", now, wanted) or changed
+          changed = draw(tree, node, "from", now, wanted) or changed
         end
       end
     end
   until not changed
 end
 
---- Lets a stage's route name other targets: its answers know the old name of one, or the end of that.
+--- Lets a stage's route name other targets, which are there, as the old one is.
 ---@param self table pipeline
 ---@param sender string qualified name
 ---@param old string
@@ -153,14 +152,15 @@ end
 function rewiring.rename_target(self, sender, old, new)
   local route = rewiring.writable(self, sender).definition.route
   if not options.is_callable(route) then return end
-  local function is_old(name)
-    return name == old or type(name) == "string" and old:sub(-#name - 1) == "." .. name
-  end
+  local tree, said = rewiring.tree_of(self), {}
+  local where, gone = tree.by_name[sender].parent, tree.by_name[old]
+  for i, name in ipairs(new) do said[i] = nesting.say(tree, where, tree.by_name[name]) end
+  local function is_old(name) return nesting.find(tree, where, name) == gone end
   rewiring.set_option(self, sender, "route", function(item)
     local answer, names = route(item), {}
     if not is_old(answer) and type(answer) ~= "table" then return answer end
     for _, name in ipairs(type(answer) == "table" and answer or { answer }) do
-      if is_old(name) then table.move(new, 1, #new, #names + 1, names) else names[#names + 1] = name end
+      if is_old(name) then table.move(said, 1, #said, #names + 1, names) else names[#names + 1] = name end
     end
     return names
   end)
