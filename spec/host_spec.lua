@@ -60,6 +60,10 @@ local BUSY <const> = {
   { "in a producer's process", "p:producer('n', { processes = 1 }, busy)" },
   { "in a hook", "p:before_run(busy) p:producer('n', { 1 })" },
   { "in on_failure", "p:producer('n', { 1 }) p:processor('w', { processes = 1 }, error) p:on_failure(busy)" },
+  { "in a loop stage, which computes",
+    "p:producer('n', { 1, 2 }) p:stage('w', function(input) for _ in input do busy() end end)" },
+  { "in a loop stage of a thread",
+    "p:producer('n', { 1, 2 }) p:stage('w', { threads = 2 }, function(input) for _ in input do busy() end end)" },
   { "with full queues", "p:producer('n', function(emit) while true do emit(('x'):rep(1000)) end end) "
     .. "p:processor('w', { processes = 2 }, busy)" },
 }
