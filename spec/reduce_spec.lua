@@ -334,6 +334,29 @@ describe("reduce", function()
     end)
   end
 
+  it("R49 an item of the coordinator that cannot be sent fails alone", function()
+    local list = { 1, 2, print, 4, { deep = { print } }, 6, print }
+    local result = new { failures = "collect" }:producer(list):reduce("sum", 0, add, { processes = 2 }):run()
+    assert.same({ 13 }, result.items)
+    local said = {}
+    for i, failure in ipairs(result.failures) do
+      assert.same({ "unserialisable", "sum" }, { failure.kind, failure.stage })
+      assert.is_true(failure.item == print or failure.item == list[5])
+      said[i] = failure.message
+    end
+    assert.same({ "item is a function", "item is a function", "item.deep[1] is a function" }, contexts.sorted(said))
+    local s = result.stats.stages.sum
+    assert.same({ 7, 1, 3 }, { s.items_in, s.items_out, s.failed })
+    assert.equal(21, new { memory = "64M" }:producer(range(1, 6)):map(function(n)
+      local t = { n }
+      for _ = 1, 120 do t = { t } end
+      return t
+    end):reduce("deep", 0, function(a, t)
+      while type(t) == "table" do t = t[1] end
+      return a + t
+    end, { processes = 1, combine = add }):run().items[1])
+  end)
+
   it("R27 folds in a fork per batch what cannot be sent there", function()
     local list = {}
     for i = 1, 5 do list[i] = function() return i end end

@@ -3,6 +3,7 @@
 -- A reduction emits when nothing else is left to do anywhere, as any handler that still runs could send it an item: one
 -- reduction after the other, front to back. With `await = false` nobody sends to it, and it emits at its input's end.
 local chain = require "minigun.chain"
+local core = require "minigun.core"
 local reduction = require "minigun.reduction"
 
 local folds = {}
@@ -73,6 +74,24 @@ function folds:emit_next_fold()
   local each = open_folds(self)[1]
   if each then self:emit_fold(each) end
   return each ~= nil
+end
+
+--- A reduction's batch of values could not be encoded: the items that cannot be sent fail, the others go on.
+---@param stage table that gathers
+---@param batch table pair of number and items
+---@param message string what is wrong with the batch
+function folds:batch_refused(stage, batch, message)
+  local function fail(item, text, whole)
+    self:settle_failure(stage, { kind = "unserialisable", message = text, attempt = 1, pid = self.pid, batch = whole },
+      function() return item end)
+  end
+  local good = {}
+  for _, item in ipairs(batch[2]) do
+    local ok, text = pcall(core.encode, item)
+    if ok then good[#good + 1] = item else fail(item, tostring(text):match "item.*" or tostring(text)) end
+  end
+  if #good == #batch[2] then return fail(good, message, true) end -- too much together
+  if #good > 0 then self.outlets[stage.id].writer { batch[1], good } end
 end
 
 --- A batch has failed in a worker: one of its items, where it is known which, or the whole. An item that has failed for

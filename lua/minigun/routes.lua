@@ -95,6 +95,7 @@ function routes:refused(stage, value, message)
     self.letter.problem = message
     return
   end
+  if stage.batch and stage.batch.numbered then return self:batch_refused(stage, value, message) end
   self:settle_failure(stage, { kind = "unserialisable", message = message, attempt = 1, pid = self.pid },
     function() return value end)
 end
