@@ -136,8 +136,7 @@ describe("batches", function()
           core.sleep(0.1)
           emit(4)
         end):processor(options(context), pass):batch { max_size = 100, max_wait = 0.02 }:each(function(batch)
-          came[#came + 1] = core.now()
-          assert(#batch <= 3)
+          came[#came + 1] = #batch <= 3 and core.now() or math.huge
         end):run()
         return came[1] - result.collected.waits[1]
       end
