@@ -17,14 +17,34 @@ local tasks = require "minigun.tasks"
 
 local worker = {}
 
--- KiB that a child may allocate before its collector looks at the heap it shares with the coordinator. The collector
--- marks every object it visits and so copies every page of it.
-local SHARED_HEAP_ALLOWANCE <const> = 64 * 1024
+-- KiB that a child may allocate before its collector looks at the heap it shares with the coordinator: twice as much as
+-- that heap, between these. The collector marks every object it visits and so copies every page of it.
+local LEAST_ALLOWANCE <const>, MOST_ALLOWANCE <const> = 8 * 1024, 64 * 1024
 
 -- os.exit in a handler: ends the worker without closing what it shares with the coordinator. Some C libraries
 -- seek at exit in files that both have open: the coordinator would read lines twice.
 local function exit(code)
   core.exit(code == nil and 0 or code == true and 0 or code == false and 1 or code)
+end
+
+-- Keeps the collector away from the heap until the allowance is used up, and sees to its pace behind that: what piled
+-- up until then would count as in use, and the next cycle wait for twice as much. Returns what is to be called between
+-- chunks.
+local function deferred_collector()
+  local last = collectgarbage "count"
+  local allowance = math.min(math.max(2 * last // 1 | 0, LEAST_ALLOWANCE), MOST_ALLOWANCE)
+  local most = last + allowance
+  core.defer_collector(allowance)
+  return function()
+    if not last then return end
+    local now = collectgarbage "count"
+    if now >= last and now < most then
+      last = now
+    else
+      last = nil
+      collectgarbage()
+    end
+  end
 end
 
 local function make_context(w, job, stage)
@@ -201,12 +221,14 @@ end
 
 -- Takes chunk after chunk through the stages.
 local function run_chunks(w, job, runs)
+  local look_at_heap = job.look_at_heap
   while true do
     local entry, _, attempt, kind = w:next()
     if not entry then break end
     job.entry, job.inherited = entry, kind == "inherited"
     runs(attempt, job.value)
     w:end_chunk()
+    look_at_heap()
   end
 end
 
@@ -229,7 +251,7 @@ function worker.main(w, job)
   math.randomseed(core.random())
   os.exit = exit -- luacheck: ignore 122
   meter.forbid()
-  core.defer_collector(SHARED_HEAP_ALLOWANCE)
+  job.look_at_heap = deferred_collector()
   core.heap_keep()
 
   local threads = segment.groups and hosted.new(w, job, effects.sender(w))

@@ -1,0 +1,86 @@
+-- Memory stays flat, however much passes through. Each pipeline runs in an interpreter of its own, and every process
+-- tells how large it is, again and again; what it had after a tenth of the items is compared with the most that it had
+-- later. ("many runs in one process leave nothing behind" is in contexts_spec.lua.)
+local support = require "spec.support"
+
+local program = [[
+  local minigun, support = require "minigun", require "spec.support"
+  local total, shape, grace = tonumber(arg[1]), arg[2], tonumber(arg[3]) -- grace: KiB that a process may grow
+
+  local function resident() return select(2, support.read_file("/proc/self/statm"):match "^(%d+) (%d+)") * 4 end
+
+  -- Notes the size of the process after every hundredth of the items.
+  local seen, due = 0, 0
+  local function look(n, tell)
+    seen = seen + n
+    if seen >= due then
+      due = due + total // 100
+      tell { seen, resident() }
+    end
+  end
+  local function worker(n, ctx) look(n, function(sample) ctx:collect(ctx.pid .. "", sample) end) end
+
+  local function pass(item, emit, ctx)
+    worker(1, ctx)
+    emit(item)
+  end
+  local function unpacked(batch, emit, ctx)
+    worker(#batch, ctx)
+    for i = 1, #batch do emit(batch[i]) end
+  end
+
+  local p = minigun.pipeline "flat"
+  p:producer("items", function(emit)
+    for i = 1, total do emit { i, "an item with some text", i * 0.5 } end
+  end)
+  if shape == "pools" then
+    p:processor("a", { processes = 1 }, pass):processor("b", { processes = 1 }, pass)
+  elseif shape == "block" then
+    p:processes(1, function() p:processor("a", pass):processor("b", pass) end)
+  elseif shape == "batches" then
+    p:batch(1000):processor("a", { processes = 1 }, unpacked):batch(100):processor("b", { processes = 1 }, unpacked)
+  elseif shape == "ordered" then
+    p:processor("a", { processes = { n = 2, ordered = true } }, pass):processor("b", { threads = 4 }, pass)
+  elseif shape == "routes" then
+    p:processor("a", { processes = 1, to = { "b", "c" }, route = "round_robin" }, pass)
+    p:processor("b", { processes = 1, to = "last", retries = 1 }, function(item, emit, ctx)
+      worker(1, ctx)
+      if item[1] % 100 == 0 and ctx.attempt == 1 then error "again" end
+      emit(item)
+    end)
+    p:processor("c", { inline = true, to = "last" }, function(item, emit) emit(item) end)
+  end
+  local own, n = {}, 0
+  p:each("last", { inline = true }, function()
+    n = n + 1
+    if n % (total // 100) == 0 then own[#own + 1] = { n, resident() } end
+  end)
+  local result = p:run()
+  assert(n == total, n)
+  result.collected.coordinator = own
+  for name, samples in pairs(result.collected) do
+    local first, most = nil, 0
+    for _, sample in ipairs(samples) do
+      if sample[1] >= samples[#samples][1] // 10 then
+        first = first or sample[2]
+        most = math.max(most, sample[2])
+      end
+    end
+    assert(most <= first * 1.1 + grace, ("%s grew from %d to %d KiB"):format(name, first, most))
+  end
+  io.write "flat"
+]]
+
+describe("memory", function()
+  for _, shape in ipairs { "pools", "block", "batches", "ordered", "routes" } do
+    it("stays flat while items pass: " .. shape, function()
+      local total = support.short_or_long(200000, 10000000)
+      if support.under then total = total // 10 end
+      support.deadline(support.short_or_long(60, 900))
+      local result = support.run_lua(program, { args = { total, shape, support.short_or_long(16384, 4096) },
+        timeout = support.short_or_long(55, 850) * support.patience })
+      assert.equal("", result.stderr)
+      assert.equal("flat", result.stdout)
+    end)
+  end
+end)
