@@ -171,16 +171,24 @@ local function call(self, s, item, attempt, in_worker)
   local log = {}
   self.calls = self.calls + 1
   local function add(...) log[#log + 1] = { ... } end
+  local alone = in_worker and self.members[self.home[s.name].key] == 1
+  local function check(value) -- a stage that is alone in its worker emits straight into a block
+    if alone and values.holds_function(value) then error({ kind = "unserialisable" }) end
+  end
   local world = {
     attempt = attempt,
     emit = function(value)
+      check(value)
       if #s.outputs == 0 then return add("emit", value, {}) end
       local known, lists = pcall(targets_of, self, s, value)
       if not known and s.kind == "producer" then return add("lost", value) end
       if not known then error(lists, 0) end
       for _, targets in ipairs(lists) do add("emit", value, targets) end
     end,
-    to = function(name, value) add("to", value, { self.d.by_name[name] }) end,
+    to = function(name, value)
+      check(value)
+      add("to", value, { self.d.by_name[name] })
+    end,
     collect = function(name, value)
       if in_worker and values.holds_function(value) then error({ kind = "unserialisable" }) end
       add("collect", name, value)
@@ -246,17 +254,12 @@ function Model:handle_away(s, item, attempt, key)
       end
       return
     end
-    local alone = self.members[key] == 1
     local refused = {}
     for i, entry in ipairs(log) do
       local inside = entry[1] == "emit" and self:inside(key, entry[3])
       local leaves = entry[1] == "to" or entry[1] == "emit" and (inside == 0 or inside < #entry[3])
       if leaves or entry[1] == "collect" then bytes = bytes + (self:note_size(entry[leaves and 2 or 3]) or 0) end
       if leaves and values.holds_function(entry[2]) then refused[i] = true end
-    end
-    if alone and next(refused) then
-      commit[#commit + 1] = function() self:settle(stage, "unserialisable", value, nth) end
-      return
     end
     for i, entry in ipairs(log) do
       local kind, emitted, targets = entry[1], entry[2], entry[3]
