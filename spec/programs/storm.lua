@@ -103,6 +103,20 @@ local SHAPES <const> = {
     p:processor("send", { processes = 2, retries = 1000, to = {} }, function(item, emit) emit:to("work", item) end)
     p:processor("work", { processes = 2, retries = 1000, await = true }, work(0.00001))
   end },
+  { "threads in workers", 3000, function(p)
+    p:processes(2, function()
+      p:threads(8, function()
+        p:processor("work", { retries = 1000 }, function(item, emit, ctx)
+          minigun.sleep(0.0005)
+          work(0.00001)(item, emit, ctx)
+        end)
+      end)
+    end)
+  end },
+  { "reduce", 20000, function(p)
+    p:processor("work", { processes = 2, retries = 1000 }, work(0.00001))
+    p:reduce("sum", 0, function(a, b) return a + b end, { processes = 2, retries = 1000 })
+  end, sum = true },
   { "same key, same worker", 10000, function(p)
     p:processor("work", { processes = 3, retries = 1000, partition = function(item) return item % 10 end },
       work(0.00001))
@@ -114,6 +128,12 @@ local function check(shape, n, result)
   local function take(item)
     if seen[item] then return ("item %s is there twice"):format(item) end
     seen[item], count = true, count + 1
+  end
+  if shape.sum then
+    local expected = n * (n + 1) // 2
+    if #result.items ~= 1 or result.items[1] ~= expected then return ("a sum of %s"):format(result.items[1]) end
+    for i = 1, n do take(i) end
+    result.items = {}
   end
   for i, item in ipairs(result.items) do
     local wrong = take(item)
