@@ -133,6 +133,11 @@ describe("the progress line", function()
       for item in pipeline("iterates", 1):iterate() do
         if item % 10 == 0 then print("item " .. item) end
       end
+      p = pipeline("threads", 1)
+      p:each("print", { threads = 2 }, function(item)
+        if item % 10 == 0 then print("item " .. item) end
+      end)
+      p:run()
       p = pipeline("logs", 1)
       p:on_worker_exit(function() print "exit" end)
       p:processor("log", { processes = 1 }, function(item, _, ctx)
@@ -141,10 +146,12 @@ describe("the progress line", function()
       p:run()
       print "(end)"
     ]]
-    for _, name in ipairs { "talks", "iterates", "logs" } do assert.matches("\r" .. name .. ", 0.%d s", shown) end
+    for _, name in ipairs { "talks", "iterates", "threads", "logs" } do
+      assert.matches("\r" .. name .. ", 0.%d s", shown)
+    end
     left = left:gsub("pid %d+", "pid")
     assert.equal(table.concat({ "item 5", "item 10", "item 15", "item 20", "item 10", "item 20",
-      "[info] logs/log, worker 1 (pid): 18", "exit", "exit", "(end)", "" }, "\n"), left)
+      "item 10", "item 20", "[info] logs/log, worker 1 (pid): 18", "exit", "exit", "(end)", "" }, "\n"), left)
   end)
 
   it_at_a_terminal("is gone after an error too, and there while standard output goes elsewhere", function()
