@@ -312,6 +312,30 @@ describe("a pool", function()
 end)
 
 describe("a writer", function()
+  it("does not hold a large block behind what is taken from it", function()
+    local pool = core.pool(1, 16 * MEBI, 16 * MEBI)
+    local closing <close> = pool -- luacheck: no unused
+    local writer = core.writer(pool, 1, function(w, need)
+      local block = w:take()
+      if block then pool:release(block) end
+      if need > 0 then assert(w:open(math.max(need, 65536))) end
+    end, error, 1, 1)
+    local before = pool:memory()
+    writer(("x"):rep(MEBI))
+    local large = pool:memory() - before
+    assert.is_true(large >= MEBI)
+    local block, offset, length, count = writer:take()
+    assert.same({ 1, large }, { count, pool:memory() - before })
+    writer(1)
+    assert.equal(large + 65536, pool:memory() - before)
+    assert.equal(("x"):rep(MEBI), select(2, pool:decode(block, offset, offset + length, 1)))
+    pool:release(block)
+    assert.equal(65536, pool:memory() - before)
+    assert.equal(1, (writer:pending()))
+    writer:close()
+    pool:check()
+  end)
+
   it("refuses nil, and open before take", function()
     local pool <close> = core.pool(1, MEBI, MEBI)
     local at_first = pool:memory()

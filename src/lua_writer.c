@@ -153,7 +153,8 @@ static int l_to(lua_State *L) {
   return 0;
 }
 
-/* w:take() -> block, offset, length, count of what was written since the last take (one reference is given) | nil */
+/* w:take() -> block, offset, length, count of what was written since the last take (one reference is given) | nil.
+ * A block that is larger than usual, for a large item, is left then: small ones must not hold it while they fill it. */
 static int l_take(lua_State *L) {
   mg_writer *w = check_writer(L, 1);
   if (w->count == 0) return luaL_pushfail(L), 1;
@@ -164,6 +165,11 @@ static int l_take(lua_State *L) {
   lua_pushinteger(L, w->count);
   w->taken = w->end;
   w->count = 0;
+  if (w->size > MG_UNIT && w->join.length == 0) {
+    mg_shm_release(&w->pool->shm, w->block);
+    w->block = MG_NO_BLOCK;
+    w->size = w->taken = w->end = 0;
+  }
   return 4;
 }
 
