@@ -119,6 +119,13 @@ local function size_of(context)
   return { [generate.workers[context.kind].size] = context.n, ordered = true }
 end
 
+-- Puts what says where a stage runs among options.
+local function put_context(options, context)
+  options.threads = context.threads
+  options[context.kind] = size_of(context)
+  return options
+end
+
 local function options_of(s, context)
   local options = { to = s.outputs, retries = s.retries, backoff = s.backoff, queue = s.queue, await = s.await,
     dead_letter = s.dead_letter }
@@ -129,7 +136,7 @@ local function options_of(s, context)
     options.max_size, options.max_wait = s.batch.max_size, s.batch.max_wait
     if s.batch.by then options.by = function(item) return acts.key(s.batch.by, item) end end
   end
-  if context and context.how == "own" then options[context.kind] = size_of(context)
+  if context and context.how == "own" then put_context(options, context)
   elseif context and context.how == "named" then options.context = context.name end
   return options
 end
@@ -142,7 +149,7 @@ function build.pipeline(d)
   for i, context in ipairs(d.contexts) do
     if context.how == "named" then
       context.name = "context " .. i
-      p:context(context.name, { [context.kind] = size_of(context) })
+      p:context(context.name, put_context({}, context))
     end
   end
   local function define(i)
@@ -164,7 +171,10 @@ function build.pipeline(d)
     if context and context.how == "block" then
       while d.stages[at] and d.stages[at].context == number do at = at + 1 end
       local function block()
-        for i = first, at - 1 do define(i) end
+        for i = first, at - 1 do
+          if context.threads and i % 2 == 0 then p:threads(context.threads, function() define(i) end)
+          else define(i) end
+        end
       end
       if context.kind == "inline" then p:inline(block) else p[context.kind](p, size_of(context), block) end
     else

@@ -273,6 +273,23 @@ local function part_batches(d)
   end
 end
 
+-- A block from whose middle a stage was taken is two blocks.
+local function split_blocks(d)
+  local seen, before, now = {}, nil, nil
+  for _, s in ipairs(d.stages) do
+    local number = s.context
+    if number and d.contexts[number].how == "block" and number ~= before and seen[number] then
+      local copy = {}
+      for key, value in pairs(d.contexts[number]) do copy[key] = value end
+      d.contexts[#d.contexts + 1], now = copy, #d.contexts + 1
+    elseif number ~= before then
+      now = number
+    end
+    if number then seen[number] = true end
+    before, s.context = number, now
+  end
+end
+
 --- Puts the stages into random contexts: the field `contexts`, and `context` of stages.
 ---@param d table a description, changed
 ---@param draw function
@@ -282,6 +299,8 @@ function generate.place(d, draw)
   local at = 1
   local function add(how, kind)
     local context = { how = how, kind = kind, n = draw(3), ordered = kind ~= "inline" and draw(4) == 1 or nil }
+    -- Threads in processes: not where workers die, as what is in hand in them dies with each other.
+    if kind == "processes" and not d.deaths and draw(2) == 1 then context.threads = 1 + draw(4) end
     d.contexts[#d.contexts + 1] = context
     return #d.contexts
   end
@@ -304,6 +323,7 @@ function generate.place(d, draw)
     end
   end
   part_batches(d)
+  split_blocks(d)
 end
 
 --- Every stage inline.
