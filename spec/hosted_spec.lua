@@ -268,6 +268,26 @@ each_loop(function(loop)
       assert.is_true(result.elapsed < 1 * patience, result.elapsed) -- 1.5 s one after the other, in two children 1 s
     end)
 
+    it("R70 as many as fit into a worker's slot, and no more", function()
+      local function define(n)
+        return new():producer(range(1, 3000)):processes(1, function(p)
+          for i = 1, 2 do
+            p:processor("wait " .. i, { threads = n }, function(item, emit)
+              minigun.sleep(0.001)
+              emit(item)
+            end)
+          end
+        end)
+      end
+      assert.equal(3000, #define(1024):run().items)
+      local ok, message = pcall(function()
+        local p = define(1024)
+        p:replace("wait 2", { threads = 1024 }):insert_after("wait 2", "more", { threads = 1 }, print):run()
+      end)
+      assert.is_false(ok)
+      assert.matches("a worker of processes%(1%) would have 2049; 2048 are possible", message)
+    end)
+
     if loop.own then return end
 
     it("fetch 200 pages with 20 threads in each of 2 processes", function()

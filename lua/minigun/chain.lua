@@ -46,13 +46,17 @@ local function make_emit(state, host)
         error("nil cannot be emitted (an item is any value but nil; call emit only when there is one)", 2)
       end
       check_open()
-      if not choose then return add(item) end
-      for _, id in ipairs(choose(item)) do add(item, id) end
+      local ids = choose and choose(item)
+      if host.check then host.check(item) end
+      if not ids then return add(item) end
+      for _, id in ipairs(ids) do add(item, id) end
     end,
     __index = {
       to = function(_, name, item)
         check_open()
-        for _, id in ipairs(router.resolve(addresses, name, item, 2)) do add(item, id | SENT) end
+        local ids = router.resolve(addresses, name, item, 2)
+        if host.check then host.check(item) end
+        for _, id in ipairs(ids) do add(item, id | SENT) end
       end,
     },
   })
@@ -65,7 +69,8 @@ end
 --- partial, number)` is told of a failed item, the number-th that came to the stage; `send_to(stage, id, item, sent)`
 --- sends to one stage, by emit:to (sent) or by a route; `addresses`: the plan's; `turn`: where round_robin begins;
 --- `effect(kind, name, value)` keeps what `ctx` collects; `context(stage)` makes the stage's ctx, given a function that
---- takes effects; `foreign()` tells that this is another process than the chain's own; `watch` and `wait`: see loop.lua
+--- takes effects; `foreign()` tells that this is another process than the chain's own; `check(item)`, where there is
+--- one, raises for what cannot be emitted, at the line of its caller's caller; `watch` and `wait`: see loop.lua
 ---@return table chain `chain.stats[id]` counts `items_in`, `items_out`, `failed` of each stage
 function chain.new(stages, host)
   local self = setmetatable({ host = host, states = {}, stats = {} }, Chain)

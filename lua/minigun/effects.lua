@@ -1,17 +1,27 @@
---- Effects of a worker: what `ctx:collect` and `ctx:count` say, on its way to the coordinator.
+--- Effects of a worker: what `ctx:collect` and `ctx:count` say, on its way to the coordinator; and the errors that name
+-- the user's line where something cannot be sent.
 local core = require "minigun.core"
 local report = require "minigun.report"
 
 local effects = {}
 
-local refusal -- the last error that a collected value has raised
+local refusal -- the last error that a value has raised which cannot be sent
 
--- Raises that a value cannot be collected, at the line of the user's call of ctx:collect. Called by what that calls.
-local function refuse(value)
+-- Raises that a value cannot be sent, at the line of the user's call. Called by what that calls.
+local function refuse(value, what)
   local _, message = pcall(core.encode, value)
   local caller = debug.getinfo(4, "Sl")
-  refusal = ("%s:%d: ctx:collect: %s"):format(caller.short_src, caller.currentline, message)
+  local at = caller and caller.currentline > 0 and ("%s:%d: "):format(caller.short_src, caller.currentline) or ""
+  refusal = at .. what .. message
   error(refusal, 0)
+end
+
+--- Raises, at the line of the caller's caller, where an item cannot be sent to another process.
+---@param item any
+function effects.check(item)
+  local kind = type(item)
+  if kind == "number" or kind == "string" or kind == "boolean" or pcall(core.encode, item) then return end
+  refuse(item, "")
 end
 
 --- The record of an effect.
@@ -29,7 +39,7 @@ end
 function effects.sender(w)
   return function(kind, name, value)
     if kind == "count" then return w:send(report.EDGE, effects.record(kind, name, value)) end
-    if not pcall(w.send, w, report.EDGE, effects.record(kind, name, value)) then refuse(value) end
+    if not pcall(w.send, w, report.EDGE, effects.record(kind, name, value)) then refuse(value, "ctx:collect: ") end
   end
 end
 
@@ -38,12 +48,12 @@ end
 ---@return function effect
 function effects.checker(effect)
   return function(kind, name, value)
-    if kind == "collect" and not pcall(core.encode, value) then refuse(value) end
+    if kind == "collect" and not pcall(core.encode, value) then refuse(value, "ctx:collect: ") end
     effect(kind, name, value)
   end
 end
 
---- Whether an error is that of a value that could not be collected.
+--- Whether an error is that of a value that could not be sent.
 ---@param raised any
 ---@return boolean
 function effects.is_refusal(raised)

@@ -23,7 +23,6 @@ Host.__index = Host
 -- --- tokens ------------------------------------------------------------------------------------------------------
 
 local function report_failure(token, kind, stage, fields)
-  if token.refused then return end
   local bundle, told = token.bundle, { kind, stage.id, fields }
   if not pcall(bundle.add, bundle, report.EDGE, told) then
     fields.item, fields.item_text = nil, failure.show(fields.item)
@@ -31,25 +30,18 @@ local function report_failure(token, kind, stage, fields)
   end
 end
 
--- Adds an item to a token's output. One that cannot be sent is a failure of its own where there are several stages; of
--- a stage alone it is the failure of what it was emitted for, as in any worker.
-local function emit(self, token, stage, edge, item)
-  if token.refused then return end
+-- Adds an item to a token's output. One that cannot be sent is a failure of its own.
+local function emit(token, stage, edge, item)
   local ok, message = pcall(token.bundle.add, token.bundle, edge, item)
   if ok then return end
-  if not self.several then
-    token.refused, token.kind = message, "unserialisable"
-    return
-  end
   report_failure(token, report.LOST, stage, { kind = "unserialisable", message = message, attempt = 1, item = item })
 end
 
 local function commit(self, token)
   local bundle = token.bundle
   if token.refused then
-    bundle:clear()
     bundle:add(report.EDGE, { report.FAILED, token.entry,
-      { kind = token.kind, message = token.refused, attempt = token.attempt, index = 0 } })
+      { kind = "error", message = token.refused, attempt = token.attempt, index = 0 } })
   end
   if next(token.stats) then
     local rows = { report.STATS }
@@ -91,7 +83,7 @@ local function begin(self, index, id, attempt, kind, value)
     bundle = table.remove(self.bundles) or core.bundle() }
   self.tokens = self.tokens + 1
   if kind == "unreadable" then
-    token.refused, token.kind = "cannot decode an item: " .. value, "error"
+    token.refused = "cannot decode an item: " .. value
     return commit(self, token)
   end
   if kind == "inherited" then value = self.job.value end
@@ -120,20 +112,21 @@ end
 
 local function host_of(self, thread, targets)
   return {
+    check = not self.several and effects.check or nil, -- of a stage alone an emit raises, as in any worker
     deliver = function(stage, item)
       local token, own = thread.job.token, targets[stage.id]
       for _, id in ipairs(own.across) do push(self, token, id, item, 1) end
-      if own.outside then emit(self, token, stage, stage.id, item) end
+      if own.outside then emit(token, stage, stage.id, item) end
     end,
     send_to = function(stage, id, item, sent)
       local token = thread.job.token
       if not sent and self.group_of[id] then push(self, token, id, item, 1)
-      else emit(self, token, stage, report.TO | id, item) end
+      else emit(token, stage, report.TO | id, item) end
     end,
     effect = function(kind, name, value)
       local token = thread.job and thread.job.token
       if not token then return self.effect(kind, name, value) end
-      if not token.refused then token.bundle:add(report.EDGE, effects.record(kind, name, value)) end
+      token.bundle:add(report.EDGE, effects.record(kind, name, value))
     end,
     failed = function(stage, item, caught, attempt, partial)
       local job = thread.job

@@ -8,6 +8,8 @@ local options = {}
 
 --- Most workers that one context may have.
 options.MAX_WORKERS = 1024
+--- Most threads that one worker may have, of all stages that run in it.
+options.MAX_THREADS = 2048
 --- Threads of a context that does not say how many.
 options.THREADS = 16
 --- Least memory of a run, in bytes: one block of shared memory.

@@ -225,6 +225,10 @@ local function build_segments(b)
     stage.segment = segment.id
     table.insert(segment.stages, stage.id)
     if segment.groups then add_to_group(segment, groups, context, stage.id) end
+    if segment.width > options.MAX_THREADS then
+      failure.raise(("stage '%s': with its threads a worker of %s would have %d; %d are possible"):format(stage.name,
+        segment.context, segment.width, options.MAX_THREADS), stage.at)
+    end
   end
 end
 
