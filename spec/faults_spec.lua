@@ -25,20 +25,25 @@ describe("the test build", function()
     end)
   end
 
-  it("ends in a result or a clear error, whichever allocation of Lua fails", function()
-    support.deadline(200)
-    local seed = tonumber(os.getenv "SEED") or os.time()
-    local done = run("fail_allocations.lua", support.short_or_long("40 ", "3 ") .. seed)
-    assert.equal(0, done.code, done.stderr)
-    assert.is_nil(done.stdout:match "WRONG[^\n]*", ("SEED=%d\n%s"):format(seed, done.stdout))
-    assert.is_true(tonumber(done.stdout:match "(%d+) runs") > 30, done.stdout)
-  end)
+  for _, threads in ipairs { "", " here", " there" } do
+    local where = threads == "" and "" or ", with threads" .. threads
+    it("ends in a result or a clear error, whichever allocation of Lua fails" .. where, function()
+      support.deadline(200)
+      local seed = tonumber(os.getenv "SEED") or os.time()
+      local done = run("fail_allocations.lua", support.short_or_long("60 ", "3 ") .. seed .. threads)
+      assert.equal(0, done.code, done.stderr)
+      assert.is_nil(done.stdout:match "WRONG[^\n]*", ("SEED=%d\n%s"):format(seed, done.stdout))
+      assert.is_true(tonumber(done.stdout:match "(%d+) runs") > 20, done.stdout)
+    end)
+  end
 
-  it("ends in a result or a clear error, whichever system call fails", function()
-    support.deadline(120)
-    local done = run("fail_calls.lua", support.short_or_long("4", "8"))
-    assert.equal(0, done.code, done.stderr)
-    assert.is_nil(done.stdout:match "WRONG[^\n]*", done.stdout)
-    assert.is_true(tonumber(done.stdout:match "(%d+) runs") > 120, done.stdout)
-  end)
+  for _, threads in ipairs { "", " threads" } do
+    it("ends in a result or a clear error, whichever system call fails" .. threads:gsub(" ", ", with "), function()
+      support.deadline(120)
+      local done = run("fail_calls.lua", support.short_or_long("4", "8") .. threads)
+      assert.equal(0, done.code, done.stderr)
+      assert.is_nil(done.stdout:match "WRONG[^\n]*", done.stdout)
+      assert.is_true(tonumber(done.stdout:match "(%d+) runs") > 120, done.stdout)
+    end)
+  end
 end)

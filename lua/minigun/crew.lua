@@ -76,7 +76,6 @@ end
 local function new_thread(self)
   local link, number = self.link, #self.threads + 1
   local thread = { index = number, number = link.first + number - 1 }
-  self.threads[number] = thread
   local host = link.host(thread)
   host.addresses, host.turn, host.now = link.plan.addresses, thread.number - 1, core.now
   host.foreign = function() return core.process() ~= self.process end
@@ -94,6 +93,7 @@ local function new_thread(self)
     state.handler = handler_of(self, thread, state)
   end
   thread.task = self.loop:spawn(body(self, thread), link.ran and function(seconds) link.ran(thread, seconds) end)
+  self.threads[number] = thread -- now that it is whole
 end
 
 --- Makes a crew; its threads are made when they are needed.

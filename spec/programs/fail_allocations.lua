@@ -1,11 +1,13 @@
 -- Run by spec/faults_spec.lua with the test build: makes the Nth allocation of Lua fail, in the coordinator or in a
 -- worker, and checks that the run ends with every item or with an error that says so, and that nothing is left over.
--- Prints WRONG lines for what went otherwise. fail_allocations.lua STEP SEED: every STEPth N, about.
+-- Prints WRONG lines for what went otherwise. fail_allocations.lua STEP SEED [THREADS]: every STEPth N, about; threads
+-- "here", in the coordinator, or "there", in the pool's worker.
 local core = require "minigun.core"
 local lfs = require "lfs"
 local minigun = require "minigun"
 
-local step, seed = tonumber(arg[1]), tonumber(arg[2])
+local step, seed, threads = tonumber(arg[1]), tonumber(arg[2]), arg[3]
+local pool = { processes = threads ~= "here" and 1 or nil, threads = threads and 3 or nil, retries = 2 }
 math.randomseed(seed)
 
 -- fail: nil or the allocation of which process fails.
@@ -14,7 +16,7 @@ local function run(in_worker, nth, many)
   p:producer("numbers", function(emit)
     for i = 1, 60 do emit(i) end
   end)
-  p:processor("pool", { processes = 1, retries = 2 }, function(x, emit, ctx)
+  p:processor("pool", pool, function(x, emit, ctx)
     if in_worker and x == 7 and ctx.attempt == 1 then core.faults.allocation(nth, many) end
     ctx:collect("squares", { x * x })
     emit { x }
@@ -71,7 +73,7 @@ local usual = left_over()
 local before = core.faults.allocations()
 run(false, 1 << 40, 1)
 local most, runs, errors = core.faults.allocations() - before, 0, 0
-for _, where in ipairs { "coordinator", "worker" } do
+for _, where in ipairs { "coordinator", threads ~= "here" and "worker" or nil } do
   local limit = where == "worker" and 400 or most
   local nth = 1
   while nth <= limit do

@@ -1,6 +1,6 @@
 -- Run by spec/faults_spec.lua with the test build: makes the Nth system call of each kind fail with each errno, and
 -- checks that the run ends with every item or with an error that says why. Prints WRONG lines for what went otherwise.
--- fail_calls.lua N: the Ns are the first so many numbers of Fibonacci's.
+-- fail_calls.lua N [threads]: the Ns are the first so many numbers of Fibonacci's; stages wait in threads.
 local core = require "minigun.core"
 local minigun = require "minigun"
 
@@ -13,6 +13,8 @@ local plausible = {
   fork = { ENOMEM, EAGAIN }, reap = { EPERM }, poll = { EINTR }, close = { EINTR },
 }
 
+local threads = arg[2] and 3
+if threads then package.preload.cqueues = function() error "hidden: the library's own loop makes the calls" end end
 local moments = { table.unpack({ 1, 2, 3, 5, 8, 13, 21, 34 }, 1, tonumber(arg[1])) }
 
 local function run()
@@ -20,7 +22,16 @@ local function run()
   p:producer("numbers", function(emit)
     for i = 1, 300 do emit(i) end
   end)
-  p:processor("pool", { processes = 2, retries = 2 }, function(x, emit) emit(x) end)
+  local function pass(x, emit)
+    if threads and x % 50 == 0 then
+      local pipe = assert(io.popen "echo x")
+      minigun.wait(pipe)
+      pipe:close()
+    end
+    emit(x)
+  end
+  if threads then p:processor("here", { threads = threads, retries = 2 }, pass) end
+  p:processor("pool", { processes = 2, threads = threads, retries = 2 }, pass)
   p:batch(30)
   p:processor("fork", { process_per_batch = 2, retries = 2 }, function(batch, emit)
     for _, x in ipairs(batch) do emit(x) end
