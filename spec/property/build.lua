@@ -5,6 +5,7 @@ local generate = require "spec.property.generate"
 local handle = require "minigun.handle"
 local minigun = require "minigun"
 local model = require "spec.property.model"
+local nests = require "spec.property.nests"
 local values = require "spec.property.values"
 
 local build = {}
@@ -18,10 +19,11 @@ local function die(how, ctx)
   core.sleep(10)
 end
 
-local function make_world(emit, ctx)
+-- `names`: those that stages have in the pipeline.
+local function make_world(names, emit, ctx)
   return {
     emit = emit, attempt = ctx.attempt, fail = error, sleep = minigun.sleep,
-    to = function(name, value) emit:to(name, value) end,
+    to = function(name, value) emit:to(names[name], value) end,
     collect = function(name, value) ctx:collect(name, value) end,
     count = function(name, n) ctx:count(name, n) end,
     die = function(how) die(how, ctx) end,
@@ -39,7 +41,7 @@ end
 
 local handlers = {}
 
-function handlers.producer(s)
+function handlers.producer(s, _, names)
   if s.source == "array" then return s.items end
   if s.source == "iterator" then
     local at = 0
@@ -49,7 +51,7 @@ function handlers.producer(s)
     end
   end
   return function(emit, ctx)
-    local world = make_world(emit, ctx)
+    local world = make_world(names, emit, ctx)
     for i, item in ipairs(s.items) do
       if s.ends and i > s.ends.after then break end
       acts.handle(s, item, world)
@@ -77,9 +79,9 @@ function handlers.each(s)
   return function(item) f(item) end
 end
 
-function handlers.processor(s, d)
+function handlers.processor(s, d, names)
   return function(item, emit, ctx)
-    local world = make_world(emit, ctx)
+    local world = make_world(names, emit, ctx)
     if s.letters then
       for _, text in ipairs(model.letter_texts(d, item)) do emit(text) end
     elseif s.batch or s.takes_batches then
@@ -92,8 +94,8 @@ end
 
 handlers.consumer, handlers.accumulator = handlers.processor, handlers.processor
 
-function handlers.stage(s, d)
-  local handle_item = handlers.processor(s, d)
+function handlers.stage(s, d, names)
+  local handle_item = handlers.processor(s, d, names)
   return function(input, emit, ctx)
     local seen = 0
     for item in input do
@@ -126,8 +128,8 @@ local function put_context(options, context)
   return options
 end
 
-local function options_of(s, context)
-  local options = { to = s.outputs, retries = s.retries, backoff = s.backoff, queue = s.queue, await = s.await,
+local function options_of(s, context, to)
+  local options = { to = to, retries = s.retries, backoff = s.backoff, queue = s.queue, await = s.await,
     dead_letter = s.dead_letter }
   if s.route == "round_robin" then options.route = s.route
   elseif s.route then options.route = function(item) return acts.route(s, item) end end
@@ -144,6 +146,7 @@ end
 --- Makes the pipeline of a description.
 ---@param d table
 ---@return table pipeline
+---@return table names of its stages by those in the description
 function build.pipeline(d)
   local p = minigun.pipeline("property", { failures = "collect", memory = d.memory, max_restarts = 1 << 30 })
   for i, context in ipairs(d.contexts) do
@@ -152,37 +155,57 @@ function build.pipeline(d)
       p:context(context.name, put_context({}, context))
     end
   end
-  local function define(i)
-    local s = d.stages[i]
-    local context = d.contexts[s.context]
-    local handler = handlers[s.kind] and handlers[s.kind](s, d)
+  local names = nests.names(d)
+  -- How targets are called at a stage of a nested pipeline (its number), or outside of all.
+  local function targets(outputs, nest)
+    local list = {}
+    for i, name in ipairs(outputs) do
+      local whole = names[name]:match "^(.*)%."
+      local own = nest and whole == nests.name(nest)
+      if nest and not own then return {} end -- an exit: the nested pipeline says it for all of them
+      list[i] = own and name or whole or name
+    end
+    return list
+  end
+  local function define(q, s, nest)
+    local handler = handlers[s.kind] and handlers[s.kind](s, d, names)
+    local options = options_of(s, d.contexts[s.context], targets(s.outputs, nest))
     if s.fold then
-      local options = options_of(s, context)
-      options.combine = function(a, b) return a + b end
-      p:reduce(s.name, 0, handler, options)
+      options.combine = function(x, y) return x + y end
+      q:reduce(s.name, 0, handler, options)
     else
-      p[s.kind](p, s.name, options_of(s, context), handler)
+      q[s.kind](q, s.name, options, handler)
     end
   end
-  local at = 1
-  while at <= #d.stages do
-    local number, first = d.stages[at].context, at
-    local context = d.contexts[number]
-    if context and context.how == "block" then
-      while d.stages[at] and d.stages[at].context == number do at = at + 1 end
-      local function block()
-        for i = first, at - 1 do
-          if context.threads and i % 2 == 0 then p:threads(context.threads, function() define(i) end)
-          else define(i) end
+  local function define_all(q, at, stop, nest)
+    while at <= stop do
+      local first, number = at, d.stages[at].context
+      local context, last, beyond = d.contexts[number], nil, nil
+      if not nest then last, beyond = nests.at(d, at) end
+      if last then
+        local inner = d.stages[at].nest
+        q:pipeline(nests.name(inner), { to = targets(beyond) }, function(r) define_all(r, first, last, inner) end)
+        at = last + 1
+      elseif context and context.how == "block" then
+        while at <= stop and d.stages[at].context == number do at = at + 1 end
+        local function block()
+          for i = first, at - 1 do
+            if context.threads and i % 2 == 0 then
+              q:threads(context.threads, function() define(q, d.stages[i], nest) end)
+            else
+              define(q, d.stages[i], nest)
+            end
+          end
         end
+        if context.kind == "inline" then q:inline(block) else q[context.kind](q, size_of(context), block) end
+      else
+        define(q, d.stages[at], nest)
+        at = at + 1
       end
-      if context.kind == "inline" then p:inline(block) else p[context.kind](p, size_of(context), block) end
-    else
-      define(at)
-      at = at + 1
     end
   end
-  return p
+  define_all(p, 1, #d.stages)
+  return p, names
 end
 
 -- --- running -----------------------------------------------------------------------------------------------------
@@ -240,12 +263,12 @@ end
 ---@return table account
 ---@return table problems array of texts: what is wrong by itself
 function build.account(d, result)
-  local account, problems = model.account(d), {}
+  local account, problems, names = model.account(d), {}, nests.names(d)
   local terminal = 0
   for _, s in ipairs(d.stages) do
     local label = model.label(s)
     if #s.outputs == 0 then
-      for _, item in ipairs(result:of(s.name)) do
+      for _, item in ipairs(result:of(names[s.name])) do
         terminal = terminal + 1
         for _, one in ipairs(s.kind == "batch" and check_batch(s, item, problems) or { item }) do
           put(account.results[label], values.text(one))
@@ -253,14 +276,14 @@ function build.account(d, result)
       end
     end
     for key in pairs(account.stats[label]) do
-      account.stats[label][key] = account.stats[label][key] + result.stats.stages[s.name][key]
+      account.stats[label][key] = account.stats[label][key] + result.stats.stages[names[s.name]][key]
     end
   end
   if terminal ~= #result.items then
     problems[#problems + 1] = ("result.items has %d items, the terminal stages %d"):format(#result.items, terminal)
   end
   for _, failure in ipairs(result.failures) do
-    model.add_failure(account, d, d.by_name[failure.stage], failure.kind, failure.attempts, failure.item)
+    model.add_failure(account, d, d.by_name[failure.stage:match "[^.]+$"], failure.kind, failure.attempts, failure.item)
   end
   for name, list in pairs(result.collected) do
     account.collected[name] = {}

@@ -3,9 +3,10 @@
 -- A description has `stages` in order of definition, `contexts` and options of the run. A stage has `name`, `kind`,
 -- `salt`, `acts` (acts.lua) and `outputs` (names, of stages behind it); and where it applies `items` (producers),
 -- `ends`, `retries`, `queue`, `route`, `bad_route`, `partition`, `await`, `batch`, `handler`, `takes_batches`,
--- `batch_fault`, `dead_letter`, `letters`, `twin`, `context` (number). Every feature is a row of a table here or in
--- acts.lua.
+-- `batch_fault`, `dead_letter`, `letters`, `twin`, `context`, `nest` (numbers). Every feature is a row of a table here or
+-- in acts.lua.
 local acts = require "spec.property.acts"
+local nests = require "spec.property.nests"
 local values = require "spec.property.values"
 
 local generate = {}
@@ -324,13 +325,14 @@ function generate.place(d, draw)
   end
   part_batches(d)
   split_blocks(d)
+  nests.choose(d, draw)
 end
 
 --- Every stage inline.
 ---@param d table a description, changed
 function generate.unplace(d)
   d.contexts = {}
-  for _, s in ipairs(d.stages) do s.context = nil end
+  for _, s in ipairs(d.stages) do s.context, s.nest = nil, nil end
 end
 
 --- Makes a description from a seed.

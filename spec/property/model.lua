@@ -88,7 +88,7 @@ end
 ---@param letter table
 ---@return table array of texts
 function model.letter_texts(d, letter)
-  local s, texts = d.by_name[letter.failure.stage], {}
+  local s, texts = d.by_name[letter.failure.stage:match "[^.]+$"], {}
   for i, item in ipairs(batched(s) and letter.item or { letter.item }) do
     texts[i] = ("letter %s|%s|%s"):format(model.label(s), letter.failure.kind, model.item_text(d, item))
   end

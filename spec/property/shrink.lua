@@ -57,7 +57,7 @@ local function without(d, i)
 end
 
 local removable = { "retries", "backoff", "queue", "partition", "bad_route", "batch_fault", "dead_letter", "ends",
-  "context", "await" }
+  "context", "await", "nest" }
 
 -- The kinds of steps, in order: each gives functions that make one smaller description, from the largest step on.
 local kinds = {}
