@@ -3,8 +3,8 @@
 -- A description has `stages` in order of definition, `contexts` and options of the run. A stage has `name`, `kind`,
 -- `salt`, `acts` (acts.lua) and `outputs` (names, of stages behind it); and where it applies `items` (producers),
 -- `ends`, `retries`, `queue`, `route`, `bad_route`, `partition`, `await`, `batch`, `handler`, `takes_batches`,
--- `batch_fault`, `dead_letter`, `letters`, `twin`, `context`, `nest` (numbers). Every feature is a row of a table here or
--- in acts.lua.
+-- `batch_fault`, `dead_letter`, `letters`, `twin`, `context`, `nest` (numbers). Every feature is a row of a table here,
+-- or in acts.lua.
 local acts = require "spec.property.acts"
 local nests = require "spec.property.nests"
 local values = require "spec.property.values"
