@@ -274,7 +274,8 @@ describe("contexts", function()
       end
       assert.equal(12, #pids)
       assert.equal(12, select(2, counts(pids)))
-      assert.equal(n, most_at_once(lives))
+      local most = most_at_once(lives)
+      assert.is_true(most <= n and most >= math.min(n, 2), most .. " at once") -- all n, where forks are quick
       for i, worker in ipairs(result.stats.workers) do lives[i] = worker.items end
       assert.same({ 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 }, lives)
     end
