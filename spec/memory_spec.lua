@@ -74,7 +74,7 @@ local program = [[
 describe("memory", function()
   for _, shape in ipairs { "pools", "block", "batches", "ordered", "routes" } do
     it("stays flat while items pass: " .. shape, function()
-      local total = support.short_or_long(200000, 10000000)
+      local total = support.short_or_long(50000, 10000000)
       if support.under then total = total // 10 end
       support.deadline(support.short_or_long(60, 900))
       local result = support.run_lua(program, { args = { total, shape, support.short_or_long(16384, 4096) },
@@ -83,4 +83,35 @@ describe("memory", function()
       assert.equal("flat", result.stdout)
     end)
   end
+
+  it("and all else is as before when random pipelines have been run, and run again", function()
+    local count = support.short_or_long(8, 600)
+    support.deadline(support.short_or_long(60, 900))
+    local result = support.run_lua([[
+      local check, support = require "spec.property.check", require "spec.support"
+      local count, patience = tonumber(arg[1]), tonumber(arg[2])
+      local function runs()
+        for seed = 1, count do check.one(seed, function(_, problem) error(problem) end) end
+      end
+      local function state()
+        collectgarbage()
+        collectgarbage()
+        local resident = select(2, support.read_file("/proc/self/statm"):match "^(%d+) (%d+)") * 4
+        return { descriptors = support.descriptor_count(), mappings = support.shared_mappings(),
+          children = #support.children(), resident = resident, lua = collectgarbage "count" }
+      end
+      runs()
+      local before = state()
+      for _ = 1, 2 do runs() end
+      local after = state()
+      for _, name in ipairs { "descriptors", "mappings", "children" } do
+        assert(after[name] == before[name], name .. ": " .. before[name] .. ", then " .. after[name])
+      end
+      assert(after.lua < before.lua + 64, after.lua - before.lua .. " KiB more in use")
+      assert(after.resident < before.resident * 1.1 + 4096 * patience, after.resident - before.resident .. " KiB more")
+      io.write "flat"
+    ]], { args = { count, support.patience }, timeout = support.short_or_long(55, 850) * support.patience })
+    assert.equal("", result.stderr)
+    assert.equal("flat", result.stdout)
+  end)
 end)
