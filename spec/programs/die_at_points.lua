@@ -59,7 +59,10 @@ local function problem(r)
     if not failure.at_end then return tostring(failure) end
   end
   local loops = 2 * (threads or 1)
-  if texts.e + #r.failures ~= loops then return ("%d ends of loops, %d failures"):format(texts.e, #r.failures) end
+  -- A worker that dies at the end of its loops' input is one failure, whether it has one loop or one in each thread.
+  if texts.e + #r.failures * (threads or 1) ~= loops then
+    return ("%d ends of loops, %d failures"):format(texts.e, #r.failures)
+  end
   if r.counters.first ~= 300 then return ("counted %s of 300"):format(r.counters.first) end
 end
 
