@@ -100,15 +100,15 @@ describe("memory", function()
         return { descriptors = support.descriptor_count(), mappings = support.shared_mappings(),
           children = #support.children(), resident = resident, lua = collectgarbage "count" }
       end
-      runs()
+      for _ = 1, 3 do runs() end -- until malloc has what it needs
       local before = state()
-      for _ = 1, 2 do runs() end
+      for _ = 1, 3 do runs() end
       local after = state()
       for _, name in ipairs { "descriptors", "mappings", "children" } do
         assert(after[name] == before[name], name .. ": " .. before[name] .. ", then " .. after[name])
       end
       assert(after.lua < before.lua + 64, after.lua - before.lua .. " KiB more in use")
-      assert(after.resident < before.resident * 1.1 + 4096 * patience, after.resident - before.resident .. " KiB more")
+      assert(after.resident < before.resident * 1.1 + 8192 * patience, after.resident - before.resident .. " KiB more")
       io.write "flat"
     ]], { args = { count, support.patience }, timeout = support.short_or_long(55, 850) * support.patience })
     assert.equal("", result.stderr)
