@@ -106,6 +106,19 @@ for _, context in ipairs(contexts.all) do
       assert.matches("shut", r.failures[1].message)
     end)
 
+    it("R9 R20 an awaited batch is full, and the rest comes when nobody can send any more", function()
+      for _, size in ipairs { 6, 7 } do
+        local r = new():producer("numbers", range(18)):processor("work", options(context, { to = {} }),
+          function(x, emit)
+            core.sleep(0.001)
+            emit:to("first", x)
+          end):processor("first", { await = true }, pass):batch("batches", size):run()
+        local sizes = {}
+        for i, batch in ipairs(r:of "batches") do sizes[i] = #batch end
+        assert.same(size == 6 and { 6, 6, 6 } or { 7, 7, 4 }, sizes)
+      end
+    end)
+
     it("R10 a stage with static and dynamic inputs ends when both are exhausted", function()
       local r = new():producer("numbers", range(20))
         :processor("first", options(context), pass)

@@ -35,6 +35,10 @@ function routes:draw_routes()
     self.only_list = list
   end
   if terminals == 1 then self.result.items = self.only_list else self.only_list = nil end
+  for id, stage in ipairs(stages) do -- awaited, or behind one that is
+    self.late[id] = stage.await
+    for _, input in ipairs(stage.inputs) do self.late[id] = self.late[id] or self.late[input] end
+  end
   self:draw_waits()
 end
 

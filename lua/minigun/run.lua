@@ -63,7 +63,7 @@ function run.new(pipeline, given)
     memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.lines(),
     retries = {}, producers = {}, on_loop = {}, writers = {}, folds = {}, outlets = {}, direct = {}, reach = {},
-    waits = {}, chunks = 0, fork_seconds = 0, told = {}, unhandled = {},
+    waits = {}, late = {}, chunks = 0, fork_seconds = 0, told = {}, unhandled = {},
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0, rates = {},
     slice_ends = 0,
   }, Run)
@@ -374,11 +374,15 @@ end
 
 -- Drains stages, front to back; when all are, ends the workers. Any handler that still runs may send to any stage with
 -- emit:to, so a stage that was drained is open again when something arrives, and no worker ends before everything is.
+-- What is awaited comes from anywhere: such a stage is drained, and passes on its last batch, when nothing is left to
+-- do anywhere else and the stages that no awaited one is before are drained.
 function Run:advance_ends()
-  local changed, over = false, true
+  local changed, over, front = false, true, true
   for id, stage in ipairs(self.plan.stages) do
-    local ready = self.pending[id] == 0
-    for _, input in ipairs(stage.inputs) do ready = ready and self.drained[input] end
+    if not self.late[id] then front = front and self.drained[id] and self:can_drain(stage) end
+  end
+  for id, stage in ipairs(self.plan.stages) do
+    local ready = self:can_drain(stage) and (not stage.await or front and self:nothing_pending())
     local state = self.chain.states[id]
     if ready and not (self.drained[id] and not (state and self:holds(state))) then
       self:drain(stage, state)
@@ -393,7 +397,17 @@ function Run:advance_ends()
     end
   end
   if over and not self.finishing and self:nothing_pending() and not self:emit_next_fold() then self:finish() end
-  return changed or self.changed
+  self.changed = self.changed or changed -- others may be ready now
+  return self.changed
+end
+
+-- Whether a stage has nothing pending and all before it are drained.
+function Run:can_drain(stage)
+  if self.pending[stage.id] > 0 then return false end
+  for _, input in ipairs(stage.inputs) do
+    if not self.drained[input] then return false end
+  end
+  return true
 end
 
 -- Whether a stage of the coordinator has something to say at its end.
