@@ -291,7 +291,7 @@ describe("R46 retries", function()
     it(context .. ": a time-out is retried, and does not count as a restart", function()
       local p = minigun.pipeline "late"
       p:producer("numbers", numbers)
-      p:processor("work", placed(context, { retries = 1, timeout = 0.03 }), function(item, emit, ctx)
+      p:processor("work", placed(context, { retries = 1, timeout = 0.03 * support.patience }), function(item, emit, ctx)
         emit(item)
         if item == 4 and ctx.attempt == 1 or item == 6 then endless() end
       end)
@@ -307,7 +307,7 @@ describe("R46 retries", function()
     for _, how in ipairs { "error", "crash", "timeout" } do
       local p = minigun.pipeline "stream"
       p:producer("one", { 1 })
-      p:processor("work", { processes = 1, retries = 5, timeout = 1 }, function(_, emit, ctx)
+      p:processor("work", { processes = 1, retries = 5, timeout = support.patience }, function(_, emit, ctx)
         for i = 1, 100 do emit { ctx.attempt, i, ("x"):rep(20000) } end
         if how == "error" then error "late" elseif how == "crash" then os.exit(1) else core.sleep(60) end
       end)
