@@ -47,6 +47,7 @@ local SCHEMAS <const> = {
   { "processes", "PoolOptions", "inside `processes`" },
   { "process_per_batch", "ForkOptions", "inside `process_per_batch`" },
   { "backoff", "BackoffOptions", "inside `backoff`" },
+  { "journal", "JournalOptions", "inside `journal`" },
   { "spool", "SpoolOptions", "of `minigun.spool`" },
 }
 

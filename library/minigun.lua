@@ -10,6 +10,7 @@
 ---@field restart_window? number seconds over which deaths are counted
 ---@field progress? boolean false: no progress line. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
 ---@field grace? number seconds that workers get for their hooks after the last item, before they are killed
+---@field journal? string|minigun.JournalOptions a file that tells which of the producers' items are finished: a run of the same pipeline with the same journal goes on where one was killed
 ---@field dead_letter? string|minigun.Spool|false for all stages that do not say it themselves, but for the dead letters' own stage and those behind it
 
 --- Options of a producer.
@@ -155,6 +156,11 @@
 ---@field factor? number how many times longer each further wait is
 ---@field max? number the longest wait in seconds
 ---@field jitter? number the part of each wait that is left to chance: with 0.5 it is between half of it and all of it
+
+--- Options inside `journal`.
+---@class minigun.JournalOptions
+---@field path? string the file; it is made where there is none
+---@field sync? "none"|"end"|"always"|number when the run waits until the disk has what is written: never, at its end, every so many seconds, or for each record. Only a crash of the machine makes a difference, the death of the program does not
 
 --- Options of `minigun.spool`.
 ---@class minigun.SpoolOptions
@@ -625,6 +631,7 @@ function Ctx:log(level, text) end
 ---@field stats minigun.Stats
 ---@field elapsed number seconds
 ---@field error string? what has ended the run before its end
+---@field resumed integer? in a run with a journal: items that were acknowledged before and not passed on
 ---@field stopped boolean? `run:stop()` was called
 ---@field killed boolean? `run:kill()` was called
 local Result = {}
@@ -680,6 +687,7 @@ function Result:of(stage) end
 ---@field waiting_out number seconds in which those behind it had no room
 ---@field queue_most integer most items that waited for it
 ---@field service minigun.Histogram of the seconds per item
+---@field resumed integer? of a producer, in a run with a journal: items that were acknowledged before and not passed on
 ---@field blocked number seconds in which its handlers, in threads of the coordinator, let nothing else of it go on
 ---@field blocked_most number the most of these seconds at one time
 

@@ -86,6 +86,15 @@ static int l_sync(lua_State *L) {
   return 1;
 }
 
+/* f:hold() -> true | nil, message, errno (EAGAIN: somebody else holds it): see mg_spool_hold */
+static int l_hold(lua_State *L) {
+  spool_file *f = check_file(L, 1);
+  int rc = f->spool.fd < 0 ? -EBADF : mg_spool_hold(&f->spool);
+  if (rc < 0) return fail(L, "hold", rc);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 /* f:close() -> true | nil, message, errno */
 static int l_close(lua_State *L) {
   spool_file *f = check_file(L, 1);
@@ -182,8 +191,8 @@ static int l_crc32c(lua_State *L) {
 void mg_spool_setup(lua_State *L) {
   static const luaL_Reg functions[] = {{"spool_file", l_spool_file}, {"crc32c", l_crc32c}, {NULL, NULL}};
   static const luaL_Reg of_file[] = {{"write", l_write},   {"sync", l_sync},     {"close", l_close},
-                                     {"closed", l_closed}, {"reader", l_reader}, {"__gc", l_close},
-                                     {NULL, NULL}};
+                                     {"closed", l_closed}, {"reader", l_reader}, {"hold", l_hold},
+                                     {"__gc", l_close},    {NULL, NULL}};
   static const luaL_Reg of_reader[] = {{"next", l_next},         {"damage", l_damage}, {"close", l_reader_close},
                                        {"__gc", l_reader_free},  {"__close", l_reader_close}, {NULL, NULL}};
   const struct { const char *name; const luaL_Reg *methods; } types[] = {

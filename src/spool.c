@@ -87,8 +87,16 @@ int mg_spool_own(mg_spool *s, const char *path, unsigned process) {
 
 int mg_spool_sync(mg_spool *s) { return mg_sys.sync_file(s->fd); }
 
+int mg_spool_hold(mg_spool *s) {
+  int rc = mg_sys.own_file(s->fd, 1);
+  if (rc == -EACCES) rc = -EAGAIN;
+  if (rc == 0) s->held = 1;
+  return rc;
+}
+
 int mg_spool_close(mg_spool *s) {
   if (s->fd < 0) return 0;
+  if (s->held && s->pid == mg_pid()) mg_sys.own_file(s->fd, 0); /* children of other runs may have a copy */
   int rc = mg_sys.close(s->fd);
   s->fd = -1;
   return rc;

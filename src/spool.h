@@ -27,7 +27,7 @@
 
 typedef struct mg_spool { /* one process's own open file; plain data, no memory of its own */
   int fd;                 /* -1: closed */
-  int read_only;
+  int read_only, held;
   unsigned process;       /* mg_process_serial and pid of who opened it: a lock belongs to the open file, and an */
   pid_t pid;              /* inherited one is the parent's too */
   uint64_t device, inode;
@@ -39,6 +39,10 @@ int mg_spool_open(mg_spool *s, const char *path, int read_only, unsigned process
 /* Gives a process that was forked since an open file of its own: of the same file, or, where /proc is missing, of
  * what `path` names.  0 or -errno; the spool then stays as it was. */
 int mg_spool_own(mg_spool *s, const char *path, unsigned process);
+/* Marks the file as that of this spool's process and its children, until it is closed here or the last of them is gone:
+ * nobody else can do the same meanwhile.  Reading and writing go on as always.  0 or -errno: -EAGAIN when it is
+ * somebody else's. */
+int mg_spool_hold(mg_spool *s);
 /* Appends a record.  `record` holds MG_SPOOL_HEAD bytes, which are filled in here, and then `length` bytes of value.
  * 0, or -errno: then the file is as long as before (where it cannot be cut, the torn record is passed over). */
 int mg_spool_append(mg_spool *s, uint8_t *record, size_t length, unsigned flags);

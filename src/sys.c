@@ -140,6 +140,11 @@ static int sys_lock_file(int fd, int how) {
   return check(flock(fd, how == MG_LOCK_NONE ? LOCK_UN : how == MG_LOCK_READ ? LOCK_SH : LOCK_EX));
 }
 
+static int sys_own_file(int fd, int owned) {
+  struct flock whole = {.l_type = owned ? F_WRLCK : F_UNLCK, .l_whence = SEEK_SET};
+  return check(fcntl(fd, F_OFD_SETLK, &whole));
+}
+
 static int sys_truncate_file(int fd, uint64_t size) { return check(ftruncate(fd, (off_t)size)); }
 static int sys_sync_file(int fd) { return check(fdatasync(fd)); }
 

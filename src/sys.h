@@ -26,7 +26,9 @@ typedef struct mg_file { /* what fstat says of an open file */
 } mg_file;
 
 /* How open_file opens: close-on-exec always, and no symbolic link unless FOLLOW is given; CREATE makes it 0600.  It
- * never waits for the other end of a FIFO.  How lock_file locks (flock): waiting until it can. */
+ * never waits for the other end of a FIFO.  How lock_file locks (flock): waiting until it can.
+ * own_file is a lock of another kind, which neither waits (-EAGAIN) nor keeps lock_file from anything: it marks the
+ * file as that of one open descriptor and its copies in children, until it is given up or the last is closed. */
 enum { MG_OPEN_READ = 0, MG_OPEN_APPEND = 1, MG_OPEN_CREATE = 2, MG_OPEN_FOLLOW = 4 };
 enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
 
@@ -57,6 +59,7 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
   X(open_file, int, (const char *path, int how), (path, how))                                       \
   X(file_facts, int, (int fd, mg_file *out), (fd, out))                                             \
   X(lock_file, int, (int fd, int how), (fd, how))                                                   \
+  X(own_file, int, (int fd, int owned), (fd, owned))                                                \
   X(truncate_file, int, (int fd, uint64_t size), (fd, size))                                        \
   X(sync_file, int, (int fd), (fd))                                                                 \
   X(read_at, ssize_t, (int fd, void *to, size_t n, uint64_t at), (fd, to, n, at))                   \

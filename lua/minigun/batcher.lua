@@ -15,11 +15,19 @@ function batcher.new(options)
   return setmetatable({
     max_size = options.max_size, max_wait = options.max_wait, by = options.by,
     open = {}, first = nil, last = nil, -- open batches by key, and as a list in order of their first item
+    note = nil, origins = nil,
   }, Batcher)
+end
+
+--- Keeps what tells where the items of each batch have come from; then `origins[batch]` has it when that is passed on.
+---@param note function (gathered) -> gathered: called for what is added, with what it returned for that batch before
+function Batcher:trace(note)
+  self.note, self.origins = note, {}
 end
 
 local function unlink(self, entry)
   self.open[entry.key] = nil
+  if self.note then self.origins[entry.items] = entry.origin end
   if entry.before then entry.before.after = entry.after else self.first = entry.after end
   if entry.after then entry.after.before = entry.before else self.last = entry.before end
 end
@@ -45,6 +53,7 @@ function Batcher:add(item, now)
     end
   end
   local entry = self.open[key] or open(self, key, now)
+  if self.note then entry.origin = self.note(entry.origin) end
   local n = entry.n + 1
   entry.items[n], entry.n = item, n
   if n < self.max_size then return nil end
@@ -58,6 +67,7 @@ end
 ---@return table items
 function Batcher:reserve(n, now)
   local entry = self.open[ALL] or open(self, ALL, now)
+  if self.note then entry.origin = self.note(entry.origin) end
   entry.n = entry.n + n
   return entry.items
 end
@@ -66,9 +76,10 @@ end
 ---@param items table
 ---@param n integer how many there are
 ---@param due number? when it falls due
-function Batcher:reopen(items, n, due)
+---@param origin any what `note` has returned for it
+function Batcher:reopen(items, n, due, origin)
   local entry = open(self, ALL, function() return 0 end)
-  entry.items, entry.n, entry.due = items, n, due
+  entry.items, entry.n, entry.due, entry.origin = items, n, due, origin
 end
 
 --- Takes the oldest batch, full or not.

@@ -130,6 +130,7 @@ function folds:batch_failed(segment, stage, fields, entry, batch, again, ordinal
   rest.attempt, rest.tried, rest.first, rest.again = 1, shifted, ordinal, true
   if segment.order then segment.order:retry(ordinal) end
   self.pending[stage.id] = self.pending[stage.id] + 1
+  if self.sources then self:owe(rest) end
   self:enqueue(rest)
   return record
 end

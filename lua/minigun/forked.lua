@@ -46,7 +46,9 @@ function forked.new(run, segment, first)
     out_size = BLOCK, small = 0, -- bytes of a block to lend; ranges in a row that would have fitted a quarter of it
   }, Segment)
   if segment.ordered then
-    self.order = order.new(function(part) run:worker_emitted(self, table.unpack(part)) end, run.memory // 8)
+    self.order = order.new(function(part)
+      run:under_origin(part.origin, run.worker_emitted, run, self, table.unpack(part))
+    end, run.memory // 8)
   end
   for i = 1, segment.n do
     if segment.groups then
@@ -105,7 +107,8 @@ end
 local function part(entry, passed, n, offset, length)
   return { stage = entry.stage, count = n, attempt = entry.attempt, block = entry.block, offset = offset,
     length = length, only = entry.only, value = entry.value, lane = entry.lane, first = entry.first + passed,
-    again = entry.again, death = entry.death, tried = n == entry.count and entry.tried or nil }
+    again = entry.again, death = entry.death, tried = n == entry.count and entry.tried or nil, origin = entry.origin,
+    is_source = entry.is_source }
 end
 
 -- At most n items of the oldest entry of a queue.
@@ -120,6 +123,7 @@ function Segment:take(n, own)
     end
     self.pool:retain(entry.block)
     slice = part(entry, 0, n, entry.offset, at - entry.offset)
+    if entry.origin then slice.origin = self.run.cut(entry, n) end
     entry.length, entry.offset, entry.count = entry.length - slice.length, at, entry.count - n
     entry.first = entry.first + n
   else
@@ -146,6 +150,7 @@ function Segment:spawn(slot, value)
   local start = core.now()
   local pid, message, errno = self.pool:spawn(slot.index, run.held_most, worker.main, {
     plan = run.plan, segment = self.plan, number = slot.number, turn = self.spawned, value = value,
+    source = run.sources and run.sources[self.plan.stages[1]],
   })
   if not pid then
     if errno == EAGAIN and self:alive() > 0 and not self.partitioned then
@@ -367,10 +372,20 @@ end
 
 -- Items are finished: `n` of an entry behind the first `passed`.
 function Segment:finished(entry, passed, n)
-  self.run:finished(entry.stage, n)
+  self.run:finished(entry.stage, n, entry.origin)
   if not self.order then return end
   if entry.again then self.order:settled(entry.first)
   else self.order:finished(entry.first + passed, n) end
+end
+
+--- What a worker says is of this origin, see lineage.lua; nil: of no chunk, or of a producer's.
+---@param slot table
+---@param number integer? of the chunk, where the worker has threads
+---@return table?
+function Segment:origin_of(slot, number)
+  local entry = slot.hand[number]
+  if not entry and not self.plan.groups then entry = chunk_of(slot) end
+  return entry and entry.origin
 end
 
 --- Items of a chunk are finished.
@@ -433,6 +448,7 @@ end
 -- What is left of a chunk goes on: its first item as failed, if it was in hand, the rest back to the queue.
 function Segment:return_left(slot, left, fields, death)
   local run, entry = self.run, slot.hand[left.number]
+  run.origin = entry.origin
   if entry.block then self.pool:release(entry.block) end -- the ledger's; the event has brought another reference
   local rest = part(entry, entry.finished or 0, left.count, left.offset, left.length)
   if left.in_hand then

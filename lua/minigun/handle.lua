@@ -57,6 +57,7 @@ function handle.conclude(self, err)
   result.stopped, result.killed = r.stop_asked, r.killed
   result.ok = not err and not r.killed and #result.failures == 0
   r.pipeline.last = result
+  if r.journal then r:count_resumed() end
   for _, hook in ipairs(r.plan.hooks.after_run) do
     local ok, caught = xpcall(hook.f, chain.caught, result)
     if not ok and not err then
@@ -66,6 +67,15 @@ function handle.conclude(self, err)
     end
   end
   self.err = err
+  if not r.streams then handle.close_journal(self) end
+end
+
+--- Closes the run's journal, when its result goes to the caller, or does not.
+---@param self table handle
+function handle.close_journal(self)
+  local r = self.run
+  local raises = #r.unhandled > 0 and r.plan.options.failures ~= "collect"
+  r:close_lineage(not self.err and not r.killed and not raises)
 end
 
 --- Returns the result of a run that is over, or raises what it has to say to its caller.
@@ -154,6 +164,7 @@ function handle.close(self)
   if not self.over then handle.kill(self) end
   if self.driving then return end
   self.run:close()
+  self.run:close_lineage(false) -- unless that has been done
   if self.watched then self.watched:close() end
 end
 
@@ -163,6 +174,7 @@ function handle.forget(self)
   if self.process ~= core.process() or self.driving then return end
   self.over = true
   pcall(self.run.close, self.run)
+  pcall(self.run.close_lineage, self.run, false)
   if self.watched then self.watched:close() end
 end
 

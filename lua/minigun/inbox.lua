@@ -12,8 +12,9 @@ local inbox = {}
 ---@param offset integer bytes
 ---@param length integer bytes
 ---@return table failed array of `{ number of the report, fields }`, one for each failure
+---@return integer lost items that were emitted and could not go on
 function inbox:reports(segment, slot, block, offset, length)
-  local list, failed = {}, {}
+  local list, failed, lost = {}, {}, 0
   local n, message = self.pool:decode_into(list, 0, block, offset, length, report.EDGE)
   if not n then self:fail(("%s: a worker's report cannot be read: %s"):format(segment.plan.context, message)) end
   for i, r in ipairs(list) do
@@ -25,18 +26,22 @@ function inbox:reports(segment, slot, block, offset, length)
       failed[#failed + 1] = { i, r[3] }
     elseif kind == report.LOST then
       local fields = r[3]
+      lost = lost + 1
       fields.pid, fields.worker, fields.workers = slot.pid, slot.number, segment.plan.n
       self:settle_failure(self.plan.stages[r[2]], fields, function()
         if fields.item ~= nil then return fields.item end
         return fields.item_text
       end)
+    elseif kind == report.RESUMED then
+      self.sources[r[2]].skipped = r[3]
+      if r[4] then self:fail(r[4]) end
     elseif kind == report.HOOK then
       self:hook_failed(r[2], r[3], { message = r[4], traceback = r[5] ~= "" and r[5] or nil })
     elseif kind == report.STATS then
       for k = 2, #r do self:add_stats(r[k]) end
     end
   end
-  return failed
+  return failed, lost
 end
 
 --- The stages of a block tell what they emit, and what comes to them inside it. A stage alone is not asked: what it
@@ -66,6 +71,12 @@ end
 ---@param number integer of the chunk, where the worker has threads
 function inbox:on_out(segment, slot, block, offset, length, count, edge, number)
   segment:on_range(length)
+  if self.sources then
+    if self.sources[segment.plan.stages[1]] then
+      return self:on_source(segment, slot, block, offset, length, count, edge)
+    end
+    self.origin = segment:origin_of(slot, number)
+  end
   local ordinal = segment:output_ordinal(slot, number)
   if edge ~= report.ANY and edge ~= report.EDGE then
     return self:in_order(segment, ordinal, edge, block, offset, length, count)
@@ -79,6 +90,36 @@ function inbox:on_out(segment, slot, block, offset, length, count, edge, number)
     self:mixed(segment, ordinal, counts, block, offset, length)
   end
   self.pool:release(block)
+end
+
+--- The same for a range of a producer whose items are numbered as they come; what it has lost is numbered too.
+---@param segment table
+---@param slot table
+---@param block integer
+---@param offset integer bytes
+---@param length integer bytes
+---@param count integer records
+---@param edge integer
+function inbox:on_source(segment, slot, block, offset, length, count, edge)
+  local source, counts, lost = self.sources[segment.plan.stages[1]], { [edge] = count }, 0
+  if edge == report.ANY then
+    counts = self.pool:edges(block, offset, length)
+    if not counts then self:fail(("%s: a worker has damaged its block"):format(segment.plan.context)) end
+  end
+  local items, reports = 0, counts[report.EDGE]
+  for only, n in pairs(counts) do
+    if only ~= report.EDGE then items = items + n end
+  end
+  local origin = self.arrived(source, items)
+  if not reports then self:mark_range(origin, block, offset, length) end
+  self.origin = origin
+  if reports then lost = select(2, self:reports(segment, slot, block, offset, length)) end
+  local more = self.arrived(source, lost).ranges
+  table.move(more, 1, #more, #origin.ranges + 1, origin.ranges)
+  self:mixed(segment, nil, counts, block, offset, length)
+  self.pool:release(block)
+  origin.fresh = nil
+  self:release_origin(origin, 1)
 end
 
 --- Passes on the items of a range in which several stages' are mixed; each takes a reference of its own.
@@ -126,7 +167,8 @@ end
 ---@param count integer items
 function inbox:in_order(segment, ordinal, edge, block, offset, length, count)
   if not ordinal then return self:worker_emitted(segment, edge, block, offset, length, count) end
-  segment.order:put(ordinal, length, { edge, block, offset, length, count })
+  segment.order:put(ordinal, length, { edge, block, offset, length, count,
+    origin = self.sources and self:hold_origin() or nil })
 end
 
 --- Passes on the items of one stage in a range, and its reference: to its receivers, or into the result.
@@ -149,6 +191,7 @@ function inbox:worker_emitted(segment, id, block, offset, length, count)
   local n, message = self.pool:decode_into(list, before, block, offset, length, id)
   if not n then self:fail(("stage '%s': a result cannot be read: %s"):format(stage.name, message)) end
   self.pool:release(block)
+  if self.sources then self:keep_items(n - before) end
   if list ~= self.result.items then table.move(list, before + 1, n, #self.result.items + 1, self.result.items) end
 end
 
@@ -171,6 +214,7 @@ end
 local on_event = {
   out = inbox.on_out,
   done = function(self, segment, slot, number, items, ended, streamed, seconds)
+    if self.sources then self.origin = segment:origin_of(slot, number) end
     segment:on_done(slot, number, items, ended, streamed, seconds)
     if items > 0 then self:release_overdraft(slot) end
   end,
@@ -190,9 +234,10 @@ local on_event = {
 
 local function handle(self, kind, index, ...)
   if not kind then return false end
-  local at = self.by_slot[index]
+  local at, before = self.by_slot[index], self.origin
   at.segment.thirsty[at.slot] = true
   on_event[kind](self, at.segment, at.slot, ...)
+  self.origin = before
   return true
 end
 

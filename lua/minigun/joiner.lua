@@ -33,11 +33,22 @@ function Joiner:resize(max_size)
   self.max_size, self.values.max_size = max_size, max_size
 end
 
+--- Keeps what tells where the items of each batch have come from, as a batcher does; `host.passing(gathered)` is told
+--- of an array of bytes before it is passed on.
+---@param note function (gathered) -> gathered
+function Joiner:trace(note)
+  self.note = note
+  self.values:trace(note)
+  self.origins = self.values.origins
+end
+
 -- A table as it is passed on.
 local function numbered(self, batch)
   if self.number < 0 then return batch end
   self.number = self.number + 1
-  return { self.number - 1, batch }
+  local pair, origins = { self.number - 1, batch }, self.origins
+  if origins then origins[pair], origins[batch] = origins[batch], nil end
+  return pair
 end
 
 -- The array of bytes becomes a table.
@@ -45,7 +56,7 @@ local function decode(self)
   local items, message = self.host.writer:join_take()
   if not items then self.host.fail(message) end
   if self.number > 0 then items = items[2] end
-  self.values:reopen(items, self.open.n, self.open.due)
+  self.values:reopen(items, self.open.n, self.open.due, self.open.origin)
   self.open, self.first = nil, self.values.first
 end
 
@@ -56,6 +67,7 @@ local function flush(self)
 end
 
 local function close(self)
+  if self.note then self.host.passing(self.open.origin) end
   self.open, self.first, self.written = nil, nil, true
   if self.number > 0 then self.number = self.number + 1 end
   self.host.writer:join_end()
@@ -101,6 +113,7 @@ local function join(self, block, at, limit, only)
   if not n then host.fail "a worker has damaged its block" end
   if n > 0 and not self.open then self.open = { due = self.max_wait and host.now() + self.max_wait } end
   if n > 0 then self.open.n, self.first = n, self.open end
+  if n > 0 and self.note then self.open.origin = self.note(self.open.origin) end
   if n >= most or (behind < limit and not deep) then
     close(self)
   elseif deep then

@@ -40,6 +40,7 @@ function joins:open_join(stage)
       counts.items_out = counts.items_out + 1
       if outlet.writer then self:flush_writer(outlet) end -- tables that came before
     end,
+    passing = function(gathered) self:pass_joined(outlet.joined, gathered) end,
     flush = function() self:flush_writer(outlet.joined) end,
     fail = function(message) self:fail(("stage '%s': items cannot be read: %s"):format(stage.name, message)) end,
   })

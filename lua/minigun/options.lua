@@ -400,6 +400,29 @@ types.dead_letter = {
   end,
 }
 
+-- Normalised to a filled table.
+types.journal = {
+  text = "a path, or { path =, sync = }", lua = "string|minigun.JournalOptions",
+  check = function(value, subject, name)
+    local schema = options.schemas.journal
+    local given = type(value) == "string" and { path = value } or value
+    if type(given) ~= "table" or type(given.path) ~= "string" then return false end
+    return true, options.fill(schema, options.check(schema, given, ("%s: %s"):format(subject, name)))
+  end,
+}
+
+types.path = {
+  text = "a path (a string that is not empty, without zero bytes)", lua = "string",
+  check = function(value) return type(value) == "string" and value ~= "" and not value:find "\0", value end,
+}
+
+types.sync = {
+  text = '"none", "end", "always" or a number of seconds above 0', lua = '"none"|"end"|"always"|number',
+  check = function(value)
+    return value == "none" or value == "end" or value == "always" or types.seconds(false).check(value), value
+  end,
+}
+
 types.boolean = {
   text = "true or false", lua = "boolean",
   check = function(value) return type(value) == "boolean", value end,
@@ -485,6 +508,16 @@ local run_fields = {
       "and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false" },
   { "grace", types.seconds(false), default_text = "no limit",
     doc = "seconds that workers get for their hooks after the last item, before they are killed" },
+  { "journal", types.journal, default_text = "none",
+    doc = "a file that tells which of the producers' items are finished: a run of the same pipeline with the same " ..
+      "journal goes on where one was killed" },
+}
+
+local journal_fields = {
+  { "path", types.path, default_text = "must be given", doc = "the file; it is made where there is none" },
+  { "sync", types.sync, default = "end",
+    doc = "when the run waits until the disk has what is written: never, at its end, every so many seconds, or for " ..
+      "each record. Only a crash of the machine makes a difference, the death of the program does not" },
 }
 
 local run_dead_letter = { "dead_letter", types.dead_letter, default_text = "none",
@@ -514,7 +547,7 @@ local no_input = "it receives no items"
 local edge_fields = { to_field, from_field, route_field, await_field, dead_letter_field }
 
 --- The schemas by the name of what they belong to: the stages' kinds (`pipeline`: nested), `context`, `threads`,
---- `processes`, `process_per_batch`, `run`, `backoff`, `spool`.
+--- `processes`, `process_per_batch`, `run`, `backoff`, `journal`, `spool`.
 --- A pipeline's own options are those of `run`, which override them.
 options.schemas = {
   producer = options.schema("producer", {
@@ -545,6 +578,7 @@ options.schemas = {
     ordered = "it belongs to a context: give it to the stage or block whose output is to be in order" } }),
   backoff = options.schema("backoff", { backoff_fields }),
   spool = options.schema("spool", { spool_fields }),
+  journal = options.schema("journal", { journal_fields }),
 }
 
 return options

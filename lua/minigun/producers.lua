@@ -14,14 +14,15 @@ local GRACE <const> = 1                            -- seconds to the next emit o
 --- What a producer of the coordinator calls to emit. Where all its items go into pools this is the writer itself.
 function producers:producer_emit(stage)
   local outlet, state = self.outlets[stage.id], self.chain.states[stage.id]
-  local limited = false
+  local limited, source = false, self.sources and self.sources[stage.id]
   for _, limit in pairs(self.reach[stage.id]) do limited = limited or limit ~= true end
   if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not limited and not state.choose then
     outlet.direct = true
     if self.patient then outlet.writer:patience(SLICE) end
-    return outlet.writer
+    return source and source.ranges[1] and self:skipping_emit(stage, outlet.writer) or outlet.writer
   end
   local s, since, me = self.stats[stage.id], 0, self
+  if source then self:open_source(source, stage.id) end
   local function sent(n)
     s.items_out = s.items_out + n
     since = since + 1
@@ -52,8 +53,12 @@ function producers:producer_emit(stage)
     if state.closed or core.process() ~= me.process then
       error("emit called after its handler has returned, or in another process", 2)
     end
-    local n = 1
-    if state.choose then n = send_chosen(item) else me.chain:send(state, item) end
+    local n = 0
+    if not source or me:begin_emission(source, item) then
+      n = 1
+      if state.choose then n = send_chosen(item) else me.chain:send(state, item) end
+      if source then me:end_emission(source) end
+    end
     sent(n)
   end, __index = { to = function(_, name, item)
     me:producer_sends(stage, name, item, 2)
@@ -71,11 +76,15 @@ function producers:producer_sends(stage, name, item, level)
   if self.chain.states[stage.id].closed or core.process() ~= self.process then
     error("emit called after its handler has returned, or in another process", level + 1)
   end
+  local source = self.sources and self.sources[stage.id]
+  local beside = source and self.outlets[stage.id].direct and self:begin_beside(stage, item)
+  if source and not beside and not self:begin_emission(source, item) then return end
   for _, id in ipairs(ids) do
     local segment = self.segment_of[id]
     if segment then self.reach[stage.id][segment] = true end -- from now on it waits for this one too
     self:send_to(stage, id, item)
   end
+  if beside then self:end_beside(beside) elseif source then self:end_emission(source) end
   self.stats[stage.id].items_out = self.stats[stage.id].items_out + #ids
 end
 
@@ -148,6 +157,12 @@ function producers:end_producer(stage, ok, caught)
     self:flush_writer(outlet)
     outlet.writer:close()
     outlet.writer = nil
+  end
+  local source = self.sources and self.sources[stage.id]
+  if source then self:leave_source(source) end
+  if ok and source and not self.stopped then
+    local problem = self.too_short(source, source.seen)
+    if problem then self:fail(problem) end
   end
   if ok then return end
   caught = chain.as_caught(caught)

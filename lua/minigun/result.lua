@@ -14,6 +14,7 @@ local result = {}
 ---@field stats minigun.Stats
 ---@field elapsed number seconds
 ---@field error string? what has ended the run before its end
+---@field resumed integer? in a run with a journal: items that were acknowledged before and not passed on
 ---@field stopped boolean? `run:stop()` was called
 ---@field killed boolean? `run:kill()` was called
 local Result = { __name = "minigun.result" }

@@ -93,6 +93,7 @@ function retries:settle_failure(stage, fields, item, again)
       local seconds = retries.delay(stage.backoff, attempt, chance())
       if stage.ordered then return self:retry_in_place(entry, core.now() + seconds) end
       self.pending[stage.id] = self.pending[stage.id] + 1
+      if self.sources then self:owe(entry) end
       self.retries[#self.retries + 1] = { due = core.now() + seconds, entry = entry }
       return
     end

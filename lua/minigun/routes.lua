@@ -100,8 +100,11 @@ function routes:refused(stage, value, message)
     return
   end
   if stage.batch and stage.batch.numbered then return self:batch_refused(stage, value, message) end
+  local beside = self.sources and stage.kind == "producer" and self.outlets[stage.id].direct
+  local origin = beside and self:begin_beside(stage, value)
   self:settle_failure(stage, { kind = "unserialisable", message = message, attempt = 1, pid = self.pid },
     function() return value end)
+  if origin then self:end_beside(origin) end
 end
 
 --- Sends an item from a stage of the coordinator to one stage, whatever the graph says.
@@ -134,7 +137,7 @@ function routes:send_bytes(stage, id, item, lane)
     self.writers[#self.writers + 1] = outlet
   end
   outlet.sender = stage
-  outlet.writer(item)
+  if self.sources then self:write(outlet, item) else outlet.writer(item) end
 end
 
 --- The worker for a key: equal keys, equal workers.
@@ -176,6 +179,7 @@ function routes:accept(entry)
   self.torn = true
   local id = entry.stage
   self.pending[id] = self.pending[id] + entry.count
+  if self.sources then self:owe(entry) end
   self.drained[id] = false
   local in_chain = not entry.block and not self.segment_of[id] -- which counts values itself
   -- A stage behind an internal one of the same name: its items are those that came to that one.
@@ -198,9 +202,11 @@ end
 --- Items of a stage are finished, well or not.
 ---@param id integer
 ---@param n integer
-function routes:finished(id, n)
+---@param origin table? of them, see lineage.lua
+function routes:finished(id, n, origin)
   local left = self.pending[id] - n
   self.pending[id] = left
+  if origin then self:release_origin(origin, n) end
   -- Nothing can be drained before the first producer has ended.
   if left == 0 and (self.closing or self.producing[id]) then self.closing, self.changed = true, true end
 end
@@ -212,6 +218,7 @@ local function keep_item(self, stage, item)
     local items = self.result.items
     items[#items + 1] = item
   end
+  if self.sources then self:keep_items(1) end
 end
 
 --- Sends a Lua value out of a stage of the coordinator.
@@ -221,7 +228,18 @@ function routes:deliver(stage, item)
   for _, target in ipairs(outlet.values) do
     self:accept { stage = target, count = 1, attempt = 1, value = item }
   end
-  if outlet.writer then outlet.writer(item) end
+  if not outlet.writer then return end
+  if self.sources then self:write(outlet, item) else outlet.writer(item) end
+end
+
+--- Writes an item into an outlet's open block, in a run with a journal: the block may be passed on before the item is
+--- in it, or with it.
+---@param outlet table
+---@param item any
+function routes:write(outlet, item)
+  outlet.origin = self:gather_origin(outlet.origin)
+  outlet.writer(item)
+  outlet.origin = self:gather_origin(outlet.origin)
 end
 
 --- Passes on what is written into the open block.
@@ -229,7 +247,12 @@ function routes:flush_writer(outlet)
   local torn = self.torn
   self.torn = true
   local block, offset, length, count = outlet.writer:take()
-  if block then self:route(outlet.bytes, block, offset, length, count, report.ANY, outlet.lane) end
+  local origin = self.sources and self:leave_outlet(outlet, block, offset, length, count)
+  if block then self:route(outlet.bytes, block, offset, length, count, report.ANY, outlet.lane, origin) end
+  if origin then
+    origin.fresh = nil
+    self:release_origin(origin, 1)
+  end
   self.torn = torn
 end
 
@@ -241,12 +264,13 @@ end
 ---@param count integer items
 ---@param only integer edge of the records that are meant
 ---@param lane integer? the one worker that may have them
-function routes:route(targets, block, offset, length, count, only, lane)
+---@param origin table? see lineage.lua; nil: that of what the coordinator is at
+function routes:route(targets, block, offset, length, count, only, lane, origin)
   if #targets == 0 then self.pool:release(block) end
   for i, target in ipairs(targets) do
     if i > 1 then self.pool:retain(block) end
     self:accept { stage = target, count = count, attempt = 1, block = block, offset = offset, length = length,
-      only = only, lane = lane }
+      only = only, lane = lane, origin = origin }
   end
 end
 

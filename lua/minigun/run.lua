@@ -1,8 +1,8 @@
 --- A run: one execution of a pipeline, and the coordinator's only loop.
 --
--- Its methods lie in seven more files: routes.lua moves items, producers.lua lets producers emit, inbox.lua takes what
+-- Its methods lie in eight more files: routes.lua moves items, producers.lua lets producers emit, inbox.lua takes what
 -- workers say, joins.lua makes batches of it, folds.lua reduces, retries.lua settles failures, progress.lua tells how
--- far it is.
+-- far it is, and lineage.lua, where there is a journal, what is finished with all that came of it.
 --
 -- Invariants
 -- 1. `pending[stage]` counts the items that the stage has accepted and not finished: queued, in a worker's hands, or
@@ -13,6 +13,7 @@ local chain = require "minigun.chain"
 local context = require "minigun.context"
 local core = require "minigun.core"
 local forked = require "minigun.forked"
+local journals = require "minigun.journal"
 local meter = require "minigun.meter"
 local plan = require "minigun.plan"
 local queue = require "minigun.queue"
@@ -35,7 +36,7 @@ local COLLAPSE_COST <const> = 0.003               -- seconds per MiB that joinin
 local Run = {}
 Run.__index = Run
 
-for _, part in ipairs { "routes", "producers", "inbox", "joins", "folds", "retries", "progress" } do
+for _, part in ipairs { "routes", "producers", "inbox", "joins", "folds", "retries", "progress", "lineage" } do
   for name, method in pairs(require("minigun." .. part)) do Run[name] = method end
 end
 
@@ -54,6 +55,7 @@ end
 ---@return table run
 function run.new(pipeline, given)
   local p = plan.build(pipeline, given)
+  local journal = p.options.journal and journals.open(p) or nil
   local empty, records, producing = result.new(p), {}, {}
   for id, stage in ipairs(p.stages) do
     records[id], producing[id] = empty.stats.stages[stage.name], stage.kind == "producer"
@@ -65,7 +67,7 @@ function run.new(pipeline, given)
     retries = {}, producers = {}, on_loop = {}, writers = {}, folds = {}, outlets = {}, direct = {}, reach = {},
     waits = {}, late = {}, chunks = 0, fork_seconds = 0, told = {}, unhandled = {},
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0, rates = {},
-    slice_ends = 0,
+    slice_ends = 0, journal = journal,
   }, Run)
 end
 
@@ -206,6 +208,7 @@ function Run:open_chain()
     if stage.reduces then self:open_fold(stage) end
     self.timed = self.timed or stage.batch and stage.batch.max_wait
   end
+  if self.sources then self:trace_chain() end
   for _, segment in ipairs(self.segments) do
     self.timed = self.timed or segment.timeout
     for _, id in ipairs(segment.plan.kind == "threads" and segment.plan.stages or {}) do
@@ -217,7 +220,8 @@ end
 -- --- inline stages -----------------------------------------------------------------------------------------------
 
 function Run:run_inline(entry)
-  local id = entry.stage
+  local id, before = entry.stage, self.origin
+  self.origin = entry.origin
   if self.meter then self.meter:before_handlers() end
   if not entry.block then
     self.chain:push(id, entry.value, entry.attempt, entry.first)
@@ -227,21 +231,23 @@ function Run:run_inline(entry)
     end
     self.pool:release(entry.block)
   end
-  self:finished(id, entry.count)
+  self.origin = before
+  self:finished(id, entry.count, entry.origin)
 end
 
 -- An entry, off the queue; where a step must not take long, only so many of its items as fit.
 function Run:take_inline(entry)
   local combiner = self.chain.states[entry.stage].combiner
   local unknown = combiner and not combiner.seconds
-  if (self.patient or unknown) and entry.block then
+  if (self.patient or unknown or entry.is_source) and entry.block then
     self.rates[entry.stage] = self.rates[entry.stage] or stats.rate()
     local n = unknown and UNKNOWN or stats.slice(self.rates[entry.stage])
     local at = n < entry.count and self.pool:walk(entry.block, entry.offset, entry.length, entry.only, n)
     if at then
       self.pool:retain(entry.block)
       local slice = { stage = entry.stage, count = n, attempt = entry.attempt, block = entry.block,
-        offset = entry.offset, length = at - entry.offset, only = entry.only }
+        offset = entry.offset, length = at - entry.offset, only = entry.only,
+        origin = entry.origin and self.cut(entry, n) }
       entry.length, entry.offset, entry.count = entry.length - slice.length, at, entry.count - n
       return slice
     end
@@ -327,6 +333,10 @@ function Run:turn()
   if self.pool then busy = self:collect() end
   busy = self:run_inline_queue() or busy
   self.next_due = self:check_clock()
+  if self.sources then
+    local seconds = self:tick()
+    if seconds and (not self.next_due or seconds < self.next_due) then self.next_due = seconds end
+  end
   self:feed_folds()
   for _, outlet in ipairs(self.writers) do
     if outlet.writer and not outlet.direct then
@@ -469,7 +479,9 @@ end
 --- Then `busy` says whether anything was moved, and `next_due` in how many seconds a clock will move something.
 function Run:step(limit)
   if self.torn then self:fail "not enough memory for the run itself" end
+  if self.misfit then self:fail(self.misfit) end
   if self.stop_asked and not self.stopped then self:stop_producers() end
+  self.origin = nil
   local busy = self:resume_producers()
   busy = self:turn() or busy
   if self.changed then
@@ -496,6 +508,7 @@ end
 --- Begins the run: hooks, shared memory, workers, producers.
 function Run:begin()
   self:hooks(self.plan.hooks.before_run, {})
+  if self.journal then self:open_lineage() end
   self:open_pool()
   self:draw_routes()
   self:open_chain()

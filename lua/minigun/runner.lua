@@ -21,9 +21,17 @@ end
 function runner.iterate(pipeline, given)
   local self = handle.new(pipeline, given)
   local at, told = 0, false
-  if not handle.begin(self) then handle.outcome(self) end
+  self.run.streams = true -- an item is delivered when the next one is asked for
+  if not handle.begin(self) then
+    handle.close_journal(self)
+    handle.outcome(self)
+  end
   local result <const> = self.run.result
+  local function handed()
+    if self.run.journal and at > 0 then self.run:hand_items(1) end
+  end
   local function next_item()
+    handed()
     while true do
       local items = result.items
       if at < #items then
@@ -35,11 +43,16 @@ function runner.iterate(pipeline, given)
       at = 0
       if told then return nil end
       told = self.over or not handle.advance(self) and (self.err or #items == 0)
-      if told then handle.outcome(self) end -- what the last step has brought comes first
+      if told then -- what the last step has brought comes first
+        handle.close_journal(self)
+        handle.outcome(self)
+      end
     end
   end
-  return next_item, nil, nil, setmetatable({}, { __close = function()
+  return next_item, nil, nil, setmetatable({}, { __close = function(_, err)
+    if err == nil and not told then handed() end -- what the body has left by `break`
     handle.conclude(self)
+    handle.close_journal(self)
     handle.close(self)
   end })
 end

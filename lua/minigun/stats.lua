@@ -21,6 +21,7 @@ local STEPS <const> = 4
 ---@field waiting_out number seconds in which those behind it had no room
 ---@field queue_most integer most items that waited for it
 ---@field service minigun.Histogram of the seconds per item
+---@field resumed integer? of a producer, in a run with a journal: items that were acknowledged before and not passed on
 ---@field blocked number seconds in which its handlers, in threads of the coordinator, let nothing else of it go on
 ---@field blocked_most number the most of these seconds at one time
 

@@ -33,7 +33,9 @@ function threaded.new(run, segment)
   }, Segment)
   for i = 1, segment.n do self.slots[i] = { number = i, pid = run.pid } end
   if segment.ordered then
-    self.order = order.new(function(part) part.give(run, part.stage, part.item, part.more) end, run.memory // 8)
+    self.order = order.new(function(part)
+      run:under_origin(part.origin, part.give, run, part.stage, part.item, part.more)
+    end, run.memory // 8)
   end
   return self
 end
@@ -70,14 +72,22 @@ end
 
 -- Gives on what a thread's stage has emitted, at its turn.
 local function give(self, thread, how, stage, item, more)
-  local run = self.run
-  if not self.order then return how(run, stage, item, more) end
-  self.order:put(thread.job.first, VALUE_BYTES, { give = how, stage = stage, item = item, more = more })
+  local run, before = self.run, self.run.origin
+  run.origin = thread.job.origin
+  if self.order then
+    self.order:put(thread.job.first, VALUE_BYTES, { give = how, stage = stage, item = item, more = more,
+      origin = run.sources and run:hold_origin() or nil })
+  else
+    how(run, stage, item, more)
+  end
+  run.origin = before
 end
 
 local function settle(self, thread, stage, item, caught, attempt, partial)
   local run, job, raised = self.run, thread.job, caught.raised
   if signals.is_interrupt(raised) or type(raised) == "table" and raised.run_failed then error(raised, 0) end
+  local before = run.origin
+  run.origin = job.origin
   run:settle_failure(stage, {
     kind = caught.kind or "error", message = caught.message, traceback = caught.traceback, attempt = attempt,
     partial = partial, pid = run.pid, worker = thread.number, workers = self.plan.n,
@@ -86,6 +96,7 @@ local function settle(self, thread, stage, item, caught, attempt, partial)
     if self.order then self.order:retry(job.first) end
     return { stage = stage.id, count = 1, value = item, lane = job.lane, first = job.first, again = true }
   end)
+  run.origin = before
 end
 
 local function host_of(self, thread)

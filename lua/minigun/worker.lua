@@ -8,6 +8,7 @@ local core = require "minigun.core"
 local effects = require "minigun.effects"
 local failure = require "minigun.failure"
 local hosted = require "minigun.hosted"
+local lineage = require "minigun.lineage"
 local loop = require "minigun.loop"
 local meter = require "minigun.meter"
 local reduction = require "minigun.reduction"
@@ -103,20 +104,51 @@ end
 
 -- The emit of a stage whose items do not go to all of its targets. `lost`: is told of an item for which none is found,
 -- instead of an error.
-local function routed_emit(w, emit, choose, lost)
+local function routed_emit(w, emit, choose, lost, skip)
   local direct = direct_emitters(w)
   local function targets(item)
     if not lost then return choose(item) end
     local ok, ids = xpcall(choose, chain.caught, item)
-    return ok and ids or lost(item, ids) or {}
+    return ok and ids or not (skip and skip(item)) and lost(item, ids) or {}
   end
   return setmetatable({}, { __name = "emit", __metatable = false,
     __call = function(_, item)
       if item == nil then return emit(item) end -- which refuses it
-      for _, id in ipairs(targets(item)) do direct[id](item) end
+      for _, id in ipairs(targets(item)) do
+        if not (skip and skip(item)) then direct[id](item) end
+      end
     end,
     __index = { to = function(_, name, item) emit:to(name, item) end },
   })
+end
+
+-- The emit of a producer that has acknowledged items to skip; each item that a stage is sent counts, see lineage.lua.
+local function skipping_emit(w, emit, skip, addresses)
+  local direct = direct_emitters(w)
+  return setmetatable({}, { __name = "emit", __metatable = false,
+    __call = function(_, item)
+      if item == nil or not skip(item) then return emit(item) end
+    end,
+    __index = { to = function(_, name, item)
+      for _, id in ipairs(router.resolve(addresses, name, item, 2)) do
+        if not skip(item) then direct[id](item) end
+      end
+    end },
+  })
+end
+
+-- What tells a producer's emit which items are to be skipped. What is wrong with them ends the run.
+local function skipper(w, job, stage)
+  local source = job.source
+  return function(item)
+    local skip, problem = lineage.skips(source, item)
+    if problem then
+      w:send(report.EDGE, { report.RESUMED, stage.id, source.skipped, problem })
+      w:publish()
+      error(problem, 0)
+    end
+    return skip
+  end
 end
 
 -- One stage alone: its handler is called straight from the loop in C, and emits straight into the open block.
@@ -128,16 +160,24 @@ local function run_single(w, job, stage, ctx)
   end
   local emit = w:emitter(stage.id, job.plan.addresses[stage.id])
   local choose = router.new(stage, job.turn)
-  local lost
+  local lost, skip
   if stage.kind == "producer" then -- what fails is an item, not the producer
     w:on_refused(function(value, message) report_lost(w, stage, value, "unserialisable", { message = message }) end)
     function lost(item, caught) report_lost(w, stage, item, "error", caught) end
   end
-  if choose then emit = routed_emit(w, emit, choose, lost) end
+  if job.source and job.source.ranges[1] then
+    skip = skipper(w, job, stage)
+    emit = skipping_emit(w, emit, skip, job.plan.addresses[stage.id])
+  end
+  if choose then emit = routed_emit(w, emit, choose, lost, skip) end
   return function(attempt, value)
     ctx.attempt = attempt
     while true do
       local done, caught, index = w:run(handler, emit, ctx, chain.caught, value)
+      if done and skip then
+        w:send(report.EDGE, { report.RESUMED, stage.id, job.source.skipped,
+          not w:stopped() and lineage.too_short(job.source, job.source.seen) or nil })
+      end
       if done or w:stopped() then return end
       report_failure(w, stage, chain.as_caught(caught), attempt,
         { index = index, partial = stage.kind == "producer" or nil })
@@ -236,7 +276,8 @@ end
 ---@param w userdata the slot's worker
 ---@param job table
 --- `plan`, `segment`, `number` (of the worker in its segment, from 1), `turn` (how many workers were forked before it);
---- `pid` is filled in; `value`, `inherited`: the one item of a fork per batch, when it came with the fork
+--- `source`: of a producer, in a run with a journal; `pid` is filled in;
+--- `value`, `inherited`: the one item of a fork per batch, when it came with the fork
 ---@return integer code for the process to leave with
 function worker.main(w, job)
   local segment = job.segment
