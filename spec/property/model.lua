@@ -28,7 +28,7 @@ local function find_homes(self)
     self.home[s.name] = home
   end
   for _, s in ipairs(self.d.stages) do
-    local key = self.home[s.name].key
+    local key = s.fold and s.context and "context " .. s.context or self.home[s.name].key
     self.members[key] = (self.members[key] or 0) + 1
   end
 end
@@ -178,11 +178,14 @@ local function call(self, s, item, attempt, in_worker)
   local world = {
     attempt = attempt,
     emit = function(value)
-      check(value)
-      if #s.outputs == 0 then return add("emit", value, {}) end
+      if #s.outputs == 0 then
+        check(value)
+        return add("emit", value, {})
+      end
       local known, lists = pcall(targets_of, self, s, value)
       if not known and s.kind == "producer" then return add("lost", value) end
       if not known then error(lists, 0) end
+      if lists[1] then check(value) end
       for _, targets in ipairs(lists) do add("emit", value, targets) end
     end,
     to = function(name, value)
