@@ -2,6 +2,7 @@
 -- SEED=n runs the same sequence of kills again (not the same interleaving). MINIGUN_LONG=n: n times as many kills.
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
+local lineage = require "minigun.lineage"
 local lfs = require "lfs"
 local minigun = require "minigun"
 local support = require "spec.support"
@@ -420,4 +421,136 @@ describe("a journal", function()
     assert.equal(descriptors, support.descriptor_count())
     assert.is_true(collectgarbage "count" < memory + 200)
   end)
+end)
+
+local function pass_on(item, emit) emit(item) end
+
+describe("what is in flight is not acknowledged:", function()
+  -- Runs a pipeline until `ready()`, then a little longer, and kills the run.
+  local function cut_short(p, ready)
+    local run <close> = p:start { journal = path }
+    local deadline = core.now() + 5 * support.patience
+    repeat run:step(0.02) until ready(run) or core.now() > deadline
+    assert.is_true(ready(run))
+    run:step(0.05)
+    run:kill()
+    return acknowledged().numbers or {}
+  end
+
+  local function numbers_and_a_pause(emit)
+    for i = 1, 10 do emit(i) end
+    minigun.sleep(60)
+  end
+
+  local function nothing() end
+
+  for name, define in pairs {
+    ["tables"] = function(p) p:batch(100):consumer("save", nothing) end,
+    ["tables for forks"] = function(p) p:batch(100):consumer("save", { process_per_batch = 1 }, nothing) end,
+    ["tables for a pool"] = function(p) p:batch(100):consumer("save", { processes = 1 }, nothing) end,
+    ["bytes"] = function(p)
+      p:processor("pass", { processes = 1 }, pass_on):batch(100):consumer("save", { processes = 1 }, nothing)
+    end,
+    ["by key"] = function(p)
+      p:accumulator("gather", { by = function(i) return i % 2 end }):consumer("save", nothing)
+    end,
+  } do
+    it("an open batch, " .. name, function()
+      local p = minigun.pipeline "p"
+      p:producer("numbers", { threads = 1 }, numbers_and_a_pause)
+      define(p)
+      local gather = p.stages[#p.stages - 1].name
+      assert.same({}, cut_short(p, function(run) return run:status().stages[gather].items_in == 10 end))
+    end)
+  end
+
+  it("but a chunk of which all is in full batches is", function()
+    local p = minigun.pipeline("p"):producer("numbers", { threads = 1 }, numbers_and_a_pause)
+      :processor("pass", { processes = 1 }, pass_on):batch(4):consumer("save", { processes = 1 }, nothing)
+    local done = cut_short(p, function(run) return run:status().stages.save.items_in == 2 end)
+    assert.is_true(done[1]) -- a worker's first chunk is one item
+    assert.is_nil(done[9])
+  end)
+
+  it("what waits for its turn", function()
+    for _, options in ipairs { { processes = { n = 2, ordered = true } }, { threads = { n = 10, ordered = true } } } do
+      os.remove(path)
+      local beside, got = os.tmpname(), 0
+      local p = minigun.pipeline "p"
+      p:producer("numbers", contexts.range(1, 10))
+      p:processor("wait", options, function(i, emit)
+        if i == 2 then minigun.sleep(60) end
+        local file <close> = io.open(beside, "a")
+        file:write "."
+        emit(i)
+      end):consumer("save", function() got = got + 1 end)
+      local done = cut_short(p, function() return #support.read_file(beside) == 9 end)
+      os.remove(beside)
+      assert.equal(1, got)
+      assert.same({ [1] = true }, done)
+    end
+  end)
+
+  it("an item that waits for its next attempt, and one of which a part is still to come", function()
+    local p, seen = minigun.pipeline "p", 0
+    p:producer("numbers", contexts.range(1, 3))
+    p:processor("twice", { processes = 1 }, function(i, emit)
+      emit(i)
+      emit(-i)
+    end):consumer("save", { backoff = 60, retries = 1 }, function(i)
+      seen = seen + 1
+      if i == -2 then error "later" end
+    end)
+    local done = cut_short(p, function() return seen == 6 end)
+    assert.is_true(done[1])
+    assert.is_nil(done[2])
+  end)
+
+  it("a range of source items is cut with its entry, only where the items are these", function()
+    local function entry(fields)
+      local e = { count = 4, is_source = true, origin = { count = 4, source = {}, ranges = { 11, 14 } } }
+      for key, value in pairs(fields) do e[key] = value end
+      return e
+    end
+    local e = entry {}
+    local cut = lineage.cut(e, 1)
+    assert.same({ count = 1, source = {}, ranges = { 11, 11 } }, cut)
+    assert.same({ count = 3, source = {}, ranges = { 12, 14 } }, e.origin)
+    for _, other in ipairs {
+      entry { is_source = false }, entry { count = 3 }, entry { origin = { count = 8, ranges = { 11, 14 } } },
+      entry { origin = { count = 4, ranges = { 11, 12, 14, 15 } } }, entry { origin = { count = 4, parents = {} } },
+    } do
+      assert.equal(other.origin, lineage.cut(other, 1))
+    end
+  end)
+end)
+
+describe("a system call of the journal that fails", function()
+  for _, call in ipairs { "open_file", "file_facts", "own_file", "lock_file", "read_at", "write", "sync_file" } do
+    it("is an error at the caller's line or a warning, and costs no item: " .. call, function()
+      local done = support.run(([[exec lua5.4 -e '
+        local core, minigun = require "minigun.core", require "minigun"
+        local function run(fails)
+          local p, n = minigun.pipeline("p"):producer("n", { 1, 2, 3, 4 }), 0
+          p:consumer("save", function() n = n + 1 end)
+          if fails then core.faults.call("%s", fails, 28) end
+          local ok, result = pcall(p.run, p, { journal = "%s" })
+          core.faults.call("%s", 1000, 28)
+          if ok then print(n, result.resumed, table.concat(result.stats.warnings, "; ")) else print(result) end
+          return n
+        end
+        print(run() + run())
+        local all = 0
+        for k = 1, 3 do
+          all = all + run(k)
+        end
+        print("again", all)
+        run()
+      ']]):format(call, path, call), { env = { LUA_PATH = "./lua/?.lua;./lua/?/init.lua;;",
+        LUA_CPATH = "./build-faults/?.so;;" } })
+      assert.equal("", done.stderr)
+      assert.matches("\n4\n.*\nagain\t0\n0\t4\t[^\n]*nothing new[^\n]*\n$", done.stdout)
+      assert.matches("journal[^\n]*No space left on device", done.stdout)
+    end)
+  end
 end)
