@@ -137,7 +137,7 @@ for _, context in ipairs(contexts.all) do
         emit "once"
         emit "more"
         while true do emit "other" end
-      end):processor("flaky", options(context, { retries = 1, backoff = 0.2 }), function(item, emit, ctx)
+      end):processor("flaky", options(context, { queue = 100, retries = 1, backoff = 0.2 }), function(item, emit, ctx)
         if item == "once" and ctx.attempt == 1 then error "not yet" end
         emit(item)
       end)
@@ -363,7 +363,7 @@ describe("a background run", function()
   end)
 
   it("is not for a child that was forked from its process", function()
-    local run <close> = doubling(contexts.all[2], 5):start()
+    local run <close> = doubling(contexts.numbered[2], 5):start()
     local other = new():producer { 1 }:map({ processes = 1 }, function()
       local ok, message = pcall(run.step, run)
       run:close()
@@ -442,7 +442,7 @@ describe("a background run", function()
   it("cqueues' loop moves it", function()
     local there, cqueues = pcall(require, "cqueues")
     if not there then return pending "cqueues is not installed" end
-    local run = doubling(contexts.all[3]):start()
+    local run = doubling(contexts.numbered[3]):start()
     local ticks, loop = 0, cqueues.new()
     loop:wrap(function()
       local source = { pollfd = run:fd(), events = "r" }
@@ -457,7 +457,7 @@ describe("a background run", function()
     end)
     assert(loop:loop())
     assert.equal(5, ticks)
-    assert.same(doubles(contexts.all[3].size), sorted(run:wait().items))
+    assert.same(doubles(contexts.numbered[3].size), sorted(run:wait().items))
     loop:close()
   end)
 end)

@@ -20,11 +20,20 @@ for number, context in ipairs(contexts.all) do context.number = number end
 --- One context of each kind, for rules about pairs of them.
 contexts.kinds = { contexts.all[1], contexts.all[3], contexts.all[5], contexts.all[6], contexts.all[7] }
 
---- Those with children.
-contexts.forked = { contexts.all[2], contexts.all[3], contexts.all[4], contexts.all[5], contexts.all[7] }
-
 --- Those with workers that handle many items.
 contexts.pools = { contexts.all[2], contexts.all[3], contexts.all[4] }
+
+--- All of them, by their numbers.
+contexts.numbered = contexts.all
+
+-- In the run that everybody waits for, a pool of one size has to do for those of all sizes.
+if not require "spec.support".long then contexts.all = contexts.kinds end
+
+--- Those with children.
+contexts.forked = {}
+for _, context in ipairs(contexts.all) do
+  if not context.inline then table.insert(contexts.forked, context) end
+end
 
 --- The options of a stage: those that choose the context, and more.
 ---@param context table

@@ -430,12 +430,12 @@ describe("contexts", function()
     end)
   end)
 
-  pairs_of({ contexts.all[2], contexts.all[3], contexts.all[5] }, function(a, b, where)
+  pairs_of({ contexts.numbered[2], contexts.numbered[3], contexts.numbered[5] }, function(a, b, where)
     it("R62 chains of two, three and four process stages end, however often they are run" .. where, function()
       -- In an interpreter of its own, whose heap is small: forks are quick.
       local result = support.run_lua([[
         local minigun, contexts = require "minigun", require "spec.contexts"
-        local a, b = contexts.all[tonumber(arg[1])], contexts.all[tonumber(arg[2])]
+        local a, b = contexts.numbered[tonumber(arg[1])], contexts.numbered[tonumber(arg[2])]
         for length = 2, 4 do
           local p = minigun.pipeline():producer { 1, 2, 3 }
           for i = 1, length do

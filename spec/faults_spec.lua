@@ -13,7 +13,7 @@ describe("the test build", function()
     local what = threads == "" and "a worker" or "a worker with threads"
     it(("loses nothing and doubles nothing, wherever %s dies"):format(what), function()
       support.deadline(120)
-      local done = run("die_at_points.lua", support.short_or_long("5", "60") .. " " .. threads)
+      local done = run("die_at_points.lua", support.short_or_long("2", "60") .. " " .. threads)
       assert.equal(0, done.code, done.stderr)
       assert.is_nil(done.stdout:match "WRONG[^\n]*", done.stdout)
       local points = 0
@@ -30,20 +30,20 @@ describe("the test build", function()
     it("ends in a result or a clear error, whichever allocation of Lua fails" .. where, function()
       support.deadline(200)
       local seed = tonumber(os.getenv "SEED") or os.time()
-      local done = run("fail_allocations.lua", support.short_or_long("60 ", "3 ") .. seed .. threads)
+      local done = run("fail_allocations.lua", support.short_or_long("150 ", "3 ") .. seed .. threads)
       assert.equal(0, done.code, done.stderr)
       assert.is_nil(done.stdout:match "WRONG[^\n]*", ("SEED=%d\n%s"):format(seed, done.stdout))
-      assert.is_true(tonumber(done.stdout:match "(%d+) runs") > 20, done.stdout)
+      assert.is_true(tonumber(done.stdout:match "(%d+) runs") > 8, done.stdout)
     end)
   end
 
   for _, threads in ipairs { "", " threads" } do
     it("ends in a result or a clear error, whichever system call fails" .. threads:gsub(" ", ", with "), function()
       support.deadline(120)
-      local done = run("fail_calls.lua", support.short_or_long("4", "8") .. threads)
+      local done = run("fail_calls.lua", support.short_or_long("2", "8") .. threads)
       assert.equal(0, done.code, done.stderr)
       assert.is_nil(done.stdout:match "WRONG[^\n]*", done.stdout)
-      assert.is_true(tonumber(done.stdout:match "(%d+) runs") > 120, done.stdout)
+      assert.is_true(tonumber(done.stdout:match "(%d+) runs") > 60, done.stdout)
     end)
   end
 end)

@@ -161,7 +161,7 @@ describe("independence of the context", function()
       end
       if context.inline then p:inline(block)
       else p[context.per_item and "process_per_batch" or "processes"](p, context.n, block) end
-      local result = p:processor("out", options(contexts.all[1]), pass):run()
+      local result = p:processor("out", options(contexts.numbered[1]), pass):run()
       assert.same({ { 3, 4, 5 }, { 1, 1 } }, { sorted(result:of "c"), result:of "out" })
       local stages = result.stats.stages
       assert.same({ 4, 5 }, { stages.a.items_in, stages.a.items_out })

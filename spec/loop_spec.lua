@@ -313,9 +313,11 @@ describe("a loop stage", function()
       emit(1000 + ctx.worker)
     end)
     local items = p:run().items
-    local expected = contexts.range(1, 200)
-    table.move({ 1001, 1002, 1003 }, 1, 3, 201, expected)
-    assert.same(expected, items)
+    assert.same(contexts.range(1, 200), table.move(items, 1, 200, 1, {}))
+    -- A worker whose last item has failed has no loop left to end.
+    local ends = contexts.counts(table.move(items, 201, #items, 1, {}))
+    assert.is_true(#items > 200 and #items <= 203)
+    for i = 201, #items do assert.is_true(items[i] > 1000 and items[i] < 1004 and ends[items[i]] == 1) end
   end)
 
   it("R47 that dies with its worker is named in a warning, and costs one attempt of the item in hand", function()
@@ -403,7 +405,7 @@ describe("a loop stage", function()
   end)
 
   it("R71 closes what it has open when a run ends early", function()
-    for _, context in ipairs { contexts.all[1], contexts.all[6] } do
+    for _, context in ipairs { contexts.numbered[1], contexts.numbered[6] } do
       local open = 0
       local p = source(minigun.pipeline "p", 100000)
       p:stage("work", context.options, function(input, emit)

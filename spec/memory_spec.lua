@@ -74,7 +74,7 @@ local program = [[
 describe("memory", function()
   for _, shape in ipairs { "pools", "block", "batches", "ordered", "routes" } do
     it("stays flat while items pass: " .. shape, function()
-      local total = support.short_or_long(50000, 10000000)
+      local total = support.short_or_long(20000, 10000000)
       if support.under then total = total // 10 end
       support.deadline(support.short_or_long(60, 900))
       local result = support.run_lua(program, { args = { total, shape, support.short_or_long(16384, 4096) },
@@ -85,7 +85,7 @@ describe("memory", function()
   end
 
   it("and all else is as before when random pipelines have been run, and run again", function()
-    local count = support.short_or_long(8, 600)
+    local count = support.short_or_long(2, 600)
     support.deadline(support.short_or_long(60, 900))
     local result = support.run_lua([[
       local check, support = require "spec.property.check", require "spec.support"

@@ -146,7 +146,7 @@ end
 -- one kills the process that arg[2] names.
 local PROGRAM <const> = [[
   local contexts, core, minigun = require "spec.contexts", require "minigun.core", require "minigun"
-  local path, victim, outer = arg[1], arg[2], contexts.all[tonumber(arg[3])]
+  local path, victim, outer = arg[1], arg[2], contexts.numbered[tonumber(arg[3])]
   local coordinator = core.pid()
   local r = minigun.pipeline():producer("gen", { 1, 2 }):processor("outer", outer.options, function(n, emit, ctx)
     if n == 2 then return emit "alive" end

@@ -245,7 +245,7 @@ end
 
 describe("ordered", function()
   it("is what a context must ask for: without it nothing waits", function()
-    for _, context in ipairs { contexts.all[3], contexts.all[5], contexts.all[6] } do
+    for _, context in ipairs { contexts.numbered[3], contexts.numbered[5], contexts.numbered[6] } do
       local path = support.write_file(os.tmpname(), "")
       local p = source(minigun.pipeline "p", 10)
       p:processor("work", context.options, function(item, emit)
