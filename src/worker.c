@@ -281,10 +281,9 @@ void mg_worker_mark(mg_worker *w, uint32_t index, uint32_t step, uint64_t began)
 void mg_worker_rest(mg_worker *w, int fd, int want, int64_t ns) {
   _Atomic uint32_t *asleep = &w->shared->worker_asleep;
   if (w->end > w->published) mg_worker_publish(w);
-  int ending = w->ending;
   mg_event_prepare(asleep);
   take_in(w);
-  int news = (want && w->pendings > 0) || w->ending != ending;
+  int news = want && have_work(w); /* which may have come while it published */
   if (!news) poll_once(w, fd, ns < 0 ? -1 : ns > (int64_t)3600 * 1000000000 ? 3600000 : (int)((ns + 999999) / 1000000));
   mg_event_awake(asleep);
 }

@@ -82,8 +82,8 @@ void mg_worker_hand(mg_worker *w, uint32_t index);
 /* Says that a handler of this chunk runs, at this part of it (see mg_worker_step), and when it began: 0, it has no
  * time-out.  Or, with index MG_NO_BLOCK, that none runs any more. */
 void mg_worker_mark(mg_worker *w, uint32_t index, uint32_t step, uint64_t began);
-/* Sleeps until fd is readable, ns have passed (< 0: no limit), no more chunks come, or, if `want`, there is one to
- * take. */
+/* Sleeps until fd is readable, ns have passed (< 0: no limit) or, if `want`, there is a chunk to take or no more come.
+ * The caller wants as long as mg_worker_take has not said that no more come, and it has room for one. */
 void mg_worker_rest(mg_worker *w, int fd, int want, int64_t ns);
 void mg_worker_check(const mg_worker *w);
 
