@@ -78,6 +78,16 @@ function contexts.counts(list)
   return counts, different
 end
 
+--- Adds a producer of the numbers from 1 to n.
+---@param p table pipeline
+---@param n integer
+---@return table p
+function contexts.source(p, n)
+  return p:producer("numbers", function(emit)
+    for i = 1, n do emit(i) end
+  end)
+end
+
 --- Spins for so long; what a handler does that works.
 ---@param seconds number
 function contexts.work(seconds)
@@ -113,6 +123,50 @@ function contexts.use_loop(loop)
   local hidden = loop and loop.own
   package.loaded.cqueues = not hidden and has_cqueues and cqueues or nil
   package.preload.cqueues = hidden and function() error "hidden by the spec" end or nil
+end
+
+--- Describes the same once for each kind of loop.
+---@param f function (loop)
+function contexts.each_loop(f)
+  local busted = require "busted"
+  for _, loop in ipairs(contexts.loops) do
+    busted.describe("with " .. loop.name, function()
+      busted.before_each(function() contexts.use_loop(loop) end)
+      busted.after_each(function() contexts.use_loop() end)
+      f(loop)
+    end)
+  end
+end
+
+--- How many intervals lie over one another at most.
+---@param intervals table array of { from, to }
+---@return integer
+function contexts.most_at_once(intervals)
+  local events = {}
+  for _, interval in ipairs(intervals) do
+    events[#events + 1] = { interval[1], 1 }
+    events[#events + 1] = { interval[2], -1 }
+  end
+  table.sort(events, function(a, b) return a[1] < b[1] end)
+  local now, most = 0, 0
+  for _, event in ipairs(events) do
+    now = now + event[2]
+    most = math.max(most, now)
+  end
+  return most
+end
+
+--- Moves a background run by its descriptor until it is over.
+---@param run table
+---@return integer steps
+function contexts.step_to_end(run)
+  local core = require "minigun.core"
+  local fd, steps = run:fd(), 0
+  repeat
+    assert(core.wait(fd, "r", 5))
+    steps = steps + 1
+  until not run:step()
+  return steps
 end
 
 return contexts

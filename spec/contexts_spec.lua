@@ -21,22 +21,6 @@ local function pairs_of(list, f)
   end
 end
 
--- The most intervals { from, to } that overlap at one time.
-local function most_at_once(intervals)
-  local events = {}
-  for _, interval in ipairs(intervals) do
-    events[#events + 1] = { interval[1], 1 }
-    events[#events + 1] = { interval[2], -1 }
-  end
-  table.sort(events, function(a, b) return a[1] < b[1] end)
-  local now, most = 0, 0
-  for _, event in ipairs(events) do
-    now = now + event[2]
-    most = math.max(most, now)
-  end
-  return most
-end
-
 describe("contexts", function()
   each(contexts.pools, function(context, where)
     it("R25 there are exactly n workers, which live through the run" .. where, function()
@@ -288,7 +272,7 @@ describe("contexts", function()
       end
       assert.equal(12, #pids)
       assert.equal(12, select(2, counts(pids)))
-      local most = most_at_once(lives)
+      local most = contexts.most_at_once(lives)
       assert.is_true(most <= n and most >= math.min(n, 2), most .. " at once") -- all n, where forks are quick
       for i, worker in ipairs(result.stats.workers) do lives[i] = worker.items end
       assert.same({ 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 }, lives)

@@ -1,6 +1,7 @@
 -- Workers that are killed at random moments, workers that die where nothing should be lost, and a coordinator that is
 -- killed itself. The seed is printed; SEED=n runs the same sequence of kills again (not the same interleaving).
 -- MINIGUN_LONG=n makes the storms n times as long; without it only the first of each kind of context is in full.
+local contexts = require "spec.contexts"
 local core = require "minigun.core"
 local minigun = require "minigun"
 local programs = require "spec.programs.build"
@@ -22,21 +23,16 @@ local function it_natively(name, body)
   end)
 end
 
-local function spin(seconds)
-  local till = core.now() + seconds
-  while core.now() < till do end
-end
+local source, spin = contexts.source, contexts.work
 
 -- Runs the pipeline while a program beside it signals its workers at random; returns the result, and the exits that
 -- nobody expected.
 local function in_storm(p, storm)
   local flag, deaths = support.write_file(os.tmpname(), ""), 0
-  local words = {}
-  for name, value in pairs(programs.env()) do words[#words + 1] = name .. "=" .. support.quote(value) end
   p:on_worker_exit(function(exit) deaths = deaths + (exit.expected and 0 or 1) end)
   seed = seed + 1
   local killer = assert(io.popen(("env %s lua5.4 spec/programs/killer.lua %d %d %g %d %s %s"):format(
-    table.concat(words, " "), support.pid(), storm.count, storm.mean, seed, storm.mode or "kill", flag)))
+    support.env_words(programs.env()), support.pid(), storm.count, storm.mean, seed, storm.mode or "kill", flag)))
   local ok, result = pcall(p.run, p, { max_restarts = 1000000, failures = "collect", memory = storm.memory })
   os.remove(flag)
   local hits = killer:read "n"
@@ -56,12 +52,6 @@ local function assert_exactly_once(n, result)
   for _, failure in ipairs(result.failures) do take(failure.item, "failures") end
   assert.equal(n, count)
   for i = 1, n do assert.is_truthy(seen[i]) end
-end
-
-local function source(p, n)
-  p:producer("numbers", function(emit)
-    for i = 1, n do emit(i) end
-  end)
 end
 
 local function worker(seconds)
@@ -97,6 +87,17 @@ local function storms(n, define, storm, check)
   until hits >= storm.count and effects >= storm.least or rounds == 7
   assert.is_true(hits >= storm.count, "only " .. hits .. " kills have hit")
   assert.is_true(effects >= storm.least, "only " .. effects .. " kills had an effect")
+end
+
+-- A pipeline of the numbers from 1 to n and what is drawn behind them, in a storm: all arrive exactly once.
+local function check_in_storm(n, draw)
+  local p = minigun.pipeline "storm"
+  source(p, n)
+  draw(p)
+  local result = in_storm(p, { count = math.ceil(100 * less), mean = 0.004 })
+  assert_exactly_once(n, result)
+  assert_effects(n, result)
+  return result
 end
 
 describe("R47 kill -9 at random moments", function()
@@ -200,12 +201,7 @@ describe("R47 kill -9 at random moments", function()
         end)
       end,
     } do
-      local p = minigun.pipeline "storm"
-      source(p, n)
-      draw(p)
-      local result = in_storm(p, { count = math.ceil(100 * less), mean = 0.004 })
-      assert_exactly_once(n, result)
-      assert_effects(n, result)
+      check_in_storm(n, draw)
     end
   end)
 
@@ -231,12 +227,7 @@ describe("R47 kill -9 at random moments", function()
         end)
       end,
     } do
-      local p = minigun.pipeline "storm"
-      source(p, n)
-      draw(p)
-      local result = in_storm(p, { count = math.ceil(100 * less), mean = 0.004 })
-      assert_exactly_once(n, result)
-      assert_effects(n, result)
+      local result = check_in_storm(n, draw)
       for i = 2, n do assert(result.items[i - 1] < result.items[i], "out of order") end
     end
   end)
@@ -465,10 +456,8 @@ local function orphan(block, signal)
     %s
     p:run()
   ]]):format(path, block))
-  local words = {}
-  for name, value in pairs(support.lua_env()) do words[#words + 1] = name .. "=" .. support.quote(value) end
   local pipe = assert(io.popen(("exec env %s sh -c 'echo $$; exec lua5.4 %s 2>/dev/null'"):format(
-    table.concat(words, " "), script)))
+    support.env_words(support.lua_env()), script)))
   local pid = pipe:read "n"
   local pids
   assert.is_truthy(support.wait_until(function()

@@ -35,7 +35,8 @@ local function closing_lines(text)
 end
 
 local function assert_closing(expected, result)
-  assert.same({ expected }, closing_lines(result.stdout))
+  assert.same({ expected }, closing_lines(result.stdout),
+    ("exit status %d\n%s\n%s"):format(result.code, result.stdout, result.stderr))
   assert.equal(expected, result.stdout:match("([^\n]*)\n$"))
 end
 

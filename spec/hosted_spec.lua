@@ -11,16 +11,6 @@ local function new(given)
   return minigun.pipeline("threads", given)
 end
 
-local function each_loop(f)
-  for _, loop in ipairs(contexts.loops) do
-    describe("with " .. loop.name, function()
-      before_each(function() contexts.use_loop(loop) end)
-      after_each(function() contexts.use_loop() end)
-      f(loop)
-    end)
-  end
-end
-
 local KILL <const> = 9
 
 -- Every number from 1 to n is in the items or in the failures, exactly once.
@@ -35,7 +25,7 @@ local function assert_exactly_once(n, result)
   assert.equal(n, count)
 end
 
-each_loop(function(loop)
+contexts.each_loop(function(loop)
   describe("threads(n) in workers", function()
     it("R28 have their host's pid; a block's stages run in the same workers, n handlers at once in each", function()
       local result = new():producer(range(1, 120)):processes(2, function(p)
@@ -54,19 +44,14 @@ each_loop(function(loop)
           end)
         end)
       end):run()
-      local numbers, workers, events = {}, {}, {}
+      local numbers, workers, lives = {}, {}, {}
       for i, item in ipairs(result.items) do
         numbers[i] = item[1]
         workers[item[3]] = workers[item[3]] or item[2]
         assert.equal(workers[item[3]], item[2])
-        events[#events + 1], events[#events + 2] = { item[4], 1 }, { item[5], -1 }
+        lives[i] = { item[4], item[5] }
       end
-      table.sort(events, function(a, b) return a[1] < b[1] end)
-      local now, most = 0, 0
-      for _, event in ipairs(events) do
-        now = now + event[2]
-        most = math.max(most, now)
-      end
+      local most = contexts.most_at_once(lives)
       assert.same(range(1, 120), sorted(numbers))
       assert.is_true(most > 10 and most <= 20, most)
       assert.equal(2, #result.stats.workers)

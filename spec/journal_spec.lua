@@ -67,10 +67,8 @@ end
 -- Starts the program; kills it after so many seconds (nil: never), when something is acknowledged (`in_the_middle`) or
 -- at any time. Returns what it has printed at its end, or nil.
 local function start(shape, n, seconds, in_the_middle)
-  local words = {}
-  for name, value in pairs(support.lua_env()) do words[#words + 1] = name .. "=" .. support.quote(value) end
   local pipe = assert(io.popen(("exec env %s sh -c 'echo $$; exec lua5.4 spec/programs/journaled.lua %s %s %s %d 2>&1'")
-    :format(table.concat(words, " "), '"' .. shape .. '"', path, effects, n)))
+    :format(support.env_words(support.lua_env()), '"' .. shape .. '"', path, effects, n)))
   local pid = pipe:read "n"
   if seconds then
     if in_the_middle then

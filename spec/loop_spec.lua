@@ -6,11 +6,7 @@ local minigun = require "minigun"
 local refusals = require "spec.refusals"
 local support = require "spec.support"
 
-local function source(p, n)
-  return p:producer("numbers", function(emit)
-    for i = 1, n do emit(i) end
-  end)
-end
+local source = contexts.source
 
 -- Passes its items on; at the end, how many they were and their sum.
 local function totals(input, emit)

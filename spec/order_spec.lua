@@ -6,11 +6,7 @@ local order = require "minigun.order"
 local refusals = require "spec.refusals"
 local support = require "spec.support"
 
-local function source(p, n)
-  return p:producer("numbers", function(emit)
-    for i = 1, n do emit(i) end
-  end)
-end
+local source = contexts.source
 
 local function assert_ascending(list, count)
   for i = 2, #list do

@@ -16,10 +16,9 @@ local function expected(signal, target)
 end
 
 local function start(program, ...)
-  local words, path = {}, os.tmpname()
-  for name, value in pairs(support.lua_env()) do words[#words + 1] = name .. "=" .. support.quote(value) end
-  local pid = unruly.launch(("exec env %s lua5.4 spec/programs/%s %s >%s 2>&1"):format(table.concat(words, " "),
-    program, table.concat({ ... }, " "), path))
+  local path = os.tmpname()
+  local pid = unruly.launch(("exec env %s lua5.4 spec/programs/%s %s >%s 2>&1"):format(
+    support.env_words(support.lua_env()), program, table.concat({ ... }, " "), path))
   return { path = path, pid = pid }
 end
 

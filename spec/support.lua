@@ -209,6 +209,15 @@ function M.run(command, options)
   return result
 end
 
+--- An environment as words for `env`.
+-- @param env table of strings
+-- @return string
+function M.env_words(env)
+  local words = {}
+  for name, value in pairs(env) do words[#words + 1] = name .. "=" .. M.quote(value) end
+  return table.concat(words, " ")
+end
+
 --- The environment with which a child of a spec finds the tree's own modules.
 -- @return table of strings
 function M.lua_env()

@@ -23,17 +23,7 @@ local function gauge()
   return self
 end
 
-local function each_loop(f)
-  for _, loop in ipairs(contexts.loops) do
-    describe("with " .. loop.name, function()
-      before_each(function() contexts.use_loop(loop) end)
-      after_each(function() contexts.use_loop() end)
-      f(loop)
-    end)
-  end
-end
-
-each_loop(function(loop)
+contexts.each_loop(function(loop)
   describe("threads(n)", function()
     it("R28 50 handlers that wait 0.1 s each end in 0.2 to 0.3 s with 25 threads; all in the coordinator", function()
       local inside = gauge()
@@ -359,11 +349,7 @@ each_loop(function(loop)
           wait()
           emit(n)
         end):start()
-        local fd, steps = run:fd(), 0
-        repeat
-          assert.is_true(core.wait(fd, "r", 5))
-          steps = steps + 1
-        until not run:step()
+        local steps = contexts.step_to_end(run)
         assert.same(range(1, 6), sorted(run:wait().items))
         assert.is_true(steps < 100 * patience, steps)
       end

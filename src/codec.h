@@ -85,4 +85,11 @@ void mg_codec_defer_collector(lua_State *L, int kib);
 /* Adds encode, decode and register to the module table on top of the stack. */
 void mg_codec_open(lua_State *L);
 
+enum { MG_CODEC_SMALL = 1024 };
+/* mg_encode into a buffer that grows until the value fits, behind `head` bytes of it: *buf is `small`, which has
+ * MG_CODEC_SMALL bytes, or a userdata above the value; idx must be the top of the stack.  *usual: bytes of a value that
+ * the buffer has room for at first; becomes what the last value needed, and an eighth.  MG_CODEC_OK or MG_CODEC_BAD. */
+int mg_encode_whole(lua_State *L, mg_codec *c, int idx, size_t head, uint8_t *small, size_t *usual, uint8_t **buf,
+                    size_t *len, unsigned *flags);
+
 #endif

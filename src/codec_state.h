@@ -56,7 +56,7 @@ struct mg_codec {
   unsigned hooks; /* registered types that have a dump hook */
   int64_t *numbers; /* gathers a numeric array before its width is known; userdata under numbers_ref */
   size_t numbers_cap;
-  size_t usual; /* bytes that minigun.core.encode takes at first: what the last value needed, and an eighth */
+  size_t usual; /* of minigun.core.encode: see mg_encode_whole */
   const char *hook_stack; /* place on the C stack of the outermost call of a hook; or of one that raised */
   /* Places in the registry. */
   int seen_ref, numbers_ref;

@@ -10,22 +10,11 @@ static int encode(lua_State *L) {
   luaL_checkany(L, 1);
   lua_settop(L, 1);
   mg_codec *c = mg_codec_get(L);
-  uint8_t small[1024];
-  uint8_t *buf = small;
-  size_t cap = sizeof small, len;
+  uint8_t small[MG_CODEC_SMALL], *buf;
+  size_t len;
   unsigned flags;
-  int status;
-  if (c->usual > cap) {
-    cap = c->usual;
-    buf = lua_newuserdatauv(L, cap, 0);
-  }
-  while ((status = mg_encode(L, c, 1, buf, cap, &len, &flags)) == MG_CODEC_NOFIT) {
-    cap = len > 4 * cap ? len : 4 * cap;
-    lua_settop(L, 1);
-    buf = lua_newuserdatauv(L, cap, 0);
-  }
-  if (status == MG_CODEC_BAD) return luaL_error(L, "%s", lua_tostring(L, -1));
-  c->usual = len + len / 8;
+  if (mg_encode_whole(L, c, 1, 0, small, &c->usual, &buf, &len, &flags) == MG_CODEC_BAD)
+    return luaL_error(L, "%s", lua_tostring(L, -1));
   lua_pushlstring(L, (const char *)buf, len);
   lua_pushboolean(L, (flags & MG_CODEC_REFS) != 0);
   return 2;

@@ -53,6 +53,14 @@ int mg_encode_alone(lua_State *L, mg_codec *c, int *busy, int idx, uint8_t *buf,
   return status == LUA_OK ? e.rc : lua_error(L);
 }
 
+int mg_encode_item(lua_State *L, mg_codec *c, int *busy, int idx, uint8_t *buf, size_t cap, size_t *len,
+                   unsigned *flags) {
+  int rc = mg_encode_alone(L, c, busy, idx, buf, cap, len, flags);
+  if (MG_LIKELY(rc != MG_CODEC_NOFIT) || *len <= MG_MAX_ITEM) return rc;
+  lua_pushliteral(L, "item of more than 2 GiB: emit it in parts");
+  return MG_CODEC_BAD;
+}
+
 /* now() -> seconds of the monotonic clock, a float */
 static int l_now(lua_State *L) {
   lua_pushnumber(L, (lua_Number)mg_now() / 1e9);

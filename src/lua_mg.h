@@ -42,6 +42,10 @@ mg_worker *mg_check_worker(lua_State *L, int arg);
 int mg_encode_alone(lua_State *L, mg_codec *c, int *busy, int idx, uint8_t *buf, size_t cap, size_t *len,
                     unsigned *flags);
 
+/* The same, where a value of more than MG_MAX_ITEM bytes is refused as one that cannot be serialised. */
+int mg_encode_item(lua_State *L, mg_codec *c, int *busy, int idx, uint8_t *buf, size_t cap, size_t *len,
+                   unsigned *flags);
+
 /* Pushes a new, idle worker userdata and returns its worker, to be filled in the child. */
 mg_worker *mg_push_worker(lua_State *L);
 /* A block argument: nil or false is no block. */

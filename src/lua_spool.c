@@ -12,7 +12,7 @@
 
 typedef struct spool_file { /* its only user value is the path */
   mg_spool spool;
-  size_t usual; /* bytes of a buffer that would have done last time */
+  size_t usual; /* see mg_encode_whole */
 } spool_file;
 
 static spool_file *check_file(lua_State *L, int arg) { return luaL_checkudata(L, arg, MG_SPOOL_TYPE); }
@@ -48,27 +48,14 @@ static int l_write(lua_State *L) {
   spool_file *f = check_file(L, 1);
   lua_settop(L, 2);
   mg_codec *c = mg_codec_get(L);
-  uint8_t small[1024];
-  uint8_t *record = small;
-  size_t size = sizeof small, length;
+  uint8_t small[MG_CODEC_SMALL], *record;
+  size_t length;
   unsigned flags;
-  int status;
-  if (f->usual > size) {
-    size = f->usual;
-    record = lua_newuserdatauv(L, size, 0);
-  }
-  while ((status = mg_encode(L, c, 2, record + MG_SPOOL_HEAD, size - MG_SPOOL_HEAD, &length, &flags)) ==
-         MG_CODEC_NOFIT) {
-    size = MG_SPOOL_HEAD + (length > 4 * size ? length : 4 * size);
-    lua_settop(L, 2);
-    record = lua_newuserdatauv(L, size, 0);
-  }
-  if (status == MG_CODEC_BAD) {
+  if (mg_encode_whole(L, c, 2, MG_SPOOL_HEAD, small, &f->usual, &record, &length, &flags) == MG_CODEC_BAD) {
     lua_pushboolean(L, 0);
     lua_insert(L, -2);
     return 2;
   }
-  f->usual = length + length / 8 + MG_SPOOL_HEAD;
   if (f->spool.fd < 0) return lua_pushboolean(L, 0), 1; /* only now: a dump hook could have closed it */
   int rc = mg_spool_own(&f->spool, push_path(L, 1), mg_process_serial);
   if (rc == 0) rc = mg_spool_append(&f->spool, record, length, flags & MG_CODEC_REFS);

@@ -52,12 +52,8 @@ static int l_add(lua_State *L) {
     make_room(L, b, MG_RECORD_HEAD + least + 7);
     size_t room = (b->room - b->length - MG_RECORD_HEAD) & ~(size_t)7;
     uint8_t *to = b->bytes + b->length + MG_RECORD_HEAD;
-    int rc = mg_encode_alone(L, b->codec, &b->encoding, 3, to, room, &length, &flags);
+    int rc = mg_encode_item(L, b->codec, &b->encoding, 3, to, room, &length, &flags);
     if (rc == MG_CODEC_OK) break;
-    if (rc == MG_CODEC_NOFIT && length > MG_MAX_ITEM) {
-      lua_pushliteral(L, "item of more than 2 GiB: emit it in parts");
-      rc = MG_CODEC_BAD;
-    }
     if (rc == MG_CODEC_BAD) return lua_error(L);
     least = length > 2 * room ? length : 2 * room; /* the bound may be low: grow geometrically */
   }

@@ -71,12 +71,8 @@ static void append(lua_State *L, lua_worker *lw, int idx, unsigned edge) {
   uint8_t *to;
   for (;;) {
     mg_worker_reserve(w, least, &to, &room);
-    int rc = mg_encode_alone(L, lw->codec, &lw->encoding, idx, to, room, &length, &flags);
+    int rc = mg_encode_item(L, lw->codec, &lw->encoding, idx, to, room, &length, &flags);
     if (rc == MG_CODEC_OK) break;
-    if (rc == MG_CODEC_NOFIT && length > MG_MAX_ITEM) {
-      lua_pushliteral(L, "item of more than 2 GiB: emit it in parts");
-      rc = MG_CODEC_BAD;
-    }
     if (rc == MG_CODEC_BAD) {
       refuse(L, idx);
       return;

@@ -6,9 +6,8 @@
 local core = require "minigun.core"
 local failure = require "minigun.failure"
 local handle = require "minigun.handle"
+local run = require "minigun.run"
 local signals = require "minigun.signals"
-
-local BELL_MEMORY <const> = 2 << 20 -- of a pool that is there for its descriptor only; never touched
 
 ---@class minigun.Run
 --- A background run, moved by `step` and `wait`.
@@ -21,12 +20,6 @@ local function check(self, method)
   end
   if self.process ~= core.process() then
     failure.raise(("run:%s: the run belongs to another process, from which this one was forked"):format(method))
-  end
-end
-
-local function check_seconds(seconds, method)
-  if seconds ~= nil and (type(seconds) ~= "number" or seconds ~= seconds or seconds < 0) then
-    failure.raise(("run:%s: seconds, a number of at least 0, expected, got %s"):format(method, failure.show(seconds)))
   end
 end
 
@@ -55,7 +48,7 @@ end
 ---@return boolean more false: the run is over; `wait` then gives the result, or raises its error
 function Run:step(seconds)
   check(self, "step")
-  check_seconds(seconds, "step")
+  if seconds ~= nil then failure.check_seconds(seconds, "run:step") end
   if self.over then return false end
   return step(self, core.now() + (seconds or 0))
 end
@@ -66,7 +59,7 @@ end
 ---@return "timeout"? message
 function Run:wait(timeout)
   check(self, "wait")
-  check_seconds(timeout, "wait")
+  if timeout ~= nil then failure.check_seconds(timeout, "run:wait") end
   if not self.over and step(self, timeout and core.now() + timeout) then return nil, "timeout" end
   handle.close(self) -- and with it the descriptor
   return handle.outcome(self)
@@ -119,7 +112,7 @@ function Run:fd()
   if self.over then return nil, "the run is over" end
   if not self.watched then
     local pool, message, errno = self.run.pool, nil, nil
-    if not pool then pool, message, errno = core.pool(0, BELL_MEMORY, BELL_MEMORY) end
+    if not pool then pool, message, errno = core.pool(0, run.BELL_MEMORY, run.BELL_MEMORY) end
     if not pool then return nil, message, errno end
     self.watched = pool
     pool:arm(0)

@@ -1,6 +1,7 @@
 --- Effects of a worker: what `ctx:collect` and `ctx:count` say, on its way to the coordinator; and the errors that name
 -- the user's line where something cannot be sent.
 local core = require "minigun.core"
+local failure = require "minigun.failure"
 local report = require "minigun.report"
 
 local effects = {}
@@ -31,6 +32,19 @@ end
 ---@return table
 function effects.record(kind, name, value)
   return { kind == "collect" and report.COLLECT or report.COUNT, name, value }
+end
+
+--- Reports a failure; an item that cannot be sent goes as a text.
+---@param send function (to, edge, record): raises where the record cannot be sent
+---@param to any what `send` is a method of
+---@param kind integer report.FAILED or report.LOST
+---@param stage table
+---@param fields table of the failure
+function effects.report(send, to, kind, stage, fields)
+  local told = { kind, stage.id, fields }
+  if pcall(send, to, report.EDGE, told) then return end
+  fields.item, fields.item_text = nil, failure.show(fields.item)
+  send(to, report.EDGE, told)
 end
 
 --- Makes what takes effects and sends them.

@@ -95,6 +95,15 @@ function failure.show(value)
   return show_nested(value)
 end
 
+--- Raises at the user's line where a time is not a number of at least 0.
+---@param seconds any
+---@param what string who was given it
+function failure.check_seconds(seconds, what)
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
+    failure.raise(("%s: seconds, a number of at least 0, expected, got %s"):format(what, failure.show(seconds)))
+  end
+end
+
 ---@class minigun.Failure
 --- An item that could not be processed; `tostring` gives its text.
 ---@field kind "error"|"crash"|"timeout"|"unserialisable"

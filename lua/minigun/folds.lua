@@ -45,16 +45,6 @@ function folds:feed_folds()
   end
 end
 
--- The stages that emit at their end only, as they stand in the plan.
-local function open_folds(self)
-  local list = {}
-  for id in ipairs(self.plan.stages) do
-    local each = self.folds[id]
-    if each and not each.late then list[#list + 1] = each end
-  end
-  return list
-end
-
 --- Emits the value of a reduction.
 ---@param each table of `folds`
 function folds:emit_fold(each)
@@ -71,9 +61,14 @@ end
 --- Emits the value of the first reduction that has not done so; everything else must have come to its end.
 ---@return boolean emitted false: all have
 function folds:emit_next_fold()
-  local each = open_folds(self)[1]
-  if each then self:emit_fold(each) end
-  return each ~= nil
+  for id in ipairs(self.plan.stages) do
+    local each = self.folds[id]
+    if each and not each.late then
+      self:emit_fold(each)
+      return true
+    end
+  end
+  return false
 end
 
 --- A reduction's batch of values could not be encoded: the items that cannot be sent fail, the others go on.

@@ -8,7 +8,6 @@
 local core = require "minigun.core"
 local crew = require "minigun.crew"
 local effects = require "minigun.effects"
-local failure = require "minigun.failure"
 local queue = require "minigun.queue"
 local reduction = require "minigun.reduction"
 local report = require "minigun.report"
@@ -23,11 +22,7 @@ Host.__index = Host
 -- --- tokens ------------------------------------------------------------------------------------------------------
 
 local function report_failure(token, kind, stage, fields)
-  local bundle, told = token.bundle, { kind, stage.id, fields }
-  if not pcall(bundle.add, bundle, report.EDGE, told) then
-    fields.item, fields.item_text = nil, failure.show(fields.item)
-    bundle:add(report.EDGE, told)
-  end
+  effects.report(token.bundle.add, token.bundle, kind, stage, fields)
 end
 
 -- Adds an item to a token's output. One that cannot be sent is a failure of its own.

@@ -371,9 +371,7 @@ end
 ---@param item any
 ---@return table origin held once
 function lineage:begin_beside(stage, item)
-  local outlet, s = self.outlets[stage.id], self.stats[stage.id]
-  s.items_out = s.items_out + (outlet.writer:pending())
-  self:flush_writer(outlet)
+  self:flush_writer(self.outlets[stage.id])
   local origin = lineage.arrived(self.sources[stage.id], 1)
   local ordinal = origin.ranges[1]
   if journals.marked(ordinal) == ordinal then

@@ -150,10 +150,6 @@ function producers:end_producer(stage, ok, caught)
   self:finished(stage.id, 1)
   local outlet = self.outlets[stage.id]
   if outlet.writer then
-    if outlet.direct then
-      local s = self.stats[stage.id]
-      s.items_out = s.items_out + (outlet.writer:pending())
-    end
     self:flush_writer(outlet)
     outlet.writer:close()
     outlet.writer = nil
@@ -166,9 +162,7 @@ function producers:end_producer(stage, ok, caught)
   end
   if ok then return end
   caught = chain.as_caught(caught)
-  if signals.is_interrupt(caught.raised) or type(caught.raised) == "table" and caught.raised.run_failed then
-    error(caught.raised, 0)
-  end
+  signals.pass_on(caught.raised)
   self:settle_failure(stage, { kind = "error", message = caught.message, traceback = caught.traceback, attempt = 1,
     partial = true, pid = self.pid }, function() end)
 end

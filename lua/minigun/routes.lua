@@ -242,11 +242,15 @@ function routes:write(outlet, item)
   outlet.origin = self:gather_origin(outlet.origin)
 end
 
---- Passes on what is written into the open block.
+--- Passes on what is written into the open block. What a producer writes straight into it is counted here.
 function routes:flush_writer(outlet)
   local torn = self.torn
   self.torn = true
   local block, offset, length, count = outlet.writer:take()
+  if block and outlet.direct then
+    local s = self.stats[outlet.stage_id]
+    s.items_out = s.items_out + count
+  end
   local origin = self.sources and self:leave_outlet(outlet, block, offset, length, count)
   if block then self:route(outlet.bytes, block, offset, length, count, report.ANY, outlet.lane, origin) end
   if origin then
@@ -278,10 +282,6 @@ end
 function routes:writer_full(stage, writer, need)
   local outlet = self.outlets[stage.id]
   local direct = stage.kind == "producer" and outlet.direct
-  if direct then
-    local s = self.stats[stage.id]
-    s.items_out = s.items_out + (writer:pending())
-  end
   self:flush_writer(outlet)
   if direct then
     if need == 0 then self:let_others(MORE)

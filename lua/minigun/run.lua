@@ -25,8 +25,10 @@ local threaded = require "minigun.threaded"
 
 local run = {}
 
+--- Bytes of a pool that is there for its descriptor only; never touched.
+run.BELL_MEMORY = 2 << 20
+
 local BLOCK <const> = 65536
-local BELL_MEMORY <const> = 2 << 20               -- of a pool that is there for its descriptor only; never touched
 local LARGE_HEAP <const> = 64 * 1024              -- KiB of Lua heap from which forks are worth preparing for
 local INLINE_SECONDS <const> = 0.0005             -- spent in stages of the coordinator before it looks after workers
 local STOOD_STILL <const> = 0.1                   -- seconds
@@ -147,7 +149,7 @@ function Run:open_pool()
   self.segment_of, self.queue_bytes = {}, math.max(BLOCK, math.min(4 << 20, self.memory // 16))
   self.held_most = math.max(BLOCK, self.memory // 4)
   if slots == 0 and not self.plan.threaded then return end
-  local size = slots == 0 and BELL_MEMORY or math.max(self.memory * 8, 4 << 30)
+  local size = slots == 0 and run.BELL_MEMORY or math.max(self.memory * 8, 4 << 30)
   local pool, message = core.pool(slots, size, self.memory)
   if not pool then self:fail(message .. "; is the limit of memory or of open files too low?") end
   self.pool = pool
@@ -177,6 +179,7 @@ function Run:open_chain()
     if not self.segment_of[stage.id] then inline[#inline + 1] = stage end
   end
   self.inline = inline
+  function self.inline_waits(id) return self:receivers_full(self.waits[id]) end
   for _, stage in ipairs(inline) do
     if stage.partition then self:open_lanes(stage) end
   end
@@ -186,8 +189,7 @@ function Run:open_chain()
     deliver = function(stage, item) self:deliver(stage, item) end,
     effect = function(...) self:effect(...) end,
     failed = function(stage, item, caught, attempt, partial, number)
-      local raised = caught.raised
-      if signals.is_interrupt(raised) or type(raised) == "table" and raised.run_failed then error(raised, 0) end
+      signals.pass_on(caught.raised)
       self:settle_failure(stage, {
         kind = "error", message = caught.message, traceback = caught.traceback, attempt = attempt, partial = partial,
         pid = self.pid, number = number,
@@ -257,9 +259,8 @@ end
 
 function Run:run_inline_queue()
   local busy, spent = false, 0
-  local function waits(id) return self:receivers_full(self.waits[id]) end
   while self.inline_queue:count() > 0 and not self.stopping do
-    local entry = self.inline_queue:first(waits)
+    local entry = self.inline_queue:first(self.inline_waits)
     if not entry then break end
     entry = self:take_inline(entry)
     local start = core.now()
@@ -278,12 +279,18 @@ end
 
 -- --- the loop ----------------------------------------------------------------------------------------------------
 
+-- The earlier of two times, each of which may be nil: never.
+local function earlier(a, b)
+  if a and b then return math.min(a, b) end
+  return a or b
+end
+
 -- Starts retries and batches whose time has come. Returns the seconds until the next.
 function Run:check_clock()
   if #self.retries == 0 and not self.timed then return nil end
   local now, wait = core.now(), nil
   local function sooner(due)
-    if due and (not wait or due - now < wait) then wait = math.max(due - now, 0) end
+    if due then wait = earlier(wait, math.max(due - now, 0)) end
   end
   for i = #self.retries, 1, -1 do
     local retry = self.retries[i]
@@ -333,26 +340,16 @@ function Run:turn()
   if self.pool then busy = self:collect() end
   busy = self:run_inline_queue() or busy
   self.next_due = self:check_clock()
-  if self.sources then
-    local seconds = self:tick()
-    if seconds and (not self.next_due or seconds < self.next_due) then self.next_due = seconds end
-  end
+  if self.sources then self.next_due = earlier(self.next_due, self:tick()) end
   self:feed_folds()
   for _, outlet in ipairs(self.writers) do
-    if outlet.writer and not outlet.direct then
-      self:flush_writer(outlet)
-    elseif outlet.writer and self:idle_receiver(outlet) then
-      local s = self.stats[outlet.stage_id]
-      s.items_out = s.items_out + (outlet.writer:pending())
-      self:flush_writer(outlet)
-    end
+    if outlet.writer and (not outlet.direct or self:idle_receiver(outlet)) then self:flush_writer(outlet) end
   end
   busy = self:hand_out() or busy
   if self.loop then
     if self.meter then self.meter:before_handlers() end
     busy = self.loop:step(self.guard) or busy
-    local seconds = self.loop:timeout()
-    if seconds and (not self.next_due or seconds < self.next_due) then self.next_due = seconds end
+    self.next_due = earlier(self.next_due, self.loop:timeout())
   end
   return busy
 end
@@ -495,7 +492,7 @@ function Run:step(limit)
   if not busy then
     local seconds = self.next_due
     self.due_at = seconds and core.now() + seconds
-    if limit and (not seconds or limit < seconds) then seconds = limit end
+    seconds = earlier(seconds, limit)
     if self.meter then seconds = self.meter:look(seconds) end
     self:sleep(seconds)
   elseif self.pool then -- deaths show only there; a look costs a system call

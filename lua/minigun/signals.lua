@@ -17,6 +17,12 @@ function signals.is_interrupt(err)
   return type(err) == "string" and (err == "interrupted!" or err:find "^[^\n]*:%d+: interrupted!$" ~= nil)
 end
 
+--- Raises once more what is no item's failure: Ctrl-C, or what ends the run (Run:fail).
+---@param raised any what a handler's call has raised
+function signals.pass_on(raised)
+  if signals.is_interrupt(raised) or type(raised) == "table" and raised.run_failed then error(raised, 0) end
+end
+
 -- `lua5.4 -i FILE`: behind the script comes the prompt, which must stay.
 local function prompt_follows()
   local arguments, i = rawget(_G, "arg"), -1

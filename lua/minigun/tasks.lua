@@ -341,12 +341,6 @@ local function current()
   return running_co and coroutine.running() == running_co and running or nil
 end
 
-local function check_seconds(seconds, what)
-  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
-    failure.raise(("%s: seconds, a number of at least 0, expected, got %s"):format(what, failure.show(seconds)))
-  end
-end
-
 local function wait_in(task, fd, mode, due)
   task.fd, task.mode, task.due = fd, mode, due
   return coroutine.yield(WAIT)
@@ -355,7 +349,7 @@ end
 --- What `minigun.sleep` does.
 ---@param seconds number
 function tasks.sleep(seconds)
-  check_seconds(seconds, "minigun.sleep")
+  failure.check_seconds(seconds, "minigun.sleep")
   local task, due = current(), core.now() + seconds
   if task then
     wait_in(task, nil, nil, due)
@@ -396,7 +390,7 @@ function tasks.wait(object, mode, timeout)
   if mode ~= "r" and mode ~= "w" then
     failure.raise(('minigun.wait: the mode is "r" or "w", got %s'):format(failure.show(mode)))
   end
-  if timeout ~= nil then check_seconds(timeout, "minigun.wait") end
+  if timeout ~= nil then failure.check_seconds(timeout, "minigun.wait") end
   local due, task = timeout and core.now() + timeout, current()
   if task then
     local ready, message, errno = core.wait(fd, mode, 0)

@@ -84,8 +84,8 @@ local function give(self, thread, how, stage, item, more)
 end
 
 local function settle(self, thread, stage, item, caught, attempt, partial)
-  local run, job, raised = self.run, thread.job, caught.raised
-  if signals.is_interrupt(raised) or type(raised) == "table" and raised.run_failed then error(raised, 0) end
+  local run, job = self.run, thread.job
+  signals.pass_on(caught.raised)
   local before = run.origin
   run.origin = job.origin
   run:settle_failure(stage, {

@@ -6,7 +6,6 @@ local chain = require "minigun.chain"
 local context = require "minigun.context"
 local core = require "minigun.core"
 local effects = require "minigun.effects"
-local failure = require "minigun.failure"
 local hosted = require "minigun.hosted"
 local lineage = require "minigun.lineage"
 local loop = require "minigun.loop"
@@ -66,19 +65,13 @@ local function report_failure(w, stage, caught, attempt, extra)
     message = caught.message, traceback = caught.traceback, attempt = attempt, step = w:step(),
   }
   for key, value in pairs(extra) do fields[key] = value end
-  if not pcall(w.send, w, report.EDGE, { report.FAILED, stage.id, fields }) then
-    fields.item, fields.item_text = nil, failure.show(fields.item)
-    w:send(report.EDGE, { report.FAILED, stage.id, fields })
-  end
+  effects.report(w.send, w, report.FAILED, stage, fields)
 end
 
 -- What was emitted and cannot go where it should: a failure of its own. The stage goes on.
 local function report_lost(w, stage, value, kind, caught)
-  local fields = { kind = kind, message = caught.message, traceback = caught.traceback, attempt = 1, item = value }
-  if not pcall(w.send, w, report.EDGE, { report.LOST, stage.id, fields }) then
-    fields.item, fields.item_text = nil, failure.show(value)
-    w:send(report.EDGE, { report.LOST, stage.id, fields })
-  end
+  effects.report(w.send, w, report.LOST, stage,
+    { kind = kind, message = caught.message, traceback = caught.traceback, attempt = 1, item = value })
 end
 
 local function run_hooks(w, hooks, ctx)

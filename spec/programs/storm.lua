@@ -2,7 +2,7 @@
 -- SIGSTOP to random children at random moments, until so many signals have hit. What was produced is compared with what
 -- has arrived: each item once in the items, or once in the failures; and what was counted and collected with it.
 -- usage: storm.lua [SIGNALS] [SEED]     prints a table; exits with 1 when anything is lost or there twice
-local core = require "minigun.core"
+local contexts = require "spec.contexts"
 local minigun = require "minigun"
 local programs = require "spec.programs.build"
 local support = require "spec.support"
@@ -11,16 +11,7 @@ local target, seed = tonumber(arg[1]) or 10000, tonumber(arg[2]) or os.time()
 assert(programs.unruly(), "the storm needs a C compiler")
 math.randomseed(seed)
 
-local function spin(seconds)
-  local till = core.now() + seconds
-  while core.now() < till do end
-end
-
-local function source(p, n)
-  p:producer("numbers", function(emit)
-    for i = 1, n do emit(i) end
-  end)
-end
+local source, spin = contexts.source, contexts.work
 
 -- A handler that passes items on, or arrays of them one by one, and leaves traces that belong to each item.
 local function work(seconds)
@@ -159,9 +150,7 @@ local function check(shape, n, result)
   end
 end
 
-local words = {}
-for name, value in pairs(programs.env()) do words[#words + 1] = name .. "=" .. support.quote(value) end
-local environment = table.concat(words, " ")
+local environment = support.env_words(programs.env())
 local total = { runs = 0, signals = 0, deaths = 0, failures = 0, wrong = 0 }
 
 local function storm(shape, pace)
