@@ -37,13 +37,19 @@ describe("the test build", function()
     end)
   end
 
-  for _, threads in ipairs { "", " threads" } do
-    it("ends in a result or a clear error, whichever system call fails" .. threads:gsub(" ", ", with "), function()
+  for _, mode in ipairs { "", "threads", "journal", "worker" } do
+    local what = ({ threads = ", with threads", journal = ", with a journal and a spool",
+      worker = " in a worker" })[mode]
+    it("ends in a result or a clear error, whichever system call fails" .. (what or ""), function()
       support.deadline(120)
-      local done = run("fail_calls.lua", support.short_or_long("2", "8") .. threads)
-      assert.equal(0, done.code, done.stderr)
-      assert.is_nil(done.stdout:match "WRONG[^\n]*", done.stdout)
-      assert.is_true(tonumber(done.stdout:match "(%d+) runs") > 60, done.stdout)
+      local seed = tonumber(os.getenv "SEED") or os.time()
+      local done = run("fail_calls.lua", ("%s %d %s"):format(support.short_or_long("-", "8"), seed, mode))
+      local context = ("SEED=%d\n%s%s"):format(seed, done.stdout:sub(-2000), done.stderr)
+      assert.equal(0, done.code, context) -- a hang: the last line tells what has failed in that run
+      assert.is_nil(done.stdout:match "WRONG[^\n]*", context)
+      local runs, failed, retried = done.stdout:match "(%d+) runs, (%d+) ended with an error, (%d+) retries"
+      assert.is_true(tonumber(runs) > 60, context)
+      assert.is_true(tonumber(mode == "worker" and retried or failed) > 4, context)
     end)
   end
 end)

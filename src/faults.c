@@ -43,13 +43,14 @@ static int fails(int which) {
   return call[which].error;
 }
 
-/* A failed call of pointer type gives NULL, of an integer type -errno. */
+/* A failed call of pointer type gives NULL, of an integer type -errno.  What `close` closes is closed all the same. */
 #define FAILED(type, error) _Generic((type)0, void *: NULL, default: (type)(intptr_t)(error))
 #define X(name, type, params, args)                              \
   static type counted_##name params {                            \
     int error = fails(CALL_##name);                              \
-    if (error) return FAILED(type, -error);                      \
-    return real.name args;                                       \
+    if (error && CALL_##name != CALL_close) return FAILED(type, -error); \
+    type result = real.name args;                                \
+    return error ? FAILED(type, -error) : result;                \
   }
 MG_SYS_CALLS(X)
 #undef X

@@ -85,7 +85,12 @@ int mg_spool_own(mg_spool *s, const char *path, unsigned process) {
   return 0;
 }
 
-int mg_spool_sync(mg_spool *s) { return mg_sys.sync_file(s->fd); }
+int mg_spool_sync(mg_spool *s) {
+  int rc;
+  do rc = mg_sys.sync_file(s->fd);
+  while (rc == -EINTR);
+  return rc;
+}
 
 int mg_spool_hold(mg_spool *s) {
   int rc = mg_sys.own_file(s->fd, 1);

@@ -25,7 +25,7 @@ end
 -- Of the system's randomness: the program's own sequence of math.random is left as it is.
 local function chance()
   local bits = core.random()
-  return bits and (bits >> 11) * 2.0 ^ -53 or 0.5
+  return (bits >> 11) * 2.0 ^ -53
 end
 
 -- pcall, but for Ctrl-C.

@@ -34,7 +34,8 @@ end
 
 --- Writes a value behind the last, whole or not at all. Waits while another process writes.
 ---@param value any any value but nil that can be serialised; for another an error with its path at the caller's line
----@return boolean? written nil: the file is as long as before
+---@return boolean? written nil: the file is as long as before; where only the waiting of `sync` has failed the value is
+--- there, for as long as the machine goes on
 ---@return string? message
 ---@return integer? errno
 function Spool:write(value)
