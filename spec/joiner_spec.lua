@@ -358,6 +358,43 @@ describe("batches of items from workers", function()
     end
   end)
 
+  it("R20 are written as a producer of the coordinator emits them: what it changes later does not matter", function()
+    local result = new():producer("p", function(emit)
+      local item = {}
+      for i = 1, 7 do
+        item.i = i
+        emit(item)
+      end
+    end):batch("b", 3):processor({ processes = 1 }, function(batch, emit)
+      for _, item in ipairs(batch) do emit(item.i) end
+    end):run()
+    assert.same(range(1, 7), result.items)
+    local s = result.stats.stages
+    assert.same({ 7, 7, 3 }, { s.p.items_out, s.b.items_in, s.b.items_out })
+  end)
+
+  it("R49 do not have what a producer of the coordinator emits and cannot be sent: a failure of its own", function()
+    local result = new { failures = "collect" }:producer("p", { 1, 2, print, 4 }):batch(2)
+      :processor({ processes = 1 }, pass):run()
+    assert.same({ { 1, 2 }, { 4 } }, result.items)
+    assert.equal(1, #result.failures)
+    assert.same({ "unserialisable", "p", print },
+      { result.failures[1].kind, result.failures[1].stage, result.failures[1].item })
+  end)
+
+  it("R21 wait no longer than they may for a producer that emits little", function()
+    local came = {}
+    new():producer(function(emit)
+      emit(1)
+      core.sleep(0.3)
+      emit(2) -- the coordinator gets to its clock
+      core.sleep(0.3)
+      emit(3)
+    end):batch { max_size = 100, max_wait = 0.05 }:processor({ processes = 1 }, pass)
+      :consumer(function(batch) came[#came + 1] = #batch end):run()
+    assert.is_true(#came >= 2)
+  end)
+
   it("R49 fail as a whole where a value of the coordinator cannot be sent, the others go on", function()
     local result = new { failures = "collect" }:producer({ 1, 2, 3, 4 })
       :map(function(n) return n == 3 and print or n end):batch(2):processor({ processes = 1 }, pass):run()

@@ -1,6 +1,7 @@
 /* heap.c - see heap.h. */
 #include "heap.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,24 +17,28 @@ void mg_heap_settle(void) {
   for (size_t i = 0; i < SETTLE; i++) free(taken[i]);
 }
 
-size_t mg_heap_collapse(void) {
+uintptr_t mg_heap_collapse(uintptr_t from, size_t most) {
   char line[512];
-  size_t total = 0;
+  uintptr_t next = 0;
   FILE *maps = fopen("/proc/self/maps", "re");
   if (!maps) return 0;
-  while (fgets(line, sizeof line, maps)) {
-    unsigned long from, to, inode;
+  while (!next && fgets(line, sizeof line, maps)) {
+    unsigned long begin, end, inode;
     char mode[5], name[64] = "";
-    int n = sscanf(line, "%lx-%lx %4s %*s %*s %lu %63s", &from, &to, mode, &inode, name);
+    int n = sscanf(line, "%lx-%lx %4s %*s %*s %lu %63s", &begin, &end, mode, &inode, name);
     if (n < 4 || strcmp(mode, "rw-p") || inode || (name[0] && strcmp(name, "[heap]"))) continue;
-    from = (from + HUGE - 1) & ~(unsigned long)(HUGE - 1);
-    to &= ~(unsigned long)(HUGE - 1);
-    if (to <= from) continue;
-    void *at = (void *)from; /* NOLINT: an address of ours */
-    if (mg_sys.advise(at, to - from, ADVICE_COLLAPSE) == 0) total += to - from;
+    if (begin < from) begin = from;
+    begin = (begin + HUGE - 1) & ~(unsigned long)(HUGE - 1);
+    end &= ~(unsigned long)(HUGE - 1);
+    if (end <= begin) continue;
+    if (end - begin > most) end = begin + (most & ~(size_t)(HUGE - 1));
+    void *at = (void *)begin; /* NOLINT: an address of ours */
+    int rc = mg_sys.advise(at, end - begin, ADVICE_COLLAPSE);
+    if (rc == -EINVAL || rc == -ENOSYS) break; /* it cannot; what it cannot do now it may with the next piece */
+    next = end;
   }
   fclose(maps);
-  return total;
+  return next;
 }
 
 void mg_heap_keep(void) {

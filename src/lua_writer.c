@@ -30,11 +30,14 @@ typedef struct mg_writer {
   uint64_t patience;       /* ns after which on_full is called in any case; 0: no such limit */
 } mg_writer;
 
-static mg_writer *check_writer(lua_State *L, int arg) {
-  mg_writer *w = luaL_checkudata(L, arg, MG_WRITER_TYPE);
-  if (!w->pool || w->serial != mg_process_serial || !w->pool->slot)
+static mg_writer *check_open(lua_State *L, mg_writer *w) {
+  if (MG_UNLIKELY(!w->pool || w->serial != mg_process_serial || !w->pool->slot))
     luaL_error(L, "emit called after its handler has returned, or in another process");
   return w;
+}
+
+static mg_writer *check_writer(lua_State *L, int arg) {
+  return check_open(L, luaL_checkudata(L, arg, MG_WRITER_TYPE));
 }
 
 /* Where the value of the record behind `end` lies. */
@@ -89,7 +92,7 @@ static int wanted(mg_writer *w) {
 }
 
 static int put(lua_State *L) {
-  mg_writer *w = check_writer(L, 1);
+  mg_writer *w = check_open(L, lua_touserdata(L, 1)); /* called through __call of this type only */
   if (MG_UNLIKELY(w->encoding)) return luaL_error(L, "emit called from a dump hook, while an item is being encoded");
   if (MG_UNLIKELY(w->join.length)) return luaL_error(L, "an array is being joined");
   size_t length = 0;
@@ -137,7 +140,7 @@ static int call_full(lua_State *L, size_t need, lua_KFunction k) {
 
 /* writer(value): emits it */
 static int l_put(lua_State *L) {
-  if (lua_isnoneornil(L, 2))
+  if (MG_UNLIKELY(lua_isnoneornil(L, 2)))
     return luaL_error(L, "nil cannot be emitted (an item is any value but nil; call emit only when there is one)");
   lua_settop(L, 2);
   return put(L);
@@ -294,14 +297,17 @@ static int l_close(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"to", l_to},       {"take", l_take},         {"open", l_open},           {"pending", l_pending},
     {"join", l_join},   {"join_end", l_join_end}, {"join_take", l_join_take}, {"patience", l_patience},
-    {"close", l_close}, {"__call", l_put},        {NULL, NULL},
+    {"close", l_close}, {NULL, NULL},
 };
 
 void mg_writer_setup(lua_State *L) {
   luaL_newmetatable(L, MG_WRITER_TYPE);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
+  luaL_newlib(L, methods);
   lua_setfield(L, -2, "__index");
+  lua_pushcfunction(L, l_put);
+  lua_setfield(L, -2, "__call");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable"); /* __call trusts its first argument */
   lua_pop(L, 1);
   lua_pushcfunction(L, l_writer);
   lua_setfield(L, -2, "writer");

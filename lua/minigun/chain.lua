@@ -94,7 +94,7 @@ function chain.new(stages, host)
   for _, stage in ipairs(stages) do
     local state = self.states[stage.id]
     for _, target in ipairs(stage.outputs) do
-      if self.states[target] and not state.stage.threaded then state.inner[#state.inner + 1] = target
+      if self.states[target] and not (stage.threaded or stage.writes_blocks) then state.inner[#state.inner + 1] = target
       else state.outside = true end
     end
   end

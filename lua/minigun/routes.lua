@@ -10,6 +10,29 @@ local BLOCK <const> = 65536
 local INLINE_MOST <const> = 1024 -- items that may wait for stages of the coordinator's own before threads wait too
 local WAIT <const>, MORE <const> = tasks.PARK, tasks.MORE -- see producers.lua
 
+local function chooses(stage) return stage.route and stage.route ~= "broadcast" end
+
+--- Whether a stage makes batches for other processes out of bytes: who sends to it may send them (see joins.lua).
+---@param stage table
+---@return boolean
+function routes:joins_bytes(stage)
+  if not stage.batch or stage.batch.by or self.segment_of[stage.id] or chooses(stage) then return false end
+  for _, target in ipairs(stage.outputs) do
+    local segment = self.segment_of[target]
+    if not segment or not segment.first or segment.by_value then return false end
+  end
+  return #stage.outputs > 0
+end
+
+-- Whether a producer of the coordinator writes what it emits into blocks, for whomever it is.
+local function writes_blocks(self, stage)
+  if stage.kind ~= "producer" or stage.threaded or self.segment_of[stage.id] or chooses(stage) then return false end
+  for _, target in ipairs(stage.outputs) do
+    if not self.segment_of[target] and not self:joins_bytes(self.plan.stages[target]) then return false end
+  end
+  return true
+end
+
 --- For each stage: where its emissions go besides stages of its own process, and what fills up behind it: segments, and
 --- stages with a queue limit.
 function routes:draw_routes()
@@ -17,9 +40,11 @@ function routes:draw_routes()
   for id = #stages, 1, -1 do
     local stage, own = stages[id], self.segment_of[id]
     local outlet, reach = { targets = {}, terminal = stage.terminal }, {}
+    stage.writes_blocks = writes_blocks(self, stage)
     for _, target in ipairs(stage.outputs) do
       local segment = self.segment_of[target]
       local apart = stage.threaded or own and stage.kind == "producer" -- it waits; others run meanwhile
+        or stage.writes_blocks
       if segment ~= own or apart then outlet.targets[#outlet.targets + 1] = target end
       if segment then reach[segment] = true
       else for each, limit in pairs(self.reach[target]) do reach[each] = limit end end
@@ -71,15 +96,18 @@ end
 
 --- How the coordinator sends out of a stage of its own: bytes to pools, values to all others.
 function routes:open_outlet(stage)
-  local outlet = self.outlets[stage.id]
+  local outlet, stages = self.outlets[stage.id], self.plan.stages
   local first, last
   outlet.values, outlet.bytes = {}, {}
   for _, target in ipairs(outlet.targets) do
     local segment = self.segment_of[target]
-    local by_value = not segment or segment.by_value
+    local joins = stage.kind == "producer" and not segment and self:joins_bytes(stages[target])
+    local by_value = not joins and (not segment or segment.by_value)
     local list = by_value and outlet.values or outlet.bytes
     list[#list + 1] = target
-    if not by_value then
+    outlet.joins = outlet.joins or joins
+    for _, receiver in ipairs(by_value and {} or joins and stages[target].outputs or { target }) do
+      segment = self.segment_of[receiver]
       first, last = math.min(first or segment.first, segment.first), math.max(last or segment.last, segment.last)
     end
   end
@@ -284,8 +312,8 @@ function routes:writer_full(stage, writer, need)
   local direct = stage.kind == "producer" and outlet.direct
   self:flush_writer(outlet)
   if direct then
-    if need == 0 then self:let_others(MORE)
-    elseif self:must_wait(stage.id) then
+    if need == 0 or outlet.joins then self:let_others(MORE) end
+    if need > 0 and self:must_wait(stage.id) then
       repeat until self:let_others(WAIT) or not self:must_wait(stage.id)
     end
   end

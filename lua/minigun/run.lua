@@ -29,11 +29,11 @@ local run = {}
 run.BELL_MEMORY = 2 << 20
 
 local BLOCK <const> = 65536
-local LARGE_HEAP <const> = 64 * 1024              -- KiB of Lua heap from which forks are worth preparing for
+local LARGE_HEAP <const> = 8 * 1024              -- KiB of Lua heap from which forks are worth preparing for
 local INLINE_SECONDS <const> = 0.0005             -- spent in stages of the coordinator before it looks after workers
 local STOOD_STILL <const> = 0.1                   -- seconds
 local UNKNOWN <const> = 64                        -- items batched at once while nobody knows how long they take
-local COLLAPSE_COST <const> = 0.003               -- seconds per MiB that joining pages into huge ones takes
+local COLLAPSE_STEP <const> = 32 << 20            -- bytes of the heap whose pages are joined into huge ones at once
 
 local Run = {}
 Run.__index = Run
@@ -354,9 +354,12 @@ function Run:turn()
   return busy
 end
 
+-- Whether somebody waits for what is in an outlet's block: a segment with nothing to do, or a batch with a time limit.
 function Run:idle_receiver(outlet)
   for _, target in ipairs(outlet.bytes) do
-    if self.segment_of[target].queued == 0 then return true end
+    local segment, batch = self.segment_of[target], self.plan.stages[target].batch
+    if segment and segment.queued == 0 then return true end
+    if not segment and (batch.max_wait or self:idle_receiver(self.outlets[target].joined)) then return true end
   end
   return false
 end
@@ -525,19 +528,17 @@ function Run:prepare_fork()
   if self.prepared then return end
   self.prepared = true
   collectgarbage()
-  self.large_heap = collectgarbage "count" > LARGE_HEAP
+  self.large_heap = collectgarbage "count" > LARGE_HEAP and 0 -- from which address on its pages are not yet joined
   if self.large_heap then core.heap_settle() end
 end
 
---- Counts the time that forks have taken. When it comes to what joining the heap's pages into huge ones costs, that is
---- done: a run with few forks never pays for it, one with many at most twice what it had to.
----@param seconds number
-function Run:forked_in(seconds)
-  self.fork_seconds = self.fork_seconds + seconds
-  if not self.large_heap or self.collapsed then return end
-  if self.fork_seconds > collectgarbage "count" / 1024 * COLLAPSE_COST then
-    self.collapsed = true
-    core.heap_collapse()
+--- Before a fork: as much time as forks have taken so far is spent on joining the heap's pages into huge ones, piece by
+--- piece. A run with few forks hardly pays for it, one with many at most twice what it had to.
+function Run:join_pages()
+  while self.large_heap and self.fork_seconds > 0 do
+    local start = core.now()
+    self.large_heap = core.heap_collapse(self.large_heap, COLLAPSE_STEP) or false
+    self.fork_seconds = self.fork_seconds - (core.now() - start)
   end
 end
 
