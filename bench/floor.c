@@ -5,7 +5,8 @@
  * usage: floor WORKLOAD [VARIANT] [ITEMS]     one line of key=value pairs on stdout
  *   W1        integers there, (x*x) % 7919 back         W2   64-byte records there and back
  *   W3a W3b   1 MiB blobs there, length or blob back    W7   round trips, both sides spinning
- *   W7 futex  round trips, both sides sleeping          W6   two workers: fork, one item each, reap
+ *   W6        two workers: fork, one item each, reap
+ *   S1_SIZE   strings of SIZE bytes there, all different, their lengths back
  *   W5_20 W5_500  a fork for each batch of 100 integers, at most 2 alive, 20 or 500 MB in the parent
  *
  * W1 to W3 and W7 use one worker and two single-producer single-consumer rings of slots, one each way.
@@ -13,25 +14,19 @@
  * producer of a ring, `tail` only by its consumer, each on a cache line of its own.
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <linux/futex.h>
+#include "measure.h"
+
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LINE 64u
 #define END UINT32_MAX /* a slot with this count ends the stream */
-#define PINGS 10000u
 #define BLOB ((size_t)1 << 20)
 
 typedef struct {
@@ -51,19 +46,6 @@ typedef struct {
   double score;
   char name[16], tags[24];
 } record;
-
-static void die(const char *what) {
-  fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
-  exit(1);
-}
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static double cpu(void) { return (double)clock() / CLOCKS_PER_SEC; }
 
 static void relax(unsigned *spins) {
   if (++*spins < 2000) {
@@ -280,16 +262,32 @@ static void run_integers(uint64_t items) {
   run_stream(&(stream){work_integers, fill_integers, take_integers, 8, 8, 4096, 16}, items, expected);
 }
 
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
+/* S1: strings of one size, taken in turn from 64 MiB of them. */
+static size_t string_size;
+static unsigned char *strings;
+
+static void fill_strings(void *slot, uint64_t first, uint32_t count) {
+  uint64_t all = ((uint64_t)64 << 20) / string_size;
+  for (uint32_t i = 0; i < count; i++)
+    memcpy((unsigned char *)slot + i * string_size, strings + (first + i) % all * string_size, string_size);
 }
 
-/* Sorts `times` (seconds) and prints p50 and p99 in microseconds. */
-static void print_percentiles(double *times, size_t n, double before) {
-  qsort(times, n, sizeof *times, by_value);
-  printf("items=%zu p50_us=%.3f p99_us=%.3f cpu_before=%.3f ok=1\n", n, times[n / 2] * 1e6,
-         times[n * 99 / 100] * 1e6, before);
+static void work_strings(const void *in, void *out, uint32_t count) {
+  uint64_t *lengths = out;
+  for (uint32_t i = 0; i < count; i++) {
+    memcpy(blob, (const unsigned char *)in + i * string_size, string_size);
+    lengths[i] = string_size;
+  }
+}
+
+static void run_strings(size_t size, uint64_t items) {
+  if (size < 1 || size > sizeof blob) die("S1: size");
+  string_size = size;
+  strings = malloc((size_t)64 << 20);
+  if (!strings) die("malloc");
+  memset(strings, 'x', (size_t)64 << 20);
+  uint32_t per_slot = size < 65536 ? (uint32_t)(65536 / size) : 1;
+  run_stream(&(stream){work_strings, fill_strings, take_integers, size, 8, per_slot, 16}, items, items * size);
 }
 
 static void run_ping_spinning(void) {
@@ -307,40 +305,6 @@ static void run_ping_spinning(void) {
     times[i] = now() - start;
   }
   end_worker(&in, pid);
-  print_percentiles(times, PINGS, before);
-}
-
-static void wait_for(_Atomic uint32_t *word, uint32_t value) {
-  uint32_t seen;
-  while ((seen = atomic_load(word)) != value) syscall(SYS_futex, word, FUTEX_WAIT, seen, NULL, NULL, 0);
-}
-
-static void set_and_wake(_Atomic uint32_t *word, uint32_t value) {
-  atomic_store(word, value);
-  syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
-}
-
-static void run_ping_futex(void) {
-  ring words = ring_new(1, LINE); /* its head and tail serve as the two futex words */
-  static double times[PINGS];
-  pid_t pid = fork();
-  if (pid < 0) die("fork");
-  if (pid == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (uint32_t i = 1; i <= PINGS; i++) {
-      wait_for(&words.control->head, i);
-      set_and_wake(&words.control->tail, i);
-    }
-    _exit(0);
-  }
-  double before = cpu();
-  for (uint32_t i = 1; i <= PINGS; i++) {
-    double start = now();
-    set_and_wake(&words.control->head, i);
-    wait_for(&words.control->tail, i);
-    times[i - 1] = now() - start;
-  }
-  waitpid(pid, NULL, 0);
   print_percentiles(times, PINGS, before);
 }
 
@@ -426,7 +390,7 @@ static void run_start(void) {
 }
 
 int main(int argc, char **argv) {
-  const char *w = argc > 1 ? argv[1] : "", *variant = argc > 2 ? argv[2] : "";
+  const char *w = argc > 1 ? argv[1] : "";
   uint64_t items = argc > 3 ? strtoull(argv[3], NULL, 10) : 0;
   if (!strcmp(w, "W1")) {
     run_integers(items ? items : 20000000);
@@ -448,13 +412,11 @@ int main(int argc, char **argv) {
   } else if (!strcmp(w, "W6")) {
     run_start();
   } else if (!strcmp(w, "W7")) {
-    if (!strcmp(variant, "futex")) {
-      run_ping_futex();
-    } else {
-      run_ping_spinning();
-    }
+    run_ping_spinning();
+  } else if (!strncmp(w, "S1_", 3)) {
+    run_strings(strtoul(w + 3, NULL, 10), items ? items : 1000);
   } else {
-    fprintf(stderr, "floor: unknown workload '%s': use W1 W2 W3a W3b W5_20 W5_500 W6 W7\n", w);
+    fprintf(stderr, "floor: unknown workload '%s': use W1 W2 W3a W3b W5_20 W5_500 W6 W7 S1_SIZE\n", w);
     return 2;
   }
   return 0;

@@ -1,23 +1,68 @@
 -- SPDX-License-Identifier: MIT
 -- Minigun's side of the benchmarks: the public API with its default settings.
--- usage: lua5.4 bench/ours.lua WORKLOAD [VARIANT] [ITEMS]     from the top of the tree
+-- usage: lua5.4 bench/ours.lua WORKLOAD [default|batch|hand] [ITEMS]     from the top of the tree
+-- With "batch" a `p:batch` stands before the pool, with "hand" the producer emits arrays: the handler loops over them.
 package.path = "./bench/?.lua;./lua/?.lua;./lua/?/init.lua;" .. package.path
-package.cpath = "./build/?.so;" .. package.cpath
+package.cpath = ("./%s/?.so;"):format(os.getenv "MINIGUN_BUILD" or "build") .. package.cpath
 local minigun = require "minigun"
-local now = require("minigun.core").now
+local now = minigun.now
 local workload = require "workload"
 
---- Producer of 1..items in the coordinator, `handler` in two worker processes, `take` in the coordinator.
-local function pool(name, items, handler, take)
-  local p = minigun.pipeline(name)
-  p:producer("numbers", function(emit)
-    for i = 1, items do emit(i) end
-  end)
+--- A source of make(1)..make(items), or of the numbers themselves.
+local function source_of(items, make)
+  return function(emit)
+    if make then
+      for i = 1, items do emit(make(i)) end
+    else
+      for i = 1, items do emit(i) end
+    end
+  end
+end
+
+--- The same in arrays of `size`.
+local function arrays_of(items, size, make)
+  return function(emit)
+    for first = 1, items, size do
+      local list = {}
+      for i = first, math.min(first + size - 1, items) do list[#list + 1] = make and make(i) or i end
+      emit(list)
+    end
+  end
+end
+
+--- Producer in the coordinator, `handler` in two worker processes, `take` in the coordinator.
+local function pool(source, handler, take)
+  local p = minigun.pipeline "bench"
+  p:producer("source", source)
   p:processes(2, function()
     p:processor("work", handler)
   end)
   p:consumer("take", take)
   return p
+end
+
+--- The same with arrays of `size` items: `change` gives the new item for each, `take` is called for each.
+local function array_pool(source, batch_size, change, take)
+  local p = minigun.pipeline "bench"
+  p:producer("source", source)
+  if batch_size then p:batch(batch_size) end
+  p:processes(2, function()
+    p:processor("work", function(batch, emit)
+      for i = 1, #batch do batch[i] = change(batch[i]) end
+      emit(batch)
+    end)
+  end)
+  p:consumer("take", function(batch)
+    for i = 1, #batch do take(batch[i]) end
+  end)
+  return p
+end
+
+--- make(1)..make(items) through two workers, in the form that the variant says.
+local function pool_of(variant, items, make, size, change, take)
+  if variant == "batch" then return array_pool(source_of(items, make), size, change, take) end
+  if variant == "hand" then return array_pool(arrays_of(items, size, make), nil, change, take) end
+  return pool(source_of(items, make), function(item, emit) emit(change(item)) end, take)
 end
 
 --- Runs a pipeline and gives back the seconds of the run and the CPU seconds used before it.
@@ -29,32 +74,25 @@ end
 
 local workloads = {}
 
-function workloads.W1(items)
+local function square(x) return (x * x) % 7919 end
+
+function workloads.W1(items, variant)
   items = items or 1000000
   local expected, sum = workload.expected_sum(items), 0
-  local p = pool("w1", items, function(x, emit)
-    emit((x * x) % 7919)
-  end, function(y)
-    sum = sum + y
-  end)
+  local p = pool_of(variant, items, nil, 1000, square, function(y) sum = sum + y end)
   local seconds, cpu = timed(p)
   return workload.rate(items, seconds, cpu, sum == expected)
 end
 
-function workloads.W2(items)
+local function mark(record)
+  record.ok = true
+  return record
+end
+
+function workloads.W2(items, variant)
   items = items or 100000
   local count = 0
-  local p = minigun.pipeline "w2"
-  p:producer("records", function(emit)
-    for i = 1, items do emit(workload.record(i)) end
-  end)
-  p:processes(2, function()
-    p:processor("mark", function(record, emit)
-      record.ok = true
-      emit(record)
-    end)
-  end)
-  p:consumer("count", function(record)
+  local p = pool_of(variant, items, workload.record, 100, mark, function(record)
     if record.ok then count = count + 1 end
   end)
   local seconds, cpu = timed(p)
@@ -64,14 +102,9 @@ end
 local function blobs(items, handler, check)
   items = items or 1000
   local blob, good = workload.blob(), 0
-  local p = minigun.pipeline "w3"
-  p:producer("blobs", function(emit)
+  local p = pool(function(emit)
     for _ = 1, items do emit(blob) end
-  end)
-  p:processes(2, function()
-    p:processor("work", handler)
-  end)
-  p:consumer("check", function(result)
+  end, handler, function(result)
     if check(result) then good = good + 1 end
   end)
   local seconds, cpu = timed(p)
@@ -90,12 +123,7 @@ local function tasks(items, uneven)
   items = items or 2000
   local list = workload.tasks(items, workload.loops_per_ms(now), uneven)
   local serial, done = workload.serial_seconds(list, now), 0
-  local p = minigun.pipeline "w4"
-  p:producer("tasks", list)
-  p:processes(2, function()
-    p:processor("burn", function(loops, emit) emit(workload.burn(loops)) end)
-  end)
-  p:consumer("count", function() done = done + 1 end)
+  local p = pool(list, function(loops, emit) emit(workload.burn(loops)) end, function() done = done + 1 end)
   local seconds, cpu = timed(p)
   local figures = workload.rate(items, seconds, cpu, done == items)
   figures.speedup = serial / seconds
@@ -109,9 +137,7 @@ local function fork_per_batch(batches, megabytes)
   batches = batches or 500
   local heap, total, n = workload.heap(megabytes), 0, batches * 100
   local p = minigun.pipeline "w5"
-  p:producer("numbers", function(emit)
-    for i = 1, n do emit(i) end
-  end)
+  p:producer("numbers", source_of(n))
   p:batch(100)
   p:process_per_batch({ max = 2 }, function()
     p:processor("sum", function(batch, emit)
@@ -147,7 +173,7 @@ function workloads.W6()
   local cpu, times = os.clock(), {}
   for i = 1, 20 do
     local start, results = now(), 0
-    pool("w6", 1, function(x, emit) emit(x * x) end, function() results = results + 1 end):run()
+    pool(source_of(1), function(x, emit) emit(x * x) end, function() results = results + 1 end):run()
     times[i] = (now() - start) * 1000
     assert(results == 1)
   end
@@ -179,11 +205,34 @@ function workloads.W7(items)
     ok = handled == items + 1 and most <= 2 and 1 or 0 }
 end
 
+--- After a pause of 1 ms, when all processes sleep. The producer is a thread, so that the coordinator goes on.
+function workloads.W7cold(items)
+  items = items or 500
+  local times, sent_at = {}, nil
+  local p = minigun.pipeline "w7"
+  p:threads(1, function()
+    p:producer("ping", function(emit)
+      for i = 1, items do
+        repeat minigun.sleep(0.001) until #times == i - 1
+        sent_at = now()
+        emit(i)
+      end
+    end)
+  end)
+  p:processor("pong", { processes = 1 }, function(x, emit) emit(square(x)) end)
+  p:consumer("handle", function() times[#times + 1] = now() - sent_at end)
+  local _, cpu = timed(p)
+  local p50, p99 = workload.percentiles(times)
+  return { items = items, p50_us = p50, p99_us = p99, cpu_before = cpu, ok = #times == items and 1 or 0 }
+end
+
+workloads.W7short = workloads.W7 -- with a crowd around it, which is not the program's business
+
 --- W1 with a murder. Every result carries its item's number, so a lost one and a doubled one are told apart.
 local function crash(items, in_worker, in_coordinator)
   items = items or 1000000
   local seen, arrived, doubled = {}, 0, 0
-  local p = pool("w8", items, function(x, emit)
+  local p = pool(source_of(items), function(x, emit)
     in_worker(x, items)
     emit(x * 8192 + (x * x) % 7919)
   end, function(y)
@@ -214,8 +263,7 @@ function workloads.W8out(items)
   return crash(items, nothing, function(arrived, n)
     if killed or arrived < n // 4 then return end
     killed = true
-    local file <close> = assert(io.open "/proc/thread-self/children")
-    os.execute("kill -9 " .. assert(file:read "a":match "%d+", "no worker is alive"))
+    os.execute("kill -9 " .. assert(workload.children()[1], "no worker is alive"))
   end)
 end
 
@@ -223,9 +271,7 @@ function workloads.W9(items)
   items = items or 1000000
   local sum = 0
   local p = minigun.pipeline "w9"
-  p:producer("numbers", function(emit)
-    for i = 1, items do emit(i) end
-  end)
+  p:producer("numbers", source_of(items))
   p:processor("single", { processes = 1 }, function(x, emit) emit(x) end)
   p:batch(1000)
   p:processor("add", { processes = 1 }, function(batch, emit)
@@ -236,6 +282,144 @@ function workloads.W9(items)
   p:consumer("take", function(part) sum = sum + part end)
   local seconds, cpu = timed(p)
   return workload.rate(items, seconds, cpu, sum == items * (items + 1) // 2)
+end
+
+--- Two pools in a row and the caller at the end, beside the first pool alone in the same process.
+function workloads.W10(items)
+  items = items or 100000
+  local alone, count = 0, 0
+  local single = timed(pool_of(nil, items, workload.record, nil, mark, function() alone = alone + 1 end))
+  local p = minigun.pipeline "w10"
+  p:producer("records", source_of(items, workload.record))
+  p:processor("parse", { processes = 2 }, function(record, emit) emit(mark(record)) end)
+  p:processor("enrich", { processes = 2 }, function(record, emit)
+    record.total = record.score * #record.tags
+    emit(record)
+  end)
+  p:consumer("sink", function(record)
+    if record.ok and record.total == record.score * 3 then count = count + 1 end
+  end)
+  local seconds, cpu = timed(p)
+  local figures = workload.rate(items, seconds, cpu, count == items and alone == items)
+  figures.single_rate = items / single
+  figures.of_single = single / seconds
+  return figures
+end
+
+--- One item through a pool of n workers, to its end: what the pool costs, nearly.
+local function start_and_end(n)
+  local p, done = minigun.pipeline "start", 0
+  p:producer("one", { 1 })
+  p:processor("work", { processes = n }, function(x, emit) emit(x) end)
+  p:consumer("take", function() done = done + 1 end)
+  local seconds = timed(p)
+  assert(done == 1)
+  return seconds * 1000
+end
+
+--- Private memory and page tables of a worker that has done nothing, in KB, the mean of all n.
+local function idle_memory(n)
+  local private, tables, workers = 0, 0, nil
+  local p = minigun.pipeline "memory"
+  p:producer("look", function(emit)
+    minigun.sleep(0.05)
+    workers = workload.children()
+    for _, pid in ipairs(workers) do
+      private = private + workload.sum_of_lines("/proc/" .. pid .. "/smaps_rollup", "^Private_%a+:%s+(%d+) kB")
+      tables = tables + workload.sum_of_lines("/proc/" .. pid .. "/status", "^VmPTE:%s+(%d+) kB")
+    end
+    emit(1)
+  end)
+  p:processor("work", { processes = n }, function(x, emit) emit(x) end)
+  p:run()
+  assert(#workers == n)
+  return private / n, tables / n
+end
+
+function workloads.W11(items, _, workers)
+  items = items or 1000
+  local n, starts, done = math.tointeger(tonumber(workers)), {}, 0
+  for i = 1, n < 64 and 7 or 3 do starts[i] = start_and_end(n) end
+  local private_kb, pte_kb = idle_memory(n)
+  local p = minigun.pipeline "w11"
+  p:producer("tasks", workload.tasks(items, workload.loops_per_ms(now), false))
+  p:processor("burn", { processes = n }, function(loops, emit) emit(workload.burn(loops)) end)
+  p:consumer("count", function() done = done + 1 end)
+  local seconds, cpu = timed(p)
+  local figures = workload.rate(items, seconds, cpu, done == items)
+  figures.start_ms, figures.private_kb, figures.pte_kb = workload.median(starts), private_kb, pte_kb
+  return figures
+end
+
+--- Two idle workers. The processor time of all processes is taken while `wait` lets the time go by.
+local function idle(seconds, wait, start)
+  local percent, done = nil, 0
+  local p = minigun.pipeline "idle"
+  local source <close> = assert(io.popen("sleep " .. seconds + 0.5)) -- its end is the first thing to read
+  local function observe()
+    minigun.sleep(0.1)
+    local pids = workload.children()
+    pids[#pids + 1] = "self"
+    local cpu, began = workload.cpu_of(pids), now()
+    wait(source, seconds)
+    percent = 100 * (workload.cpu_of(pids) - cpu) / (now() - began)
+  end
+  p:threads(1, function()
+    p:producer("wait", function(emit)
+      if start then minigun.wait(source) else observe() end
+      emit(1)
+    end)
+  end)
+  p:processor("work", { processes = 2 }, function(x, emit) emit(x) end)
+  p:consumer("take", function() done = done + 1 end)
+  local cpu = os.clock()
+  if start then
+    local run = p:start()
+    wait = function(_, s)
+      local ends = now() + s
+      repeat
+        if minigun.wait(run:fd(), "r", ends - now()) then run:step() end
+      until now() >= ends
+    end
+    run:step(0.1)
+    observe()
+    run:wait()
+  else
+    p:run()
+  end
+  return { items = math.floor(seconds * 1000), percent = percent, cpu_before = cpu, ok = done == 1 and 1 or 0 }
+end
+
+local waits = {
+  sleep = function(_, seconds) minigun.sleep(seconds) end,
+  descriptor = function(source, seconds) minigun.wait(source, "r", seconds) end,
+}
+
+function workloads.W12(milliseconds, _, form)
+  return idle((milliseconds or 2000) / 1000, waits[form], form == "start")
+end
+
+function workloads.S1(items, variant, size)
+  size = math.tointeger(tonumber(size))
+  items = items or 1000
+  local strings, sum = workload.strings(size, items), 0
+  local n = #strings
+  local p = pool_of(variant, items, function(i) return strings[i % n + 1] end, workload.chunk(size),
+    function(s) return #s end, function(length) sum = sum + length end)
+  local seconds, cpu = timed(p)
+  return workload.rate(items, seconds, cpu, sum == items * size)
+end
+
+function workloads.S2(items, variant, cost)
+  items, cost = items or 1000, tonumber(cost)
+  local loops, expected, sum = math.floor(cost * workload.loops_per_ms(now) / 1000), workload.expected_sum(items), 0
+  local burn = workload.burn
+  local p = pool_of(variant, items, nil, workload.chunk(nil, cost), function(x)
+    if loops > 0 then burn(loops) end
+    return (x * x) % 7919
+  end, function(y) sum = sum + y end)
+  local seconds, cpu = timed(p)
+  return workload.rate(items, seconds, cpu, sum == expected)
 end
 
 workload.main(workloads, arg)

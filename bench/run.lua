@@ -2,10 +2,12 @@
 -- The benchmark driver: every program in one run, in interleaved rounds, medians, one table per workload.
 --
 -- usage: lua5.4 bench/run.lua [W1 W3 ...] [--runs N] [--quick] [--only TEXT] [--out FILE] [--timeout SECONDS]
---   W3            all workloads whose name begins so (W3a, W3b); none named: all
+--        lua5.4 bench/run.lua --write-docs [--out FILE]
+--   W3            all workloads whose name begins so (W3a, W3b), S1 all its points; none named: all
 --   --runs N      rounds (default 5)            --quick   one round with a tenth of the items
 --   --only TEXT   only programs whose name contains TEXT (more than once: any of them)
 --   --out FILE    where the results go as JSON (default bench/results.json)
+--   --write-docs  measures nothing: puts the tables of FILE into docs/performance.md and the chart beside it
 --
 -- Each measurement is a process of its own that measures itself with a monotonic clock and prints one line of
 -- key=value. CPU seconds are those of the process and of all children it reaped (bash's `time`), less what it
@@ -13,11 +15,14 @@
 package.path = "./bench/?.lua;" .. package.path
 local contestants = require "contestants"
 local json = require "json"
+local machine = require "machine"
 local tables = require "tables"
+local workloads = require "workloads"
 
 local function usage(message)
   io.stderr:write("bench/run.lua: ", message, "\n",
-    "usage: lua5.4 bench/run.lua [W1 ...] [--runs N] [--quick] [--only TEXT] [--out FILE] [--timeout SECONDS]\n")
+    "usage: lua5.4 bench/run.lua [W1 ...] [--runs N] [--quick] [--only TEXT] [--out FILE] [--timeout SECONDS]\n",
+    "       lua5.4 bench/run.lua --write-docs [--out FILE]\n")
   os.exit(2)
 end
 
@@ -38,7 +43,8 @@ local function parse(argv)
     elseif word == "--timeout" then options.timeout = number(word)
     elseif word == "--only" then table.insert(options.only, (value(word):lower()))
     elseif word == "--out" then options.out = value(word)
-    elseif word:match "^W%d" then table.insert(options.workloads, word)
+    elseif word == "--write-docs" then options.write_docs = true
+    elseif word:match "^%u%d" then table.insert(options.workloads, word)
     else usage("unknown argument '" .. word .. "'") end
     i = i + 1
   end
@@ -76,10 +82,10 @@ end
 
 local function chosen_workloads(options)
   local list = {}
-  for _, workload in ipairs(contestants.workloads) do
-    local take = #options.workloads == 0
+  for _, workload in ipairs(workloads.workloads) do
+    local take = #options.workloads == 0 and not (options.quick and workload.heavy)
     for _, name in ipairs(options.workloads) do
-      take = take or workload.name:sub(1, #name) == name
+      take = take or workloads.matches(workload, name)
     end
     if take then list[#list + 1] = workload end
   end
@@ -112,31 +118,35 @@ local function present_contestants(options)
   return list
 end
 
-local function items_for(workload, contestant, quick)
-  if not workload.items then return nil end
-  local share = contestant.workloads[workload.name] * (quick and 0.1 or 1)
-  return math.max(10, math.floor(workload.items * share))
+--- The share of the nominal items that a program is given; nil when it has no part in the workload.
+local function share(workload, contestant)
+  local own = contestant.workloads[workload.name]
+  if own == nil then own = contestant.workloads[workload.sweep] end
+  return own or nil
 end
 
 local function run_one(workload, contestant, options)
-  local items = items_for(workload, contestant, options.quick)
-  local command = ("%s %s %s %s"):format(contestant.command, workload.name, contestant.variant, items or "")
+  local items = workload.items and
+    math.max(10, math.floor(workload.items * share(workload, contestant) * (options.quick and 0.1 or 1)))
+  local other = contestant.other and contestant.other[workload.sweep]
+  local command = ("%s%s %s %s %s"):format(workload.crowd and "build/bench/ping crowd " or "",
+    other and other[1] or contestant.command, workload.name, other and other[2] or contestant.variant, items or "")
   return measure(command, options.timeout)
 end
 
 --- All rounds. Every second round goes backwards, so that a slow drift of the machine favours nobody.
 --- @return table  workload name -> contestant name -> { runs = {figures...}, failure = text or nil }
-local function run_all(workloads, programs, options)
+local function run_all(chosen, programs, options)
   local results = {}
   local at_terminal = os.execute "test -t 2" == true
   for round = 1, options.runs do
-    for _, workload in ipairs(workloads) do
+    for _, workload in ipairs(chosen) do
       local per = results[workload.name] or {}
       results[workload.name] = per
-      for n = 1, #programs do
+      for n = 1, round <= (workload.rounds or round) and #programs or 0 do
         local contestant = programs[round % 2 == 1 and n or #programs + 1 - n]
         local entry = per[contestant.name] or { runs = {} }
-        if contestant.workloads[workload.name] and not entry.failure then
+        if share(workload, contestant) and not entry.failure then
           per[contestant.name] = entry
           if at_terminal then
             io.stderr:write(("\r\27[K%d/%d %s %s"):format(round, options.runs, workload.name, contestant.name))
@@ -151,38 +161,29 @@ local function run_all(workloads, programs, options)
   return results
 end
 
-local function first_line(command)
-  local pipe = io.popen(command .. " 2>/dev/null")
-  local line = pipe:read "l"
-  pipe:close()
-  return line or "unknown"
-end
-
-local function machine()
-  return {
-    kernel = first_line "uname -srm",
-    cpu = first_line "sed -n 's/^model name[^:]*: //p' /proc/cpuinfo",
-    cores = tonumber(first_line "nproc"),
-    memory_mb = (tonumber(first_line "sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo") or 0) // 1024,
-    load = first_line "cut -d' ' -f1-3 /proc/loadavg",
-    lua = first_line "lua5.4 -v",
-    commit = first_line "git rev-parse --short HEAD",
-    date = os.date "!%Y-%m-%dT%H:%M:%SZ",
-  }
+--- What the tables and the chart need to know of the programs.
+local function described(programs)
+  local list = {}
+  for i, p in ipairs(programs) do
+    list[i] = { name = p.name, ours = p.ours, floor = p.floor, hand_made = p.hand_made, by_hand = p.by_hand,
+      chart = p.chart }
+  end
+  return list
 end
 
 local function main()
   local options = parse(arg)
-  local workloads, programs = chosen_workloads(options), present_contestants(options)
-  local about = machine()
+  if options.write_docs then return require("page").write(options.out) end
+  local chosen, programs = chosen_workloads(options), present_contestants(options)
+  local about, began = machine.describe(), os.time()
   about.runs, about.quick = options.runs, options.quick
-  local results = run_all(workloads, programs, options)
-  about.load_after = first_line "cut -d' ' -f1-3 /proc/loadavg"
-  tables.print(about, workloads, programs, results)
+  local run = { machine = about, programs = described(programs), results = run_all(chosen, programs, options) }
+  about.load_after, about.minutes = machine.load(), (os.time() - began) / 60
+  io.write(tables.render(run, ""))
   local file = assert(io.open(options.out, "w"))
-  file:write(json { machine = about, results = results })
+  file:write(json.encode(run))
   file:close()
-  print("results: " .. options.out)
+  print("\nresults: " .. options.out)
 end
 
 main()

@@ -1,5 +1,7 @@
 -- SPDX-License-Identifier: MIT
---- The tables of a benchmark run, in Markdown, so that they can be put into docs/performance.md as they are.
+--- The tables of a benchmark run, in Markdown, for the terminal and for docs/performance.md.
+local workloads = require "workloads"
+
 local M = {}
 
 local function sorted(runs, key)
@@ -12,13 +14,18 @@ local function sorted(runs, key)
 end
 
 --- The median of one figure over all runs of a program, with its least and greatest value; nil if there is none.
-local function median(runs, key)
+--- @param runs table   array of figures
+--- @param key string
+--- @return number|nil median, number|nil least, number|nil greatest
+function M.median(runs, key)
   local values = sorted(runs, key)
   local n = #values
   if n == 0 then return nil end
   local middle = n % 2 == 1 and values[n // 2 + 1] or (values[n // 2] + values[n // 2 + 1]) / 2
   return middle, values[1], values[n]
 end
+
+local median = M.median
 
 --- A number with about three significant digits, thousands as k, millions as M.
 local function short(x)
@@ -30,7 +37,8 @@ local function short(x)
   return ("%." .. digits .. "f%s"):format(scaled, suffix)
 end
 
-local function print_rows(header, rows)
+--- Adds a Markdown table to the lines `out`.
+local function add_rows(out, header, rows)
   local widths = {}
   for c in ipairs(header) do
     widths[c] = utf8.len(header[c])
@@ -42,12 +50,12 @@ local function print_rows(header, rows)
       local padding = (" "):rep(widths[c] - utf8.len(text))
       cells[c] = c == 1 and text .. padding or padding .. text
     end
-    print("| " .. table.concat(cells, " | ") .. " |")
+    out[#out + 1] = "| " .. table.concat(cells, " | ") .. " |"
   end
   local rule = {}
   for c, width in ipairs(widths) do rule[c] = ("-"):rep(width - 1) .. (c == 1 and "-" or ":") end
   line(header)
-  print("| " .. table.concat(rule, " | ") .. " |")
+  out[#out + 1] = "| " .. table.concat(rule, " | ") .. " |"
   for _, row in ipairs(rows) do line(row) end
 end
 
@@ -57,15 +65,19 @@ local function find(programs, flag)
   end
 end
 
---- How many times better `a` is than `b`.
-local function times_better(workload, a, b)
-  if not a or not b or a == 0 or b == 0 then return "" end
-  return short(workload.better == "higher" and a / b or b / a)
+local function label(program)
+  return program.name .. (program.hand_made and " *" or "")
 end
 
-local function share_of_floor(workload, value, floor)
+--- How many times better `a` is than `b`.
+local function times_better(better, a, b)
+  if not a or not b or a == 0 or b == 0 then return "" end
+  return short(better == "higher" and a / b or b / a)
+end
+
+local function share_of_floor(better, value, floor)
   if not value or not floor then return "" end
-  return short(100 * (workload.better == "higher" and value / floor or floor / value)) .. " %"
+  return short(100 * (better == "higher" and value / floor or floor / value)) .. " %"
 end
 
 --- CPU seconds per run of nominal size: a program that was given fewer items is scaled up, one with more down;
@@ -76,32 +88,35 @@ local function nominal_cpu(workload, runs, quick)
   return cpu * (workload.items and workload.items * (quick and 0.1 or 1) or 1) / runs[1].items
 end
 
-local function speed_table(workload, programs, per, quick)
+local function add_speed_table(out, workload, programs, per, quick)
   local function value(name)
     return name and per[name] and (median(per[name].runs, workload.metric)) or nil
   end
-  local ours, floor = value(find(programs, "ours")), value(find(programs, "floor"))
+  local ours, floor = value(find(programs, "ours")), value(workload.floor or find(programs, "floor"))
+  local by_hand = value(find(programs, "by_hand"))
   local header = { "program", workload.unit, "least to greatest", "CPU s", "of the floor", "Minigun is better by" }
-  if workload.second then table.insert(header, 3, "us p99") end
+  if workload.second then table.insert(header, 3, workload.second[2]) end
+  if by_hand then header[#header + 1] = "arrays by hand by" end
   local rows = {}
   for _, program in ipairs(programs) do
     local entry = per[program.name]
     if entry then
       local middle, least, greatest = median(entry.runs, workload.metric)
-      local row = { program.name .. (program.hand_made and " *" or ""), short(middle),
+      local row = { label(program), short(middle),
         middle and short(least) .. " to " .. short(greatest) or entry.failure or "",
         short(nominal_cpu(workload, entry.runs, quick)),
-        not program.floor and share_of_floor(workload, middle, floor) or "",
-        program.ours and "" or times_better(workload, ours, middle) }
+        not program.floor and share_of_floor(workload.better, middle, floor) or "",
+        program.ours and "" or times_better(workload.better, ours, middle) }
       if entry.failure and middle then row[3] = row[3] .. ", then " .. entry.failure end
-      if workload.second then table.insert(row, 3, short((median(entry.runs, workload.second)))) end
+      if workload.second then table.insert(row, 3, short((median(entry.runs, workload.second[1])))) end
+      if by_hand then row[#row + 1] = program.by_hand and "" or times_better(workload.better, by_hand, middle) end
       rows[#rows + 1] = row
     end
   end
-  print_rows(header, rows)
+  add_rows(out, header, rows)
 end
 
-local function outcome_table(programs, per)
+local function add_outcome_table(out, programs, per)
   local rows = {}
   for _, program in ipairs(programs) do
     local entry = per[program.name]
@@ -118,29 +133,141 @@ local function outcome_table(programs, per)
         tostring(last.doubled or "") }
     end
   end
-  print_rows({ "program", "the run", "items", "arrived", "named in failures", "unaccounted", "doubled" }, rows)
+  add_rows(out, { "program", "the run", "items", "arrived", "named in failures", "unaccounted", "doubled" }, rows)
 end
 
---- Prints one table for each workload.
---- @param about table      the machine and the run
---- @param workloads table  array, see contestants.lua
---- @param programs table   array of the contestants measured
---- @param results table    workload name -> contestant name -> { runs, failure }
-function M.print(about, workloads, programs, results)
-  print(("%s, %d cores, %d MB, %s, %s; %s; commit %s; %d round(s)%s; load before %s, after %s"):format(about.cpu,
-    about.cores, about.memory_mb, about.kernel, about.lua:match "^Lua [%d.]+" or about.lua, about.date, about.commit,
-    about.runs, about.quick and ", a tenth of the items" or "", about.load, about.load_after))
-  for _, workload in ipairs(workloads) do
-    print(("\n%s: %s\n"):format(workload.name, workload.title))
-    if not next(results[workload.name]) then
-      print "nothing measured"
-    elseif workload.outcome then
-      outcome_table(programs, results[workload.name])
-    else
-      speed_table(workload, programs, results[workload.name], about.quick)
+--- The medians of all figures of a program at every point of a sweep; key "cpu" is made here.
+local function medians_of(sweep, name, results)
+  local all, failure = {}, nil
+  for _, point in ipairs(sweep.points) do
+    local entry = (results[sweep.name .. "_" .. point[1]] or {})[name]
+    if entry and entry.runs[1] then
+      local figures = {}
+      for key in pairs(entry.runs[1]) do figures[key] = median(entry.runs, key) end
+      figures.cpu = figures.cpu_seconds and figures.cpu_seconds / figures.items * 1e6
+      all[point[1]] = figures
+    end
+    failure = failure or entry and entry.failure
+  end
+  return next(all) and all, failure
+end
+
+--- Programs and their figures at all points, measured and derived: { program, metric, [point key] = number }.
+local function sweep_series(sweep, programs, results)
+  local list, notes = {}, {}
+  for _, metric in ipairs(sweep.metrics) do
+    for _, program in ipairs(programs) do
+      local all, failure = medians_of(sweep, program.name, results)
+      local series, any = { program = program, metric = metric }, false
+      for point, figures in pairs(all or {}) do
+        series[point] = metric.derive and metric.derive(figures, all, point) or figures[metric.key]
+        any = any or series[point] ~= nil
+      end
+      if any then list[#list + 1] = series end
+      if failure and metric == sweep.metrics[1] then notes[#notes + 1] = program.name .. ": " .. failure end
     end
   end
-  print "\n* the user wrote the batching: arrays are passed and the handler loops over them\n"
+  return list, notes
+end
+
+--- How many times better than the others ours is at each point, and ours with arrays than others with arrays, as
+--- series of texts; in the first metric, or in all of an upright table.
+local function comparisons(sweep, series)
+  local list = {}
+  for _, flag in ipairs { "ours", "by_hand" } do
+    for _, own in ipairs(series) do
+      for _, other in ipairs(series) do
+        local better = own.metric.better
+        local like = own.program[flag] and better and other.metric == own.metric and
+          (flag == "ours" or other.program.hand_made)
+        if like and not (other.program.ours or other.program.by_hand) and
+            (own.metric == sweep.metrics[1] or sweep.upright) then
+          local row = { name = ("%s is better than %s by"):format(label(own.program), label(other.program)),
+            short_name = ("%s: %s / Minigun"):format(own.metric.label, other.program.name) }
+          for _, point in ipairs(sweep.points) do
+            row[point[1]] = times_better(better, own[point[1]], other[point[1]])
+          end
+          list[#list + 1] = row
+        end
+      end
+    end
+  end
+  return list
+end
+
+--- One table for a whole sweep: programs and metrics down and points across, or the other way round.
+local function add_sweep_table(out, sweep, programs, results)
+  local series, notes = sweep_series(sweep, programs, results)
+  local columns = {} -- of the upright form: { title, [point] = text }
+  for _, s in ipairs(series) do
+    local what = #sweep.metrics > 1 and s.metric.label or ""
+    local column = { title = sweep.upright and what .. ": " .. s.program.name or
+      label(s.program) .. (what ~= "" and ": " .. what or "") }
+    for _, point in ipairs(sweep.points) do column[point[1]] = short(s[point[1]]) end
+    columns[#columns + 1] = column
+  end
+  for _, c in ipairs(comparisons(sweep, series)) do
+    c.title = sweep.upright and c.short_name or c.name
+    columns[#columns + 1] = c
+  end
+  local header, rows = { sweep.axis }, {}
+  if sweep.upright then
+    for _, column in ipairs(columns) do header[#header + 1] = column.title end
+    for _, point in ipairs(sweep.points) do
+      local row = { point[2] }
+      for _, column in ipairs(columns) do row[#row + 1] = column[point[1]] end
+      rows[#rows + 1] = row
+    end
+  else
+    for _, point in ipairs(sweep.points) do header[#header + 1] = point[2] end
+    for _, column in ipairs(columns) do
+      local row = { column.title }
+      for _, point in ipairs(sweep.points) do row[#row + 1] = column[point[1]] end
+      rows[#rows + 1] = row
+    end
+  end
+  add_rows(out, header, rows)
+  for _, note in ipairs(notes) do out[#out + 1] = "\n" .. note end
+end
+
+local function versions(about)
+  local names, list = {}, {}
+  for name in pairs(about.versions) do names[#names + 1] = name end
+  table.sort(names)
+  for i, name in ipairs(names) do list[i] = name .. " " .. about.versions[name] end
+  return table.concat(list, ", ")
+end
+
+--- The tables of a run, as text.
+--- @param run table      machine (see machine.lua, with runs, quick, load_after, minutes), programs (array of name,
+---   ours, floor, hand_made, by_hand), results (workload name -> program name -> { runs, failure })
+--- @param heading string  what stands before the title of a workload, "### " in a page
+--- @return string
+function M.render(run, heading)
+  local about, out, drawn = run.machine, {}, {}
+  out[1] = ("%s, %d cores, %d MB, %s; %s; commit %s; %d round(s)%s, %.1f minutes; load before %s, after %s."):format(
+    about.cpu, about.cores, about.memory_mb, about.kernel, about.date, about.commit, about.runs,
+    about.quick and ", a tenth of the items" or "", about.minutes, about.load, about.load_after)
+  out[2] = "\n" .. versions(about) .. "."
+  for _, workload in ipairs(workloads.workloads) do
+    local per = run.results[workload.name]
+    local name = workload.sweep or workload.name
+    if per and not drawn[name] then
+      drawn[name] = true
+      out[#out + 1] = ("\n%s%s: %s\n"):format(heading, name, workload.title)
+      if workload.sweep then
+        add_sweep_table(out, workloads.sweeps[name], run.programs, run.results)
+      elseif not next(per) then
+        out[#out + 1] = "nothing measured"
+      elseif workload.outcome then
+        add_outcome_table(out, run.programs, per)
+      else
+        add_speed_table(out, workload, run.programs, per, about.quick)
+      end
+    end
+  end
+  out[#out + 1] = "\n`*`: the user wrote the batching: arrays are passed and the handler loops over them."
+  return table.concat(out, "\n") .. "\n"
 end
 
 return M

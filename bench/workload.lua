@@ -26,6 +26,26 @@ function M.blob()
   return ("x"):rep(1 << 20)
 end
 
+--- The strings of S1, all different: up to 64 MiB of them, which programs send in turn.
+--- @param size integer  bytes of each
+--- @param items integer  how many will be sent
+--- @return table
+function M.strings(size, items)
+  local list, filler = {}, ("x"):rep(math.max(0, size - 8))
+  for i = 1, math.min(items, (64 << 20) // size) do list[i] = ("%08d"):format(i) .. filler end
+  return list
+end
+
+--- How many items a user who makes the batches by hand would put into one: 128 KiB of strings, or 2 ms of work; never
+--- more than 2,000.
+--- @param size integer|nil  bytes of an item
+--- @param us number|nil  what the handler takes for one
+--- @return integer
+function M.chunk(size, us)
+  local n = size and 131072 // size or us > 0 and 2000 // us or 2000
+  return math.tointeger(math.max(1, math.min(2000, n)))
+end
+
 --- The work of one W4 task: a busy loop without allocation.
 --- @param loops integer
 --- @return integer
@@ -105,12 +125,7 @@ end
 --- Private memory of the calling process, in MB (/proc/self/smaps_rollup, clean and dirty).
 --- @return number
 function M.private_mb()
-  local kb = 0
-  for line in io.lines "/proc/self/smaps_rollup" do
-    local n = line:match "^Private_%a+:%s+(%d+) kB"
-    if n then kb = kb + tonumber(n) end
-  end
-  return kb / 1024
+  return M.sum_of_lines("/proc/self/smaps_rollup", "^Private_%a+:%s+(%d+) kB") / 1024
 end
 
 --- p50 and p99 in microseconds of an array of seconds, which is sorted in place.
@@ -128,6 +143,34 @@ end
 function M.median(values)
   table.sort(values)
   return values[math.ceil(#values / 2)]
+end
+
+--- Processor seconds that processes of one thread have used so far, to the nanosecond.
+--- @param pids table  array; "self" is the calling process
+--- @return number
+function M.cpu_of(pids)
+  local ns = 0
+  for _, pid in ipairs(pids) do ns = ns + M.sum_of_lines("/proc/" .. pid .. "/schedstat", "^%d+") end
+  return ns / 1e9
+end
+
+--- The children of the calling process.
+--- @return table  array of process ids
+function M.children()
+  local pids = {}
+  local file <close> = assert(io.open "/proc/thread-self/children")
+  for pid in file:read "a":gmatch "%d+" do pids[#pids + 1] = pid end
+  return pids
+end
+
+--- The sum of some lines of a file of /proc.
+--- @param path string
+--- @param pattern string  of a line; its capture is a number
+--- @return number
+function M.sum_of_lines(path, pattern)
+  local sum = 0
+  for line in io.lines(path) do sum = sum + (tonumber(line:match(pattern)) or 0) end
+  return sum
 end
 
 --- Prints the figures of a measurement as one line of key=value, keys sorted.
@@ -155,17 +198,19 @@ function M.rate(items, seconds, cpu_before, ok)
 end
 
 --- Runs the workload that the command line names: `prog WORKLOAD [VARIANT] [ITEMS]`. A workload's function
---- gets (items or nil, variant) and returns its figures. Exits without closing the state, because freeing
---- a big heap would be counted as CPU time.
+--- gets (items or nil, variant, point) and returns its figures; S1_64 is point "64" of S1. Exits without closing
+--- the state, because freeing a big heap would be counted as CPU time.
 --- @param workloads table  name -> function(items, variant) -> figures
 --- @param argv table
 function M.main(workloads, argv)
-  local run = workloads[argv[1]]
+  local name, point = argv[1], nil
+  if name and not workloads[name] then name, point = name:match "^(%w+)_(.+)$" end
+  local run = workloads[name]
   if not run then
     io.stderr:write(argv[0], ": no workload ", tostring(argv[1]), " here\n")
     os.exit(2)
   end
-  M.report(run(tonumber(argv[3]), argv[2]))
+  M.report(run(tonumber(argv[3]), argv[2], point))
   os.exit(true, false)
 end
 

@@ -203,11 +203,11 @@ function workloads.W6()
   return { items = 20, ms = workload.median(times), cpu_before = cpu, ok = 1 }
 end
 
-function workloads.W7(items)
-  items = items or 10000
+local function ping(items, pause)
   local con = start_workers(1, SQUARE, "line", "each")[1].con
   local times, cpu = {}, os.clock()
   for i = 1, items do
+    if pause then cqueues.sleep(0.001) end
     local start = now()
     con:write(i, "\n")
     con:flush()
@@ -216,6 +216,68 @@ function workloads.W7(items)
   end
   local p50, p99 = workload.percentiles(times)
   return { items = items, p50_us = p50, p99_us = p99, cpu_before = cpu, ok = 1 }
+end
+
+function workloads.W7(items) return ping(items or 10000, false) end
+function workloads.W7cold(items) return ping(items or 500, true) end
+workloads.W7short = workloads.W7
+
+-- A message: the number of strings, then the strings; one string alone is the message.
+local LENGTHS = [[return function(packed)
+  local n = string.unpack("i4", packed)
+  if n == 1 then return string.pack("i4", #packed - 4) end
+  local list = table.pack(string.unpack(("s4"):rep(n), packed, 5))
+  for i = 1, n do list[i] = #list[i] end
+  return string.pack(("i4"):rep(n), table.unpack(list, 1, n))
+end]]
+
+local function add_all(packed)
+  local n, sum = #packed // 4, 0
+  local list = table.pack(string.unpack(("i4"):rep(n), packed))
+  for i = 1, n do sum = sum + list[i] end
+  return sum
+end
+
+function workloads.S1(items, _, size)
+  size = math.tointeger(tonumber(size))
+  items = items or 1000
+  local strings, chunk, sum, sent = workload.strings(size, items), workload.chunk(size), 0, 0
+  local cpu, start = os.clock(), now()
+  run(LENGTHS, "length", "each", function()
+    local list = {}
+    for i = sent, math.min(sent + chunk, items) - 1 do list[#list + 1] = strings[i % #strings + 1] end
+    sent = sent + #list
+    if #list == 1 then return string.pack("i4", 1) .. list[1] end
+    if list[1] then return string.pack("i4" .. ("s4"):rep(#list), #list, table.unpack(list)) end
+  end, function(packed) sum = sum + add_all(packed) end)
+  return workload.rate(items, now() - start, cpu, sum == items * size)
+end
+
+local BURN = [[local loops = %d
+return function(packed)
+  local n = #packed // 4
+  local format = ("i4"):rep(n)
+  local list = table.pack(string.unpack(format, packed))
+  for i = 1, n do
+    local a, x = 1, list[i]
+    for _ = 1, loops do a = (a * 1103515245 + 12345) %% 2147483648 end
+    list[i] = (x * x) %% 7919
+  end
+  return string.pack(format, table.unpack(list, 1, n))
+end]]
+
+function workloads.S2(items, _, cost)
+  items, cost = items or 1000, tonumber(cost)
+  local loops, expected = math.floor(cost * workload.loops_per_ms(now) / 1000), workload.expected_sum(items)
+  local chunk, sum, sent = workload.chunk(nil, cost), 0, 0
+  local cpu, start = os.clock(), now()
+  run(BURN:format(loops), "length", "each", function()
+    local list = {}
+    for i = sent + 1, math.min(sent + chunk, items) do list[#list + 1] = i end
+    sent = sent + #list
+    if list[1] then return string.pack(("i4"):rep(#list), table.unpack(list)) end
+  end, function(packed) sum = sum + add_all(packed) end)
+  return workload.rate(items, now() - start, cpu, sum == expected)
 end
 
 workload.main(workloads, arg)

@@ -155,17 +155,90 @@ function workloads.W6()
   return { items = 1, ms = (now() - start) * 1000, cpu_before = cpu, ok = done == 2 and 1 or 0 }
 end
 
-function workloads.W7(items)
-  items = items or 10000
+local function ping(items, pause)
   local times, cpu, start, i = {}, os.clock(), nil, 0
   pump(square, function() times[#times + 1] = now() - start end, function()
     i = i + 1
     if i > items then return end
+    if pause then uv.sleep(1) end
     start = now()
     return i
   end, 1)
   local p50, p99 = workload.percentiles(times)
   return { items = items, p50_us = p50, p99_us = p99, cpu_before = cpu, ok = #times == items and 1 or 0 }
+end
+
+function workloads.W7(items) return ping(items or 10000, false) end
+function workloads.W7cold(items) return ping(items or 500, true) end
+workloads.W7short = workloads.W7
+
+local function lengths_chunk(packed, n)
+  if n == 1 then return string.pack("i4", #packed) end
+  local list = table.pack(string.unpack(("s4"):rep(n), packed))
+  for i = 1, n do list[i] = #list[i] end
+  return string.pack(("i4"):rep(n), table.unpack(list, 1, n))
+end
+
+function workloads.S1(items, _, size)
+  size = math.tointeger(tonumber(size))
+  items = items or 1000
+  local strings, chunk, sum, sent = workload.strings(size, items), workload.chunk(size), 0, 0
+  local context
+  local cpu, start = os.clock(), now()
+  local function send()
+    local list = {}
+    for i = sent, math.min(sent + chunk, items) - 1 do list[#list + 1] = strings[i % #strings + 1] end
+    sent = sent + #list
+    if #list == 1 then
+      context:queue(list[1], 1)
+    elseif list[1] then
+      context:queue(string.pack(("s4"):rep(#list), table.unpack(list)), #list)
+    end
+  end
+  context = uv.new_work(lengths_chunk, function(packed)
+    local n = #packed // 4
+    local list = table.pack(string.unpack(("i4"):rep(n), packed))
+    for i = 1, n do sum = sum + list[i] end
+    send()
+  end)
+  for _ = 1, 8 do send() end
+  uv.run()
+  return workload.rate(items, now() - start, cpu, sum == items * size)
+end
+
+local function burn_chunk(packed, loops)
+  local n = #packed // 4
+  local format = ("i4"):rep(n)
+  local list = table.pack(string.unpack(format, packed))
+  for i = 1, n do
+    local a, x = 1, list[i]
+    for _ = 1, loops do a = (a * 1103515245 + 12345) % 2147483648 end
+    list[i] = (x * x) % 7919
+  end
+  return string.pack(format, table.unpack(list, 1, n))
+end
+
+function workloads.S2(items, _, cost)
+  items, cost = items or 1000, tonumber(cost)
+  local loops, expected = math.floor(cost * workload.loops_per_ms(now) / 1000), workload.expected_sum(items)
+  local chunk, sum, sent, context = workload.chunk(nil, cost), 0, 0, nil
+  local cpu, start = os.clock(), now()
+  local function send()
+    local list = {}
+    for i = sent + 1, math.min(sent + chunk, items) do list[#list + 1] = i end
+    if not list[1] then return end
+    sent = sent + #list
+    context:queue(string.pack(("i4"):rep(#list), table.unpack(list)), loops)
+  end
+  context = uv.new_work(burn_chunk, function(packed)
+    local n = #packed // 4
+    local list = table.pack(string.unpack(("i4"):rep(n), packed))
+    for i = 1, n do sum = sum + list[i] end
+    send()
+  end)
+  for _ = 1, 8 do send() end
+  uv.run()
+  return workload.rate(items, now() - start, cpu, sum == expected)
 end
 
 workload.main(workloads, arg)

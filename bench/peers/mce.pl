@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
 # Perl's MCE by its public interface: MCE::Flow and MCE::Map, two workers.
-# usage: perl bench/peers/mce.pl WORKLOAD [VARIANT] [ITEMS]
+# usage: perl bench/peers/mce.pl WORKLOAD [VARIANT] [ITEMS]     S1_64 is point 64 of S1
 # Variants: singly (chunk_size 1), map (MCE::Map with its own chunks), flow (MCE::Flow, its own chunks, one gather a chunk).
 use strict;
 use warnings;
@@ -201,12 +201,14 @@ sub w6 {
 # One worker asks the iterator for the next item when it has gathered the last one's result: the time between
 # two calls of the iterator is a round trip.
 sub w7 {
-    my $n = $items || 10_000;
+    my $cold = shift;
+    my $n = $items || ($cold ? 500 : 10_000);
     my ($sent, $last, $cpu, @t) = (0, undef, cpu());
     MCE::Flow->run({ max_workers => 1, chunk_size => 1, gather => sub { }, input_data => sub {
                 my $t = now();
                 push @t, $t - $last if defined $last;
-                $last = $t;
+                select undef, undef, undef, 0.001 if $cold;
+                $last = now();
                 return $sent++ <= $n ? 7 : ();
             } }, sub { MCE->gather(($_ * $_) % 7919) });
     @t = sort { $a <=> $b } @t;
@@ -233,13 +235,49 @@ sub w8 {
     return;
 }
 
+# 64 MiB of different strings in turn, from an iterator that gives a chunk at a time.
+sub s1 {
+    my $size = shift;
+    my $n = $items || 1000;
+    my $kept = int((64 << 20) / $size);
+    my $filler = 'x' x ($size - 8);
+    my @strings = map { sprintf('%08d', $_) . $filler } 1 .. ($n < $kept ? $n : $kept);
+    my $chunk = int(131_072 / $size);
+    $chunk = $chunk < 1 ? 1 : $chunk > 2000 ? 2000 : $chunk;
+    my ($sum, $sent, $cpu, $start) = (0, 0, cpu(), now());
+    MCE::Flow->run({ chunk_size => $chunk, gather => sub { $sum += $_ for @{ $_[0] } }, input_data => sub {
+                my $end = $sent + $chunk < $n ? $sent + $chunk : $n;
+                my @list = map { $strings[ $_ % @strings ] } $sent .. $end - 1;
+                $sent = $end;
+                return @list;
+            } }, sub { my ($mce, $list) = @_; MCE->gather([ map { length } @{$list} ]) });
+    rate($n, now() - $start, $cpu, $sum == $n * $size);
+    return;
+}
+
+sub s2 {
+    my $cost = shift;
+    my $n = $items || 1000;
+    my ($best) = sort { $a <=> $b } map { timed(\&burn, 200_000) } 1 .. 7;
+    my $loops = int($cost * 200_000 / ($best * 1e6));
+    my $expected = 0;
+    $expected += ($_ * $_) % 7919 for 1 .. $n;
+    my ($sum, $cpu, $start) = (0, cpu(), now());
+    MCE::Flow->run_seq({ gather => sub { $sum += $_ for @{ $_[0] } } },
+        sub { MCE->gather([ map { burn($loops) if $loops; ($_ * $_) % 7919 } @{ $_ } ]) }, 1, $n);
+    rate($n, now() - $start, $cpu, $sum == $expected);
+    return;
+}
+
 my %run = (
     W1 => \&w1, W2 => \&w2,
     W3a => sub { w3(sub { MCE->gather(length $_) }, sub { $_[0] == 1 << 20 }) },
     W3b => sub { w3(sub { MCE->gather($_) }, sub { length $_[0] == 1 << 20 }) },
     W4 => sub { w4(0) }, W4tail => sub { w4(1) },
     W5_20 => sub { w5(20) }, W5_500 => sub { w5(500) }, W5mem => \&w5_memory,
-    W6 => \&w6, W7 => \&w7, W8 => \&w8,
+    W6 => \&w6, W7 => sub { w7(0) }, W7cold => sub { w7(1) }, W7short => sub { w7(0) }, W8 => \&w8,
+    S1 => \&s1, S2 => \&s2,
 );
-my $chosen = $run{ $workload // '' } or die "no workload here by that name\n";
-$chosen->();
+my ($name, $point) = ($workload // '') =~ /^(S\d)_(\d+)$/ ? ($1, $2) : ($workload // '', undef);
+my $chosen = $run{$name} or die "no workload here by that name\n";
+$chosen->($point);

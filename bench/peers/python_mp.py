@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Python's multiprocessing by its public interface.
 
-usage: python3 bench/peers/python_mp.py WORKLOAD [VARIANT] [ITEMS]
+usage: python3 bench/peers/python_mp.py WORKLOAD [VARIANT] [ITEMS]     S1_64 is point 64 of S1
 Variants: imap (Pool.imap, one item at a time), map (Pool.map with its own chunks), pipe (two Processes and
 Pipes with lists made by hand).
 """
+import functools
+import glob
+import itertools
 import multiprocessing as mp
 import multiprocessing.connection
 import os
@@ -241,11 +244,6 @@ def w5(items, megabytes):
     os._exit(0)
 
 
-def private_mb():
-    with open("/proc/self/smaps_rollup") as f:
-        return sum(int(line.split()[1]) for line in f if line.startswith("Private_") and "Hugetlb" not in line) / 1024
-
-
 def w5_memory():
     heap = make_heap(500)
     cpu = time.process_time()
@@ -253,7 +251,7 @@ def w5_memory():
     pid = os.fork()
     if pid == 0:
         value = sum(heap[i]["id"] + len(heap[i]["name"] + "!") for i in range(0, len(heap), 100))
-        os.write(writer, b"%.3f %d" % (private_mb(), value))
+        os.write(writer, b"%.3f %d" % (sum_of_lines("/proc/self/smaps_rollup", "Private_") / 1024, value))
         os._exit(0)
     os.waitpid(pid, 0)
     report(items=1, private_mb=float(os.read(reader, 64).split()[0]), cpu_before=cpu, ok=1)
@@ -261,27 +259,22 @@ def w5_memory():
     os._exit(0)
 
 
-def start_once():
-    with mp.Pool(2) as pool:
-        assert pool.apply(square, (7,)) == 49
-        pool.close()
-        pool.join()
-
-
 def w6():
     cpu = time.process_time()
-    times = sorted(timed(start_once) for _ in range(20))
+    times = sorted(timed(pool_once, 2) for _ in range(20))
     report(items=20, ms=times[10] * 1000, cpu_before=cpu, ok=1)
 
 
-def w7(items, variant):
-    items = items or 10000
+def w7(items, variant, cold=False):
+    items = items or (500 if cold else 10000)
     times, cpu = [], time.process_time()
     if variant == "pipe":
         ours, theirs = mp.Pipe()
         process = mp.Process(target=serve, args=(theirs, square))
         process.start()
         for i in range(1, items + 1):
+            if cold:
+                time.sleep(0.001)
             start = now()
             ours.send(i)
             ours.recv()
@@ -291,11 +284,124 @@ def w7(items, variant):
     else:
         with mp.Pool(1) as pool:
             for i in range(1, items + 1):
+                if cold:
+                    time.sleep(0.001)
                 times.append(timed(pool.apply, square, (i,)))
             pool.close()
             pool.join()
     times.sort()
     report(items=items, p50_us=times[items // 2] * 1e6, p99_us=times[items * 99 // 100] * 1e6, cpu_before=cpu, ok=1)
+
+
+def sum_of_lines(path, *names):
+    with open(path) as f:
+        return sum(int(line.split()[1]) for line in f if line.startswith(names) and "Hugetlb" not in line)
+
+
+def pool_once(workers):
+    with mp.Pool(workers) as pool:
+        assert pool.apply(square, (7,)) == 49
+        pool.close()
+        pool.join()
+
+
+def w11(items, workers):
+    """Start and end, memory of idle workers, and the tasks by Pool.map one at a time: its own chunks are too big."""
+    items = items or 1000
+    starts = sorted(timed(pool_once, workers) for _ in range(7 if workers < 64 else 3))
+    with mp.Pool(workers) as pool:
+        pool.apply(square, (7,))
+        time.sleep(0.05)
+        pids = [child.pid for child in mp.active_children()]
+        private = sum(sum_of_lines("/proc/%d/smaps_rollup" % pid, "Private_") for pid in pids) / len(pids)
+        tables = sum(sum_of_lines("/proc/%d/status" % pid, "VmPTE:") for pid in pids) / len(pids)
+        pool.close()
+        pool.join()
+    loops = tasks(items, False)
+    cpu, start = time.process_time(), now()
+    with mp.Pool(workers) as pool:
+        done = len(pool.map(burn, loops, 1))
+        pool.close()
+        pool.join()
+    rate(items, now() - start, cpu, done == items and len(pids) == workers, start_ms=starts[len(starts) // 2] * 1000,
+         private_kb=float(private), pte_kb=float(tables))
+
+
+def w12(milliseconds):
+    """Two idle workers: processor time of all threads of all processes."""
+    def used(pids):
+        total = 0
+        for path in itertools.chain.from_iterable(glob.glob("/proc/%s/task/*/schedstat" % pid) for pid in pids):
+            with open(path) as f:
+                total += int(f.read().split()[0])
+        return total / 1e9
+
+    milliseconds = milliseconds or 2000
+    cpu = time.process_time()
+    with mp.Pool(2) as pool:
+        pool.apply(square, (7,))
+        time.sleep(0.1)
+        pids = ["self"] + [child.pid for child in mp.active_children()]
+        before, began = used(pids), now()
+        time.sleep(milliseconds / 1000)
+        percent = 100 * (used(pids) - before) / (now() - began)
+        pool.close()
+        pool.join()
+    report(items=milliseconds, percent=percent, cpu_before=cpu, ok=1)
+
+
+def lengths(blobs):
+    return [len(b) for b in blobs]
+
+
+def s1(items, variant, size):
+    """64 MiB of different strings in turn: pickle writes an object once for each message."""
+    items = items or 1000
+    filler = b"x" * (size - 8)
+    strings = [b"%08d" % i + filler for i in range(min(items, (64 << 20) // size))]
+    inputs = itertools.islice(itertools.cycle(strings), items)
+    total = [0]
+    cpu, start = time.process_time(), now()
+    if variant == "pipe":
+        def add(results):
+            total[0] += sum(results)
+        through_pipes(lengths, pieces(inputs, max(1, min(2000, 131072 // size))), add)
+    else:
+        with mp.Pool(2) as pool:
+            total[0] = sum(pool.map(length, inputs))
+            pool.close()
+            pool.join()
+    rate(items, now() - start, cpu, total[0] == items * size)
+
+
+def burn_and_square(loops, x):
+    if loops:
+        burn(loops)
+    return (x * x) % 7919
+
+
+def burn_list(loops, xs):
+    return [burn_and_square(loops, x) for x in xs]
+
+
+def s2(items, variant, cost):
+    items = items or 1000
+    best = min(timed(burn, 200000) for _ in range(7))
+    loops = int(cost * 200000 / (best * 1e6))
+    expected = sum((x * x) % 7919 for x in range(1, items + 1))
+    total = [0]
+    cpu, start = time.process_time(), now()
+    if variant == "pipe":
+        def add(results):
+            total[0] += sum(results)
+        chunk = max(1, min(2000, 2000 // cost if cost else 2000))
+        through_pipes(functools.partial(burn_list, loops), pieces(range(1, items + 1), chunk), add)
+    else:
+        with mp.Pool(2) as pool:
+            total[0] = sum(pool.map(functools.partial(burn_and_square, loops), range(1, items + 1)))
+            pool.close()
+            pool.join()
+    rate(items, now() - start, cpu, total[0] == expected)
 
 
 def w8(items):
@@ -326,6 +432,9 @@ def w8(items):
 def main():
     workload, variant = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "imap"
     items = int(sys.argv[3]) if len(sys.argv) > 3 else None
+    point = None
+    if workload.startswith(("W11_", "W12_", "S1_", "S2_")):
+        workload, point = workload.split("_")
     run = {
         "W1": lambda: w1(items, variant),
         "W2": lambda: w2(items, variant),
@@ -338,7 +447,13 @@ def main():
         "W5mem": w5_memory,
         "W6": w6,
         "W7": lambda: w7(items, variant),
+        "W7cold": lambda: w7(items, variant, cold=True),
+        "W7short": lambda: w7(items, variant),
         "W8": lambda: w8(items),
+        "W11": lambda: w11(items, int(point)),
+        "W12": lambda: w12(items),
+        "S1": lambda: s1(items, variant, int(point)),
+        "S2": lambda: s2(items, variant, int(point)),
     }.get(workload)
     if run is None:
         sys.exit("no workload %s here" % workload)

@@ -180,14 +180,15 @@ end
 # The lambda is asked for the next item when the one worker's result is in: the time between two calls is a
 # round trip.
 def w7
-  items = ITEMS || 10_000
+  items = ITEMS || (WORKLOAD == "W7cold" ? 500 : 10_000)
   times = []
   last = nil
   before = cpu
   source = lambda do
     t = now
     times << t - last if last
-    last = t
+    sleep 0.001 if WORKLOAD == "W7cold"
+    last = now
     times.size < items ? 7 : Parallel::Stop
   end
   Parallel.each(source, in_processes: 1) { |x| (x * x) % 7919 }
@@ -226,7 +227,7 @@ when "W5_20" then w5(20)
 when "W5_500" then w5(500)
 when "W5mem" then w5_memory
 when "W6" then w6
-when "W7" then w7
+when "W7", "W7cold", "W7short" then w7
 when "W8" then w8
 else abort "no workload #{WORKLOAD} here"
 end
