@@ -2,7 +2,6 @@
 #include "shm.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -19,7 +18,7 @@ int mg_shm_open(mg_shm *s, size_t size, size_t least, size_t keep) {
   s->size = size;
   s->units = (uint32_t)(size >> MG_UNIT_SHIFT);
   s->keep = keep;
-  s->unit = calloc(s->units, sizeof *s->unit); /* untouched pages of a large calloc cost nothing */
+  s->unit = mg_sys.map_private(s->units * sizeof *s->unit); /* most of it is never touched */
   if (!s->unit) {
     mg_shm_close(s);
     return -ENOMEM;
@@ -29,7 +28,7 @@ int mg_shm_open(mg_shm *s, size_t size, size_t least, size_t keep) {
 
 void mg_shm_close(mg_shm *s) {
   if (s->base) mg_sys.unmap(s->base, s->size);
-  free(s->unit);
+  if (s->unit) mg_sys.unmap(s->unit, s->units * sizeof *s->unit);
   memset(s, 0, sizeof *s);
 }
 

@@ -28,6 +28,11 @@ static void *sys_map_shared(size_t size) {
   return at == MAP_FAILED ? NULL : at;
 }
 
+static void *sys_map_private(size_t size) {
+  void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return at == MAP_FAILED ? NULL : at;
+}
+
 static int sys_unmap(void *at, size_t size) { return check(munmap(at, size)); }
 static int sys_advise(void *at, size_t size, int advice) { return check(madvise(at, size, advice)); }
 static pid_t sys_fork(void) { return check(fork()); }
@@ -214,7 +219,6 @@ static int sys_cpus(void) {
   return cgroup_cpus(n < 1 ? 1 : n);
 }
 
-/* A page that reads as zeros in every child that is forked, by whomever. */
 /* The columns of the terminal behind fd, 0 where it does not know them; -ENOTTY where it is none. */
 static int sys_terminal(int fd) {
   struct winsize size;
@@ -222,11 +226,11 @@ static int sys_terminal(int fd) {
   return rc < 0 ? rc : size.ws_col;
 }
 
+/* A page that reads as zeros in every child that is forked, by whomever. */
 static void *sys_wiped_page(void) {
   size_t size = (size_t)sysconf(_SC_PAGESIZE);
-  void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (at == MAP_FAILED) return NULL;
-  madvise(at, size, MADV_WIPEONFORK); /* not known before Linux 4.14: then a stray copy goes unnoticed */
+  void *at = sys_map_private(size);
+  if (at) madvise(at, size, MADV_WIPEONFORK); /* not known before Linux 4.14: then a stray copy goes unnoticed */
   return at;
 }
 

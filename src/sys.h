@@ -36,6 +36,7 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
  * it. */
 #define MG_SYS_CALLS(X)                                                                             \
   X(map_shared, void *, (size_t size), (size))                                                      \
+  X(map_private, void *, (size_t size), (size))                                                     \
   X(unmap, int, (void *at, size_t size), (at, size))                                                \
   X(advise, int, (void *at, size_t size, int advice), (at, size, advice))                           \
   X(fork, pid_t, (void), ())                                                                        \

@@ -18,7 +18,7 @@ local EINTR <const>, EPERM <const> = 4, 1
 -- where the reader is sure to wake; a filter of system calls (seccomp) says EPERM; a full disk is told of by whatever
 -- writes, with a file system of the network by `close` too.
 local plausible = {
-  map_shared = { ENOMEM }, unmap = {}, advise = { ENOMEM, EAGAIN, EPERM }, wiped_page = {},
+  map_shared = { ENOMEM }, map_private = { ENOMEM }, unmap = {}, advise = { ENOMEM, EAGAIN, EPERM }, wiped_page = {},
   fork = { ENOMEM, EAGAIN }, pidfd_open = { ENOMEM, EMFILE, ENFILE, EPERM }, kill = { EPERM }, kill_wait = {},
   reap = { EPERM }, eventfd = { ENOMEM, EMFILE, ENFILE }, timerfd = { ENOMEM, EMFILE, ENFILE, EPERM },
   timer_set = {}, lifeline = { EMFILE, ENFILE }, epoll_create = { ENOMEM, EMFILE, ENFILE },
