@@ -203,7 +203,7 @@ static const uint8_t *get_map(decoder *d, const uint8_t *token, const uint8_t *p
   lua_createtable(L, 0, (int)n);
   open_table(d);
   int t = lua_gettop(L);
-  bool cached = n <= CACHED_MAP_MAX;
+  bool cached = n <= CACHED_MAP_MAX && d->keys; /* no keys: the first byte was another when mg_decode looked at it */
   for (size_t i = 0; i < n; i++) {
     size_t len = 0;
     if (MG_LIKELY(cached && p < d->end)) {
@@ -446,6 +446,12 @@ static void push_refs(lua_State *L, const uint8_t *p, const uint8_t *end) {
   }
 }
 
+/* Whether a value that begins with this byte is a number of no more than 9 bytes, a string or a constant. */
+static inline bool is_scalar(uint8_t tag) {
+  return tag < MG_FIXMAP || tag >= MG_NEGATIVE_FIXINT || (tag >= MG_FIXSTR && tag <= MG_BIN32) ||
+         (tag >= MG_FLOAT32 && tag <= MG_INT64) || (tag >= MG_STR8 && tag <= MG_STR32);
+}
+
 int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags) {
   decoder d;
   luaL_checkstack(L, 10, "codec");
@@ -459,7 +465,7 @@ int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigne
   d.refs = 0;
   d.opened = 0;
   int top = lua_gettop(L);
-  if (len > 1) {
+  if (len > 1 && !is_scalar(mg_load8(buf))) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, c->keys_ref);
     d.keys = top + 1;
     if (MG_UNLIKELY(flags & MG_CODEC_REFS)) {

@@ -542,6 +542,11 @@ static uint8_t *put_value(encoder *e, uint8_t *p, int idx) {
 }
 
 int mg_encode(lua_State *L, mg_codec *c, int idx, uint8_t *buf, size_t cap, size_t *len, unsigned *flags) {
+  if (MG_LIKELY(cap >= 9) && lua_isinteger(L, idx)) {
+    *len = integer_bytes(buf, lua_tointegerx(L, idx, NULL));
+    *flags = 0;
+    return MG_CODEC_OK;
+  }
   encoder e;
   e.L = L;
   e.c = c;
