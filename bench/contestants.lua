@@ -37,7 +37,7 @@ end
 --- items each is given: slow ones get fewer, very fast ones more; a workload's name goes before that of its sweep,
 --- and false leaves it out. `hand_made`: the user wrote the batching. `check`: a command that succeeds when the peer
 --- is installed. `other`: command and variant where they are others for a workload. `chart`: its place in the chart.
---- `ours`, `by_hand` (ours with arrays) and `floor` stand at one program each.
+--- `ours`, `batched` (ours with p:batch) and `floor` stand at one program each.
 --- @return table  array of contestants
 function M.contestants()
   local lua, ours = "lua5.4", "lua5.4 bench/ours.lua"
@@ -51,10 +51,10 @@ function M.contestants()
       workloads = all("W1", "W2", "W3a", "W3b", "W4", "W4tail", "W5_20", "W5_500", "W5mem", "W6", "W7", "W7cold",
         "W7short", "W8", "W8out", "W9", "W10", "W11", "W12", "C1", "S1", "S2"),
       other = { C1 = codec("minigun") } },
-    { name = "Minigun, p:batch", hand_made = true, command = ours, variant = "batch",
+    { name = "Minigun, p:batch", batched = true, hand_made = true, command = ours, variant = "batch", chart = 2,
+      workloads = all("W1", "W2", "S1", "S2") },
+    { name = "Minigun, arrays by hand", hand_made = true, command = ours, variant = "hand",
       workloads = all("W1", "W2") },
-    { name = "Minigun, arrays by hand", by_hand = true, hand_made = true, command = ours,
-      variant = "hand", chart = 2, workloads = all("W1", "W2", "S1", "S2") },
     { name = "C floor", floor = true, command = "build/bench/floor", variant = "spin",
       check = "test -x build/bench/floor",
       workloads = { W1 = 20, W2 = 20, W3a = 1, W3b = 1, W5_20 = 1, W5_500 = 0.2, W6 = 1, W7 = 1, C1 = 1, S1 = 1 },
@@ -78,7 +78,7 @@ function M.contestants()
   table.move({
     { name = "MCE::Flow, chunk_size 1", command = mce, variant = "singly", check = has_mce,
       workloads = { W1 = 0.1, W2 = 0.2, W3a = 1, W3b = 1, W4 = 1, W4tail = 1, W6 = 1, W7 = 1, W7cold = 1, W7short = 1,
-        W8 = 0.1 } },
+        W8 = 0.1, W11 = 1, W11_256 = false } },
     { name = "MCE::Flow, its own chunks", command = mce, variant = "flow", check = has_mce, chart = 7,
       workloads = { W1 = 1, W2 = 1, S1 = 0.5, S2 = 1 } },
     { name = "MCE::Map", command = mce, variant = "map", check = has_mce, workloads = all("W1", "W4", "W4tail") },

@@ -121,7 +121,7 @@ end
 
 local function tasks(items, uneven)
   items = items or 2000
-  local list = workload.tasks(items, workload.loops_per_ms(now), uneven)
+  local list = workload.tasks(items, workload.loops_per_ms(), uneven)
   local serial, done = workload.serial_seconds(list, now), 0
   local p = pool(list, function(loops, emit) emit(workload.burn(loops)) end, function() done = done + 1 end)
   local seconds, cpu = timed(p)
@@ -337,12 +337,12 @@ local function idle_memory(n)
 end
 
 function workloads.W11(items, _, workers)
-  items = items or 1000
+  items = items or 2000
   local n, starts, done = math.tointeger(tonumber(workers)), {}, 0
   for i = 1, n < 64 and 7 or 3 do starts[i] = start_and_end(n) end
   local private_kb, pte_kb = idle_memory(n)
   local p = minigun.pipeline "w11"
-  p:producer("tasks", workload.tasks(items, workload.loops_per_ms(now), false))
+  p:producer("tasks", workload.tasks(items, workload.loops_per_ms(), false))
   p:processor("burn", { processes = n }, function(loops, emit) emit(workload.burn(loops)) end)
   p:consumer("count", function() done = done + 1 end)
   local seconds, cpu = timed(p)
@@ -412,7 +412,7 @@ end
 
 function workloads.S2(items, variant, cost)
   items, cost = items or 1000, tonumber(cost)
-  local loops, expected, sum = math.floor(cost * workload.loops_per_ms(now) / 1000), workload.expected_sum(items), 0
+  local loops, expected, sum = math.floor(cost * workload.loops_per_ms() / 1000), workload.expected_sum(items), 0
   local burn = workload.burn
   local p = pool_of(variant, items, nil, workload.chunk(nil, cost), function(x)
     if loops > 0 then burn(loops) end

@@ -165,7 +165,7 @@ end
 local function described(programs)
   local list = {}
   for i, p in ipairs(programs) do
-    list[i] = { name = p.name, ours = p.ours, floor = p.floor, hand_made = p.hand_made, by_hand = p.by_hand,
+    list[i] = { name = p.name, ours = p.ours, floor = p.floor, hand_made = p.hand_made, batched = p.batched,
       chart = p.chart }
   end
   return list

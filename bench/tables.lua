@@ -88,28 +88,53 @@ local function nominal_cpu(workload, runs, quick)
   return cpu * (workload.items and workload.items * (quick and 0.1 or 1) or 1) / runs[1].items
 end
 
-local function add_speed_table(out, workload, programs, per, quick)
+--- Columns: { title, function(program, entry, median, least, greatest) -> text }, without those that would be empty.
+local function speed_columns(workload, per, programs, quick)
+  local better = workload.better
   local function value(name)
     return name and per[name] and (median(per[name].runs, workload.metric)) or nil
   end
-  local ours, floor = value(find(programs, "ours")), value(workload.floor or find(programs, "floor"))
-  local by_hand = value(find(programs, "by_hand"))
-  local header = { "program", workload.unit, "least to greatest", "CPU s", "of the floor", "Minigun is better by" }
-  if workload.second then table.insert(header, 3, workload.second[2]) end
-  if by_hand then header[#header + 1] = "arrays by hand by" end
-  local rows = {}
+  local own, batched = find(programs, "ours"), value(find(programs, "batched"))
+  local ours, floor = value(own), value(workload.floor or find(programs, "floor"))
+  local others = next(per) ~= own or next(per, own) ~= nil
+  local columns = {
+    { "program", function(program) return label(program) end },
+    { workload.unit, function(_, _, middle) return short(middle) end },
+    { "least to greatest", function(_, entry, middle, least, greatest)
+      if not middle then return entry.failure or "" end
+      return short(least) .. " to " .. short(greatest) .. (entry.failure and ", then " .. entry.failure or "")
+    end },
+    { "CPU s", function(_, entry) return short(nominal_cpu(workload, entry.runs, quick)) end },
+  }
+  local function add(wanted, title, text)
+    if wanted then columns[#columns + 1] = { title, text } end
+  end
+  if workload.second then
+    table.insert(columns, 3, { workload.second[2], function(_, entry)
+      return short((median(entry.runs, workload.second[1])))
+    end })
+  end
+  add(floor, "of the floor", function(program, _, middle)
+    return not program.floor and share_of_floor(better, middle, floor) or ""
+  end)
+  add(ours and others, "Minigun is better by", function(program, _, middle)
+    return program.ours and "" or times_better(better, ours, middle)
+  end)
+  add(batched, "with p:batch by", function(program, _, middle)
+    return program.batched and "" or times_better(better, batched, middle)
+  end)
+  return columns
+end
+
+local function add_speed_table(out, workload, programs, per, quick)
+  local header, rows = {}, {}
+  local columns = speed_columns(workload, per, programs, quick)
+  for c, column in ipairs(columns) do header[c] = column[1] end
   for _, program in ipairs(programs) do
     local entry = per[program.name]
     if entry then
-      local middle, least, greatest = median(entry.runs, workload.metric)
-      local row = { label(program), short(middle),
-        middle and short(least) .. " to " .. short(greatest) or entry.failure or "",
-        short(nominal_cpu(workload, entry.runs, quick)),
-        not program.floor and share_of_floor(workload.better, middle, floor) or "",
-        program.ours and "" or times_better(workload.better, ours, middle) }
-      if entry.failure and middle then row[3] = row[3] .. ", then " .. entry.failure end
-      if workload.second then table.insert(row, 3, short((median(entry.runs, workload.second[1])))) end
-      if by_hand then row[#row + 1] = program.by_hand and "" or times_better(workload.better, by_hand, middle) end
+      local row = {}
+      for c, column in ipairs(columns) do row[c] = column[2](program, entry, median(entry.runs, workload.metric)) end
       rows[#rows + 1] = row
     end
   end
@@ -170,17 +195,17 @@ local function sweep_series(sweep, programs, results)
   return list, notes
 end
 
---- How many times better than the others ours is at each point, and ours with arrays than others with arrays, as
+--- How many times better than the others ours is at each point, and ours with p:batch than others with arrays, as
 --- series of texts; in the first metric, or in all of an upright table.
 local function comparisons(sweep, series)
   local list = {}
-  for _, flag in ipairs { "ours", "by_hand" } do
+  for _, flag in ipairs { "ours", "batched" } do
     for _, own in ipairs(series) do
       for _, other in ipairs(series) do
         local better = own.metric.better
         local like = own.program[flag] and better and other.metric == own.metric and
           (flag == "ours" or other.program.hand_made)
-        if like and not (other.program.ours or other.program.by_hand) and
+        if like and not (other.program.ours or other.program.batched) and
             (own.metric == sweep.metrics[1] or sweep.upright) then
           local row = { name = ("%s is better than %s by"):format(label(own.program), label(other.program)),
             short_name = ("%s: %s / Minigun"):format(own.metric.label, other.program.name) }
@@ -240,7 +265,7 @@ end
 
 --- The tables of a run, as text.
 --- @param run table      machine (see machine.lua, with runs, quick, load_after, minutes), programs (array of name,
----   ours, floor, hand_made, by_hand), results (workload name -> program name -> { runs, failure })
+---   ours, floor, hand_made, batched), results (workload name -> program name -> { runs, failure })
 --- @param heading string  what stands before the title of a workload, "### " in a page
 --- @return string
 function M.render(run, heading)

@@ -72,12 +72,12 @@ end
 
 local function worker_points()
   local points = {}
-  for i, n in ipairs { 1, 2, 4, 16, 64, 256 } do points[i] = { tostring(n), tostring(n), 1000 } end
+  for i, n in ipairs { 1, 2, 4, 16, 64, 256 } do points[i] = { tostring(n), tostring(n), 2000 } end
   return points
 end
 
 add_sweep {
-  name = "W11", title = "1,000 tasks of 1 ms with 1 to 256 workers", axis = "workers", points = worker_points(),
+  name = "W11", title = "2,000 tasks of 1 ms with 1 to 256 workers", axis = "workers", points = worker_points(),
   rounds = 3,
   metrics = {
     { key = "rate", label = "tasks/s" },

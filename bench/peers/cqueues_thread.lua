@@ -268,7 +268,7 @@ end]]
 
 function workloads.S2(items, _, cost)
   items, cost = items or 1000, tonumber(cost)
-  local loops, expected = math.floor(cost * workload.loops_per_ms(now) / 1000), workload.expected_sum(items)
+  local loops, expected = math.floor(cost * workload.loops_per_ms() / 1000), workload.expected_sum(items)
   local chunk, sum, sent = workload.chunk(nil, cost), 0, 0
   local cpu, start = os.clock(), now()
   run(BURN:format(loops), "length", "each", function()

@@ -128,7 +128,7 @@ end
 
 local function tasks(items, uneven)
   items = items or 2000
-  local list = workload.tasks(items, workload.loops_per_ms(now), uneven)
+  local list = workload.tasks(items, workload.loops_per_ms(), uneven)
   local serial = workload.serial_seconds(list, now)
   local i, done, cpu, start = 0, 0, os.clock(), now()
   pump(function(loops)
@@ -220,7 +220,7 @@ end
 
 function workloads.S2(items, _, cost)
   items, cost = items or 1000, tonumber(cost)
-  local loops, expected = math.floor(cost * workload.loops_per_ms(now) / 1000), workload.expected_sum(items)
+  local loops, expected = math.floor(cost * workload.loops_per_ms() / 1000), workload.expected_sum(items)
   local chunk, sum, sent, context = workload.chunk(nil, cost), 0, 0, nil
   local cpu, start = os.clock(), now()
   local function send()

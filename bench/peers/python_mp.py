@@ -169,9 +169,17 @@ def w3(items, function, good):
     rate(items, now() - start, cpu, count == items)
 
 
+def loops_per_ms():
+    """By processor time: the fastest of seven tries, since noise only slows."""
+    def once():
+        start = time.process_time()
+        burn(200000)
+        return time.process_time() - start
+    return 200 / min(once() for _ in range(7))
+
+
 def tasks(items, uneven):
-    best = min(timed(burn, 200000) for _ in range(7))
-    per_ms, seed, out = int(200000 / (best * 1000)), 42, []
+    per_ms, seed, out = int(loops_per_ms()), 42, []
     for _ in range(items):
         ms = 1.0
         if uneven:
@@ -307,7 +315,7 @@ def pool_once(workers):
 
 def w11(items, workers):
     """Start and end, memory of idle workers, and the tasks by Pool.map one at a time: its own chunks are too big."""
-    items = items or 1000
+    items = items or 2000
     starts = sorted(timed(pool_once, workers) for _ in range(7 if workers < 64 else 3))
     with mp.Pool(workers) as pool:
         pool.apply(square, (7,))
@@ -386,8 +394,7 @@ def burn_list(loops, xs):
 
 def s2(items, variant, cost):
     items = items or 1000
-    best = min(timed(burn, 200000) for _ in range(7))
-    loops = int(cost * 200000 / (best * 1e6))
+    loops = int(cost * loops_per_ms() / 1000)
     expected = sum((x * x) % 7919 for x in range(1, items + 1))
     total = [0]
     cpu, start = time.process_time(), now()
