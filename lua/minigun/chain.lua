@@ -20,13 +20,15 @@ local SENT <const> = 0x8000
 -- fails.
 local NO_MEMORY <const> = "not enough memory"
 
-chain.caught, chain.as_caught = errors.of, errors.as_caught
+local caught_of <const> = errors.of
+chain.caught, chain.as_caught = caught_of, errors.as_caught
 
 local Chain = {}
 Chain.__index = Chain
 
 local function make_emit(state, host)
   local buffer, direct, choose, addresses = state.buffer, state.direct, state.choose, host.addresses[state.stage.id]
+  local foreign, check = host.foreign, host.check
   local function add(item, id)
     local n = state.n + 1
     state.n, buffer[n] = n, item
@@ -34,7 +36,7 @@ local function make_emit(state, host)
     if n == KEEP then state.flush(true) end
   end
   local function check_open()
-    if not state.running or host.foreign() then
+    if not state.running or foreign() then
       error("emit called after its handler has returned, or in another process", 3)
     end
   end
@@ -45,17 +47,22 @@ local function make_emit(state, host)
       if item == nil then
         error("nil cannot be emitted (an item is any value but nil; call emit only when there is one)", 2)
       end
-      check_open()
+      if not state.running or foreign() then check_open() end
       local ids = choose and choose(item)
-      if host.check then host.check(item) end
-      if not ids then return add(item) end
+      if check then check(item) end
+      if not ids then
+        local n = state.n + 1
+        state.n, buffer[n] = n, item
+        if n == KEEP then state.flush(true) end
+        return
+      end
       for _, id in ipairs(ids) do add(item, id) end
     end,
     __index = {
       to = function(_, name, item)
         check_open()
         local ids = router.resolve(addresses, name, item, 2)
-        if host.check then host.check(item) end
+        if check then check(item) end
         for _, id in ipairs(ids) do add(item, id | SENT) end
       end,
     },
@@ -78,7 +85,8 @@ function chain.new(stages, host)
     local state = { stage = stage, buffer = {}, direct = {}, n = 0, effects = {}, running = false, inner = {},
       handler = stage.handler, seen = 0, outside = stage.terminal, choose = router.new(stage, host.turn) }
     self.states[stage.id] = state
-    self.stats[stage.id] = { items_in = 0, items_out = 0, failed = 0 }
+    state.stats = { items_in = 0, items_out = 0, failed = 0 }
+    self.stats[stage.id] = state.stats
     state.flush = function(partial) self:flush(state, partial) end
     state.emit = make_emit(state, host)
     state.ctx = host.context(stage, function(kind, name, value)
@@ -97,22 +105,29 @@ function chain.new(stages, host)
       if self.states[target] and not (stage.threaded or stage.writes_blocks) then state.inner[#state.inner + 1] = target
       else state.outside = true end
     end
+    state.only = #state.inner == 1 and not state.outside and state.inner[1] or nil
   end
   return self
 end
 
 --- Passes on what the stage's handler has emitted and collected so far.
 function Chain:flush(state, partial)
-  local n, buffer, host = state.n, state.buffer, self.host
+  local n, buffer, direct, host = state.n, state.buffer, state.direct, self.host
+  local stats = state.stats
+  if n == 1 and not state.effects[1] and not direct[1] then -- which is what most calls leave
+    local item = buffer[1]
+    state.n, buffer[1] = 0, nil
+    stats.items_out = stats.items_out + 1
+    return self:send(state, item)
+  end
   if partial then state.partial = true end
   for i = 1, #state.effects do
     local effect = state.effects[i]
     state.effects[i] = nil
     host.effect(effect[1], effect[2], effect[3])
   end
-  self.stats[state.stage.id].items_out = self.stats[state.stage.id].items_out + n
+  stats.items_out = stats.items_out + n
   state.n = 0
-  local direct = state.direct
   for i = 1, n do
     local item, id = buffer[i], direct[i]
     buffer[i], direct[i] = nil, nil
@@ -129,6 +144,7 @@ end
 
 --- Sends an item to every receiver of the stage, in the chain and outside.
 function Chain:send(state, item)
+  if state.only then return self:push(state.only, item, 1) end
   for _, target in ipairs(state.inner) do self:push(target, item, 1) end
   if state.outside then self.host.deliver(state.stage, item) end
 end
@@ -144,7 +160,7 @@ function Chain:gather(state, item)
   local batches = state.batches
   local batch
   if batches.by then
-    local ok, answer = xpcall(batches.add, chain.caught, batches, item, self.host.now)
+    local ok, answer = xpcall(batches.add, caught_of, batches, item, self.host.now)
     if answer == NO_MEMORY then error(answer, 0) end -- perhaps with half of the item in its batch
     if not ok then return self:fail(state, item, answer, 1) end
     batch = answer
@@ -158,17 +174,17 @@ end
 ---@param state table of the stage
 ---@param batch any
 function Chain:emit_batch(state, batch)
-  local stats = self.stats[state.stage.id]
+  local stats = state.stats
   stats.items_out = stats.items_out + 1
   if not state.choose then return self:send(state, batch) end
-  local ok, ids = xpcall(state.choose, chain.caught, batch)
+  local ok, ids = xpcall(state.choose, caught_of, batch)
   if not ok then return self:fail(state, batch, ids, 1) end
   for _, id in ipairs(ids) do self:send_one(state, id, batch) end
 end
 
 function Chain:fail(state, item, caught, attempt, number)
   drop(state)
-  local stats = self.stats[state.stage.id]
+  local stats = state.stats
   stats.failed = stats.failed + 1
   self.host.failed(state.stage, item, chain.as_caught(caught), attempt, state.partial, number)
 end
@@ -180,19 +196,20 @@ end
 ---@param number integer? of a further attempt: that of the item, as `failed` was told
 function Chain:push(id, item, attempt, number)
   local state = self.states[id]
-  local stats = self.stats[id]
   if attempt == 1 then
+    local stats = state.stats
     stats.items_in = stats.items_in + 1
     number = state.seen + 1
     state.seen = number
   end
   if state.batches then return self:gather(state, item) end
-  state.ctx.attempt = attempt
+  local ctx = state.ctx
+  ctx.attempt = attempt
   state.running, state.partial = true, nil
-  local ok, caught = xpcall(state.handler, chain.caught, item, state.emit, state.ctx)
+  local ok, caught = xpcall(state.handler, caught_of, item, state.emit, ctx)
   state.running = false
   if not ok then return self:fail(state, item, caught, attempt, number) end
-  if state.n > 0 or #state.effects > 0 then self:flush(state) end
+  if state.n > 0 or state.effects[1] then self:flush(state) end
 end
 
 --- Runs all the items that a cursor gives through the stage: one protected call for many, a new one after a failure.
@@ -217,7 +234,7 @@ function Chain:push_all(id, fetch)
   end
   while true do
     ctx.attempt, state.partial = 1, nil
-    local ok, caught = xpcall(loop, chain.caught)
+    local ok, caught = xpcall(loop, caught_of)
     if ok then break end
     -- Not the handler's: what it has emitted may be on its way, or the cursor still before its item.
     if not state.running and caught == NO_MEMORY then error(caught, 0) end

@@ -21,20 +21,22 @@ function producers:producer_emit(stage)
     if self.patient then outlet.writer:patience(SLICE) end
     return source and source.ranges[1] and self:skipping_emit(stage, outlet.writer) or outlet.writer
   end
-  local s, since, me = self.stats[stage.id], 0, self
+  local s, since, me, moved = self.stats[stage.id], 0, self, -1
   if source then self:open_source(source, stage.id) end
   local function sent(n)
     s.items_out = s.items_out + n
     since = since + 1
     if limited and outlet.writer then me:flush_writer(outlet) end -- a limit counts items, so none may hide in a block
-    if me:must_wait(stage.id) then
+    if me.moved ~= moved and me:must_wait(stage.id) then -- nothing is fuller than before unless something has moved
       since = 0
       repeat until me:let_others(WAIT) or not me:must_wait(stage.id)
     elseif since >= 256 or me.patient and core.now() > me.slice_ends then
-      since = 0
+      since, moved = 0, -1
       me:let_others(MORE)
       me.slice_ends = core.now() + SLICE
+      return
     end
+    moved = me.moved
   end
   local function send_chosen(item)
     local ok, ids = xpcall(state.choose, chain.caught, item)

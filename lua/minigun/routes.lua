@@ -206,6 +206,7 @@ function routes:accept(entry)
   local torn = self.torn
   self.torn = true
   local id = entry.stage
+  self.moved = self.moved + 1
   self.pending[id] = self.pending[id] + entry.count
   if self.sources then self:owe(entry) end
   self.drained[id] = false
@@ -325,6 +326,7 @@ end
 ---@param writer userdata
 ---@param need integer bytes
 function routes:open_block(stage, writer, need)
+  self.moved = self.moved + 1
   if not writer:open(math.max(need, BLOCK)) then
     self:fail(("stage '%s': an item of %d bytes or more does not fit into the shared memory that can be had"):format(
       stage.name, need))
