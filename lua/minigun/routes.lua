@@ -24,9 +24,13 @@ function routes:joins_bytes(stage)
   return #stage.outputs > 0
 end
 
--- Whether a producer of the coordinator writes what it emits into blocks, for whomever it is.
-local function writes_blocks(self, stage)
+-- Whether a producer of the coordinator writes what it emits into blocks, for whomever it is. A queue limit counts
+-- items, so none may hide in a block.
+local function writes_blocks(self, stage, reach)
   if stage.kind ~= "producer" or stage.threaded or self.segment_of[stage.id] or chooses(stage) then return false end
+  for _, limit in pairs(reach) do
+    if limit ~= true then return false end
+  end
   for _, target in ipairs(stage.outputs) do
     if not self.segment_of[target] and not self:joins_bytes(self.plan.stages[target]) then return false end
   end
@@ -40,15 +44,16 @@ function routes:draw_routes()
   for id = #stages, 1, -1 do
     local stage, own = stages[id], self.segment_of[id]
     local outlet, reach = { targets = {}, terminal = stage.terminal }, {}
-    stage.writes_blocks = writes_blocks(self, stage)
     for _, target in ipairs(stage.outputs) do
       local segment = self.segment_of[target]
-      local apart = stage.threaded or own and stage.kind == "producer" -- it waits; others run meanwhile
-        or stage.writes_blocks
-      if segment ~= own or apart then outlet.targets[#outlet.targets + 1] = target end
       if segment then reach[segment] = true
       else for each, limit in pairs(self.reach[target]) do reach[each] = limit end end
       if stages[target].queue then reach[target] = stages[target].queue end
+    end
+    stage.writes_blocks = writes_blocks(self, stage, reach)
+    local apart = stage.threaded or own and stage.kind == "producer" or stage.writes_blocks -- others run meanwhile
+    for _, target in ipairs(stage.outputs) do
+      if apart or self.segment_of[target] ~= own then outlet.targets[#outlet.targets + 1] = target end
     end
     self.outlets[id], self.reach[id] = outlet, reach
     self.pending[id] = 0
@@ -101,7 +106,7 @@ function routes:open_outlet(stage)
   outlet.values, outlet.bytes = {}, {}
   for _, target in ipairs(outlet.targets) do
     local segment = self.segment_of[target]
-    local joins = stage.kind == "producer" and not segment and self:joins_bytes(stages[target])
+    local joins = stage.writes_blocks and not segment
     local by_value = not joins and (not segment or segment.by_value)
     local list = by_value and outlet.values or outlet.bytes
     list[#list + 1] = target
