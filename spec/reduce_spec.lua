@@ -336,17 +336,22 @@ describe("reduce", function()
 
   it("R49 an item of the coordinator that cannot be sent fails alone", function()
     local list = { 1, 2, print, 4, { deep = { print } }, 6, print }
-    local result = new { failures = "collect" }:producer(list):reduce("sum", 0, add, { processes = 2 }):run()
-    assert.same({ 13 }, result.items)
-    local said = {}
-    for i, failure in ipairs(result.failures) do
-      assert.same({ "unserialisable", "sum" }, { failure.kind, failure.stage })
-      assert.is_true(failure.item == print or failure.item == list[5])
-      said[i] = failure.message
+    local function check(stage, p)
+      local result = p:reduce("sum", 0, add, { processes = 2 }):run()
+      assert.same({ 13 }, result.items)
+      local said = {}
+      for i, failure in ipairs(result.failures) do
+        assert.same({ "unserialisable", stage }, { failure.kind, failure.stage })
+        assert.is_true(failure.item == print or failure.item == list[5])
+        said[i] = failure.message
+      end
+      assert.same({ "item is a function", "item is a function", "item.deep[1] is a function" }, contexts.sorted(said))
+      local s = result.stats.stages
+      assert.equal(3, s[stage].failed)
+      assert.same({ stage == "sum" and 7 or 4, 1 }, { s.sum.items_in, s.sum.items_out })
     end
-    assert.same({ "item is a function", "item is a function", "item.deep[1] is a function" }, contexts.sorted(said))
-    local s = result.stats.stages.sum
-    assert.same({ 7, 1, 3 }, { s.items_in, s.items_out, s.failed })
+    check("producer 1", new { failures = "collect" }:producer(list))
+    check("sum", new { failures = "collect" }:producer(list):map(function(item) return item end))
     assert.equal(21, new { memory = "64M" }:producer(range(1, 6)):map(function(n)
       local t = { n }
       for _ = 1, 120 do t = { t } end

@@ -14,8 +14,7 @@ local GRACE <const> = 1                            -- seconds to the next emit o
 --- What a producer of the coordinator calls to emit. Where all its items go into pools this is the writer itself.
 function producers:producer_emit(stage)
   local outlet, state = self.outlets[stage.id], self.chain.states[stage.id]
-  local limited, source = false, self.sources and self.sources[stage.id]
-  for _, limit in pairs(self.reach[stage.id]) do limited = limited or limit ~= true end
+  local limited, source = self.limited[stage.id], self.sources and self.sources[stage.id]
   if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not limited and not state.choose then
     outlet.direct = true
     if self.patient then outlet.writer:patience(SLICE) end

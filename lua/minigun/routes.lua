@@ -24,13 +24,19 @@ function routes:joins_bytes(stage)
   return #stage.outputs > 0
 end
 
--- Whether a producer of the coordinator writes what it emits into blocks, for whomever it is. A queue limit counts
--- items, so none may hide in a block.
-local function writes_blocks(self, stage, reach)
-  if stage.kind ~= "producer" or stage.threaded or self.segment_of[stage.id] or chooses(stage) then return false end
-  for _, limit in pairs(reach) do
-    if limit ~= true then return false end
+-- Whether a queue limit that counts items is in reach, so that none may hide in a block. That of a reduction, which the
+-- library has set, may be passed by a block.
+local function is_limited(self, reach)
+  for each, limit in pairs(reach) do
+    if limit ~= true and not self.plan.stages[each].fold then return true end
   end
+  return false
+end
+
+-- Whether a producer of the coordinator writes what it emits into blocks, for whomever it is.
+local function writes_blocks(self, stage)
+  if stage.kind ~= "producer" or stage.threaded or self.segment_of[stage.id] or chooses(stage) then return false end
+  if self.limited[stage.id] then return false end
   for _, target in ipairs(stage.outputs) do
     if not self.segment_of[target] and not self:joins_bytes(self.plan.stages[target]) then return false end
   end
@@ -50,7 +56,8 @@ function routes:draw_routes()
       else for each, limit in pairs(self.reach[target]) do reach[each] = limit end end
       if stages[target].queue then reach[target] = stages[target].queue end
     end
-    stage.writes_blocks = writes_blocks(self, stage, reach)
+    self.limited[id] = is_limited(self, reach)
+    stage.writes_blocks = writes_blocks(self, stage)
     local apart = stage.threaded or own and stage.kind == "producer" or stage.writes_blocks -- others run meanwhile
     for _, target in ipairs(stage.outputs) do
       if apart or self.segment_of[target] ~= own then outlet.targets[#outlet.targets + 1] = target end

@@ -67,7 +67,7 @@ function run.new(pipeline, given)
     memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.lines(),
     retries = {}, producers = {}, on_loop = {}, writers = {}, folds = {}, outlets = {}, direct = {}, reach = {},
-    waits = {}, late = {}, chunks = 0, moved = 0, fork_seconds = 0, told = {}, unhandled = {},
+    limited = {}, waits = {}, late = {}, chunks = 0, moved = 0, fork_seconds = 0, told = {}, unhandled = {},
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0, rates = {},
     slice_ends = 0, journal = journal,
   }, Run)
