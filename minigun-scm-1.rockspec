@@ -62,6 +62,7 @@ build = {
     ["minigun.inbox"] = "lua/minigun/inbox.lua",
     ["minigun.inheritance"] = "lua/minigun/inheritance.lua",
     minigun = "lua/minigun/init.lua",
+    ["minigun.inline"] = "lua/minigun/inline.lua",
     ["minigun.joiner"] = "lua/minigun/joiner.lua",
     ["minigun.joins"] = "lua/minigun/joins.lua",
     ["minigun.journal"] = "lua/minigun/journal.lua",

@@ -1,8 +1,9 @@
 --- A run: one execution of a pipeline, and the coordinator's only loop.
 --
--- Its methods lie in eight more files: routes.lua moves items, producers.lua lets producers emit, inbox.lua takes what
--- workers say, joins.lua makes batches of it, folds.lua reduces, retries.lua settles failures, progress.lua tells how
--- far it is, and lineage.lua, where there is a journal, what is finished with all that came of it.
+-- Its methods lie in nine more files: inline.lua runs the coordinator's own stages, routes.lua moves items,
+-- producers.lua lets producers emit, inbox.lua takes what workers say, joins.lua makes batches of it, folds.lua
+-- reduces, retries.lua settles failures, progress.lua tells how far it is, and lineage.lua, where there is a journal,
+-- what is finished with all that came of it.
 --
 -- Invariants
 -- 1. `pending[stage]` counts the items that the stage has accepted and not finished: queued, in a worker's hands, or
@@ -19,7 +20,6 @@ local plan = require "minigun.plan"
 local queue = require "minigun.queue"
 local result = require "minigun.result"
 local signals = require "minigun.signals"
-local stats = require "minigun.stats"
 local tasks = require "minigun.tasks"
 local threaded = require "minigun.threaded"
 
@@ -29,16 +29,15 @@ local run = {}
 run.BELL_MEMORY = 2 << 20
 
 local BLOCK <const> = 65536
-local LARGE_HEAP <const> = 8 * 1024              -- KiB of Lua heap from which forks are worth preparing for
-local INLINE_SECONDS <const> = 0.0005             -- spent in stages of the coordinator before it looks after workers
+local LARGE_HEAP <const> = 8 * 1024               -- KiB of Lua heap from which forks are worth preparing for
 local STOOD_STILL <const> = 0.1                   -- seconds
-local UNKNOWN <const> = 64                        -- items batched at once while nobody knows how long they take
 local COLLAPSE_STEP <const> = 32 << 20            -- bytes of the heap whose pages are joined into huge ones at once
 
 local Run = {}
 Run.__index = Run
 
-for _, part in ipairs { "routes", "producers", "inbox", "joins", "folds", "retries", "progress", "lineage" } do
+for _, part in ipairs { "inline", "routes", "producers", "inbox", "joins", "folds", "retries", "progress",
+  "lineage" } do
   for name, method in pairs(require("minigun." .. part)) do Run[name] = method end
 end
 
@@ -170,111 +169,6 @@ function Run:open_pool()
     self.segments[#self.segments + 1] = s
     for _, id in ipairs(segment.stages) do self.segment_of[id] = s end
   end
-end
-
--- The chain of the coordinator's own stages.
-function Run:open_chain()
-  local inline = {}
-  for _, stage in ipairs(self.plan.stages) do
-    if not self.segment_of[stage.id] then inline[#inline + 1] = stage end
-  end
-  self.inline = inline
-  function self.inline_waits(id) return self:receivers_full(self.waits[id]) end
-  for _, stage in ipairs(inline) do
-    if stage.partition then self:open_lanes(stage) end
-  end
-  self.chain = chain.new(inline, {
-    addresses = self.plan.addresses,
-    send_to = function(stage, id, item) self:send_to(stage, id, item) end,
-    deliver = function(stage, item) self:deliver(stage, item) end,
-    effect = function(...) self:effect(...) end,
-    failed = function(stage, item, caught, attempt, partial, number)
-      signals.pass_on(caught.raised)
-      self:settle_failure(stage, {
-        kind = "error", message = caught.message, traceback = caught.traceback, attempt = attempt, partial = partial,
-        pid = self.pid, number = number,
-      }, function()
-        return self:folded(stage, item)
-      end, function()
-        return item ~= nil and { stage = stage.id, count = 1, value = item, first = number } -- nil: could not be read
-      end)
-    end,
-    context = function(stage, effect) return self:context({ stage = stage.name }, effect) end,
-    foreign = function() return core.process() ~= self.process end,
-    watch = function(thread) self.guard:watch(thread) end,
-    now = core.now,
-  })
-  for _, stage in ipairs(inline) do
-    self:open_outlet(stage)
-    if stage.batch then self:open_join(stage) end
-    if stage.reduces then self:open_fold(stage) end
-    self.timed = self.timed or stage.batch and stage.batch.max_wait
-  end
-  if self.sources then self:trace_chain() end
-  for _, segment in ipairs(self.segments) do
-    self.timed = self.timed or segment.timeout
-    for _, id in ipairs(segment.plan.kind == "threads" and segment.plan.stages or {}) do
-      self:open_outlet(self.plan.stages[id])
-    end
-  end
-end
-
--- --- inline stages -----------------------------------------------------------------------------------------------
-
-function Run:run_inline(entry)
-  local id, before = entry.stage, self.origin
-  self.origin = entry.origin
-  if self.meter then self.meter:before_handlers() end
-  if not entry.block then
-    self.chain:push(id, entry.value, entry.attempt, entry.first)
-  else
-    if not self:join(entry) then
-      self.chain:push_all(id, self.pool:cursor(entry.block, entry.offset, entry.length, entry.only))
-    end
-    self.pool:release(entry.block)
-  end
-  self.origin = before
-  self:finished(id, entry.count, entry.origin)
-end
-
--- An entry, off the queue; where a step must not take long, only so many of its items as fit.
-function Run:take_inline(entry)
-  local combiner = self.chain.states[entry.stage].combiner
-  local unknown = combiner and not combiner.seconds
-  if (self.patient or unknown or entry.is_source) and entry.block then
-    self.rates[entry.stage] = self.rates[entry.stage] or stats.rate()
-    local n = unknown and UNKNOWN or stats.slice(self.rates[entry.stage])
-    local at = n < entry.count and self.pool:walk(entry.block, entry.offset, entry.length, entry.only, n)
-    if at then
-      self.pool:retain(entry.block)
-      local slice = { stage = entry.stage, count = n, attempt = entry.attempt, block = entry.block,
-        offset = entry.offset, length = at - entry.offset, only = entry.only,
-        origin = entry.origin and self.cut(entry, n) }
-      entry.length, entry.offset, entry.count = entry.length - slice.length, at, entry.count - n
-      return slice
-    end
-  end
-  return self.inline_queue:pop(entry.stage)
-end
-
-function Run:run_inline_queue()
-  local busy, spent = false, 0
-  while self.inline_queue:count() > 0 and not self.stopping do
-    local entry = self.inline_queue:first(self.inline_waits)
-    if not entry then break end
-    entry = self:take_inline(entry)
-    local start = core.now()
-    self:run_inline(entry)
-    local seconds = core.now() - start
-    local s = self.stats[entry.stage]
-    s.busy = s.busy + seconds
-    s.service:add(seconds / entry.count, entry.count)
-    if self.rates[entry.stage] then stats.learn(self.rates[entry.stage], seconds, entry.count) end
-    busy = true
-    spent = spent + seconds
-    if spent > INLINE_SECONDS then break end
-  end
-  return busy
 end
 
 -- --- the loop ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,118 @@
+--- Inline: the stages that run in the coordinator itself. Methods of a run (see run.lua).
+local chain = require "minigun.chain"
+local core = require "minigun.core"
+local signals = require "minigun.signals"
+local stats = require "minigun.stats"
+
+local inline = {}
+
+local INLINE_SECONDS <const> = 0.0005 -- spent in stages of the coordinator before it looks after workers
+local UNKNOWN <const> = 64            -- items batched at once while nobody knows how long they take
+
+--- Makes the chain of the coordinator's own stages.
+function inline:open_chain()
+  local own = {}
+  for _, stage in ipairs(self.plan.stages) do
+    if not self.segment_of[stage.id] then own[#own + 1] = stage end
+  end
+  self.inline = own
+  function self.inline_waits(id) return self:receivers_full(self.waits[id]) end
+  for _, stage in ipairs(own) do
+    if stage.partition then self:open_lanes(stage) end
+  end
+  self.chain = chain.new(own, {
+    addresses = self.plan.addresses,
+    send_to = function(stage, id, item) self:send_to(stage, id, item) end,
+    deliver = function(stage, item) self:deliver(stage, item) end,
+    effect = function(...) self:effect(...) end,
+    failed = function(stage, item, caught, attempt, partial, number)
+      signals.pass_on(caught.raised)
+      self:settle_failure(stage, {
+        kind = "error", message = caught.message, traceback = caught.traceback, attempt = attempt, partial = partial,
+        pid = self.pid, number = number,
+      }, function()
+        return self:folded(stage, item)
+      end, function()
+        return item ~= nil and { stage = stage.id, count = 1, value = item, first = number } -- nil: could not be read
+      end)
+    end,
+    context = function(stage, effect) return self:context({ stage = stage.name }, effect) end,
+    foreign = function() return core.process() ~= self.process end,
+    watch = function(thread) self.guard:watch(thread) end,
+    now = core.now,
+  })
+  for _, stage in ipairs(own) do
+    self:open_outlet(stage)
+    if stage.batch then self:open_join(stage) end
+    if stage.reduces then self:open_fold(stage) end
+    self.timed = self.timed or stage.batch and stage.batch.max_wait
+  end
+  if self.sources then self:trace_chain() end
+  for _, segment in ipairs(self.segments) do
+    self.timed = self.timed or segment.timeout
+    for _, id in ipairs(segment.plan.kind == "threads" and segment.plan.stages or {}) do
+      self:open_outlet(self.plan.stages[id])
+    end
+  end
+end
+
+-- Runs the items of an entry through its stage and all behind it.
+local function run(self, entry)
+  local id, before = entry.stage, self.origin
+  self.origin = entry.origin
+  if self.meter then self.meter:before_handlers() end
+  if not entry.block then
+    self.chain:push(id, entry.value, entry.attempt, entry.first)
+  else
+    if not self:join(entry) then
+      self.chain:push_all(id, self.pool:cursor(entry.block, entry.offset, entry.length, entry.only))
+    end
+    self.pool:release(entry.block)
+  end
+  self.origin = before
+  self:finished(id, entry.count, entry.origin)
+end
+
+-- Takes an entry off the queue; where a step must not take long, only so many of its items as fit.
+local function take(self, entry)
+  local combiner = self.chain.states[entry.stage].combiner
+  local unknown = combiner and not combiner.seconds
+  if (self.patient or unknown or entry.is_source) and entry.block then
+    self.rates[entry.stage] = self.rates[entry.stage] or stats.rate()
+    local n = unknown and UNKNOWN or stats.slice(self.rates[entry.stage])
+    local at = n < entry.count and self.pool:walk(entry.block, entry.offset, entry.length, entry.only, n)
+    if at then
+      self.pool:retain(entry.block)
+      local slice = { stage = entry.stage, count = n, attempt = entry.attempt, block = entry.block,
+        offset = entry.offset, length = at - entry.offset, only = entry.only,
+        origin = entry.origin and self.cut(entry, n) }
+      entry.length, entry.offset, entry.count = entry.length - slice.length, at, entry.count - n
+      return slice
+    end
+  end
+  return self.inline_queue:pop(entry.stage)
+end
+
+--- Runs what waits for the coordinator's own stages, for a while.
+---@return boolean busy whether there was anything
+function inline:run_inline_queue()
+  local busy, spent = false, 0
+  while self.inline_queue:count() > 0 and not self.stopping do
+    local entry = self.inline_queue:first(self.inline_waits)
+    if not entry then break end
+    entry = take(self, entry)
+    local start = core.now()
+    run(self, entry)
+    local seconds = core.now() - start
+    local s = self.stats[entry.stage]
+    s.busy = s.busy + seconds
+    s.service:add(seconds / entry.count, entry.count)
+    if self.rates[entry.stage] then stats.learn(self.rates[entry.stage], seconds, entry.count) end
+    busy = true
+    spent = spent + seconds
+    if spent > INLINE_SECONDS then break end
+  end
+  return busy
+end
+
+return inline
