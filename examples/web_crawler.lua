@@ -16,7 +16,7 @@ end
 local socket = require "cqueues.socket"
 local minigun = require "minigun"
 
-local DELAY <const> = 0.02                      -- seconds that the server takes for a page
+local DELAY <const> = 0.05                      -- seconds that the server takes for a page
 
 -- The server: page n links to pages 3n + 1 to 3n + 3. It runs in a child, so that it does not wait for the crawler.
 local listener = assert(socket.listen("127.0.0.1", 0))

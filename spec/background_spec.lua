@@ -74,17 +74,22 @@ for _, context in ipairs(contexts.all) do
     end)
 
     it("wait(timeout) comes back in time, and the run goes on", function()
-      local run = new():producer(range(1, 4)):map(options(context), function(i)
-        core.sleep(0.05)
-        return i
-      end):start()
-      local start = core.now()
-      local result, message = run:wait(0.01)
-      assert.is_nil(result)
-      assert.equal("timeout", message)
-      assert.is_true(core.now() - start < 0.2 * contexts.patience)
-      assert.equal("running", run:status().state)
-      assert.same(range(1, 4), sorted(finish(run).items))
+      local limit = 0.2 * contexts.patience
+      assert.is_true(contexts.least(limit, function()
+        local run = new():producer(range(1, 4)):map(options(context), function(i)
+          core.sleep(0.05)
+          return i
+        end):start()
+        local start = core.now()
+        local result, message = run:wait(0.01)
+        local took = core.now() - start
+        if not result then -- or the machine had so much to do that all was over
+          assert.equal("timeout", message)
+          assert.equal("running", run:status().state)
+        end
+        assert.same(range(1, 4), sorted(finish(run).items))
+        return result and math.huge or took
+      end) < limit)
     end)
 
     it("R53 stop finishes what is inside", function()
@@ -95,7 +100,7 @@ for _, context in ipairs(contexts.all) do
           emit(i)
         end
       end):map(options(context), function(i) return i end)
-      local run = p:start()
+      local run = p:start { memory = "1M" }
       repeat assert.is_true(run:step(0.005)) until run:status().items > 3
       local result = finish(run:stop())
       assert.is_true(result.stopped)
@@ -110,7 +115,7 @@ for _, context in ipairs(contexts.all) do
       local p = new():producer("gen", { processes = 1 }, endless)
         :map("pass", options(context), function(i) return i end)
         :after("gen", function(ctx) ctx:collect("closed", true) end)
-      local run = p:start { memory = "8M" }
+      local run = p:start { memory = "1M" }
       repeat assert.is_true(run:step(0.005)) until run:status().items > 3
       run:stop()
       assert.equal("stopping", run:status().state)
@@ -150,14 +155,18 @@ for _, context in ipairs(contexts.all) do
     end)
 
     it("kill ends it at once and tells what was inside", function()
-      local ran = 0
-      local p = new():producer(range(1, 40)):consumer("slow", options(context), function() core.sleep(0.02) end)
-        :after_run(function() ran = ran + 1 end)
-      local run = p:start()
-      run:step()
-      local start = core.now()
-      local result = run:kill()
-      assert.is_true(core.now() - start < 0.5 * contexts.patience)
+      local ran, p, run, result
+      local limit = 0.5 * contexts.patience
+      assert.is_true(contexts.least(limit, function()
+        ran = 0
+        p = new():producer(range(1, 40)):consumer("slow", options(context), function() core.sleep(0.02) end)
+          :after_run(function() ran = ran + 1 end)
+        run = p:start()
+        run:step()
+        local start = core.now()
+        result = run:kill()
+        return core.now() - start
+      end) < limit)
       assert.is_false(result.ok)
       assert.is_true(result.killed)
       assert.equal("failed", run:status().state)
@@ -171,18 +180,21 @@ for _, context in ipairs(contexts.all) do
     end)
 
     it("close, the end of a scope, and forgetting it clean up", function()
+      local function doubling_for_ever()
+        return new():producer(endless):map("double", options(context), function(i) return 2 * i end)
+      end
       local before = support.descriptor_count()
-      local run = doubling(context):start()
+      local run = doubling_for_ever():start()
       run:step()
       run:close()
       run:close()
       assert.same({}, support.children())
       do
-        local scoped <close> = doubling(context):start()
+        local scoped <close> = doubling_for_ever():start()
         scoped:step()
       end
       assert.same({}, support.children())
-      run = doubling(context):start()
+      run = doubling_for_ever():start()
       run:step()
       assert.is_number(run:fd())
       run = nil -- luacheck: ignore 311
@@ -216,7 +228,7 @@ for _, context in ipairs(contexts.all) do
     end)
 
     it("fd wakes for stop", function()
-      local run = new():producer(endless):consumer(options(context), function() end):start { memory = "8M" }
+      local run = new():producer(endless):consumer(options(context), function() end):start { memory = "1M" }
       local fd = run:fd()
       for _ = 1, 20 do
         assert.is_true(core.wait(fd, "r", 5))

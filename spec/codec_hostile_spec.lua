@@ -1,6 +1,7 @@
 --- The codec and bytes that nobody wrote in good faith: it must refuse them or give some value, within its bounds.
 
 local core = require "minigun.core"
+local support = require "spec.support"
 
 local encode, decode = core.encode, core.decode
 
@@ -138,8 +139,9 @@ describe("the decoder", function()
 
   it("survives every byte in every place of a message", function()
     for _, text in ipairs { samples[3], samples[5] } do
+      local step = support.short_or_long(3, 1)
       for place = 1, #text do
-        for byte = 0, 255 do
+        for byte = place % step, 255, step do
           probe(text:sub(1, place - 1) .. string.char(byte) .. text:sub(place + 1))
         end
       end
@@ -302,7 +304,7 @@ describe("random bytes", function()
 
   it("are refused or give some value (seed " .. seed .. ")", function()
     math.randomseed(seed)
-    for _ = 1, 20000 do
+    for _ = 1, support.short_or_long(5000, 20000) do
       local sample = samples[math.random(#samples)]
       local text
       if math.random() < 0.3 then

@@ -449,7 +449,7 @@ describe("registered types", function()
       return { o.number, {} }
     end, function(v) return v end)
     local list = {}
-    for i = 1, 200 do
+    for i = 1, 60 do
       list[i] = { setmetatable({ list = { {} }, number = i }, Fresh), { i } }
     end
     local text, references = encode(list)

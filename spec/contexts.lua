@@ -1,17 +1,21 @@
 --- The contexts in which a rule must hold, and what specs of whole runs share.
+local support = require "spec.support"
+
 local contexts = {}
 
 --- Each has a `name`, its `number` here, the stage `options` that choose it, `n` (workers), `size` (how many items a
 --- test may well send through it) and what is true of it: `inline` (in the coordinator), `per_item`, `threads`,
 --- `hosted` (threads in workers; then `n` counts processes, and `workers` all that ctx.worker tells apart).
+local size = support.short_or_long(200, 500)
 contexts.all = {
-  { name = "inline", options = { inline = true }, n = 1, size = 500, inline = true },
-  { name = "processes(1)", options = { processes = 1 }, n = 1, size = 500 },
-  { name = "processes(2)", options = { processes = 2 }, n = 2, size = 500 },
-  { name = "processes(4)", options = { processes = 4 }, n = 4, size = 500 },
-  { name = "process_per_batch", options = { process_per_batch = { max = 2 } }, n = 2, size = 16, per_item = true },
-  { name = "threads(4)", options = { threads = 4 }, n = 4, size = 500, inline = true, threads = true },
-  { name = "threads(3) in processes(2)", options = { processes = 2, threads = 3 }, n = 2, workers = 6, size = 500,
+  { name = "inline", options = { inline = true }, n = 1, size = size, inline = true },
+  { name = "processes(1)", options = { processes = 1 }, n = 1, size = size },
+  { name = "processes(2)", options = { processes = 2 }, n = 2, size = size },
+  { name = "processes(4)", options = { processes = 4 }, n = 4, size = size },
+  { name = "process_per_batch", options = { process_per_batch = { max = 2 } }, n = 2, per_item = true,
+    size = support.short_or_long(8, 16) },
+  { name = "threads(4)", options = { threads = 4 }, n = 4, size = size, inline = true, threads = true },
+  { name = "threads(3) in processes(2)", options = { processes = 2, threads = 3 }, n = 2, workers = 6, size = size,
     hosted = true },
 }
 
@@ -27,7 +31,7 @@ contexts.pools = { contexts.all[2], contexts.all[3], contexts.all[4] }
 contexts.numbered = contexts.all
 
 -- In the run that everybody waits for, a pool of one size has to do for those of all sizes.
-if not require "spec.support".long then contexts.all = contexts.kinds end
+if not support.long then contexts.all = contexts.kinds end
 
 --- Those with children.
 contexts.forked = {}
@@ -97,7 +101,7 @@ function contexts.work(seconds)
 end
 
 --- How many times longer than usual things may take.
-contexts.patience = require "spec.support".patience
+contexts.patience = support.patience
 
 --- The least of what f returns; for times, which other work on the machine can only make longer.
 ---@param limit number good enough: no further try

@@ -428,7 +428,7 @@ describe("contexts", function()
           for _ = 1, arg[3] do assert(table.concat(contexts.sorted(p:run().items)) == "123") end
         end
         io.write "ended"
-      ]], { args = { a.number, b.number, support.short_or_long(4, 70) }, timeout = 55 })
+      ]], { args = { a.number, b.number, support.short_or_long(2, 70) }, timeout = 55 })
       assert.equal("ended", result.stdout, result.stderr)
     end)
   end)
@@ -451,7 +451,7 @@ describe("contexts", function()
         return support.descriptor_count(), support.shared_mappings(), #support.children(), resident,
           collectgarbage "count"
       end
-      runs(100)
+      runs(60)
       local fds, mappings, children, kib, lua = state()
       runs(tonumber(arg[2]))
       local fds_now, mappings_now, children_now, kib_now, lua_now = state()
@@ -461,7 +461,7 @@ describe("contexts", function()
       assert(kib_now < kib + 4096 * arg[1] ^ 2, kib_now) -- it goes up and down by 3 MiB, and under a sanitizer by more
       assert(lua_now < lua + 64, lua_now)
       io.write "flat"
-    ]], { timeout = 50, args = { contexts.patience, support.short_or_long(400, 900) } })
+    ]], { timeout = 50, args = { contexts.patience, support.short_or_long(140, 900) } })
     assert.equal("", result.stderr)
     assert.equal("flat", result.stdout)
   end)

@@ -6,7 +6,7 @@ local options = require "minigun.options"
 local refusals = require "spec.refusals"
 local retries = require "minigun.retries"
 
-local N <const> = 12
+local N <const> = 8
 
 local function pass(item, emit) emit(item) end
 

@@ -124,14 +124,18 @@ describe("debian_archive counts what the text tools count", function()
   local machine = helper and support.run("ls /var/lib/apt/lists/*_Packages* 2>/dev/null").stdout ~= ""
   ;(machine and it or pending)("in apt's index of this machine", function()
     support.deadline(240)
-    local plain = {}
-    for name in support.run("ls /var/lib/apt/lists/*_Packages*").stdout:gmatch("[^\n]+") do
+    local plain, names = {}, {}
+    for name in support.run("ls -Sr /var/lib/apt/lists/*_Packages*").stdout:gmatch("[^\n]+") do
+      names[#names + 1] = name
+    end
+    if not support.long and #names > 1 then names[#names] = nil end -- the largest has 50 MB
+    for _, name in ipairs(names) do
       local path = path_of(("machine%d_Packages"):format(#plain + 1))
       assert.equal(0, support.run(("/usr/lib/apt/apt-helper cat-file %s > %s"):format(name, path)).code)
       plain[#plain + 1] = path
     end
     local wanted = count(table.concat(plain, " "))
-    for _, context in ipairs(support.short_or_long({ "" }, { "", "--inline", "--workers 2" })) do
+    for _, context in ipairs(support.short_or_long({ table.concat(names, " ") }, { "", "--inline", "--workers 2" })) do
       assert_counts(wanted, context)
     end
   end)
@@ -175,7 +179,7 @@ describe("debian_archive says in one line that a file", function()
     local two = "Package: b\nSection: y\n\n"
     local whole = archive("--inline " .. file("one", one)).stdout
     assert.matches("^1 file, 1 package, 0%.0 MiB", whole)
-    for length = 1, #two - 1 do
+    for length = 1, #two - 1, support.short_or_long(3, 1) do
       local path = file("cut", one .. two:sub(1, length))
       local result = archive("--inline " .. path)
       assert.equal(1, result.code)

@@ -1,6 +1,7 @@
 -- Pipelines made from others: copies, edits of stages and edges, and objects whose methods are the handlers.
 local contexts = require "spec.contexts"
 local minigun = require "minigun"
+local support = require "spec.support"
 local refusals = require "spec.refusals"
 
 local sorted, options = contexts.sorted, contexts.options
@@ -389,7 +390,7 @@ describe("random edits", function()
   it("R56 keep what a model of edges expects", function()
     local seed = tonumber(os.getenv "SEED") or os.time()
     math.randomseed(seed)
-    for round = 1, 200 do
+    for round = 1, support.short_or_long(80, 200) do
       local p = minigun.pipeline():producer("gen", { 1 })
       local names, model = { "gen" }, { gen = {} }
       local count = math.random(3, 6)

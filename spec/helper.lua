@@ -3,7 +3,7 @@
 -- the current test may take.
 --
 -- The deadline of a test is $MINIGUN_TEST_DEADLINE seconds (60); `require("spec.support").deadline(s)` changes it for
--- the running test.
+-- the running test. What it leaves behind has $MINIGUN_TEST_GRACE seconds (1) to go.
 
 local busted = require "busted"
 local support = require "spec.support"
@@ -15,7 +15,9 @@ package.loaded["spec.helper"] = M
 
 local heartbeat_path = os.getenv("MINIGUN_HEARTBEAT")
 local default_deadline = tonumber(os.getenv("MINIGUN_TEST_DEADLINE")) or 60
-local grace = 1                                 -- seconds in which a child may still end, a descriptor be closed
+-- Seconds in which a child may still end, a descriptor be closed.
+local grace = tonumber(os.getenv("MINIGUN_TEST_GRACE")) or 1
+local loading_deadline = math.max(default_deadline, 60)
 local own_pid = support.pid()
 local current = "loading the specs"
 
@@ -120,7 +122,7 @@ busted.after_each(function()
 end)
 
 busted.subscribe({ "file", "start" }, function(file)
-  heartbeat("begin of " .. tostring(file.name), default_deadline)
+  heartbeat("begin of " .. tostring(file.name), loading_deadline)
   return nil, true
 end)
 
@@ -129,6 +131,6 @@ busted.subscribe({ "exit" }, function()
   return nil, true
 end)
 
-heartbeat(current, default_deadline)
+heartbeat(current, loading_deadline)
 
 return M

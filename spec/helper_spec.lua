@@ -198,8 +198,11 @@ describe("a deadline", function()
     local begin = support.now()
     local result = run_spec([[
       it("one", function() end)
-      it("sleeps for ever", function() os.execute("sleep 300") end)
-    ]], { MINIGUN_TEST_DEADLINE = "1" })
+      it("sleeps for ever", function()
+        require("spec.support").deadline(0.1)
+        os.execute("sleep 300")
+      end)
+    ]])
     assert_closing("1 passed, 1 failed", result)
     assert.matches("sleeps for ever", result.stdout, 1, true)
     assert.not_equal(0, result.code)
@@ -222,7 +225,7 @@ describe("a deadline", function()
       local support = require "spec.support"
       it("slow", function()
         support.deadline(30)
-        support.sleep(2)
+        support.sleep(1.6)
       end)
     ]], { MINIGUN_TEST_DEADLINE = "1" })
     assert_closing("1 passed, 0 failed", result)
@@ -230,29 +233,33 @@ describe("a deadline", function()
 end)
 
 describe("what a test leaves behind", function()
+  local BRIEF <const> = { MINIGUN_TEST_GRACE = "0.1" }
+
   it("fails it: a child process, named by its pid", function()
-    local result = run_spec [[
-      it("untidy", function() KEPT = io.popen("sleep 2") end)
-    ]]
+    local result = run_spec([[
+      local kept
+      it("untidy", function() kept = io.popen("echo $$; exec sleep 60") end)
+      teardown(function() os.execute("kill " .. kept:read("l")) end)
+    ]], BRIEF)
     assert_closing("0 passed, 1 failed", result)
     assert.matches("left over: child process %d+ %(alive%)", result.stdout)
   end)
 
   it("fails it: a descriptor, named by what it is open on", function()
-    local result = run_spec [[
+    local result = run_spec([[
       it("untidy", function() KEPT = io.open("LICENSE") end)
       it("tidy", function() end)
-    ]]
+    ]], BRIEF)
     assert_closing("1 passed, 1 failed", result)
     assert.matches("left over: descriptor %d+ %([^)]*/LICENSE%)", result.stdout)
   end)
 
   it("fails it: a shared mapping", function()
-    local result = run_spec [=[
+    local result = run_spec([=[
       local core = require "minigun.core"
       it("untidy", function() KEPT = core.pool(1, 1 << 20, 65536) end)
       it("tidy", function() core.pool(1, 1 << 20, 65536):close() end)
-    ]=]
+    ]=], BRIEF)
     assert_closing("1 passed, 1 failed", result)
     assert.matches("left over: .*shared mapping %(%d+ more%)", result.stdout)
   end)

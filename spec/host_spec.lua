@@ -291,7 +291,7 @@ end)
 
 describe("files that are open in the coordinator", function()
   it("keep their place when workers leave by os.exit, crash, or end", function()
-    local path, n = os.tmpname(), 20000
+    local path, n = os.tmpname(), support.short_or_long(5000, 20000)
     local file = io.open(path, "w")
     for i = 1, n do file:write(i, "\n") end
     file:close()
@@ -361,17 +361,17 @@ describe("standard streams", function()
         local p = minigun.pipeline "output"
         p:producer("four", { 1, 2, 3, 4 })
         p:processor("work", { [context] = 2 }, function()
-          io.stdout:write(("x"):rep(1000000))
-          io.stderr:write(("y"):rep(1000000))
+          io.stdout:write(("x"):rep(300000))
+          io.stderr:write(("y"):rep(300000))
         end)
         p:run()
       end
       io.write "end\n"
     ]])
     assert.equal(0, ran.code)
-    assert.equal(8000000, select(2, ran.stdout:gsub("x", "")))
-    assert.equal(8000000, select(2, ran.stderr:gsub("y", "")))
-    assert.equal(#"begin\nend\n" + 8000000, #ran.stdout)
+    assert.equal(2400000, select(2, ran.stdout:gsub("x", "")))
+    assert.equal(2400000, select(2, ran.stderr:gsub("y", "")))
+    assert.equal(#"begin\nend\n" + 2400000, #ran.stdout)
   end)
 end)
 
@@ -380,7 +380,7 @@ describe("a handler that allocates until there is no memory", function()
     it(context .. ": costs its item, and the worker goes on", function()
       if support.under then return pending "a sanitizer needs more address space" end
       local ran = support.run(("ulimit -v %d; exec lua5.4 %s"):format(
-        context == "inline" and 150000 or 600000, temporary(([[
+        context == "inline" and 100000 or 300000, temporary(([[
         local minigun = require "minigun"
         local p = minigun.pipeline "memory"
         p:producer("numbers", { 1, 2, 3, 4, 5 })

@@ -255,7 +255,7 @@ contexts.each_loop(function(loop)
 
     it("R70 as many as fit into a worker's slot, and no more", function()
       local function define(n)
-        return new():producer(range(1, 3000)):processes(1, function(p)
+        return new():producer(range(1, 2500)):processes(1, function(p)
           for i = 1, 2 do
             p:processor("wait " .. i, { threads = n }, function(item, emit)
               minigun.sleep(0.001)
@@ -264,7 +264,7 @@ contexts.each_loop(function(loop)
           end
         end)
       end
-      assert.equal(3000, #define(1024):run().items)
+      assert.equal(2500, #define(1024):run().items)
       local ok, message = pcall(function()
         local p = define(1024)
         p:replace("wait 2", { threads = 1024 }):insert_after("wait 2", "more", { threads = 1 }, print):run()

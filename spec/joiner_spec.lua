@@ -104,7 +104,7 @@ describe("an array joined from records", function()
 
   it("R61 has random values as they were", function()
     math.randomseed(seed)
-    for _ = 1, support.short_or_long(25, 1000) do
+    for _ = 1, support.short_or_long(8, 1000) do
       local items = {}
       for i = 1, math.random(1, 40) do items[i] = values.random() end
       assert_joined(items)
@@ -112,7 +112,8 @@ describe("an array joined from records", function()
   end)
 
   it("has a head for every length", function()
-    for _, n in ipairs { 1, 15, 16, 17, 255, 256, 65535, 65536, 70000 } do
+    for _, n in ipairs(support.short_or_long({ 1, 15, 16, 65535, 65536 },
+      { 1, 15, 16, 17, 255, 256, 65534, 65535, 65536, 70000 })) do
       assert.same(range(1, n), join(range(1, n)))
     end
   end)
@@ -403,7 +404,7 @@ describe("batches of items from workers", function()
   end)
 
   it("R60 of 1 MiB an item, a hundred of them, within the limit of memory", function()
-    local text, n = ("x"):rep(MEBI), 200
+    local text, n = ("x"):rep(MEBI), support.short_or_long(100, 200)
     local result = new { memory = "512M" }:producer(function(emit) for i = 1, n do emit(i) end end)
       :map({ processes = 1 }, function(i) return { i, text } end):batch(100)
       :map({ processes = 1 }, function(batch)
@@ -411,7 +412,7 @@ describe("batches of items from workers", function()
         for _, item in ipairs(batch) do assert(#item[2] == MEBI) end
         return #batch
       end):run()
-    assert.same({ 100, 100 }, result.items)
+    assert.same(n == 100 and { 100 } or { 100, 100 }, result.items)
     assert.is_true(result.stats.memory_most < 640 * MEBI, result.stats.memory_most)
   end)
 

@@ -86,8 +86,8 @@ local program = assert(loadfile("spec/programs/journaled.lua", "t", setmetatable
 local shapes, titles = program(), {}
 for title in pairs(shapes) do titles[#titles + 1] = title end
 table.sort(titles)
-if not support.long then -- a third of them, another one each second
-  titles = table.move(titles, seed % 3 * #titles // 3 + 1, (seed % 3 + 1) * #titles // 3, 1, {})
+if not support.long then -- a quarter of them, another one each second
+  titles = table.move(titles, seed % 4 * #titles // 4 + 1, (seed % 4 + 1) * #titles // 4, 1, {})
 end
 
 describe("the journal of a run that is killed at random moments", function()
@@ -406,7 +406,7 @@ describe("a journal", function()
 
   it("leaks nothing over thousands of runs", function()
     support.deadline(60)
-    local runs = support.patience > 1 and 300 or support.short_or_long(1000, 3000)
+    local runs = support.patience > 1 and 300 or support.short_or_long(400, 3000)
     local p = minigun.pipeline("p"):producer("numbers", contexts.range(1, 20)):batch(7):consumer("save", function() end)
     local pool = minigun.pipeline("p"):producer("numbers", contexts.range(1, 20)):batch(7)
       :consumer("save", { processes = 1 }, function() end)

@@ -235,7 +235,7 @@ describe("a loop stage", function()
   it("R10 R31 hands what it emits at its end through every further stage, in all pairs of contexts", function()
     for _, first in ipairs(contexts.kinds) do
       for _, second in ipairs(contexts.kinds) do
-        local n = (first.per_item or second.per_item) and 6 or 50
+        local n = (first.per_item or second.per_item) and 4 or 50
         local p = source(minigun.pipeline "p", n)
         p:stage("first", first.options, function(input, emit)
           local list = {}
@@ -437,7 +437,7 @@ describe("a loop stage", function()
       for _ in input do count = count + 1 end
       emit(count)
     end)
-    local run = p:start()
+    local run = p:start { memory = "1M" }
     run:step(0.05)
     run:stop()
     local result = run:wait()

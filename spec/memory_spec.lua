@@ -85,7 +85,7 @@ describe("memory", function()
   end
 
   it("and all else is as before when random pipelines have been run, and run again", function()
-    local count = support.short_or_long(2, 600)
+    local count = support.short_or_long(1, 600)
     support.deadline(support.short_or_long(60, 900))
     local result = support.run_lua([[
       local check, support = require "spec.property.check", require "spec.support"

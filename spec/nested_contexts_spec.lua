@@ -111,8 +111,8 @@ for _, outer in ipairs(contexts.kinds) do
 
   it(("R32 a handler runs pipelines of its own in every way, and what they collect is theirs [%s]"):format(outer.name),
     function()
-      local inner = nested.chain(minigun.pipeline "inner", "a b")
-      local r = new():producer("gen", range(1, 4)):processor("outer", options(outer), function(n, emit, ctx)
+      local inner, size = nested.chain(minigun.pipeline "inner", "a b"), support.short_or_long(2, 4)
+      local r = new():producer("gen", range(1, size)):processor("outer", options(outer), function(n, emit, ctx)
         for _, context in ipairs(contexts.kinds) do
           local p = minigun.pipeline():producer("gen", { n .. ":", n .. "." })
           p:pipeline("x", options(context), function(q)
@@ -132,13 +132,13 @@ for _, outer in ipairs(contexts.kinds) do
         for item in p:iterate() do emit(item) end
       end):run()
       local expected = {}
-      for n = 1, 4 do
+      for n = 1, size do
         expected[#expected + 1] = n .. "ab"
         local one = ("%d.ab %d.ab %d:ab %d:ab"):format(n, n, n, n)
         for _ in ipairs(contexts.kinds) do expected[#expected + 1] = one end
       end
       assert.same(sorted(expected), sorted(r.items))
-      assert.same({ all = 4 * 2 * #contexts.kinds }, r.counters)
+      assert.same({ all = size * 2 * #contexts.kinds }, r.counters)
     end)
 end
 
@@ -190,7 +190,7 @@ end
 it("R16 R17 R31 R68 whatever is nested in whatever, in whatever context, delivers what it should", function()
   local seed = tonumber(os.getenv "SEED") or os.time()
   math.randomseed(seed)
-  for round = 1, support.short_or_long(25, 250) do
+  for round = 1, support.short_or_long(10, 250) do
     local nodes = nested.random(3, contexts.all)
     local expected = nested.expected(nodes, { "1", "2" })
     if #expected <= 2000 then

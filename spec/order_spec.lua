@@ -118,7 +118,7 @@ end)
 
 for _, context in ipairs(contexts.all) do
   describe(context.name .. ", ordered", function()
-    local n = context.per_item and 24 or 300
+    local n = context.per_item and support.short_or_long(12, 24) or support.short_or_long(100, 300)
 
     it("R33 gives items in the order of arrival, whichever is finished first", function()
       local p = source(minigun.pipeline "p", n)
@@ -192,7 +192,7 @@ end
 
 for _, context in ipairs(contexts.forked) do
   describe(context.name .. ", ordered", function()
-    local n = context.per_item and 24 or 300
+    local n = context.per_item and support.short_or_long(12, 24) or support.short_or_long(100, 300)
 
     it("R47 R48 waits for items whose worker has died or was too slow", function()
       local p = source(minigun.pipeline "p", n)

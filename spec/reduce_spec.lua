@@ -516,7 +516,7 @@ describe("reduce at random", function()
 
   it("R43 R47 has every item in its value or in the failures, once", function()
     math.randomseed(seed)
-    for i = 1, support.short_or_long(10, 300) do
+    for i = 1, support.short_or_long(5, 300) do
       local ok, message = pcall(try)
       if not ok then error(("SEED=%d, number %d: %s"):format(seed, i, tostring(message))) end
     end

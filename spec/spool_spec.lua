@@ -284,7 +284,7 @@ describe("a spool", function()
     local s <close> = assert(minigun.spool(path))
     s:write { 0, "" }
     for _, context in ipairs(contexts.all) do
-      local n = context.per_item and 40 or 1000
+      local n = context.per_item and support.short_or_long(12, 40) or support.short_or_long(150, 1000)
       local function size(i) return i * 7919 % (i % 4 == 0 and 200000 or 900) end
       local r = minigun.pipeline "writers":producer("numbers", contexts.range(1, n))
         :each(contexts.options(context), function(i)
@@ -368,7 +368,7 @@ describe("a storm of writers", function()
 
   it("writes all that it writes", function()
     local lines = {}
-    local n = support.short_or_long(30, 300)
+    local n = support.short_or_long(12, 300)
     for id = 1, 4 do lines[id] = ("lua5.4 %s %s %d %d &"):format(script, path, id, n) end
     local last, damage = storm { table.concat(lines, "\n"), "wait" }
     assert.same({ n, n, n, n }, last)
@@ -377,7 +377,7 @@ describe("a storm of writers", function()
 
   it("killed by kill -9 in the middle: each record is whole or absent, those that were written are there", function()
     support.deadline(120)
-    local rounds, id, lines, killed = support.short_or_long(5, 100), 0, {}, {}
+    local rounds, id, lines, killed = support.short_or_long(3, 100), 0, {}, {}
     for _ = 1, rounds do
       local pids = ""
       for _ = 1, 4 do

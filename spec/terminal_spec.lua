@@ -98,15 +98,20 @@ describe("the progress line", function()
       print(pipeline("slow", 0.8):run())
       print "(end)"
     ]]
-    assert.matches("\rslow, 0%.%d s: numbers 20 > work %d+/20\27%[K\r", shown)
+    assert.matches("\rslow, %d+%.%d s: numbers 20 > work %d+/20\27%[K\r", shown)
     assert.matches("^done 'slow': 20 items in %d%.%d+ s\n%(end%)", left)
   end)
 
   it_at_a_terminal("is not there in a shorter run, nor where it is not wanted, nor in a child", function()
+    local short
+    for _ = 1, 5 do -- on a machine with much to do it may not be short
+      short = program "local r = pipeline('short', 0.1):run() print(r.elapsed < 0.4 and '(end)' or 'slow (end)')"
+      if not short:find "slow" then break end
+    end
+    assert.equal("(end)\r\n", short)
     for source, env in pairs {
-      ["pipeline('short', 0.2):run()"] = {},
-      ["pipeline('quiet', 0.8):run { progress = false }"] = {},
-      ["pipeline('quiet', 0.8):run()"] = { MINIGUN_PROGRESS = "0" },
+      ["pipeline('quiet', 0.7):run { progress = false }"] = {},
+      ["pipeline('quiet', 0.7):run()"] = { MINIGUN_PROGRESS = "0" },
       [ [[minigun.pipeline("outer", { progress = false }):producer { 1 }
         :each({ processes = 1 }, function() pipeline("inner", 0.8):run() end):run()]] ] = {},
       ["local run = pipeline('background', 0.8):start() while run:step(0.1) do end run:close()"] = {},
@@ -147,7 +152,7 @@ describe("the progress line", function()
       print "(end)"
     ]]
     for _, name in ipairs { "talks", "iterates", "threads", "logs" } do
-      assert.matches("\r" .. name .. ", 0.%d s", shown)
+      assert.matches("\r" .. name .. ", %d+%.%d s", shown)
     end
     left = left:gsub("pid %d+", "pid")
     assert.equal(table.concat({ "item 5", "item 10", "item 15", "item 20", "item 10", "item 20",
@@ -161,7 +166,7 @@ describe("the progress line", function()
       print(pcall(p.run, p))
       io.stderr:write "(end)\n"
     ]], {}, ">/dev/null")
-    assert.matches("\rfails, 0.%d s", shown)
+    assert.matches("\rfails, %d+%.%d s", shown)
     assert.equal("(end)\n", left)
   end)
 

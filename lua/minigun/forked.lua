@@ -21,6 +21,7 @@ local forked = {}
 local BLOCK <const> = 65536
 local LENT <const> = 2          -- empty blocks that a worker has in store
 local EAGAIN <const> = 11
+local SIGKILL <const> = 9
 
 local Segment = {}
 Segment.__index = Segment
@@ -509,7 +510,8 @@ function Segment:on_exit(slot, pid, code, signal, expected)
   run:release_overdraft(slot)
   local any_late, death = false, {}
   for i = #slot.left, 1, -1 do -- from the last: each goes to the front of the queue
-    local late = slot.left[i].how & 2 ~= 0 -- of a worker with threads: by whose time-out it was killed
+    -- Of a worker with threads: by whose time-out it was killed; unless it had left by itself when the signal came.
+    local late = slot.left[i].how & 2 ~= 0 and signal == SIGKILL
     any_late = any_late or late
     self:return_left(slot, slot.left[i], {
       kind = late and "timeout" or "crash", pid = pid, worker = slot.number,

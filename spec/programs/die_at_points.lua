@@ -5,12 +5,13 @@ local minigun = require "minigun"
 
 -- die_at_points.lua MOMENTS [THREADS]: how many moments of each point; threads in each worker.
 local moments, threads = tonumber(arg[1]), tonumber(arg[2])
+local N <const> = moments > 2 and 300 or 100 -- items
 local LONG <const> = 40000 -- two of these fill a block: the item's output must be held back
 
 local function run()
   local p = minigun.pipeline "points"
   p:producer("numbers", function(emit)
-    for i = 1, 300 do emit(i) end
+    for i = 1, N do emit(i) end
   end)
   local where = { processes = 2, threads = threads, retries = 3, ordered = true }
   where.to = { "some", "sum" }
@@ -41,7 +42,7 @@ local function run()
 end
 
 local function problem(r)
-  local seen, numbers, texts, last = {}, 0, { x = 0, y = 0, e = 0 }, 0
+  local seen, numbers, texts, last, long = {}, 0, { x = 0, y = 0, e = 0 }, 0, N // 50
   for _, item in ipairs(r:of "second") do
     if type(item) == "number" then
       if seen[item] then return ("item %d twice"):format(item) end
@@ -52,9 +53,11 @@ local function problem(r)
       texts[item:sub(1, 1)] = texts[item:sub(1, 1)] + 1
     end
   end
-  if r:of "sum"[1] ~= 12 * 1000000 + 300 * 301 // 2 then return "the sum is " .. tostring(r:of "sum"[1]) end
-  if numbers ~= 300 then return ("%d items of 300"):format(numbers) end
-  if texts.x ~= 6 or texts.y ~= 6 then return ("%d and %d long items of 6"):format(texts.x, texts.y) end
+  if r:of "sum"[1] ~= 2 * long * 1000000 + N * (N + 1) // 2 then return "the sum is " .. tostring(r:of "sum"[1]) end
+  if numbers ~= N then return ("%d items of %d"):format(numbers, N) end
+  if texts.x ~= long or texts.y ~= long then
+    return ("%d and %d long items of %d"):format(texts.x, texts.y, long)
+  end
   for _, failure in ipairs(r.failures) do
     if not failure.at_end then return tostring(failure) end
   end
@@ -63,7 +66,7 @@ local function problem(r)
   if texts.e + #r.failures * (threads or 1) ~= loops then
     return ("%d ends of loops, %d failures"):format(texts.e, #r.failures)
   end
-  if r.counters.first ~= 300 then return ("counted %s of 300"):format(r.counters.first) end
+  if r.counters.first ~= N then return ("counted %s of %d"):format(r.counters.first, N) end
 end
 
 local function deaths(r)
@@ -83,6 +86,7 @@ for _, name in ipairs(names) do
     i = i + 1
     core.faults.reset()
     local nth = math.max(1, (i * 2 - 1) % (moments * 2) * points[name] // (moments * 2))
+    if i > moments and i % 2 == 0 then nth = 1 end
     core.faults.die(name, nth)
     local r = run()
     died = died + deaths(r)

@@ -8,7 +8,7 @@ local function run()
   p:producer("numbers", function(emit)
     for i = 1, 1000 do emit(i) end
   end)
-  p:batch(20)
+  p:batch(100)
   p:processor("work", { [context] = workers }, function(batch, emit)
     for _, item in ipairs(batch) do emit(item) end
   end)
