@@ -53,6 +53,11 @@ static int new_ref(lua_State *L) {
   return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+void mg_codec_push(lua_State *L) {
+  mg_codec_get(L);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &registry_key);
+}
+
 mg_codec *mg_codec_get(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &registry_key) == LUA_TUSERDATA) {
     mg_codec *known = lua_touserdata(L, -1);

@@ -72,7 +72,7 @@ static bool enter(decoder *d, const uint8_t *token) {
     bad_pushed(d, token);
     return false;
   }
-  if (MG_UNLIKELY(!lua_checkstack(d->L, 10))) {
+  if (d->depth % MG_STACK_LEVELS == 0 && MG_UNLIKELY(!lua_checkstack(d->L, MG_STACK_ROOM))) {
     bad(d, token, "the Lua stack is full");
     return false;
   }
@@ -84,7 +84,7 @@ static bool enter(decoder *d, const uint8_t *token) {
 
 static MG_NOINLINE void push_short_string(lua_State *L, const uint8_t *p, size_t n) {
   char copy[SHORT_STRING];
-  memcpy(copy, p, n);
+  mg_copy_short(copy, p, n);
   __asm__ volatile("" : : "r"(copy) : "memory");
   lua_pushlstring(L, copy, n);
 }
@@ -468,7 +468,7 @@ int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigne
   if (len > 1 && !is_scalar(mg_load8(buf))) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, c->keys_ref);
     d.keys = top + 1;
-    if (MG_UNLIKELY(flags & MG_CODEC_REFS)) {
+    if (MG_UNLIKELY(flags & MG_CODEC_REFS) && memchr(buf, MG_FIXEXT4, len)) {
       push_refs(L, buf, d.end);
       d.refs = top + 2;
     }

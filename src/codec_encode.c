@@ -100,30 +100,17 @@ static inline uint8_t *put_integer(encoder *e, uint8_t *p, int64_t v) {
   return p + n;
 }
 
-static inline uint8_t *put_float(encoder *e, uint8_t *p, double v) {
-  if (MG_UNLIKELY(e->end - p < 9)) return no_fit(e, p, 9);
+static inline size_t float_bytes(uint8_t *out, double v) {
   uint64_t bits;
   memcpy(&bits, &v, sizeof bits);
-  p[0] = MG_FLOAT64;
-  mg_store64(p + 1, bits);
-  return p + 9;
+  out[0] = MG_FLOAT64;
+  mg_store64(out + 1, bits);
+  return 9;
 }
 
-/* memcpy without a call for the strings that are the most frequent. */
-static inline void copy_bytes(uint8_t *to, const char *from, size_t n) {
-  if (n > 16) {
-    memcpy(to, from, n);
-  } else if (n >= 8) {
-    memcpy(to, from, 8);
-    memcpy(to + n - 8, from + n - 8, 8);
-  } else if (n >= 4) {
-    memcpy(to, from, 4);
-    memcpy(to + n - 4, from + n - 4, 4);
-  } else if (n > 0) {
-    to[0] = (uint8_t)from[0];
-    to[n / 2] = (uint8_t)from[n / 2];
-    to[n - 1] = (uint8_t)from[n - 1];
-  }
+static inline uint8_t *put_float(encoder *e, uint8_t *p, double v) {
+  if (MG_UNLIKELY(e->end - p < 9)) return no_fit(e, p, 9);
+  return p + float_bytes(p, v);
 }
 
 static inline uint8_t *put_string(encoder *e, uint8_t *p, int idx) {
@@ -146,7 +133,7 @@ static inline uint8_t *put_string(encoder *e, uint8_t *p, int idx) {
     p[0] = MG_STR32;
     mg_store32(p + 1, (uint32_t)len);
   }
-  copy_bytes(p + head, s, len);
+  mg_copy_short(p + head, s, len);
   return p + head + len;
 }
 
@@ -158,17 +145,20 @@ static inline uint8_t *put_byte(encoder *e, uint8_t *p, unsigned byte) {
 
 /* --- the map of tables met --- */
 
-/* Gives the object at idx the next number. The caller has looked it up before. */
-static void seen_add(encoder *e, int idx, const void *object, uint32_t state) {
+/* The entry of the object at idx if it has been met before.  If not, returns NULL, and gives it the next number. */
+static inline const mg_seen *meet(encoder *e, int idx, const void *object, uint32_t state) {
   if (MG_UNLIKELY(2 * (size_t)e->opened >= e->c->seen_cap)) mg_codec_grow_seen(e->L, e->c, e->stamp);
-  *mg_codec_seen(e->c, e->stamp, object) = (mg_seen){ object, e->stamp, e->opened++ | state };
+  mg_seen *slot = mg_codec_seen(e->c, e->stamp, object);
+  if (MG_UNLIKELY(slot->stamp == e->stamp)) return slot;
+  *slot = (mg_seen){ object, e->stamp, e->opened++ | state };
   if (MG_UNLIKELY(e->anchor)) {
     lua_pushvalue(e->L, idx);
     lua_rawseti(e->L, e->anchor, ++e->anchored);
   }
+  return NULL;
 }
 
-static inline const mg_seen *seen_find(const encoder *e, const void *object) {
+static const mg_seen *seen_find(const encoder *e, const void *object) {
   if (MG_UNLIKELY(!e->c->seen_cap)) return NULL;
   const mg_seen *slot = mg_codec_seen(e->c, e->stamp, object);
   return slot->stamp == e->stamp ? slot : NULL;
@@ -415,7 +405,7 @@ static bool enter(encoder *e, int key) {
       return false;
     }
   }
-  if (MG_UNLIKELY(!lua_checkstack(e->L, 12))) {
+  if (e->depth % MG_STACK_LEVELS == 0 && MG_UNLIKELY(!lua_checkstack(e->L, MG_STACK_ROOM))) {
     bad(e, ": the Lua stack is full");
     return false;
   }
@@ -423,15 +413,14 @@ static bool enter(encoder *e, int key) {
   return true;
 }
 
-/* Writes the table on top of the stack, at t, which has not been met before; its metatable is not looked at. The end of
+/* Writes the table on top of the stack, at t, which has just been met; its metatable is not looked at. The end of
  * the walk leaves the stack as it was. */
-static uint8_t *put_contents(encoder *e, uint8_t *p, int t, const void *object) {
+static uint8_t *put_contents(encoder *e, uint8_t *p, int t) {
   lua_State *L = e->L;
   uint8_t *start = p;
   bool foreign = e->foreign;
   if (MG_UNLIKELY(!enter(e, t + 1))) return NULL;
   e->foreign = false;
-  seen_add(e, t, object, 0);
   lua_pushnil(L);
   int more = next_pair(e, t);
   if (more < 0) return NULL;
@@ -496,7 +485,7 @@ static uint8_t *put_object(encoder *e, uint8_t *p, int t) {
   p = put_string(e, p + 6, lua_gettop(L));
   if (!p) return NULL;
   if (lua_rawgeti(L, -2, MG_TYPE_DUMP) == LUA_TFUNCTION) {
-    seen_add(e, t, object, UNDER_WAY);
+    meet(e, t, object, UNDER_WAY);
     uint32_t number = e->opened - 1;
     if (!call_dump(e, t)) return NULL;
     p = put_value(e, p, lua_gettop(L));
@@ -504,7 +493,8 @@ static uint8_t *put_object(encoder *e, uint8_t *p, int t) {
   } else {
     e->opened++; /* the object's own number; references use that of its table, which comes next */
     lua_settop(L, t);
-    p = put_contents(e, p, t, object);
+    meet(e, t, object, 0);
+    p = put_contents(e, p, t);
   }
   if (!p) return NULL;
   size_t bytes = (size_t)(p - start) - 6;
@@ -530,9 +520,8 @@ static uint8_t *put_value(encoder *e, uint8_t *p, int idx) {
     case LUA_TSTRING: return put_string(e, p, idx);
     case LUA_TTABLE: {
       if (MG_UNLIKELY(lua_getmetatable(L, idx))) return put_object(e, p, idx);
-      const void *object = lua_topointer(L, idx);
-      const mg_seen *seen = seen_find(e, object);
-      return MG_UNLIKELY(seen) ? put_reference(e, p, seen) : put_contents(e, p, idx, object);
+      const mg_seen *seen = meet(e, idx, lua_topointer(L, idx), 0);
+      return MG_UNLIKELY(seen) ? put_reference(e, p, seen) : put_contents(e, p, idx);
     }
     case LUA_TUSERDATA:
       if (lua_getmetatable(L, idx)) return put_object(e, p, idx);
@@ -541,9 +530,33 @@ static uint8_t *put_value(encoder *e, uint8_t *p, int idx) {
   }
 }
 
+/* What most values that are no tables take at most. */
+enum { SCALAR_MOST = 32 };
+
+/* Writes a value that fits there, without all that is needed for others; 0 for these. */
+static inline size_t put_scalar(lua_State *L, int type, int idx, uint8_t *to) {
+  switch (type) {
+    case LUA_TNUMBER: {
+      if (lua_isinteger(L, idx)) return integer_bytes(to, lua_tointegerx(L, idx, NULL));
+      return float_bytes(to, lua_tonumberx(L, idx, NULL));
+    }
+    case LUA_TSTRING: {
+      size_t n;
+      const char *s = lua_tolstring(L, idx, &n);
+      if (n >= SCALAR_MOST) return 0;
+      to[0] = (uint8_t)(MG_FIXSTR | n);
+      mg_copy_short(to + 1, s, n);
+      return n + 1;
+    }
+    case LUA_TBOOLEAN: to[0] = lua_toboolean(L, idx) ? MG_TRUE : MG_FALSE; return 1;
+    case LUA_TNIL: to[0] = MG_NIL; return 1;
+    default: return 0;
+  }
+}
+
 int mg_encode(lua_State *L, mg_codec *c, int idx, uint8_t *buf, size_t cap, size_t *len, unsigned *flags) {
-  if (MG_LIKELY(cap >= 9) && lua_isinteger(L, idx)) {
-    *len = integer_bytes(buf, lua_tointegerx(L, idx, NULL));
+  int type = lua_type(L, idx);
+  if (type != LUA_TTABLE && MG_LIKELY(cap >= SCALAR_MOST) && (*len = put_scalar(L, type, idx, buf)) > 0) {
     *flags = 0;
     return MG_CODEC_OK;
   }
@@ -559,7 +572,7 @@ int mg_encode(lua_State *L, mg_codec *c, int idx, uint8_t *buf, size_t cap, size
   e.foreign = false;
   e.depth = 0;
   idx = lua_absindex(L, idx);
-  int top = lua_gettop(L), type = lua_type(L, idx);
+  int top = lua_gettop(L);
   uint8_t *p;
   if (type == LUA_TTABLE || type == LUA_TUSERDATA) {
     luaL_checkstack(L, 12, "codec");

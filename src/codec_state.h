@@ -67,6 +67,9 @@ struct mg_codec {
   mg_key keys[MG_KEY_SLOTS];
 };
 
+/* Pushes the userdata that holds the codec of L's state. */
+void mg_codec_push(lua_State *L);
+
 /* Doubles the table map, with the entries of the encode call that has the stamp; or the number buffer, with its first
  * `used` numbers. No other code runs meanwhile. Both raise on lack of memory. */
 void mg_codec_grow_seen(lua_State *L, mg_codec *c, uint32_t stamp);
@@ -104,6 +107,28 @@ static inline mg_seen *mg_codec_seen(const mg_codec *c, uint32_t stamp, const vo
   while (c->seen[i].stamp == stamp && c->seen[i].object != object) i = (i + 1) & mask;
   return &c->seen[i];
 }
+
+/* memcpy without a call for the strings that are the most frequent. */
+static inline void mg_copy_short(void *to, const void *from, size_t n) {
+  uint8_t *t = to;
+  const uint8_t *f = from;
+  if (n > 16) {
+    memcpy(t, f, n);
+  } else if (n >= 8) {
+    memcpy(t, f, 8);
+    memcpy(t + n - 8, f + n - 8, 8);
+  } else if (n >= 4) {
+    memcpy(t, f, 4);
+    memcpy(t + n - 4, f + n - 4, 4);
+  } else if (n > 0) {
+    t[0] = f[0];
+    t[n / 2] = f[n / 2];
+    t[n - 1] = f[n - 1];
+  }
+}
+
+/* So many levels of a walk have room on the Lua stack when this much was asked for. */
+enum { MG_STACK_LEVELS = 8, MG_STACK_ROOM = 64 };
 
 /* Loads from memory that another process may write. The empty asm keeps the compiler from loading the same bytes again
  * after a check. The caller has checked the bounds. */

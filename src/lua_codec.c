@@ -9,7 +9,7 @@
 static int encode(lua_State *L) {
   luaL_checkany(L, 1);
   lua_settop(L, 1);
-  mg_codec *c = mg_codec_get(L);
+  mg_codec *c = lua_touserdata(L, lua_upvalueindex(1));
   uint8_t small[MG_CODEC_SMALL], *buf;
   size_t len;
   unsigned flags;
@@ -29,7 +29,7 @@ static int decode(lua_State *L) {
   const char *bytes = luaL_checklstring(L, 1, &len);
   unsigned flags = lua_isnoneornil(L, 2) || lua_toboolean(L, 2) ? MG_CODEC_REFS : 0;
   lua_settop(L, 1);
-  mg_codec *c = mg_codec_get(L);
+  mg_codec *c = lua_touserdata(L, lua_upvalueindex(1));
   if (mg_decode(L, c, (const uint8_t *)bytes, len, flags) == MG_CODEC_OK) return 1;
   lua_pushnil(L);
   lua_insert(L, -2);
@@ -54,7 +54,7 @@ static int register_type(lua_State *L) {
     luaL_checktype(L, 4, LUA_TFUNCTION);
   }
   lua_settop(L, 4);
-  mg_codec *c = mg_codec_get(L);
+  mg_codec *c = lua_touserdata(L, lua_upvalueindex(1));
   lua_rawgeti(L, LUA_REGISTRYINDEX, c->by_name_ref);
   lua_rawgeti(L, LUA_REGISTRYINDEX, c->by_metatable_ref);
   lua_pushvalue(L, 1);
@@ -92,5 +92,6 @@ void mg_codec_open(lua_State *L) {
   static const luaL_Reg functions[] = {
     { "encode", encode }, { "decode", decode }, { "register", register_type }, { NULL, NULL }
   };
-  luaL_setfuncs(L, functions, 0);
+  mg_codec_push(L);
+  luaL_setfuncs(L, functions, 1);
 }
