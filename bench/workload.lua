@@ -118,7 +118,7 @@ end
 --- @return integer
 function M.read_one_percent(heap)
   local sum = 0
-  for i = 1, #heap, 100 do sum = sum + heap[i].id + #(heap[i].name .. "!") end
+  for i = 1, #heap, 100 do sum = sum + heap[i].id + #heap[i].name end
   return sum
 end
 

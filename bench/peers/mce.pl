@@ -177,7 +177,7 @@ sub w5_memory {
     my $pid = fork // die "fork: $!";
     if ($pid == 0) {
         my ($value, $kb) = (0, 0);
-        for (my $i = 0; $i < @{$heap}; $i += 100) { $value += $heap->[$i]{id} + length($heap->[$i]{name} . '!') }
+        for (my $i = 0; $i < @{$heap}; $i += 100) { $value += $heap->[$i]{id} + length($heap->[$i]{name}) }
         open my $f, '<', '/proc/self/smaps_rollup' or POSIX::_exit(1);
         while (<$f>) { $kb += $1 if /^Private_(?:Clean|Dirty):\s+(\d+)/ }
         syswrite $writer, sprintf('%.3f', $kb / 1024);

@@ -258,7 +258,7 @@ def w5_memory():
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        value = sum(heap[i]["id"] + len(heap[i]["name"] + "!") for i in range(0, len(heap), 100))
+        value = sum(heap[i]["id"] + len(heap[i]["name"]) for i in range(0, len(heap), 100))
         os.write(writer, b"%.3f %d" % (sum_of_lines("/proc/self/smaps_rollup", "Private_") / 1024, value))
         os._exit(0)
     os.waitpid(pid, 0)
