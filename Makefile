@@ -59,7 +59,8 @@ endif
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: lint lint-lua lint-c lint-gcc lint-clang
-.PHONY: all help test check faults install uninstall clean bench asan tsan valgrind fuzz model storm docs FORCE
+.PHONY: all help test check faults install uninstall clean bench asan sanitized gcstress tsan valgrind fuzz model storm
+.PHONY: docs FORCE
 
 all: $(LIB)
 
@@ -70,6 +71,7 @@ help:
 	@echo 'make install    into $$(DESTDIR)$$(PREFIX); also: uninstall, clean'
 	@echo 'make lint       luacheck, cppcheck, a build that takes warnings for errors'
 	@echo 'make asan       the specs under AddressSanitizer and UBSan; also: tsan, valgrind'
+	@echo 'make gcstress   the same with full collections of Lua at arbitrary allocations, one in about COLLECT=100'
 	@echo 'make storm      kill workers at random moments, SIGNALS=10000 times, and compare what arrives'
 	@echo 'make fuzz       build the fuzz targets with libFuzzer;  make model   check the models with spin'
 	@echo 'make bench      the benchmarks;  make docs   the reference from the sources'
@@ -109,19 +111,35 @@ faults:
 
 # Lua itself is not instrumented, so leaks are left to the specs' own checks and to valgrind. Reports go to files:
 # a worker that a sanitizer has ended looks like any other dead worker to a spec that expects one.
-SANITIZER_ENV = ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:log_path=$(CURDIR)/build-asan/report \
-                UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:log_path=$(CURDIR)/build-asan/report
+SANITIZED     = build-asan
+SANITIZER_ENV = ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:log_path=$(CURDIR)/$(SANITIZED)/report \
+                UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:log_path=$(CURDIR)/$(SANITIZED)/report \
+                LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)"
+REPORTS       = for report in $(SANITIZED)/report.*; do \
+                  if [ -e "$$report" ]; then cat "$$report" >&2; status=1; fi; \
+                done; exit $$status
 
-asan: faults build/ring_threads
-	@$(MAKE) --no-print-directory BUILD=build-asan FORTIFY= CFLAGS='-O1 -g' \
-	  VARIANT='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DMG_CHECK' all
-	@rm -f build-asan/report.*; \
-	MINIGUN_BUILD=build-asan MINIGUN_UNDER=asan MINIGUN_TEST_DEADLINE=300 $(RUN_SPECS) $(SPECS) -- env $(SANITIZER_ENV) \
-	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" $(LUA) $(BUSTED) --ignore-lua; \
-	status=$$?; \
-	for report in build-asan/report.*; do \
-	  if [ -e "$$report" ]; then cat "$$report" >&2; status=1; fi; \
-	done; exit $$status
+asan: sanitized
+	@MINIGUN_BUILD=build-asan MINIGUN_UNDER=asan MINIGUN_TEST_DEADLINE=300 $(RUN_SPECS) $(SPECS) -- \
+	  env $(SANITIZER_ENV) $(LUA) $(BUSTED) --ignore-lua; status=$$?; $(REPORTS)
+
+sanitized: faults build/ring_threads
+	@$(MAKE) --no-print-directory BUILD=$(SANITIZED) FORTIFY= CFLAGS='-O1 -g' \
+	  VARIANT='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DMG_CHECK $(MORE)' all
+	@rm -f $(SANITIZED)/report.*
+
+# Full collections of Lua at arbitrary allocations: an object that the core uses and has not anchored is gone then, and
+# AddressSanitizer says so. First a program that uses all of the binding, with a collection for every allocation or
+# two, then the specs, with one for every $(COLLECT) allocations for each 64 KiB of Lua's memory.
+COLLECT ?= 100
+
+gcstress: SANITIZED = build-gcstress
+gcstress: MORE = -DMG_FAULTS -Wl,-z,nodelete
+gcstress: sanitized
+	@$(STORM_ENV) LUA_CPATH='./$(SANITIZED)/?.so;;' env $(SANITIZER_ENV) $(LUA) spec/programs/collect.lua \
+	  $(or $(SEED),1) 1 50; status=$$?; $(REPORTS)
+	@MINIGUN_COLLECT=$(COLLECT) MINIGUN_BUILD=$(SANITIZED) MINIGUN_UNDER=gcstress MINIGUN_TEST_DEADLINE=600 \
+	  $(RUN_SPECS) $(SPECS) -- env $(SANITIZER_ENV) $(LUA) $(BUSTED) --ignore-lua; status=$$?; $(REPORTS)
 
 # ThreadSanitizer sees threads, not processes: the ends of a ring are two threads here. It does not know fences,
 # which event.h has on a word that is atomic anyway.

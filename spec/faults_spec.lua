@@ -37,6 +37,17 @@ describe("the test build", function()
     end)
   end
 
+  it("keeps everything that it uses, whenever Lua collects its garbage", function()
+    support.deadline(120)
+    local seed = tonumber(os.getenv "SEED") or os.time()
+    local done = run("collect.lua", ("%d %s"):format(seed, support.short_or_long("3 4", "1 50")))
+    local context = ("SEED=%d\n%s%s"):format(seed, done.stdout, done.stderr)
+    assert.equal(0, done.code, context)
+    assert.is_nil(done.stdout:find("WRONG", 1, true), context)
+    local checks, collections = done.stdout:match "(%d+) checks, (%d+) collections"
+    assert.is_true(tonumber(checks) >= 380 and tonumber(collections) > 500, context)
+  end)
+
   for _, mode in ipairs { "", "threads", "journal", "worker" } do
     local what = ({ threads = ", with threads", journal = ", with a journal and a spool",
       worker = " in a worker" })[mode]

@@ -1,6 +1,7 @@
 local failure = require "minigun.failure"
 local options = require "minigun.options"
 local refusals = require "spec.refusals"
+local support = require "spec.support"
 
 local schemas = options.schemas
 
@@ -209,5 +210,50 @@ describe("failure.show", function()
     local function explode() error "called" end
     local value = setmetatable({ 1 }, { __index = explode, __len = explode, __pairs = explode, __tostring = explode })
     assert.equal("{1}", failure.show(value))
+  end)
+end)
+
+describe("arguments made at random", function()
+  it("R70 are accepted, or refused at the caller's line, whatever they are", function()
+    support.deadline(support.short_or_long(60, 1200))
+    local seed = tonumber(os.getenv "SEED") or os.time()
+    local home = assert(require "lfs".currentdir())
+    local done = support.run(("exec lua5.4 spec/programs/random_arguments.lua %d %d"):format(seed,
+      support.short_or_long(4000, 1000000)), { timeout = support.short_or_long(50, 1100) * support.patience, env = {
+        LUA_PATH = ("%s/lua/?.lua;%s/lua/?/init.lua;%s/?.lua;;"):format(home, home, home),
+        LUA_CPATH = ("%s/%s/?.so;;"):format(home, support.build_dir()) } })
+    local context = ("SEED=%d\n%s%s"):format(seed, done.stdout, done.stderr)
+    assert.equal(0, done.code, context)
+    assert.equal("", done.stderr, context)
+    assert.is_nil(done.stdout:find("WRONG", 1, true), context)
+    local calls, refused, runs, fewest = done.stdout:match "(%d+) calls, (%d+) refused, (%d+) [^:]*:[^\n]*, (%d+)\n$"
+    calls, refused = tonumber(calls), tonumber(refused)
+    assert.is_true(calls >= 4000 and refused > calls / 4 and refused < calls * 3 / 4, context)
+    assert.is_true(tonumber(runs) > 5 and tonumber(fewest) > 3, context)
+  end)
+
+  it("R70 that look like what they are not are refused like anything else", function()
+    local minigun = require "minigun"
+    local function like(meta) return setmetatable({}, meta) end
+    local function noop() end
+    local p, endless = minigun.pipeline "p", like { __len = function() return 1 << 40 end }
+    local odd = like { __tostring = noop }
+    refusals.check {
+      { function() p:inline(like { __call = 7 }) end, "a function" },
+      { function() p:map(like { __call = 7 }) end, "function" },
+      { function() p:map("m", { dead_letter = like { __name = "minigun.spool" } }, noop) end, "dead_letter" },
+      { function() p:pipeline("n", like { __name = "minigun.pipeline" }) end, "pipeline" },
+      { function() minigun.pipeline():producer({ 1 }):run():of(odd) end, "not a terminal stage" },
+    }
+    local holes = table.pack(1, nil, 3)
+    refusals.check { { function() minigun.each(holes, noop) end, "stage 'list': the array has a hole at [2] of 3" } }
+    p:producer({ 1 }):map("m", { to = endless, before = endless }, noop)
+    assert.same({}, p.by_name.m.to)
+    local r = minigun.pipeline():producer({ 1, 2 }):processor(function(x, _, ctx)
+      if x == 1 then ctx:log(odd, "x") else ctx:log("info", odd) end
+    end):run { failures = "collect" }
+    for i, text in ipairs { "the level is debug", "the text cannot be shown" } do
+      assert.matches("options_spec.lua:%d+: ctx:log: " .. text, r.failures[i].message)
+    end
   end)
 end)

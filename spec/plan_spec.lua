@@ -147,7 +147,7 @@ describe("the plan", function()
     local result = plan.build(p)
     assert.equal("inline:gen,b processes(4):a,c", segments(result))
     local stage = result.by_name.b
-    assert.same({ "accumulator", { max_size = 10, max_wait = 2, by = by }, 5 },
+    assert.same({ "accumulator", { max_size = 10, max_wait = 2, by = by, at = stage.at }, 5 },
       { stage.kind, stage.batch, stage.queue })
     assert.is_nil(stage.handler)
     assert.is_nil(stage.gathers)

@@ -9,11 +9,11 @@ local M = {}
 --- How many times longer than usual the long tests are: $MINIGUN_LONG, or nil for the short form of the run.
 M.long = tonumber(os.getenv "MINIGUN_LONG")
 
---- What the tests run under: "asan", "valgrind", or nil.
+--- What the tests run under: "asan", "gcstress", "valgrind", or nil.
 M.under = os.getenv "MINIGUN_UNDER"
 
 --- How many times longer than usual things may take.
-M.patience = ({ asan = 4, valgrind = 12 })[M.under] or 1
+M.patience = ({ asan = 4, gcstress = 8, valgrind = 12 })[M.under] or 1
 
 --- How much of something the run can afford.
 -- @param short any, for the run that everybody waits for

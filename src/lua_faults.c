@@ -2,6 +2,7 @@
 #include "lua_mg.h"
 
 #ifdef MG_FAULTS
+#include <stdlib.h>
 #include <string.h>
 
 #include "faults.h"
@@ -45,21 +46,77 @@ static int l_points(lua_State *L) {
 static lua_Alloc real_alloc;
 static unsigned long allocations, fail_from, fail_to; /* the first allocation that fails, the one behind the last */
 
+enum { MOST_STACKS = 100 };
+static size_t heap;                                   /* bytes of Lua, about */
+static unsigned long collect, collect_in, collect_by; /* see l_collect; allocations until the next; a random number */
+static size_t refused; /* the size that Lua will try again; 0: none */
+static unsigned long collections;
+
+/* From here to twice as far as it is on average: `collect` allocations for each 64 KiB that there are to walk. */
+static void aim(void) {
+  collect_by = collect_by * 6364136223846793005u + 1442695040888963407u;
+  collect_in = 1 + (collect_by >> 33) % (2 * collect * (1 + heap / 65536));
+}
+
+/* Refuses one allocation in so many, once: Lua answers with a full collection, in which it makes stacks anew, and then
+ * tries again.  Where it does not (a stack made in a usual step of the collector stays as it was) nothing is refused
+ * until as many have gone by as it may have stacks.  The box of a luaL_Buffer, larger than LUAL_BUFFERSIZE, is never
+ * tried again. */
+static int refuse(size_t size, int is_object) {
+  if (size > LUAL_BUFFERSIZE && !is_object) return 0;
+  if (refused) {
+    if (size == refused || --collect_in == 0) refused = 0, aim();
+    return 0;
+  }
+  if (collect == 0 || --collect_in > 0) return 0;
+  collections++;
+  refused = size;
+  collect_in = MOST_STACKS;
+  return 1;
+}
+
 /* Only what grows can fail: Lua counts on that. */
 static void *failing_alloc(void *ud, void *old, size_t old_size, size_t size) {
-  if (size > (old ? old_size : 0) && ++allocations >= fail_from && allocations < fail_to) return NULL;
+  int is_object = !old && old_size > 0; /* of that kind */
+  if (!old) old_size = 0;
+  int fails = size > old_size && ++allocations >= fail_from && allocations < fail_to;
+  if (fails || (size > old_size && refuse(size, is_object))) return NULL;
+  heap += size - old_size;
   return real_alloc(ud, old, old_size, size);
+}
+
+static void take_allocator(lua_State *L) {
+  void *ud;
+  if (real_alloc) return;
+  heap = (size_t)lua_gc(L, LUA_GCCOUNT) * 1024;
+  real_alloc = lua_getallocf(L, &ud);
+  lua_setallocf(L, failing_alloc, ud);
+}
+
+static void start_collecting(lua_State *L, unsigned long n, unsigned long seed) {
+  take_allocator(L);
+  refused = 0;
+  collect = n;
+  collect_by = seed;
+  if (n > 0) aim();
+  if (n > 0) lua_gc(L, LUA_GCINC, 4, 400, 8); /* finalizers run in the collector's own cycles only: many of these */
+}
+
+/* collect(n, seed) -> how many there were: from now on full collections at arbitrary allocations, in this process and
+ * those forked from it, one for every n allocations, about, for each 64 KiB of Lua's memory; 0: no more */
+static int l_collect(lua_State *L) {
+  lua_Integer n = luaL_checkinteger(L, 1), seed = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, n >= 0 && n <= 1 << 20, 1, "out of range");
+  start_collecting(L, (unsigned long)n, (unsigned long)seed);
+  lua_pushinteger(L, (lua_Integer)collections);
+  return 1;
 }
 
 /* allocation(nth, many): the nth allocation of Lua in this process from now (1: the next) fails, and so do the next,
  * `many` in all; Lua tries each again when it has collected its garbage */
 static int l_allocation(lua_State *L) {
   lua_Integer nth = luaL_checkinteger(L, 1), many = luaL_checkinteger(L, 2);
-  void *ud;
-  if (!real_alloc) {
-    real_alloc = lua_getallocf(L, &ud);
-    lua_setallocf(L, failing_alloc, ud);
-  }
+  take_allocator(L);
   fail_from = allocations + (unsigned long)nth;
   fail_to = fail_from + (unsigned long)many;
   return 0;
@@ -81,10 +138,12 @@ static int l_reset(lua_State *L) {
 void mg_faults_setup(lua_State *L) {
   static const luaL_Reg functions[] = {{"call", l_call},     {"calls", l_calls}, {"die", l_die},
                                        {"points", l_points}, {"reset", l_reset}, {"allocation", l_allocation},
-                                       {"allocations", l_allocations}, {NULL, NULL}};
+                                       {"allocations", l_allocations}, {"collect", l_collect}, {NULL, NULL}};
+  const char *n = getenv("MINIGUN_COLLECT"); /* collect(n) for a whole run of the specs: make gcstress */
   if (mg_faults_open() < 0) luaL_error(L, "minigun.core: out of memory");
   luaL_newlib(L, functions);
   lua_setfield(L, -2, "faults");
+  if (n) start_collecting(L, strtoul(n, NULL, 10), (unsigned long)mg_now());
 }
 #else
 typedef int mg_lua_faults_only_in_the_test_build; /* ISO C wants something in every file */

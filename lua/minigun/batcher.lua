@@ -9,11 +9,12 @@ Batcher.__index = Batcher
 local ALL <const> = {}
 
 --- Makes a batcher.
----@param options table `max_size` (items), `max_wait` (seconds or nil), `by` (`function(item) -> key` or nil)
+---@param options table
+--- `max_size` (items), `max_wait` (seconds or nil), `by` (`function(item) -> key` or nil), `at` (where `by` was given)
 ---@return table batcher
 function batcher.new(options)
   return setmetatable({
-    max_size = options.max_size, max_wait = options.max_wait, by = options.by,
+    max_size = options.max_size, max_wait = options.max_wait, by = options.by, at = options.at,
     open = {}, first = nil, last = nil, -- open batches by key, and as a list in order of their first item
     note = nil, origins = nil,
   }, Batcher)
@@ -49,7 +50,8 @@ function Batcher:add(item, now)
   if self.by then
     key = self.by(item)
     if key == nil or key ~= key then
-      error(("option 'by' gave %s as an item's key; a key is any value but nil and NaN"):format(tostring(key)), 0)
+      error(("%soption 'by' gave %s as an item's key; a key is any value but nil and NaN"):format(
+        self.at and self.at .. ": " or "", tostring(key)), 0)
     end
   end
   local entry = self.open[key] or open(self, key, now)

@@ -1,4 +1,5 @@
 --- What handlers and hooks receive: the `ctx`. (`emit` is made where items go on: in chain, producers and worker.)
+local failure = require "minigun.failure"
 local meter = require "minigun.meter"
 
 local context = {}
@@ -68,12 +69,14 @@ end
 ---@param text any
 function Ctx:log(level, text)
   if not levels[level] then
-    error(("ctx:log: the level is debug, info, warning or error, got %s"):format(tostring(level)), 2)
+    error(("ctx:log: the level is debug, info, warning or error, got %s"):format(failure.show(level)), 2)
   end
+  local told, shown = pcall(tostring, text)
+  if not told then error(("ctx:log: the text cannot be shown: %s"):format(failure.show(shown)), 2) end
   local worker = self.worker and (", worker %d"):format(self.worker) or ""
   -- One write, so that lines of several workers do not mix.
   io.stderr:write(meter.before_text() .. ("[%s] %s%s%s (pid %d): %s\n"):format(level, self.pipeline,
-    self.stage and ("/" .. self.stage) or "", worker, self.pid, tostring(text)))
+    self.stage and ("/" .. self.stage) or "", worker, self.pid, shown))
 end
 
 return context

@@ -6,6 +6,8 @@ local failure = require "minigun.failure"
 
 local options = {}
 
+--- The metatables of spools and pipelines, which spool.lua and pipeline.lua fill in: a name can be anybody's.
+options.Spool, options.Pipeline = nil, nil
 --- Most workers that one context may have.
 options.MAX_WORKERS = 1024
 --- Most threads that one worker may have, of all stages that run in it.
@@ -18,7 +20,7 @@ options.MIN_MEMORY = 65536
 local function is_callable(value)
   if type(value) == "function" then return true end
   local meta = getmetatable(value)
-  return type(meta) == "table" and meta.__call ~= nil
+  return type(meta) == "table" and type(meta.__call) == "function"
 end
 
 --- Whether a value can be called: a function, or an object with `__call`.
@@ -33,8 +35,7 @@ function options.got(value)
   local kind = type(value)
   if kind == "string" then return "the string " .. failure.show(value) end
   if kind == "number" or kind == "boolean" or value == nil then return tostring(value) end
-  local meta = getmetatable(value)
-  if type(meta) == "table" and meta.__name == "minigun.pipeline" then return "a pipeline" end
+  if kind == "table" and getmetatable(value) == options.Pipeline then return "a pipeline" end
   return "a " .. kind
 end
 
@@ -130,11 +131,13 @@ types.callables = {
   text = "a function or an array of functions", lua = "fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[]",
   check = function(value)
     if is_callable(value) then return true, { value } end
-    if type(value) ~= "table" or (#value == 0 and next(value) ~= nil) then return false end
-    for _, f in ipairs(value) do
-      if not is_callable(f) then return false end
+    if type(value) ~= "table" or (rawlen(value) == 0 and next(value) ~= nil) then return false end
+    local list = {}
+    for i = 1, rawlen(value) do
+      list[i] = rawget(value, i)
+      if not is_callable(list[i]) then return false end
     end
-    return true, { table.unpack(value) }
+    return true, list
   end,
 }
 
@@ -146,9 +149,10 @@ function types.names(empty)
     text = "a stage's name or " .. (empty and "an array of names" or "an array of one name or more"),
     check = function(value)
       if type(value) == "string" then return true, { value } end
-      if type(value) ~= "table" or (#value == 0 and (not empty or next(value) ~= nil)) then return false end
+      if type(value) ~= "table" or (rawlen(value) == 0 and (not empty or next(value) ~= nil)) then return false end
       local names, seen = {}, {}
-      for _, name in ipairs(value) do
+      for i = 1, rawlen(value) do
+        local name = rawget(value, i)
         if type(name) ~= "string" then return false end
         if not seen[name] then names[#names + 1] = name end
         seen[name] = true
@@ -394,8 +398,7 @@ types.dead_letter = {
   text = "a stage's name, a spool that is open for writing, or false", lua = "string|minigun.Spool|false",
   check = function(value)
     if value == false or (type(value) == "string" and value ~= "") then return true, value end
-    local meta = type(value) == "table" and getmetatable(value)
-    local is_spool = type(meta) == "table" and meta.__name == "minigun.spool"
+    local is_spool = type(value) == "table" and getmetatable(value) == options.Spool
     return is_spool and not value.options.read_only and not value.file:closed(), value
   end,
 }

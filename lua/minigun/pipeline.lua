@@ -20,6 +20,7 @@ local pipeline = {}
 ---@field contexts table the named ones
 ---@field object any what `bind` was given
 local Pipeline = { __name = "minigun.pipeline" }
+options.Pipeline = Pipeline
 
 -- Fields that may be nil; everything else that is not there and looks like a method is one misspelt.
 local fields <const> = { last = true, scope = true, editing = true, object = true }

@@ -129,7 +129,7 @@ local function add_stages(b, node)
   end
   local gather = add(new_stage(node, "accumulator"), INLINE)
   local batch = definition.batch
-  gather.batch = { max_size = batch.max_size, max_wait = batch.max_wait, by = batch.by }
+  gather.batch = { max_size = batch.max_size, max_wait = batch.max_wait, by = batch.by, at = definition.at }
   gather.queue, gather.await, gather.dead_letter = definition.queue, node.await, definition.dead_letter
   if not handler then return gather, gather, gather end
   local worker = add(new_stage(node, "processor", handler), context)

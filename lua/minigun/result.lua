@@ -42,7 +42,7 @@ end
 function Result:of(stage)
   local items = self.by_stage[stage]
   if items then return items end
-  stage = tostring(stage)
+  if type(stage) ~= "string" then stage = failure.show(stage) end
   local names, ends, inside = {}, {}, {}
   for name in pairs(self.by_stage) do
     names[#names + 1] = name

@@ -183,12 +183,14 @@ end
 --- The worker for a key: equal keys, equal workers.
 ---@param key string|number|boolean what `partition` has given
 ---@param n integer workers
+---@param at string? where the stage was defined
 ---@return integer lane from 1 to n
-function routes.lane(key, n)
+function routes.lane(key, n, at)
   local kind = math.type(key) or type(key)
   if kind == "integer" then return key % n + 1 end
   if kind ~= "string" and kind ~= "float" and kind ~= "boolean" then
-    error(("option 'partition' gave a %s as an item's key; a key is a string, number, boolean"):format(kind), 0)
+    error(("%soption 'partition' gave a %s as an item's key; a key is a string, number, boolean"):format(
+      at and at .. ": " or "", kind), 0)
   end
   local text, h = tostring(key), 5381
   for i = 1, #text do h = (h * 33 ~ text:byte(i)) & 0xffffffffffff end
@@ -202,7 +204,7 @@ function routes:open_lanes(stage)
   local segment, partition, last = self.segment_of[id], stage.partition, nil
   segment:open_lanes()
   stage.handler = function(item)
-    local lane = routes.lane(partition(item), segment.plan.n)
+    local lane = routes.lane(partition(item), segment.plan.n, stage.at)
     if segment.by_value then return self:accept { stage = id, count = 1, attempt = 1, value = item, lane = lane } end
     -- Each lane has a block of its own: what is in another one has come before.
     if segment.order and last and last ~= lane then self:flush_writer(self.direct[id << 16 | last]) end

@@ -132,7 +132,9 @@ local function split_options(given, what)
 end
 
 local function check(what, list, f)
-  if type(list) ~= "table" then failure.raise(("%s: a list expected, got %s"):format(what, options.got(list))) end
+  if type(list) ~= "table" or math.type(#list) ~= "integer" then
+    failure.raise(("%s: a list expected, got %s"):format(what, options.got(list)))
+  end
   if not options.is_callable(f) then failure.raise(("%s: a function expected, got %s"):format(what, options.got(f))) end
 end
 

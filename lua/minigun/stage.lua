@@ -55,9 +55,15 @@ function wrappers.each(f)
   return function(item) f(item) end
 end
 
-local function array_source(array)
+local function array_source(array, subject)
+  local at = failure.where()
   return function(emit)
-    for i = 1, #array do emit(array[i]) end
+    local n = #array
+    for i = 1, n do
+      local item = array[i]
+      if item == nil then failure.raise(("%s: the array has a hole at [%d] of %d"):format(subject, i, n), at) end
+      emit(item)
+    end
   end
 end
 
@@ -90,11 +96,12 @@ function stage.source(subject, ...)
     return first
   end
   if type(first) == "table" and options.got(first) ~= "a pipeline" then
-    if #first == 0 and next(first) ~= nil then
+    local n = #first
+    if n == 0 and next(first) ~= nil or math.type(n) ~= "integer" then
       failure.raise(("%s: the source must be %s, got a table without array elements"):format(
         subject, labels.producer.handler))
     end
-    return array_source(first), "array"
+    return array_source(first, subject), "array"
   end
   if first == nil and type(state) == "string" then
     failure.raise(("%s: the source must be %s, got nil: %s"):format(subject, labels.producer.handler, state))

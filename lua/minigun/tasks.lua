@@ -361,15 +361,16 @@ function tasks.sleep(seconds)
   until rest <= 0
 end
 
+-- An object with a method for it has the descriptor that this gives.
 local function descriptor(object)
-  if math.type(object) == "integer" and object >= 0 then return object end
+  if math.type(object) == "integer" then return object >= 0 and object <= 0x7fffffff and object or nil end
   local fd = core.fileno(object)
   local kind = type(object)
   if fd or kind ~= "table" and kind ~= "userdata" then return fd end
   for _, name in ipairs { "getfd", "pollfd" } do
     local found, method = pcall(function() return object[name] end)
     if found and type(method) == "function" then method = method(object) end
-    if found and math.type(method) == "integer" and method >= 0 then return method end
+    if found and math.type(method) == "integer" then return descriptor(method) end
   end
 end
 
