@@ -127,7 +127,7 @@ describe("a chain", function()
   it("an endless recursion is a failure of its item", function()
     -- In an interpreter of its own: the stack that it leaves behind would make every later fork of this one slow.
     local result = support.run_lua [[
-      local function deeper() return 1 + deeper() end
+      local function deeper(...) return 1 + deeper(1, ...) end
       local result = require "minigun".pipeline("deep", { failures = "collect" }):producer { 1, 2 }
         :processor(function(n, emit)
           if n == 1 then deeper() end

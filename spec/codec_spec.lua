@@ -188,7 +188,7 @@ describe("the codec's format", function()
 
   it("keeps maps and arrays of every size around the limits of their heads", function()
     local all = { 14, 15, 16, 17, 65534, 65535, 65536, 65537 }
-    for _, count in ipairs(support.short_or_long({ 15, 16, 65535, 65536 }, all)) do
+    for _, count in ipairs(support.short_or_long({ 15, 16, 65535 + math.random(0, 1) }, all)) do
       local list, map = {}, {}
       for i = 1, count do
         list[i], map["k" .. i] = i % 2 == 0, true

@@ -27,7 +27,11 @@ local function interrupted(command, body)
   local path, told = temporary(HEAD .. body), temporary()
   local result = support.run(([[
     %s %s %s & pid=$!
-    until grep -q busy %s; do sleep 0.01; done
+    told=
+    until [ "$told" = busy ]; do
+      sleep 0.01
+      while read -r line; do [ "$line" != busy ] || told=busy; done < %s
+    done
     sleep 0.02
     from=$(date +%%s%%N)
     kill -INT $pid
@@ -80,7 +84,8 @@ describe("Ctrl-C in a script", function()
   end
 
   it("that catches the error: the error is interrupted!, p.last tells what there was, the program goes on", function()
-    for i, row in ipairs(BUSY) do
+    for i = 1, #BUSY, support.short_or_long(2, 1) do
+      local row = BUSY[i]
       local ended = interrupted("lua5.4", row[2] .. [[
         local closed = false
         p:after_run(function() closed = true end)

@@ -120,7 +120,7 @@ describe("an array joined from records", function()
 
   it("takes a block as large as it needs, and moves into it what is there", function()
     local big = {}
-    for i = 1, 40 do big[i] = { ("%d "):format(i):rep(20000 * i), big[i - 1] and { 1 } } end
+    for i = 1, support.short_or_long(20, 40) do big[i] = { ("%d "):format(i):rep(20000 * i), big[i - 1] and { 1 } } end
     assert_joined(big)
   end)
 

@@ -86,8 +86,8 @@ local program = assert(loadfile("spec/programs/journaled.lua", "t", setmetatable
 local shapes, titles = program(), {}
 for title in pairs(shapes) do titles[#titles + 1] = title end
 table.sort(titles)
-if not support.long then -- a quarter of them, another one each second
-  titles = table.move(titles, seed % 4 * #titles // 4 + 1, (seed % 4 + 1) * #titles // 4, 1, {})
+if not support.long then -- a sixth of them, another one each second
+  titles = table.move(titles, seed % 6 * #titles // 6 + 1, (seed % 6 + 1) * #titles // 6, 1, {})
 end
 
 describe("the journal of a run that is killed at random moments", function()

@@ -89,7 +89,7 @@ describe("memory", function()
     support.deadline(support.short_or_long(60, 900))
     local result = support.run_lua([[
       local check, support = require "spec.property.check", require "spec.support"
-      local count, patience = tonumber(arg[1]), tonumber(arg[2])
+      local count, patience, rounds = tonumber(arg[1]), tonumber(arg[2]), tonumber(arg[3])
       local function runs()
         for seed = 1, count do check.one(seed, function(_, problem) error(problem) end) end
       end
@@ -100,9 +100,9 @@ describe("memory", function()
         return { descriptors = support.descriptor_count(), mappings = support.shared_mappings(),
           children = #support.children(), resident = resident, lua = collectgarbage "count" }
       end
-      for _ = 1, 3 do runs() end -- until malloc has what it needs
+      for _ = 1, rounds do runs() end -- until malloc has what it needs
       local before = state()
-      for _ = 1, 3 do runs() end
+      for _ = 1, rounds do runs() end
       local after = state()
       for _, name in ipairs { "descriptors", "mappings", "children" } do
         assert(after[name] == before[name], name .. ": " .. before[name] .. ", then " .. after[name])
@@ -110,7 +110,8 @@ describe("memory", function()
       assert(after.lua < before.lua + 64, after.lua - before.lua .. " KiB more in use")
       assert(after.resident < before.resident * 1.1 + 8192 * patience, after.resident - before.resident .. " KiB more")
       io.write "flat"
-    ]], { args = { count, support.patience }, timeout = support.short_or_long(55, 850) * support.patience })
+    ]], { args = { count, support.patience, support.short_or_long(2, 3) },
+      timeout = support.short_or_long(55, 850) * support.patience })
     assert.equal("", result.stderr)
     assert.equal("flat", result.stdout)
   end)

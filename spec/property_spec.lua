@@ -3,7 +3,7 @@
 local support = require "spec.support"
 
 local SEED <const> = math.tointeger(os.getenv "SEED") or 1
-local PARTS <const>, SHORT <const>, LONG <const> = 2, 15, 1000
+local PARTS <const>, SHORT <const>, LONG <const> = 2, 8, 1000
 
 describe("random pipelines", function()
   for part = 1, PARTS do

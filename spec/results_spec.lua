@@ -63,7 +63,7 @@ describe("results", function()
     end)
 
     local largest = (context.inline or context.n ~= 2) and 4
-      or support.short_or_long((context.per_item or context.hosted) and 8 or 64, 64)
+      or support.short_or_long((context.per_item or context.hosted) and 8 or 24, 64)
     it(("items from 1 byte to %d MiB pass"):format(largest) .. where, function()
       local sizes = { 1, 2, 100, 65520, 65535, 65536, 65537, 1 << 20, largest << 20 }
       local result = new():producer(function(emit)

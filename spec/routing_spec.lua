@@ -5,7 +5,7 @@ local core = require "minigun.core"
 
 local sorted, options = contexts.sorted, contexts.options
 
-local N <const> = 60
+local N <const> = 40
 
 local function range(n) return contexts.range(1, n) end
 

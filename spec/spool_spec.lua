@@ -220,7 +220,8 @@ describe("a spool", function()
       while places[hit + 1] < at do hit = hit + 1 end
       local others = table.move(values, 1, #values, 1, {})
       table.remove(others, hit)
-      for bit = 0, 7 do
+      local step = support.short_or_long(4, 1)
+      for bit = at % step, 7, step do
         support.write_file(path, bytes:sub(1, at - 1) .. string.char(bytes:byte(at) ~ 1 << bit) .. bytes:sub(at + 1))
         local list, damage = read()
         assert.same(others, list)

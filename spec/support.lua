@@ -29,10 +29,7 @@ end
 --- The pid of this process.
 -- @return integer
 function M.pid()
-  local file = assert(io.open("/proc/self/stat"))
-  local pid = file:read("n")
-  file:close()
-  return pid
+  return math.tointeger(tonumber((lfs.symlinkattributes("/proc/self", "target"))))
 end
 
 --- Reads a whole file.

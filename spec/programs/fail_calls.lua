@@ -32,7 +32,7 @@ local plausible = {
   terminal = { EPERM },
 }
 
-local ITEMS <const> = arg[1] ~= "-" and 300 or 120
+local ITEMS <const> = arg[1] ~= "-" and 300 or 60
 local most, mode = tonumber(arg[1]), arg[3]
 local threads = mode == "threads" and 3 or nil
 if threads then package.preload.cqueues = function() error "hidden: the library's own loop makes the calls" end end
