@@ -87,6 +87,7 @@ local function take(self, entry)
         offset = entry.offset, length = at - entry.offset, only = entry.only,
         origin = entry.origin and self.cut(entry, n) }
       entry.length, entry.offset, entry.count = entry.length - slice.length, at, entry.count - n
+      self.inline_queue:cut(slice.length)
       return slice
     end
   end

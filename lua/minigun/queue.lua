@@ -62,7 +62,7 @@ Lines.__index = Lines
 --- wait does not hold up the others.
 ---@return table lines
 function queue.lines()
-  return setmetatable({ stages = {}, n = 0, pushed = 0 }, Lines)
+  return setmetatable({ stages = {}, n = 0, pushed = 0, bytes = 0 }, Lines)
 end
 
 --- Adds an entry to the queue of its stage.
@@ -74,7 +74,7 @@ function Lines:push(entry)
     self.stages[entry.stage] = own
   end
   own:push(entry)
-  self.n, self.pushed = self.n + 1, self.pushed + 1
+  self.n, self.pushed, self.bytes = self.n + 1, self.pushed + 1, self.bytes + (entry.length or 0)
   entry.came = self.pushed
 end
 
@@ -94,9 +94,14 @@ end
 ---@param id integer
 ---@return table entry
 function Lines:pop(id)
-  self.n = self.n - 1
-  return self.stages[id]:pop()
+  local entry = self.stages[id]:pop()
+  self.n, self.bytes = self.n - 1, self.bytes - (entry.length or 0)
+  return entry
 end
+
+--- So much of an entry, which stays, has been taken.
+---@param bytes integer
+function Lines:cut(bytes) self.bytes = self.bytes - bytes end
 
 --- How many entries there are.
 ---@return integer

@@ -7,7 +7,7 @@ local report = require "minigun.report"
 local routes = {}
 
 local BLOCK <const> = 65536
-local INLINE_MOST <const> = 1024 -- items that may wait for stages of the coordinator's own before threads wait too
+local INLINE_MOST <const> = 1024 -- entries that may wait for stages of the coordinator's own before who sends waits too
 local WAIT <const>, MORE <const> = tasks.PARK, tasks.MORE -- see producers.lua
 
 local function chooses(stage) return stage.route and stage.route ~= "broadcast" end
@@ -380,18 +380,21 @@ function routes:receivers_full(targets)
   return false
 end
 
---- Whether threads should wait for the coordinator's own stages.
-function routes:inline_full() return self.inline_queue:count() >= INLINE_MOST end
+--- Whether producers and threads of the coordinator should wait for its own stages.
+function routes:inline_full()
+  return self.inline_queue:count() >= INLINE_MOST or self.inline_queue.bytes > self.queue_bytes
+end
 
 --- Whether a stage of the coordinator should stop emitting for now.
 function routes:must_wait(id)
   if self:receivers_full(self.reach[id]) then return true end
-  if self.plan.stages[id].threaded and self:inline_full() then return true end
+  local stage = self.plan.stages[id]
+  if (stage.threaded or stage.kind == "producer") and self:inline_full() then return true end
   if not self.pool or self.pool:memory() + BLOCK <= self.memory * 3 // 4 then return false end
   for segment, limit in pairs(self.reach[id]) do
     if limit == true then
-      for _, stage in ipairs(segment.plan.stages) do
-        if self.pending[stage] > 0 then return true end -- memory comes back when these are through
+      for _, each in ipairs(segment.plan.stages) do
+        if self.pending[each] > 0 then return true end -- memory comes back when these are through
       end
     end
   end
