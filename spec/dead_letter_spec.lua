@@ -138,7 +138,7 @@ end
 for _, context in ipairs(contexts.forked) do
   it(("R51 [%s] a crash and a time-out become dead letters too"):format(context.name), function()
     local r = minigun.pipeline "crash":producer { 1, 2, 3, 4 }
-      :processor("work", contexts.options(context, { to = {}, dead_letter = "dead", timeout = 0.3 }),
+      :processor("work", contexts.options(context, { to = {}, dead_letter = "dead", timeout = 0.3 * support.patience }),
         function(item, emit, ctx)
           if item == 2 then os.execute("kill -KILL " .. ctx.pid) end
           if item == 3 then core.sleep(20) end

@@ -5,14 +5,14 @@ local support = require "spec.support"
 local function run(program, argument)
   local path = ("./lua/?.lua;./lua/?/init.lua;;")
   return support.run(("LUA_PATH=%s LUA_CPATH=%s lua5.4 spec/programs/%s %s"):format(support.quote(path),
-    support.quote "./build-faults/?.so;;", program, argument or ""), { timeout = 100 })
+    support.quote "./build-faults/?.so;;", program, argument or ""), { timeout = support.short_or_long(100, 900) })
 end
 
 describe("the test build", function()
   for _, threads in ipairs { "", "4" } do
     local what = threads == "" and "a worker" or "a worker with threads"
     it(("loses nothing and doubles nothing, wherever %s dies"):format(what), function()
-      support.deadline(120)
+      support.deadline(support.short_or_long(120, 1000))
       local done = run("die_at_points.lua", support.short_or_long(threads == "" and "2" or "1", "60") .. " " .. threads)
       assert.equal(0, done.code, done.stderr)
       assert.is_nil(done.stdout:match "WRONG[^\n]*", done.stdout)
@@ -28,7 +28,7 @@ describe("the test build", function()
   for _, threads in ipairs { "", " here", " there" } do
     local where = threads == "" and "" or ", with threads" .. threads
     it("ends in a result or a clear error, whichever allocation of Lua fails" .. where, function()
-      support.deadline(200)
+      support.deadline(support.short_or_long(120, 1000))
       local seed = tonumber(os.getenv "SEED") or os.time()
       local done = run("fail_allocations.lua", support.short_or_long("150 ", "3 ") .. seed .. threads)
       assert.equal(0, done.code, done.stderr)
@@ -38,7 +38,7 @@ describe("the test build", function()
   end
 
   it("keeps everything that it uses, whenever Lua collects its garbage", function()
-    support.deadline(120)
+    support.deadline(support.short_or_long(120, 1000))
     local seed = tonumber(os.getenv "SEED") or os.time()
     local done = run("collect.lua", ("%d %s"):format(seed, support.short_or_long("6 7", "1 50")))
     local context = ("SEED=%d\n%s%s"):format(seed, done.stdout, done.stderr)
@@ -52,7 +52,7 @@ describe("the test build", function()
     local what = ({ threads = ", with threads", journal = ", with a journal and a spool",
       worker = " in a worker" })[mode]
     it("ends in a result or a clear error, whichever system call fails" .. (what or ""), function()
-      support.deadline(120)
+      support.deadline(support.short_or_long(120, 1000))
       local seed = tonumber(os.getenv "SEED") or os.time()
       local done = run("fail_calls.lua", ("%s %d %s"):format(support.short_or_long("-", "8"), seed, mode))
       local context = ("SEED=%d\n%s%s"):format(seed, done.stdout:sub(-2000), done.stderr)
