@@ -1,6 +1,7 @@
 -- Dead letters: where items go that have failed for good; and the waits between attempts.
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
+local support = require "spec.support"
 local minigun = require "minigun"
 local options = require "minigun.options"
 local refusals = require "spec.refusals"
