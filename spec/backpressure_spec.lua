@@ -39,6 +39,20 @@ describe("back-pressure", function()
     end
   end)
 
+  it("R60 a stage of the coordinator that emits very much in one call is held back", function()
+    local text, n = ("x"):rep(1000), 20000
+    for _, limit in ipairs { 1, 1000000 } do -- with 1 the pool soon waits for the stage behind it, and nobody for the pool
+      local result = new { memory = "4M" }:producer { 1 }:processor("gen", { inline = true }, function(_, emit)
+        for _ = 1, n do emit(text) end
+      end):processor("pool", { processes = 2 }, function(item, emit) emit(#item) end)
+        :processor("last", { inline = true, queue = limit }, pass):run()
+      assert.equal(n, #result.items)
+      if limit > 1 then
+        assert.is_true(result.stats.memory_most < 4 << 20, result.stats.memory_most) -- of 20 MB
+      end
+    end
+  end)
+
   it("R60 two contexts that send to each other do not wait for each other", function()
     local text = ("x"):rep(30000)
     for _, limit in ipairs { 1, 1000 } do

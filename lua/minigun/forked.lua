@@ -186,6 +186,15 @@ function Segment:alive()
   return n
 end
 
+--- Whether a worker has something in hand.
+---@return boolean
+function Segment:working()
+  for _, slot in ipairs(self.slots) do
+    if slot.hands > 0 then return true end
+  end
+  return false
+end
+
 --- Forks the workers of a pool; a fork per batch begins with none.
 function Segment:start()
   if self.per_item then return end

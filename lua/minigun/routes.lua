@@ -331,8 +331,29 @@ function routes:writer_full(stage, writer, need)
     if need > 0 and self:must_wait(stage.id) then
       repeat until self:let_others(WAIT) or not self:must_wait(stage.id)
     end
+  elseif stage.kind ~= "producer" then
+    self:hold_back(stage.id)
   end
   if need > 0 then self:open_block(stage, writer, need) end
+end
+
+--- Lets pools catch up in the middle of a call of one of the coordinator's own stages that emits very much. None of these
+--- can run meanwhile, so a pool is waited for only while it has something in hand and waits for nobody itself.
+---@param id integer the stage
+function routes:hold_back(id)
+  local function is_full(segment, limit) return limit == true and segment:full() end
+  while not self.stopping do
+    local full, waits = false, false
+    for segment, limit in pairs(self.reach[id]) do full = full or is_full(segment, limit) end
+    if not full then return end
+    self:serve_workers()
+    for segment, limit in pairs(self.reach[id]) do
+      waits = waits or is_full(segment, limit) and segment:working() and not self:receivers_full(segment.targets)
+    end
+    if not waits then return end
+    for _, segment in ipairs(self.segments) do segment:check_time() end
+    self:sleep(0.01)
+  end
 end
 
 --- Opens a block for a writer; the run fails where there is none to be had.

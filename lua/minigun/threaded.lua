@@ -158,6 +158,10 @@ function Segment:dispatch()
   return false -- the loop's step tells
 end
 
+--- Whether it can go on while the coordinator is in another stage's call: never.
+---@return boolean
+function Segment:working() return false end
+
 --- Processes of its own: none.
 ---@return integer
 function Segment:alive() return 0 end
