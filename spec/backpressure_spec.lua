@@ -41,7 +41,7 @@ describe("back-pressure", function()
 
   it("R60 a stage of the coordinator that emits very much in one call is held back", function()
     local text, n = ("x"):rep(1000), 20000
-    for _, limit in ipairs { 1, 1000000 } do -- with 1 the pool soon waits for the stage behind it, and nobody for the pool
+    for _, limit in ipairs { 1, 1000000 } do -- 1: the pool soon waits for the stage behind it, and nobody for the pool
       local result = new { memory = "4M" }:producer { 1 }:processor("gen", { inline = true }, function(_, emit)
         for _ = 1, n do emit(text) end
       end):processor("pool", { processes = 2 }, function(item, emit) emit(#item) end)

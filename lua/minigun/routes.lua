@@ -337,8 +337,8 @@ function routes:writer_full(stage, writer, need)
   if need > 0 then self:open_block(stage, writer, need) end
 end
 
---- Lets pools catch up in the middle of a call of one of the coordinator's own stages that emits very much. None of these
---- can run meanwhile, so a pool is waited for only while it has something in hand and waits for nobody itself.
+--- Lets pools catch up in the middle of a call of one of the coordinator's own stages that emits very much. None of
+--- these can run meanwhile, so a pool is waited for only while it has something in hand and waits for nobody itself.
 ---@param id integer the stage
 function routes:hold_back(id)
   local function is_full(segment, limit) return limit == true and segment:full() end
