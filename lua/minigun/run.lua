@@ -66,7 +66,8 @@ function run.new(pipeline, given)
     memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.lines(),
     retries = {}, producers = {}, on_loop = {}, writers = {}, folds = {}, outlets = {}, direct = {}, reach = {},
-    limited = {}, waits = {}, late = {}, chunks = 0, moved = 0, fork_seconds = 0, told = {}, unhandled = {},
+    limited = {}, waits = {}, late = {}, chunks = 0, moved = 0, pardoned_till = 0, fork_seconds = 0, told = {},
+    unhandled = {},
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0, rates = {},
     slice_ends = 0, journal = journal,
   }, Run)
@@ -259,7 +260,8 @@ function Run:idle_receiver(outlet)
 end
 
 -- A sleep that is much longer than it should be means that this process was stopped (Ctrl-Z), and its workers with it,
--- or the whole machine: no time-out is to count that.
+-- or the whole machine: no time-out is to count that. When it began nobody knows, so all of the sleep is let off; but
+-- not again soon, or a machine that is merely busy would put a time-out off for ever.
 function Run:sleep(seconds)
   if self.pool then
     self.unseen = 0
@@ -268,8 +270,11 @@ function Run:sleep(seconds)
     if ok == nil then self:fail(message) end
     local slept = from and core.now() - from
     if not slept or slept < seconds + STOOD_STILL then return end
+    local pardon = slept
+    if from < self.pardoned_till then pardon = slept - seconds
+    else self.pardoned_till = from + 4 * slept end
     for _, segment in ipairs(self.segments) do
-      if segment.stood_still then segment:stood_still(slept) end -- when it began nobody knows: all of it
+      if segment.stood_still then segment:stood_still(pardon) end
     end
   elseif seconds then
     core.sleep(seconds)
