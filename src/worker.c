@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { TELL_AFTER = 200000, CHECK_MOST = 64 }; /* ns; items */
+enum { TELL_AFTER = 1000000, CHECK_MOST = 64 }; /* ns; items. Telling may cost another worker its processor */
 
 /* --- the in-ring ------------------------------------------------------------------------------------------------ */
 

@@ -226,7 +226,7 @@ function Segment:offer(slot, entry)
 end
 
 function Segment:dispatch_pool()
-  local n, depth = stats.slice(self.rate), stats.depth(self.rate)
+  local n, depth = stats.slice(self.rate, self.queued // (4 * self.plan.n)), stats.depth(self.rate)
   if self.plan.groups then n, depth = 1, self.plan.width end -- each worker has threads for so many items
   local busy = false
   for level = 1, depth do

@@ -82,8 +82,9 @@ end
 
 -- Weight of the newest measurement in the running mean of a stage's time per item.
 local NEWEST <const> = 0.3
--- Seconds of work that one slice should be: long against the cost of handing it over (some us), short against a run.
-local SLICE_SECONDS <const> = 0.0005
+-- Seconds of work that one slice should be: long against the cost of handing it over (some us, and where no processor
+-- is free a worker is interrupted for it), short against a run; and where so much waits that nobody will be without.
+local SLICE_SECONDS <const>, LONG_SECONDS <const> = 0.0005, 0.002
 local MOST_ITEMS <const> = 1 << 20
 
 --- A running mean of the time per item, from which slices are cut.
@@ -104,10 +105,13 @@ end
 
 --- How many items to hand over at once.
 ---@param rate table
+---@param share integer? items that wait for each who takes some
 ---@return integer
-function stats.slice(rate)
+function stats.slice(rate, share)
   if not rate.seconds then return 1 end
-  return math.min(MOST_ITEMS, math.max(1, SLICE_SECONDS / math.max(rate.seconds, 1e-9) // 1 | 0))
+  local each = math.max(rate.seconds, 1e-9)
+  local most = math.min(MOST_ITEMS, LONG_SECONDS / each // 1 | 0)
+  return math.max(1, math.min(most, math.max(share or 0, SLICE_SECONDS / each // 1 | 0)))
 end
 
 --- How many slices a worker may hold: a second one in store hides the hand-over, but behind a slow item it would wait.
