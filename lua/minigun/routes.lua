@@ -7,6 +7,8 @@ local report = require "minigun.report"
 local routes = {}
 
 local BLOCK <const> = 65536
+-- A block for large items has room for some more of them: each block costs a round of the loop.
+local LARGE_ITEMS <const>, LARGE_BLOCK <const> = 32, 512 << 10
 local INLINE_MOST <const> = 1024 -- entries that may wait for stages of the coordinator's own before who sends waits too
 local WAIT <const>, MORE <const> = tasks.PARK, tasks.MORE -- see producers.lua
 
@@ -362,7 +364,8 @@ end
 ---@param need integer bytes
 function routes:open_block(stage, writer, need)
   self.moved = self.moved + 1
-  if not writer:open(math.max(need, BLOCK)) then
+  local roomy = math.min(LARGE_ITEMS * need, LARGE_BLOCK, self.memory // 64)
+  if not writer:open(math.max(need, BLOCK, roomy)) then
     self:fail(("stage '%s': an item of %d bytes or more does not fit into the shared memory that can be had"):format(
       stage.name, need))
   end
