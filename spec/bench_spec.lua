@@ -19,7 +19,8 @@ describe("a benchmark run", function()
 
   setup(function()
     support.deadline(120)
-    local result = support.run("lua5.4 bench/run.lua W10 C1_record S1_64 S2_10 --quick --only minigun --out " .. out)
+    local result = support.run("lua5.4 bench/run.lua W10 C1_record S1_64 S2_10 --quick --only minigun --out " .. out,
+      { timeout = 30 * support.patience })
     assert.equal(0, result.code, result.stderr)
     run = json.decode(support.read_file(out))
   end)
