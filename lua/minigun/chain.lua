@@ -35,11 +35,7 @@ local function make_emit(state, host)
     if id then direct[n] = id end
     if n == KEEP then state.flush(true) end
   end
-  local function check_open()
-    if not state.running or foreign() then
-      error("emit called after its handler has returned, or in another process", 3)
-    end
-  end
+  local function refuse() error("emit called after its handler has returned, or in another process", 3) end
   return setmetatable({}, {
     __name = "emit",
     __metatable = false,
@@ -47,20 +43,15 @@ local function make_emit(state, host)
       if item == nil then
         error("nil cannot be emitted (an item is any value but nil; call emit only when there is one)", 2)
       end
-      if not state.running or foreign() then check_open() end
+      if not state.running or foreign() then refuse() end
       local ids = choose and choose(item)
       if check then check(item) end
-      if not ids then
-        local n = state.n + 1
-        state.n, buffer[n] = n, item
-        if n == KEEP then state.flush(true) end
-        return
-      end
+      if not ids then return add(item) end
       for _, id in ipairs(ids) do add(item, id) end
     end,
     __index = {
       to = function(_, name, item)
-        check_open()
+        if not state.running or foreign() then refuse() end
         local ids = router.resolve(addresses, name, item, 2)
         if check then check(item) end
         for _, id in ipairs(ids) do add(item, id | SENT) end

@@ -7,14 +7,8 @@ local joins = {}
 
 -- The writer of the batches of a stage that go to other processes and nowhere else.
 local function open_writer(self, stage)
-  local outlet, state = self.outlets[stage.id], self.chain.states[stage.id]
-  if #outlet.targets == 0 or #state.inner > 0 or state.choose then return nil end
-  local first, last = math.huge, 0
-  for _, target in ipairs(outlet.targets) do
-    local segment = self.segment_of[target]
-    if not segment.first then return nil end -- threads: they take values
-    first, last = math.min(first, segment.first), math.max(last, segment.last)
-  end
+  local outlet, first, last = self.outlets[stage.id], self:slots_of(stage.outputs)
+  if not first or self.chain.states[stage.id].choose then return nil end
   local joined = { bytes = outlet.targets, stage_id = stage.id }
   joined.writer = core.writer(self.pool, stage.id, function(writer, need)
     self:flush_writer(joined)

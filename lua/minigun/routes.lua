@@ -14,6 +14,20 @@ local WAIT <const>, MORE <const> = tasks.PARK, tasks.MORE -- see producers.lua
 
 local function chooses(stage) return stage.route and stage.route ~= "broadcast" end
 
+--- The slots of stages that are all in processes.
+---@param targets table array of stage ids
+---@return integer? first nil: one of them is elsewhere, or there are none
+---@return integer? last
+function routes:slots_of(targets)
+  local first, last = math.huge, 0
+  for _, target in ipairs(targets) do
+    local segment = self.segment_of[target]
+    if not segment or not segment.first then return nil end -- threads have none: they take values
+    first, last = math.min(first, segment.first), math.max(last, segment.last)
+  end
+  if last > 0 then return first, last end
+end
+
 --- Whether a stage makes batches for other processes out of bytes: who sends to it may send them (see joins.lua).
 ---@param stage table
 ---@return boolean
@@ -21,9 +35,9 @@ function routes:joins_bytes(stage)
   if not stage.batch or stage.batch.by or self.segment_of[stage.id] or chooses(stage) then return false end
   for _, target in ipairs(stage.outputs) do
     local segment = self.segment_of[target]
-    if not segment or not segment.first or segment.by_value then return false end
+    if segment and segment.by_value then return false end
   end
-  return #stage.outputs > 0
+  return self:slots_of(stage.outputs) ~= nil
 end
 
 -- Whether a queue limit that counts items is in reach, so that none may hide in a block. That of a reduction, which the
@@ -110,8 +124,7 @@ end
 
 --- How the coordinator sends out of a stage of its own: bytes to pools, values to all others.
 function routes:open_outlet(stage)
-  local outlet, stages = self.outlets[stage.id], self.plan.stages
-  local first, last
+  local outlet, stages, receivers = self.outlets[stage.id], self.plan.stages, {}
   outlet.values, outlet.bytes = {}, {}
   for _, target in ipairs(outlet.targets) do
     local segment = self.segment_of[target]
@@ -121,10 +134,10 @@ function routes:open_outlet(stage)
     list[#list + 1] = target
     outlet.joins = outlet.joins or joins
     for _, receiver in ipairs(by_value and {} or joins and stages[target].outputs or { target }) do
-      segment = self.segment_of[receiver]
-      first, last = math.min(first or segment.first, segment.first), math.max(last or segment.last, segment.last)
+      receivers[#receivers + 1] = receiver
     end
   end
+  local first, last = self:slots_of(receivers)
   if not first then return end
   outlet.writer = core.writer(self.pool, stage.id, function(writer, need) self:writer_full(stage, writer, need) end,
     function(value, message) self:refused(stage, value, message) end, first, last,
