@@ -23,8 +23,12 @@ end
 local function arrays_of(items, size, make)
   return function(emit)
     for first = 1, items, size do
-      local list = {}
-      for i = first, math.min(first + size - 1, items) do list[#list + 1] = make and make(i) or i end
+      local list, last = {}, math.min(first + size - 1, items)
+      if make then
+        for i = first, last do list[#list + 1] = make(i) end
+      else
+        for i = first, last do list[#list + 1] = i end
+      end
       emit(list)
     end
   end
@@ -41,28 +45,19 @@ local function pool(source, handler, take)
   return p
 end
 
---- The same with arrays of `size` items: `change` gives the new item for each, `take` is called for each.
-local function array_pool(source, batch_size, change, take)
+--- make(1)..make(items) through two workers, in the form that the variant says: `single` has the handlers for items,
+--- `array` those for arrays of `size` items, with a loop in them.
+local function pool_of(variant, items, make, size, single, array)
+  if variant == "hand" then return pool(arrays_of(items, size, make), array.work, array.take) end
+  if variant ~= "batch" then return pool(source_of(items, make), single.work, single.take) end
   local p = minigun.pipeline "bench"
-  p:producer("source", source)
-  if batch_size then p:batch(batch_size) end
+  p:producer("source", source_of(items, make))
+  p:batch(size)
   p:processes(2, function()
-    p:processor("work", function(batch, emit)
-      for i = 1, #batch do batch[i] = change(batch[i]) end
-      emit(batch)
-    end)
+    p:processor("work", array.work)
   end)
-  p:consumer("take", function(batch)
-    for i = 1, #batch do take(batch[i]) end
-  end)
+  p:consumer("take", array.take)
   return p
-end
-
---- make(1)..make(items) through two workers, in the form that the variant says.
-local function pool_of(variant, items, make, size, change, take)
-  if variant == "batch" then return array_pool(source_of(items, make), size, change, take) end
-  if variant == "hand" then return array_pool(arrays_of(items, size, make), nil, change, take) end
-  return pool(source_of(items, make), function(item, emit) emit(change(item)) end, take)
 end
 
 --- Runs a pipeline and gives back the seconds of the run and the CPU seconds used before it.
@@ -74,27 +69,49 @@ end
 
 local workloads = {}
 
-local function square(x) return (x * x) % 7919 end
-
 function workloads.W1(items, variant)
   items = items or 1000000
   local expected, sum = workload.expected_sum(items), 0
-  local p = pool_of(variant, items, nil, 1000, square, function(y) sum = sum + y end)
+  local p = pool_of(variant, items, nil, 1000, {
+    work = function(x, emit) emit((x * x) % 7919) end,
+    take = function(y) sum = sum + y end,
+  }, {
+    work = function(list, emit)
+      for i = 1, #list do list[i] = (list[i] * list[i]) % 7919 end
+      emit(list)
+    end,
+    take = function(list)
+      for i = 1, #list do sum = sum + list[i] end
+    end,
+  })
   local seconds, cpu = timed(p)
   return workload.rate(items, seconds, cpu, sum == expected)
 end
 
-local function mark(record)
+local function mark(record, emit)
   record.ok = true
-  return record
+  emit(record)
 end
 
 function workloads.W2(items, variant)
   items = items or 100000
   local count = 0
-  local p = pool_of(variant, items, workload.record, 100, mark, function(record)
-    if record.ok then count = count + 1 end
-  end)
+  local p = pool_of(variant, items, workload.record, 100, {
+    work = mark,
+    take = function(record)
+      if record.ok then count = count + 1 end
+    end,
+  }, {
+    work = function(list, emit)
+      for i = 1, #list do list[i].ok = true end
+      emit(list)
+    end,
+    take = function(list)
+      for i = 1, #list do
+        if list[i].ok then count = count + 1 end
+      end
+    end,
+  })
   local seconds, cpu = timed(p)
   return workload.rate(items, seconds, cpu, count == items)
 end
@@ -219,7 +236,7 @@ function workloads.W7cold(items)
       end
     end)
   end)
-  p:processor("pong", { processes = 1 }, function(x, emit) emit(square(x)) end)
+  p:processor("pong", { processes = 1 }, function(x, emit) emit((x * x) % 7919) end)
   p:consumer("handle", function() times[#times + 1] = now() - sent_at end)
   local _, cpu = timed(p)
   local p50, p99 = workload.percentiles(times)
@@ -288,10 +305,10 @@ end
 function workloads.W10(items)
   items = items or 100000
   local alone, count = 0, 0
-  local single = timed(pool_of(nil, items, workload.record, nil, mark, function() alone = alone + 1 end))
+  local single = timed(pool(source_of(items, workload.record), mark, function() alone = alone + 1 end))
   local p = minigun.pipeline "w10"
   p:producer("records", source_of(items, workload.record))
-  p:processor("parse", { processes = 2 }, function(record, emit) emit(mark(record)) end)
+  p:processor("parse", { processes = 2 }, mark)
   p:processor("enrich", { processes = 2 }, function(record, emit)
     record.total = record.score * #record.tags
     emit(record)
@@ -404,8 +421,18 @@ function workloads.S1(items, variant, size)
   items = items or 1000
   local strings, sum = workload.strings(size, items), 0
   local n = #strings
-  local p = pool_of(variant, items, function(i) return strings[i % n + 1] end, workload.chunk(size),
-    function(s) return #s end, function(length) sum = sum + length end)
+  local p = pool_of(variant, items, function(i) return strings[i % n + 1] end, workload.chunk(size), {
+    work = function(s, emit) emit(#s) end,
+    take = function(length) sum = sum + length end,
+  }, {
+    work = function(list, emit)
+      for i = 1, #list do list[i] = #list[i] end
+      emit(list)
+    end,
+    take = function(list)
+      for i = 1, #list do sum = sum + list[i] end
+    end,
+  })
   local seconds, cpu = timed(p)
   return workload.rate(items, seconds, cpu, sum == items * size)
 end
@@ -414,10 +441,24 @@ function workloads.S2(items, variant, cost)
   items, cost = items or 1000, tonumber(cost)
   local loops, expected, sum = math.floor(cost * workload.loops_per_ms() / 1000), workload.expected_sum(items), 0
   local burn = workload.burn
-  local p = pool_of(variant, items, nil, workload.chunk(nil, cost), function(x)
-    if loops > 0 then burn(loops) end
-    return (x * x) % 7919
-  end, function(y) sum = sum + y end)
+  local p = pool_of(variant, items, nil, workload.chunk(nil, cost), {
+    work = function(x, emit)
+      if loops > 0 then burn(loops) end
+      emit((x * x) % 7919)
+    end,
+    take = function(y) sum = sum + y end,
+  }, {
+    work = function(list, emit)
+      for i = 1, #list do
+        if loops > 0 then burn(loops) end
+        list[i] = (list[i] * list[i]) % 7919
+      end
+      emit(list)
+    end,
+    take = function(list)
+      for i = 1, #list do sum = sum + list[i] end
+    end,
+  })
   local seconds, cpu = timed(p)
   return workload.rate(items, seconds, cpu, sum == expected)
 end

@@ -3,7 +3,7 @@
  * Stack layout of one level of the walk: the table at t, its key at t + 1, the value at t + 2, which is the next
  * level's t. The path in an error message is read off the keys. Functions that write take the place p and return the
  * place behind what they wrote, or NULL when e->status says why not. */
-#include "codec_state.h"
+#include "codec_scalar.h"
 
 #include <stdio.h>
 
@@ -73,44 +73,18 @@ static uint8_t *bad_type(encoder *e, int idx) {
 
 /* --- scalars --- */
 
-static inline size_t integer_bytes(uint8_t *out, int64_t v) {
-  if (v >= 0) {
-    if (v <= 0x7f) { out[0] = (uint8_t)v; return 1; }
-    if (v <= UINT8_MAX) { out[0] = MG_UINT8; out[1] = (uint8_t)v; return 2; }
-    if (v <= UINT16_MAX) { out[0] = MG_UINT16; mg_store16(out + 1, (uint16_t)v); return 3; }
-    if (v <= UINT32_MAX) { out[0] = MG_UINT32; mg_store32(out + 1, (uint32_t)v); return 5; }
-    out[0] = MG_UINT64;
-  } else {
-    if (v >= -32) { out[0] = (uint8_t)v; return 1; }
-    if (v >= INT8_MIN) { out[0] = MG_INT8; out[1] = (uint8_t)v; return 2; }
-    if (v >= INT16_MIN) { out[0] = MG_INT16; mg_store16(out + 1, (uint16_t)v); return 3; }
-    if (v >= INT32_MIN) { out[0] = MG_INT32; mg_store32(out + 1, (uint32_t)v); return 5; }
-    out[0] = MG_INT64;
-  }
-  mg_store64(out + 1, (uint64_t)v);
-  return 9;
-}
-
 static inline uint8_t *put_integer(encoder *e, uint8_t *p, int64_t v) {
-  if (MG_LIKELY(e->end - p >= 9)) return p + integer_bytes(p, v);
+  if (MG_LIKELY(e->end - p >= 9)) return p + mg_integer_bytes(p, v);
   uint8_t bytes[9];
-  size_t n = integer_bytes(bytes, v);
+  size_t n = mg_integer_bytes(bytes, v);
   if ((size_t)(e->end - p) < n) return no_fit(e, p, n);
   memcpy(p, bytes, n);
   return p + n;
 }
 
-static inline size_t float_bytes(uint8_t *out, double v) {
-  uint64_t bits;
-  memcpy(&bits, &v, sizeof bits);
-  out[0] = MG_FLOAT64;
-  mg_store64(out + 1, bits);
-  return 9;
-}
-
 static inline uint8_t *put_float(encoder *e, uint8_t *p, double v) {
   if (MG_UNLIKELY(e->end - p < 9)) return no_fit(e, p, 9);
-  return p + float_bytes(p, v);
+  return p + mg_float_bytes(p, v);
 }
 
 static inline uint8_t *put_string(encoder *e, uint8_t *p, int idx) {
@@ -279,7 +253,7 @@ static bool is_sequence(encoder *e, int t) {
 static uint8_t *insert_keys(encoder *e, uint8_t *body, uint8_t *p, size_t k) {
   uint8_t key[9];
   size_t extra = 0, size = (size_t)(p - body);
-  for (size_t i = 1; i <= k; i++) extra += integer_bytes(key, (int64_t)i);
+  for (size_t i = 1; i <= k; i++) extra += mg_integer_bytes(key, (int64_t)i);
   if ((size_t)(e->end - p) < extra) return no_fit(e, p, extra);
   memmove(body + extra, body, size);
   const uint8_t *from = body + extra, *end = p + extra;
@@ -288,7 +262,7 @@ static uint8_t *insert_keys(encoder *e, uint8_t *body, uint8_t *p, size_t k) {
     uint64_t children, pending = 1;
     for (; pending > 0 && from; pending += children - 1) from = mg_token(from, end, &children);
     if (!from) return bad(e, ": the buffer was changed by another process");
-    size_t n = integer_bytes(key, (int64_t)i);
+    size_t n = mg_integer_bytes(key, (int64_t)i);
     memcpy(body, key, n);
     memmove(body + n, value, (size_t)(from - value));
     body += n + (size_t)(from - value);
@@ -530,33 +504,9 @@ static uint8_t *put_value(encoder *e, uint8_t *p, int idx) {
   }
 }
 
-/* What most values that are no tables take at most. */
-enum { SCALAR_MOST = 32 };
-
-/* Writes a value that fits there, without all that is needed for others; 0 for these. */
-static inline size_t put_scalar(lua_State *L, int type, int idx, uint8_t *to) {
-  switch (type) {
-    case LUA_TNUMBER: {
-      if (lua_isinteger(L, idx)) return integer_bytes(to, lua_tointegerx(L, idx, NULL));
-      return float_bytes(to, lua_tonumberx(L, idx, NULL));
-    }
-    case LUA_TSTRING: {
-      size_t n;
-      const char *s = lua_tolstring(L, idx, &n);
-      if (n >= SCALAR_MOST) return 0;
-      to[0] = (uint8_t)(MG_FIXSTR | n);
-      mg_copy_short(to + 1, s, n);
-      return n + 1;
-    }
-    case LUA_TBOOLEAN: to[0] = lua_toboolean(L, idx) ? MG_TRUE : MG_FALSE; return 1;
-    case LUA_TNIL: to[0] = MG_NIL; return 1;
-    default: return 0;
-  }
-}
-
 int mg_encode(lua_State *L, mg_codec *c, int idx, uint8_t *buf, size_t cap, size_t *len, unsigned *flags) {
   int type = lua_type(L, idx);
-  if (type != LUA_TTABLE && MG_LIKELY(cap >= SCALAR_MOST) && (*len = put_scalar(L, type, idx, buf)) > 0) {
+  if (type != LUA_TTABLE && MG_LIKELY(cap >= MG_SCALAR_MOST) && (*len = mg_scalar(L, type, idx, buf)) > 0) {
     *flags = 0;
     return MG_CODEC_OK;
   }

@@ -25,6 +25,19 @@ void mg_push_block(lua_State *L, uint32_t block) {
   else lua_pushinteger(L, block);
 }
 
+/* Lua looks `__call` up at every call.  What comes into an empty table first is found at once, whatever the hashes. */
+void mg_callable_type(lua_State *L, const char *name, lua_CFunction call) {
+  lua_createtable(L, 0, 8);
+  lua_pushcfunction(L, call);
+  lua_setfield(L, -2, "__call");
+  lua_pushstring(L, name);
+  lua_setfield(L, -2, "__name");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
+  lua_pushvalue(L, -1);
+  lua_setfield(L, LUA_REGISTRYINDEX, name);
+}
+
 typedef struct encode_call {
   mg_codec *codec;
   uint8_t *buf;

@@ -297,16 +297,12 @@ void mg_worker_setup(lua_State *L) {
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
-  luaL_newmetatable(L, MG_EMIT_TYPE);
-  lua_pushcfunction(L, l_emit);
-  lua_setfield(L, -2, "__call");
+  mg_callable_type(L, MG_EMIT_TYPE, l_emit);
   lua_newtable(L);
   lua_pushcfunction(L, l_emit_to);
   lua_setfield(L, -2, "to");
   lua_setfield(L, -2, "__index");
   lua_pushliteral(L, "emit");
   lua_setfield(L, -2, "__name");
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable"); /* __call trusts its first argument */
   lua_pop(L, 1);
 }

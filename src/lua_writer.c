@@ -9,6 +9,7 @@
  */
 #include <string.h>
 
+#include "codec_scalar.h"
 #include "lua_mg.h"
 
 enum { LOOK_EVERY_NS = 100000, LOOK_MOST = 1024 };
@@ -91,6 +92,14 @@ static int wanted(mg_writer *w) {
   return mg_pool_idle(w->pool, w->first, w->last) || mg_pool_anything(w->pool);
 }
 
+/* The record behind `end` is complete. */
+static int written(lua_State *L, mg_writer *w, size_t length, unsigned flags) {
+  mg_record_head(mg_shm_at(&w->pool->shm, w->block) + w->end, (uint32_t)length, w->edge, flags);
+  w->end += mg_record_space(length);
+  w->count++;
+  return wanted(w) ? call_full(L, 0, NULL) : 0;
+}
+
 static int put(lua_State *L) {
   mg_writer *w = check_open(L, lua_touserdata(L, 1)); /* called through __call of this type only */
   if (MG_UNLIKELY(w->encoding)) return luaL_error(L, "emit called from a dump hook, while an item is being encoded");
@@ -114,10 +123,7 @@ static int put(lua_State *L) {
     lua_call(L, 2, 0);
     return 0;
   }
-  mg_record_head(to, (uint32_t)length, w->edge, flags);
-  w->end += mg_record_space(length);
-  w->count++;
-  return wanted(w) ? call_full(L, 0, NULL) : 0;
+  return written(L, w, length, flags);
 }
 
 static int go_on(lua_State *L, int status, lua_KContext again) {
@@ -140,8 +146,16 @@ static int call_full(lua_State *L, size_t need, lua_KFunction k) {
 
 /* writer(value): emits it */
 static int l_put(lua_State *L) {
-  if (MG_UNLIKELY(lua_isnoneornil(L, 2)))
+  mg_writer *w = lua_touserdata(L, 1);
+  int type = lua_type(L, 2);
+  if (MG_UNLIKELY(type <= LUA_TNIL))
     return luaL_error(L, "nil cannot be emitted (an item is any value but nil; call emit only when there is one)");
+  if (type != LUA_TTABLE && MG_LIKELY(w->block != MG_NO_BLOCK && !w->encoding && !w->join.length) &&
+      MG_LIKELY(w->size - w->end >= MG_RECORD_HEAD + MG_SCALAR_MOST)) {
+    check_open(L, w);
+    size_t length = mg_scalar(L, type, 2, mg_shm_at(&w->pool->shm, w->block) + w->end + MG_RECORD_HEAD);
+    if (MG_LIKELY(length)) return written(L, w, length, 0);
+  }
   lua_settop(L, 2);
   return put(L);
 }
@@ -213,6 +227,20 @@ static void join_room(lua_State *L, mg_writer *w, size_t length, uint32_t most, 
   if (w->join.length == 0) mg_join_begin(&w->join, joined(w), most, number);
 }
 
+/* Bytes that are free behind the array that is being joined. */
+static size_t joins(const mg_writer *w) {
+  size_t used = w->end + MG_RECORD_HEAD + w->join.length + 7;
+  return w->size > used ? w->size - used : 0;
+}
+
+/* mg_join_add for a value of at most 16 bytes, where as many are free: records are padded, so 8 at once may be read. */
+static void add_short(mg_join *j, uint8_t *to, const uint8_t *value, uint32_t length) {
+  memcpy(to + j->length, value, 8);
+  if (length > 8) memcpy(to + j->length + 8, value + 8, 8);
+  j->length += length;
+  j->count++;
+}
+
 /* w:join(most, number, block, offset, length, only, bytes) -> elements in the open array, offset behind the last record
  * that was taken, whether the next one must be decoded as it nests too deeply | nil when the range is damaged.
  * Adds records of edge `only` until the array has `most` elements or at least so many bytes.  number >= 0: see
@@ -232,6 +260,10 @@ static int l_join(lua_State *L) {
     if (w->join.length && (w->join.count >= most || w->join.length >= (size_t)bytes)) break;
     if ((space = mg_record_read(base + at, end - at, &rec)) == 0) return luaL_pushfail(L), 1;
     if (only != MG_EDGE_ANY && rec.edge != only) continue;
+    if (MG_LIKELY(w->join.length && rec.length <= 16 && !rec.flags) && MG_LIKELY(joins(w) >= 16)) {
+      add_short(&w->join, joined(w), rec.value, rec.length);
+      continue;
+    }
     if (MG_UNLIKELY(deep = (rec.flags & MG_CODEC_DEEP) != 0)) break;
     join_room(L, w, rec.length, most, number);
     if (mg_join_add(&w->join, joined(w), rec.value, rec.length, rec.flags) < 0) return luaL_pushfail(L), 1;
@@ -301,13 +333,9 @@ static const luaL_Reg methods[] = {
 };
 
 void mg_writer_setup(lua_State *L) {
-  luaL_newmetatable(L, MG_WRITER_TYPE);
+  mg_callable_type(L, MG_WRITER_TYPE, l_put);
   luaL_newlib(L, methods);
   lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, l_put);
-  lua_setfield(L, -2, "__call");
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable"); /* __call trusts its first argument */
   lua_pop(L, 1);
   lua_pushcfunction(L, l_writer);
   lua_setfield(L, -2, "writer");

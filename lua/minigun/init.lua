@@ -4,6 +4,9 @@ local pipeline = require "minigun.pipeline"
 local shorthand = require "minigun.shorthand"
 local spool = require "minigun.spool"
 local tasks = require "minigun.tasks"
+-- What a pipeline loads when it is run: here, or the first run would take 4 ms longer than the others.
+require "minigun.background"
+require "minigun.runner"
 
 local minigun = {}
 
