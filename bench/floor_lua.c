@@ -8,6 +8,7 @@
  */
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define RECIPE "bench.recipe"
@@ -25,9 +26,10 @@ typedef struct {
   lua_Number number;
 } step;
 
+/* The steps are memory that Lua does not count: it would collect less often, the more of them there were. */
 typedef struct {
   size_t count;
-  step steps[];
+  step *steps;
 } recipe;
 
 static lua_Integer walk(lua_State *L, int at) {
@@ -112,9 +114,10 @@ static int l_recipe(lua_State *L) {
   luaL_checkany(L, 1);
   lua_settop(L, 1);
   size_t room = count_steps(L, 1);
-  recipe *r = lua_newuserdatauv(L, sizeof *r + room * sizeof r->steps[0], 1);
-  r->count = 0;
+  recipe *r = lua_newuserdatauv(L, sizeof *r, 1);
+  *r = (recipe){0};
   luaL_setmetatable(L, RECIPE);
+  if (!(r->steps = calloc(room, sizeof r->steps[0]))) return luaL_error(L, "not enough memory");
   note(L, r, 1, NULL);
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, 1);
@@ -158,11 +161,20 @@ static int l_build(lua_State *L) {
   return 1;
 }
 
+static int l_free(lua_State *L) {
+  recipe *r = luaL_checkudata(L, 1, RECIPE);
+  free(r->steps);
+  r->steps = NULL;
+  return 0;
+}
+
 __attribute__((visibility("default"))) int luaopen_floor_lua(lua_State *L);
 
 int luaopen_floor_lua(lua_State *L) {
   static const luaL_Reg functions[] = {{"walk", l_walk}, {"recipe", l_recipe}, {"build", l_build}, {NULL, NULL}};
   luaL_newmetatable(L, RECIPE);
+  lua_pushcfunction(L, l_free);
+  lua_setfield(L, -2, "__gc");
   luaL_newlib(L, functions);
   return 1;
 }

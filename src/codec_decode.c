@@ -114,9 +114,11 @@ static inline void load_ends(const uint8_t *p, size_t n, size_t readable, uint64
   }
 }
 
-static inline mg_key *key_slot(mg_codec *c, uint64_t head, uint64_t tail, size_t n) {
+/* The first of the two slots where a key may be: two keys of the same records that both want one must not drive each
+ * other out all the time. */
+static inline mg_key *key_slots(mg_codec *c, uint64_t head, uint64_t tail, size_t n) {
   uint64_t hash = (head ^ (tail << 7 | tail >> 57) ^ n) * 0x9e3779b97f4a7c15u;
-  return &c->keys[hash >> 56];
+  return &c->keys[hash >> 56 & ~(uint64_t)1];
 }
 
 /* Pushes a key string that is not in the cache, and puts it there. */
@@ -127,7 +129,7 @@ static MG_NOINLINE void push_new_key(const decoder *d, const uint8_t *p, size_t 
   memcpy(copy, p, n);
   __asm__ volatile("" : : "r"(copy) : "memory");
   load_ends(copy, n, sizeof copy, &head, &tail);
-  mg_key *key = key_slot(d->c, head, tail, n);
+  mg_key *key = key_slots(d->c, head, tail, n) + (d->c->key_turn++ & 1);
   lua_pushlstring(L, (const char *)copy, n);
   lua_pushvalue(L, -1);
   lua_rawseti(L, d->keys, key - d->c->keys + 1);
@@ -140,10 +142,12 @@ static inline void push_key(decoder *d, const uint8_t *p, size_t n) {
   mg_codec *c = d->c;
   uint64_t head, tail;
   load_ends(p, n, (size_t)(d->end - p), &head, &tail);
-  const mg_key *key = key_slot(c, head, tail, n);
-  if (MG_LIKELY(key->len == n && key->head == head && key->tail == tail && (n <= 16 || !memcmp(key->bytes, p, n)))) {
-    lua_rawgeti(d->L, d->keys, key - c->keys + 1);
-    return;
+  const mg_key *key = key_slots(c, head, tail, n);
+  for (const mg_key *last = key + 1; key <= last; key++) {
+    if (MG_LIKELY(key->len == n && key->head == head && key->tail == tail && (n <= 16 || !memcmp(key->bytes, p, n)))) {
+      lua_rawgeti(d->L, d->keys, key - c->keys + 1);
+      return;
+    }
   }
   push_new_key(d, p, n);
 }
@@ -446,6 +450,13 @@ static void push_refs(lua_State *L, const uint8_t *p, const uint8_t *end) {
   }
 }
 
+/* Whether there may be a reference in p[0..len), len > 1. */
+static bool may_refer(const uint8_t *p, size_t len) {
+  const uint8_t *last = p + len - 1;
+  while ((p = memchr(p, MG_FIXEXT4, (size_t)(last - p))) && mg_load8(p + 1) != MG_EXT_REFERENCE) p++;
+  return p != NULL;
+}
+
 /* Whether a value that begins with this byte is a number of no more than 9 bytes, a string or a constant. */
 static inline bool is_scalar(uint8_t tag) {
   return tag < MG_FIXMAP || tag >= MG_NEGATIVE_FIXINT || (tag >= MG_FIXSTR && tag <= MG_BIN32) ||
@@ -468,7 +479,7 @@ int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigne
   if (len > 1 && !is_scalar(mg_load8(buf))) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, c->keys_ref);
     d.keys = top + 1;
-    if (MG_UNLIKELY(flags & MG_CODEC_REFS) && memchr(buf, MG_FIXEXT4, len)) {
+    if (MG_UNLIKELY(flags & MG_CODEC_REFS) && may_refer(buf, len)) {
       push_refs(L, buf, d.end);
       d.refs = top + 2;
     }

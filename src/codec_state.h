@@ -64,6 +64,7 @@ struct mg_codec {
   int keys_ref; /* array: slot of the key cache + 1 -> string */
   int by_metatable_ref, by_name_ref; /* -> type record */
   int pack_ref; /* function(...) return {...} end */
+  unsigned key_turn; /* which of its two slots the next new key takes */
   mg_key keys[MG_KEY_SLOTS];
 };
 
