@@ -50,6 +50,8 @@ int mg_encode(lua_State *L, mg_codec *c, int idx, uint8_t *buf, size_t cap, size
  *   MG_CODEC_BAD    a message is pushed that names the offset.
  * Raises only what a load hook raises, and lack of memory. Load hooks may call the codec. */
 int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags);
+/* The same for bytes that nobody can change meanwhile. */
+int mg_decode_own(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags);
 
 /* An array whose elements are encoded already (codec_join.c): made in memory of the caller, which may move it between
  * two calls. A zeroed one is not begun. */

@@ -1,8 +1,8 @@
 /* Minigun: bytes to Lua values.
  *
  * The bytes may change while they are read: each is loaded once, a length is checked in the register it was loaded to,
- * and short strings and keys are copied before Lua, which reads a string twice to intern it, sees them. Functions that
- * read take the place p and return the place behind what they read, with its value pushed; or NULL, with a message. */
+ * and short strings and keys are copied before Lua, which reads a string twice to intern it, sees them; of a short
+ * message all is copied at once. Functions that read take the place p and return the place behind what they read, with its value pushed; or NULL, with a message. */
 #include "codec_state.h"
 
 #include <limits.h>
@@ -17,6 +17,8 @@
 /* Packed arrays of so many elements are built on the stack and packed by one call. */
 #define STACK_MIN 8
 #define STACK_MAX 1024
+/* Messages of up to so many bytes are copied before they are read. */
+#define COPIED_MOST 1024
 
 typedef struct decoder {
   lua_State *L;
@@ -27,6 +29,7 @@ typedef struct decoder {
   int keys; /* stack index of the key cache's strings */
   int refs; /* stack index of number -> table, present for the numbers that are referred to; 0: no references */
   uint32_t opened;
+  bool own; /* nobody else can change the bytes */
 } decoder;
 
 /* Its address stands for a table that is referred to somewhere and has not been read yet. */
@@ -91,7 +94,7 @@ static MG_NOINLINE void push_short_string(lua_State *L, const uint8_t *p, size_t
 
 static inline const uint8_t *get_string(decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
   if (MG_UNLIKELY(n > (size_t)(d->end - p))) return bad_count(d, token, p, "string", n, "bytes", 1);
-  if (n <= SHORT_STRING) {
+  if (n <= SHORT_STRING && !d->own) {
     push_short_string(d->L, p, n);
   } else {
     lua_pushlstring(d->L, (const char *)p, n);
@@ -463,7 +466,7 @@ static inline bool is_scalar(uint8_t tag) {
          (tag >= MG_FLOAT32 && tag <= MG_INT64) || (tag >= MG_STR8 && tag <= MG_STR32);
 }
 
-int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags) {
+static int decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags, bool own) {
   decoder d;
   luaL_checkstack(L, 10, "codec");
   d.L = L;
@@ -475,6 +478,7 @@ int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigne
   d.keys = 0;
   d.refs = 0;
   d.opened = 0;
+  d.own = own;
   int top = lua_gettop(L);
   if (len > 1 && !is_scalar(mg_load8(buf))) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, c->keys_ref);
@@ -494,4 +498,16 @@ int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigne
     lua_settop(L, top + 1);
   }
   return MG_LIKELY(p) ? MG_CODEC_OK : MG_CODEC_BAD;
+}
+
+int mg_decode_own(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags) {
+  return decode(L, c, buf, len, flags, true);
+}
+
+int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags) {
+  uint8_t copy[COPIED_MOST];
+  if (len > COPIED_MOST || (len > 0 && is_scalar(mg_load8(buf)))) return decode(L, c, buf, len, flags, false);
+  memcpy(copy, buf, len);
+  __asm__ volatile("" : : "r"(copy) : "memory");
+  return decode(L, c, copy, len, flags, true);
 }

@@ -278,7 +278,7 @@ static size_t gather_numbers(encoder *e, int t, bool integers, int *more) {
   size_t k = 0;
   do {
     if (!lua_isinteger(L, t + 1) || lua_tointeger(L, t + 1) != (lua_Integer)k + 1) break;
-    if (lua_type(L, t + 2) != LUA_TNUMBER || (bool)lua_isinteger(L, t + 2) != integers) break;
+    if ((bool)lua_isinteger(L, t + 2) != integers || (!integers && lua_type(L, t + 2) != LUA_TNUMBER)) break;
     if (MG_UNLIKELY(k == c->numbers_cap)) mg_codec_grow_numbers(L, c, k);
     if (integers) {
       c->numbers[k++] = lua_tointegerx(L, t + 2, NULL);

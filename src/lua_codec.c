@@ -1,5 +1,5 @@
 /* Minigun: the codec's Lua functions. */
-#include "codec_state.h"
+#include "codec_scalar.h"
 
 /* minigun.core.encode(value) -> string, references
  *   value       any value that can be sent
@@ -7,12 +7,18 @@
  *   references  boolean: hand it to decode as its second argument
  * Raises at the caller's line, with the path, for a value that cannot be serialised. */
 static int encode(lua_State *L) {
-  luaL_checkany(L, 1);
-  lua_settop(L, 1);
-  mg_codec *c = lua_touserdata(L, lua_upvalueindex(1));
   uint8_t small[MG_CODEC_SMALL], *buf;
   size_t len;
   unsigned flags;
+  int type = lua_type(L, 1);
+  luaL_argcheck(L, type != LUA_TNONE, 1, "value expected");
+  if (type != LUA_TTABLE && (len = mg_scalar(L, type, 1, small)) > 0) {
+    lua_pushlstring(L, (const char *)small, len);
+    lua_pushboolean(L, 0);
+    return 2;
+  }
+  lua_settop(L, 1);
+  mg_codec *c = lua_touserdata(L, lua_upvalueindex(1));
   if (mg_encode_whole(L, c, 1, 0, small, &c->usual, &buf, &len, &flags) == MG_CODEC_BAD)
     return luaL_error(L, "%s", lua_tostring(L, -1));
   lua_pushlstring(L, (const char *)buf, len);
@@ -30,7 +36,7 @@ static int decode(lua_State *L) {
   unsigned flags = lua_isnoneornil(L, 2) || lua_toboolean(L, 2) ? MG_CODEC_REFS : 0;
   lua_settop(L, 1);
   mg_codec *c = lua_touserdata(L, lua_upvalueindex(1));
-  if (mg_decode(L, c, (const uint8_t *)bytes, len, flags) == MG_CODEC_OK) return 1;
+  if (mg_decode_own(L, c, (const uint8_t *)bytes, len, flags) == MG_CODEC_OK) return 1;
   lua_pushnil(L);
   lua_insert(L, -2);
   return 2;

@@ -129,7 +129,7 @@ static int l_next(lua_State *L) {
   uint8_t *copy = lua_newuserdatauv(L, length, 0);
   memcpy(copy, value, length);
   lua_insert(L, -2);
-  if (mg_decode(L, mg_codec_get(L), copy, length, flags) == MG_CODEC_OK) return 2;
+  if (mg_decode_own(L, mg_codec_get(L), copy, length, flags) == MG_CODEC_OK) return 2;
   lua_pushnil(L);
   lua_pushfstring(L, "the record at byte %I cannot be decoded: %s", at, lua_tostring(L, -2));
   return 2;
