@@ -2,7 +2,8 @@
  *
  * The bytes may change while they are read: each is loaded once, a length is checked in the register it was loaded to,
  * and short strings and keys are copied before Lua, which reads a string twice to intern it, sees them; of a short
- * message all is copied at once. Functions that read take the place p and return the place behind what they read, with its value pushed; or NULL, with a message. */
+ * message all is copied at once. Functions that read take the place p and return the place behind what they read, with
+ * its value pushed; or NULL, with a message. */
 #include "codec_state.h"
 
 #include <limits.h>
