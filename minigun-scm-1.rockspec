@@ -58,6 +58,7 @@ build = {
     ["minigun.forked"] = "lua/minigun/forked.lua",
     ["minigun.graph"] = "lua/minigun/graph.lua",
     ["minigun.handle"] = "lua/minigun/handle.lua",
+    ["minigun.heap"] = "lua/minigun/heap.lua",
     ["minigun.hosted"] = "lua/minigun/hosted.lua",
     ["minigun.inbox"] = "lua/minigun/inbox.lua",
     ["minigun.inheritance"] = "lua/minigun/inheritance.lua",

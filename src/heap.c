@@ -17,9 +17,10 @@ void mg_heap_settle(void) {
   for (size_t i = 0; i < SETTLE; i++) free(taken[i]);
 }
 
-uintptr_t mg_heap_collapse(uintptr_t from, size_t most) {
+uintptr_t mg_heap_collapse(uintptr_t from, size_t most, int *busy) {
   char line[512];
   uintptr_t next = 0;
+  *busy = 0;
   FILE *maps = fopen("/proc/self/maps", "re");
   if (!maps) return 0;
   while (!next && fgets(line, sizeof line, maps)) {
@@ -34,7 +35,7 @@ uintptr_t mg_heap_collapse(uintptr_t from, size_t most) {
     if (end - begin > most) end = begin + (most & ~(size_t)(HUGE - 1));
     void *at = (void *)begin; /* NOLINT: an address of ours */
     int rc = mg_sys.advise(at, end - begin, ADVICE_COLLAPSE);
-    if (rc == -EINVAL || rc == -ENOSYS) break; /* it cannot; what it cannot do now it may with the next piece */
+    *busy = rc == -EAGAIN || rc == -EBUSY;
     next = end;
   }
   fclose(maps);

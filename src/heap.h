@@ -8,9 +8,10 @@
  * page by page: about 300 allocations of sizes that no bin holds. */
 void mg_heap_settle(void);
 /* Joins the pages of private anonymous memory from the address `from` on into huge pages, so that a fork copies 512
- * times fewer entries: of the next `most` bytes of it.  Returns where to go on, 0 when nothing is left, also where the
- * kernel cannot (before Linux 6.1).  Takes 0.3 to 3 ms per MiB: worth it only before many forks. */
-uintptr_t mg_heap_collapse(uintptr_t from, size_t most);
+ * times fewer entries: of the next `most` bytes of it.  Returns where to go on, 0 when nothing is left; a kernel that
+ * cannot (before Linux 6.1) does nothing.  *busy: some of it could not be joined now, but may be later.  Takes 0.3 to
+ * 3 ms per MiB: worth it only before many forks. */
+uintptr_t mg_heap_collapse(uintptr_t from, size_t most, int *busy);
 /* In a worker: keeps memory that was freed instead of giving it back at once (large strings come and go). */
 void mg_heap_keep(void);
 

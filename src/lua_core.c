@@ -124,17 +124,19 @@ static int l_sleep(lua_State *L) {
   return 1;
 }
 
-/* heap_settle(), heap_keep(); heap_collapse(from, most) -> where to go on | nil: see heap.h */
+/* heap_settle(), heap_keep(); heap_collapse(from, most) -> where to go on | nil, busy: see heap.h */
 static int l_heap_settle(lua_State *L) {
   (void)L;
   mg_heap_settle();
   return 0;
 }
 static int l_heap_collapse(lua_State *L) {
-  uintptr_t next = mg_heap_collapse((uintptr_t)luaL_checkinteger(L, 1), (size_t)luaL_checkinteger(L, 2));
+  int busy;
+  uintptr_t next = mg_heap_collapse((uintptr_t)luaL_checkinteger(L, 1), (size_t)luaL_checkinteger(L, 2), &busy);
   if (next) lua_pushinteger(L, (lua_Integer)next);
   else luaL_pushfail(L);
-  return 1;
+  lua_pushboolean(L, busy);
+  return 2;
 }
 static int l_heap_keep(lua_State *L) {
   (void)L;

@@ -147,8 +147,7 @@ end
 function Segment:spawn(slot, value)
   local run = self.run
   run:hooks(self.plan.hooks.before_fork, { stage = self:name(), worker = slot.number })
-  run:prepare_fork()
-  run:join_pages()
+  run.heap:prepare(self.queued, self:full())
   local start = core.now()
   local pid, message, errno = self.pool:spawn(slot.index, run.held_most, worker.main, {
     plan = run.plan, segment = self.plan, number = slot.number, turn = self.spawned, value = value,
@@ -162,7 +161,7 @@ function Segment:spawn(slot, value)
     end
     run:fail(("%s: %s; is the limit of processes (ulimit -u) or of memory too low?"):format(self.plan.context, message))
   end
-  run.fork_seconds = run.fork_seconds + core.now() - start
+  run.heap:forked(core.now() - start)
   self.spawned = self.spawned + 1
   self.thirsty[slot] = true
   slot.pid, slot.since, slot.busy, slot.hands, slot.restarts = pid, core.now(), 0, 0, slot.restarts + 1

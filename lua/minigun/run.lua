@@ -14,6 +14,7 @@ local chain = require "minigun.chain"
 local context = require "minigun.context"
 local core = require "minigun.core"
 local forked = require "minigun.forked"
+local heap = require "minigun.heap"
 local journals = require "minigun.journal"
 local meter = require "minigun.meter"
 local plan = require "minigun.plan"
@@ -29,9 +30,7 @@ local run = {}
 run.BELL_MEMORY = 2 << 20
 
 local BLOCK <const> = 65536
-local LARGE_HEAP <const> = 8 * 1024               -- KiB of Lua heap from which forks are worth preparing for
 local STOOD_STILL <const> = 0.1                   -- seconds
-local COLLAPSE_STEP <const> = 32 << 20            -- bytes of the heap whose pages are joined into huge ones at once
 
 local Run = {}
 Run.__index = Run
@@ -66,8 +65,8 @@ function run.new(pipeline, given)
     memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.lines(),
     retries = {}, producers = {}, on_loop = {}, writers = {}, folds = {}, outlets = {}, direct = {}, reach = {},
-    limited = {}, waits = {}, late = {}, chunks = 0, moved = 0, pardoned_till = 0, fork_seconds = 0, told = {},
-    unhandled = {},
+    limited = {}, waits = {}, late = {}, chunks = 0, moved = 0, pardoned_till = 0, told = {}, unhandled = {},
+    heap = heap.new(),
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0, rates = {},
     slice_ends = 0, journal = journal,
   }, Run)
@@ -418,27 +417,6 @@ function Run:begin()
     self:hooks(stage.hooks.before, nil, self.chain.states[stage.id].ctx)
   end
   self:open_producers()
-end
-
--- --- forks -------------------------------------------------------------------------------------------------------
-
---- Makes the coordinator's heap ready to be shared: collected, and with malloc's lists sorted.
-function Run:prepare_fork()
-  if self.prepared then return end
-  self.prepared = true
-  collectgarbage()
-  self.large_heap = collectgarbage "count" > LARGE_HEAP and 0 -- from which address on its pages are not yet joined
-  if self.large_heap then core.heap_settle() end
-end
-
---- Before a fork: as much time as forks have taken so far is spent on joining the heap's pages into huge ones, piece by
---- piece. A run with few forks hardly pays for it, one with many at most twice what it had to.
-function Run:join_pages()
-  while self.large_heap and self.fork_seconds > 0 do
-    local start = core.now()
-    self.large_heap = core.heap_collapse(self.large_heap, COLLAPSE_STEP) or false
-    self.fork_seconds = self.fork_seconds - (core.now() - start)
-  end
 end
 
 --- Ends every child and gives everything back. May be called twice.

@@ -1,0 +1,66 @@
+--- The coordinator's heap, made ready to be shared by forks: when its pages are joined into huge ones. How, see
+-- src/heap.h.
+--
+-- Joining a large heap's pages takes as long as a hundred forks or more, and makes each fork after it ten times as fast.
+-- Piece by piece it is done as long as it pays. It has paid up to the time that forks have taken so far: a run with few
+-- forks loses little by that, and one with many takes at most twice what it had to. It pays, too, where the forks that
+-- are sure to come would take longer. A full queue stands for as many again as there have been so far.
+local core = require "minigun.core"
+
+local heap = {}
+
+local LARGE <const> = 8 << 10     -- KiB of Lua's heap from which on forks are worth preparing for
+local PIECE <const> = 32 << 20    -- bytes that are joined at once
+local TRIES <const> = 16          -- for a piece that cannot be joined now
+
+local Heap = {}
+Heap.__index = Heap
+
+--- Makes a heap's record; nothing is done yet.
+---@return table heap
+function heap.new()
+  return setmetatable({ prepared = false, next = false, forks = 0, took = 0, unspent = 0, joined = 0, joining = nil,
+    tries = 0 }, Heap)
+end
+
+-- Joins the next piece. Returns false where that is for later: a child that is just ending may be in its way.
+local function join(self)
+  local start = core.now()
+  local next, busy = core.heap_collapse(self.next, PIECE)
+  local seconds = core.now() - start
+  self.unspent = self.unspent - seconds
+  if busy and self.tries < TRIES then
+    self.tries = self.tries + 1
+    return false
+  end
+  self.next, self.tries, self.joining, self.joined = next or false, 0, seconds, self.joined + PIECE
+  return true
+end
+
+--- Before a fork: the heap is collected, once, and malloc's lists sorted; pages are joined as far as it pays.
+---@param waiting integer how many forks are waited for
+---@param full boolean whether more may be
+function Heap:prepare(waiting, full)
+  if not self.prepared then
+    self.prepared = true
+    collectgarbage()
+    if collectgarbage "count" < LARGE then return end
+    core.heap_settle()
+    self.next = 0
+  end
+  if self.forks == 0 then return end
+  local coming = (waiting + (full and self.forks or 0)) * self.took
+  while self.next do
+    local left = math.max(0, collectgarbage "count" * 1024 - self.joined) / PIECE
+    local pays = self.joining and coming > left * self.joining
+    if not (pays or self.unspent > 0) or not join(self) then return end
+  end
+end
+
+--- A fork has taken so many seconds.
+---@param seconds number
+function Heap:forked(seconds)
+  self.forks, self.took, self.unspent = self.forks + 1, seconds, self.unspent + seconds
+end
+
+return heap
