@@ -1,10 +1,10 @@
 --- The coordinator's heap, made ready to be shared by forks: when its pages are joined into huge ones. How, see
 -- src/heap.h.
 --
--- Joining a large heap's pages takes as long as a hundred forks or more, and makes each fork after it ten times as fast.
--- Piece by piece it is done as long as it pays. It has paid up to the time that forks have taken so far: a run with few
--- forks loses little by that, and one with many takes at most twice what it had to. It pays, too, where the forks that
--- are sure to come would take longer. A full queue stands for as many again as there have been so far.
+-- Joining a large heap's pages takes as long as a hundred forks or more, and makes each fork after it ten times as
+-- fast. Piece by piece it is done as long as it pays. It has paid up to the time that forks have taken so far: a run
+-- with few forks loses little by that, and one with many takes at most twice what it had to. It pays, too, where the
+-- forks that are sure to come would take longer. A full queue stands for as many again as there have been so far.
 local core = require "minigun.core"
 
 local heap = {}
