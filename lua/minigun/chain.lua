@@ -136,7 +136,8 @@ end
 --- Sends an item to every receiver of the stage, in the chain and outside.
 function Chain:send(state, item)
   if state.only then return self:push(state.only, item, 1) end
-  for _, target in ipairs(state.inner) do self:push(target, item, 1) end
+  local inner <const> = state.inner
+  for i = 1, #inner do self:push(inner[i], item, 1) end
   if state.outside then self.host.deliver(state.stage, item) end
 end
 

@@ -228,8 +228,10 @@ function Segment:dispatch_pool()
   local n, depth = stats.slice(self.rate, self.queued // (4 * self.plan.n)), stats.depth(self.rate)
   if self.plan.groups then n, depth = 1, self.plan.width end -- each worker has threads for so many items
   local busy = false
+  local slots <const> = self.slots
   for level = 1, depth do
-    for _, slot in ipairs(self.slots) do
+    for i = 1, #slots do
+      local slot = slots[i]
       if self.queued == 0 then return busy end
       local own = slot.pid and slot.hands < level and self:queue_for(slot)
       if own and self:offer(slot, self:take(n, own)) then busy = true end
@@ -412,7 +414,8 @@ function Segment:on_done(slot, number, items, ended, streamed, seconds)
   entry.busy = (entry.busy or 0) + seconds
   local s = run.stats[entry.stage]
   s.busy = s.busy + seconds
-  for i, failure in ipairs(slot.failed) do
+  for i = 1, #slot.failed do
+    local failure = slot.failed[i]
     slot.failed[i] = nil
     failure.fields.partial = failure.fields.partial or streamed or nil
     run:item_failed(self, slot, failure.stage, failure.fields, entry)

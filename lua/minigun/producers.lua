@@ -189,6 +189,22 @@ function producers:stop_producers()
   end
 end
 
+--- Whether a producer could emit more at once.
+---@return boolean
+function producers:may_produce()
+  local list <const> = self.producers
+  for i = 1, #list do
+    local producer = list[i]
+    if producer.ended then return true end
+    if producer.waits then
+      if not self:must_wait(producer.stage.id) then return true end
+    elseif not producer.task then
+      return true
+    end
+  end
+  return false
+end
+
 --- Lets each producer that need not wait emit for a while.
 ---@return boolean busy
 function producers:resume_producers()

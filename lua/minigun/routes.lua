@@ -283,8 +283,9 @@ end
 function routes:deliver(stage, item)
   local outlet = self.outlets[stage.id]
   if outlet.terminal then return keep_item(self, stage, item) end
-  for _, target in ipairs(outlet.values) do
-    self:accept { stage = target, count = 1, attempt = 1, value = item }
+  local values <const> = outlet.values
+  for i = 1, #values do
+    self:accept { stage = values[i], count = 1, attempt = 1, value = item }
   end
   if not outlet.writer then return end
   if self.sources then self:write(outlet, item) else outlet.writer(item) end
@@ -329,7 +330,8 @@ end
 ---@param origin table? see lineage.lua; nil: that of what the coordinator is at
 function routes:route(targets, block, offset, length, count, only, lane, origin)
   if #targets == 0 then self.pool:release(block) end
-  for i, target in ipairs(targets) do
+  for i = 1, #targets do
+    local target = targets[i]
     if i > 1 then self.pool:retain(block) end
     self:accept { stage = target, count = count, attempt = 1, block = block, offset = offset, length = length,
       only = only, lane = lane, origin = origin }

@@ -212,14 +212,19 @@ function Run:check_clock()
   return wait
 end
 
--- Hands work and blocks to workers.
+-- Hands work and blocks to workers. Returns whether some was handed over, and whether a worker still lacks something.
 function Run:hand_out()
-  local busy = false
-  for _, segment in ipairs(self.segments) do
+  local busy, thirsty = false, false
+  local segments <const> = self.segments
+  for i = 1, #segments do
+    local segment = segments[i]
     busy = segment:dispatch() or busy
-    if next(segment.thirsty) then segment:supply() end
+    if next(segment.thirsty) then
+      segment:supply()
+      thirsty = thirsty or next(segment.thirsty) ~= nil
+    end
   end
-  return busy
+  return busy, thirsty
 end
 
 --- Keeps the workers going while the coordinator itself waits.
@@ -228,24 +233,38 @@ function Run:serve_workers()
   self:hand_out()
 end
 
--- One round of everything but the producers.
-function Run:turn()
+-- Takes what has come. Returns whether there was anything.
+function Run:take_in()
   local busy = false
   if self.pool then busy = self:collect() end
-  busy = self:run_inline_queue() or busy
-  self.next_due = self:check_clock()
-  if self.sources then self.next_due = earlier(self.next_due, self:tick()) end
-  self:feed_folds()
-  for _, outlet in ipairs(self.writers) do
+  return self:run_inline_queue() or busy
+end
+
+-- Passes on what is there for others, lets threads run, and does what falls due: of what has just been handed over too,
+-- so this comes last. Returns whether there was anything, and whether what was handed over may have made room for more.
+function Run:give_out()
+  if next(self.folds) then self:feed_folds() end
+  local writers <const> = self.writers
+  for i = 1, #writers do
+    local outlet = writers[i]
     if outlet.writer and (not outlet.direct or self:idle_receiver(outlet)) then self:flush_writer(outlet) end
   end
-  busy = self:hand_out() or busy
+  local handed, thirsty = self:hand_out()
+  local ran = false
+  self.next_due = self:check_clock()
+  if self.sources then self.next_due = earlier(self.next_due, self:tick()) end
   if self.loop then
     if self.meter then self.meter:before_handlers() end
-    busy = self.loop:step(self.guard) or busy
+    ran = self.loop:step(self.guard)
     self.next_due = earlier(self.next_due, self.loop:timeout())
   end
-  return busy
+  return handed or ran, ran or handed and (thirsty or self.inline_queue:count() > 0)
+end
+
+-- One round of everything but the producers. Returns whether there was anything to do.
+function Run:turn()
+  local busy = self:take_in()
+  return self:give_out() or busy
 end
 
 -- Whether somebody waits for what is in an outlet's block: a segment with nothing to do, or a batch with a time limit.
@@ -380,8 +399,12 @@ function Run:step(limit)
   if self.misfit then self:fail(self.misfit) end
   if self.stop_asked and not self.stopped then self:stop_producers() end
   self.origin = nil
-  local busy = self:resume_producers()
-  busy = self:turn() or busy
+  local queue = self.inline_queue
+  local busy = self:take_in() and queue:count() > 0 -- more than there was time for
+  local pushed = queue.pushed
+  busy = self:resume_producers() or busy
+  local _, room = self:give_out()
+  busy = busy or room or queue.pushed > pushed or self:may_produce()
   if self.changed then
     self.changed = false
     busy = self:advance_ends() or busy
