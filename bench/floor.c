@@ -5,6 +5,7 @@
  * usage: floor WORKLOAD [VARIANT] [ITEMS]     one line of key=value pairs on stdout
  *   W1        integers there, (x*x) % 7919 back         W2   64-byte records there and back
  *   W3a W3b   1 MiB blobs there, length or blob back    W7   round trips, both sides spinning
+ *   W4 W4tail tasks of 1 ms, or of 0.1 to 10 ms: two processes take one after the other, against one that does all
  *   W6        two workers: fork, one item each, reap
  *   S1_SIZE   strings of SIZE bytes there, all different, their lengths back
  *   W5_20 W5_500  a fork for each batch of 100 integers, at most 2 alive, 20 or 500 MB in the parent
@@ -389,6 +390,61 @@ static void run_start(void) {
   printf("items=%d ms=%.4f cpu_before=%.3f ok=1\n", repeats, times[repeats / 2] * 1e3, before);
 }
 
+static uint32_t burn(uint64_t loops) {
+  uint32_t a = 1;
+  for (; loops > 0; loops--) {
+    a = (a * 1103515245u + 12345u) & 0x7fffffffu;
+    __asm__ volatile("" : "+r"(a));
+  }
+  return a;
+}
+
+/* Loops of a millisecond, by processor time: the fastest of some tries, since noise only slows. */
+static double loops_per_ms(void) {
+  enum { loops = 2000000, tries = 7 };
+  double best = 1e9;
+  for (int i = 0; i < tries; i++) {
+    double start = cpu();
+    (void)burn(loops);
+    if (cpu() - start < best) best = cpu() - start;
+  }
+  return loops / (best * 1e3);
+}
+
+/* The tasks of bench/workload.lua, taken from a shared counter. */
+static void run_tasks(uint64_t items, int uneven) {
+  double per_ms = loops_per_ms(), before = cpu();
+  uint64_t *tasks = calloc(items, sizeof *tasks);
+  _Atomic uint64_t *next = mmap(NULL, LINE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (!tasks || next == MAP_FAILED) die("memory");
+  uint32_t seed = 42;
+  for (uint64_t i = 0; i < items; i++) {
+    double ms = 1;
+    if (uneven) {
+      seed = (seed * 1103515245u + 12345u) & 0x7fffffffu;
+      ms = 0.1 * 2147483648.0 / (seed + 1.0);
+      if (ms > 10) ms = 10;
+    }
+    tasks[i] = (uint64_t)(ms * per_ms) + 1;
+  }
+  double start = now();
+  for (uint64_t i = 0; i < items; i++) (void)burn(tasks[i]);
+  double serial = now() - start;
+  start = now();
+  pid_t pids[2];
+  for (int w = 0; w < 2; w++) {
+    if ((pids[w] = fork()) < 0) die("fork");
+    if (pids[w] == 0) {
+      for (uint64_t i; (i = atomic_fetch_add(next, 1)) < items;) (void)burn(tasks[i]);
+      _exit(0);
+    }
+  }
+  for (int w = 0; w < 2; w++) waitpid(pids[w], NULL, 0);
+  double seconds = now() - start;
+  printf("items=%llu seconds=%.6f rate=%.1f speedup=%.4f cpu_before=%.3f ok=%d\n", (unsigned long long)items, seconds,
+         (double)items / seconds, serial / seconds, before + serial, *next == items + 2);
+}
+
 int main(int argc, char **argv) {
   const char *w = argc > 1 ? argv[1] : "";
   uint64_t items = argc > 3 ? strtoull(argv[3], NULL, 10) : 0;
@@ -405,6 +461,8 @@ int main(int argc, char **argv) {
     items = items ? items : 1000;
     memset(blob, 'x', sizeof blob);
     run_stream(&(stream){work_blob, fill_blob, take_blob, BLOB, BLOB, 1, 4}, items, items);
+  } else if (!strcmp(w, "W4") || !strcmp(w, "W4tail")) {
+    run_tasks(items ? items : 2000, w[2] != '\0');
   } else if (!strcmp(w, "W5_20")) {
     run_fork_per_batch(20, items ? items : 500);
   } else if (!strcmp(w, "W5_500")) {
@@ -416,7 +474,7 @@ int main(int argc, char **argv) {
   } else if (!strncmp(w, "S1_", 3)) {
     run_strings(strtoul(w + 3, NULL, 10), items ? items : 1000);
   } else {
-    fprintf(stderr, "floor: unknown workload '%s': use W1 W2 W3a W3b W5_20 W5_500 W6 W7 S1_SIZE\n", w);
+    fprintf(stderr, "floor: unknown workload '%s': use W1 W2 W3a W3b W4 W4tail W5_20 W5_500 W6 W7 S1_SIZE\n", w);
     return 2;
   }
   return 0;

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { TELL_AFTER = 1000000, CHECK_MOST = 64 }; /* ns; items. Telling may cost another worker its processor */
+enum { CHECK_MOST = 64 }; /* items */
+/* Nanoseconds. Where no processor is to spare, telling costs another worker its own. */
+enum { TELL_AFTER = 1000000, TELL_LATE = 4000000 };
 
 /* --- the in-ring ------------------------------------------------------------------------------------------------ */
 
@@ -131,7 +133,8 @@ static void tell(mg_worker *w, uint32_t flags, uint32_t need) {
 /* 1 when the coordinator sleeps and would like to know; but not of each of many quick items. */
 static int wanted(mg_worker *w) {
   if (atomic_load_explicit(&w->shared->coordinator_asleep, memory_order_relaxed) == 0 || --w->check_in > 0) return 0;
-  int slow = mg_now() - w->told > TELL_AFTER;
+  int spare = (int)atomic_load_explicit(&w->shared->spin_allowed, memory_order_relaxed);
+  int slow = mg_now() - w->told > (spare ? TELL_AFTER : TELL_LATE);
   w->check_every = slow ? 1 : w->check_every < CHECK_MOST ? w->check_every * 2 : CHECK_MOST;
   w->check_in = w->check_every;
   return slow;

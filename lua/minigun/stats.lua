@@ -84,7 +84,7 @@ end
 local NEWEST <const> = 0.3
 -- Seconds of work that one slice should be: long against the cost of handing it over (some us, and where no processor
 -- is free a worker is interrupted for it), short against a run; and where so much waits that nobody will be without.
-local SLICE_SECONDS <const>, LONG_SECONDS <const> = 0.0005, 0.002
+local SLICE_SECONDS <const>, LONG_SECONDS <const> = 0.0005, 0.004
 local MOST_ITEMS <const> = 1 << 20
 
 --- A running mean of the time per item, from which slices are cut.

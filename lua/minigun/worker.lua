@@ -17,9 +17,10 @@ local tasks = require "minigun.tasks"
 
 local worker = {}
 
--- KiB that a child may allocate before its collector looks at the heap it shares with the coordinator: twice as much as
--- that heap, between these. The collector marks every object it visits and so copies every page of it.
-local LEAST_ALLOWANCE <const>, MOST_ALLOWANCE <const> = 8 * 1024, 64 * 1024
+-- KiB that a child may allocate before its collector looks at the heap it shares with the coordinator: as much as that
+-- heap has, between these. The collector marks every object it visits and so copies every page of it, and memory that
+-- was never used before costs as much as a copied page.
+local LEAST_ALLOWANCE <const>, MOST_ALLOWANCE <const> = 1 * 1024, 64 * 1024
 
 -- os.exit in a handler: ends the worker without closing what it shares with the coordinator. Some C libraries
 -- seek at exit in files that both have open: the coordinator would read lines twice.
@@ -32,7 +33,7 @@ end
 -- chunks.
 local function deferred_collector()
   local last = collectgarbage "count"
-  local allowance = math.min(math.max(2 * last // 1 | 0, LEAST_ALLOWANCE), MOST_ALLOWANCE)
+  local allowance = math.min(math.max(last // 1 | 0, LEAST_ALLOWANCE), MOST_ALLOWANCE)
   local most = last + allowance
   core.defer_collector(allowance)
   return function()
