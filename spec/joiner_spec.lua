@@ -154,7 +154,7 @@ describe("an array joined from records", function()
     assert.has_error(function() writer:join(0, -1, r[1], r[2], r[3], 1, 100) end)
     assert.has_error(function() writer:join(3, -1, r[1], r[2], MEBI, 1, 100) end)
     writer:join(3, -1, r[1], r[2], r[3], 1, 100)
-    for _, bytes in ipairs { -1, 0, 8 } do assert.has_error(function() writer:open(bytes) end) end
+    for _, bytes in ipairs { -1, 0 } do assert.has_error(function() writer:open(bytes) end) end
   end)
 
   it("refuses references that are damaged, and ranges that are", function()
@@ -187,7 +187,8 @@ describe("a joiner", function()
     end
     j = joiner.new(given, {
       pool = pool, writer = given.bytes ~= false and writer or nil, now = function() return given.time end,
-      emit = function(batch) list[#list + 1] = batch end, joined = function() end, flush = flush, fail = error,
+      emit = function(batch) list[#list + 1] = batch end, joined = function() end, tables = function() end,
+      flush = flush, fail = error,
     })
     local function add(item)
       local batch = j:add(item, function() return given.time end)
@@ -294,6 +295,139 @@ describe("a joiner", function()
       end
       assert.same(range(1, n), all, "SEED=" .. seed)
     end
+  end)
+end)
+
+describe("producers that write into the arrays themselves", function()
+  local function nested(depth)
+    local deep = {}
+    for _ = 2, depth do deep = { deep } end
+    return deep
+  end
+
+  -- What the worker of a pipeline gets when these are produced, as one list; its batches are checked.
+  local function through(size, items, given)
+    local seen, list = {}, {}
+    local p = minigun.pipeline("arrays", given)
+    p:producer("p", function(emit) for _, item in ipairs(items) do emit(item) end end)
+    p:batch("b", size):processor("w", { processes = 1 }, function(batch, emit) emit(batch) end)
+    p:consumer("c", function(batch)
+      seen[#seen + 1] = #batch
+      table.move(batch, 1, #batch, #list + 1, list)
+    end)
+    local result = p:run { failures = "collect" }
+    for i, n in ipairs(seen) do assert.equal(i < #seen and size or (#list - 1) % size + 1, n, "SEED=" .. seed) end
+    local s = result.stats.stages
+    assert.same({ #list, #list, #seen, #seen }, { s.p.items_out, s.b.items_in, s.b.items_out, s.w.items_in })
+    return list, result
+  end
+
+  it("R20 any values, in order", function()
+    math.randomseed(seed)
+    for _ = 1, support.short_or_long(8, 100) do
+      local items = {}
+      for i = 1, math.random(1, 300) do
+        local kind = math.random(40)
+        items[i] = kind == 1 and nested(math.random(60, 120)) or kind == 2 and ("x"):rep(math.random(200000))
+          or kind < 20 and i or values.random()
+      end
+      local list = through(math.random(1, 30), items, { memory = math.random() < 0.5 and "2M" or nil })
+      assert.equal(#items, #list, "SEED=" .. seed)
+      for i, item in ipairs(items) do
+        assert.is_true(values.same(item, list[i]), ("item %d, SEED=%d"):format(i, seed))
+      end
+    end
+  end)
+
+  it("R20 more than one block, and arrays that are larger than a block", function()
+    assert.same(range(1, 30000), (through(1000, range(1, 30000))))
+    assert.same(range(1, 30000), (through(25000, range(1, 30000))))
+    local items = {}
+    for i = 1, 30 do items[i] = ("%d"):format(i):rep(100000) end
+    assert.same(items, (through(7, items)))
+  end)
+
+  it("R40 leave out what cannot be sent, which fails alone", function()
+    local list, result = through(3, { 1, print, { 2, print }, 3, nested(200), 4, 5, 6 })
+    assert.same({ 1, 3, 4, 5, 6 }, list)
+    local kinds = {}
+    for i, failure in ipairs(result.failures) do kinds[i] = failure.kind end
+    assert.same({ "unserialisable", "unserialisable", "unserialisable" }, kinds)
+  end)
+
+  it("R20 several at once, each in its order, and others beside them", function()
+    local n = 3000
+    local p = minigun.pipeline "several"
+    for i = 0, 2 do
+      p:producer("p" .. i, { to = i == 2 and "w" or "b" }, function(emit)
+        for k = 1, n do
+          emit(i * n + k)
+          if k % 100 == 0 then emit:to("b", { i }) end
+        end
+      end)
+    end
+    p:processor("w", { processes = 2, to = "b" }, function(item, emit) emit(item) end)
+    p:batch("b", { max_size = 7, to = "x" }):processor("x", { processes = 1 }, function(batch, emit)
+      for _, item in ipairs(batch) do emit(item) end
+    end)
+    local last, numbers, tables = { [0] = 0, 0, 0 }, {}, 0
+    for _, item in ipairs(p:run().items) do
+      if type(item) == "table" then tables = tables + 1
+      else
+        numbers[#numbers + 1] = item
+        local from = (item - 1) // n
+        assert.is_true(from == 2 or item > last[from])
+        last[from] = item
+      end
+    end
+    assert.same(range(1, 3 * n), sorted(numbers))
+    assert.equal(3 * n // 100, tables)
+  end)
+
+  it("R20 go on in the same array when they wait, and when the run is stopped", function()
+    local p = minigun.pipeline("stopped", { memory = "2M" })
+    p:producer("p", function(emit) for i = 1, 1e9 do emit(i) end end)
+    p:batch("b", 10):processor("w", { processes = 1 }, function(batch, emit)
+      for _, i in ipairs(batch) do emit(i) end
+    end)
+    local seen = {}
+    p:consumer("c", function(i) seen[#seen + 1] = i end)
+    local run <close> = p:start()
+    while #seen < 5000 do run:step(0.01) end
+    run:stop()
+    run:wait()
+    assert.is_true(#seen >= 5000)
+    assert.same(range(1, #seen), seen)
+  end)
+
+  it("refuse an emit of a dump hook", function()
+    local meta, emit_now = {}, nil
+    minigun.register("joiner_spec.hooked", meta, function()
+      emit_now(1)
+      return {}
+    end, function() return {} end)
+    local p = minigun.pipeline "hooked"
+    p:producer("p", function(emit)
+      emit_now = emit
+      emit "a"
+      emit(setmetatable({}, meta))
+    end)
+    p:batch("b", 10):consumer("w", { processes = 1 }, function() end)
+    local ok, message = pcall(p.run, p)
+    assert.is_false(ok)
+    assert.matches("emit called from a dump hook", tostring(message), 1, true)
+  end)
+
+  it("refuse what is no writer of theirs", function()
+    local pool, writer, closing = open(error)
+    local _ <close> = closing
+    local _, other, closing_other = open(error)
+    local _ <close> = closing_other
+    for _, into in ipairs { writer, other, 1, {} } do assert.has_error(function() writer:into(into) end) end
+    for _, most in ipairs { -1, "x", 1 << 33 } do assert.has_error(function() writer:arrays(most) end) end
+    assert.same({ 0, 0 }, { writer:joining() })
+    assert.same({ 0, false }, { writer:sent() })
+    pool:check()
   end)
 end)
 

@@ -73,6 +73,8 @@ void mg_join_begin(mg_join *j, uint8_t *to, uint32_t most, int64_t number);
 /* Adds an element, a value as mg_encode wrote it, with its flags. `to`: where the array begins; behind j->length it has
  * room for the value. 0, or -EBADMSG when the value is damaged, as far as that shows. */
 int mg_join_add(mg_join *j, uint8_t *to, const uint8_t *value, size_t length, unsigned flags);
+/* The same for a value that is there already, at to + j->length. */
+int mg_join_place(mg_join *j, uint8_t *to, size_t length, unsigned flags);
 /* Makes to[0..j->length) a message. */
 void mg_join_end(mg_join *j, uint8_t *to);
 

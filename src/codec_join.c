@@ -72,14 +72,21 @@ void mg_join_begin(mg_join *j, uint8_t *to, uint32_t most, int64_t number) {
   j->length = (size_t)(put_head(p, j->most, 0) - to);
 }
 
-int mg_join_add(mg_join *j, uint8_t *to, const uint8_t *value, size_t length, unsigned flags) {
-  int rc = flags & MG_CODEC_REFS ? count_tables(j, to) : 0;
-  memcpy(to + j->length, value, length);
-  if (rc == 0 && flags & MG_CODEC_REFS) rc = move_references(to + j->length, to + j->length + length, j->tables);
+int mg_join_place(mg_join *j, uint8_t *to, size_t length, unsigned flags) {
+  int rc = 0;
+  if (flags & MG_CODEC_REFS) {
+    rc = count_tables(j, to);
+    if (rc == 0) rc = move_references(to + j->length, to + j->length + length, j->tables);
+  }
   j->length += length;
   j->count++;
   j->flags |= flags;
   return rc;
+}
+
+int mg_join_add(mg_join *j, uint8_t *to, const uint8_t *value, size_t length, unsigned flags) {
+  memcpy(to + j->length, value, length);
+  return mg_join_place(j, to, length, flags);
 }
 
 void mg_join_end(mg_join *j, uint8_t *to) { put_head(to + j->head, j->most, j->count); }

@@ -6,14 +6,20 @@
  *
  * Instead of values a writer may be given records (w:join): their values, copied, become the elements of one array, the
  * value of the next record.  Until it is closed (w:join_end) that record lies behind `end` and moves with the block.
+ *
+ * Another writer may put its values straight into that array (w:into), as long as the one that has the array says how
+ * many elements it may have (w:arrays).  What cannot lie there, as it nests too deeply, ends that: the writer writes
+ * records again, and w:into is to be called when these are through, or later ones would overtake them.
  */
 #include <string.h>
 
 #include "codec_scalar.h"
 #include "lua_mg.h"
 
-enum { LOOK_EVERY_NS = 100000, LOOK_MOST = 1024 };
-enum { UV_POOL = 1, UV_FULL, UV_BAD, UV_TO };
+enum { LOOK_EVERY_NS = 200000, CLOCK_EVERY = 64 }; /* items between two looks at the clock, at most */
+/* Bytes beside an array's own that its block has at least. */
+enum { ARRAY_LEAST = 128 };
+enum { UV_POOL = 1, UV_FULL, UV_BAD, UV_TO, UV_INTO };
 
 typedef struct mg_writer {
   mg_pool *pool;             /* kept alive by a user value; NULL when closed */
@@ -24,11 +30,15 @@ typedef struct mg_writer {
   size_t size, taken, end;   /* [taken, end) is written and not yet taken */
   uint32_t count;
   uint32_t first, last;      /* slots of the receivers */
-  uint32_t look_every, look_in;
-  uint64_t looked, called; /* at the clock; on_full */
+  uint32_t clock_every, clock_in; /* items between two looks at the clock, and to the next one */
+  uint64_t looked, called; /* at the slots; on_full */
   mg_join join;            /* of the record behind `end`; length 0: there is none */
   size_t usual;            /* space that the last such record has taken */
   uint64_t patience;       /* ns after which on_full is called in any case; 0: no such limit */
+  struct mg_writer *into;  /* see w:into; kept alive by a user value */
+  uint32_t sent;           /* values that have gone there, since w:sent() was last called */
+  uint32_t arrays;         /* elements of an array that others may write; 0: they may not now */
+  uint32_t closed;         /* arrays that they have completed, since w:joining() was last called */
 } mg_writer;
 
 static mg_writer *check_open(lua_State *L, mg_writer *w) {
@@ -44,8 +54,9 @@ static mg_writer *check_writer(lua_State *L, int arg) {
 /* Where the value of the record behind `end` lies. */
 static uint8_t *joined(const mg_writer *w) { return mg_shm_at(&w->pool->shm, w->block) + w->end + MG_RECORD_HEAD; }
 
-/* writer(pool, edge, on_full, on_bad, first, last, on_to) -> writer.  on_full(writer, bytes needed or 0); on_bad(value,
- * message) for a value that cannot be serialised; first..last: slots of the receivers */
+/* writer(pool, edge, on_full, on_bad, first, last, on_to) -> writer.  on_full(writer, bytes needed or 0, whether for
+ * the array of another writer, see w:into); on_bad(value, message) for a value that cannot be serialised; first..last:
+ * slots of the receivers; on_to(name, item) for w:to */
 static int l_writer(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   lua_Integer edge = luaL_checkinteger(L, 2), first = luaL_checkinteger(L, 5), last = luaL_checkinteger(L, 6);
@@ -55,7 +66,7 @@ static int l_writer(lua_State *L) {
   luaL_argcheck(L, first >= 1 && first <= (lua_Integer)p->slots, 5, "no such slot");
   luaL_argcheck(L, last >= first && last <= (lua_Integer)p->slots, 6, "no such slot, or before the first");
   lua_settop(L, 7);
-  mg_writer *w = lua_newuserdatauv(L, sizeof *w, UV_TO);
+  mg_writer *w = lua_newuserdatauv(L, sizeof *w, UV_INTO);
   memset(w, 0, sizeof *w);
   w->pool = p;
   w->codec = mg_codec_get(L);
@@ -64,7 +75,7 @@ static int l_writer(lua_State *L) {
   w->block = MG_NO_BLOCK;
   w->first = (uint32_t)(first - 1);
   w->last = (uint32_t)(last - 1);
-  w->look_every = w->look_in = 1;
+  w->clock_every = w->clock_in = 1;
   luaL_setmetatable(L, MG_WRITER_TYPE);
   static const int argument[] = {[UV_POOL] = 1, [UV_FULL] = 3, [UV_BAD] = 4, [UV_TO] = 7};
   for (int i = UV_POOL; i <= UV_TO; i++) {
@@ -75,34 +86,44 @@ static int l_writer(lua_State *L) {
 }
 
 static int call_full(lua_State *L, size_t need, lua_KFunction k);
-
 static int go_on(lua_State *L, int status, lua_KContext again);
 
-/* 1 when a receiver is idle, workers have something to say, or the patience is over; looks at the clock and the slots
- * only now and then. */
+/* 1 when a receiver is idle, workers have something to say, or the patience is over; looks at the slots now and then,
+ * and at the clock not for each of many quick items. */
 static int wanted(mg_writer *w) {
-  if (MG_LIKELY(--w->look_in > 0)) return 0;
-  uint64_t now = mg_now();
-  if (now - w->looked > LOOK_EVERY_NS) w->look_every = w->look_every > 1 ? w->look_every / 2 : 1;
-  else if (w->look_every < LOOK_MOST) w->look_every *= 2;
-  if (now - w->looked > 4 * LOOK_EVERY_NS) w->look_every = 1;
+  if (MG_LIKELY(--w->clock_in > 0)) return 0;
+  uint64_t now = mg_now(), since = now - w->looked;
+  w->clock_every = since > LOOK_EVERY_NS ? 1 : w->clock_every < CLOCK_EVERY ? 2 * w->clock_every : CLOCK_EVERY;
+  w->clock_in = w->clock_every;
+  if (since < LOOK_EVERY_NS) return 0;
   w->looked = now;
-  w->look_in = w->look_every;
   if (w->patience && now - w->called > w->patience) return 1;
   return mg_pool_idle(w->pool, w->first, w->last) || mg_pool_anything(w->pool);
 }
 
-/* The record behind `end` is complete. */
+/* The record behind `end` is complete.  What comes next must not overtake it. */
 static int written(lua_State *L, mg_writer *w, size_t length, unsigned flags) {
+  w->into = NULL;
   mg_record_head(mg_shm_at(&w->pool->shm, w->block) + w->end, (uint32_t)length, w->edge, flags);
   w->end += mg_record_space(length);
   w->count++;
   return wanted(w) ? call_full(L, 0, NULL) : 0;
 }
 
+/* The value cannot be encoded; the message is on top. */
+static int refused(lua_State *L) {
+  lua_getiuservalue(L, 1, UV_BAD);
+  lua_insert(L, -2);
+  lua_pushvalue(L, 2);
+  lua_insert(L, -2);
+  lua_call(L, 2, 0);
+  return 0;
+}
+
 static int put(lua_State *L) {
   mg_writer *w = check_open(L, lua_touserdata(L, 1)); /* called through __call of this type only */
-  if (MG_UNLIKELY(w->encoding)) return luaL_error(L, "emit called from a dump hook, while an item is being encoded");
+  if (MG_UNLIKELY(w->encoding || (w->into && w->into->encoding)))
+    return luaL_error(L, "emit called from a dump hook, while an item is being encoded");
   if (MG_UNLIKELY(w->join.length)) return luaL_error(L, "an array is being joined");
   size_t length = 0;
   unsigned flags;
@@ -115,32 +136,82 @@ static int put(lua_State *L) {
     int fresh = w->end == 0; /* a whole block was too small: the bound may be low, so grow geometrically */
     return call_full(L, fresh && length < 2 * w->size ? 2 * w->size : mg_record_space(length), go_on);
   }
-  if (rc == MG_CODEC_BAD) {
-    lua_getiuservalue(L, 1, UV_BAD);
-    lua_insert(L, -2);
-    lua_pushvalue(L, 2);
-    lua_insert(L, -2);
-    lua_call(L, 2, 0);
-    return 0;
-  }
+  if (rc == MG_CODEC_BAD) return refused(L);
   return written(L, w, length, flags);
 }
+
+/* The open array is complete. */
+static void end_array(mg_writer *w) {
+  mg_join_end(&w->join, joined(w));
+  mg_record_head(joined(w) - MG_RECORD_HEAD, (uint32_t)w->join.length, w->edge, w->join.flags);
+  w->usual = mg_record_space(w->join.length);
+  w->end += w->usual;
+  w->count++;
+  w->join.length = 0;
+}
+
+/* Bytes that are free behind the open array, or for one. */
+static size_t array_room(const mg_writer *w) {
+  size_t used = w->end + MG_RECORD_HEAD + (w->join.length ? w->join.length : MG_JOIN_HEAD) + 7;
+  return w->block != MG_NO_BLOCK && w->size > used ? w->size - used : 0;
+}
+
+/* Bytes of a block for the array and an element of so many more: for a new one as many as the last one took, so one
+ * after the other of the same size is moved once; otherwise it doubles.  More than there can be, if it is too long. */
+static size_t array_want(const mg_writer *w, size_t length) {
+  size_t now = w->join.length, need = ARRAY_LEAST + now + length, want = now ? 2 * need : need + w->usual;
+  if (need > MG_MAX_ITEM) return 4 * MG_MAX_ITEM;
+  return want > MG_MAX_ITEM ? need : want;
+}
+
+/* Writes the value as the next element of the array of w->into; a block for it may have to be opened first. */
+static int put_into(lua_State *L, mg_writer *w, int type) {
+  mg_writer *a = check_open(L, w->into);
+  size_t room = array_room(a), least = a->join.length ? MG_SCALAR_MOST : MG_SCALAR_MOST + a->usual, length = 0;
+  unsigned flags = 0;
+  if (MG_UNLIKELY(room < least)) return call_full(L, array_want(a, MG_SCALAR_MOST), go_on);
+  if (a->join.length == 0) mg_join_begin(&a->join, joined(a), a->arrays, -1);
+  uint8_t *to = joined(a) + a->join.length;
+  if (type == LUA_TTABLE || MG_UNLIKELY((length = mg_scalar(L, type, 2, to)) == 0)) {
+    lua_settop(L, 2);
+    int rc = mg_encode_alone(L, w->codec, &a->encoding, 2, to, room, &length, &flags);
+    if (rc == MG_CODEC_BAD) return refused(L);
+    if (rc == MG_CODEC_NOFIT) return call_full(L, array_want(a, length), go_on);
+    if (MG_UNLIKELY(flags & MG_CODEC_DEEP)) {
+      w->into = NULL;
+      return put(L);
+    }
+  }
+  mg_join_place(&a->join, joined(a), length, flags);
+  w->sent++;
+  if (a->join.count >= a->arrays) {
+    end_array(a);
+    a->closed++;
+  }
+  return wanted(w) ? call_full(L, 0, NULL) : 0;
+}
+
+/* Whether w->into may be written to now. */
+static int into_open(const mg_writer *w) { return w->into && w->into->arrays && !w->into->encoding; }
 
 static int go_on(lua_State *L, int status, lua_KContext again) {
   mg_writer *w = lua_touserdata(L, 1);
   (void)status;
   lua_settop(L, 2);
   if (w->patience) w->called = mg_now();
-  return again ? put(L) : 0;
+  if (!again) return 0;
+  return into_open(w) ? put_into(L, w, lua_type(L, 2)) : put(L);
 }
 
-/* on_full(writer, need), then once more if k says so. */
+/* on_full(writer, need, into), then once more if k says so. */
 static int call_full(lua_State *L, size_t need, lua_KFunction k) {
+  mg_writer *w = lua_touserdata(L, 1);
   lua_getiuservalue(L, 1, UV_FULL);
   lua_pushvalue(L, 1);
   lua_pushinteger(L, (lua_Integer)need);
+  lua_pushboolean(L, into_open(w));
   lua_KContext again = k != NULL;
-  lua_callk(L, 2, 0, again, go_on);
+  lua_callk(L, 3, 0, again, go_on);
   return go_on(L, LUA_OK, again);
 }
 
@@ -150,7 +221,8 @@ static int l_put(lua_State *L) {
   int type = lua_type(L, 2);
   if (MG_UNLIKELY(type <= LUA_TNIL))
     return luaL_error(L, "nil cannot be emitted (an item is any value but nil; call emit only when there is one)");
-  if (type != LUA_TTABLE && MG_LIKELY(w->block != MG_NO_BLOCK && !w->encoding && !w->join.length) &&
+  if (into_open(w)) return put_into(L, check_open(L, w), type);
+  if (type != LUA_TTABLE && MG_LIKELY(w->block != MG_NO_BLOCK && !w->encoding && !w->join.length && !w->into) &&
       MG_LIKELY(w->size - w->end >= MG_RECORD_HEAD + MG_SCALAR_MOST)) {
     check_open(L, w);
     size_t length = mg_scalar(L, type, 2, mg_shm_at(&w->pool->shm, w->block) + w->end + MG_RECORD_HEAD);
@@ -158,6 +230,47 @@ static int l_put(lua_State *L) {
   }
   lua_settop(L, 2);
   return put(L);
+}
+
+/* w:into(other | nil): values become elements of the arrays of another writer, as long as that has arrays; or they do
+ * not any more.  What this one has written must have become elements before. */
+static int l_into(lua_State *L) {
+  mg_writer *w = check_writer(L, 1);
+  mg_writer *other = lua_isnoneornil(L, 2) ? NULL : check_writer(L, 2);
+  luaL_argcheck(L, other != w && (!other || other->pool == w->pool), 2, "another writer of the same pool expected");
+  lua_settop(L, 2);
+  lua_setiuservalue(L, 1, UV_INTO);
+  w->into = other;
+  return 0;
+}
+
+/* w:sent() -> values that have become elements of arrays of another writer, since the last time; whether the next one
+ * would */
+static int l_sent(lua_State *L) {
+  mg_writer *w = check_writer(L, 1);
+  lua_pushinteger(L, w->sent);
+  lua_pushboolean(L, into_open(w));
+  w->sent = 0;
+  return 2;
+}
+
+/* w:arrays(most): how many elements an array has that other writers write; 0: they may not */
+static int l_arrays(lua_State *L) {
+  mg_writer *w = check_writer(L, 1);
+  uint32_t most = mg_check_u32(L, 2);
+  luaL_argcheck(L, most == 0 || w->join.length == 0 || most <= w->join.most, 2, "more than the array was begun for");
+  w->arrays = most;
+  return 0;
+}
+
+/* w:joining() -> elements in the open array, 0: there is none; arrays that other writers have completed since the last
+ * time */
+static int l_joining(lua_State *L) {
+  mg_writer *w = check_writer(L, 1);
+  lua_pushinteger(L, w->join.length ? w->join.count : 0);
+  lua_pushinteger(L, w->closed);
+  w->closed = 0;
+  return 2;
 }
 
 /* w:to(name, item): emit:to, for which on_to is called with the same arguments */
@@ -191,12 +304,14 @@ static int l_take(lua_State *L) {
 }
 
 /* w:open(bytes) -> true | false when memory is exhausted.  Leaves the open block, which must have been taken from; an
- * array that is being joined moves into the new one. */
+ * array that is being joined moves into the new one, which is larger if it must. */
 static int l_open(lua_State *L) {
   mg_writer *w = check_writer(L, 1);
   lua_Integer bytes = luaL_checkinteger(L, 2);
   luaL_argcheck(L, w->count == 0, 1, "take what is written first");
-  luaL_argcheck(L, bytes > 0 && (size_t)bytes >= MG_RECORD_HEAD + w->join.length, 2, "too small for what is joined");
+  luaL_argcheck(L, bytes > 0, 2, "a size expected");
+  size_t least = w->join.length ? ARRAY_LEAST + w->join.length : 0;
+  if ((size_t)bytes < least) bytes = (lua_Integer)least;
   uint32_t block = (size_t)bytes > MG_MAX_ITEM * 2 ? MG_NO_BLOCK : mg_shm_alloc(&w->pool->shm, (size_t)bytes);
   if (block == MG_NO_BLOCK) w->join.length = 0;
   if (w->join.length)
@@ -211,26 +326,17 @@ static int l_open(lua_State *L) {
 
 /* --- joining ---------------------------------------------------------------------------------------------------- */
 
-/* Makes room for an element of so many bytes, and begins the array if it is not begun.  The first block is as large as
- * the last array was, so one after the other of the same size is copied once; otherwise it doubles. */
+/* Makes room for an element of so many bytes, and begins the array if it is not begun. */
 static void join_room(lua_State *L, mg_writer *w, size_t length, uint32_t most, lua_Integer number) {
-  size_t now = w->join.length ? w->join.length : MG_JOIN_HEAD, need = MG_RECORD_HEAD + now + length + 7;
-  size_t want = w->join.length ? 2 * now : w->usual;
-  if (want < need || want > MG_MAX_ITEM) want = need;
-  if (MG_UNLIKELY(w->block == MG_NO_BLOCK || w->size - w->end < (w->join.length ? need : want))) {
+  size_t least = w->join.length || length > w->usual ? length : w->usual;
+  if (MG_UNLIKELY(array_room(w) < least)) {
     lua_getiuservalue(L, 1, UV_FULL);
     lua_pushvalue(L, 1);
-    lua_pushinteger(L, (lua_Integer)(need > MG_MAX_ITEM ? 4 * MG_MAX_ITEM : want));
+    lua_pushinteger(L, (lua_Integer)array_want(w, length));
     lua_call(L, 2, 0);
-    if (w->block == MG_NO_BLOCK || w->size - w->end < need) luaL_error(L, "no room for what is joined");
+    if (array_room(w) < length) luaL_error(L, "no room for what is joined");
   }
   if (w->join.length == 0) mg_join_begin(&w->join, joined(w), most, number);
-}
-
-/* Bytes that are free behind the array that is being joined. */
-static size_t joins(const mg_writer *w) {
-  size_t used = w->end + MG_RECORD_HEAD + w->join.length + 7;
-  return w->size > used ? w->size - used : 0;
 }
 
 /* mg_join_add for a value of at most 16 bytes, where as many are free: records are padded, so 8 at once may be read. */
@@ -260,7 +366,7 @@ static int l_join(lua_State *L) {
     if (w->join.length && (w->join.count >= most || w->join.length >= (size_t)bytes)) break;
     if ((space = mg_record_read(base + at, end - at, &rec)) == 0) return luaL_pushfail(L), 1;
     if (only != MG_EDGE_ANY && rec.edge != only) continue;
-    if (MG_LIKELY(w->join.length && rec.length <= 16 && !rec.flags) && MG_LIKELY(joins(w) >= 16)) {
+    if (MG_LIKELY(w->join.length && rec.length <= 16 && !rec.flags) && MG_LIKELY(array_room(w) >= 16)) {
       add_short(&w->join, joined(w), rec.value, rec.length);
       continue;
     }
@@ -278,12 +384,7 @@ static int l_join(lua_State *L) {
 static int l_join_end(lua_State *L) {
   mg_writer *w = check_writer(L, 1);
   luaL_argcheck(L, w->join.length > 0, 1, "nothing is being joined");
-  mg_join_end(&w->join, joined(w));
-  mg_record_head(joined(w) - MG_RECORD_HEAD, (uint32_t)w->join.length, w->edge, w->join.flags);
-  w->usual = mg_record_space(w->join.length);
-  w->end += w->usual;
-  w->count++;
-  w->join.length = 0;
+  end_array(w);
   return wanted(w) ? call_full(L, 0, NULL) : 0;
 }
 
@@ -329,6 +430,7 @@ static int l_close(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"to", l_to},       {"take", l_take},         {"open", l_open},           {"pending", l_pending},
     {"join", l_join},   {"join_end", l_join_end}, {"join_take", l_join_take}, {"patience", l_patience},
+    {"into", l_into},   {"sent", l_sent},         {"arrays", l_arrays},       {"joining", l_joining},
     {"close", l_close}, {NULL, NULL},
 };
 

@@ -4,7 +4,8 @@
 -- The open batch is an array of bytes in the writer's block, or a table. It becomes one, and stays it until it is
 -- passed on, when a Lua value comes (tables that several values share must stay shared), and when an item nests so
 -- deeply that the codec must see the whole. Where batches do not go to other processes there is no writer, and it is
--- always a table.
+-- always a table. As long as no table is there, producers may write into the array themselves (see w:into in
+-- src/lua_writer.c): `sync` finds out what they have done, and comes before anything else.
 local batcher = require "minigun.batcher"
 local report = require "minigun.report"
 
@@ -18,13 +19,44 @@ Joiner.__index = Joiner
 --- `max_size` (items, see resize), `max_wait` (seconds or nil), `max_bytes` (or nil: of batches of bytes); `numbered`:
 --- a batch is passed on as a pair, of its number, from 1, and its items
 ---@param host table
---- `pool`; `writer` (or nil); `now()`; `emit(batch)` passes on a table, `joined()` is told that one more array of bytes
---- is in the writer's block, `flush()` passes those on; `fail(text)` raises
+--- `pool`; `writer` (or nil); `now()`; `emit(batch)` passes on a table, `tables()` sees to it that those are with their
+--- receivers; `joined(n)` is told that n more arrays of bytes are in the writer's block, `flush()` passes those on;
+--- `fail(text)` raises
 ---@return table joiner with the methods of a batcher, and the field `first` of one
 function joiner.new(options, host)
   return setmetatable({ host = host, values = batcher.new(options), max_size = options.max_size,
     max_wait = options.max_wait, max_bytes = options.max_bytes or math.maxinteger,
-    number = options.numbered and 1 or -1, open = nil, written = false, first = nil }, Joiner)
+    number = options.numbered and 1 or -1, open = nil, written = false, first = nil, shared = false }, Joiner)
+end
+
+--- Whether producers may write into its arrays: nothing is to be noted of each item then.
+---@return boolean
+function Joiner:shareable()
+  return self.host.writer and not (self.number > 0 or self.max_wait or self.note) or false
+end
+
+-- A table is begun, goes on, or is to be passed on: until it is with its receivers nobody else writes.
+local function keep_to_itself(self)
+  if self.shared then self.host.writer:arrays(0) end
+end
+
+--- Lets producers write into its arrays, see `shareable`. No table is open, and those before have been passed on.
+function Joiner:share()
+  self.shared = true
+  self.host.writer:arrays(self.max_size)
+end
+
+--- Takes note of what producers have written since the last time.
+function Joiner:sync()
+  if not self.shared then return end
+  local n, closed = self.host.writer:joining()
+  if closed > 0 then
+    self.written = true
+    self.host.joined(closed)
+  end
+  if n == 0 then self.open = nil else self.open = self.open or {} end
+  if n > 0 then self.open.n = n end
+  self.first = self.open or self.values.first
 end
 
 --- Changes how many items a batch has; also of the one that is open.
@@ -57,7 +89,7 @@ local function decode(self)
   if not items then self.host.fail(message) end
   if self.number > 0 then items = items[2] end
   self.values:reopen(items, self.open.n, self.open.due, self.open.origin)
-  self.open, self.first = nil, self.values.first
+  self.open = nil
 end
 
 -- Before a table is passed on: arrays of bytes that came before it.
@@ -68,10 +100,11 @@ end
 
 local function close(self)
   if self.note then self.host.passing(self.open.origin) end
-  self.open, self.first, self.written = nil, nil, true
+  self.open, self.written = nil, true
   if self.number > 0 then self.number = self.number + 1 end
+  self.host.tables()
   self.host.writer:join_end()
-  self.host.joined()
+  self.host.joined(1)
 end
 
 --- Adds an item.
@@ -79,6 +112,8 @@ end
 ---@param now function () -> seconds
 ---@return table? batch the full batch that the item completed
 function Joiner:add(item, now)
+  self:sync()
+  keep_to_itself(self)
   if self.open then decode(self) end
   local batch = self.values:add(item, now)
   self.first = self.values.first
@@ -91,6 +126,7 @@ end
 -- behind them.
 local function read(self, block, at, limit, only, one)
   local pool, values, host = self.host.pool, self.values, self.host
+  keep_to_itself(self)
   local n = values.first and values.first.n or 0
   local behind, count = pool:walk(block, at, limit - at, only, one and 1 or math.max(1, self.max_size - n))
   local items = behind and count > 0 and values:reserve(count, host.now)
@@ -102,7 +138,6 @@ local function read(self, block, at, limit, only, one)
     flush(self)
     host.emit(numbered(self, batch))
   end
-  self.first = values.first
   return behind
 end
 
@@ -112,7 +147,7 @@ local function join(self, block, at, limit, only)
   local n, behind, deep = host.writer:join(most, self.number, block, at, limit - at, only, self.max_bytes)
   if not n then host.fail "a worker has damaged its block" end
   if n > 0 and not self.open then self.open = { due = self.max_wait and host.now() + self.max_wait } end
-  if n > 0 then self.open.n, self.first = n, self.open end
+  if n > 0 then self.open.n = n end
   if n > 0 and self.note then self.open.origin = self.note(self.open.origin) end
   if n >= most or (behind < limit and not deep) then
     close(self)
@@ -127,19 +162,25 @@ end
 ---@param entry table `block` (which stays held meanwhile), `offset`, `length`, `only`
 function Joiner:add_range(entry)
   local at, limit = entry.offset, entry.offset + entry.length
+  self:sync()
   while at < limit do
     local as_bytes = self.host.writer and not self.values.first
     at = (as_bytes and join or read)(self, entry.block, at, limit, entry.only or report.ANY)
   end
+  self.first = self.open or self.values.first
 end
 
 --- Takes the batches that have waited long enough; an array of bytes is passed on at once.
 ---@param now number? seconds; nil: all batches
 ---@return table batches array, of tables
 function Joiner:due(now)
+  self:sync()
   if self.open and (not now or self.open.due and self.open.due <= now) then close(self) end
   local batches = self.values:due(now)
-  if #batches > 0 then flush(self) end
+  if #batches > 0 then
+    keep_to_itself(self)
+    flush(self)
+  end
   for i, batch in ipairs(batches) do batches[i] = numbered(self, batch) end
   self.first = self.open or self.values.first
   return batches

@@ -30,14 +30,46 @@ function joins:open_join(stage)
   state.batches = joiner.new(given, {
     pool = self.pool, writer = open_writer(self, stage), now = core.now,
     emit = function(batch) self.chain:emit_batch(state, batch) end,
-    joined = function()
-      counts.items_out = counts.items_out + 1
-      if outlet.writer then self:flush_writer(outlet) end -- tables that came before
+    joined = function(n) counts.items_out = counts.items_out + n end,
+    tables = function()
+      if outlet.writer then self:flush_writer(outlet) end
     end,
     passing = function(gathered) self:pass_joined(outlet.joined, gathered) end,
     flush = function() self:flush_writer(outlet.joined) end,
     fail = function(message) self:fail(("stage '%s': items cannot be read: %s"):format(stage.name, message)) end,
   })
+end
+
+--- The oldest open batch of a stage.
+---@param state table of the chain
+---@return table? entry its `n` says how many items are in it
+function joins:open_batch(state)
+  local batches = state.batches
+  if batches and batches.sync then batches:sync() end
+  return batches and batches.first
+end
+
+--- Lets a producer write its items straight into the arrays of the accumulator that they go to, if that can be, and if
+--- nothing that must come before is still on its way.
+---@param outlet table of the producer
+function joins:write_into(outlet)
+  local target = #outlet.bytes == 1 and outlet.bytes[1]
+  local batches = outlet.joins and target and self.chain.states[target].batches
+  if not batches or not batches:shareable() or batches.values.first or self.pending[target] > 0
+    or outlet.writer:pending() > 0 then return end
+  outlet.into = target
+  if self.outlets[target].writer then self:flush_writer(self.outlets[target]) end -- tables
+  batches:share()
+  outlet.writer:into(self.outlets[target].joined.writer)
+end
+
+--- Counts what a producer has written straight into arrays.
+---@param outlet table of the producer
+function joins:count_into(outlet)
+  local n, goes_on = outlet.writer:sent()
+  local from, to = self.stats[outlet.stage_id], self.stats[outlet.into]
+  from.items_out, to.items_in = from.items_out + n, to.items_in + n
+  if not goes_on then self:write_into(outlet) end
 end
 
 --- Takes a range of items into an accumulator's batches.

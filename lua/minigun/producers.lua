@@ -17,6 +17,7 @@ function producers:producer_emit(stage)
   local limited, source = self.limited[stage.id], self.sources and self.sources[stage.id]
   if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not limited and not state.choose then
     outlet.direct = true
+    self:write_into(outlet)
     if self.patient then outlet.writer:patience(SLICE) end
     return source and source.ranges[1] and self:skipping_emit(stage, outlet.writer) or outlet.writer
   end

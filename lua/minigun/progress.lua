@@ -34,7 +34,7 @@ end
 ---@return integer
 function progress:inside(id)
   local state, n = self.chain and self.chain.states[id], self.pending[id] or 0
-  local entry = state and state.batches and state.batches.first
+  local entry = state and self:open_batch(state)
   while entry do
     n, entry = n + entry.n, entry.after
   end

@@ -139,7 +139,8 @@ function routes:open_outlet(stage)
   end
   local first, last = self:slots_of(receivers)
   if not first then return end
-  outlet.writer = core.writer(self.pool, stage.id, function(writer, need) self:writer_full(stage, writer, need) end,
+  outlet.writer = core.writer(self.pool, stage.id,
+    function(writer, need, into) self:writer_full(stage, writer, need, into) end,
     function(value, message) self:refused(stage, value, message) end, first, last,
     function(name, item) self:producer_sends(stage, name, item, 3) end)
   self.writers[#self.writers + 1] = outlet
@@ -305,6 +306,7 @@ end
 function routes:flush_writer(outlet)
   local torn = self.torn
   self.torn = true
+  if outlet.into then self:count_into(outlet) end
   local block, offset, length, count = outlet.writer:take()
   if block and outlet.direct then
     local s = self.stats[outlet.stage_id]
@@ -338,8 +340,9 @@ function routes:route(targets, block, offset, length, count, only, lane, origin)
   end
 end
 
---- The block of a stage's writer is full (need > 0), or a receiver wants what is in it.
-function routes:writer_full(stage, writer, need)
+--- The block of a stage's writer is full (need > 0), or a receiver wants what is in it; or that of the writer into
+--- which it puts its values.
+function routes:writer_full(stage, writer, need, into)
   local outlet = self.outlets[stage.id]
   local direct = stage.kind == "producer" and outlet.direct
   self:flush_writer(outlet)
@@ -351,7 +354,13 @@ function routes:writer_full(stage, writer, need)
   elseif stage.kind ~= "producer" then
     self:hold_back(stage.id)
   end
-  if need > 0 then self:open_block(stage, writer, need) end
+  if need == 0 then return end
+  if into then
+    local joined = self.outlets[outlet.into].joined
+    self:flush_writer(joined) -- others may have written meanwhile
+    writer = joined.writer
+  end
+  self:open_block(stage, writer, need)
 end
 
 --- Lets pools catch up in the middle of a call of one of the coordinator's own stages that emits very much. None of

@@ -339,7 +339,7 @@ end
 
 -- Whether a stage of the coordinator has something to say at its end.
 function Run:holds(state)
-  return state.batches and state.batches.first or state.loop and state.loop:open()
+  return self:open_batch(state) or state.loop and state.loop:open()
 end
 
 function Run:all_drained(ids)
@@ -399,12 +399,12 @@ function Run:step(limit)
   if self.misfit then self:fail(self.misfit) end
   if self.stop_asked and not self.stopped then self:stop_producers() end
   self.origin = nil
-  local queue = self.inline_queue
-  local busy = self:take_in() and queue:count() > 0 -- more than there was time for
-  local pushed = queue.pushed
+  local own = self.inline_queue
+  local busy = self:take_in() and own:count() > 0 -- more than there was time for
+  local pushed = own.pushed
   busy = self:resume_producers() or busy
   local _, room = self:give_out()
-  busy = busy or room or queue.pushed > pushed or self:may_produce()
+  busy = busy or room or own.pushed > pushed or self:may_produce()
   if self.changed then
     self.changed = false
     busy = self:advance_ends() or busy
