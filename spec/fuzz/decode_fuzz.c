@@ -106,6 +106,7 @@ typedef struct message {
   uint8_t *bytes;
   size_t len;
   unsigned flags;
+  bool own; /* read where it is, not from a copy */
 } message;
 
 static int run(lua_State *L) {
@@ -113,7 +114,7 @@ static int run(lua_State *L) {
   mg_codec *c = mg_codec_get(L);
   lua_settop(L, 0);
   size_t before = peak = allocated;
-  int status = mg_decode(L, c, m->bytes, m->len, m->flags);
+  int status = (m->own ? mg_decode_own : mg_decode)(L, c, m->bytes, m->len, m->flags);
   if (peak - before > MEMORY_FACTOR * m->len + MEMORY_CONSTANT) fail("too much memory");
   if (lua_gettop(L) != 1) fail("the stack is not as it was");
   if (status == MG_CODEC_OK) check_round_trip(L, c);
@@ -137,7 +138,7 @@ static bool run_protected(lua_State *L, message *m, unsigned failing) {
 
 static void fail_each_allocation(void) {
   lua_State *sample = open_state(true);
-  message m = { NULL, 0, MG_CODEC_REFS };
+  message m = { NULL, 0, MG_CODEC_REFS, false };
   m.bytes = (uint8_t *)lua_tolstring(sample, -1, &m.len);
   bool passed = false;
   for (unsigned k = 1; !passed; k++) {
@@ -161,7 +162,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     L = open_state(false);
   }
   /* In a block of its own, so that reading behind it is seen. */
-  message m = { malloc(size), size - 1, data[0] & MG_CODEC_REFS };
+  message m = { malloc(size), size - 1, data[0] & MG_CODEC_REFS, data[0] & 2 };
   memcpy(m.bytes, data + 1, m.len);
   m.bytes = realloc(m.bytes, m.len ? m.len : 1);
   run_protected(L, &m, data[0] / 8);
