@@ -54,6 +54,10 @@ local SHAPES <const> = {
     p:batch(50)
     p:processor("work", { processes = 2, retries = 1000 }, work(0.00001))
   end },
+  { "batches of a producer", 20000, function(p)
+    p:batch(50)
+    p:processor("work", { processes = 3, retries = 1000 }, work(0.00001))
+  end },
   { "a fork per batch", 5000, function(p)
     p:batch(20)
     p:processor("work", { process_per_batch = 4, retries = 1000 }, work(0.00002))
