@@ -25,6 +25,7 @@ build = {
         "src/event.c",
         "src/faults.c",
         "src/heap.c",
+        "src/lua_alloc.c",
         "src/lua_codec.c",
         "src/lua_core.c",
         "src/lua_faults.c",

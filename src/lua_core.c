@@ -197,6 +197,7 @@ MG_EXPORT int luaopen_minigun_core(lua_State *L) {
   mg_pool_setup(L);
   mg_worker_setup(L);
   mg_writer_setup(L);
+  mg_alloc_setup(L);
   mg_signal_setup(L);
   mg_spool_setup(L);
   mg_poll_setup(L);

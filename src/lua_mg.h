@@ -18,6 +18,7 @@ int mg_lua_fail(lua_State *L, const char *what, int rc);
 void mg_pool_setup(lua_State *L);
 void mg_worker_setup(lua_State *L);
 void mg_writer_setup(lua_State *L);
+void mg_alloc_setup(lua_State *L);
 void mg_signal_setup(lua_State *L);
 void mg_spool_setup(lua_State *L);
 void mg_poll_setup(lua_State *L);

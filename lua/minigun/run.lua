@@ -428,6 +428,8 @@ end
 
 --- Begins the run: hooks, shared memory, workers, producers.
 function Run:begin()
+  core.keep_freed(true)
+  self.keeps_freed = true
   self:hooks(self.plan.hooks.before_run, {})
   if self.journal then self:open_lineage() end
   self:open_pool()
@@ -466,6 +468,8 @@ function Run:close(keep)
       if segment.close then segment:close() end
     end
   end
+  if self.keeps_freed then core.keep_freed(false) end
+  self.keeps_freed = nil
 end
 
 Run.__close = Run.close

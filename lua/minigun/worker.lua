@@ -32,6 +32,7 @@ end
 -- up until then would count as in use, and the next cycle wait for twice as much. Returns what is to be called between
 -- chunks.
 local function deferred_collector()
+  core.forget_freed()
   local last = collectgarbage "count"
   local allowance = math.min(math.max(last // 1 | 0, LEAST_ALLOWANCE), MOST_ALLOWANCE)
   local most = last + allowance

@@ -1,0 +1,87 @@
+-- What a Lua state frees while runs last, and is given again.
+local contexts = require "spec.contexts"
+local core = require "minigun.core"
+local minigun = require "minigun"
+local support = require "spec.support"
+
+local seed = tonumber(os.getenv "SEED") or os.time()
+
+-- Whether anything can be kept here: not under a sanitizer or another malloc.
+local function possible()
+  local is = core.keep_freed(true)
+  core.keep_freed(false)
+  return is
+end
+
+describe("small blocks that were freed", function()
+  it("are kept while a run lasts, and not behind it", function()
+    local seen
+    assert.is_false(core.keep_freed())
+    minigun.pipeline("p"):producer({ 1 }):each(function() seen = core.keep_freed() end):run()
+    assert.equal(possible(), seen)
+    assert.is_false(core.keep_freed())
+  end)
+
+  it("are kept until the last of several runs has ended, however it does", function()
+    local outer = minigun.pipeline("outer"):producer(contexts.range(1, 3)):each(function()
+      pcall(function()
+        minigun.pipeline("inner"):producer({ 1 }):each(function() error "oh" end):run()
+      end)
+      assert(core.keep_freed() == possible())
+    end)
+    outer:run()
+    assert.is_false(core.keep_freed())
+    assert.has_error(function() minigun.pipeline("p"):producer({ 1 }):before_run(function() error "no" end):run() end)
+    assert.is_false(core.keep_freed())
+    local run = minigun.pipeline("p"):producer({ 1 }):start()
+    assert.equal(possible(), core.keep_freed())
+    run:kill()
+    assert.is_false(core.keep_freed())
+    assert.is_false(core.keep_freed(false)) -- once too often
+    assert.is_false(core.keep_freed())
+  end)
+
+  it("are what they were: values of all sizes, made before, meanwhile and afterwards", function()
+    math.randomseed(seed)
+    local live = {}
+    local function step()
+      local at, n = math.random(200), math.random(600)
+      local old = live[at]
+      local same = not old or old.text == (string.char(old.n % 26 + 97)):rep(old.n)
+      for i = 1, old and #old.list or 0 do same = same and old.list[i] == i end
+      if not same then error("another value than it was, SEED=" .. seed) end
+      local list = {}
+      for i = 1, math.random(40) do list[i] = i end
+      live[at] = { n = n, text = (string.char(n % 26 + 97)):rep(n), list = list }
+      if math.random(500) == 1 then collectgarbage() end
+    end
+    for round = 1, support.short_or_long(20, 200) do
+      core.keep_freed(true)
+      for _ = 1, 500 do step() end
+      if round % 3 == 0 then core.forget_freed() end
+      core.keep_freed(false)
+      for _ = 1, 100 do step() end
+    end
+  end)
+
+  it("are kept in workers too, which begin without those of the coordinator", function()
+    local p = minigun.pipeline("p"):producer(contexts.range(1, 20))
+    p:map("w", { processes = 2 }, function(i)
+      local list = {}
+      for k = 1, 1000 do list[k] = { k, tostring(k + i) } end
+      return #list == 1000 and core.keep_freed()
+    end)
+    for _, kept in ipairs(p:run().items) do assert.equal(possible(), kept) end
+  end)
+
+  it("do not outlive a state that is closed in the middle of a run", function()
+    local result = support.run_lua [[
+      local minigun = require "minigun"
+      run = minigun.pipeline("p"):producer({ 1, 2, 3 }):start()
+      setmetatable({}, { __gc = function() for i = 1, 1000 do local _ = { i, tostring(i) } end end })
+      print "end"
+    ]]
+    assert.equal(0, result.code)
+    assert.equal("end\n", result.stdout)
+  end)
+end)

@@ -1,0 +1,168 @@
+/* lua_alloc.c - keeps small blocks that a Lua state has freed for its next allocations.
+ *
+ * Half of what a record costs is malloc's: Lua frees thousands of small blocks in a row, more than malloc has at hand,
+ * and asks for as many of the same sizes a moment later.  While a run lasts they are kept here, a list for each size.
+ *
+ * Invariants
+ * 1. Every block is malloc's, as large as malloc would have made it: the allocator of luaL_newstate can free or change
+ *    it before, during and after a run, and this one those of the other.
+ * 2. A block in the list of class k has room for 16 k - 8 bytes.  That glibc's malloc rounds up so is tried out; where
+ *    it does not (another malloc, a sanitizer), or where the state has an allocator of its own, nothing is kept.
+ * 3. The lists hold at most KEPT_MOST bytes, and nothing when no run lasts.
+ * 4. The record is there as long as the state: a library may remember the allocator that it has found.
+ */
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lua_mg.h"
+
+enum { SMALL = 512, KEPT_MOST = 4 << 20 };
+
+typedef struct block {
+  struct block *next;
+} block;
+
+typedef struct mg_alloc {
+  block *lists[SMALL / 16 + 2]; /* by class */
+  size_t kept;                  /* bytes */
+  unsigned runs;
+  lua_Alloc standard; /* that of luaL_newstate; NULL: nothing may be kept */
+  void *standard_ud;
+} mg_alloc;
+
+static inline size_t class_of(size_t n) { return n <= 24 ? 2 : (n + 23) >> 4; }
+
+static void give_back(mg_alloc *a) {
+  for (size_t k = 0; k < sizeof a->lists / sizeof *a->lists; k++) {
+    while (a->lists[k]) {
+      block *b = a->lists[k];
+      a->lists[k] = b->next;
+      free(b);
+    }
+  }
+  a->kept = 0;
+}
+
+static void *take_new(mg_alloc *a, size_t n) {
+  void *p = malloc(n);
+  if (MG_LIKELY(p) || a->kept == 0) return p;
+  give_back(a);
+  return malloc(n);
+}
+
+/* A lua_Alloc. */
+static void *allocate(void *ud, void *p, size_t old, size_t n) {
+  mg_alloc *a = ud;
+  if (!p) {
+    if (n == 0) return NULL;
+    size_t k = class_of(n);
+    if (n > SMALL || !a->lists[k]) return take_new(a, n);
+    block *b = a->lists[k];
+    a->lists[k] = b->next;
+    a->kept -= 16 * k;
+    return b;
+  }
+  if (n == 0) {
+    if (old > SMALL || a->kept >= KEPT_MOST || a->runs == 0) {
+      free(p);
+      return NULL;
+    }
+    size_t k = class_of(old);
+    block *b = p;
+    b->next = a->lists[k];
+    a->lists[k] = b;
+    a->kept += 16 * k;
+    return NULL;
+  }
+  if (old <= SMALL && n <= SMALL && class_of(old) == class_of(n)) return p;
+  void *q = realloc(p, n);
+  if (MG_LIKELY(q) || a->kept == 0) return q;
+  give_back(a);
+  return realloc(p, n);
+}
+
+/* The allocator of luaL_newstate, or NULL. */
+static lua_Alloc standard_allocator(void) {
+  lua_State *other = luaL_newstate();
+  if (!other) return NULL;
+  lua_Alloc f = lua_getallocf(other, NULL);
+  lua_close(other);
+  return f;
+}
+
+/* Invariant 2. */
+static int malloc_rounds(void) {
+  for (size_t n = 1; n <= SMALL; n = n < 48 ? n + 1 : n + 37) {
+    void *p = malloc(n);
+    int so = p && malloc_usable_size(p) == 16 * class_of(n) - 8;
+    free(p);
+    if (!so) return 0;
+  }
+  return 1;
+}
+
+static void install(lua_State *L, mg_alloc *a) {
+  if (lua_getallocf(L, &a->standard_ud) != a->standard) return;
+  lua_setallocf(L, allocate, a);
+}
+
+static void remove_again(lua_State *L, mg_alloc *a) {
+  void *ud;
+  if (lua_getallocf(L, &ud) == allocate && ud == a) lua_setallocf(L, a->standard, a->standard_ud);
+  give_back(a);
+}
+
+/* The state is being closed; other finalizers may follow. */
+static int l_gc(lua_State *L) {
+  mg_alloc *a = lua_touserdata(L, 1);
+  a->runs = 0;
+  remove_again(L, a);
+  a->standard = NULL;
+  return 0;
+}
+
+/* The state's record, made when it is first asked for. */
+static mg_alloc *record_of(lua_State *L) {
+  static const char key = 0;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) != LUA_TUSERDATA) {
+    mg_alloc *made = lua_newuserdatauv(L, sizeof *made, 0);
+    memset(made, 0, sizeof *made);
+    lua_newtable(L);
+    lua_pushcfunction(L, l_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+    if (malloc_rounds()) made->standard = standard_allocator();
+  }
+  mg_alloc *a = lua_touserdata(L, -1);
+  lua_settop(L, 1);
+  return a;
+}
+
+/* keep_freed([on]) -> whether blocks are kept now.  true: a run begins; false: one that has begun so ends */
+static int l_keep_freed(lua_State *L) {
+  int on = lua_toboolean(L, 1), ask = lua_isnoneornil(L, 1);
+  lua_settop(L, 1);
+  mg_alloc *a = record_of(L);
+  if (!ask && on && a->standard && a->runs++ == 0) install(L, a);
+  if (!ask && !on && a->runs > 0 && --a->runs == 0) remove_again(L, a);
+  void *ud;
+  lua_pushboolean(L, lua_getallocf(L, &ud) == allocate && a->runs > 0);
+  return 1;
+}
+
+/* forget_freed(): in a child, whose kept blocks lie all over the heap that it shares: each would copy a page */
+static int l_forget_freed(lua_State *L) {
+  lua_settop(L, 1);
+  mg_alloc *a = record_of(L);
+  memset(a->lists, 0, sizeof a->lists);
+  a->kept = 0;
+  return 0;
+}
+
+void mg_alloc_setup(lua_State *L) {
+  static const luaL_Reg functions[] = {{"keep_freed", l_keep_freed}, {"forget_freed", l_forget_freed}, {NULL, NULL}};
+  luaL_setfuncs(L, functions, 0);
+}
