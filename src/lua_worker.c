@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "codec_scalar.h"
 #include "lua_mg.h"
 
 #define MG_EMIT_TYPE "minigun.emit"
@@ -66,18 +67,24 @@ static void refuse(lua_State *L, int idx) {
 static void append(lua_State *L, lua_worker *lw, int idx, unsigned edge) {
   mg_worker *w = &lw->w;
   if (MG_UNLIKELY(lw->encoding)) luaL_error(L, "emit called from a dump hook, while an item is being encoded");
-  size_t least = 16, room, length;
+  size_t least = MG_SCALAR_MOST, room, length;
   unsigned flags;
   uint8_t *to;
+  int type = lua_type(L, idx);
   for (;;) {
     mg_worker_reserve(w, least, &to, &room);
+    if (type != LUA_TTABLE && (length = mg_scalar(L, type, idx, to)) > 0) {
+      mg_worker_append(w, length, edge, 0);
+      return;
+    }
     int rc = mg_encode_item(L, lw->codec, &lw->encoding, idx, to, room, &length, &flags);
     if (rc == MG_CODEC_OK) break;
     if (rc == MG_CODEC_BAD) {
       refuse(L, idx);
       return;
     }
-    least = least > 16 && length < 2 * room ? 2 * room : length; /* the bound may be low: grow geometrically */
+    /* The bound may be low: grow geometrically. */
+    least = least > MG_SCALAR_MOST && length < 2 * room ? 2 * room : length;
   }
   mg_worker_append(w, length, edge, flags);
 }
