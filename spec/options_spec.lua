@@ -229,7 +229,7 @@ describe("arguments made at random", function()
     local calls, refused, runs, fewest = done.stdout:match "(%d+) calls, (%d+) refused, (%d+) [^:]*:[^\n]*, (%d+)\n$"
     calls, refused = tonumber(calls), tonumber(refused)
     assert.is_true(calls >= 4000 and refused > calls / 4 and refused < calls * 3 / 4, context)
-    assert.is_true(tonumber(runs) > 5 and tonumber(fewest) > 3, context)
+    assert.is_true(tonumber(runs) > 5 and tonumber(fewest) > 0, context)
   end)
 
   it("R70 that look like what they are not are refused like anything else", function()

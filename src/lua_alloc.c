@@ -46,9 +46,11 @@ static void give_back(mg_alloc *a) {
 
 static void *take_new(mg_alloc *a, size_t n) {
   void *p = malloc(n);
-  if (MG_LIKELY(p) || a->kept == 0) return p;
-  give_back(a);
-  return malloc(n);
+  if (!p && a->kept > 0) {
+    give_back(a);
+    p = malloc(n);
+  }
+  return p;
 }
 
 /* A lua_Alloc. */
@@ -77,9 +79,11 @@ static void *allocate(void *ud, void *p, size_t old, size_t n) {
   }
   if (old <= SMALL && n <= SMALL && class_of(old) == class_of(n)) return p;
   void *q = realloc(p, n);
-  if (MG_LIKELY(q) || a->kept == 0) return q;
-  give_back(a);
-  return realloc(p, n);
+  if (!q && a->kept > 0) {
+    give_back(a);
+    q = realloc(p, n);
+  }
+  return q;
 }
 
 /* The allocator of luaL_newstate, or NULL. */
