@@ -4,7 +4,8 @@
 -- Joining a large heap's pages takes as long as a hundred forks or more, and makes each fork after it ten times as
 -- fast. Piece by piece it is done as long as it pays. It has paid up to the time that forks have taken so far: a run
 -- with few forks loses little by that, and one with many takes at most twice what it had to. It pays, too, where the
--- forks that are sure to come would take longer. A full queue stands for as many again as there have been so far.
+-- forks that are sure to come would take longer. Behind a full queue as many again are taken to wait as in it, or as
+-- there have been so far.
 local core = require "minigun.core"
 
 local heap = {}
@@ -49,7 +50,7 @@ function Heap:prepare(waiting, full)
     self.next = 0
   end
   if self.forks == 0 then return end
-  local coming = (waiting + (full and self.forks or 0)) * self.took
+  local coming = (waiting + (full and math.max(waiting, self.forks) or 0)) * self.took
   while self.next do
     local left = math.max(0, collectgarbage "count" * 1024 - self.joined) / PIECE
     local pays = self.joining and coming > left * self.joining
