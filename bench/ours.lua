@@ -60,6 +60,14 @@ local function pool_of(variant, items, make, size, single, array)
   return p
 end
 
+--- What adds up what it is given, one by one and in arrays, and what tells the sum.
+local function adder()
+  local sum = 0
+  return function(y) sum = sum + y end, function(list)
+    for i = 1, #list do sum = sum + list[i] end
+  end, function() return sum end
+end
+
 --- Runs a pipeline and gives back the seconds of the run and the CPU seconds used before it.
 local function timed(p, options)
   local cpu, start = os.clock(), now()
@@ -71,21 +79,19 @@ local workloads = {}
 
 function workloads.W1(items, variant)
   items = items or 1000000
-  local expected, sum = workload.expected_sum(items), 0
+  local expected, add, add_list, sum = workload.expected_sum(items), adder()
   local p = pool_of(variant, items, nil, 1000, {
     work = function(x, emit) emit((x * x) % 7919) end,
-    take = function(y) sum = sum + y end,
+    take = add,
   }, {
     work = function(list, emit)
       for i = 1, #list do list[i] = (list[i] * list[i]) % 7919 end
       emit(list)
     end,
-    take = function(list)
-      for i = 1, #list do sum = sum + list[i] end
-    end,
+    take = add_list,
   })
   local seconds, cpu = timed(p)
-  return workload.rate(items, seconds, cpu, sum == expected)
+  return workload.rate(items, seconds, cpu, sum() == expected)
 end
 
 local function mark(record, emit)
@@ -419,34 +425,34 @@ end
 function workloads.S1(items, variant, size)
   size = math.tointeger(tonumber(size))
   items = items or 1000
-  local strings, sum = workload.strings(size, items), 0
+  local strings = workload.strings(size, items)
+  local add, add_list, sum = adder()
   local n = #strings
   local p = pool_of(variant, items, function(i) return strings[i % n + 1] end, workload.chunk(size), {
     work = function(s, emit) emit(#s) end,
-    take = function(length) sum = sum + length end,
+    take = add,
   }, {
     work = function(list, emit)
       for i = 1, #list do list[i] = #list[i] end
       emit(list)
     end,
-    take = function(list)
-      for i = 1, #list do sum = sum + list[i] end
-    end,
+    take = add_list,
   })
   local seconds, cpu = timed(p)
-  return workload.rate(items, seconds, cpu, sum == items * size)
+  return workload.rate(items, seconds, cpu, sum() == items * size)
 end
 
 function workloads.S2(items, variant, cost)
   items, cost = items or 1000, tonumber(cost)
-  local loops, expected, sum = math.floor(cost * workload.loops_per_ms() / 1000), workload.expected_sum(items), 0
+  local loops, expected = math.floor(cost * workload.loops_per_ms() / 1000), workload.expected_sum(items)
+  local add, add_list, sum = adder()
   local burn = workload.burn
   local p = pool_of(variant, items, nil, workload.chunk(nil, cost), {
     work = function(x, emit)
       if loops > 0 then burn(loops) end
       emit((x * x) % 7919)
     end,
-    take = function(y) sum = sum + y end,
+    take = add,
   }, {
     work = function(list, emit)
       for i = 1, #list do
@@ -455,12 +461,10 @@ function workloads.S2(items, variant, cost)
       end
       emit(list)
     end,
-    take = function(list)
-      for i = 1, #list do sum = sum + list[i] end
-    end,
+    take = add_list,
   })
   local seconds, cpu = timed(p)
-  return workload.rate(items, seconds, cpu, sum == expected)
+  return workload.rate(items, seconds, cpu, sum() == expected)
 end
 
 workload.main(workloads, arg)

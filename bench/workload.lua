@@ -36,6 +36,16 @@ function M.strings(size, items)
   return list
 end
 
+--- The sum of packed integers of four bytes each, as workers of peers send them back.
+--- @param packed string
+--- @return integer
+function M.sum_packed(packed)
+  local n, sum = #packed // 4, 0
+  local list = table.pack(string.unpack(("i4"):rep(n), packed))
+  for i = 1, n do sum = sum + list[i] end
+  return sum
+end
+
 --- How many items a user who makes the batches by hand would put into one: 128 KiB of strings, or 2 ms of work; never
 --- more than 2,000.
 --- @param size integer|nil  bytes of an item

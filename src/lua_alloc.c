@@ -129,26 +129,24 @@ static int l_gc(lua_State *L) {
 /* The state's record, made when it is first asked for. */
 static mg_alloc *record_of(lua_State *L) {
   static const char key = 0;
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) != LUA_TUSERDATA) {
-    mg_alloc *made = lua_newuserdatauv(L, sizeof *made, 0);
-    memset(made, 0, sizeof *made);
-    lua_newtable(L);
-    lua_pushcfunction(L, l_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_setmetatable(L, -2);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
-    if (malloc_rounds()) made->standard = standard_allocator();
-  }
+  int known = lua_rawgetp(L, LUA_REGISTRYINDEX, &key) == LUA_TUSERDATA;
   mg_alloc *a = lua_touserdata(L, -1);
-  lua_settop(L, 1);
+  lua_pop(L, 1);
+  if (known) return a;
+  a = lua_newuserdatauv(L, sizeof *a, 0);
+  memset(a, 0, sizeof *a);
+  lua_newtable(L);
+  lua_pushcfunction(L, l_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+  if (malloc_rounds()) a->standard = standard_allocator();
   return a;
 }
 
 /* keep_freed([on]) -> whether blocks are kept now.  true: a run begins; false: one that has begun so ends */
 static int l_keep_freed(lua_State *L) {
   int on = lua_toboolean(L, 1), ask = lua_isnoneornil(L, 1);
-  lua_settop(L, 1);
   mg_alloc *a = record_of(L);
   if (!ask && on && a->standard && a->runs++ == 0) install(L, a);
   if (!ask && !on && a->runs > 0 && --a->runs == 0) remove_again(L, a);
@@ -159,7 +157,6 @@ static int l_keep_freed(lua_State *L) {
 
 /* forget_freed(): in a child, whose kept blocks lie all over the heap that it shares: each would copy a page */
 static int l_forget_freed(lua_State *L) {
-  lua_settop(L, 1);
   mg_alloc *a = record_of(L);
   memset(a->lists, 0, sizeof a->lists);
   a->kept = 0;

@@ -232,12 +232,12 @@ static int l_put(lua_State *L) {
   return put(L);
 }
 
-/* w:into(other | nil): values become elements of the arrays of another writer, as long as that has arrays; or they do
- * not any more.  What this one has written must have become elements before. */
+/* w:into(other): values become elements of the arrays of another writer, as long as that has arrays.  What this one has
+ * written must have become elements before. */
 static int l_into(lua_State *L) {
   mg_writer *w = check_writer(L, 1);
-  mg_writer *other = lua_isnoneornil(L, 2) ? NULL : check_writer(L, 2);
-  luaL_argcheck(L, other != w && (!other || other->pool == w->pool), 2, "another writer of the same pool expected");
+  mg_writer *other = check_writer(L, 2);
+  luaL_argcheck(L, other != w && other->pool == w->pool, 2, "another writer of the same pool expected");
   lua_settop(L, 2);
   lua_setiuservalue(L, 1, UV_INTO);
   w->into = other;

@@ -126,11 +126,7 @@ local function w1_chunk(items)
       if #list == CHUNK.W1 then break end
     end
     if list[1] then return string.pack(("i4"):rep(#list), table.unpack(list)) end
-  end, function(packed)
-    local n = #packed // 4
-    local list = table.pack(string.unpack(("i4"):rep(n), packed))
-    for i = 1, n do sum = sum + list[i] end
-  end)
+  end, function(packed) sum = sum + workload.sum_packed(packed) end)
   return sum
 end
 
@@ -231,13 +227,6 @@ local LENGTHS = [[return function(packed)
   return string.pack(("i4"):rep(n), table.unpack(list, 1, n))
 end]]
 
-local function add_all(packed)
-  local n, sum = #packed // 4, 0
-  local list = table.pack(string.unpack(("i4"):rep(n), packed))
-  for i = 1, n do sum = sum + list[i] end
-  return sum
-end
-
 function workloads.S1(items, _, size)
   size = math.tointeger(tonumber(size))
   items = items or 1000
@@ -249,7 +238,7 @@ function workloads.S1(items, _, size)
     sent = sent + #list
     if #list == 1 then return string.pack("i4", 1) .. list[1] end
     if list[1] then return string.pack("i4" .. ("s4"):rep(#list), #list, table.unpack(list)) end
-  end, function(packed) sum = sum + add_all(packed) end)
+  end, function(packed) sum = sum + workload.sum_packed(packed) end)
   return workload.rate(items, now() - start, cpu, sum == items * size)
 end
 
@@ -276,7 +265,7 @@ function workloads.S2(items, _, cost)
     for i = sent + 1, math.min(sent + chunk, items) do list[#list + 1] = i end
     sent = sent + #list
     if list[1] then return string.pack(("i4"):rep(#list), table.unpack(list)) end
-  end, function(packed) sum = sum + add_all(packed) end)
+  end, function(packed) sum = sum + workload.sum_packed(packed) end)
   return workload.rate(items, now() - start, cpu, sum == expected)
 end
 

@@ -179,13 +179,6 @@ local function lengths_chunk(packed, n)
   return string.pack(("i4"):rep(n), table.unpack(list, 1, n))
 end
 
-local function sum_of(packed)
-  local n, sum = #packed // 4, 0
-  local list = table.pack(string.unpack(("i4"):rep(n), packed))
-  for i = 1, n do sum = sum + list[i] end
-  return sum
-end
-
 function workloads.S1(items, _, size)
   size = math.tointeger(tonumber(size))
   items = items or 1000
@@ -203,7 +196,7 @@ function workloads.S1(items, _, size)
     end
   end
   context = uv.new_work(lengths_chunk, function(packed)
-    sum = sum + sum_of(packed)
+    sum = sum + workload.sum_packed(packed)
     send()
   end)
   for _ = 1, 8 do send() end
@@ -236,7 +229,7 @@ function workloads.S2(items, _, cost)
     context:queue(string.pack(("i4"):rep(#list), table.unpack(list)), loops)
   end
   context = uv.new_work(burn_chunk, function(packed)
-    sum = sum + sum_of(packed)
+    sum = sum + workload.sum_packed(packed)
     send()
   end)
   for _ = 1, 8 do send() end

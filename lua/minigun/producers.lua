@@ -125,22 +125,34 @@ function producers:open_on_loop(producer, body)
   self.on_loop[producer.thread] = producer
 end
 
---- Lets a producer on the loop go on where receivers need not be waited for any more, and sees to its end.
+-- Whether there is something to do for a producer: it has ended on the loop, or may emit more. On the loop it goes on
+-- by itself while it does not wait.
+local function is_ready(self, producer)
+  if producer.ended then return true end
+  if producer.waits then return not self:must_wait(producer.stage.id) end
+  return not producer.task
+end
+
+--- Whether there is something to do for a producer at once.
+---@return boolean
+function producers:may_produce()
+  local list <const> = self.producers
+  for i = 1, #list do
+    if is_ready(self, list[i]) then return true end
+  end
+  return false
+end
+
+--- Lets a producer on the loop go on, now that receivers need not be waited for any more, or sees to its end.
 ---@param i integer its place in the list
 ---@param producer table
----@return boolean busy
 function producers:look_after(i, producer)
   if producer.ended then
     table.remove(self.producers, i)
-    self:end_producer(producer.stage, producer.ended[1], producer.ended[2])
-    return true
+    return self:end_producer(producer.stage, producer.ended[1], producer.ended[2])
   end
-  if producer.waits and not self:must_wait(producer.stage.id) then
-    producer.waits = false
-    self.loop:unpark(producer.task)
-    return true
-  end
-  return false
+  producer.waits = false
+  self.loop:unpark(producer.task)
 end
 
 --- A producer has ended: what is left in its block goes out; an error is a failure without an item.
@@ -190,22 +202,6 @@ function producers:stop_producers()
   end
 end
 
---- Whether a producer could emit more at once.
----@return boolean
-function producers:may_produce()
-  local list <const> = self.producers
-  for i = 1, #list do
-    local producer = list[i]
-    if producer.ended then return true end
-    if producer.waits then
-      if not self:must_wait(producer.stage.id) then return true end
-    elseif not producer.task then
-      return true
-    end
-  end
-  return false
-end
-
 --- Lets each producer that need not wait emit for a while.
 ---@return boolean busy
 function producers:resume_producers()
@@ -213,8 +209,14 @@ function producers:resume_producers()
   for i = #self.producers, 1, -1 do
     local producer = self.producers[i]
     if self.stopping then break end
-    if producer.task then busy = self:look_after(i, producer) or busy
-    elseif not (producer.waits and self:must_wait(producer.stage.id)) then busy = self:resume(i, producer) or busy end
+    if is_ready(self, producer) then
+      if producer.task then
+        self:look_after(i, producer)
+        busy = true
+      else
+        busy = self:resume(i, producer) or busy
+      end
+    end
   end
   return busy
 end

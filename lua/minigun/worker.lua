@@ -32,7 +32,6 @@ end
 -- up until then would count as in use, and the next cycle wait for twice as much. Returns what is to be called between
 -- chunks.
 local function deferred_collector()
-  core.forget_freed()
   local last = collectgarbage "count"
   local allowance = math.min(math.max(last // 1 | 0, LEAST_ALLOWANCE), MOST_ALLOWANCE)
   local most = last + allowance
@@ -287,8 +286,9 @@ function worker.main(w, job)
   math.randomseed(core.random())
   os.exit = exit -- luacheck: ignore 122
   meter.forbid()
-  job.look_at_heap = deferred_collector()
+  core.forget_freed()
   core.heap_keep()
+  job.look_at_heap = deferred_collector()
 
   local threads = segment.groups and hosted.new(w, job, effects.sender(w))
   local contexts, runs = threads and threads.contexts or {}, nil -- runs: what takes a chunk through the stages
