@@ -55,6 +55,7 @@ build = {
     ["minigun.effects"] = "lua/minigun/effects.lua",
     ["minigun.ends"] = "lua/minigun/ends.lua",
     ["minigun.failure"] = "lua/minigun/failure.lua",
+    ["minigun.failures"] = "lua/minigun/failures.lua",
     ["minigun.folds"] = "lua/minigun/folds.lua",
     ["minigun.forked"] = "lua/minigun/forked.lua",
     ["minigun.graph"] = "lua/minigun/graph.lua",

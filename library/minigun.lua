@@ -6,6 +6,7 @@
 ---@class minigun.RunOptions
 ---@field memory? integer|string limit of shared memory
 ---@field failures? "raise"|"collect"|"stop" raise an error that names them at the end, only collect them in the result, or stop at the first
+---@field keep_failures? integer how many failures the result keeps, the first ones; all are counted, and `on_failure` and dead letters hear of each
 ---@field max_restarts? integer deaths of workers in `restart_window` that a run bears
 ---@field restart_window? number seconds over which deaths are counted
 ---@field progress? boolean false: no progress line. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
@@ -627,7 +628,8 @@ function Ctx:log(level, text) end
 ---@field items any[] what the terminal stages have emitted, in order of arrival
 ---@field collected table<string, any[]> what `ctx:collect` was given
 ---@field counters table<string, number> what `ctx:count` has added up
----@field failures minigun.Failure[]
+---@field failures minigun.Failure[] the first that have failed: as many as the run's option `keep_failures`
+---@field failed integer how many items have failed for good, those in `failures` and all others
 ---@field stats minigun.Stats
 ---@field elapsed number seconds
 ---@field error string? what has ended the run before its end
@@ -673,8 +675,8 @@ function Result:of(stage) end
 
 ---@class minigun.Stats
 ---@field stages table<string, minigun.StageStats> by name
----@field workers minigun.WorkerStats[] one for each process that was a worker
----@field warnings string[] what was odd, and cost no item
+---@field workers minigun.WorkerStats[] one for each worker's slot, however many processes have filled it
+---@field warnings string[] what was odd, and cost no item; the first hundred, and how many more there were
 ---@field memory_most integer most bytes of shared memory that were in use
 
 ---@class minigun.StageStats
@@ -691,16 +693,18 @@ function Result:of(stage) end
 ---@field blocked number seconds in which its handlers, in threads of the coordinator, let nothing else of it go on
 ---@field blocked_most number the most of these seconds at one time
 
+--- The processes that have filled one slot; times and counts are those of all of them together.
 ---@class minigun.WorkerStats
----@field pid integer
+---@field pid integer of the last
 ---@field segment string the stages that it ran: "parse+check"
 ---@field worker integer number of its slot
 ---@field items integer done
----@field restarts integer of its slot, so far
+---@field restarts integer how many processes followed the first: replacements, or of a fork per batch the further forks
+---@field died integer how many have ended otherwise than in good order
 ---@field busy number seconds in handlers
 ---@field lived number seconds
----@field code integer exit code
----@field signal integer? that ended it
+---@field code integer exit code of the last
+---@field signal integer? that ended the last
 
 ---@class minigun.Histogram
 ---@field count integer

@@ -142,6 +142,15 @@ function contexts.each_loop(f)
   end
 end
 
+--- How many processes were workers of a run.
+---@param result table
+---@return integer
+function contexts.forks(result)
+  local n = 0
+  for _, worker in ipairs(result.stats.workers) do n = n + worker.restarts + 1 end
+  return n
+end
+
 --- How many intervals lie over one another at most.
 ---@param intervals table array of { from, to }
 ---@return integer

@@ -249,7 +249,7 @@ describe("hooks", function()
         ctx:collect("of the item", 1)
         os.exit(3)
       end):after_fork(function(ctx) ctx:collect("of the hook", 1) end):run()
-      local forks = #result.stats.workers
+      local forks = contexts.forks(result)
       assert.equal(forks, #(result.collected["of the hook"] or {}))
       assert.is_nil(result.collected["of the item"])
       assert.equal("crash", result.failures[1].kind)

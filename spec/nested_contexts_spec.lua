@@ -57,7 +57,7 @@ for _, outer in ipairs(contexts.all) do
       assert.same(range(1, size), sorted(numbers))
       if inner.threads and not outer.inline then -- which are in the workers around them
         for _, item in ipairs(r.items) do assert.same({ item[2], item[2] }, { item[3], item[5] }) end
-        return assert.equal(outer.per_item and size or outer.n, #r.stats.workers)
+        return assert.equal(outer.per_item and size or outer.n, contexts.forks(r))
       end
       local a, b, c = pids_of(r.items, 2), pids_of(r.items, 3), pids_of(r.items, 5)
       check_pids(outer, a, size, not outer.inline and b or nil)
@@ -65,7 +65,7 @@ for _, outer in ipairs(contexts.all) do
       check_pids(outer, c, size, outer.per_item and a or nil)
       local forks = outer.inline and 0 or outer.per_item and 2 * size or outer.n
       forks = forks + (inner.inline and 0 or inner.per_item and size or inner.n)
-      assert.equal(forks, #r.stats.workers)
+      assert.equal(forks, contexts.forks(r))
     end)
   end
 end

@@ -80,7 +80,7 @@ for _, context in ipairs(contexts.all) do
       end
       assert.equal(size, #p.last.items)
       local n = context.inline and 0 or context.per_item and 3 * size or 3 * context.n
-      assert.equal(1 + n, #p.last.stats.workers)
+      assert.equal(1 + n, contexts.forks(p.last))
     end)
 
     it("R18 R64 R40 produces where it has producers, beside what comes in", function()
@@ -411,7 +411,7 @@ describe("a pipeline object", function()
         runs = 0
         assert.same(expected, items(one))
         assert.equal(1, runs) -- nested twice: still one pipeline
-        assert.equal(4, #one.last.stats.workers) -- but with workers of its own at each place
+        assert.equal(4, contexts.forks(one.last)) -- but with workers of its own at each place
         assert.same({ 8, 8 }, { one.last.stats.stages["inner.b"].items_in, one.last.stats.stages["again.b"].items_in })
         assert.same({ "xab" }, items(other))
       end
@@ -449,7 +449,7 @@ describe("a pipeline object", function()
     local pids = p:run().items[1]
     assert.equal(pids[2], pids[4])
     assert.not_equal(pids[1], pids[3])
-    assert.equal(3, #p.last.stats.workers)
+    assert.equal(3, contexts.forks(p.last))
   end)
 
   it("finds its methods at its own object, or at that of a pipeline around it", function()

@@ -1,4 +1,5 @@
 local failure = require "minigun.failure"
+local failures = require "minigun.failures"
 local options = require "minigun.options"
 local refusals = require "spec.refusals"
 local support = require "spec.support"
@@ -175,13 +176,19 @@ describe("a failure", function()
   it("is summed up with the first in full and the rest counted", function()
     local function parse(message) return new { kind = "error", stage = "parse", message = message } end
     local crash = new { kind = "crash", stage = "save", signal = 9 }
-    assert.is_nil(failure.summary {})
-    assert.equal("a\nin stage 'parse'", failure.summary { parse "a" })
+    local function summary(list)
+      local tally = failures.tally()
+      for _, record in ipairs(list) do tally:add(record) end
+      assert.equal(#list, tally.n)
+      return tally:summary()
+    end
+    assert.is_nil(summary {})
+    assert.equal("a\nin stage 'parse'", summary { parse "a" })
     assert.equal("a\nin stage 'parse'\nand 1 more failure: 1 of kind crash in stage 'save'",
-      failure.summary { parse "a", crash })
+      summary { parse "a", crash })
     assert.equal("a\nin stage 'parse'\n" ..
       "and 3 more failures: 2 of kind error in stage 'parse', 1 of kind crash in stage 'save'",
-      failure.summary { parse "a", parse "b", crash, parse "c" })
+      summary { parse "a", parse "b", crash, parse "c" })
   end)
 end)
 

@@ -188,14 +188,16 @@ describe("R44 statistics", function()
       local total = 0
       for _, worker in ipairs(result.stats.workers) do
         total = total + worker.items
-        assert.equal(by_pid[worker.pid] or 0, worker.items)
+        assert.equal(context.per_item and worker.restarts + 1 or by_pid[worker.pid] or 0, worker.items)
+        assert.equal(0, worker.died)
         assert.is_true(worker.worker >= 1 and worker.worker <= context.n)
         local at_once = context.hosted and context.workers or 1
         assert.is_true(worker.busy >= 0 and worker.lived * at_once >= worker.busy)
         if not context.per_item then assert.equal(0, worker.restarts) end
       end
       assert.equal(12, total)
-      assert.equal(context.per_item and 12 or context.n, #result.stats.workers)
+      assert.equal(context.per_item and 12 or context.n, contexts.forks(result))
+      assert.is_true(#result.stats.workers <= context.n)
     end
   end)
 

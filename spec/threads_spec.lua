@@ -506,7 +506,7 @@ describe("threads in the language", function()
     for _, each in ipairs { p, p:extend() } do
       local result = each:run()
       assert.same({ 1 }, result.items)
-      assert.equal(2 + 4 + 1 + 3, #result.stats.workers)
+      assert.equal(2 + 4 + 1 + 3, contexts.forks(result))
     end
   end)
 

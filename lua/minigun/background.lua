@@ -86,7 +86,7 @@ function Run:status()
   local r = self.run
   return {
     state = state_of(self), elapsed = self.over and r.result.elapsed or core.now() - r.started,
-    items = #r.result.items, failures = #r.result.failures, workers = r:workers(), stages = r:tally(),
+    items = #r.result.items, failures = r.result.failed, workers = r:workers(), stages = r:tally(),
   }
 end
 
@@ -95,7 +95,7 @@ end
 function Run:__tostring()
   local r = self.run
   if self.over then return tostring(r.result) end
-  local n, failed, workers = #r.result.items, #r.result.failures, r:workers()
+  local n, failed, workers = #r.result.items, r.result.failed, r:workers()
   return ("%s '%s': %d item%s, %s%d worker%s, %.3f s"):format(state_of(self), r.plan.name, n, n == 1 and "" or "s",
     failed > 0 and failed .. " failed, " or "", workers, workers == 1 and "" or "s", core.now() - r.started)
 end

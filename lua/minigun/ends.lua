@@ -98,6 +98,24 @@ function ends:lost_loops(slot, pid, cause, in_hand)
     table.concat(names, " and of stage "), slot.items, slot.items == 1 and "" or "s"))
 end
 
+--- Adds what a worker has done to the record of its slot: however many processes fill that, there is one.
+---@param slot table
+---@param pid integer
+---@param code integer
+---@param signal integer 0: none
+---@param expected boolean it ended in good order
+function ends:count_worker(slot, pid, code, signal, expected)
+  local record = slot.record
+  if not record then
+    record = { segment = self:name(), worker = slot.number, items = 0, busy = 0, lived = 0, died = 0 }
+    slot.record = record
+    table.insert(self.run.result.stats.workers, record)
+  end
+  record.pid, record.code, record.signal, record.restarts = pid, code, signal ~= 0 and signal or nil, slot.restarts
+  record.items, record.busy = record.items + slot.items, record.busy + slot.busy
+  record.lived, record.died = record.lived + core.now() - slot.since, record.died + (expected and 0 or 1)
+end
+
 --- A worker died that must be replaced; too many of them within the window fail the run.
 ---@param code integer
 ---@param signal integer 0: none
@@ -111,7 +129,7 @@ function ends:count_restart(code, signal)
   if #recent > options.max_restarts then
     self.run:fail(("stage '%s': %d workers died within %g s, the last by %s; %s, or raise max_restarts"):format(
       self:name(), #recent, options.restart_window, signal ~= 0 and "signal " .. signal or "exit code " .. code,
-      #self.run.result.failures > 0 and "see the failures"
+      self.run.result.failed > 0 and "see the failures"
         or "no item had failed yet: see what after_fork, before and the first items do"))
   end
 end

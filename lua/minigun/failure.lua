@@ -1,7 +1,7 @@
 --- Failures: the record of an item that could not be processed, and the errors that name the user's own line.
 --
 -- Two different things meet here because both are texts that a user reads:
--- - a failure record is data (`failure.new`): collected in a result, shown by `tostring`, counted by `failure.summary`;
+-- - a failure record is data (`failure.new`): collected in a result, shown by `tostring`, counted by failures.lua;
 -- - a definition error is raised at once, with the line of the user's call in front (`failure.raise`).
 local failure = {}
 
@@ -226,24 +226,6 @@ function Failure:__tostring()
   if where ~= "" then lines[#lines + 1] = where end
   if self.traceback and self.traceback:find "\n" then lines[#lines + 1] = self.traceback end -- it has a frame
   return table.concat(lines, "\n")
-end
-
---- The error of a whole run: its first failure in full, the others counted by kind and stage.
----@param list table array of failure records, in the order in which they happened
----@return string? text nil for an empty list
-function failure.summary(list)
-  if #list == 0 then return nil end
-  local text = tostring(list[1])
-  if #list == 1 then return text end
-  local counts, order = {}, {}
-  for i = 2, #list do
-    local group = list[i].kind .. (list[i].stage and (" in stage '%s'"):format(list[i].stage) or "")
-    if not counts[group] then order[#order + 1] = group end
-    counts[group] = (counts[group] or 0) + 1
-  end
-  for i, group in ipairs(order) do order[i] = ("%d of kind %s"):format(counts[group], group) end
-  local rest = #list - 1
-  return ("%s\nand %d more failure%s: %s"):format(text, rest, rest == 1 and "" or "s", table.concat(order, ", "))
 end
 
 return failure

@@ -512,10 +512,7 @@ function Segment:on_exit(slot, pid, code, signal, expected)
     in_flight = in_flight + left.count
     if left.in_hand then in_hand = left end
   end
-  run.stats_workers[#run.stats_workers + 1] = {
-    pid = pid, segment = self:name(), worker = slot.number, items = slot.items, restarts = slot.restarts,
-    busy = slot.busy, lived = core.now() - slot.since, code = code, signal = signal ~= 0 and signal or nil,
-  }
+  self:count_worker(slot, pid, code, signal, expected)
   if not expected then self:lost_loops(slot, pid, self.cause(code, signal), in_hand) end
   slot.pid, slot.items, self.wants[slot], run.changed = nil, 0, nil, true
   run:release_overdraft(slot)

@@ -55,7 +55,7 @@ function handle.conclude(self, err)
   add_stats(r)
   result.error = err and (signals.is_interrupt(err) and "interrupted!" or tostring(err))
   result.stopped, result.killed = r.stop_asked, r.killed
-  result.ok = not err and not r.killed and #result.failures == 0
+  result.ok = not err and not r.killed and result.failed == 0
   r.pipeline.last = result
   if r.journal then r:count_resumed() end
   for _, hook in ipairs(r.plan.hooks.after_run) do
@@ -74,7 +74,7 @@ end
 ---@param self table handle
 function handle.close_journal(self)
   local r = self.run
-  local raises = #r.unhandled > 0 and r.plan.options.failures ~= "collect"
+  local raises = r.unhandled.n > 0 and r.plan.options.failures ~= "collect"
   r:close_lineage(not self.err and not r.killed and not raises)
 end
 
@@ -85,7 +85,7 @@ function handle.outcome(self)
   local err, r = self.err, self.run
   if signals.is_interrupt(err) then return signals.interrupted() end
   if err then error(type(err) == "table" and err.run_failed and tostring(err) or err, 0) end
-  if #r.unhandled > 0 and r.plan.options.failures ~= "collect" then error(failure.summary(r.unhandled), 0) end
+  if r.unhandled.n > 0 and r.plan.options.failures ~= "collect" then error(r.unhandled:summary(), 0) end
   return r.result
 end
 

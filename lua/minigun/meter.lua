@@ -70,7 +70,7 @@ function meter.text(run, seconds, columns)
       parts[#parts + 1] = stage.name .. " " .. (done == all and all or ("%d/%d"):format(math.max(done, 0), all))
     end
   end
-  local failed = #run.result.failures
+  local failed = run.result.failed
   local text = ("%s, %.1f s%s: %s"):format(run.plan.name, seconds, failed > 0 and (", %d failed"):format(failed) or "",
     table.concat(parts, " > ")):gsub("%c", "?")
   if utf8.len(text) and utf8.len(text) > columns then text = text:sub(1, utf8.offset(text, columns + 1) - 1) end

@@ -504,6 +504,9 @@ local run_fields = {
   { "memory", types.bytes(options.MIN_MEMORY), default_text = "by machine", doc = "limit of shared memory" },
   { "failures", types.choice { "raise", "collect", "stop" }, default = "raise",
     doc = "raise an error that names them at the end, only collect them in the result, or stop at the first" },
+  { "keep_failures", types.integer(0), default = 1000,
+    doc = "how many failures the result keeps, the first ones; all are counted, and `on_failure` and dead letters " ..
+      "hear of each" },
   { "max_restarts", types.integer(0), default = 10, doc = "deaths of workers in `restart_window` that a run bears" },
   { "restart_window", types.seconds(false), default = 5, doc = "seconds over which deaths are counted" },
   { "progress", types.boolean, default = true,

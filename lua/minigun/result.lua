@@ -10,7 +10,8 @@ local result = {}
 ---@field items any[] what the terminal stages have emitted, in order of arrival
 ---@field collected table<string, any[]> what `ctx:collect` was given
 ---@field counters table<string, number> what `ctx:count` has added up
----@field failures minigun.Failure[]
+---@field failures minigun.Failure[] the first that have failed: as many as the run's option `keep_failures`
+---@field failed integer how many items have failed for good, those in `failures` and all others
 ---@field stats minigun.Stats
 ---@field elapsed number seconds
 ---@field error string? what has ended the run before its end
@@ -29,7 +30,7 @@ function result.new(plan)
     if not stage.behind then stages[stage.name] = stats.stage() end
   end
   return setmetatable({
-    pipeline = plan.name, items = {}, by_stage = {}, collected = {}, counters = {}, failures = {},
+    pipeline = plan.name, items = {}, by_stage = {}, collected = {}, counters = {}, failures = {}, failed = 0,
     stats = { stages = stages, workers = {}, warnings = {}, memory_most = 0 }, elapsed = 0, ok = false,
   }, Result)
 end
@@ -66,7 +67,7 @@ end
 function Result:__tostring()
   local n = #self.items
   local parts = { ("%d item%s"):format(n, n == 1 and "" or "s") }
-  if #self.failures > 0 then parts[#parts + 1] = ("%d failed"):format(#self.failures) end
+  if self.failed > 0 then parts[#parts + 1] = ("%d failed"):format(self.failed) end
   for name in pairs(self.collected) do parts[#parts + 1] = ("%d %s"):format(#self.collected[name], name) end
   table.sort(parts, function(a, b) return a == parts[1] and b ~= parts[1] end)
   if self.stopped then parts[#parts + 1] = "stopped early" end

@@ -104,8 +104,9 @@ function retries:settle_failure(stage, fields, item, again)
   fields.item, fields.index, fields.place = item(), nil, nil
   local record = failure.new(fields)
   record.dead_letter = self:send_dead_letter(stage, record) or nil
-  local failures = self.result.failures
-  failures[#failures + 1] = record
+  local result, kept = self.result, self.result.failures
+  result.failed = result.failed + 1
+  if #kept < self.plan.options.keep_failures then kept[#kept + 1] = record end
   local handled = record.dead_letter
   for _, hook in ipairs(self.plan.hooks.on_failure) do
     if not hook.stages or hook.stages[stage.id] then
@@ -115,7 +116,7 @@ function retries:settle_failure(stage, fields, item, again)
       if answer == "stop" then self.stopping = true end
     end
   end
-  if not handled then table.insert(self.unhandled, record) end
+  if not handled then self.unhandled:add(record) end
   if self.plan.options.failures == "stop" and not record.dead_letter then self.stopping = true end
   return record
 end

@@ -13,6 +13,7 @@
 local chain = require "minigun.chain"
 local context = require "minigun.context"
 local core = require "minigun.core"
+local failures = require "minigun.failures"
 local forked = require "minigun.forked"
 local heap = require "minigun.heap"
 local journals = require "minigun.journal"
@@ -31,6 +32,7 @@ run.BELL_MEMORY = 2 << 20
 
 local BLOCK <const> = 65536
 local STOOD_STILL <const> = 0.1                   -- seconds
+local WARNINGS <const> = 100                      -- that are kept
 
 local Run = {}
 Run.__index = Run
@@ -65,18 +67,21 @@ function run.new(pipeline, given)
     memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.lines(),
     retries = {}, producers = {}, on_loop = {}, writers = {}, folds = {}, outlets = {}, direct = {}, reach = {},
-    limited = {}, waits = {}, late = {}, chunks = 0, moved = 0, pardoned_till = 0, told = {}, unhandled = {},
-    heap = heap.new(),
+    limited = {}, waits = {}, late = {}, chunks = 0, moved = 0, pardoned_till = 0, told = {},
+    unhandled = failures.tally(), heap = heap.new(),
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0, rates = {},
     slice_ends = 0, journal = journal,
   }, Run)
 end
 
---- Notes something that the user should know and that fails nothing.
+--- Notes something that the user should know and that fails nothing. The first are kept, all are counted.
 ---@param text string
 function Run:warn(text)
   local warnings = self.result.stats.warnings
-  warnings[#warnings + 1] = text
+  self.warned = (self.warned or 0) + 1
+  local more = self.warned - WARNINGS
+  warnings[math.min(self.warned, WARNINGS + 1)] = more <= 0 and text
+    or ("and %d more warning%s, the last: %s"):format(more, more == 1 and "" or "s", text)
 end
 
 --- Ends the run with an error.
@@ -153,7 +158,6 @@ function Run:open_pool()
   if not pool then self:fail(message .. "; is the limit of memory or of open files too low?") end
   self.pool = pool
   self.memory = self.memory + pool:memory() -- what the slots themselves take comes on top
-  self.stats_workers = self.result.stats.workers
   local first = 1
   for _, segment in ipairs(self.plan.segments) do
     if has_slots[segment.kind] then

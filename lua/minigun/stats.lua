@@ -7,8 +7,8 @@ local STEPS <const> = 4
 
 ---@class minigun.Stats
 ---@field stages table<string, minigun.StageStats> by name
----@field workers minigun.WorkerStats[] one for each process that was a worker
----@field warnings string[] what was odd, and cost no item
+---@field workers minigun.WorkerStats[] one for each worker's slot, however many processes have filled it
+---@field warnings string[] what was odd, and cost no item; the first hundred, and how many more there were
 ---@field memory_most integer most bytes of shared memory that were in use
 
 ---@class minigun.StageStats
@@ -26,15 +26,17 @@ local STEPS <const> = 4
 ---@field blocked_most number the most of these seconds at one time
 
 ---@class minigun.WorkerStats
----@field pid integer
+--- The processes that have filled one slot; times and counts are those of all of them together.
+---@field pid integer of the last
 ---@field segment string the stages that it ran: "parse+check"
 ---@field worker integer number of its slot
 ---@field items integer done
----@field restarts integer of its slot, so far
+---@field restarts integer how many processes followed the first: replacements, or of a fork per batch the further forks
+---@field died integer how many have ended otherwise than in good order
 ---@field busy number seconds in handlers
 ---@field lived number seconds
----@field code integer exit code
----@field signal integer? that ended it
+---@field code integer exit code of the last
+---@field signal integer? that ended the last
 
 ---@class minigun.Histogram
 ---@field count integer

@@ -71,7 +71,7 @@ end
 
 local function deaths(r)
   local n = 0
-  for _, worker in ipairs(r.stats.workers) do n = n + (worker.signal and 1 or 0) end
+  for _, worker in ipairs(r.stats.workers) do n = n + worker.died end
   return n
 end
 
