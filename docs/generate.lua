@@ -36,7 +36,8 @@ local OWNERS <const> = {
 }
 
 local SCHEMAS <const> = {
-  { "run", "RunOptions", "of `minigun.pipeline(name, options)` and `p:run(options)`" },
+  { "root", "PipelineOptions", "of `minigun.pipeline(name, options)`: of its runs, and defaults for its stages" },
+  { "run", "RunOptions", "of `p:run(options)`, over those of the pipeline" },
   { "producer", "ProducerOptions", "of a producer" },
   { "processor", "ProcessorOptions", "of a processor, consumer, `map`, `flat_map`, `filter`, `each`" },
   { "accumulator", "AccumulatorOptions", "of an accumulator and of `batch`" },
@@ -46,6 +47,10 @@ local SCHEMAS <const> = {
   { "threads", "ThreadOptions", "inside `threads`" },
   { "processes", "PoolOptions", "inside `processes`" },
   { "process_per_batch", "ForkOptions", "inside `process_per_batch`" },
+  { "process_group", "PoolGroupOptions", "of `p:processes(options, block)`" },
+  { "fork_group", "ForkGroupOptions", "of `p:process_per_batch(options, block)`" },
+  { "thread_group", "ThreadGroupOptions", "of `p:threads(options, block)`" },
+  { "inline_group", "GroupOptions", "of `p:inline(options, block)`" },
   { "backoff", "BackoffOptions", "inside `backoff`" },
   { "journal", "JournalOptions", "inside `journal`" },
   { "spool", "SpoolOptions", "of `minigun.spool`" },

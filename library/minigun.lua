@@ -2,7 +2,31 @@
 -- Types for editors, made by `make docs`, never loaded. Name this file's directory in the setting
 -- workspace.library of the Lua language server.
 
---- Options of `minigun.pipeline(name, options)` and `p:run(options)`.
+--- Options of `minigun.pipeline(name, options)`: of its runs, and defaults for its stages.
+---@class minigun.PipelineOptions
+---@field memory? integer|string limit of shared memory
+---@field failures? "raise"|"collect"|"stop" raise an error that names them at the end, only collect them in the result, or stop at the first
+---@field max_restarts? integer deaths of workers in `restart_window` that a run bears
+---@field restart_window? number seconds over which deaths are counted
+---@field progress? boolean false: no progress line. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
+---@field grace? number seconds that workers get for their hooks after the last item, before they are killed
+---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
+---@field seed? integer makes `math.random` give each item the same numbers in every run, whichever worker takes it, see below
+---@field journal? string|minigun.JournalOptions a file that tells which of the producers' items are finished: a run of the same pipeline with the same journal goes on where one was killed
+---@field dead_letter? string|minigun.Spool|false for all stages that do not say it themselves, but for the dead letters' own stage and those behind it
+---@field retries? integer further attempts after an item's first failed one; for the stages inside
+---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
+---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
+---@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field inline? boolean run in the coordinator itself
+---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
+---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
+---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
+---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
+---@field context? string run in the context of that name, see `pipeline:context`
+---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+
+--- Options of `p:run(options)`, over those of the pipeline.
 ---@class minigun.RunOptions
 ---@field memory? integer|string limit of shared memory
 ---@field failures? "raise"|"collect"|"stop" raise an error that names them at the end, only collect them in the result, or stop at the first
@@ -11,8 +35,15 @@
 ---@field restart_window? number seconds over which deaths are counted
 ---@field progress? boolean false: no progress line. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
 ---@field grace? number seconds that workers get for their hooks after the last item, before they are killed
+---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
+---@field seed? integer makes `math.random` give each item the same numbers in every run, whichever worker takes it, see below
 ---@field journal? string|minigun.JournalOptions a file that tells which of the producers' items are finished: a run of the same pipeline with the same journal goes on where one was killed
 ---@field dead_letter? string|minigun.Spool|false for all stages that do not say it themselves, but for the dead letters' own stage and those behind it
+---@field retries? integer further attempts after an item's first failed one; for the stages inside
+---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
+---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
+---@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field inline? boolean true: the whole pipeline in the coordinator, whatever the stages say, to debug it
 
 --- Options of a producer.
 ---@class minigun.ProducerOptions
@@ -47,8 +78,8 @@
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
 ---@field retries? integer further attempts after an item's first failed one
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below
----@field timeout? number seconds that one item may take
----@field queue? integer most items that may wait for this stage
+---@field timeout? number|false seconds that one item may take; false: no limit
+---@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory
 ---@field partition? fun(item: any): any `function(item) -> key`: in a pool, items with equal keys go to the same worker, in their order
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
@@ -75,8 +106,8 @@
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
 ---@field retries? integer further attempts after an item's first failed one
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below
----@field timeout? number seconds that one item may take
----@field queue? integer most items that may wait for this stage
+---@field timeout? number|false seconds that one item may take; false: no limit
+---@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
 ---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
@@ -89,13 +120,17 @@
 ---@field from? string|string[] stages whose emissions this one receives
 ---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets an item goes to: all, each in turn, or those that `function(item) -> name or names` gives
 ---@field await? boolean|number true: only `emit:to` reaches the stage, which ends with everything else; false: not even that
----@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
 ---@field inline? boolean run in the coordinator itself
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
 ---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
 ---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
 ---@field context? string run in the context of that name, see `pipeline:context`
+---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+---@field retries? integer further attempts after an item's first failed one; for the stages inside
+---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
+---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
+---@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
 ---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
@@ -119,8 +154,8 @@
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
 ---@field retries? integer further attempts after an item's first failed one
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below
----@field timeout? number seconds that one item may take
----@field queue? integer most items that may wait for this stage
+---@field timeout? number|false seconds that one item may take; false: no limit
+---@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
 ---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
@@ -135,6 +170,10 @@
 ---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
 ---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+---@field retries? integer further attempts after an item's first failed one; for the stages inside
+---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
+---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
+---@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
 
 --- Options inside `threads`.
 ---@class minigun.ThreadOptions
@@ -150,6 +189,40 @@
 ---@class minigun.ForkOptions
 ---@field max? integer most children alive at once
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+
+--- Options of `p:processes(options, block)`.
+---@class minigun.PoolGroupOptions
+---@field n? integer workers
+---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+---@field retries? integer further attempts after an item's first failed one; for the stages inside
+---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
+---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
+---@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
+
+--- Options of `p:process_per_batch(options, block)`.
+---@class minigun.ForkGroupOptions
+---@field max? integer most children alive at once
+---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+---@field retries? integer further attempts after an item's first failed one; for the stages inside
+---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
+---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
+---@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
+
+--- Options of `p:threads(options, block)`.
+---@class minigun.ThreadGroupOptions
+---@field n? integer most items in work at once
+---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+---@field retries? integer further attempts after an item's first failed one; for the stages inside
+---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
+---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
+---@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
+
+--- Options of `p:inline(options, block)`.
+---@class minigun.GroupOptions
+---@field retries? integer further attempts after an item's first failed one; for the stages inside
+---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
+---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
+---@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
 
 --- Options inside `backoff`.
 ---@class minigun.BackoffOptions
@@ -174,7 +247,7 @@ local minigun = {}
 
 --- Makes a pipeline, empty or from a table.
 ---@param name string|minigun.Definition? shown in messages, "pipeline" by default; or the whole pipeline as a table
----@param options minigun.RunOptions? of its runs; those given to `run` override them
+---@param options minigun.PipelineOptions? of its runs (those given to `run` override them), and defaults for its stages: the nearest wins, of what a stage says, the context that it names, the groups around it, its pipeline, and the pipelines around that
 ---@return minigun.Pipeline pipeline
 function minigun.pipeline(name, options) end
 
@@ -256,12 +329,14 @@ function minigun.register(name, metatable, dump, load) end
 --- Every method returns the pipeline, except `run`, `iterate`, `start` and `extend`. The fields are to be read only.
 ---@class minigun.Pipeline
 ---@field name string
----@field options minigun.RunOptions as checked
+---@field options minigun.PipelineOptions as checked
 ---@field last minigun.Result? of the last run
 ---@field stages table definitions, in order
 ---@field hooks table in order
 ---@field contexts table the named ones
 ---@field object any what `bind` was given
+---@field at string? where it was made, "file:line"
+---@field own_context table? the context among its options
 local Pipeline = {}
 
 --- Adds a producer.
@@ -392,34 +467,36 @@ function Pipeline:reduce(name, init, f, options) end
 --- Runs the stages that the block defines in n threads, coroutines over an event loop. While a handler is in
 --- `minigun.sleep`, in `minigun.wait` or waits by means of cqueues, others run. They run in the coordinator; in a
 --- block of `processes` or `process_per_batch` in each of its workers.
----@param n minigun.ThreadOptions|integer|boolean how many items are in work at once; true or left out: 16; false: as if there were no block; `{ n = 4, ordered = true }`: in order, as for `processes`
+---@param n minigun.ThreadGroupOptions|integer|boolean how many items are in work at once; true or left out: 16; false: as if there were no block; `{ n = 4, ordered = true, retries = 2 }`: in order, and defaults for the stages inside, as for `processes`
 ---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
 ---@return minigun.Pipeline self
 ---@overload fun(self: minigun.Pipeline, block: fun(p: minigun.Pipeline)): minigun.Pipeline
 function Pipeline:threads(n, block) end
 
 --- Runs the stages that the block defines in n worker processes.
----@param n minigun.PoolOptions|integer|boolean workers; true or left out: one per CPU; false: as if there were no block; `{ n = 4, ordered = true }`: what comes out of the block is in the order of what has come in
+---@param n minigun.PoolGroupOptions|integer|boolean workers; true or left out: one per CPU; false: as if there were no block; `{ n = 4, ordered = true }`: what comes out of the block is in the order of what has come in; `{ n = 4, retries = 2 }`: defaults for the stages inside
 ---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
 ---@return minigun.Pipeline self
 ---@overload fun(self: minigun.Pipeline, block: fun(p: minigun.Pipeline)): minigun.Pipeline
 function Pipeline:processes(n, block) end
 
 --- Runs each item of the stages that the block defines in a fresh child process.
----@param size minigun.ForkOptions|integer|boolean `{ max = n }` or n: most children alive at once; true or left out: one per CPU; false: as if there were no block; `{ max = n, ordered = true }`: in order, as for `processes`
+---@param size minigun.ForkGroupOptions|integer|boolean `{ max = n }` or n: most children alive at once; true or left out: one per CPU; false: as if there were no block; `{ max = n, ordered = true, retries = 2 }`: in order, and defaults for the stages inside, as for `processes`
 ---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
 ---@return minigun.Pipeline self
 ---@overload fun(self: minigun.Pipeline, block: fun(p: minigun.Pipeline)): minigun.Pipeline
 function Pipeline:process_per_batch(size, block) end
 
 --- Runs the stages that the block defines in the coordinator itself, also inside another block.
+---@param options minigun.GroupOptions? defaults for the stages inside
 ---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
 ---@return minigun.Pipeline self
-function Pipeline:inline(block) end
+---@overload fun(self: minigun.Pipeline, block: fun(p: minigun.Pipeline)): minigun.Pipeline
+function Pipeline:inline(options, block) end
 
 --- Defines a context by name. All stages that say `context = name` share its workers.
 ---@param name string
----@param options minigun.ContextOptions one of inline, threads, processes, process_per_batch, fork; and `ordered`
+---@param options minigun.ContextOptions one of inline, threads, processes, process_per_batch, fork; `ordered`; and defaults for the stages that run in it
 ---@return minigun.Pipeline self
 function Pipeline:context(name, options) end
 
@@ -501,10 +578,10 @@ function Pipeline:iterate(options) end
 --- be defined anew in the copy. An iterator that is the source of a producer is shared, and used up by the first run
 --- of either.
 ---@param name string the copy's, by default the base's
----@param options minigun.RunOptions of its runs, over those of the base
+---@param options minigun.PipelineOptions over those of the base
 ---@param block (fun(p: minigun.Pipeline))? called at once, with the copy
 ---@return minigun.Pipeline copy
----@overload fun(self: minigun.Pipeline, options: minigun.RunOptions, block: (fun(p: minigun.Pipeline))?): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, options: minigun.PipelineOptions, block: (fun(p: minigun.Pipeline))?): minigun.Pipeline
 ---@overload fun(self: minigun.Pipeline, name: string, block: (fun(p: minigun.Pipeline))?): minigun.Pipeline
 ---@overload fun(self: minigun.Pipeline, block: (fun(p: minigun.Pipeline))?): minigun.Pipeline
 function Pipeline:extend(name, options, block) end
@@ -559,7 +636,7 @@ function Pipeline:reroute(from, to) end
 function Pipeline:bind(object) end
 
 --- A whole pipeline as a table.
----@class minigun.Definition: minigun.RunOptions
+---@class minigun.Definition: minigun.PipelineOptions
 ---@field [integer] minigun.Row
 ---@field name string?
 ---@field source any as the source of `p:producer`

@@ -111,7 +111,8 @@ describe("library/minigun.lua", function()
     local classes = { run = "Run", producer = "Producer", processor = "Processor", consumer = "Processor",
       accumulator = "Accumulator", reduce = "Reduce", pipeline = "Nested", context = "Context", threads = "Thread",
       processes = "Pool", process_per_batch = "Fork", backoff = "Backoff", spool = "Spool",
-      journal = "Journal" }
+      journal = "Journal", root = "Pipeline", process_group = "PoolGroup", fork_group = "ForkGroup",
+      thread_group = "ThreadGroup", inline_group = "Group" }
     for kind, schema in pairs(require "minigun.options".schemas) do
       local class = assert(classes[kind], "docs/generate.lua and this spec do not know the options of: " .. kind)
       assert_known(("minigun.%sOptions"):format(class), schema.by_name)

@@ -59,7 +59,7 @@ describe("options", function()
       { function() check("processor", { backoff = 0 / 0 }) end, "seconds" },
       { function() check("processor", { timeout = 0 }) end, "above 0" },
       { function() check("processor", { timeout = math.huge }) end, "above 0" },
-      { function() check("processor", { queue = 0 }) end, "at least 1" },
+      { function() check("processor", { queue = -1 }) end, "at least 1" },
       { function() check("processor", { to = 4 }) end, "a stage's name", "got 4" },
       { function() check("processor", { to = { "a", 4 } }) end, "array of names" },
       { function() check("processor", { to = { a = "b" } }) end, "array of names" },

@@ -44,7 +44,7 @@ end
 --- those that the copy adds. A context that the base has named may be defined anew in the copy. An iterator that is the
 --- source of a producer is shared, and used up by the first run of either.
 ---@param name string the copy's, by default the base's
----@param options minigun.RunOptions of its runs, over those of the base
+---@param options minigun.PipelineOptions over those of the base
 ---@param block (fun(p: minigun.Pipeline))? called at once, with the copy
 ---@return minigun.Pipeline copy
 function inheritance:extend(...)
@@ -58,10 +58,11 @@ function inheritance:extend(...)
       subject, options.got(block)))
   end
   local result = setmetatable({
-    name = name, options = copy(self.options), stages = {}, by_name = {}, hooks = {}, contexts = {},
+    name = name, at = failure.where(), stages = {}, by_name = {}, hooks = {}, contexts = {},
     object = self.object,
   }, getmetatable(self))
-  for key, value in next, options.check(options.schemas.run, given, subject) do result.options[key] = value end
+  result.options = stage.merge(options.check(options.schemas.root, given, subject), self.options)
+  result.own_context = stage.context_of(result.options, subject)
   copy_stages(self, result)
   for i, hook in ipairs(self.hooks) do result.hooks[i] = copy(hook) end
   for context_name, context in next, self.contexts do
@@ -122,7 +123,7 @@ function inheritance:replace(name, ...)
   elseif label == "pipeline" and parsed.rest.n > 0 then
     parsed.rest[1], own = nesting.inner(require("minigun.pipeline").new, holder, earlier.name, parsed.rest[1])
   end
-  local definition = stage.define(label, earlier.name, parsed, holder.scope, earlier)
+  local definition = stage.define(label, earlier.name, parsed, holder, earlier)
   definition.own = own
   holder.stages[place], holder.by_name[earlier.name] = definition, definition
   for _, hook in ipairs(stage.hooks_of(definition)) do table.insert(holder.hooks, hook) end
@@ -239,13 +240,14 @@ function inheritance:remove(name)
 end
 
 -- Calls what defines stages, and takes them off the end of the list; nothing is left of them where it raises.
-local function collect(holder, method, scope, ...)
+local function collect(holder, method, anchor, ...)
   local first, count, outer, hooks, done = ..., #holder.stages, holder.scope, #holder.hooks, false
+  local group = holder.group
   local block = select("#", ...) == 1 and options.is_callable(first) and first
   if not block then options.value(options.types.name, first, method, "the name of the new stage") end
   local new = {}
   local _ <close> = setmetatable({}, { __close = function()
-    holder.scope, holder.editing = outer, nil
+    holder.scope, holder.group, holder.editing = outer, group, nil
     table.move(holder.stages, count + 1, #holder.stages, 1, new)
     for i = #holder.stages, count + 1, -1 do
       if not done then holder.by_name[holder.stages[i].name] = nil end
@@ -255,7 +257,7 @@ local function collect(holder, method, scope, ...)
       for i = #holder.hooks, hooks + 1, -1 do holder.hooks[i] = nil end
     end
   end })
-  holder.scope, holder.editing = outer or scope, true
+  holder.scope, holder.group, holder.editing = outer or anchor.scope, group or anchor.group, true
   if block then block(holder) else holder:processor(...) end
   done = true
   return new
@@ -320,7 +322,7 @@ function inheritance:insert_after(name, ...)
   local anchor, where, place = node.definition, node.parent, rewiring.place_of(node)
   local edges, tree = rewiring.edges_of(self.stages)
   local targets = rewiring.targets_of(tree, edges, name)
-  local new = collect(where.pipeline, "insert_after", anchor.scope, ...)
+  local new = collect(where.pipeline, "insert_after", anchor, ...)
   edges[name] = {}
   local inner = link(where, tree, new, edges, neighbour(anchor), { name = OUT, kind = "processor" },
     { [OUT] = targets })
@@ -355,7 +357,7 @@ function inheritance:insert_before(name, ...)
   end
   local edges, tree = rewiring.edges_of(self.stages)
   local senders = rewiring.senders_of(tree, edges, name)
-  local new = collect(where.pipeline, "insert_before", anchor.scope, ...)
+  local new = collect(where.pipeline, "insert_before", anchor, ...)
   for _, sender in ipairs(senders) do edges[sender][name] = nil end
   local inner = link(where, tree, new, edges, { name = IN, kind = "processor" }, neighbour(anchor),
     { [IN] = senders })

@@ -15,7 +15,9 @@ minigun.version = core.version
 
 --- Makes a pipeline, empty or from a table.
 ---@param name string|minigun.Definition? shown in messages, "pipeline" by default; or the whole pipeline as a table
----@param options minigun.RunOptions? of its runs; those given to `run` override them
+---@param options minigun.PipelineOptions?
+--- of its runs (those given to `run` override them), and defaults for its stages: the nearest wins, of what a stage
+--- says, the context that it names, the groups around it, its pipeline, and the pipelines around that
 ---@return minigun.Pipeline pipeline
 minigun.pipeline = pipeline.new
 

@@ -174,9 +174,8 @@ function nesting.inner(new, outer, name, given)
   return inner, true
 end
 
--- What belongs to a pipeline that is nested twice, such as a context, is there once for each place.
+-- What belongs to a pipeline, such as a context, is there once for each place that the pipeline has in the tree.
 local function instance(where, thing)
-  if not where.parent then return thing end
   local own = where.instances[thing]
   if not own then
     own = {}
@@ -187,34 +186,58 @@ local function instance(where, thing)
   return own
 end
 
--- Threads in a nested pipeline that stands in workers are threads in these.
-local function hosted(where, context)
-  if context.kind ~= "threads" or context.host ~= nil or not where.parent then return context end
-  local around = nesting.context(where)
+-- Threads in a pipeline whose stages stand in workers are threads in these.
+local function hosted(context, around)
+  if context.kind ~= "threads" or context.host ~= nil then return context end
   local host = around and (around.kind == "threads" and around.host or around)
   if host and (host.kind == "processes" or host.kind == "process_per_batch") then context.host = host end
   return context
 end
 
+--- The context of a name that is used in a pipeline: its own, or that of the nearest one around it.
+---@param where table the node of the pipeline
+---@param name string
+---@return table? context the same table for all that share workers; nil: it is not defined
+function nesting.named(where, name)
+  while where do
+    local named = where.pipeline.contexts[name]
+    if named then return instance(where, named) end
+    where = where.parent
+  end
+end
+
+-- What is asked for in a pipeline, by whom: a stage or the pipeline itself; `around`: what that stands in.
+local function resolve(where, context, by, around)
+  if context.kind then return hosted(instance(where, context), around) end
+  local named = nesting.named(where, context.name)
+  if named then return named end
+  return nil, context.name, by
+end
+
+-- What the stages of a pipeline stand in: its own context, or what it is nested in.
+local function inside(where)
+  local own = where.pipeline and where.pipeline.own_context
+  local outer, name, by
+  if where.parent then outer, name, by = nesting.context(where) end
+  if own then return resolve(where, own, where.pipeline, outer) end
+  return outer, name, by
+end
+
+--- The context that the pipeline around a stage gives it.
+---@param node table
+---@return table? context nil: inline
+function nesting.around(node) return (inside(node.parent)) end
+
 --- The context that a stage stands in: its own, or that of the nearest pipeline around it that has one.
 ---@param node table
 ---@return table? context the same table for all that share workers; nil: inline
 ---@return string? name of a context that is not defined anywhere around; there is then no context
----@return table? definition that names it
+---@return table? by the definition or the pipeline that names it
 function nesting.context(node)
-  repeat
-    local context, where = node.definition.context, node.parent
-    if context then
-      if not context.name or context.kind then return hosted(where, instance(where, context)) end
-      while where do
-        local named = where.pipeline.contexts[context.name]
-        if named then return instance(where, named) end
-        where = where.parent
-      end
-      return nil, context.name, node.definition
-    end
-    node = where
-  until not node.parent
+  local context, where = node.definition.context, node.parent
+  if not context then return inside(where) end
+  local around = context.kind == "threads" and context.host == nil and inside(where) or nil
+  return resolve(where, context, node.definition, around)
 end
 
 --- The object whose methods are a stage's handlers: that of the nearest pipeline around it that has one.

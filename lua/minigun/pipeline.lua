@@ -5,6 +5,7 @@ local inheritance = require "minigun.inheritance"
 local nesting = require "minigun.nesting"
 local options = require "minigun.options"
 local plan = require "minigun.plan"
+local schema = require "minigun.schema"
 local shorthand = require "minigun.shorthand"
 local stage = require "minigun.stage"
 
@@ -13,17 +14,19 @@ local pipeline = {}
 ---@class minigun.Pipeline
 --- Every method returns the pipeline, except `run`, `iterate`, `start` and `extend`. The fields are to be read only.
 ---@field name string
----@field options minigun.RunOptions as checked
+---@field options minigun.PipelineOptions as checked
 ---@field last minigun.Result? of the last run
 ---@field stages table definitions, in order
 ---@field hooks table in order
 ---@field contexts table the named ones
 ---@field object any what `bind` was given
+---@field at string? where it was made, "file:line"
+---@field own_context table? the context among its options
 local Pipeline = { __name = "minigun.pipeline" }
-options.Pipeline = Pipeline
+schema.Pipeline = Pipeline
 
 -- Fields that may be nil; everything else that is not there and looks like a method is one misspelt.
-local fields <const> = { last = true, scope = true, editing = true, object = true }
+local fields <const> = { last = true, scope = true, group = true, editing = true, object = true, own_context = true }
 
 function Pipeline:__index(key)
   local method = Pipeline[key]
@@ -39,17 +42,19 @@ end
 
 --- Makes a pipeline, empty or from a table.
 ---@param name string|table? shown in messages; "pipeline" by default; or the whole pipeline, see shorthand.lua
----@param given table? options of its runs, see the schema `run`; those given to `run` override them
+---@param given table?
+--- defaults for its stages and options of its runs, see the schema `root`; those given to `run` override them
 ---@return table pipeline
 function pipeline.new(name, given)
   local rows = type(name) == "table" and name
   if rows then name, given = shorthand.head(rows) end
   if name == nil then name = "pipeline" end
   options.value(options.types.name, name, "pipeline", "the name")
+  local subject = ("pipeline '%s'"):format(name)
+  local checked = options.check(options.schemas.root, given, subject)
   local self = setmetatable({
-    name = name,
-    options = options.check(options.schemas.run, given, ("pipeline '%s'"):format(name)),
-    stages = {}, by_name = {}, hooks = {}, contexts = {}, scope = nil,
+    name = name, options = checked, at = failure.where(), stages = {}, by_name = {}, hooks = {}, contexts = {},
+    own_context = stage.context_of(checked, subject), scope = nil, group = nil,
   }, Pipeline)
   if rows then shorthand.fill(pipeline.new, self, rows) end
   return self
@@ -80,7 +85,7 @@ local function define_parsed(self, label, parsed)
     failure.raise(("stage '%s': the name is taken by the stage defined at %s; names are unique in a pipeline"):format(
       name, earlier.at))
   end
-  local definition = stage.define(label, name, parsed, self.scope)
+  local definition = stage.define(label, name, parsed, self)
   table.insert(self.stages, definition)
   self.by_name[name] = definition
   for _, hook in ipairs(stage.hooks_of(definition)) do table.insert(self.hooks, hook) end
@@ -225,72 +230,79 @@ end
 ---@return minigun.Pipeline self
 function Pipeline:reduce(...) return define(self, "reduce", ...) end
 
-local function run_block(self, context, block, what)
+-- Calls the block of a group. `context`: its own, false: none; `scope`: what its stages run in, nil: as outside.
+local function run_block(self, context, scope, block, what)
   if not options.is_callable(block) then
     failure.raise(("%s: the block must be a function that defines stages, got %s"):format(what, options.got(block)))
   end
-  local outer = self.scope
-  local _ <close> = setmetatable({}, { __close = function() self.scope = outer end })
-  self.scope = context
+  local outer, outer_group = self.scope, self.group
+  local _ <close> = setmetatable({}, { __close = function() self.scope, self.group = outer, outer_group end })
+  self.scope = scope or outer
+  if context and context.defaults then self.group = { options = context.defaults, outer = outer_group } end
   block(self)
   return self
 end
 
--- For `p:processes(n, block)` with n left out.
-local function size_and_block(size, block)
-  if block == nil and options.is_callable(size) then return true, size end
+-- The arguments of `p:processes(n, block)`, with n left out or not, as a context and the block.
+local function size_and_block(method, size, what, block)
+  if block == nil and options.is_callable(size) then size, block = true, size end
   if size == nil then size = true end
-  return size, block
+  return options.value(options.types.groups[method], size, method, what), block
 end
 
 --- Runs the stages that the block defines in n threads, coroutines over an event loop: `p:threads([n,] block)`. While a
 --- handler is in `minigun.sleep`, in `minigun.wait` or waits by means of cqueues, others run. They run in the
 --- coordinator; in a block of `processes` or `process_per_batch` in each of its workers.
----@param n minigun.ThreadOptions|integer|boolean
+---@param n minigun.ThreadGroupOptions|integer|boolean
 --- how many items are in work at once; true or left out: 16; false: as if there were no block; `{ n = 4, ordered =
---- true }`: in order, as for `processes`
+--- true, retries = 2 }`: in order, and defaults for the stages inside, as for `processes`
 ---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
 ---@return minigun.Pipeline self
 function Pipeline:threads(n, block)
-  n, block = size_and_block(n, block)
-  local context = options.value(options.types.threads, n, "threads", "the number of threads")
-  return run_block(self, stage.hosted(context, self.scope) or self.scope, block, "threads")
+  local context
+  context, block = size_and_block("threads", n, "the number of threads", block)
+  return run_block(self, context, stage.hosted(context, self.scope), block, "threads")
 end
 
 --- Runs the stages that the block defines in n worker processes: `p:processes([n,] block)`.
----@param n minigun.PoolOptions|integer|boolean
+---@param n minigun.PoolGroupOptions|integer|boolean
 --- workers; true or left out: one per CPU; false: as if there were no block; `{ n = 4, ordered = true }`: what comes
---- out of the block is in the order of what has come in
+--- out of the block is in the order of what has come in; `{ n = 4, retries = 2 }`: defaults for the stages inside
 ---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
 ---@return minigun.Pipeline self
 function Pipeline:processes(n, block)
-  n, block = size_and_block(n, block)
-  local context = options.value(options.types.processes, n, "processes", "the number of workers")
-  return run_block(self, context or self.scope, block, "processes")
+  local context
+  context, block = size_and_block("processes", n, "the number of workers", block)
+  return run_block(self, context, context, block, "processes")
 end
 
 --- Runs each item of the stages that the block defines in a fresh child process: `p:process_per_batch([size,] block)`.
----@param size minigun.ForkOptions|integer|boolean
+---@param size minigun.ForkGroupOptions|integer|boolean
 --- `{ max = n }` or n: most children alive at once; true or left out: one per CPU; false: as if there were no block;
---- `{ max = n, ordered = true }`: in order, as for `processes`
+--- `{ max = n, ordered = true, retries = 2 }`: in order, and defaults for the stages inside, as for `processes`
 ---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
 ---@return minigun.Pipeline self
 function Pipeline:process_per_batch(size, block)
-  size, block = size_and_block(size, block)
-  local context = options.value(options.types.process_per_batch, size, "process_per_batch", "the size")
-  return run_block(self, context or self.scope, block, "process_per_batch")
+  local context
+  context, block = size_and_block("process_per_batch", size, "the size", block)
+  return run_block(self, context, context, block, "process_per_batch")
 end
 
---- Runs the stages that the block defines in the coordinator itself, also inside another block.
+--- Runs the stages that the block defines in the coordinator itself, also inside another block:
+--- `p:inline([options,] block)`.
+---@param options minigun.GroupOptions? defaults for the stages inside
 ---@param block fun(p: minigun.Pipeline) called at once, with the pipeline
 ---@return minigun.Pipeline self
-function Pipeline:inline(block)
-  return run_block(self, { kind = "inline" }, block, "inline")
+function Pipeline:inline(given, block)
+  if block == nil and type(given) ~= "table" then given, block = nil, given end
+  local context = { kind = "inline", defaults = options.check(options.schemas.inline_group, given, "inline") }
+  return run_block(self, context, context, block, "inline")
 end
 
 --- Defines a context by name: `p:context(name, options)`. All stages that say `context = name` share its workers.
 ---@param name string
----@param options minigun.ContextOptions one of inline, threads, processes, process_per_batch, fork; and `ordered`
+---@param options minigun.ContextOptions
+--- one of inline, threads, processes, process_per_batch, fork; `ordered`; and defaults for the stages that run in it
 ---@return minigun.Pipeline self
 function Pipeline:context(name, given)
   options.value(options.types.name, name, "context", "the name")
@@ -299,13 +311,14 @@ function Pipeline:context(name, given)
   if earlier and not earlier.inherited then
     failure.raise(subject .. ": the name is taken, a context is defined once")
   end
-  local context = stage.context_of(options.check(options.schemas.context, given, subject), subject)
+  local checked = options.check(options.schemas.context, given, subject)
+  local context = stage.context_of(checked, subject)
   if not context then
     failure.raise(("%s: say what it is, with one of the options: %s"):format(subject,
       table.concat(stage.context_options, ", ")))
   end
   self.contexts[name] = { kind = context.kind, n = context.n, host = context.host, ordered = context.ordered,
-    name = name }
+    name = name, defaults = checked }
   return self
 end
 

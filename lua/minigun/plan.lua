@@ -5,6 +5,7 @@
 -- Two kinds of stage leave the place they stand in: batches are gathered by the coordinator (inline), so that a
 -- worker's death cannot take half a batch with it, and only their handler runs in the accumulator's context; a producer
 -- in a block of workers gets a child of its own, as each of n workers would produce everything again.
+local defaults = require "minigun.defaults"
 local failure = require "minigun.failure"
 local graph = require "minigun.graph"
 local nesting = require "minigun.nesting"
@@ -42,13 +43,28 @@ function plan.context_of(node)
   return { kind = on_loop and "threads" or "processes", n = on_loop and context.n or 1, name = context.name }
 end
 
-local function resolve_context(node)
+-- The run's own say: everything in the coordinator, or so many workers.
+local function as_the_run_says(b, node, context)
+  if b.given.inline then return INLINE end
+  local workers, process = b.result.options.workers, context.host or context
+  if workers and node.kind ~= "producer" and (process.kind == "processes" or process.kind == "process_per_batch") then
+    process.n = workers
+  end
+  return context
+end
+
+local function resolve_context(b, node)
   local context, name, by = plan.context_of(node)
+  local own, around = node.definition.context, nesting.around(node)
+  if own and own.lone and around and around.kind ~= "inline" then
+    failure.raise(("stage '%s': option 'ordered' belongs to the pipeline around it, which says where it runs; " ..
+      "give it to that"):format(node.name), node.definition.at)
+  end
   if context and context.host and context.ordered then
     failure.raise(("stage '%s': threads in a pipeline that is nested in workers: option 'ordered' belongs to these " ..
       "workers"):format(node.name), node.definition.at)
   end
-  if context then return context end
+  if context then return as_the_run_says(b, node, context) end
   local names, where = {}, node.parent
   while where do
     for other in pairs(where.pipeline.contexts) do names[#names + 1] = other end
@@ -66,14 +82,21 @@ local function new_stage(node, kind, handler)
   }
 end
 
-local function set_item_options(stage, definition, ordered)
+local function set_item_options(b, node, stage, ordered)
+  if node.kind == "producer" then return end
   stage.ordered = ordered -- inline: it waits for its item's next attempt
-  stage.retries, stage.backoff, stage.timeout = definition.retries, definition.backoff, definition.timeout
+  stage.retries = defaults.option(node, "retries", b.given) or 0
+  stage.backoff = defaults.option(node, "backoff", b.given) or 0
+  stage.timeout = defaults.option(node, "timeout", b.given) or nil
+end
+
+local function queue_of(b, node)
+  return node.kind ~= "producer" and defaults.option(node, "queue", b.given) or nil
 end
 
 -- Adds the stages of a reduction: one where it runs inline, else three: batches are gathered, folded into parts in its
 -- context, and combined. Threads fold no faster than the process that they are in: there it runs.
-local function add_reduction(node, f, context, ordered, add, link)
+local function add_reduction(b, node, f, context, ordered, add, link)
   if context.kind == "threads" then context = context.host or INLINE end
   local definition, forked = node.definition, context.kind ~= "inline"
   local fold = reduction.new(definition, f)
@@ -82,9 +105,9 @@ local function add_reduction(node, f, context, ordered, add, link)
   local last = add(new_stage(node, "processor"), INLINE)
   last.reduces = { fold = fold, parts = forked, at_drain = node.await == false, workers = context.n or cpus() }
   for _, stage in ipairs { last, gather or nil, worker or nil } do stage.dead_letter = definition.dead_letter end
-  set_item_options(worker or last, definition, ordered)
+  set_item_options(b, node, worker or last, ordered)
   local first = gather or last
-  first.queue, first.await = definition.queue, node.await
+  first.queue, first.await = queue_of(b, node), node.await
   if not forked then return last, last, last end
   gather.batch = { max_size = 1, numbered = true }
   worker.fold, worker.gathers, worker.queue = fold, gather.id, 64 + 4 * last.reduces.workers
@@ -96,10 +119,11 @@ end
 -- Adds the stage or, for an accumulator with a handler and for a partitioned pool, the two stages of a node. Returns
 -- the first, the last, and the one that runs the handler.
 local function add_stages(b, node)
-  local definition, context = node.definition, resolve_context(node)
+  local definition, context = node.definition, resolve_context(b, node)
   local handler = definition.method and stages.bound(definition, nesting.object(node)) or definition.handler
   b.result.threaded = b.result.threaded or context.kind == "threads" and not context.host
-  local ordered = context.kind == "inline" and (nesting.context(node) or INLINE).ordered
+  local said = nesting.context(node) or INLINE
+  local ordered = context.kind == "inline" and (said.host or said).ordered
   local function add(stage, where)
     stage.id = #b.result.stages + 1
     b.result.stages[stage.id], b.contexts[stage.id], b.nodes[stage.id] = stage, where, node
@@ -110,15 +134,15 @@ local function add_stages(b, node)
     before.await = node.await
     return before, stage, stage
   end
-  if definition.kind == "reduce" then return add_reduction(node, handler, context, ordered, add, link) end
+  if definition.kind == "reduce" then return add_reduction(b, node, handler, context, ordered, add, link) end
   if definition.kind ~= "accumulator" then
     local by_key = definition.partition and context.kind ~= "inline" and context.kind ~= "process_per_batch"
     local lanes = by_key and add(new_stage(node, "processor"), INLINE)
     local on_loop = definition.kind == "producer" and context.kind == "threads"
     local stage = add(new_stage(node, definition.kind, handler), on_loop and INLINE or context)
     stage.threaded = on_loop or nil
-    set_item_options(stage, definition, ordered)
-    stage.queue, stage.dead_letter, stage.loop = definition.queue, definition.dead_letter, definition.loop
+    set_item_options(b, node, stage, ordered)
+    stage.queue, stage.dead_letter, stage.loop = queue_of(b, node), definition.dead_letter, definition.loop
     if lanes then
       stage.by_key = definition.partition
       lanes.partition, lanes.dead_letter = definition.partition, definition.dead_letter
@@ -130,11 +154,11 @@ local function add_stages(b, node)
   local gather = add(new_stage(node, "accumulator"), INLINE)
   local batch = definition.batch
   gather.batch = { max_size = batch.max_size, max_wait = batch.max_wait, by = batch.by, at = definition.at }
-  gather.queue, gather.await, gather.dead_letter = definition.queue, node.await, definition.dead_letter
+  gather.queue, gather.await, gather.dead_letter = queue_of(b, node), node.await, definition.dead_letter
   if not handler then return gather, gather, gather end
   local worker = add(new_stage(node, "processor", handler), context)
   worker.gathers, worker.dead_letter = gather.id, definition.dead_letter
-  set_item_options(worker, definition, ordered)
+  set_item_options(b, node, worker, ordered)
   return link(gather, worker)
 end
 
@@ -403,6 +427,7 @@ end
 function plan.build(pipeline, run_options)
   local schema = options.schemas.run
   local checked = options.check(schema, run_options, "run")
+  for name, value in next, defaults.forced do checked[name] = value end
   local g = graph.build(pipeline.stages, pipeline)
   local problem = g.problems[1]
   if problem then
@@ -414,8 +439,9 @@ function plan.build(pipeline, run_options)
     stages = {}, by_name = {}, segments = {}, hooks = {}, addresses = {},
   }
   -- By id of a stage: its context and its node; by node: its first and its last stage, and the one that runs the
-  -- handler. `has`: hooks of each list.
-  local b = { g = g, result = result, contexts = {}, nodes = {}, entry = {}, exit = {}, runs = {}, has = {} }
+  -- handler. `given`: the run's own options. `has`: hooks of each list.
+  local b = { g = g, result = result, given = checked, contexts = {}, nodes = {}, entry = {}, exit = {}, runs = {},
+    has = {} }
   build_stages(b)
   build_names(b)
   build_segments(b)

@@ -2,7 +2,7 @@
 local failure = require "minigun.failure"
 local options = require "minigun.options"
 
----@class minigun.Definition: minigun.RunOptions
+---@class minigun.Definition: minigun.PipelineOptions
 --- A whole pipeline as a table.
 ---@field [integer] minigun.Row
 ---@field name string?
@@ -118,7 +118,8 @@ local function split_options(given, what)
   end
   local stage, run = {}, {}
   for key, value in next, given or {} do
-    if options.schemas.run.by_name[key] then run[key] = value else stage[key] = value end
+    local of_stage = options.schemas.processor.by_name[key] and key ~= "dead_letter"
+    if options.schemas.run.by_name[key] and not of_stage then run[key] = value else stage[key] = value end
   end
   for _, key in ipairs { "to", "from", "await", "route" } do
     if stage[key] ~= nil then failure.raise(("%s: option '%s' is for stages of a pipeline"):format(what, key)) end

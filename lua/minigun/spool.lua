@@ -13,7 +13,7 @@ local spool = {}
 ---@field path string
 local Spool = { __name = "minigun.spool" }
 Spool.__index = Spool
-options.Spool = Spool
+options.types.Spool = Spool
 
 --- Opens a spool, see `minigun.spool`.
 ---@param path string

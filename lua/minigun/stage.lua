@@ -283,10 +283,13 @@ function stage.hooks_of(definition)
   return list
 end
 
--- The options that a stage and the one that takes its place have together.
-local function merge(checked, earlier)
+--- Options over earlier ones; a context takes the place of the earlier one.
+---@param checked table
+---@param earlier table checked before
+---@return table merged
+function stage.merge(checked, earlier)
   local merged = {}
-  for name, value in next, earlier.options do merged[name] = value end
+  for name, value in next, earlier do merged[name] = value end
   for _, name in ipairs(context_options) do
     if checked[name] ~= nil then
       for _, other in ipairs(context_options) do merged[other] = nil end
@@ -299,7 +302,7 @@ end
 
 -- Where it runs: in its own context, else in the one it had, else in that of the block. `merged`: what is given over
 -- what the earlier one had.
-local function place(given, merged, subject, scope, earlier)
+local function context_at(given, merged, subject, scope, earlier)
   local context = stage.hosted(stage.context_of(given.ordered ~= nil and merged or given, subject),
     scope or earlier and earlier.scope)
   if given.ordered ~= nil and not context then
@@ -307,7 +310,7 @@ local function place(given, merged, subject, scope, earlier)
       failure.raise(("%s: option 'ordered' belongs to the block it stands in; give it to the block: " ..
         "p:processes({ n = 4, ordered = true }, ...)"):format(subject))
     end
-    return { kind = "inline", ordered = given.ordered }
+    return { kind = "inline", ordered = given.ordered, lone = true } -- lone: nothing says where it runs
   end
   if context or not earlier then return context or scope end
   if scope then return scope end
@@ -321,20 +324,24 @@ end
 ---@param label string the defining method
 ---@param name string
 ---@param parsed table see `stage.arguments`
----@param scope table? context of the block the definition stands in
+---@param place table
+--- where the definition stands: `scope`, the context of the block, or nil; `group`, the defaults of the groups around,
+--- `{ options =, outer = }`, or nil
 ---@param earlier table? the definition whose place it takes: gives the options that are not given, and the handler
 ---@return table definition
 --- `label`, `kind`, `loop` (true: the handler has a loop of its own), `name`, `at` ("file:line"), `handler`, `source`,
 --- or `method` (name of the bound object's), `to`, `from` (arrays, nil where not given), `route`, `await`, `partition`,
---- `dead_letter`, `context` (own or the block's; nil: inline), `scope` (the block's), `retries`, `backoff`, `timeout`,
---- `queue`, `batch` (accumulators), `init`, `combine` (of `reduce`), `options` (as checked), `hooks`: name -> array of
---- functions, those given as options; `inner` (of a nested pipeline: it)
-function stage.define(label, name, parsed, scope, earlier)
+--- `dead_letter`, `context` (own or the block's; nil: that of its pipeline), `scope` (the block's), `group` (the
+--- defaults of the groups around, see defaults.lua), `batch` (accumulators), `init`, `combine` (of `reduce`),
+--- `options` (as checked), `hooks`: name -> array of functions, those given as options; `inner` (of a nested pipeline:
+--- it)
+function stage.define(label, name, parsed, place, earlier)
+  local scope = place.scope
   local subject = ("stage '%s'"):format(name)
   local kind = labels[label].kind
   local schema = options.schemas[kind]
   local given = options.check(schema, parsed.options, subject)
-  local checked = earlier and merge(given, earlier) or given
+  local checked = earlier and stage.merge(given, earlier.options) or given
   local filled = options.fill(schema, checked)
   local at = failure.where() or "?"
   local handler, source, method, init
@@ -359,9 +366,9 @@ function stage.define(label, name, parsed, scope, earlier)
     handler = handler, source = source, method = method,
     to = filled.to, from = filled.from, route = filled.route, await = checked.await, partition = filled.partition,
     dead_letter = filled.dead_letter,
-    context = place(given, checked, subject, scope, earlier), scope = scope or earlier and earlier.scope,
+    context = context_at(given, checked, subject, scope, earlier), scope = scope or earlier and earlier.scope,
+    group = place.group or earlier and earlier.group,
     options = checked,
-    retries = filled.retries or 0, backoff = filled.backoff or 0, timeout = filled.timeout, queue = filled.queue,
     batch = kind == "accumulator" and { max_size = filled.max_size, max_wait = filled.max_wait, by = filled.by } or nil,
     init = init, combine = filled.combine, hooks = hooks, inner = inner,
   }
