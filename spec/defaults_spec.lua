@@ -177,7 +177,7 @@ describe("defaults", function()
   end)
 
   for _, context in ipairs(contexts.kinds) do
-    it("R83 retries and back-off of a pipeline, a group and a run are tried in " .. context.name, function()
+    it(("R83 [%s] retries and back-off of a pipeline, a group and a run are tried"):format(context.name), function()
       local function attempts(make, run)
         local p = make(function(item, emit, ctx)
           if ctx.attempt < 3 then error "again" end

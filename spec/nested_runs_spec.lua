@@ -489,7 +489,7 @@ describe("a pipeline object", function()
       { function() minigun.pipeline { { "x", pipeline = { { "a" } } } } end, "row 1 of the pipeline ('a'): say what" },
       { function() minigun.pipeline { { "x", pipeline = q, map = noop } } end, "both say what it does; give one" },
       { function() minigun.pipeline { { "x", pipeline = 5 } } end, "or a pipeline, got 5" },
-      { function() minigun.pipeline { { "x", pipeline = q, retries = 5 } } end, "option 'retries' is not for" },
+      { function() minigun.pipeline { { "x", pipeline = q, max_size = 5 } } end, "option 'max_size' is not for" },
     }
   end)
 
