@@ -91,6 +91,7 @@ build = {
     ["minigun.run"] = "lua/minigun/run.lua",
     ["minigun.runner"] = "lua/minigun/runner.lua",
     ["minigun.schema"] = "lua/minigun/schema.lua",
+    ["minigun.seeds"] = "lua/minigun/seeds.lua",
     ["minigun.shorthand"] = "lua/minigun/shorthand.lua",
     ["minigun.signals"] = "lua/minigun/signals.lua",
     ["minigun.spool"] = "lua/minigun/spool.lua",

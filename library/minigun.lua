@@ -6,12 +6,13 @@
 ---@class minigun.PipelineOptions
 ---@field memory? integer|string limit of shared memory
 ---@field failures? "raise"|"collect"|"stop" raise an error that names them at the end, only collect them in the result, or stop at the first
+---@field keep_failures? integer how many failures the result keeps, the first ones; all are counted, and `on_failure` and dead letters hear of each
 ---@field max_restarts? integer deaths of workers in `restart_window` that a run bears
 ---@field restart_window? number seconds over which deaths are counted
 ---@field progress? boolean false: no progress line. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
 ---@field grace? number seconds that workers get for their hooks after the last item, before they are killed
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
----@field seed? integer makes `math.random` give each item the same numbers in every run, whichever worker takes it, see below
+---@field seed? integer `math.random` gives the handlers of each item the same numbers in every run, whichever worker takes it; equal items of a stage get equal numbers
 ---@field journal? string|minigun.JournalOptions a file that tells which of the producers' items are finished: a run of the same pipeline with the same journal goes on where one was killed
 ---@field dead_letter? string|minigun.Spool|false for all stages that do not say it themselves, but for the dead letters' own stage and those behind it
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
@@ -36,7 +37,7 @@
 ---@field progress? boolean false: no progress line. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
 ---@field grace? number seconds that workers get for their hooks after the last item, before they are killed
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
----@field seed? integer makes `math.random` give each item the same numbers in every run, whichever worker takes it, see below
+---@field seed? integer `math.random` gives the handlers of each item the same numbers in every run, whichever worker takes it; equal items of a stage get equal numbers
 ---@field journal? string|minigun.JournalOptions a file that tells which of the producers' items are finished: a run of the same pipeline with the same journal goes on where one was killed
 ---@field dead_letter? string|minigun.Spool|false for all stages that do not say it themselves, but for the dead letters' own stage and those behind it
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside

@@ -179,11 +179,31 @@ static int l_die_of(lua_State *L) {
   mg_exit_now(128 + sig); /* where the signal is blocked */
 }
 
+/* random_state(f, [state]) -> the generator of f, which is this Lua's math.random, as bytes; with state it is set to
+ * that.  nil: f has no such generator */
+static int l_random_state(lua_State *L) {
+  enum { SIZE = 4 * sizeof(uint64_t) };
+  size_t n = 0;
+  const char *given = luaL_optlstring(L, 2, NULL, &n);
+  lua_settop(L, 2);
+  if (!lua_iscfunction(L, 1) || !lua_getupvalue(L, 1, 1) || lua_type(L, -1) != LUA_TUSERDATA ||
+      lua_rawlen(L, -1) != SIZE) {
+    lua_pushnil(L);
+    return 1;
+  }
+  luaL_argcheck(L, !given || n == SIZE, 2, "the state of a generator expected");
+  void *state = lua_touserdata(L, -1);
+  lua_pushlstring(L, state, SIZE);
+  if (given) memcpy(state, given, SIZE);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"now", l_now},       {"cpus", l_cpus},       {"pid", l_pid},     {"process", l_process},
     {"random", l_random}, {"sleep", l_sleep},       {"heap_settle", l_heap_settle}, {"terminal", l_terminal},
     {"flush", l_flush},   {"die_of", l_die_of},   {"heap_collapse", l_heap_collapse},
-    {"heap_keep", l_heap_keep}, {"defer_collector", l_defer_collector}, {"exit", l_exit}, {NULL, NULL},
+    {"heap_keep", l_heap_keep}, {"defer_collector", l_defer_collector}, {"exit", l_exit},
+    {"random_state", l_random_state}, {NULL, NULL},
 };
 
 MG_EXPORT int luaopen_minigun_core(lua_State *L);

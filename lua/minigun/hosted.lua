@@ -190,6 +190,7 @@ end
 function hosted.new(w, job, effect)
   local on, message = tasks.new()
   if not on then error(message, 0) end
+  on.seeded = job.plan.options.seed
   local segment, targets = job.segment, {}
   local self = setmetatable({ w = w, job = job, loop = on, effect = effect, groups = {}, group_of = {}, contexts = {},
     tokens = 0, bundles = {}, patience = 0, several = #segment.stages > 1,

@@ -107,7 +107,8 @@ local run_fields = {
   { "workers", types.worker_count, default_text = "as defined",
     doc = "workers of each context of processes, and most children of each `process_per_batch`, whatever they say" },
   { "seed", types.integer(), default_text = "none",
-    doc = "makes `math.random` give each item the same numbers in every run, whichever worker takes it, see below" },
+    doc = "`math.random` gives the handlers of each item the same numbers in every run, whichever worker takes it; " ..
+      "equal items of a stage get equal numbers" },
   { "journal", types.journal, default_text = "none",
     doc = "a file that tells which of the producers' items are finished: a run of the same pipeline with the same " ..
       "journal goes on where one was killed" },

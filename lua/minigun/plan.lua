@@ -12,6 +12,7 @@ local nesting = require "minigun.nesting"
 local options = require "minigun.options"
 local reduction = require "minigun.reduction"
 local router = require "minigun.router"
+local seeds = require "minigun.seeds"
 local stages = require "minigun.stage"
 
 local plan = {}
@@ -447,6 +448,7 @@ function plan.build(pipeline, run_options)
   build_segments(b)
   build_hooks(b)
   build_dead_letters(b)
+  if result.options.seed then seeds.sow(result, result.options.seed) end
   return result
 end
 

@@ -3,6 +3,7 @@ local chain = require "minigun.chain"
 local core = require "minigun.core"
 local tasks = require "minigun.tasks"
 local router = require "minigun.router"
+local seeds = require "minigun.seeds"
 local signals = require "minigun.signals"
 
 local producers = {}
@@ -231,7 +232,9 @@ function producers:resume(i, producer)
   self.current = producer.thread
   self.guard:watch(producer.thread)
   self.slice_ends = start + SLICE
+  local outer = self.plan.options.seed and seeds.swap(producer.random)
   local alive, ok, caught = coroutine.resume(producer.thread)
+  if outer then producer.random = seeds.swap(outer) end
   self.guard:watch()
   self.current = nil
   local s = self.stats[producer.stage.id]

@@ -138,6 +138,7 @@ function Run:open_loop()
   local message
   self.loop, message = tasks.new()
   if not self.loop then self:fail(message) end
+  self.loop.seeded = self.plan.options.seed
   local ok, problem = self.pool:watch(self.loop:fd())
   if not ok then self:fail(problem) end
   return self.loop

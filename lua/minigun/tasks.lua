@@ -13,6 +13,7 @@
 -- A task that has a `deadline` is resumed then, at the latest.
 local core = require "minigun.core"
 local failure = require "minigun.failure"
+local seeds = require "minigun.seeds"
 
 local tasks = {}
 
@@ -34,8 +35,9 @@ local open_loops = {}
 -- --- tasks -------------------------------------------------------------------------------------------------------
 
 -- Notes what a resume has used up and who runs again.
-local function left(self, outer, outer_co, start, task, ...)
+local function left(self, outer, outer_co, start, task, random, ...)
   running, running_co = outer, outer_co
+  if random then task.random = seeds.swap(random) end
   if self.guard then self.guard:watch(outer_co) end
   if not outer_co and task.ran then task.ran(core.now() - start) end
   return ...
@@ -52,7 +54,8 @@ function Loop:enter(task, co, ...)
   self.entered = self.entered + 1
   if self.guard then self.guard:watch(co) end
   local start = not outer_co and core.now() or nil
-  return left(self, outer, outer_co, start, task, coroutine.resume(co, ...))
+  local random = self.seeded and not outer_co and seeds.swap(task.random) or nil
+  return left(self, outer, outer_co, start, task, random, coroutine.resume(co, ...))
 end
 
 --- A task runs one more coroutine inside of its own, which may wait too; without one: not any more.
