@@ -21,6 +21,7 @@ local MODULES <const> = {
   { "stats", "Statistics" },
   { "background", "Background runs: what `p:start()` returns" },
   { "spool", "Spools: `minigun.spool`" },
+  { "command", "Programs: `minigun.command`" },
 }
 
 -- Whose functions are public: from the name in the source to class and the way a user writes it.
@@ -54,6 +55,7 @@ local SCHEMAS <const> = {
   { "backoff", "BackoffOptions", "inside `backoff`" },
   { "journal", "JournalOptions", "inside `journal`" },
   { "spool", "SpoolOptions", "of `minigun.spool`" },
+  { "command", "CommandOptions", "of `minigun.command`" },
 }
 
 -- ---- reading ------------------------------------------------------------------------------------------------------

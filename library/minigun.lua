@@ -242,6 +242,16 @@
 ---@field read_only? boolean the file must be there, and only `records` and `damage` work
 ---@field sync? boolean each `write` waits until the record is on the disk
 
+--- Options of `minigun.command`.
+---@class minigun.CommandOptions
+---@field timeout? number seconds after which the program gets SIGTERM, and one second later SIGKILL
+---@field stdin? string what it reads from its standard input; without it `/dev/null`
+---@field env? table<string, string|number|false> variables that its environment has besides, or has otherwise; false: it has none of that name
+---@field cwd? string the directory in which it runs
+---@field stdout? string|true the file that its standard output goes to, made or emptied; true: to where this process's goes
+---@field stderr? string|true the same for its standard error output
+---@field limit? integer|string most bytes that are kept of each of its outputs; one that writes more is killed
+
 ---@class minigun
 ---@field version string the version of the library
 local minigun = {}
@@ -284,6 +294,19 @@ function minigun.reduce(list, init, f, options) end
 ---@return string? message
 ---@return integer? errno
 function minigun.spool(path, options) end
+
+--- Runs a program and waits for its end. A list is executed as it is, its first word found in PATH; a text goes to
+--- `/bin/sh -c`. In a handler of a context `threads` the other threads go on meanwhile. The program is a process group
+--- of its own, which ends with this call, whatever ends that: `timeout`, the item's time-out, an error, the worker's
+--- death (kill -9 too), the end of the run, Ctrl-C, the death of the program that runs the pipeline. When its first
+--- process has ended, what that has left running in its group is killed. Only a process that makes itself a group or
+--- session of its own escapes. `local list = assert(minigun.command({ "ls", "-a" }, { cwd = "/", timeout = 10 }))`
+---@param program string[]|string
+---@param options minigun.CommandOptions?
+---@return minigun.Command? result also of a program that has failed; nil: it could not be started
+---@return string? message
+---@return integer? errno
+function minigun.command(program, options) end
 
 --- Lets time go by. In a handler of a context `threads` the other threads go on meanwhile; anywhere else the process
 --- sleeps. A coroutine that the handler has made itself counts as elsewhere.
@@ -892,5 +915,18 @@ function Spool:damage() end
 ---@return string? message
 ---@return integer? errno
 function Spool:close() end
+
+--- What has become of a program; `tostring` gives one line. It can be emitted.
+---@class minigun.Command
+---@field ok boolean it has exited with code 0, in time, and nothing of its output is missing
+---@field code integer? its exit code; nil: a signal has ended it, or nobody knows
+---@field signal integer? the signal that has ended it
+---@field unknown boolean? another part of this program has waited for it, or SIGCHLD is ignored: how it ended is lost
+---@field out string what it has written to its standard output; empty where that went elsewhere
+---@field err string the same of its standard error output
+---@field seconds number it took
+---@field timed_out boolean? it was ended by its own `timeout`
+---@field exceeded ("stdout"|"stderr")? it was killed because it wrote more than `limit` bytes there
+---@field command string what was run, for messages
 
 return minigun

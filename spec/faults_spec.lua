@@ -48,8 +48,8 @@ describe("the test build", function()
     assert.is_true(tonumber(checks) >= 380 and tonumber(collections) > 500, context)
   end)
 
-  for _, mode in ipairs { "", "threads", "journal", "worker" } do
-    local what = ({ threads = ", with threads", journal = ", with a journal and a spool",
+  for _, mode in ipairs { "", "threads", "journal", "programs", "worker" } do
+    local what = ({ threads = ", with threads", programs = ", with programs", journal = ", with a journal and a spool",
       worker = " in a worker" })[mode]
     it("ends in a result or a clear error, whichever system call fails" .. (what or ""), function()
       support.deadline(support.short_or_long(120, 1000))

@@ -79,7 +79,7 @@ end)
 -- A file includes only headers of lower layers and of its own module (codec_state.h is of codec, lua_mg.h of lua).
 local LAYERS = {
   mg = 0, sys = 1, crc = 1, faults = 2, shm = 3, ring = 3, event = 3, proc = 3, codec = 3, heap = 3, record = 3,
-  spool = 3, slot = 4, worker = 5, pool = 6, lua = 7,
+  spool = 3, slot = 4, keeper = 4, worker = 5, command = 5, pool = 6, lua = 7,
 }
 
 local function c_module(path)
@@ -113,7 +113,8 @@ describe("the layers of src/", function()
     for _, path in ipairs(lines_of("find src -name '*.c'")) do
       local text = support.read_file(path):gsub("/%*.-%*/", ""):gsub("//[^\n]*", "")
       if c_module(path) ~= "sys" then
-        for _, call in ipairs { "fork", "mmap", "munmap", "epoll_wait", "eventfd", "waitid", "poll" } do
+        for _, call in ipairs { "fork", "vfork", "execve", "mmap", "munmap", "epoll_wait", "eventfd", "waitid",
+          "poll" } do
           assert.is_nil(text:match("[^%w_.>]" .. call .. "%("), path .. " calls " .. call)
         end
       end

@@ -23,6 +23,7 @@ void mg_signal_setup(lua_State *L);
 void mg_spool_setup(lua_State *L);
 void mg_poll_setup(lua_State *L);
 void mg_threads_setup(lua_State *L);
+void mg_command_setup(lua_State *L);
 #ifdef MG_FAULTS
 void mg_faults_setup(lua_State *L); /* lua_faults.c */
 #endif

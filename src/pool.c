@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "command.h"
+#include "keeper.h"
+
 enum { MAX_READY = 64, LOOK_NS = 100000000 };
 enum { LOOK_EVERY = 16 }; /* waits that found something at once, for one look at the descriptors */
 enum { PEEK_FIRST = 2000000, PEEK_MOST = 64000000 }; /* ns of sleep between looks at the commit words */
@@ -170,6 +173,8 @@ static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
     shut(&each->watched);
   }
   open_pools = NULL;
+  mg_command_child();
+  mg_keeper_child();
 }
 
 int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w) {

@@ -22,6 +22,9 @@ static void become_child(pid_t parent, unsigned serial, const sigset_t *mask) {
   if (mg_parent_pid() != parent) mg_exit_now(1); /* it died before the signal was set */
   mg_sys.handle_signal(SIGINT, ignore_signal);   /* Ctrl-C reaches the whole group; the coordinator decides */
   mg_sys.handle_signal(SIGTERM, SIG_DFL);
+  mg_sys.handle_signal(SIGTTIN, SIG_IGN); /* in the background of a terminal: an error, not a stop that nobody ends */
+  mg_sys.handle_signal(SIGTTOU, SIG_IGN);
+  mg_sys.new_group(); /* of which all are that it starts, see mg_proc_reap */
   mg_sys.null_stdin();
   mg_sys.set_signals(mask);
 }
@@ -83,7 +86,12 @@ int mg_proc_spawn(mg_proc *p) {
   return pid;
 }
 
+/* What the child has started is of its group, and ends now.  As long as nobody has waited for the child its number is
+ * that of no other group. */
 int mg_proc_reap(mg_proc *p, mg_exit *out) {
+  int ended = mg_sys.has_ended(p->pid);
+  if (ended == 0) return 0;
+  if (ended > 0) mg_sys.kill(-p->pid, -1, SIGKILL);
   int rc = mg_sys.reap(p->pid, p->is_pipe ? -1 : p->watch, out);
   if (rc > 0) close_end(&p->watch);
   return rc;

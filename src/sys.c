@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -72,6 +73,83 @@ static int sys_reap(pid_t pid, int pidfd, mg_exit *out) {
   return 1;
 }
 
+/* 1 when the child has ended, or there is none of that number any more: somebody else has waited for it.  0 while it
+ * lives.  It stays to be waited for. */
+static int sys_has_ended(pid_t pid) {
+  siginfo_t info = {0};
+  int rc;
+  do rc = check(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT));
+  while (rc == -EINTR);
+  if (rc == -ECHILD) return 1;
+  return rc < 0 ? rc : info.si_pid != 0;
+}
+
+/* From `first` on every descriptor is closed when a program is executed, or at once. */
+static int leave_descriptors(unsigned first, unsigned last, int at_exec) {
+  if (first > last) return 0;
+  int rc = check(syscall(SYS_close_range, first, last, at_exec ? 4u /* CLOSE_RANGE_CLOEXEC */ : 0u));
+  if (rc == 0) return 0;
+  struct rlimit most = {.rlim_cur = 1024};
+  getrlimit(RLIMIT_NOFILE, &most);
+  if (last > 1u << 20) last = most.rlim_cur < 1u << 20 ? (unsigned)most.rlim_cur : 1u << 20;
+  for (unsigned fd = first; fd <= last; fd++) {
+    if (at_exec) fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+    else close((int)fd);
+  }
+  return 0;
+}
+
+static int sys_close_others(int keep) {
+  if (keep > 0) leave_descriptors(0, (unsigned)keep - 1, 0);
+  return leave_descriptors((unsigned)keep + 1, ~0u, 0);
+}
+
+static int sys_new_session(void) { return check(setsid()); }
+static int sys_new_group(void) { return check(setpgid(0, 0)); }
+
+static ssize_t sys_read_link(const char *path, char *to, size_t n) {
+  ssize_t r = readlink(path, to, n);
+  return r < 0 ? -errno : r;
+}
+
+static _Noreturn void fail_launch(const mg_launch *p, int step) {
+  mg_failed_launch failed = {step, errno};
+  ssize_t n = write(p->status, &failed, sizeof failed);
+  _exit(n == sizeof failed ? 127 : 126);
+}
+
+/* In the child, which shares the parent's memory until it is through: nothing here changes any of it. */
+static _Noreturn void become_program(const mg_launch *p) {
+  struct sigaction usual = {.sa_handler = SIG_DFL};
+  sigset_t none;
+  int fds[3];
+  setpgid(0, 0);
+  int32_t own = getpid();
+  if (write(p->keeper, &own, sizeof own) != sizeof own) fail_launch(p, MG_LAUNCH_KEEP);
+  for (int sig = 1; sig < NSIG; sig++) {
+    usual.sa_handler = sig == SIGTTIN || sig == SIGTTOU ? SIG_IGN : SIG_DFL;
+    sigaction(sig, &usual, NULL); /* not those of the kernel and of libc */
+  }
+  for (int i = 0; i < 3; i++)
+    if ((fds[i] = fcntl(p->fds[i], F_DUPFD_CLOEXEC, 3)) < 0) fail_launch(p, MG_LAUNCH_START);
+  for (int i = 0; i < 3; i++)
+    if (dup2(fds[i], i) < 0) fail_launch(p, MG_LAUNCH_START);
+  leave_descriptors(3, ~0u, 1);
+  if (p->cwd && chdir(p->cwd) < 0) fail_launch(p, MG_LAUNCH_CWD);
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  execvpe(p->argv[0], p->argv, p->envp);
+  fail_launch(p, MG_LAUNCH_EXEC);
+}
+
+/* The caller has all signals blocked: the child's handlers would run in the parent's memory. vfork, because a copy of
+ * the tables of a large heap takes longer than most programs. */
+static pid_t sys_launch(const mg_launch *p) {
+  pid_t pid = vfork(); /* NOLINT: see above */
+  if (pid == 0) become_program(p);
+  return check(pid);
+}
+
 static int sys_eventfd(void) { return check(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 static int sys_timerfd(void) { return check(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); }
 
@@ -120,6 +198,28 @@ static ssize_t sys_read(int fd, void *to, size_t n) {
 static ssize_t sys_write(int fd, const void *from, size_t n) {
   ssize_t r = write(fd, from, n);
   return r < 0 ? -errno : r;
+}
+
+/* Without SIGPIPE, whatever the program does with that. */
+static ssize_t sys_write_pipe(int fd, const void *from, size_t n) {
+  static const struct timespec at_once = {0, 0};
+  sigset_t pipe_only, old, pending;
+  sigemptyset(&pipe_only);
+  sigaddset(&pipe_only, SIGPIPE);
+  sigpending(&pending);
+  sigprocmask(SIG_BLOCK, &pipe_only, &old);
+  ssize_t r = write(fd, from, n);
+  if (r < 0) r = -errno;
+  if (r == -EPIPE && !sigismember(&pending, SIGPIPE)) sigtimedwait(&pipe_only, NULL, &at_once);
+  sigprocmask(SIG_SETMASK, &old, NULL);
+  return r;
+}
+
+static int sys_do_not_block(int fd) { return check(fcntl(fd, F_SETFL, O_NONBLOCK)); } /* of a pipe: no other flag */
+
+/* A file for what a program writes, made or emptied. */
+static int sys_open_output(const char *path) {
+  return check(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666));
 }
 
 static int sys_close(int fd) { return check(close(fd)); }

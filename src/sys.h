@@ -25,6 +25,25 @@ typedef struct mg_file { /* what fstat says of an open file */
   int regular;
 } mg_file;
 
+/* A program to start: what `launch` makes of a child between fork and execve. It becomes a process group of its own,
+ * notes its number with the keeper, gets default signals (but that of reading and changing a terminal from the
+ * background, which stay errors instead of stops) and none blocked, and has no other descriptors than 0, 1 and 2. */
+enum { MG_LAUNCH_KEEP, MG_LAUNCH_START, MG_LAUNCH_CWD, MG_LAUNCH_EXEC };
+
+typedef struct mg_launch {
+  char *const *argv; /* ends with NULL; argv[0] is looked for in PATH */
+  char *const *envp;
+  const char *cwd;   /* NULL: stays */
+  int fds[3];        /* become 0, 1, 2 */
+  int keeper;        /* its number is written there first */
+  int status;        /* takes an mg_failed_launch where it does not come to its program; close-on-exec */
+  int failed;        /* the caller's: the step that has failed */
+} mg_launch;
+
+typedef struct mg_failed_launch {
+  int step, error;
+} mg_failed_launch;
+
 /* How open_file opens: close-on-exec always, and no symbolic link unless FOLLOW is given; CREATE makes it 0600.  It
  * never waits for the other end of a FIFO.  How lock_file locks (flock): waiting until it can.
  * own_file is a lock of another kind, which neither waits (-EAGAIN) nor keeps lock_file from anything: it marks the
@@ -43,6 +62,12 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
   X(pidfd_open, int, (pid_t pid), (pid))                                                            \
   X(kill, int, (pid_t pid, int pidfd, int sig), (pid, pidfd, sig))                                  \
   X(kill_wait, int, (pid_t pid), (pid))                                                             \
+  X(has_ended, int, (pid_t pid), (pid))                                                             \
+  X(launch, pid_t, (const mg_launch *program), (program))                                           \
+  X(new_session, int, (void), ())                                                                   \
+  X(new_group, int, (void), ())                                                                     \
+  X(read_link, ssize_t, (const char *path, char *to, size_t n), (path, to, n))                      \
+  X(close_others, int, (int keep), (keep))                                                          \
   X(reap, int, (pid_t pid, int pidfd, mg_exit *out), (pid, pidfd, out))                             \
   X(eventfd, int, (void), ())                                                                       \
   X(timerfd, int, (void), ())                                                                       \
@@ -56,6 +81,9 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
   X(poll, int, (struct pollfd *fds, unsigned n, int ms), (fds, n, ms))                              \
   X(read, ssize_t, (int fd, void *to, size_t n), (fd, to, n))                                       \
   X(write, ssize_t, (int fd, const void *from, size_t n), (fd, from, n))                            \
+  X(write_pipe, ssize_t, (int fd, const void *from, size_t n), (fd, from, n))                       \
+  X(do_not_block, int, (int fd), (fd))                                                              \
+  X(open_output, int, (const char *path), (path))                                                   \
   X(close, int, (int fd), (fd))                                                                     \
   X(open_file, int, (const char *path, int how), (path, how))                                       \
   X(file_facts, int, (int fd, mg_file *out), (fd, out))                                             \

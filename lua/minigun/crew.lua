@@ -7,6 +7,7 @@ local chain = require "minigun.chain"
 local errors = require "minigun.caught"
 local context = require "minigun.context"
 local core = require "minigun.core"
+local programs = require "minigun.programs"
 local tasks = require "minigun.tasks"
 
 local crew = {}
@@ -36,7 +37,7 @@ local function call_timed(self, thread, state, call, ...)
     answer = table.pack(coroutine.yield(table.unpack(got, 2, got.n)))
     task.deadline = nil
     if math.min(due, core.now()) >= start + seconds then
-      coroutine.close(co)
+      programs.close(co)
       if state.loop then state.loop:abandon() end
       errors.raise_again { kind = "timeout",
         message = ("the item took longer than %g s; its thread was ended"):format(seconds) }

@@ -1,4 +1,5 @@
 --- Minigun: multi-stage data pipelines over every core of a machine.
+local command = require "minigun.command"
 local core = require "minigun.core"
 local pipeline = require "minigun.pipeline"
 local shorthand = require "minigun.shorthand"
@@ -53,6 +54,20 @@ function minigun.reduce(list, init, f, options) return shorthand.reduce(pipeline
 ---@return string? message
 ---@return integer? errno
 minigun.spool = spool.new
+
+--- Runs a program and waits for its end. A list is executed as it is, its first word found in PATH; a text goes to
+--- `/bin/sh -c`. In a handler of a context `threads` the other threads go on meanwhile. The program is a process group
+--- of its own, which ends with this call, whatever ends that: `timeout`, the item's time-out, an error, the worker's
+--- death (kill -9 too), the end of the run, Ctrl-C, the death of the program that runs the pipeline. When its first
+--- process has ended, what that has left running in its group is killed. Only a process that makes itself a group or
+--- session of its own escapes.
+--- `local list = assert(minigun.command({ "ls", "-a" }, { cwd = "/", timeout = 10 }))`
+---@param program string[]|string
+---@param options minigun.CommandOptions?
+---@return minigun.Command? result also of a program that has failed; nil: it could not be started
+---@return string? message
+---@return integer? errno
+minigun.command = command.run
 
 --- Lets time go by. In a handler of a context `threads` the other threads go on meanwhile; anywhere else the process
 --- sleeps. A coroutine that the handler has made itself counts as elsewhere.

@@ -4,6 +4,7 @@
 -- what it has emitted by then belongs to it. At the end of the stream `input()` gives nil, once; what the handler emits
 -- then belongs to no item. One that returns earlier, or raises, is begun anew with the next item.
 local errors = require "minigun.caught"
+local programs = require "minigun.programs"
 
 local loop = {}
 
@@ -51,7 +52,7 @@ end
 function Loop:abandon()
   local thread = self.thread
   self.thread, self.fresh = nil, nil
-  if thread then coroutine.close(thread) end
+  if thread then programs.close(thread) end
 end
 
 -- Lets the coroutine run until it wants the next item (true) or is over (false); raises what it raises.

@@ -145,6 +145,20 @@ local spool_fields = {
   { "sync", types.boolean, default = false, doc = "each `write` waits until the record is on the disk" },
 }
 
+local command_fields = {
+  { "timeout", types.seconds(false), default_text = "none",
+    doc = "seconds after which the program gets SIGTERM, and one second later SIGKILL" },
+  { "stdin", types.text, default_text = "none", doc = "what it reads from its standard input; without it `/dev/null`" },
+  { "env", types.environment, default_text = "none",
+    doc = "variables that its environment has besides, or has otherwise; false: it has none of that name" },
+  { "cwd", types.path, default_text = "this process's", doc = "the directory in which it runs" },
+  { "stdout", types.output, default_text = "`out`",
+    doc = "the file that its standard output goes to, made or emptied; true: to where this process's goes" },
+  { "stderr", types.output, default_text = "`err`", doc = "the same for its standard error output" },
+  { "limit", types.bytes(0), default = 64 << 20,
+    doc = "most bytes that are kept of each of its outputs; one that writes more is killed" },
+}
+
 -- What is for the stages inside and not for what stands around them, though that takes defaults.
 local function refused(reason, ...)
   local names = {}
@@ -169,7 +183,8 @@ local pool_size = { { "n", types.worker_count, default_text = "one per CPU", doc
 
 -- The schemas by the name of what they belong to: the stages' kinds (`pipeline`: nested), `context`, `threads`,
 -- `processes`, `process_per_batch` (tables in place of a number), the groups that `p:processes` and the like take,
--- `run`, `root` (a pipeline itself: its defaults and what its runs take), `backoff`, `journal`, `spool`.
+-- `run`, `root` (a pipeline itself: its defaults and what its runs take), `backoff`, `journal`, `spool`,
+-- `command`.
 for name, made in next, {
   producer = schema.new("producer", {
     { to_field, route_field, dead_letter_field }, context_fields, named_context, hook_fields,
@@ -203,6 +218,7 @@ for name, made in next, {
     { ordered_field } }),
   backoff = schema.new("backoff", { backoff_fields }),
   spool = schema.new("spool", { spool_fields }),
+  command = schema.new("command", { command_fields }),
   journal = schema.new("journal", { journal_fields }),
 } do
   options.schemas[name] = made

@@ -1,6 +1,7 @@
 --- Producers of the coordinator: coroutines that yield when receivers should catch up. Methods of a run (see run.lua).
 local chain = require "minigun.chain"
 local core = require "minigun.core"
+local programs = require "minigun.programs"
 local tasks = require "minigun.tasks"
 local router = require "minigun.router"
 local seeds = require "minigun.seeds"
@@ -190,7 +191,8 @@ function producers:stop_producers()
   self.producers = {}
   for _, producer in ipairs(list) do
     local ok, err -- of its end, with the files it reads
-    if producer.task then ok, err = self.loop:cancel(producer.task) else ok, err = coroutine.close(producer.thread) end
+    if producer.task then ok, err = self.loop:cancel(producer.task)
+    else ok, err = programs.close(producer.thread, true) end
     if producer.ended then ok, err = producer.ended[1], producer.ended[2] end
     self:end_producer(producer.stage, ok, err)
   end

@@ -11,6 +11,7 @@
 -- 2. Every reference to a block that an event brings is passed on to one entry, or released.
 -- 3. Whatever happens, `Run:close` ends every child and gives back every descriptor and mapping.
 local chain = require "minigun.chain"
+local command = require "minigun.command"
 local context = require "minigun.context"
 local core = require "minigun.core"
 local failures = require "minigun.failures"
@@ -19,6 +20,7 @@ local heap = require "minigun.heap"
 local journals = require "minigun.journal"
 local meter = require "minigun.meter"
 local plan = require "minigun.plan"
+local programs = require "minigun.programs"
 local queue = require "minigun.queue"
 local result = require "minigun.result"
 local signals = require "minigun.signals"
@@ -435,6 +437,7 @@ end
 function Run:begin()
   core.keep_freed(true)
   self.keeps_freed = true
+  command.hold()
   self:hooks(self.plan.hooks.before_run, {})
   if self.journal then self:open_lineage() end
   self:open_pool()
@@ -454,7 +457,7 @@ end
 function Run:close(keep)
   if self.meter then self.meter:close() end
   self.meter = nil
-  for _, producer in ipairs(self.producers) do pcall(coroutine.close, producer.thread) end -- with the files it reads
+  for _, producer in ipairs(self.producers) do pcall(programs.close, producer.thread) end -- with the files it reads
   self.producers = {}
   for _, state in pairs(self.chain and self.chain.states or {}) do
     if state.loop then pcall(state.loop.abandon, state.loop) end
@@ -473,7 +476,10 @@ function Run:close(keep)
       if segment.close then segment:close() end
     end
   end
-  if self.keeps_freed then core.keep_freed(false) end
+  if self.keeps_freed then
+    core.keep_freed(false)
+    command.release()
+  end
   self.keeps_freed = nil
 end
 

@@ -13,7 +13,11 @@
 -- A task that has a `deadline` is resumed then, at the latest.
 local core = require "minigun.core"
 local failure = require "minigun.failure"
+<<<<<<< HEAD
 local seeds = require "minigun.seeds"
+=======
+local programs = require "minigun.programs"
+>>>>>>> 0f64c9c (Run programs with minigun.command: a process group that ends with its call, however that ends; what handlers start otherwise ends with its worker)
 
 local tasks = {}
 
@@ -94,7 +98,7 @@ end
 function Loop:cancel(task)
   self.tasks[task] = nil
   self:drop(task)
-  return coroutine.close(task.co)
+  return programs.close(task.co, true)
 end
 
 --- Runs every task that is ready, once.
@@ -117,7 +121,7 @@ end
 function Loop:close()
   if not open_loops[self] then return end
   open_loops[self] = nil
-  for task in pairs(self.tasks) do pcall(coroutine.close, task.co) end -- with the files it has open
+  for task in pairs(self.tasks) do pcall(programs.close, task.co) end -- with the files it has open
   self.tasks = {}
   self:shut()
 end

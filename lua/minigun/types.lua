@@ -256,6 +256,32 @@ types.path = {
   check = function(value) return type(value) == "string" and value ~= "" and not value:find "\0", value end,
 }
 
+types.text = {
+  text = "a string", lua = "string",
+  check = function(value) return type(value) == "string", value end,
+}
+
+types.output = {
+  text = "a file's path, or true", lua = "string|true",
+  check = function(value) return value == true or types.path.check(value), value end,
+}
+
+-- Normalised to a table of strings and false.
+types.environment = {
+  text = "a table from names to texts, numbers or false", lua = "table<string, string|number|false>",
+  check = function(value)
+    local env = {}
+    if type(value) ~= "table" then return false end
+    for name, text in next, value do
+      if type(name) ~= "string" or name == "" or name:find "[=%z]" then return false end
+      if type(text) == "number" then text = tostring(text) end
+      if text ~= false and (type(text) ~= "string" or text:find "%z") then return false end
+      env[name] = text
+    end
+    return true, env
+  end,
+}
+
 types.sync = {
   text = '"none", "end", "always" or a number of seconds above 0', lua = '"none"|"end"|"always"|number',
   check = function(value)

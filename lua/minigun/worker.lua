@@ -28,6 +28,15 @@ local function exit(code)
   core.exit(code == nil and 0 or code == true and 0 or code == false and 1 or code)
 end
 
+-- os.execute and io.popen in a handler: what they start is of the worker's process group, which the coordinator kills
+-- behind it; where the coordinator has died as well, the keeper does (src/keeper.h).
+local function kept(start)
+  return function(...)
+    core.keep_group()
+    return start(...)
+  end
+end
+
 -- Keeps the collector away from the heap until the allowance is used up, and sees to its pace behind that: what piled
 -- up until then would count as in use, and the next cycle wait for twice as much. Returns what is to be called between
 -- chunks.
@@ -284,7 +293,7 @@ function worker.main(w, job)
   job.pid, job.process = core.pid(), core.process()
   tasks.forget()
   math.randomseed(core.random())
-  os.exit = exit -- luacheck: ignore 122
+  os.exit, os.execute, io.popen = exit, kept(os.execute), kept(io.popen) -- luacheck: ignore 122
   meter.forbid()
   core.forget_freed()
   core.heap_keep()

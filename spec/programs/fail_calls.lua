@@ -1,10 +1,10 @@
 -- Run by spec/faults_spec.lua with the test build: makes the Nth system call of each kind fail with each errno, and
 -- checks that the run ends with every item or with an error that says why, and that nothing is left over. Prints WRONG
 -- lines for what went otherwise, and before each run what is to fail in it.
--- fail_calls.lua N SEED [threads|journal|worker]: the Ns are the first so many numbers of Fibonacci's; without N each
--- call fails once with each errno, at one of them. threads: stages wait in threads; journal: with a journal, and dead
--- letters in a spool that is read afterwards; worker: what fails does so in a worker that has begun its work, and in
--- the run that its handler makes.
+-- fail_calls.lua N SEED [threads|journal|worker|programs]: the Ns are the first so many numbers of Fibonacci's; without
+-- N each call fails once with each errno, at one of them. threads: stages wait in threads; journal: with a journal, and
+-- dead letters in a spool that is read afterwards; programs: handlers start such; worker: what fails does so in a
+-- worker that has begun its work, and in the run that its handler makes.
 local core = require "minigun.core"
 local minigun = require "minigun"
 local support = require "spec.support"
@@ -29,7 +29,9 @@ local plausible = {
   truncate_file = { EINTR, EPERM, ENOSPC }, sync_file = { EINTR, ENOSPC }, read_at = { EINTR, ENOMEM },
   null_stdin = { EMFILE, ENFILE, EPERM }, parent_death_signal = { EPERM }, block_signals = { EPERM },
   set_signals = {}, handle_signal = { EPERM }, signal_action = { EPERM }, random = { EINTR, EAGAIN }, cpus = {},
-  terminal = { EPERM },
+  terminal = { EPERM }, launch = { ENOMEM, EAGAIN }, has_ended = { EPERM }, new_group = { EPERM },
+  new_session = { EPERM }, close_others = {}, read_link = { ENOMEM }, write_pipe = { EINTR, EAGAIN },
+  do_not_block = { EPERM }, open_output = { EMFILE, ENFILE, ENOSPC, EINTR },
 }
 
 local ITEMS <const> = arg[1] ~= "-" and 300 or 60
@@ -49,6 +51,10 @@ local function pass(x, emit, ctx)
     minigun.wait(pipe)
     pipe:close()
   end
+  if mode == "programs" and x % 20 == 0 then
+    local ran = assert(minigun.command({ "cat" }, { stdin = "x", stderr = "/dev/null" }))
+    assert(ran.ok and ran.out == "x")
+  end
   if mode == "worker" and x == 7 then
     if ctx.attempt == 1 and in_worker then core.faults.call(table.unpack(in_worker)) end
     local inner = minigun.map({ 1, 2, 3 }, function(y) return y * 2 end, { processes = 1 })
@@ -63,6 +69,7 @@ local function pipeline(delivered)
   p:producer("numbers", function(emit)
     for i = 1, ITEMS do emit(i) end
   end)
+  if mode == "programs" then p:processor("here", { threads = 2, retries = 2 }, pass) end
   if threads then p:processor("here", { threads = threads, retries = 2 }, pass) end
   p:processor("pool", { processes = 2, threads = threads, retries = mode ~= "journal" and 2 or 0 }, pass)
   p:batch(30)
