@@ -13,11 +13,8 @@
 -- A task that has a `deadline` is resumed then, at the latest.
 local core = require "minigun.core"
 local failure = require "minigun.failure"
-<<<<<<< HEAD
-local seeds = require "minigun.seeds"
-=======
 local programs = require "minigun.programs"
->>>>>>> 0f64c9c (Run programs with minigun.command: a process group that ends with its call, however that ends; what handlers start otherwise ends with its worker)
+local seeds = require "minigun.seeds"
 
 local tasks = {}
 
