@@ -99,6 +99,7 @@ build = {
     ["minigun.seeds"] = "lua/minigun/seeds.lua",
     ["minigun.shorthand"] = "lua/minigun/shorthand.lua",
     ["minigun.signals"] = "lua/minigun/signals.lua",
+    ["minigun.silence"] = "lua/minigun/silence.lua",
     ["minigun.spool"] = "lua/minigun/spool.lua",
     ["minigun.stage"] = "lua/minigun/stage.lua",
     ["minigun.stats"] = "lua/minigun/stats.lua",

@@ -113,7 +113,8 @@ enum { TO = 0x8000 }; /* report.TO: plus a stage's number, the edge of items sen
 
 /* emit:to(name, item) */
 static int l_emit_to(lua_State *L) {
-  lua_emit *e = luaL_checkudata(L, 1, MG_EMIT_TYPE);
+  lua_emit *e = luaL_testudata(L, 1, MG_EMIT_TYPE);
+  if (!e) return luaL_error(L, "call emit:to with a colon: emit:to(\"stage\", item)");
   lua_settop(L, 3);
   if (lua_getiuservalue(L, 1, 2) == LUA_TNIL) return luaL_error(L, "emit:to is not for this emit");
   lua_pushvalue(L, 2);
@@ -171,7 +172,8 @@ static int l_next(lua_State *L) {
   return 5;
 }
 
-/* Stack: worker, handler, emit, ctx, value.  Runs what is left of the chunk. */
+/* Stack: worker, handler, emit, ctx, value.  Runs what is left of the chunk.  Gives whether the handler has returned a
+ * value: of the first item only, as that tells enough. */
 static int run_items(lua_State *L) {
   lua_worker *lw = lua_touserdata(L, 1);
   mg_worker *w = &lw->w;
@@ -183,25 +185,34 @@ static int run_items(lua_State *L) {
     if (!w->loose) lua_pushvalue(L, 5);
     lua_pushvalue(L, 3);
     lua_pushvalue(L, 4);
-    lua_call(L, w->loose ? 2 : 3, 0);
+    lua_call(L, w->loose ? 2 : 3, 1);
+    lua_pushboolean(L, !lua_isnil(L, -1));
     if (!w->loose) mg_worker_commit(w);
-    return 0;
+    return 1;
   }
+  int look = 1, returned = 0;
   while ((rc = mg_worker_record(w, &r)) == 1) {
     lua_pushvalue(L, 2);
     if (MG_UNLIKELY(mg_decode(L, codec, r.value, r.length, r.flags) != MG_CODEC_OK))
       return luaL_error(L, "cannot decode an item: %s", lua_tostring(L, -1));
     lua_pushvalue(L, 3);
     lua_pushvalue(L, 4);
-    lua_call(L, 3, 0);
+    lua_call(L, 3, look);
+    if (look) {
+      look = 0;
+      returned = !lua_isnil(L, -1);
+      lua_pop(L, 1);
+    }
     mg_worker_commit(w);
   }
   if (rc < 0) mg_exit_now(71); /* the chunk is not what was announced: leave it to the coordinator */
-  return 0;
+  lua_pushboolean(L, returned);
+  return 1;
 }
 
-/* w:run(handler, emit, ctx, on_error, value) -> true when the chunk is through | false, error, items done: the item
- * behind those has failed, its output is forgotten; call w:commit() to pass over it, then w:run again */
+/* w:run(handler, emit, ctx, on_error, value) -> true when the chunk is through, whether the handler returned a value |
+ * false, error, items done: the item after those has failed, its output is forgotten; call w:commit() to pass over it,
+ * then w:run again */
 static int l_run(lua_State *L) {
   lua_worker *lw = to_worker(L, 1);
   lua_settop(L, 6);
@@ -212,12 +223,13 @@ static int l_run(lua_State *L) {
   lua_pushvalue(L, 4);
   lua_pushvalue(L, 6);
   lw->accepting = 1;
-  int rc = lua_pcall(L, 5, 0, 5);
+  int rc = lua_pcall(L, 5, 1, 5);
   if (MG_UNLIKELY(lw->w.serial != mg_process_serial)) mg_exit_now(1); /* a copy that the handler forked: it ends here */
   lw->accepting = 0;
   if (rc == LUA_OK) {
     lua_pushboolean(L, 1);
-    return 1;
+    lua_insert(L, -2);
+    return 2;
   }
   mg_worker_rollback(&lw->w);
   lua_pushboolean(L, 0);

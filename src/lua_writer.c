@@ -275,6 +275,8 @@ static int l_joining(lua_State *L) {
 
 /* w:to(name, item): emit:to, for which on_to is called with the same arguments */
 static int l_to(lua_State *L) {
+  if (!luaL_testudata(L, 1, MG_WRITER_TYPE))
+    return luaL_error(L, "call emit:to with a colon: emit:to(\"stage\", item)");
   check_writer(L, 1);
   lua_settop(L, 3);
   if (lua_getiuservalue(L, 1, UV_TO) != LUA_TFUNCTION) return luaL_error(L, "emit:to is not for this emit");

@@ -50,7 +50,8 @@ local function make_emit(state, host)
       for _, id in ipairs(ids) do add(item, id) end
     end,
     __index = {
-      to = function(_, name, item)
+      to = function(self, name, item)
+        router.check_colon(self, 2)
         if not state.running or foreign() then refuse() end
         local ids = router.resolve(addresses, name, item, 2)
         if check then check(item) end
@@ -201,6 +202,7 @@ function Chain:push(id, item, attempt, number)
   local ok, caught = xpcall(state.handler, caught_of, item, state.emit, ctx)
   state.running = false
   if not ok then return self:fail(state, item, caught, attempt, number) end
+  if caught ~= nil then state.stage.returned = true end -- a value, which is not what goes on
   if state.n > 0 or state.effects[1] then self:flush(state) end
 end
 
@@ -218,7 +220,7 @@ function Chain:push_all(id, fetch)
     for each in fetch do
       item, state.seen = each, state.seen + 1
       state.running = true
-      handler(each, emit, ctx)
+      if handler(each, emit, ctx) ~= nil then state.stage.returned = true end
       state.running = false
       if state.n > 0 or state.effects[1] then self:flush(state) end
       item = nil

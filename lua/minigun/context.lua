@@ -27,6 +27,13 @@ local EFFECT <const> = {} -- key of the function that takes what is collected an
 
 local levels = { debug = true, info = true, warning = true, error = true }
 
+-- `ctx.count("x")`, with a dot, is told apart first.
+local function check_self(self, method)
+  if getmetatable(self) ~= Ctx then
+    error(("call ctx:%s with a colon, on the ctx: ctx:%s(...)"):format(method, method), 3)
+  end
+end
+
 local function check_name(method, name)
   if type(name) ~= "string" then
     error(("ctx:%s: the name must be a string, got %s"):format(method, type(name)), 3)
@@ -49,6 +56,7 @@ end
 ---@param name string
 ---@param value any any value but nil
 function Ctx:collect(name, value)
+  check_self(self, "collect")
   check_name("collect", name)
   if value == nil then error("ctx:collect: nil cannot be collected", 2) end
   self[EFFECT]("collect", name, value)
@@ -58,6 +66,7 @@ end
 ---@param name string
 ---@param n number? 1 by default
 function Ctx:count(name, n)
+  check_self(self, "count")
   check_name("count", name)
   if n == nil then n = 1 end
   if type(n) ~= "number" then error(("ctx:count: a number expected, got %s"):format(type(n)), 2) end
@@ -68,6 +77,7 @@ end
 ---@param level "debug"|"info"|"warning"|"error"
 ---@param text any
 function Ctx:log(level, text)
+  check_self(self, "log")
   if not levels[level] then
     error(("ctx:log: the level is debug, info, warning or error, got %s"):format(failure.show(level)), 2)
   end

@@ -29,7 +29,7 @@ local function call_timed(self, thread, state, call, ...)
     if mark then mark(thread) end
     if coroutine.status(co) == "dead" then
       if not (got[1] and got[2]) then errors.raise_again(got[got.n]) end
-      return
+      return got[3]
     end
     -- A sleep that should have ended in time did: that others have kept the process is not its fault.
     local due = got[2] == tasks.WAIT and not task.fd and task.due or math.huge
@@ -50,7 +50,8 @@ local function handler_of(self, thread, state)
   local call = state.handler
   return function(...)
     thread.stage = state.stage
-    if state.stage.timeout and not state.stage.fold then call_timed(self, thread, state, call, ...) else call(...) end
+    if state.stage.timeout and not state.stage.fold then return call_timed(self, thread, state, call, ...) end
+    return call(...)
   end
 end
 

@@ -4,6 +4,7 @@ local core = require "minigun.core"
 local failure = require "minigun.failure"
 local tasks = require "minigun.tasks"
 local run = require "minigun.run"
+local silence = require "minigun.silence"
 local signals = require "minigun.signals"
 
 local handle = {}
@@ -53,6 +54,8 @@ function handle.conclude(self, err)
   r:close(self.watched) -- by an event loop: `watched` keeps the descriptor
   result.elapsed = core.now() - r.started
   add_stats(r)
+  local looked, problem = pcall(silence.look, r, not err and not r.killed)
+  if not looked then err = problem end -- of a hook
   result.error = err and (signals.is_interrupt(err) and "interrupted!" or tostring(err))
   result.stopped, result.killed = r.stop_asked, r.killed
   result.ok = not err and not r.killed and result.failed == 0

@@ -37,6 +37,8 @@ function inbox:reports(segment, slot, block, offset, length)
       if r[4] then self:fail(r[4]) end
     elseif kind == report.HOOK then
       self:hook_failed(r[2], r[3], { message = r[4], traceback = r[5] ~= "" and r[5] or nil })
+    elseif kind == report.RETURNED then
+      self.plan.stages[r[2]].returned = true
     elseif kind == report.STATS then
       for k = 2, #r do self:add_stats(r[k]) end
     end

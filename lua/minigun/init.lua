@@ -1,6 +1,7 @@
 --- Minigun: multi-stage data pipelines over every core of a machine.
 local command = require "minigun.command"
 local core = require "minigun.core"
+local failure = require "minigun.failure"
 local pipeline = require "minigun.pipeline"
 local shorthand = require "minigun.shorthand"
 local spool = require "minigun.spool"
@@ -110,5 +111,17 @@ minigun.decode = core.decode
 ---@param dump (fun(object: any): any)? gives a value that can be sent
 ---@param load (fun(value: any): any)? gives the object again
 minigun.register = core.register
+
+-- `minigun:pipeline(...)`, with a colon, is told apart here, once for all functions that are written in Lua.
+for name, f in next, minigun do
+  if type(f) == "function" and debug.getinfo(f, "S").what == "Lua" then
+    minigun[name] = function(...)
+      if rawequal((...), minigun) then
+        failure.raise(("call minigun.%s with a dot, not a colon: minigun.%s(...)"):format(name, name))
+      end
+      return f(...)
+    end
+  end
+end
 
 return minigun

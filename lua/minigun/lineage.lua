@@ -404,7 +404,8 @@ function lineage:skipping_emit(stage, emit)
     __call = function(_, item)
       if item == nil or not skip(item) then return emit(item) end
     end,
-    __index = { to = function(_, name, item)
+    __index = { to = function(own, name, item)
+      router.check_colon(own, 2)
       router.resolve(addresses, name, item, 2)
       if not skip(item) then return emit:to(name, item) end
     end },

@@ -224,4 +224,20 @@ for name, made in next, {
   options.schemas[name] = made
 end
 
+--- Whether a table can only have been meant as options: it says where something runs, and nothing else than options.
+---@param value any
+---@param of table schema
+---@return boolean
+function options.are_options(value, of)
+  if type(value) ~= "table" or getmetatable(value) ~= nil then return false end
+  local placed = false
+  for name, each in next, value do
+    local field = of.by_name[name]
+    local ok, good = pcall(field and field.type.check or error, each, "", "")
+    if not (field and ok and good) then return false end
+    for _, context in ipairs(context_fields) do placed = placed or context[1] == name end
+  end
+  return placed
+end
+
 return options

@@ -82,8 +82,8 @@ local function define_parsed(self, label, parsed)
   if name == "" then failure.raise(("%s: a stage's name must not be empty"):format(label)) end
   local earlier = self.by_name[name]
   if earlier then
-    failure.raise(("stage '%s': the name is taken by the stage defined at %s; names are unique in a pipeline"):format(
-      name, earlier.at))
+    failure.raise(("stage '%s': the name is taken by the stage defined at %s; names are unique in a pipeline, and " ..
+      "p:replace('%s', ...) puts another stage in its place"):format(name, earlier.at, name))
   end
   local definition = stage.define(label, name, parsed, self)
   table.insert(self.stages, definition)
@@ -143,6 +143,10 @@ function Pipeline:batch(...)
   local subject = ("stage '%s'"):format(name or unused_name(self, "batch"))
   local size = type(rest[1]) ~= "table" and table.remove(rest, 1) or nil
   local given = rest[1]
+  if name and tonumber(name) and size == nil and not (type(given) == "table" and given.max_size) then
+    failure.raise(("batch: the string %q would be the stage's name, and the size 100; give the size as a number, " ..
+      "p:batch(%s)"):format(name, name))
+  end
   if given ~= nil and type(given) ~= "table" then
     failure.raise(("%s: batch takes a name, a size and options, got %s"):format(subject, options.got(given)))
   end

@@ -13,6 +13,7 @@ local options = require "minigun.options"
 local reduction = require "minigun.reduction"
 local router = require "minigun.router"
 local seeds = require "minigun.seeds"
+local silence = require "minigun.silence"
 local stages = require "minigun.stage"
 
 local plan = {}
@@ -80,6 +81,8 @@ local function new_stage(node, kind, handler)
   return {
     name = node.name, at = definition.at, kind = kind, handler = handler, source = definition.source,
     retries = 0, backoff = 0, outputs = {}, inputs = {}, route = node.route or "broadcast",
+    emitting = handler and silence.emitting[definition.label] and not definition.source and definition.label or nil,
+    iterator = definition.iterator,
   }
 end
 

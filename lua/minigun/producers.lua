@@ -64,7 +64,8 @@ function producers:producer_emit(stage)
       if source then me:end_emission(source) end
     end
     sent(n)
-  end, __index = { to = function(_, name, item)
+  end, __index = { to = function(own, name, item)
+    router.check_colon(own, 2)
     me:producer_sends(stage, name, item, 2)
     sent(0) -- it is counted
   end } })
@@ -176,7 +177,10 @@ function producers:end_producer(stage, ok, caught)
     local problem = self.too_short(source, source.seen)
     if problem then self:fail(problem) end
   end
-  if ok then return end
+  if ok then
+    stage.returned = stage.returned or caught ~= nil
+    return
+  end
   caught = chain.as_caught(caught)
   signals.pass_on(caught.raised)
   self:settle_failure(stage, { kind = "error", message = caught.message, traceback = caught.traceback, attempt = 1,

@@ -35,6 +35,10 @@ function reduction.arguments(...)
         options.got(rest[i])))
     end
   end
+  if options.are_options(rest[1], options.schemas.reduce) then
+    failure.raise(("reduce: a table of options, %s, stands where the initial value should; the order is name, " ..
+      "initial value, function, options"):format(failure.show(rest[1])))
+  end
   parsed.init, parsed.options, parsed.rest = rest[1], rest[3], { rest[2], n = rest[2] ~= nil and 1 or 0 }
   if parsed.init == nil then
     failure.raise "reduce: an initial value expected, got nil; it is what comes out where there is no item"

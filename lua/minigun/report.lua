@@ -13,6 +13,7 @@ local report = {
   LOST = 6,       -- { LOST, stage id, fields }: an item that was emitted cannot go on; the stage can
   SET = 4,        -- flag of a chunk: one item for a worker with threads (MG_CHUNK_SET)
   RESUMED = 7,    -- { RESUMED, stage id, n, message or nil }: a producer has not passed on n items, see lineage.lua
+  RETURNED = 8,   -- { RETURNED, stage id }: its handler has returned a value, see silence.lua
   LOOSE = 2,      -- flag of a chunk: a producer's (MG_CHUNK_LOOSE in src/slot.h)
   TIMED = 1,      -- flag of a chunk: note when items begin (MG_CHUNK_TIMED)
 }

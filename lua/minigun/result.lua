@@ -41,6 +41,7 @@ end
 --- the name of a nested pipeline: of all terminal stages in it, one after the other
 ---@return any[] items in order of arrival
 function Result:of(stage)
+  if getmetatable(self) ~= Result then failure.raise 'call result:of with a colon, on a result: result:of("stage")' end
   local items = self.by_stage[stage]
   if items then return items end
   if type(stage) ~= "string" then stage = failure.show(stage) end
@@ -62,7 +63,19 @@ function Result:of(stage)
     or "not a terminal stage" .. require("minigun.options").hint(stage, names)))
 end
 
---- One line: what was run, how much came out, how long it took.
+-- What the last stages have taken, where nothing came out of them: "24 taken by 'save'".
+local function taken(self)
+  local parts = {}
+  for name in pairs(self.by_stage) do
+    local s = self.stats.stages[name]
+    if s and s.items_in > 0 then parts[#parts + 1] = ("%d taken by '%s'"):format(s.items_in, name) end
+  end
+  table.sort(parts)
+  return parts
+end
+
+--- One line: what was run, how much came out or was taken by the last stages, how long it took; then one for each
+--- warning.
 ---@return string
 function Result:__tostring()
   local n = #self.items
@@ -73,8 +86,13 @@ function Result:__tostring()
   if self.stopped then parts[#parts + 1] = "stopped early" end
   if self.killed then parts[#parts + 1] = "killed" end
   if self.error then parts[#parts + 1] = "stopped: " .. self.error:match("[^\n]*") end
-  return ("%s '%s': %s in %.3f s"):format(self.ok and "done" or "FAILED", self.pipeline, table.concat(parts, ", "),
-    self.elapsed)
+  if n == 0 then
+    for _, part in ipairs(taken(self)) do parts[#parts + 1] = part end
+  end
+  local lines = { ("%s '%s': %s in %.3f s"):format(self.ok and "done" or "FAILED", self.pipeline,
+    table.concat(parts, ", "), self.elapsed) }
+  for _, warning in ipairs(self.stats.warnings) do lines[#lines + 1] = "  warning: " .. warning end
+  return table.concat(lines, "\n")
 end
 
 return result

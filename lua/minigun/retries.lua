@@ -2,6 +2,7 @@
 local chain = require "minigun.chain"
 local core = require "minigun.core"
 local failure = require "minigun.failure"
+local silence = require "minigun.silence"
 local report = require "minigun.report"
 local signals = require "minigun.signals"
 
@@ -99,6 +100,7 @@ function retries:settle_failure(stage, fields, item, again)
     end
   end
   s.failed = s.failed + 1
+  silence.explain(self, stage, fields)
   fields.stage, fields.attempts, fields.attempt = stage.name, math.max(attempt, 1), nil
   fields.at_end = attempt == 0 or nil -- of a loop's input, not of an item
   fields.item, fields.index, fields.place = item(), nil, nil

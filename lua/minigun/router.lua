@@ -94,6 +94,14 @@ function router.addresses(tree, where, receivers)
   end })
 end
 
+--- Raises, at the line of the user's call, where `emit.to` is called with a dot.
+---@param emit any what stands before the dot, if it was a colon
+---@param level integer of the user's frame, as for `error`
+function router.check_colon(emit, level)
+  if type(emit) == "table" or type(emit) == "userdata" then return end
+  error('call emit:to with a colon: emit:to("stage", item)', level + 1)
+end
+
 --- The stages behind a name given to `emit:to`; an error at the line of the user's call where there is none.
 ---@param addresses table from `addresses`
 ---@param name any

@@ -60,8 +60,9 @@ end
 function run.new(pipeline, given)
   local p = plan.build(pipeline, given)
   local journal = p.options.journal and journals.open(p) or nil
-  local empty, records, producing = result.new(p), {}, {}
+  local empty, records, producing, awaits = result.new(p), {}, {}, {}
   for id, stage in ipairs(p.stages) do
+    if type(stage.await) == "number" then awaits[#awaits + 1] = stage end
     records[id], producing[id] = empty.stats.stages[stage.name], stage.kind == "producer"
   end
   return setmetatable({
@@ -72,7 +73,7 @@ function run.new(pipeline, given)
     limited = {}, waits = {}, late = {}, chunks = 0, moved = 0, pardoned_till = 0, told = {},
     unhandled = failures.tally(), heap = heap.new(),
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0, rates = {},
-    slice_ends = 0, journal = journal,
+    slice_ends = 0, journal = journal, awaits = awaits, timed = #awaits > 0,
   }, Run)
 end
 
@@ -212,6 +213,11 @@ function Run:check_clock()
     end
     sooner(batches and batches:next_due())
   end
+  for _, stage in ipairs(self.awaits) do
+    local due = self.started + stage.await
+    if due <= now and not self.told[stage] then self.told[stage], self.changed, wait = true, true, 0
+    elseif due > now then sooner(due) end
+  end
   for _, segment in ipairs(self.segments) do
     local seconds = segment:check_time()
     sooner(seconds and now + seconds)
@@ -316,7 +322,8 @@ function Run:advance_ends()
     if not self.late[id] then front = front and self.drained[id] and self:can_drain(stage) end
   end
   for id, stage in ipairs(self.plan.stages) do
-    local ready = self:can_drain(stage) and (not stage.await or front and self:nothing_pending())
+    local ready = self:can_drain(stage)
+      and (not stage.await or self:given_up(stage) or front and self:nothing_pending())
     local state = self.chain.states[id]
     if ready and not (self.drained[id] and not (state and self:holds(state))) then
       self:drain(stage, state)
@@ -333,6 +340,13 @@ function Run:advance_ends()
   if over and not self.finishing and self:nothing_pending() and not self:emit_next_fold() then self:finish() end
   self.changed = self.changed or changed -- others may be ready now
   return self.changed
+end
+
+-- Whether the time is over in which an awaited stage's first item should have come. One that comes later is taken all
+-- the same.
+function Run:given_up(stage)
+  if type(stage.await) ~= "number" or self.stats[stage.id].items_in > 0 then return false end
+  return core.now() - self.started >= stage.await
 end
 
 -- Whether a stage has nothing pending and all before it are drained.

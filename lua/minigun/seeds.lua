@@ -71,7 +71,8 @@ local function of_items(handler, key)
   return function(item, emit, ctx)
     local _ <close> = hold()
     randomseed(key, seeds.number_of(item))
-    handler(item, emit, ctx)
+    local returned = handler(item, emit, ctx)
+    return returned
   end
 end
 
@@ -92,7 +93,7 @@ end
 local function of_producer(handler, key)
   return function(emit, ctx)
     randomseed(key, 0)
-    handler(emit, ctx)
+    return handler(emit, ctx)
   end
 end
 

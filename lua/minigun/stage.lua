@@ -82,6 +82,17 @@ local function is_iterator(f)
   return info.what == "C" or (info.nparams == 0 and not info.isvararg)
 end
 
+-- A function that knows nothing, neither parameters nor variables of its surroundings, gives the same for ever.
+local function refuse_constant(subject, f, ...)
+  local info = type(f) == "function" and select("#", ...) == 1 and debug.getinfo(f, "Su")
+  if not info or info.what == "C" or info.nparams > 0 or info.isvararg or info.nups > 0 then return end
+  local ok, item = pcall(f)
+  if not ok or item == nil then return end
+  failure.raise(("%s: the source is an iterator, a function that is called for one item after the other until it " ..
+    "gives nil, and this one gives %s for ever; %s"):format(subject, options.got(item), type(item) == "table"
+    and "give the table itself, or a function(emit)" or "give a function(emit)"))
+end
+
 --- Turns what a producer was given into a handler.
 ---@param subject string for messages: "stage 'lines'"
 ---@param ... any a handler, an array, or the one to four values of a generic for
@@ -90,6 +101,7 @@ end
 function stage.source(subject, ...)
   local first, state, control, closing = ...
   if options.is_callable(first) then
+    refuse_constant(subject, first, ...)
     if state ~= nil or control ~= nil or closing ~= nil or is_iterator(first) then
       return iterator_source(first, state, control, closing), "iterator"
     end
@@ -370,7 +382,8 @@ function stage.define(label, name, parsed, place, earlier)
     group = place.group or earlier and earlier.group,
     options = checked,
     batch = kind == "accumulator" and { max_size = filled.max_size, max_wait = filled.max_wait, by = filled.by } or nil,
-    init = init, combine = filled.combine, hooks = hooks, inner = inner,
+    iterator = source == "iterator" and (earlier and earlier.iterator or {}) or nil, init = init,
+    combine = filled.combine, hooks = hooks, inner = inner,
   }
 end
 

@@ -121,7 +121,10 @@ local function routed_emit(w, emit, choose, lost, skip)
         if not (skip and skip(item)) then direct[id](item) end
       end
     end,
-    __index = { to = function(_, name, item) emit:to(name, item) end },
+    __index = { to = function(self, name, item)
+      router.check_colon(self, 2)
+      emit:to(name, item)
+    end },
   })
 end
 
@@ -132,7 +135,8 @@ local function skipping_emit(w, emit, skip, addresses)
     __call = function(_, item)
       if item == nil or not skip(item) then return emit(item) end
     end,
-    __index = { to = function(_, name, item)
+    __index = { to = function(self, name, item)
+      router.check_colon(self, 2)
       for _, id in ipairs(router.resolve(addresses, name, item, 2)) do
         if not skip(item) then direct[id](item) end
       end
@@ -177,6 +181,7 @@ local function run_single(w, job, stage, ctx)
     ctx.attempt = attempt
     while true do
       local done, caught, index = w:run(handler, emit, ctx, chain.caught, value)
+      if done and caught then stage.returned = true end
       if done and skip then
         w:send(report.EDGE, { report.RESUMED, stage.id, job.source.skipped,
           not w:stopped() and lineage.too_short(job.source, job.source.seen) or nil })
@@ -313,6 +318,9 @@ function worker.main(w, job)
     if not run_hooks(w, stage.hooks.before, contexts[stage.id]) then return 1 end
   end
   if threads then threads:run() else run_chunks(w, job, runs) end
+  for _, stage in ipairs(stages) do
+    if stage.returned and stage.emitting then w:send(report.EDGE, { report.RETURNED, stage.id }) end
+  end
   for _, stage in ipairs(stages) do
     if not run_hooks(w, stage.hooks.after, contexts[stage.id]) then return 1 end
   end
