@@ -53,6 +53,7 @@ build = {
     ["minigun.batcher"] = "lua/minigun/batcher.lua",
     ["minigun.caught"] = "lua/minigun/caught.lua",
     ["minigun.chain"] = "lua/minigun/chain.lua",
+    ["minigun.columns"] = "lua/minigun/columns.lua",
     ["minigun.command"] = "lua/minigun/command.lua",
     ["minigun.context"] = "lua/minigun/context.lua",
     ["minigun.crew"] = "lua/minigun/crew.lua",

@@ -27,14 +27,23 @@ function terminal.play(words, typed, env)
   return result, times
 end
 
+--- The progress lines that were drawn, one after another.
+---@param output string
+---@return table array of strings
+function terminal.drawn(output)
+  local list = {}
+  for text in output:gmatch "\r\27%[%?7l(.-)\27%[K\27%[%?7h\r" do list[#list + 1] = text end
+  return list
+end
+
 --- The lines that are left on the screen: carriage return and "erase to the end of the line" carried out.
 ---@param output string
 ---@return string
 function terminal.screen(output)
   local lines = {}
-  for row in (output .. "\n"):gmatch "([^\n]*)\n" do
+  for row in (output:gsub("\27%[%?7[lh]", "") .. "\n"):gmatch "([^\n]*)\n" do
     local line, at = {}, 1
-    for control, char in row:gsub("\27%[K", "\0"):gmatch "([\r%z]?)([^\r%z]?)" do
+    for control, char in row:gsub("\27%[[KJ]", "\0"):gmatch "([\r%z]?)([^\r%z]?)" do
       if control == "\r" then at = 1
       elseif control == "\0" then
         for i = #line, at, -1 do line[i] = nil end

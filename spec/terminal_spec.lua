@@ -18,7 +18,7 @@ local function prompt(typed)
 end
 
 -- Runs a program at a terminal; returns what it has written and the screen that this leaves.
-local function program(source, env, redirect)
+local function program(source, env, redirect, script)
   local path = support.write_file(os.tmpname(), [[
     local minigun, core = require "minigun", require "minigun.core"
     local function pipeline(name, seconds, options)
@@ -32,7 +32,7 @@ local function program(source, env, redirect)
     end
   ]] .. source)
   local command = redirect and ("sh -c 'exec lua5.4 %s %s'"):format(path, redirect) or "lua5.4 " .. path
-  local result = terminal.play(command, "? (end)\n", env)
+  local result = terminal.play(command, script or "? (end)\n", env)
   os.remove(path)
   assert.equal(0, result.code, result.stderr)
   return result.stderr, terminal.screen(result.stderr)
@@ -98,7 +98,7 @@ describe("the progress line", function()
       print(pipeline("slow", 0.8):run())
       print "(end)"
     ]]
-    assert.matches("\rslow, %d+%.%d s: numbers 20 > work %d+/20\27%[K\r", shown)
+    assert.matches("^slow, %d+%.%d s: numbers 20 > work %d+/20$", terminal.drawn(shown)[1])
     assert.matches("^done 'slow': 20 items in %d%.%d+ s\n%(end%)", left)
   end)
 
@@ -152,7 +152,7 @@ describe("the progress line", function()
       print "(end)"
     ]]
     for _, name in ipairs { "talks", "iterates", "threads", "logs" } do
-      assert.matches("\r" .. name .. ", %d+%.%d s", shown)
+      assert.matches("?7l" .. name .. ", %d+%.%d s", shown)
     end
     left = left:gsub("pid %d+", "pid")
     assert.equal(table.concat({ "item 5", "item 10", "item 15", "item 20", "item 10", "item 20",
@@ -166,21 +166,118 @@ describe("the progress line", function()
       print(pcall(p.run, p))
       io.stderr:write "(end)\n"
     ]], {}, ">/dev/null")
-    assert.matches("\rfails, %d+%.%d s", shown)
+    assert.matches("?7lfails, %d+%.%d s", shown)
     assert.equal("(end)\n", left)
   end)
 
+  -- A run as the line sees it: rows of { name, items_in, items_out, pending }.
+  local function run_of(name, rows, failed)
+    local run = { plan = { name = name, stages = {} }, result = { failed = failed or 0 } }
+    local tally = {}
+    for i, row in ipairs(rows) do
+      run.plan.stages[i] = { name = row[1], kind = i == 1 and "producer" or "processor", handler = print }
+      tally[row[1]] = { items_in = row[2], items_out = row[3], pending = row[4] }
+    end
+    run.tally = function() return tally end
+    return run
+  end
+
   it("counts each stage, and is cut to the width of the terminal", function()
     local meter = require "minigun.meter"
-    local run = {
-      plan = { name = "a\27b", stages = { { name = "in", kind = "producer" }, { name = "wörk" }, { name = "out" } } },
-      result = { failures = { 1, 2 } },
-      tally = function()
-        return { ["in"] = { items_out = 9, items_in = 0, pending = 1 },
-          ["wörk"] = { items_in = 9, items_out = 4, pending = 5 }, out = { items_in = 4, items_out = 4, pending = 0 } }
-      end,
-    }
+    local run = run_of("a\27b", { { "in", 0, 9, 1 }, { "wörk", 9, 4, 5 }, { "out", 4, 4, 0 } }, 2)
     assert.equal("a?b, 1.2 s, 2 failed: in 9 > wörk 4/9 > out 4", meter.text(run, 1.234, 79))
     assert.equal("a?b, 1.2 s, 2 failed: in 9 > wö", meter.text(run, 1.234, 31))
+  end)
+
+  it("tells percent, rate and time left where it is known how many items there will be", function()
+    local meter = require "minigun.meter"
+    local function text(seconds, length, ...) return meter.text(run_of("x", { ... }), seconds, 99, length) end
+    assert.equal("x, 10.0 s, 25 %, 2.5/s, 30 s left: in 50 > half 25/50",
+      text(10, 100, { "in", 0, 50, 1 }, { "half", 50, 25, 25 }))
+    assert.equal("x, 2.0 s, 1 %, 5000/s, 3:18 min left: in 10000", text(2, 1000000, { "in", 0, 10000, 1 }))
+    assert.equal("x, 100.0 s, 1 %, 1.0/s, 2:45 h left: in 100", text(100, 10000, { "in", 0, 100, 1 }))
+    assert.equal("x, 3.0 s: in 0", text(3, 100, { "in", 0, 0, 1 }))
+    assert.equal("x, 3.0 s: in 7", text(3, nil, { "in", 0, 7, 1 }))
+  end)
+
+  it("knows how wide characters are, and leaves out what a terminal would obey", function()
+    local cut = require "minigun.columns".cut
+    for _, case in ipairs {
+      { "漢字かな", 8, "漢字かな", 8 }, { "漢字かな", 7, "漢字か", 6 }, { "한국어", 5, "한국", 4 }, { "ＡＢ", 3, "Ａ", 2 },
+      { "e\u{301}e\u{301}", 1, "e\u{301}", 1 }, { "🚀🚀", 3, "🚀", 2 }, { "a\u{200b}b", 2, "a\u{200b}b", 2 },
+      { "\255a\200", 9, "?a?", 3 }, { "\u{9b}31m\27[0m", 9, "?31m?[0m", 8 }, { "a\u{202e}b", 9, "a?b", 3 },
+      { "abc", 0, "", 0 }, { "", 5, "", 0 }, { "ก็", 1, "ก็", 1 }, { "\u{3000}", 1, "", 0 },
+    } do
+      local text, width = cut(case[1], case[2])
+      assert.same({ case[3], case[4] }, { text, width })
+    end
+  end)
+
+  -- What each drawn line takes, at most, by the number of columns that its characters take.
+  local function widest(lines)
+    local most = 0
+    for _, line in ipairs(lines) do
+      local width = 0
+      for _, code in utf8.codes(line) do width = width + (code >= 0x1100 and 2 or 1) end
+      most = math.max(most, width)
+    end
+    return most
+  end
+
+  it_at_a_terminal("never wraps, however narrow the terminal is or becomes", function()
+    local source = [[
+      pipeline("漢字の名前", 1.6, { processes = 1 }):run()
+      print "(end)"
+    ]]
+    for _, width in ipairs { 1, 2, 3, 10, 31 } do
+      local shown = program(source, {}, nil, ("= %d\n? (end)\n"):format(width))
+      local lines = terminal.drawn(shown)
+      assert.is_true(widest(lines) <= width - 1 and (#lines > 2) == (width > 1), width .. ": " .. #lines)
+      assert.equal(1, select(2, shown:gsub("\n", "")))
+    end
+    local shown = program(source, {}, nil, "= 60\n? 漢\n= 20\n. 0.4\n? 漢\n? (end)\n")
+    local lines = terminal.drawn(shown)
+    assert.is_true(widest({ lines[1] }) > 30 and widest({ lines[#lines] }) <= 19)
+  end)
+
+  it_at_a_terminal("is drawn ten times a second at most, also where it gives way all the time", function()
+    local shown = program [[
+      local p = pipeline("talks", 0)
+      p:replace("numbers", function(emit) for i = 1, 400 do emit(i) end end)
+      p:each("print", { inline = true }, function(i)
+        core.sleep(0.005)
+        if i % 10 == 0 then print(i) end
+      end)
+      local r = p:run()
+      print("took", r.elapsed)
+      print "(end)"
+    ]]
+    local seconds = tonumber(shown:match "took%s+([%d.]+)")
+    assert.is_true(#terminal.drawn(shown) <= seconds * 10 + 1)
+  end)
+
+  -- A shell with job control, in which the program runs as a job; `script`: what the shell does with it.
+  local function job(script, typed, env)
+    local path = support.write_file(os.tmpname(), [[
+      local minigun, core = require "minigun", require "minigun.core"
+      minigun.each({ 1, 2, 3, 4, 5, 6, 7, 8 }, function() core.sleep(0.2) end, { processes = 1 })
+      print "(done)"
+    ]])
+    local shell = support.write_file(os.tmpname(), ("set -m\nprogram='lua5.4 %s'\n%s\n"):format(path, script))
+    local result = terminal.play("sh " .. shell, typed, env)
+    os.remove(path)
+    os.remove(shell)
+    return result.stderr, result
+  end
+
+  it_at_a_terminal("is not drawn in the background, where nothing stops the job, and comes back with it", function()
+    local shown = job("stty tostop; $program >/dev/null & wait; stty -tostop; echo '(end)'", "? (end)\n")
+    assert.same({}, terminal.drawn(shown))
+    assert.not_matches("\27", shown)
+    assert.not_matches("[Ss]topped", shown)
+    shown = job("$program & sleep 0.9; echo '(front)'; fg; echo '(end)'", "? (front)\n? each\n? (end)\n")
+    local before, after = shown:match "^(.-)%(front%)(.*)$"
+    assert.same({}, terminal.drawn(before))
+    assert.is_true(#terminal.drawn(after) > 0)
   end)
 end)

@@ -86,12 +86,14 @@ static int l_cpus(lua_State *L) {
   return 1;
 }
 
-/* terminal(fd) -> columns of the terminal behind it, 0 where they are not known | nil: it is none */
+/* terminal(fd) -> columns of the terminal behind it, 0 where they are not known, and whether this process is in its
+ * foreground | nil: it is none */
 static int l_terminal(lua_State *L) {
   int columns = mg_sys.terminal((int)luaL_checkinteger(L, 1));
-  if (columns < 0) luaL_pushfail(L);
-  else lua_pushinteger(L, columns);
-  return 1;
+  if (columns < 0) return luaL_pushfail(L), 1;
+  lua_pushinteger(L, columns);
+  lua_pushboolean(L, mg_sys.foreground((int)luaL_checkinteger(L, 1)));
+  return 2;
 }
 
 /* pid() -> this process's id */

@@ -326,6 +326,12 @@ static int sys_terminal(int fd) {
   return rc < 0 ? rc : size.ws_col;
 }
 
+/* 1 when this process may use the terminal behind fd: it is in its foreground, or that is not the one it belongs to. */
+static int sys_foreground(int fd) {
+  pid_t group = tcgetpgrp(fd);
+  return group < 0 || group == getpgrp();
+}
+
 /* A page that reads as zeros in every child that is forked, by whomever. */
 static void *sys_wiped_page(void) {
   size_t size = (size_t)sysconf(_SC_PAGESIZE);

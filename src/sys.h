@@ -100,6 +100,7 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
   X(signal_action, int, (int sig, const struct sigaction *to, struct sigaction *old), (sig, to, old)) \
   X(random, int, (void *to, size_t n), (to, n))                                                     \
   X(cpus, int, (void), ())                                                                          \
+  X(foreground, int, (int fd), (fd))                                                                \
   X(terminal, int, (int fd), (fd))                                                                  \
   X(wiped_page, void *, (void), ())
 

@@ -55,16 +55,36 @@ function wrappers.each(f)
   return function(item) f(item) end
 end
 
+-- How many items a source has: from its handler to a function that tells, for those that know.
+local lengths = setmetatable({}, { __mode = "k" })
+
+--- Notes how many items a source will emit.
+---@param handler function
+---@param length fun(): integer
+---@return function handler
+function stage.of_length(handler, length)
+  lengths[handler] = length
+  return handler
+end
+
+--- How many items a source will emit.
+---@param handler function
+---@return integer? nil: it does not know
+function stage.length_of(handler)
+  local length = lengths[handler]
+  return length and length()
+end
+
 local function array_source(array, subject)
   local at = failure.where()
-  return function(emit)
+  return stage.of_length(function(emit)
     local n = #array
     for i = 1, n do
       local item = array[i]
       if item == nil then failure.raise(("%s: the array has a hole at [%d] of %d"):format(subject, i, n), at) end
       emit(item)
     end
-  end
+  end, function() return #array end)
 end
 
 -- Leaves closing to the generic for: the fourth value is a file, a directory or the like.

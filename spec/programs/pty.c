@@ -5,7 +5,8 @@
  * SCRIPT is a file of lines:   > TEXT     types TEXT and the return key        ^C      types Ctrl-C
  *                              ? TEXT     waits until TEXT appears behind what was waited for last; prints
  *                                         "MILLISECONDS TEXT", the time since something was last typed
- *                              . SECONDS  waits
+ *                              . SECONDS  waits                             ^Z      types Ctrl-Z
+ *                              = COLUMNS  gives the terminal this width; before the first `?` or `.`: from the begin
  * Ends with the program's status (128 + signal), 99 when a text does not appear within ten seconds; what the program
  * wrote goes to standard error.
  */
@@ -60,10 +61,19 @@ static int await(const char *text, double since) {
   }
 }
 
-static pid_t start(char **program) {
+static void resize(int columns) {
+  struct winsize size = {.ws_row = 24, .ws_col = (unsigned short)columns};
+  ioctl(terminal, TIOCSWINSZ, &size);
+}
+
+static pid_t start(char **program, FILE *script) {
   terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
   if (terminal < 0 || grantpt(terminal) < 0 || unlockpt(terminal) < 0) return -1;
   const char *name = ptsname(terminal);
+  char line[64];
+  long at = ftell(script);
+  if (fgets(line, sizeof line, script) && line[0] == '=') resize(atoi(line + 2));
+  else fseek(script, at, SEEK_SET);
   pid_t pid = fork();
   if (pid != 0) return pid;
   setsid();
@@ -91,8 +101,12 @@ static int play(FILE *script) {
         if (!listen_for(0.01)) break;
       continue;
     }
+    if (line[0] == '=') {
+      resize(atoi(line + 2));
+      continue;
+    }
     typed = now();
-    if (line[0] == '^') type("\003");
+    if (line[0] == '^') type(line[1] == 'Z' ? "\032" : "\003");
     else type(line + 2), type("\n");
   }
   return 1;
@@ -101,7 +115,7 @@ static int play(FILE *script) {
 int main(int count, char **arguments) {
   if (count < 3) return 96;
   FILE *script = fopen(arguments[1], "r");
-  pid_t pid = script ? start(arguments + 2) : -1;
+  pid_t pid = script ? start(arguments + 2, script) : -1;
   if (pid < 0) return perror("pty"), 96;
   int played = play(script), status = 0;
   double until = now() + 10;
