@@ -17,6 +17,7 @@ build = {
   modules = {
     ["minigun.core"] = {
       sources = {
+        "src/clock.c",
         "src/codec.c",
         "src/codec_decode.c",
         "src/codec_encode.c",

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "clock.h"
 #include "heap.h"
 #include "lua_mg.h"
 
@@ -78,6 +79,21 @@ int mg_encode_item(lua_State *L, mg_codec *c, int *busy, int idx, uint8_t *buf, 
 static int l_now(lua_State *L) {
   lua_pushnumber(L, (lua_Number)mg_now() / 1e9);
   return 1;
+}
+
+/* clock() -> seconds of the clock for deadlines, which stands still while this process is stopped; see clock.h */
+static int l_clock(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)mg_clock_now() / 1e9);
+  return 1;
+}
+
+/* watch_stops(on): stops are noticed from now on; false: no more, when that was said as often; nil: in a child, not any
+ * more, however often its parent has asked for it */
+static int l_watch_stops(lua_State *L) {
+  if (lua_isnil(L, 1)) mg_clock_forget();
+  else if (lua_toboolean(L, 1)) mg_clock_open();
+  else mg_clock_close();
+  return 0;
 }
 
 /* cpus() -> processors this process may use: affinity and cgroup quota counted */
@@ -201,7 +217,7 @@ static int l_random_state(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"now", l_now},       {"cpus", l_cpus},       {"pid", l_pid},     {"process", l_process},
+    {"now", l_now},       {"clock", l_clock},     {"watch_stops", l_watch_stops}, {"cpus", l_cpus},       {"pid", l_pid},     {"process", l_process},
     {"random", l_random}, {"sleep", l_sleep},       {"heap_settle", l_heap_settle}, {"terminal", l_terminal},
     {"flush", l_flush},   {"die_of", l_die_of},   {"heap_collapse", l_heap_collapse},
     {"heap_keep", l_heap_keep}, {"defer_collector", l_defer_collector}, {"exit", l_exit},

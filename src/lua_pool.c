@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "clock.h"
 #include "lua_mg.h"
 
 static mg_pool *to_pool(lua_State *L, int arg) { return luaL_checkudata(L, arg, MG_POOL_TYPE); }
@@ -256,11 +257,11 @@ static int l_kill(lua_State *L) {
   return 1;
 }
 
-/* p:overtime(slot) -> seconds the item in hand has taken, and its mark for p:time_out */
+/* p:overtime(slot) -> seconds the item in hand has taken (see clock.h), and its mark for p:time_out */
 static int l_overtime(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   mg_slot *s = &p->slot[check_slot(L, p, 2)];
-  uint64_t began = 0, ns = s->state == MG_SLOT_EMPTY ? 0 : mg_slot_overtime(s, mg_now(), &began);
+  uint64_t began = s->state == MG_SLOT_EMPTY ? 0 : mg_slot_began(s), ns = began ? mg_clock_since(began) : 0;
   lua_pushnumber(L, (lua_Number)ns / 1e9);
   lua_pushinteger(L, (lua_Integer)began);
   return 2;

@@ -5,11 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "command.h"
 #include "keeper.h"
 
 enum { MAX_READY = 64, LOOK_NS = 100000000 };
 enum { LOOK_EVERY = 16 }; /* waits that found something at once, for one look at the descriptors */
+enum { NUDGE_EVERY = 1000000000 };
 enum { PEEK_FIRST = 2000000, PEEK_MOST = 64000000 }; /* ns of sleep between looks at the commit words */
 /* Beside the slots' numbers in epoll's tags. */
 #define TAG_WAKE UINT32_MAX
@@ -201,10 +203,12 @@ int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w) {
 
 static int corrupt(mg_pool *p, uint32_t i) {
   sink_at at = {p, i};
+  int told = p->slot[i].damaged == 2;
+  p->slot[i].damaged = 2;
   mg_slot_event ev = {.kind = MG_EVENT_CORRUPT, .pid = p->slot[i].proc.pid};
   mg_proc_kill(&p->slot[i].proc, SIGKILL);
   p->slot[i].out.mine = atomic_load(&p->slot[i].shared->out.head); /* not one descriptor more from this one */
-  return enqueue(&at, &ev);
+  return told ? 0 : enqueue(&at, &ev);
 }
 
 int mg_pool_collect(mg_pool *p) {
@@ -212,7 +216,7 @@ int mg_pool_collect(mg_pool *p) {
     if (p->slot[i].state == MG_SLOT_EMPTY) continue;
     sink_at at = {p, i};
     int rc = mg_slot_collect(&p->slot[i], &p->shm, enqueue, &at);
-    if (rc == -EPROTO) rc = corrupt(p, i);
+    if (rc == -EPROTO || p->slot[i].damaged == 1) rc = corrupt(p, i);
     if (rc == -ENOMEM) return rc;
   }
   return 0;
@@ -240,7 +244,7 @@ static int reap(mg_pool *p, uint32_t i) {
 int mg_pool_anything(const mg_pool *p) {
   if (p->queued > 0) return 1;
   for (uint32_t i = 0; i < p->slots; i++)
-    if (p->slot[i].state != MG_SLOT_EMPTY && mg_ring_waiting(&p->slot[i].out) > 0) return 1;
+    if (p->slot[i].state != MG_SLOT_EMPTY && (mg_ring_waiting(&p->slot[i].out) > 0 || p->slot[i].damaged == 1)) return 1;
   return 0;
 }
 
@@ -301,11 +305,17 @@ static int has_pipes(const mg_pool *p) {
   return 0;
 }
 
-/* Looks at what busy workers have finished since their last descriptor.  0 or -ENOMEM. */
+/* Looks at what busy workers have finished since their last descriptor and, once in a while, after those that are not
+ * heard of.  0 or -errno. */
 static int peek(mg_pool *p) {
+  uint64_t now = mg_now();
+  int nudges = now - p->nudged > NUDGE_EVERY;
+  if (nudges) p->nudged = now;
   for (uint32_t i = 0; i < p->slots; i++) {
     sink_at at = {p, i};
     int rc = mg_slot_peek(&p->slot[i], &p->shm, enqueue, &at);
+    if (rc == 0 && nudges) rc = mg_slot_nudge(&p->slot[i]);
+    if (rc == -EPROTO) rc = corrupt(p, i);
     if (rc < 0) return rc;
   }
   return 0;
@@ -313,18 +323,22 @@ static int peek(mg_pool *p) {
 
 static int any_busy(const mg_pool *p) {
   for (uint32_t i = 0; i < p->slots; i++)
-    if (p->slot[i].state != MG_SLOT_EMPTY && p->slot[i].chunks > 0) return 1;
+    if (p->slot[i].state == MG_SLOT_ENDING || p->slot[i].chunks > 0) return 1;
   return 0;
 }
 
-/* epoll_wait, and a look at the commit words now and then; as soon as they tell something it is over. */
+/* epoll_wait, and a look at the commit words now and then; as soon as they tell something it is over, or the rings do: a
+ * worker is not believed that it has woken us. */
 static int wait_and_peek(mg_pool *p, struct epoll_event *ready, int64_t ns) {
   for (int64_t step = PEEK_FIRST;; step = step < PEEK_MOST ? 2 * step : step) {
     int part = (ns < 0 || ns > step) && any_busy(p);
-    int n = mg_sys.epoll_wait(p->epoll, ready, MAX_READY, part ? step : ns);
+    int64_t asked = part ? step : ns;
+    uint64_t began = asked > 0 ? mg_clock_look() : 0;
+    int n = mg_sys.epoll_wait(p->epoll, ready, MAX_READY, asked);
+    if (asked > 0) mg_clock_slept(began, (uint64_t)asked);
     if (n != 0 || !part) return n;
     int rc = peek(p);
-    if (rc < 0 || p->queued > 0) return rc;
+    if (rc < 0 || p->queued > 0 || mg_pool_anything(p)) return rc;
     if (ns > 0) ns -= step;
   }
 }

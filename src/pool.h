@@ -26,6 +26,7 @@ typedef struct mg_pool {
   mg_slot_event *queue; /* events not yet taken: a ring buffer */
   uint32_t queue_first, queued, queue_room;
   mg_spin spin;
+  uint64_t nudged;   /* when workers that are not heard of were last looked after */
   uint32_t unlooked; /* waits since the descriptors were last looked at */
   int cpus;
   unsigned serial; /* process that opened it: elsewhere it is dead */

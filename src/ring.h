@@ -57,6 +57,11 @@ static inline uint32_t mg_ring_room(const mg_ring_end *p) {
   return used <= MG_RING ? MG_RING - used : 0;
 }
 
+/* 0 when the other side wrote rubbish into the counter that is its own. */
+static inline int mg_ring_sound(const mg_ring_end *p) {
+  return p->mine - atomic_load_explicit(&p->ring->tail, memory_order_relaxed) <= MG_RING;
+}
+
 /* Publishes a copy of *d.  The caller has seen mg_ring_room() > 0. */
 static inline void mg_ring_push(mg_ring_end *p, const mg_desc *d) {
   p->ring->entry[p->mine % MG_RING] = *d;

@@ -49,15 +49,21 @@ void mg_slot_begin(mg_slot *s) {
   s->chunk_first = s->chunk_sequence = s->lent_first = 0;
   s->done = s->published = s->generation = s->ahead = s->ahead_count = 0;
   s->held_bytes = 0;
-  s->streaming = 0;
+  s->streaming = s->needs = s->quiet = s->damaged = 0;
   s->timed_out = 0;
   s->state = MG_SLOT_LIVE;
+}
+
+/* Room in the in-ring; none where the worker has damaged its counter, which is noted. */
+static uint32_t room_in(mg_slot *s) {
+  if (MG_UNLIKELY(!mg_ring_sound(&s->in)) && !s->damaged) s->damaged = 1;
+  return mg_ring_room(&s->in);
 }
 
 int mg_slot_offer(mg_slot *s, const mg_chunk *c) {
   MG_ASSERT(!s->wide == !(c->flags & MG_CHUNK_SET));
   /* A narrow slot's ledger leaves room in the ring for blocks and the end; here it must be left. */
-  if (s->chunks == s->room || mg_ring_room(&s->in) <= (s->wide ? MG_LENT + 1 : 0)) return -EAGAIN;
+  if (s->chunks == s->room || room_in(s) <= (s->wide ? MG_LENT + 1 : 0)) return -EAGAIN;
   *chunk_at(s, s->chunks++) = *c;
   atomic_store_explicit(&s->shared->claim[s->chunk_sequence++ & (s->room - 1)], MG_CLAIM_OFFERED, memory_order_relaxed);
   mg_desc d = {.kind = MG_IN_CHUNK, .flags = c->flags,
@@ -69,7 +75,8 @@ int mg_slot_offer(mg_slot *s, const mg_chunk *c) {
 }
 
 int mg_slot_lend(mg_slot *s, const mg_shm *shm, uint32_t block) {
-  if (s->lents == MG_LENT || mg_ring_room(&s->in) == 0) return -EAGAIN;
+  if (s->lents == MG_LENT || room_in(s) == 0) return -EAGAIN;
+  s->needs = 0;
   s->lent[(s->lent_first + s->lents++) % MG_LENT] = block;
   mg_desc d = {.kind = MG_IN_BLOCK, .block = block, .length = (uint32_t)(mg_shm_block_size(shm, block) - 1)};
   mg_ring_push(&s->in, &d);
@@ -82,7 +89,7 @@ void mg_slot_stop(mg_slot *s) {
 
 int mg_slot_finish(mg_slot *s) {
   if (s->state != MG_SLOT_LIVE) return 0;
-  if (mg_ring_room(&s->in) == 0) return -EAGAIN;
+  if (room_in(s) == 0) return -EAGAIN;
   mg_desc d = {.kind = MG_IN_END};
   mg_ring_push(&s->in, &d);
   s->state = MG_SLOT_ENDING;
@@ -206,6 +213,7 @@ static int take(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, const mg_desc *
   }
   s->ahead = s->ahead_count = 0;
   if (rc == 0 && (d->flags & MG_OUT_NEED)) {
+    s->needs = 1;
     mg_slot_event ev = {.kind = MG_EVENT_NEED, .a = d->attempt};
     rc = sink(to, &ev);
   }
@@ -224,6 +232,20 @@ int mg_slot_collect(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
     if (rc < 0) return rc;
   }
   return full ? mg_event_signal(&s->shared->worker_asleep, s->eventfd) : 0; /* it may wait for room in the ring */
+}
+
+int mg_slot_nudge(mg_slot *s) {
+  enum { QUIET_MOST = 3 };
+  if (s->state == MG_SLOT_EMPTY) return 0;
+  if (!mg_ring_sound(&s->in)) return -EPROTO;
+  int unread = mg_ring_room(&s->in) < MG_RING;
+  int sleeps = !s->wide && s->chunks > 0 && !s->needs && !unread && mg_ring_waiting(&s->out) == 0 &&
+               atomic_load_explicit(&s->shared->worker_asleep, memory_order_relaxed) != 0;
+  s->quiet = sleeps ? s->quiet + 1 : 0;
+  if (s->quiet > QUIET_MOST) return -EPROTO;
+  if (!unread && !sleeps) return 0;
+  atomic_store_explicit(&s->shared->worker_asleep, 1, memory_order_relaxed);
+  return mg_event_signal(&s->shared->worker_asleep, s->eventfd);
 }
 
 int mg_slot_revoke(mg_slot *s, mg_chunk *out) {
@@ -247,15 +269,15 @@ static int take_commit(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, int dead
   uint32_t done = MG_COMMIT_DONE(word), offset = MG_COMMIT_OFFSET(word);
   uint32_t most = s->chunks ? chunk_at(s, 0)->range.count : 0;
   if (MG_COMMIT_GENERATION(word) != (s->generation & 0xfff) || done < s->done || done > most) return 0;
-  int advanced = done > s->done, rc = advanced ? give_held(s, shm, sink, to) : 0;
   uint32_t from = s->published + s->ahead;
-  if (s->lents > 0 && offset > from && offset <= mg_shm_block_size(shm, open_block(s))) {
-    mg_range r = {open_block(s), from, offset - from, 0, MG_EDGE_ANY};
-    mg_record_walk(mg_shm_at(shm, r.block), r.offset, offset, MG_EDGE_ANY, UINT32_MAX, &r.count);
-    if (rc == 0) rc = give_out(s, shm, sink, to, r);
-    s->ahead += r.length;
-    s->ahead_count += r.count;
-  }
+  int more = s->lents > 0 && offset > from && offset <= mg_shm_block_size(shm, open_block(s));
+  mg_range r = {more ? open_block(s) : MG_NO_BLOCK, from, more ? offset - from : 0, 0, MG_EDGE_ANY};
+  if (more && mg_record_walk(mg_shm_at(shm, r.block), from, offset, MG_EDGE_ANY, UINT32_MAX, &r.count) != offset)
+    return -EPROTO; /* whole records are committed */
+  int advanced = done > s->done, rc = advanced ? give_held(s, shm, sink, to) : 0;
+  if (rc == 0) rc = give_out(s, shm, sink, to, r);
+  s->ahead += r.length;
+  s->ahead_count += r.count;
   return rc || !advanced ? rc : advance(s, shm, sink, to, done, dead && done == most, 0);
 }
 
@@ -310,10 +332,7 @@ int mg_slot_recover(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
   return rc == -EPROTO ? 0 : rc;
 }
 
-uint64_t mg_slot_overtime(const mg_slot *s, uint64_t now, uint64_t *began) {
-  *began = atomic_load_explicit(&s->shared->began, memory_order_relaxed);
-  return *began && *began < now ? now - *began : 0;
-}
+uint64_t mg_slot_began(const mg_slot *s) { return atomic_load_explicit(&s->shared->began, memory_order_relaxed); }
 
 void mg_slot_drop(mg_slot *s, mg_shm *shm) {
   drop_held(s, shm);

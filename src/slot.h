@@ -127,6 +127,9 @@ typedef struct mg_slot {
   uint32_t published;  /* of the open block */
   uint32_t ahead, ahead_count; /* bytes and records behind it that were delivered by the commit word alone */
   uint32_t generation; /* descriptors received */
+  int needs;           /* its worker waits for a block */
+  int quiet;           /* looks in a row that have found it asleep with work in hand */
+  int damaged;         /* 1: its worker wrote what no worker may write; 2: that has been reported */
   uint64_t timed_out;  /* `began` of the item for whose time-out the worker was killed; 0 when it was not */
   mg_range *held;
   uint32_t helds, held_room;
@@ -177,15 +180,20 @@ void mg_slot_stop(mg_slot *s);
 /* Reads all descriptors; each becomes events in `sink`.  0, -EPROTO when the worker wrote rubbish, or the sink's
  * error. */
 int mg_slot_collect(mg_slot *s, mg_shm *shm, mg_sink sink, void *to);
-/* Delivers what the worker has finished and not published, as far as the commit word tells.  0, or the sink's error. */
+/* Delivers what the worker has finished and not published, as far as the commit word tells.  0, -EPROTO when that tells
+ * what cannot be, or the sink's error. */
 int mg_slot_peek(mg_slot *s, mg_shm *shm, mg_sink sink, void *to);
+/* Looks, about once a second, after a worker that is not heard of.  One that has not taken what is in its ring is woken,
+ * whatever it has said: its word may be damaged.  One that sleeps, look after look, although it has work in hand and
+ * waits for nothing, has lost something.  0, -EPROTO for that, or -errno of the wake-up. */
+int mg_slot_nudge(mg_slot *s);
 /* Takes back the newest chunk if the worker has not begun it: 1 with *out filled (the reference passes), or 0.  It
  * stays in the ledger as an empty one until the worker has passed over it. */
 int mg_slot_revoke(mg_slot *s, mg_chunk *out);
 /* After the worker's end: delivers what it had committed, takes everything else back, and empties the slot. */
 int mg_slot_recover(mg_slot *s, mg_shm *shm, mg_sink sink, void *to);
-/* Nanoseconds that the item in hand has been in work, at `now`; 0 when there is none or it is not timed. */
-uint64_t mg_slot_overtime(const mg_slot *s, uint64_t now, uint64_t *began);
+/* When the item in hand began, by mg_now(); 0 when there is none or it is not timed. */
+uint64_t mg_slot_began(const mg_slot *s);
 /* Drops every reference the slot holds, without delivering anything. */
 void mg_slot_drop(mg_slot *s, mg_shm *shm);
 void mg_slot_check(const mg_slot *s, const mg_shm *shm);

@@ -4,7 +4,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "clock.h"
+
 enum { CHECK_MOST = 64 }; /* items */
+/* How long to sleep at most for what an item in hand needs: whoever should wake this worker may have been misled by
+ * damage. A worker without work is looked after by the coordinator (mg_slot_nudge), and sleeps without end. */
+enum { LOOK_MS = 2000 };
 /* Nanoseconds. Where no processor is to spare, telling costs another worker its own. */
 enum { TELL_AFTER = 1000000, TELL_LATE = 4000000 };
 
@@ -70,7 +75,7 @@ static void sleep_until(mg_worker *w, int (*ready)(mg_worker *)) {
       mg_event_awake(asleep);
       return;
     }
-    poll_once(w, -1, -1);
+    poll_once(w, -1, ready == have_work ? -1 : LOOK_MS);
     mg_event_awake(asleep);
     take_in(w);
   }
@@ -229,7 +234,10 @@ int mg_worker_record(mg_worker *w, mg_record *r) {
     MG_POINT(record_taken);
     if (w->chunk.only == MG_EDGE_ANY || r->edge == w->chunk.only) return 1;
   }
-  return w->done < w->chunk.count ? -EBADMSG : 0;
+  if (w->done < w->chunk.count) return -EBADMSG;
+  uint32_t more = 0; /* than was announced */
+  uint32_t end = mg_record_walk(base, w->next, w->limit, w->chunk.only, 1, &more);
+  return end != w->limit || more > 0 ? -EBADMSG : 0;
 }
 
 /* --- threads ---------------------------------------------------------------------------------------------------- */
@@ -287,7 +295,9 @@ void mg_worker_rest(mg_worker *w, int fd, int want, int64_t ns) {
   mg_event_prepare(asleep);
   take_in(w);
   int news = want && have_work(w); /* which may have come while it published */
+  uint64_t began = mg_clock_look();
   if (!news) poll_once(w, fd, ns < 0 ? -1 : ns > (int64_t)3600 * 1000000000 ? 3600000 : (int)((ns + 999999) / 1000000));
+  if (ns > 0) mg_clock_slept(began, (uint64_t)ns);
   mg_event_awake(asleep);
 }
 

@@ -21,10 +21,10 @@ Crew.__index = Crew
 -- past it goes on from here with an error.
 local function call_timed(self, thread, state, call, ...)
   local seconds, task, mark = state.stage.timeout, thread.task, self.link.mark
-  local co, start = coroutine.create(xpcall), core.now()
+  local co, start, began = coroutine.create(xpcall), core.clock(), core.now()
   local answer = table.pack(call, chain.caught, ...)
   while true do
-    if mark then mark(thread, state.stage, start) end
+    if mark then mark(thread, state.stage, began) end
     local got = table.pack(task.loop:enter(task, co, table.unpack(answer, 1, answer.n)))
     if mark then mark(thread) end
     if coroutine.status(co) == "dead" then
@@ -36,7 +36,7 @@ local function call_timed(self, thread, state, call, ...)
     task.deadline = math.min(task.deadline or math.huge, start + seconds)
     answer = table.pack(coroutine.yield(table.unpack(got, 2, got.n)))
     task.deadline = nil
-    if math.min(due, core.now()) >= start + seconds then
+    if math.min(due, core.clock()) >= start + seconds then
       programs.close(co)
       if state.loop then state.loop:abandon() end
       errors.raise_again { kind = "timeout",

@@ -120,7 +120,7 @@ end
 ---@param code integer
 ---@param signal integer 0: none
 function ends:count_restart(code, signal)
-  local options, now, recent = self.run.plan.options, core.now(), {}
+  local options, now, recent = self.run.plan.options, core.clock(), {}
   for _, at in ipairs(self.restarts) do
     if now - at < options.restart_window then recent[#recent + 1] = at end
   end
@@ -137,7 +137,7 @@ end
 --- Ends the producer in the segment's one worker.
 ---@param grace number seconds until it is killed
 function ends:stop_producer(grace)
-  self.stops_by, self.stop_grace = core.now() + grace, grace
+  self.stops_by, self.stop_grace = core.clock() + grace, grace
   while self.queued > 0 do
     local entry = self:take(1, self.queue)
     self.run:finished(entry.stage, 1) -- not begun
@@ -150,8 +150,8 @@ end
 --- Kills a stopped producer that does not emit.
 ---@return number seconds until the next look
 function ends:check_stop()
-  if next(self.wants) then self.stops_by = core.now() + self.stop_grace end -- it waits for those who receive
-  local left = self.stops_by - core.now()
+  if next(self.wants) then self.stops_by = core.clock() + self.stop_grace end -- it waits for those who receive
+  local left = self.stops_by - core.clock()
   for _, slot in ipairs(self.slots) do
     if slot.pid and slot.hands > 0 and left <= 0 then
       self.stop_killed = true
@@ -164,7 +164,7 @@ end
 --- Kills workers that have not come to their end within the run's `grace`.
 ---@return number? seconds until the next look; nil: none lives
 function ends:check_end()
-  local left = self.ends_by - core.now()
+  local left = self.ends_by - core.clock()
   for _, slot in ipairs(self.slots) do
     if slot.pid and left <= 0 then self.pool:kill(slot.index) end
   end
@@ -181,23 +181,12 @@ function ends:check_time()
   for _, slot in ipairs(self.slots) do
     if slot.pid and slot.hands > 0 then
       local seconds, mark = self.pool:overtime(slot.index)
-      if mark ~= slot.mark then slot.mark, slot.stood = mark, self.stood_before end
-      seconds = seconds - (self.stood - slot.stood)
       if seconds > self.timeout then self.pool:time_out(slot.index, mark) end
       local left = math.max(self.timeout - seconds, 0.001)
       wait = math.min(wait or left, left)
     end
   end
-  self.stood_before = self.stood
   return wait
-end
-
---- The coordinator, and who knows what else, has stood still: nobody is to be late by that.
----@param seconds number
-function ends:stood_still(seconds)
-  self.stood = self.stood + seconds
-  if self.ends_by then self.ends_by = self.ends_by + seconds end
-  if self.stops_by then self.stops_by = self.stops_by + seconds end
 end
 
 return ends

@@ -41,7 +41,6 @@ function forked.new(run, segment, first)
     slots = {}, queue = queue.new(), lanes = {}, queued = 0, queued_bytes = 0,
     rate = stats.rate(), restarts = {}, wants = {}, thirsty = {}, finishing = false, targets = {}, timeout = nil,
     spawned = 0, arrived = 0, -- items, in their order
-    stood = 0, stood_before = 0, -- seconds, see ends.lua
     told = {},                -- loop stages whose workers know that nothing more comes
     only_way_in = nil,        -- the stage that all of them have come to; false: there are several
     out_size = BLOCK, small = 0, -- bytes of a block to lend; ranges in a row that would have fitted a quarter of it
@@ -349,7 +348,7 @@ function Segment:finish()
   if self.finishing then return end
   self.finishing = true
   local grace = self.run.plan.options.grace
-  if grace then self.ends_by, self.run.timed = core.now() + grace, true end
+  if grace then self.ends_by, self.run.timed = core.clock() + grace, true end
   for _, slot in ipairs(self.slots) do
     if slot.pid then self.pool:finish(slot.index) end
   end

@@ -16,6 +16,8 @@ local tasks = require "minigun.tasks"
 
 local hosted = {}
 
+local BEAT <const> = 0.1 -- seconds to sleep at most where there are time-outs, see run.lua
+
 local Host = {}
 Host.__index = Host
 
@@ -188,6 +190,7 @@ end
 ---@param effect function (kind, name, value): takes what hooks collect
 ---@return table host `contexts[stage id]`: what hooks get
 function hosted.new(w, job, effect)
+  core.watch_stops(true)
   local on, message = tasks.new()
   if not on then error(message, 0) end
   on.seeded = job.plan.options.seed
@@ -228,7 +231,9 @@ function Host:run()
     local busy = on:step()
     if not busy then
       local room = more and self.tokens < self.job.segment.width
-      if more or self.tokens > 0 then w:rest(on:fd(), room, on:timeout()) end
+      local seconds = on:timeout()
+      if seconds and self.patience > 0 then seconds = math.min(seconds, BEAT) end
+      if more or self.tokens > 0 then w:rest(on:fd(), room, seconds) end
     end
   until not more and self.tokens == 0
 end

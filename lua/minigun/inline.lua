@@ -39,7 +39,7 @@ function inline:open_chain()
     context = function(stage, effect) return self:context({ stage = stage.name }, effect) end,
     foreign = function() return core.process() ~= self.process end,
     watch = function(thread) self.guard:watch(thread) end,
-    now = core.now,
+    now = core.clock,
   })
   for _, stage in ipairs(own) do
     self:open_outlet(stage)

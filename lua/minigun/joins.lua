@@ -28,7 +28,7 @@ function joins:open_join(stage)
   local given = { max_size = stage.batch.max_size, max_wait = stage.batch.max_wait, numbered = stage.batch.numbered,
     max_bytes = stage.batch.numbered and self.queue_bytes // 2 }
   state.batches = joiner.new(given, {
-    pool = self.pool, writer = open_writer(self, stage), now = core.now,
+    pool = self.pool, writer = open_writer(self, stage), now = core.clock,
     emit = function(batch) self.chain:emit_batch(state, batch) end,
     joined = function(n) counts.items_out = counts.items_out + n end,
     tables = function()

@@ -66,13 +66,13 @@ end
 --- The next attempt at an item of an ordered stage of the coordinator: nothing of that stage may overtake it. Workers
 --- are kept going meanwhile.
 ---@param entry table
----@param due number when, on the monotonic clock
+---@param due number when, by core.clock
 function retries:retry_in_place(entry, due)
   while true do -- a sleep brings events, which are to be taken before anybody hands out work again
     if self.pool then self:serve_workers() end
-    local left = due - core.now()
+    local left = due - core.clock()
     if left <= 0 or self.stopping then break end
-    self:sleep(left)
+    self:sleep(math.min(left, 0.1)) -- see src/clock.h
   end
   self.chain:push(entry.stage, entry.value, entry.attempt, entry.first)
 end
@@ -92,10 +92,10 @@ function retries:settle_failure(stage, fields, item, again)
       entry.attempt = attempt + 1
       s.retried = s.retried + 1
       local seconds = retries.delay(stage.backoff, attempt, chance())
-      if stage.ordered then return self:retry_in_place(entry, core.now() + seconds) end
+      if stage.ordered then return self:retry_in_place(entry, core.clock() + seconds) end
       self.pending[stage.id] = self.pending[stage.id] + 1
       if self.sources then self:owe(entry) end
-      self.retries[#self.retries + 1] = { due = core.now() + seconds, entry = entry }
+      self.retries[#self.retries + 1] = { due = core.clock() + seconds, entry = entry }
       return
     end
   end

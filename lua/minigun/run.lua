@@ -33,7 +33,9 @@ local run = {}
 run.BELL_MEMORY = 2 << 20
 
 local BLOCK <const> = 65536
-local STOOD_STILL <const> = 0.1                   -- seconds
+-- Seconds to sleep at most while a deadline is waited for: a stop of this process is noticed, and how long it was, by
+-- looking at the clock before and after it (src/clock.h).
+local BEAT <const> = 0.1
 local WARNINGS <const> = 100                      -- that are kept
 
 local Run = {}
@@ -70,7 +72,7 @@ function run.new(pipeline, given)
     memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.lines(),
     retries = {}, producers = {}, on_loop = {}, writers = {}, folds = {}, outlets = {}, direct = {}, reach = {},
-    limited = {}, waits = {}, late = {}, chunks = 0, moved = 0, pardoned_till = 0, told = {},
+    limited = {}, waits = {}, late = {}, chunks = 0, moved = 0, told = {},
     unhandled = failures.tally(), heap = heap.new(),
     pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0, rates = {},
     slice_ends = 0, journal = journal, awaits = awaits, timed = #awaits > 0,
@@ -190,7 +192,7 @@ end
 -- Starts retries and batches whose time has come. Returns the seconds until the next.
 function Run:check_clock()
   if #self.retries == 0 and not self.timed then return nil end
-  local now, wait = core.now(), nil
+  local now, wait = core.clock(), nil
   local function sooner(due)
     if due then wait = earlier(wait, math.max(due - now, 0)) end
   end
@@ -290,23 +292,12 @@ function Run:idle_receiver(outlet)
   return false
 end
 
--- A sleep that is much longer than it should be means that this process was stopped (Ctrl-Z), and its workers with it,
--- or the whole machine: no time-out is to count that. When it began nobody knows, so all of the sleep is let off; but
--- not again soon, or a machine that is merely busy would put a time-out off for ever.
+-- Sleeps until something happens, or the seconds are over; nil: without end.
 function Run:sleep(seconds)
   if self.pool then
     self.unseen = 0
-    local from = self.timed and seconds and core.now()
     local ok, message = self.pool:wait(seconds)
     if ok == nil then self:fail(message) end
-    local slept = from and core.now() - from
-    if not slept or slept < seconds + STOOD_STILL then return end
-    local pardon = slept
-    if from < self.pardoned_till then pardon = slept - seconds
-    else self.pardoned_till = from + 4 * slept end
-    for _, segment in ipairs(self.segments) do
-      if segment.stood_still then segment:stood_still(pardon) end
-    end
   elseif seconds then
     core.sleep(seconds)
   end
@@ -435,7 +426,7 @@ function Run:step(limit)
   self.busy = busy
   if busy and self.meter then self.meter:look() end
   if not busy then
-    local seconds = self.next_due
+    local seconds = self.next_due and math.min(self.next_due, BEAT)
     self.due_at = seconds and core.now() + seconds
     seconds = earlier(seconds, limit)
     if self.meter then seconds = self.meter:look(seconds) end
@@ -450,6 +441,7 @@ end
 --- Begins the run: hooks, shared memory, workers, producers.
 function Run:begin()
   core.keep_freed(true)
+  core.watch_stops(true)
   self.keeps_freed = true
   command.hold()
   self:hooks(self.plan.hooks.before_run, {})
@@ -493,6 +485,7 @@ function Run:close(keep)
   if self.keeps_freed then
     core.keep_freed(false)
     command.release()
+    core.watch_stops(false)
   end
   self.keeps_freed = nil
 end

@@ -192,7 +192,7 @@ function Loop:poll()
     end
   end
   if not self.next_due then return end
-  local now = core.now()
+  local now = core.clock()
   if now < self.next_due then return end
   self.next_due = nil
   for task in pairs(self.waiting) do
@@ -219,7 +219,7 @@ end
 ---@return number?
 function Loop:timeout()
   if self.ready[1] then return 0 end
-  return self.next_due and math.max(0, self.next_due - core.now())
+  return self.next_due and math.max(0, self.next_due - core.clock())
 end
 
 --- A descriptor that is readable when one that a task waits for is ready.
@@ -238,12 +238,18 @@ end
 
 -- --- with cqueues ------------------------------------------------------------------------------------------------
 
--- Waits for a descriptor or a time. A controller goes on knowing a descriptor that nobody waits for any more, also when
+-- Waits for a descriptor or a time. The controller's clock goes on while this process is stopped, core.clock does not. A controller goes on knowing a descriptor that nobody waits for any more, also when
 -- it is closed and its number used again, unless it is told.
 local function poll_for(self, task, cqueues, left_over)
-  local fd, due = task.fd, task.due and math.max(0, task.due - core.now())
+  local fd, due = task.fd, task.due and math.max(0, task.due - core.clock())
   if left_over and (not due or left_over < due) then due = left_over end
-  if not fd then return cqueues.poll(due) end
+  if not fd then
+    repeat
+      cqueues.poll(due)
+      due = math.min(task.due or math.huge, task.deadline or math.huge) - core.clock()
+    until due <= 0
+    return
+  end
   self.waits[fd] = (self.waits[fd] or 0) + 1
   cqueues.poll({ pollfd = fd, events = task.mode }, due)
   self.waits[fd] = self.waits[fd] > 1 and self.waits[fd] - 1 or nil
@@ -259,14 +265,18 @@ local function drive(self, task, cqueues)
     local got = table.pack(self:enter(task, task.co, table.unpack(answer, 1, answer.n)))
     local what = got[2]
     if coroutine.status(task.co) == "dead" then return ended(self, task, got[1], what) end
-    local left_over = task.deadline and math.max(0, task.deadline - core.now())
+    local left_over = task.deadline and math.max(0, task.deadline - core.clock())
     answer = table.pack()
     if what == PARK then
       task.parked = true
       while task.parked do task.condition:wait() end
     elseif what == cqueues._POLL then
-      got[got.n + 1] = left_over
-      answer = table.pack(cqueues.poll(table.unpack(got, 3, got.n + 1)))
+      repeat
+        got[got.n + 1] = left_over
+        answer = table.pack(cqueues.poll(table.unpack(got, 3, got.n + 1)))
+        local late = not left_over or answer[1] ~= left_over
+        left_over = left_over and task.deadline - core.clock()
+      until late or left_over <= 0
     elseif what == WAIT then
       answer = table.pack(poll_for(self, task, cqueues, left_over))
     else
@@ -354,11 +364,12 @@ end
 ---@param seconds number
 function tasks.sleep(seconds)
   failure.check_seconds(seconds, "minigun.sleep")
-  local task, due = current(), core.now() + seconds
+  local task = current()
   if task then
-    wait_in(task, nil, nil, due)
+    wait_in(task, nil, nil, core.clock() + seconds)
     return
   end
+  local due = core.now() + seconds
   repeat
     local rest = due - core.now()
     if rest > 0 then core.sleep(math.min(rest, 86400)) end -- comes back early for a signal
@@ -396,20 +407,22 @@ function tasks.wait(object, mode, timeout)
     failure.raise(('minigun.wait: the mode is "r" or "w", got %s'):format(failure.show(mode)))
   end
   if timeout ~= nil then failure.check_seconds(timeout, "minigun.wait") end
-  local due, task = timeout and core.now() + timeout, current()
+  local task = current()
+  local now = task and core.clock or core.now
+  local due = timeout and now() + timeout
   if task then
     local ready, message, errno = core.wait(fd, mode, 0)
     if ready == nil then return nil, message, errno end
     if ready then coroutine.yield(MORE) end
-    while not ready and not (due and core.now() >= due) do ready = wait_in(task, fd, mode, due) end
+    while not ready and not (due and now() >= due) do ready = wait_in(task, fd, mode, due) end
     if ready then return true end
     return nil, "timeout"
   end
   while true do
-    local ready, message, errno = core.wait(fd, mode, due and math.max(0, due - core.now()))
+    local ready, message, errno = core.wait(fd, mode, due and math.max(0, due - now()))
     if ready then return true end
     if ready == nil then return nil, message, errno end
-    if due and core.now() >= due then return nil, "timeout" end
+    if due and now() >= due then return nil, "timeout" end
   end
 end
 

@@ -301,6 +301,7 @@ function worker.main(w, job)
   os.exit, os.execute, io.popen = exit, kept(os.execute), kept(io.popen) -- luacheck: ignore 122
   meter.forbid()
   core.forget_freed()
+  core.watch_stops(nil)
   core.heap_keep()
   job.look_at_heap = deferred_collector()
 
