@@ -16,8 +16,9 @@ for _, case in ipairs { "pool", "grace" } do CASES[#CASES + 1] = case .. " 4 unn
 local function run_all()
   local lines = {}
   for _, case in ipairs(CASES) do
-    lines[#lines + 1] = ("(echo '%s:' $(%s setsid -w timeout --foreground 60 lua5.4 spec/programs/stopped.lua %s 2>&1)) &")
-      :format(case, case:find "unnoticed" and "env --ignore-signal=CONT" or "", case)
+    lines[#lines + 1] = ("(echo '%s:' $(%s setsid -w timeout --foreground 60 " ..
+      "lua5.4 spec/programs/stopped.lua %s 2>&1)) &"):format(case,
+      case:find "unnoticed" and "env --ignore-signal=CONT" or "", case)
   end
   lines[#lines + 1] = "wait"
   local done = support.run(table.concat(lines, "\n"), { timeout = 90, env = support.lua_env() })

@@ -217,7 +217,8 @@ static int l_random_state(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"now", l_now},       {"clock", l_clock},     {"watch_stops", l_watch_stops}, {"cpus", l_cpus},       {"pid", l_pid},     {"process", l_process},
+    {"now", l_now},       {"clock", l_clock},     {"watch_stops", l_watch_stops}, {"cpus", l_cpus},
+    {"pid", l_pid},       {"process", l_process},
     {"random", l_random}, {"sleep", l_sleep},       {"heap_settle", l_heap_settle}, {"terminal", l_terminal},
     {"flush", l_flush},   {"die_of", l_die_of},   {"heap_collapse", l_heap_collapse},
     {"heap_keep", l_heap_keep}, {"defer_collector", l_defer_collector}, {"exit", l_exit},

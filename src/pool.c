@@ -244,7 +244,8 @@ static int reap(mg_pool *p, uint32_t i) {
 int mg_pool_anything(const mg_pool *p) {
   if (p->queued > 0) return 1;
   for (uint32_t i = 0; i < p->slots; i++)
-    if (p->slot[i].state != MG_SLOT_EMPTY && (mg_ring_waiting(&p->slot[i].out) > 0 || p->slot[i].damaged == 1)) return 1;
+    if (p->slot[i].state != MG_SLOT_EMPTY && (mg_ring_waiting(&p->slot[i].out) > 0 || p->slot[i].damaged == 1))
+      return 1;
   return 0;
 }
 
@@ -327,8 +328,8 @@ static int any_busy(const mg_pool *p) {
   return 0;
 }
 
-/* epoll_wait, and a look at the commit words now and then; as soon as they tell something it is over, or the rings do: a
- * worker is not believed that it has woken us. */
+/* epoll_wait, and a look at the commit words now and then; it is over as soon as they tell something, or the rings do: a
+ * worker need not have woken us. */
 static int wait_and_peek(mg_pool *p, struct epoll_event *ready, int64_t ns) {
   for (int64_t step = PEEK_FIRST;; step = step < PEEK_MOST ? 2 * step : step) {
     int part = (ns < 0 || ns > step) && any_busy(p);

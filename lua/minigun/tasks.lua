@@ -238,7 +238,8 @@ end
 
 -- --- with cqueues ------------------------------------------------------------------------------------------------
 
--- Waits for a descriptor or a time. The controller's clock goes on while this process is stopped, core.clock does not. A controller goes on knowing a descriptor that nobody waits for any more, also when
+-- Waits for a descriptor or a time. The controller's clock goes on while this process is stopped, core.clock does not.
+-- A controller goes on knowing a descriptor that nobody waits for any more, also when
 -- it is closed and its number used again, unless it is told.
 local function poll_for(self, task, cqueues, left_over)
   local fd, due = task.fd, task.due and math.max(0, task.due - core.clock())

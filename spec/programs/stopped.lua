@@ -1,4 +1,4 @@
--- A run whose processes are all stopped for so many seconds, as Ctrl-Z does, in the middle of something with a deadline:
+-- A run whose processes are all stopped for so many seconds, as Ctrl-Z does, while a deadline is waited for:
 -- stopped.lua CASE SECONDS. It says "ok",
 -- or what is wrong. It must be in a group of its own. For stops_spec.lua.
 local core = require "minigun.core"
