@@ -328,8 +328,8 @@ static int any_busy(const mg_pool *p) {
   return 0;
 }
 
-/* epoll_wait, and a look at the commit words now and then; it is over as soon as they tell something, or the rings do: a
- * worker need not have woken us. */
+/* epoll_wait, and a look at the commit words now and then; it is over as soon as they tell something, or the rings do:
+ * a worker need not have woken us. */
 static int wait_and_peek(mg_pool *p, struct epoll_event *ready, int64_t ns) {
   for (int64_t step = PEEK_FIRST;; step = step < PEEK_MOST ? 2 * step : step) {
     int part = (ns < 0 || ns > step) && any_busy(p);

@@ -184,8 +184,8 @@ int mg_slot_collect(mg_slot *s, mg_shm *shm, mg_sink sink, void *to);
  * what cannot be, or the sink's error. */
 int mg_slot_peek(mg_slot *s, mg_shm *shm, mg_sink sink, void *to);
 /* Looks, about once a second, after a worker that is not heard of.  One that has not taken what is in its ring is
- * woken, whatever it has said: its word may be damaged.  One that sleeps, look after look, although it has work in hand and
- * waits for nothing, has lost something.  0, -EPROTO for that, or -errno of the wake-up. */
+ * woken, whatever it has said: its word may be damaged.  One that sleeps, look after look, although it has work
+ * in hand and waits for nothing, has lost something.  0, -EPROTO for that, or -errno of the wake-up. */
 int mg_slot_nudge(mg_slot *s);
 /* Takes back the newest chunk if the worker has not begun it: 1 with *out filled (the reference passes), or 0.  It
  * stays in the ledger as an empty one until the worker has passed over it. */

@@ -10,6 +10,7 @@ local tasks = require "minigun.tasks"
 local command = {}
 
 local GRACE <const> = 1         -- seconds between SIGTERM and SIGKILL
+local BEAT <const> = 0.1        -- seconds to wait at most where there is a time-out, see src/clock.h
 local LOOK <const> = 0.02       -- seconds between looks at a program, where the kernel does not tell of its end
 local SHOWN <const> = 60        -- bytes of a command, and of what it says, in its result's text
 local SIGTERM <const>, SIGKILL <const> = 15, 9
@@ -91,7 +92,10 @@ function command.release()
   if in_use == 0 then core.keeper_rest() end
 end
 
-local held = setmetatable({}, { __close = command.release })
+local held = setmetatable({}, { __close = function()
+  command.release()
+  core.watch_stops(false)
+end })
 
 local WHERE <const> = { stdin = true, stdout = true, stderr = true }
 
@@ -105,16 +109,17 @@ end
 
 -- Lets it run until it is over. Returns whether its time was.
 local function wait_for(program, timeout)
-  local due, late = timeout and core.now() + timeout or math.huge, false
+  local due, late = timeout and core.clock() + timeout or math.huge, false
   local fd, tells = program:fd()
   while not program:step() do
-    local now = core.now()
+    local now = core.clock()
     if now >= due then
       program:kill(late and SIGKILL or SIGTERM)
       due, late = late and math.huge or now + GRACE, true
     end
     local seconds = due - now
     if not tells then seconds = math.min(seconds, LOOK) end
+    if timeout then seconds = math.min(seconds, BEAT) end
     tasks.wait(fd, "r", seconds < math.huge and math.max(seconds, 0) or nil)
   end
   return late
@@ -130,6 +135,7 @@ function command.run(program, given)
   local filled = options.fill(schema, options.check(schema, given, "minigun.command"))
   local more, gone = changes_of(filled.env)
   command.hold()
+  core.watch_stops(true)
   local _ <close> = held
   local start = core.now()
   local running <close>, message, errno, step = core.command(words, {

@@ -74,7 +74,8 @@ function run.new(pipeline, given)
     retries = {}, producers = {}, on_loop = {}, writers = {}, folds = {}, outlets = {}, direct = {}, reach = {},
     limited = {}, waits = {}, late = {}, chunks = 0, moved = 0, told = {},
     unhandled = failures.tally(), heap = heap.new(),
-    pid = core.pid(), process = core.process(), started = core.now(), changed = true, unseen = 0, rates = {},
+    pid = core.pid(), process = core.process(), started = core.now(), clock_started = core.clock(),
+    changed = true, unseen = 0, rates = {},
     slice_ends = 0, journal = journal, awaits = awaits, timed = #awaits > 0,
   }, Run)
 end
@@ -216,7 +217,7 @@ function Run:check_clock()
     sooner(batches and batches:next_due())
   end
   for _, stage in ipairs(self.awaits) do
-    local due = self.started + stage.await
+    local due = self.clock_started + stage.await
     if due <= now and not self.told[stage] then self.told[stage], self.changed, wait = true, true, 0
     elseif due > now then sooner(due) end
   end
@@ -337,7 +338,7 @@ end
 -- the same.
 function Run:given_up(stage)
   if type(stage.await) ~= "number" or self.stats[stage.id].items_in > 0 then return false end
-  return core.now() - self.started >= stage.await
+  return core.clock() - self.clock_started >= stage.await
 end
 
 -- Whether a stage has nothing pending and all before it are drained.
