@@ -44,7 +44,7 @@ describe("minigun", function()
       local result = minigun(table.unpack(words))
       assert.equal(0, result.code)
       assert.equal("", result.stderr)
-      assert.matches("^Usage: minigun run FILE", result.stdout)
+      assert.matches("^Usage: minigun run %[OPTION%.%.%.%] FILE", result.stdout)
     end
   end)
 
@@ -62,6 +62,15 @@ describe("minigun", function()
       { { "frobnicate" }, "unknown command 'frobnicate'" },
       { { "--frobnicate" }, "unknown command '--frobnicate'" },
       { { "run" }, "the FILE to run is missing" },
+      { { "run", "--" }, "the FILE to run is missing" },
+      { { "rum", "x.lua" }, "unknown command 'rum' (did you mean 'run'?)" },
+      { { "--verison" }, "(did you mean '--version'?)" },
+      { { "--inline", "x.lua" }, "option '--inline' stands after run: minigun run --inline FILE" },
+      { { "run", "--inlien", "x.lua" }, "unknown option '--inlien' (did you mean '--inline'?)" },
+      { { "run", "--inline=yes", "x.lua" }, "option --inline takes no value" },
+      { { "run", "--workers" }, "option --workers needs a whole number, got nothing" },
+      { { "run", "--workers=many", "x.lua" }, "option --workers needs a whole number, got 'many'" },
+      { { "run", "--workers", "0", "x.lua" }, "option 'workers' must be an integer from 1 to" },
     } do
       local result = minigun(table.unpack(case[1]))
       assert.equal(2, result.code)
@@ -89,6 +98,77 @@ describe("minigun", function()
 end)
 
 describe("minigun run FILE", function()
+  it("reads it once, from a pipe too: -, /dev/stdin, <(...)", function()
+    local program = "\xEF\xBB\xBF#!/usr/bin/env minigun\nprint(...)\nerror('here', 1)\n"
+    for words, name in pairs { ["run - a b"] = "stdin", ["run -- - a b"] = "stdin", ["- a b"] = "stdin",
+      ["run /dev/stdin a b"] = "/dev/stdin", ["/dev/fd/0 a b"] = "/dev/fd/0" } do
+      local result = support.run("cat | ./bin/minigun " .. words, { stdin = program })
+      assert.equal("a\tb\n", result.stdout, words)
+      assert.matches("minigun: " .. name .. ":3: here\n", result.stderr, 1, true)
+      assert.equal(1, result.code)
+    end
+    local result = support.run("exec bash -c " .. support.quote "./bin/minigun run <(echo 'print(1, ...)') a b")
+    assert.equal("1\ta\tb\n", result.stdout)
+  end)
+
+  it("refuses a program without a word in it, and says what cannot be read", function()
+    for _, words in ipairs { "run -", "run /dev/stdin", "run " .. file("empty.lua", " \n") } do
+      local result = support.run("./bin/minigun " .. words)
+      assert.equal(2, result.code)
+      assert_one_line("nothing to run: ", result.stderr)
+    end
+    local result = minigun(directory .. "/none.lua")
+    assert.equal(2, result.code)
+    assert_one_line("there is no file '" .. directory .. "/none.lua' to run; check the name", result.stderr)
+  end)
+
+  it("may leave run out, for #!/usr/bin/env minigun", function()
+    local script = file("a script", "#!/usr/bin/env minigun\nprint(arg[0], ...)\n")
+    assert.equal(0, support.run("chmod +x " .. support.quote(script)).code)
+    local result = support.run(("PATH=$PWD/bin:$PATH; %s --help x"):format(support.quote(script)))
+    assert.equal(script .. "\t--help\tx\n", result.stdout)
+    assert.equal("", result.stderr)
+  end)
+
+  it("--inline, --workers and --seed hold for every run of the program, whatever it says", function()
+    local path = file("program.lua", [==[
+      local minigun = require "minigun"
+      local pids, n = {}, 0
+      local p = minigun.pipeline("p", { processes = 2 }):producer({ inline = true }, { 1, 2, 3, 4, 5, 6, 7, 8 })
+      p:processor(function(_, emit, ctx) emit { ctx.pid, math.random(1 << 40) } end)
+      p:each({ inline = true }, function(x) if not pids[x[1]] then pids[x[1]], n = true, n + 1 end end)
+      p:run { workers = 2 }
+      print(n, next(minigun.map({ 1 }, function() return 1 end)), next(p.last.stats.workers) and "workers" or "none",
+        minigun.map({ 1 }, function() return math.random(1 << 40) end)[1])
+    ]==])
+    local inline = minigun("run", "--inline", path).stdout
+    assert.matches("^1\t1\tnone\t%d+\n$", inline)
+    assert.matches("^1\t1\tworkers\t%d+\n$", minigun("run", "--workers=1", path).stdout)
+    local seeded = minigun("run", "--inline", "--seed", "7", path).stdout
+    assert.equal(seeded:match "%d+\n$", minigun("run", "--seed=7", "--", path).stdout:match "%d+\n$")
+    assert.not_equal(seeded, inline)
+  end)
+
+  it("ends with 1 where the last run has only collected its failures, unless the program returns true", function()
+    local failing = "local p = require 'minigun'.pipeline 'p':producer { 1, 2 }\n" ..
+      "p:map(function(n) assert(n ~= 2, 'bad') return n end)\n" ..
+      "local r = p:run { failures = 'collect' }\nprint(#r.items)\n"
+    local result = run(failing)
+    assert.same({ 1, "1\n" }, { result.code, result.stdout })
+    assert_one_line("FAILED 'p': 1 item, 1 failed", result.stderr)
+    assert_one_line("return true", result.stderr)
+    result = run(failing .. "return true")
+    assert.same({ 0, "" }, { result.code, result.stderr })
+    assert.equal(0, run(failing .. "p:replace('map 1', math.abs):run()").code)
+    assert.equal(1, run "return false".code)
+  end)
+
+  it("says so where a program has defined a pipeline and run none", function()
+    local result = run "require 'minigun'.pipeline 'p':producer { 1 }"
+    assert.same({ 0, "" }, { result.code, result.stdout })
+    assert_one_line("has defined a pipeline and run none; end it with p:run(), or return p", result.stderr)
+  end)
+
   it("gives the file its arguments as arg and as ...", function()
     local result = run("print(arg[0], #arg, arg[1], arg[2]) print(...)", "a b", "--help")
     assert.equal("", result.stderr)
@@ -279,5 +359,46 @@ describe("make install", function()
     assert.matches("^" .. prefix:gsub("%p", "%%%0") .. "/share/lua/5%.4/minigun/init%.lua\t%S+\n$", result.stdout)
     support.run(("make -s uninstall DESTDIR=%s PREFIX=/opt/mg"):format(root), { env = { MAKEFLAGS = "" } })
     assert.equal("", support.run("find " .. root .. " -type f").stdout)
+  end)
+
+  local function make(words)
+    local build = support.build_dir()
+    return support.run(("make -s -o %s/minigun/core.so %s BUILD=%s"):format(build, words, build),
+      { env = { LD_PRELOAD = "", MAKEFLAGS = "", LUA_PATH = ";;", LUA_CPATH = ";;" } })
+  end
+
+  it("gives a command that finds its modules and its Lua, whatever the paths, and says what lua needs", function()
+    local prefix = directory .. "/my place & more|less"
+    local lua = directory .. "/other lua"
+    assert.equal(0, support.run(("ln -s \"$(command -v lua5.4)\" %s"):format(support.quote(lua))).code)
+    local path = file("where.lua", "print(package.searchpath('minigun', package.path), " ..
+      "#require 'minigun'.map({ 1, 2 }, math.abs, { processes = 2 }), arg[-1])")
+    for _, with in ipairs { "", " LUA=" .. support.quote(lua) } do
+      local made = make("install PREFIX=" .. support.quote(prefix) .. with)
+      assert.equal(0, made.code, made.stderr)
+      local exports = {}
+      for line in made.stdout:gmatch "%s(export [^\n]*)\n" do exports[#exports + 1] = line end
+      assert.equal(2, #exports)
+      local expected = prefix .. "/share/lua/5.4/minigun/init.lua\t2\t"
+      local command = prefix .. "/bin/minigun"
+      for _, words in ipairs { support.quote(command), ("env -i %s"):format(support.quote(command)) } do
+        local result = support.run(("cd / && %s run %s"):format(words, path))
+        assert.equal("", result.stderr)
+        assert.equal(expected .. command .. "\n", result.stdout)
+      end
+      local result = support.run(("cd / && %s && lua5.4 -e %s"):format(table.concat(exports, " && "),
+        support.quote "print(package.searchpath('minigun', package.path)) require 'minigun'"))
+      assert.equal(prefix .. "/share/lua/5.4/minigun/init.lua\n", result.stdout, result.stderr)
+      make("uninstall PREFIX=" .. support.quote(prefix))
+      assert.equal("", support.run(("find %s -type f"):format(support.quote(prefix))).stdout)
+    end
+  end)
+
+  it("says nothing more where lua looks there by itself, and refuses a place that is not absolute", function()
+    assert.equal("", make("install DESTDIR=" .. support.quote(directory) .. " PREFIX=/usr/local").stdout)
+    local result = support.run(("cp -r Makefile bin lua build %s; cd %s && make -s -o build/minigun/core.so install " ..
+      "PREFIX=here"):format(directory, directory), { env = { MAKEFLAGS = "" } })
+    assert.matches("PREFIX must be an absolute path", result.stderr)
+    assert.is_true(result.code ~= 0)
   end)
 end)

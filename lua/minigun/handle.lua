@@ -9,6 +9,9 @@ local signals = require "minigun.signals"
 
 local handle = {}
 
+--- The result of the last run of this process that is over, for the command.
+handle.last = nil
+
 local Handle = {}
 
 --- Makes the handle of a run that has not begun.
@@ -59,7 +62,7 @@ function handle.conclude(self, err)
   result.error = err and (signals.is_interrupt(err) and "interrupted!" or tostring(err))
   result.stopped, result.killed = r.stop_asked, r.killed
   result.ok = not err and not r.killed and result.failed == 0
-  r.pipeline.last = result
+  r.pipeline.last, handle.last = result, result
   if r.journal then r:count_resumed() end
   for _, hook in ipairs(r.plan.hooks.after_run) do
     local ok, caught = xpcall(hook.f, chain.caught, result)

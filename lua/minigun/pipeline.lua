@@ -11,6 +11,9 @@ local stage = require "minigun.stage"
 
 local pipeline = {}
 
+--- Whether this process has made one, for the command.
+pipeline.made = false
+
 ---@class minigun.Pipeline
 --- Every method returns the pipeline, except `run`, `iterate`, `start` and `extend`. The fields are to be read only.
 ---@field name string
@@ -57,6 +60,7 @@ function pipeline.new(name, given)
     own_context = stage.context_of(checked, subject), scope = nil, group = nil,
   }, Pipeline)
   if rows then shorthand.fill(pipeline.new, self, rows) end
+  pipeline.made = true
   return self
 end
 
