@@ -61,6 +61,7 @@ build = {
     ["minigun.defaults"] = "lua/minigun/defaults.lua",
     ["minigun.effects"] = "lua/minigun/effects.lua",
     ["minigun.ends"] = "lua/minigun/ends.lua",
+    ["minigun.fatal"] = "lua/minigun/fatal.lua",
     ["minigun.failure"] = "lua/minigun/failure.lua",
     ["minigun.failures"] = "lua/minigun/failures.lua",
     ["minigun.folds"] = "lua/minigun/folds.lua",

@@ -751,6 +751,7 @@ function Result:of(stage) end
 ---@field item any
 ---@field number integer? which of the items that have come to the stage it was, from 1; not inside a block
 ---@field message string with the handler's "file:line: " in front
+---@field error any? what was raised, whatever it is, where it can be sent from its process
 ---@field traceback string?
 ---@field pid integer?
 ---@field worker integer? number of the worker

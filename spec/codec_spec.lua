@@ -366,11 +366,12 @@ describe("registered types", function()
     for _ = 1, 3 do
       local ok, message = pcall(encode, { shared, { shared }, setmetatable({ error = "dump" }, Bad) })
       assert.is_false(ok)
-      assert.equal("dump", message)
+      assert.equal("item[3]: the dump hook of type 'codec.bad' raised: dump", message)
       assert_round_trip { shared, shared, { {}, { {} } } }
-      ok, message = pcall(decode, (encode { shared, shared, setmetatable({}, Bad) }))
-      assert.is_false(ok)
-      assert.equal("load", message)
+      local value
+      value, message = decode((encode { shared, shared, setmetatable({}, Bad) }))
+      assert.is_nil(value)
+      assert.matches("^the load hook of type 'codec.bad' raised: load, at byte %d+ of %d+$", message)
     end
   end)
 

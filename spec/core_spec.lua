@@ -460,18 +460,22 @@ describe("a dump hook that emits", function()
     local function emit_nested(emit)
       inner = emit
       local ok, message = pcall(emit, setmetatable({ value = 1 }, Nested))
-      assert(not ok and message:find "dump hook", message)
       emit(setmetatable({ value = 2 }, Nested))
+      return ok, message
     end
     for _, given in ipairs { { inline = true }, { processes = 1 } } do
       local result = minigun.pipeline():producer("start", given, emit_nested)
         :processor("pass", { processes = 1 }, function(item, emit)
           emit(item.value)
-          emit_nested(emit)
-        end):run()
+          local ok, message = emit_nested(emit)
+          assert(not ok and message:find "emit called from a dump hook", message)
+        end):run { failures = "collect" }
       assert.equal(2, result.items[1])
       assert.equal(2, result.items[2].value)
       assert.equal(2, #result.items)
+      assert.equal(1, #result.failures) -- of a producer an item fails, and it goes on
+      assert.same({ "unserialisable", "start" }, { result.failures[1].kind, result.failures[1].stage })
+      assert.matches("emit called from a dump hook", result.failures[1].message, 1, true)
     end
   end)
 end)

@@ -67,7 +67,7 @@ local ACTS <const> = {
   { name = "raises a string", act = function() error "boom" end, kind = "error", text = OWN_LINE .. "boom" },
   { name = "raises a string without a place", act = function() error("boom", 0) end, kind = "error", text = "^boom" },
   { name = "raises a table", act = function() error { code = 7 } end, kind = "error",
-    text = "^%(error object is a table" },
+    text = "^{code = 7}\n" },
   { name = "raises nil", act = function() error(nil) end, kind = "error", text = "^%(error object is a nil" },
   { name = "raises an object with __tostring", kind = "error", text = "^I am an object\n",
     act = function() error(setmetatable({}, { __tostring = function() return "I am an object" end })) end },

@@ -42,6 +42,26 @@ static void *new_block_at(lua_State *L, const mg_codec *c, int ref, size_t size)
   return block;
 }
 
+void mg_codec_on_raise(lua_State *L) {
+  mg_codec *c = mg_codec_get(L);
+  lua_rawseti(L, LUA_REGISTRYINDEX, c->raise_ref);
+}
+
+bool mg_codec_call_hook(lua_State *L, mg_codec *c) {
+  luaL_checkstack(L, 4, "codec");
+  int base = lua_gettop(L) - 1; /* of the hook */
+  int type = lua_rawgeti(L, LUA_REGISTRYINDEX, c->raise_ref);
+  lua_insert(L, base);
+  int status = lua_pcall(L, 1, 2, type == LUA_TFUNCTION ? base : 0);
+  lua_remove(L, base);
+  if (status == LUA_OK) return true;
+  if (lua_type(L, -1) != LUA_TSTRING) {
+    lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, -1));
+    lua_replace(L, -2);
+  }
+  return false;
+}
+
 int mg_codec_has_hooks(const mg_codec *c) { return c->hooks > 0; }
 
 void mg_codec_defer_collector(lua_State *L, int kib) {
@@ -81,6 +101,8 @@ mg_codec *mg_codec_get(lua_State *L) {
   c->by_name_ref = new_ref(L);
   if (luaL_loadstring(L, "return { ... }") != LUA_OK) lua_error(L);
   c->pack_ref = new_ref(L);
+  lua_pushboolean(L, 0);
+  c->raise_ref = new_ref(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &registry_key);
   return c;
 }

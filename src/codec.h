@@ -16,13 +16,18 @@ typedef struct mg_codec mg_codec;
 /* Flags that travel beside an encoded value. */
 enum {
   MG_CODEC_REFS = 1, /* the value contains references (ext 3) */
-  MG_CODEC_DEEP = 2  /* it nests more than MG_CODEC_JOIN_DEPTH levels deep: not for mg_join */
+  MG_CODEC_DEEP = 2, /* it nests more than MG_CODEC_JOIN_DEPTH levels deep: not for mg_join */
+  MG_CODEC_BATCH = 4, /* it is an array of items: one that cannot be loaded is to cost no other */
+  MG_CODEC_PAIR = 8,  /* with MG_CODEC_BATCH: a pair of a number and such an array */
+  /* Only as an argument of mg_decode: */
+  MG_CODEC_PLAIN = 256 /* no load hook is called: the contents stand for the object */
 };
 
 /* Results of mg_encode and mg_decode. */
 enum {
   MG_CODEC_OK = 0,
   MG_CODEC_NOFIT = 1,
+  MG_CODEC_REFUSED = 2,
   MG_CODEC_BAD = -1
 };
 
@@ -42,13 +47,18 @@ mg_codec *mg_codec_get(lua_State *L);
  *                   so grow at least by doubling. (A table with holes may be said not to fit when a few bytes are to
  *                   spare.) Nothing is pushed; the contents of buf are undefined. Dump hooks run again on a retry.
  *   MG_CODEC_BAD    the value cannot be serialised; a message that begins with the path is pushed.
- * Raises only what a dump hook raises, and lack of memory. Dump hooks may call the codec. */
+ * A dump hook that raises, or returns nil and a string, is MG_CODEC_BAD. Raises only lack of memory. Dump hooks may
+ * call the codec. */
 int mg_encode(lua_State *L, mg_codec *c, int idx, uint8_t *buf, size_t cap, size_t *len, unsigned *flags);
 
 /* Decodes exactly one value, which must fill buf[0..len); the caller keeps buf readable for the length of the call.
  *   MG_CODEC_OK     the value is pushed.
  *   MG_CODEC_BAD    a message is pushed that names the offset.
- * Raises only what a load hook raises, and lack of memory. Load hooks may call the codec. */
+ *   MG_CODEC_REFUSED  the value is pushed as far as it can be had, and above it what is wrong.  A load hook has raised,
+ *                   or returned nil, or a type is not known here: the object's contents are in its place, and the
+ *                   message of the first such object is pushed. With MG_CODEC_BATCH the items that are concerned are
+ *                   not in the array, and an array of { item, message } is pushed.
+ * No load hook is called twice for an object. Raises only lack of memory. Load hooks may call the codec. */
 int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags);
 /* The same for bytes that nobody can change meanwhile. */
 int mg_decode_own(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags);
@@ -77,6 +87,10 @@ int mg_join_add(mg_join *j, uint8_t *to, const uint8_t *value, size_t length, un
 int mg_join_place(mg_join *j, uint8_t *to, size_t length, unsigned flags);
 /* Makes to[0..j->length) a message. */
 void mg_join_end(mg_join *j, uint8_t *to);
+
+/* The function on top of the stack, which is popped, is from now on the message handler of the calls of hooks: it makes
+ * a string of what one has raised. */
+void mg_codec_on_raise(lua_State *L);
 
 /* 1 when a registered type has a dump hook: then mg_encode may run Lua code. */
 int mg_codec_has_hooks(const mg_codec *c);

@@ -29,8 +29,10 @@ typedef struct decoder {
   int depth;
   int keys; /* stack index of the key cache's strings */
   int refs; /* stack index of number -> table, present for the numbers that are referred to; 0: no references */
+  int refusal; /* stack index of the message of the first object that was refused, nil; 0: none can be */
   uint32_t opened;
   bool own; /* nobody else can change the bytes */
+  bool plain; /* MG_CODEC_PLAIN */
 } decoder;
 
 /* Its address stands for a table that is referred to somewhere and has not been read yet. */
@@ -294,25 +296,48 @@ static const uint8_t *get_reference(decoder *d, const uint8_t *token, const uint
   return p + 4;
 }
 
+/* An object cannot be made, and why is on top of the stack, which is left: its contents are to stand for it. */
+static bool refuse_object(decoder *d, const uint8_t *token) {
+  lua_State *L = d->L;
+  int below = lua_gettop(L) - 1;
+  bad_pushed(d, token);
+  if (!d->refusal) return false;
+  if (lua_isnil(L, d->refusal)) lua_replace(L, d->refusal);
+  lua_settop(L, below);
+  return true;
+}
+
+/* Replaces the contents, on top of the stack, by the object that its load hook, on top of them, makes of them; the
+ * type's record lies below. */
+static bool load_object(decoder *d, const uint8_t *token) {
+  lua_State *L = d->L;
+  const char *outer = d->c->hook_stack;
+  int contents = lua_gettop(L) - 1;
+  if (!mg_codec_may_call(d->c)) {
+    bad(d, token, "load hooks that decode nest too deeply");
+    return false;
+  }
+  lua_pushvalue(L, contents);
+  bool called = mg_codec_call_hook(L, d->c);
+  d->c->hook_stack = outer;
+  if (called && !lua_isnil(L, -2)) {
+    lua_settop(L, contents + 1);
+    lua_replace(L, contents);
+    return true;
+  }
+  lua_rawgeti(L, contents - 1, MG_TYPE_NAME);
+  const char *why = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "no object";
+  lua_pushfstring(L, "the load hook of type '%s' %s %s", lua_tostring(L, -1), called ? "returned" : "raised:", why);
+  lua_replace(L, contents + 1);
+  lua_settop(L, contents + 1);
+  return refuse_object(d, token);
+}
+
 /* Replaces the contents, on top of the stack, by the object that they make; the type's record lies below. */
 static bool make_object(decoder *d, const uint8_t *token) {
   lua_State *L = d->L;
   if (lua_rawgeti(L, -2, MG_TYPE_LOAD) == LUA_TFUNCTION) {
-    const char *outer = d->c->hook_stack;
-    if (!mg_codec_may_call(d->c)) {
-      bad(d, token, "load hooks that decode nest too deeply");
-      return false;
-    }
-    lua_insert(L, -2);
-    lua_call(L, 1, 2);
-    d->c->hook_stack = outer;
-    if (lua_isnil(L, -2)) {
-      lua_rawgeti(L, -3, MG_TYPE_NAME);
-      const char *why = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "no object";
-      lua_pushfstring(L, "the load hook of type '%s' returned %s", lua_tostring(L, -1), why);
-      bad_pushed(d, token);
-      return false;
-    }
+    if (!d->plain) return load_object(d, token);
     lua_pop(L, 1);
     return true;
   }
@@ -338,14 +363,16 @@ static const uint8_t *get_object(decoder *d, const uint8_t *token, const uint8_t
   if (!p) return NULL;
   if (lua_type(L, -1) != LUA_TSTRING) return bad(d, token, "an object without a type name");
   lua_pushvalue(L, -1);
-  if (lua_rawget(L, -3) != LUA_TTABLE) {
-    lua_pushfstring(L, "an object of the unknown type '%s': minigun.register it here too", lua_tostring(L, -2));
-    return bad_pushed(d, token);
-  }
+  bool known = lua_rawget(L, -3) == LUA_TTABLE;
   p = get_value(d, p);
   if (!p) return NULL;
   if (p != d->end) return bad(d, p, "bytes behind an object's contents");
-  if (!make_object(d, token)) return NULL;
+  if (known) {
+    if (!make_object(d, token)) return NULL;
+  } else if (!d->plain) {
+    lua_pushfstring(L, "an object of the unknown type '%s': minigun.register it here too", lua_tostring(L, -3));
+    if (!refuse_object(d, token)) return NULL;
+  }
   lua_replace(L, -4);
   lua_pop(L, 2);
   if (d->refs) {
@@ -467,6 +494,82 @@ static inline bool is_scalar(uint8_t tag) {
          (tag >= MG_FLOAT32 && tag <= MG_INT64) || (tag >= MG_STR8 && tag <= MG_STR32);
 }
 
+/* Reads the head of an array; *n is how many elements follow. NULL, without a message, when it is something else. */
+static const uint8_t *get_head(const decoder *d, const uint8_t *p, size_t *n) {
+  uint64_t children;
+  uint8_t tag = p < d->end ? mg_load8(p) : MG_NIL;
+  if ((tag & 0xf0) != MG_FIXARRAY && tag != MG_ARRAY16 && tag != MG_ARRAY32) return NULL;
+  p = mg_token(p, d->end, &children);
+  *n = (size_t)children;
+  return p;
+}
+
+/* Appends { item, message }, which are on top of the stack, to the array at `list`. */
+static void note_refused(lua_State *L, int list) {
+  lua_createtable(L, 2, 0);
+  lua_insert(L, -3);
+  lua_rawseti(L, -3, 2);
+  lua_rawseti(L, -2, 1);
+  lua_rawseti(L, list, (lua_Integer)lua_rawlen(L, list) + 1);
+}
+
+/* Reads an array of items; those that are refused go into the array at d->refusal, which is made for them, instead. */
+static const uint8_t *get_items(decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
+  lua_State *L = d->L;
+  int list = d->refusal;
+  if (n > (size_t)(d->end - p) || n > d->budget || n > INT_MAX) return bad_count(d, token, p, "array", n, "elements", 1);
+  if (!enter(d, token)) return NULL;
+  d->budget -= n;
+  lua_createtable(L, (int)n, 0);
+  open_table(d);
+  int t = lua_gettop(L);
+  lua_pushnil(L);
+  d->refusal = t + 1;
+  lua_Integer good = 0;
+  for (size_t i = 0; i < n; i++) {
+    p = get_value(d, p);
+    if (!p) return NULL;
+    if (lua_isnil(L, d->refusal)) {
+      lua_rawseti(L, t, ++good);
+      continue;
+    }
+    lua_pushvalue(L, d->refusal);
+    if (lua_isnil(L, list)) {
+      lua_newtable(L);
+      lua_replace(L, list);
+    }
+    note_refused(L, list);
+    lua_pushnil(L);
+    lua_replace(L, d->refusal);
+  }
+  d->refusal = list;
+  lua_settop(L, t);
+  d->depth--;
+  return p;
+}
+
+/* Reads a batch, see MG_CODEC_BATCH; or whatever it is. */
+static const uint8_t *get_batch(decoder *d, const uint8_t *p, bool pair) {
+  lua_State *L = d->L;
+  size_t n;
+  const uint8_t *token = p, *behind = get_head(d, p, &n);
+  if (!behind || (pair && n != 2)) return get_value(d, p);
+  if (!pair) return get_items(d, token, behind, n);
+  if (!enter(d, token)) return NULL;
+  d->budget -= d->budget < 2 ? d->budget : 2;
+  lua_createtable(L, 2, 0);
+  open_table(d);
+  p = get_value(d, behind);
+  if (!p) return NULL;
+  lua_rawseti(L, -2, 1);
+  behind = get_head(d, p, &n);
+  p = behind ? get_items(d, p, behind, n) : get_value(d, p);
+  if (!p) return NULL;
+  lua_rawseti(L, -2, 2);
+  d->depth--;
+  return p;
+}
+
 static int decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags, bool own) {
   decoder d;
   luaL_checkstack(L, 10, "codec");
@@ -478,8 +581,10 @@ static int decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, uns
   d.depth = 0;
   d.keys = 0;
   d.refs = 0;
+  d.refusal = 0;
   d.opened = 0;
   d.own = own;
+  d.plain = (flags & MG_CODEC_PLAIN) != 0;
   int top = lua_gettop(L);
   if (len > 1 && !is_scalar(mg_load8(buf))) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, c->keys_ref);
@@ -488,11 +593,24 @@ static int decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, uns
       push_refs(L, buf, d.end);
       d.refs = top + 2;
     }
+    if (MG_UNLIKELY(c->hooks > 0) && !d.plain) {
+      lua_pushnil(L);
+      d.refusal = lua_gettop(L);
+    }
   }
-  const uint8_t *p = get_value(&d, buf);
+  const uint8_t *p;
+  if (MG_UNLIKELY(d.refusal && (flags & MG_CODEC_BATCH))) p = get_batch(&d, buf, (flags & MG_CODEC_PAIR) != 0);
+  else p = get_value(&d, buf);
   if (MG_UNLIKELY(p && p != d.end)) {
     lua_pushfstring(L, "trailing %I byte%s after the value", (lua_Integer)(d.end - p), d.end - p == 1 ? "" : "s");
     p = NULL;
+  }
+  if (MG_UNLIKELY(p && d.refusal && !lua_isnil(L, d.refusal))) {
+    lua_pushvalue(L, d.refusal);
+    lua_replace(L, top + 2); /* the value lies above */
+    lua_replace(L, top + 1);
+    lua_settop(L, top + 2);
+    return MG_CODEC_REFUSED;
   }
   if (lua_gettop(L) > top + 1) {
     lua_replace(L, top + 1);

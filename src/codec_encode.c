@@ -412,9 +412,9 @@ static uint8_t *put_contents(encoder *e, uint8_t *p, int t) {
   return p;
 }
 
-/* Calls the dump hook on top of the stack for the object at t and replaces it by what it returns. The table map is out
- * of the codec's hands meanwhile, and anchored here: the hook may encode, or raise. Returns false, with e->status set,
- * when hooks nest too deeply. */
+/* Calls the dump hook on top of the stack for the object at t and replaces it by what it returns; the type's name lies
+ * below it. The table map is out of the codec's hands meanwhile, and anchored here: the hook may encode. Returns false,
+ * with e->status set, when hooks nest too deeply, or it raises, or returns nil and why. */
 static bool call_dump(encoder *e, int t) {
   lua_State *L = e->L;
   mg_codec *c = e->c;
@@ -430,14 +430,22 @@ static bool call_dump(encoder *e, int t) {
   c->seen = NULL;
   c->seen_cap = 0;
   lua_pushvalue(L, t);
-  lua_call(L, 1, 1);
+  bool called = mg_codec_call_hook(L, c);
   e->foreign = true;
   c->hook_stack = outer;
   c->seen = seen;
   c->seen_cap = cap;
-  lua_insert(L, -2);
+  lua_pushvalue(L, called ? -3 : -2);
   lua_rawseti(L, LUA_REGISTRYINDEX, c->seen_ref);
-  return true;
+  if (called && (!lua_isnil(L, -2) || lua_type(L, -1) != LUA_TSTRING)) {
+    lua_pop(L, 1);
+    lua_remove(L, -2); /* the table map */
+    return true;
+  }
+  const char *name = lua_tostring(L, called ? -4 : -3);
+  bad(e, lua_pushfstring(L, ": the dump hook of type '%s' %s: %s", name, called ? "refused it" : "raised",
+                         lua_tostring(L, -1)));
+  return false;
 }
 
 /* Writes the table or userdata at t, which has the metatable on top of the stack, at t + 1. */

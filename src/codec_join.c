@@ -68,6 +68,7 @@ void mg_join_begin(mg_join *j, uint8_t *to, uint32_t most, int64_t number) {
     mg_store64(p, (uint64_t)number);
     p += 8;
   }
+  j->flags = MG_CODEC_BATCH | (number >= 0 ? MG_CODEC_PAIR : 0);
   j->head = (size_t)(p - to);
   j->length = (size_t)(put_head(p, j->most, 0) - to);
 }
@@ -80,7 +81,7 @@ int mg_join_place(mg_join *j, uint8_t *to, size_t length, unsigned flags) {
   }
   j->length += length;
   j->count++;
-  j->flags |= flags;
+  j->flags |= flags & (MG_CODEC_REFS | MG_CODEC_DEEP);
   return rc;
 }
 

@@ -64,6 +64,7 @@ struct mg_codec {
   int keys_ref; /* array: slot of the key cache + 1 -> string */
   int by_metatable_ref, by_name_ref; /* -> type record */
   int pack_ref; /* function(...) return {...} end */
+  int raise_ref; /* see mg_codec_on_raise */
   unsigned key_turn; /* which of its two slots the next new key takes */
   mg_key keys[MG_KEY_SLOTS];
 };
@@ -86,6 +87,10 @@ int mg_codec_segment(lua_State *L, int key, char *out, size_t size);
 /* Steps over one token: its head and, for strings and leaf extensions, its bytes. *children is the number of values
  * that follow as its contents (an object has two). Returns NULL if the token does not end before `end`. */
 const uint8_t *mg_token(const uint8_t *p, const uint8_t *end, uint64_t *children);
+
+/* Calls a hook, which lies below its one argument, with two results. Returns true with both pushed; or false with a
+ * string, what it has raised. */
+bool mg_codec_call_hook(lua_State *L, mg_codec *c);
 
 /* C stack that calls of hooks, which call the codec, which calls hooks, may take: Lua limits their number only. */
 #define MG_HOOK_STACK ((ptrdiff_t)1 << 20)

@@ -42,6 +42,14 @@ static int decode(lua_State *L) {
   return 2;
 }
 
+/* minigun.core.on_raise(f): f(error) -> string is called for what a hook has raised, as a message handler */
+static int on_raise(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  mg_codec_on_raise(L);
+  return 0;
+}
+
 /* minigun.core.register(name, metatable [, dump, load])
  *   name       string of 1 to 255 bytes that stands for the type on the wire
  *   metatable  of the objects; tables, or userdata with hooks
@@ -96,7 +104,8 @@ static int register_type(lua_State *L) {
 
 void mg_codec_open(lua_State *L) {
   static const luaL_Reg functions[] = {
-    { "encode", encode }, { "decode", decode }, { "register", register_type }, { NULL, NULL }
+    { "encode", encode }, { "decode", decode }, { "register", register_type },
+    { "on_raise", on_raise }, { NULL, NULL }
   };
   mg_codec_push(L);
   luaL_setfuncs(L, functions, 1);

@@ -28,6 +28,9 @@ void mg_command_setup(lua_State *L);
 void mg_faults_setup(lua_State *L); /* lua_faults.c */
 #endif
 
+/* Whether Ctrl-C is to end the run that goes on: nothing further is to be begun (lua_signal.c). */
+int mg_interrupted(void);
+
 /* The open pool at `arg`; an error to the caller when it is closed or belongs to another process. */
 mg_pool *mg_check_pool(lua_State *L, int arg);
 /* Arguments: an unsigned number, a block in use, a range (block, offset, length) inside its block. */

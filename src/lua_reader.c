@@ -63,12 +63,30 @@ static int l_edges(lua_State *L) {
   return 1;
 }
 
-/* p:decode(block, at, limit, only) -> offset behind, value | nil, message, the offset behind when it is known.  The
- * first record of edge `only` from offset `at` on; nothing when there is none before `limit`. */
+/* Decodes a record.  Pushes its value, and above it nil or what is wrong: a message, or of a batch the array of
+ * { item, message } of those that are not in it.  Of a value that cannot be had the contents of its objects stand for
+ * them, or it is false. */
+static void decode(lua_State *L, mg_codec *c, const mg_record *r, unsigned more) {
+  int rc = mg_decode(L, c, r->value, r->length, r->flags | more);
+  if (MG_LIKELY(rc == MG_CODEC_OK)) {
+    lua_pushnil(L);
+  } else if (rc == MG_CODEC_BAD) {
+    lua_pushboolean(L, 0);
+    lua_insert(L, -2);
+  } else if (lua_isnil(L, -2)) {
+    lua_pushboolean(L, 0);
+    lua_replace(L, -3);
+  }
+}
+
+/* p:decode(block, at, limit, only, plain) -> offset behind, value, what is wrong: see `decode` | nil, message.  The
+ * first record of edge `only` from offset `at` on; nothing when there is none before `limit`.  plain: no load hook is
+ * called, their objects' contents stand for them. */
 static int l_decode(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   uint32_t block = mg_check_held(L, p, 2);
   uint32_t at = mg_check_u32(L, 3), limit = mg_check_u32(L, 4), only = mg_check_u32(L, 5);
+  unsigned plain = lua_toboolean(L, 6) ? MG_CODEC_PLAIN : 0;
   luaL_argcheck(L, limit <= mg_shm_block_size(&p->shm, block), 4, "range outside its block");
   const uint8_t *base = mg_shm_at(&p->shm, block);
   while (at < limit) {
@@ -82,16 +100,36 @@ static int l_decode(lua_State *L) {
     at += space;
     if (only != MG_EDGE_ANY && r.edge != only) continue;
     lua_pushinteger(L, at);
-    if (mg_decode(L, mg_codec_get(L), r.value, r.length, r.flags) == MG_CODEC_OK) return 2;
-    luaL_pushfail(L);
-    lua_insert(L, -2);
-    lua_pushinteger(L, at);
+    decode(L, mg_codec_get(L), &r, plain);
     return 3;
   }
   return 0;
 }
 
-/* p:decode_into(table, n, block, offset, length, only) -> n after appending every record's value | nil, message */
+/* Adds to the array at 3, which may have to be made, what is wrong with the value at 4, as `decode` has pushed it at 5.
+ * Leaves the value on top. */
+static void gather_refused(lua_State *L) {
+  if (lua_isnil(L, 3)) {
+    lua_newtable(L);
+    lua_replace(L, 3);
+  }
+  lua_Integer n = (lua_Integer)lua_rawlen(L, 3);
+  if (lua_istable(L, 5)) {
+    for (lua_Integer i = 1; lua_rawgeti(L, 5, i) != LUA_TNIL; i++) lua_rawseti(L, 3, n + i);
+  } else {
+    lua_createtable(L, 2, 0);
+    lua_pushvalue(L, 4);
+    lua_rawseti(L, 6, 1);
+    lua_pushvalue(L, 5);
+    lua_rawseti(L, 6, 2);
+    lua_rawseti(L, 3, n + 1);
+  }
+  lua_settop(L, 4);
+}
+
+/* p:decode_into(table, n, block, offset, length, only, all) -> n after appending every record's value, nil or an array
+ * of { item, message } of those that cannot be had, which are appended only with `all` | nil, message: the range is
+ * damaged */
 static int l_decode_into(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -99,20 +137,31 @@ static int l_decode_into(lua_State *L) {
   mg_range r = mg_check_range(L, p, 4);
   uint32_t only = mg_check_u32(L, 7), at = r.offset, end = r.offset + r.length;
   const uint8_t *base = mg_shm_at(&p->shm, r.block);
+  int all = lua_toboolean(L, 8);
   mg_codec *codec = mg_codec_get(L);
   lua_settop(L, 2);
+  lua_pushnil(L); /* at 3: the refused ones */
   while (at < end) {
     mg_record rec;
     uint32_t space = mg_record_read(base + at, end - at, &rec);
     if (space == 0) return luaL_pushfail(L), lua_pushliteral(L, "damaged record"), 2;
     at += space;
     if (only != MG_EDGE_ANY && rec.edge != only) continue;
-    if (mg_decode(L, codec, rec.value, rec.length, rec.flags) != MG_CODEC_OK)
-      return luaL_pushfail(L), lua_insert(L, -2), 2;
+    decode(L, codec, &rec, 0);
+    if (MG_UNLIKELY(!lua_isnil(L, 5))) {
+      int left_out = !all && !lua_istable(L, 5);
+      gather_refused(L);
+      if (left_out) {
+        lua_settop(L, 3);
+        continue;
+      }
+    }
+    lua_settop(L, 4);
     lua_rawseti(L, 2, ++n);
   }
   lua_pushinteger(L, n);
-  return 1;
+  lua_pushvalue(L, 3);
+  return 2;
 }
 
 typedef struct mg_cursor {
@@ -121,14 +170,15 @@ typedef struct mg_cursor {
   uint32_t block, at, limit, only;
 } mg_cursor;
 
-/* The function a cursor is: -> the next value | nothing at the end; raises for a damaged record, and is behind it
- * then; but not where memory was short: then it is still before it. */
+/* The function a cursor is: -> the next value, nil or what is wrong with it (see `decode`) | nothing at the end, or when
+ * Ctrl-C has come; raises for a damaged record, and is behind it then; but not where memory was short: then it is still
+ * before it. */
 static int l_fetch(lua_State *L) {
   mg_cursor *c = lua_touserdata(L, lua_upvalueindex(2));
   mg_record r;
   if (!c->pool->slot || c->pool->serial != mg_process_serial || !mg_shm_held(&c->pool->shm, c->block)) return 0;
   const uint8_t *base = mg_shm_at(&c->pool->shm, c->block);
-  while (c->at < c->limit) {
+  while (c->at < c->limit && MG_LIKELY(!mg_interrupted())) {
     uint32_t space = mg_record_read(base + c->at, c->limit - c->at, &r);
     if (space == 0) {
       c->at = c->limit;
@@ -138,9 +188,9 @@ static int l_fetch(lua_State *L) {
       c->at += space;
       continue;
     }
-    int rc = mg_decode(L, c->codec, r.value, r.length, r.flags);
+    decode(L, c->codec, &r, 0);
     c->at += space;
-    return rc == MG_CODEC_OK ? 1 : luaL_error(L, "cannot decode an item: %s", lua_tostring(L, -1));
+    return 2;
   }
   return 0;
 }

@@ -1,10 +1,18 @@
-/* lua_signal.c - userdata minigun.guard: Ctrl-C while a coroutine runs.
+/* lua_signal.c - userdata minigun.guard: Ctrl-C while a run goes on.
  *
- * lua5.4's handler of SIGINT sets a hook, which raises "interrupted!", on the main thread only: a producer that
- * computes in its coroutine would never see it.  While a guard is open a handler stands before that one.  It calls
- * it, and if a hook has then been set on the main thread it sets the same on the coroutine that runs: lua_sethook is
- * made for that. A program without a handler of its own keeps what it has, and at the last guard's end the old
- * handler is back, unless somebody has changed it meanwhile (lua5.4's does: a second Ctrl-C ends the process).
+ * lua5.4's handler of SIGINT sets a hook, which raises "interrupted!", on the main thread only, and takes itself away.
+ * While a guard is open a handler stands before that one.
+ *
+ * 1. It calls it, and if a hook has then been set on the main thread it sets the same on the coroutine that runs, where
+ *    a producer may compute: lua_sethook is made for that.
+ * 2. A handler that has taken itself away is the interpreter's: then the run is to end.  That is noted here
+ *    (`interrupted`), as the error may be caught by a user's pcall on its way, and as its text can be anybody's.
+ * 3. A second Ctrl-C shortly after that is let pass: the run is about to end, which must not be torn.  A later one ends
+ *    the process, as everywhere in Lua: something does not heed the first.
+ *
+ * A program without a handler of its own keeps what it has, and so does one with another handler than the
+ * interpreter's: what that does is its own business.  At the last guard's end the old handler is back, or, after an
+ * interrupt, the default action, as the interpreter leaves it.
  */
 #include <errno.h>
 #include <string.h>
@@ -20,18 +28,42 @@ typedef struct guard {
 } guard;
 
 static guard *volatile top;
-static struct sigaction before;
+static struct sigaction before, ours;
 static int installed;
+static volatile sig_atomic_t interrupted; /* see 2 */
+static volatile uint64_t first_at, last_at; /* of the first Ctrl-C that was noted, and of the last that has come */
 
-static void on_interrupt(int sig, siginfo_t *info, void *context) {
-  int saved = errno;
+enum { SHORTLY_NS = 1000000000 }; /* see 3 */
+
+static int is_default(const struct sigaction *sa) {
+  return !(sa->sa_flags & SA_SIGINFO) && sa->sa_handler == SIG_DFL;
+}
+
+static void call_before(int sig, siginfo_t *info, void *context) {
   guard *g = top;
+  struct sigaction now;
   lua_Hook old = g ? lua_gethook(g->main) : NULL;
   if (before.sa_flags & SA_SIGINFO) before.sa_sigaction(sig, info, context);
   else before.sa_handler(sig);
   lua_Hook hook = g ? lua_gethook(g->main) : NULL;
-  if (hook && hook != old && g->current != g->main)
+  if (!hook || hook == old) return;
+  if (g->current != g->main)
     lua_sethook(g->current, hook, lua_gethookmask(g->main), lua_gethookcount(g->main));
+  if (mg_sys.signal_action(SIGINT, NULL, &now) < 0 || !is_default(&now)) return;
+  mg_sys.signal_action(SIGINT, &ours, NULL);
+  first_at = mg_now();
+  interrupted = 1;
+}
+
+static void on_interrupt(int sig, siginfo_t *info, void *context) {
+  int saved = errno;
+  last_at = mg_now();
+  if (!interrupted) {
+    call_before(sig, info, context);
+  } else if (last_at - first_at > SHORTLY_NS) {
+    mg_sys.handle_signal(sig, SIG_DFL);
+    raise(sig); /* blocked while this runs: it comes when this returns */
+  }
   mg_pool_wake(); /* it may be about to sleep, and would notice the hook at its next event only */
   errno = saved;
 }
@@ -42,8 +74,8 @@ static int is_ours(const struct sigaction *sa) {
 
 static void install(void) {
   if (mg_sys.signal_action(SIGINT, NULL, &before) < 0 || is_ours(&before)) return;
-  if (!(before.sa_flags & SA_SIGINFO) && (before.sa_handler == SIG_DFL || before.sa_handler == SIG_IGN)) return;
-  struct sigaction ours = before;
+  if (is_default(&before) || (!(before.sa_flags & SA_SIGINFO) && before.sa_handler == SIG_IGN)) return;
+  ours = before;
   ours.sa_flags |= SA_SIGINFO;
   ours.sa_sigaction = on_interrupt;
   installed = mg_sys.signal_action(SIGINT, &ours, NULL) == 0;
@@ -51,9 +83,21 @@ static void install(void) {
 
 static void restore(void) {
   struct sigaction now;
-  if (installed && mg_sys.signal_action(SIGINT, NULL, &now) == 0 && is_ours(&now))
-    mg_sys.signal_action(SIGINT, &before, NULL);
+  if (installed && mg_sys.signal_action(SIGINT, NULL, &now) == 0 && is_ours(&now)) {
+    if (interrupted) mg_sys.handle_signal(SIGINT, SIG_DFL);
+    else mg_sys.signal_action(SIGINT, &before, NULL);
+  }
   installed = 0;
+  interrupted = 0;
+}
+
+int mg_interrupted(void) { return interrupted; }
+
+/* interrupted() -> seconds since the last Ctrl-C, where one is to end the run | nil */
+static int l_interrupted(lua_State *L) {
+  if (MG_LIKELY(!interrupted)) return 0;
+  lua_pushnumber(L, (lua_Number)(mg_now() - last_at) / 1e9);
+  return 1;
 }
 
 /* guard() -> guard, open until g:close(), its end as a to-be-closed variable, or its collection */
@@ -116,4 +160,6 @@ void mg_signal_setup(lua_State *L) {
   lua_pop(L, 1);
   lua_pushcfunction(L, l_guard);
   lua_setfield(L, -2, "guard");
+  lua_pushcfunction(L, l_interrupted);
+  lua_setfield(L, -2, "interrupted");
 }

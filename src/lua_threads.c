@@ -81,8 +81,9 @@ static int l_free(lua_State *L) {
   return 0;
 }
 
-/* w:take() -> index, stage, attempt, kind, value: a chunk is begun, its item decoded; kind as of w:next; or index,
- * stage, attempt, "unreadable", message | nil: none at present | false: no more come */
+/* w:take() -> index, stage, attempt, kind, value, refused: a chunk is begun, its item decoded; kind as of w:next;
+ * refused: of a batch the array of { item, message } of those that cannot be had; or index, stage, attempt,
+ * "unreadable", message | nil: none at present | false: no more come */
 static int l_take(lua_State *L) {
   mg_worker *w = mg_check_worker(L, 1);
   uint32_t index;
@@ -103,7 +104,10 @@ static int l_take(lua_State *L) {
   w->done = 0;
   if (mg_worker_record(w, &r) != 1) mg_exit_now(71); /* the chunk is not what was announced */
   lua_pushliteral(L, "items");
-  if (mg_decode(L, mg_codec_get(L), r.value, r.length, r.flags) == MG_CODEC_OK) return 5;
+  rc = mg_decode(L, mg_codec_get(L), r.value, r.length, r.flags);
+  if (rc == MG_CODEC_OK) return 5;
+  if (rc == MG_CODEC_REFUSED && lua_istable(L, -1)) return 6;
+  if (rc == MG_CODEC_REFUSED) lua_remove(L, -2);
   lua_pushliteral(L, "unreadable");
   lua_replace(L, -3);
   return 5;

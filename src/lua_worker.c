@@ -16,9 +16,11 @@ typedef struct lua_worker {
   int encoding;  /* see mg_encode_alone */
   int accepting; /* a handler runs: emit may be called */
   int stopped;   /* a producer has been told to end */
+  int unreadable; /* the item in hand cannot be had */
+  int left_out, skip_empty; /* see w:on_left_out */
 } lua_worker;
 
-enum { UV_REFUSED = 1, UV_ON_REFUSED };
+enum { UV_ON_REFUSED = 1, UV_ON_LEFT_OUT, UV_LEFT_OUT };
 
 typedef struct lua_emit {
   lua_worker *worker; /* kept alive by the user value */
@@ -26,7 +28,7 @@ typedef struct lua_emit {
 } lua_emit;
 
 mg_worker *mg_push_worker(lua_State *L) {
-  lua_worker *lw = lua_newuserdatauv(L, sizeof *lw, UV_ON_REFUSED);
+  lua_worker *lw = lua_newuserdatauv(L, sizeof *lw, UV_LEFT_OUT);
   memset(lw, 0, sizeof *lw);
   lw->codec = mg_codec_get(L);
   luaL_setmetatable(L, MG_WORKER_TYPE);
@@ -42,25 +44,17 @@ static lua_worker *to_worker(lua_State *L, int arg) {
 mg_worker *mg_check_worker(lua_State *L, int arg) { return &to_worker(L, arg)->w; }
 
 /* A value, at idx, that cannot be serialised; the codec's message is on top of the stack.  Emitted, it is given to the
- * function of w:on_refused, where there is one.  Otherwise raises the message, with the caller's line in front, and
- * keeps it: w:refused() tells such an error from others. */
+ * function of w:on_refused, where there is one, which may raise.  Otherwise raises the message. */
 static void refuse(lua_State *L, int idx) {
-  int emitted = !luaL_testudata(L, 1, MG_WORKER_TYPE); /* else called as w:send */
-  if (emitted) lua_getiuservalue(L, 1, 1);
-  else lua_pushvalue(L, 1);
-  if (emitted && lua_getiuservalue(L, -1, UV_ON_REFUSED) == LUA_TFUNCTION) {
-    lua_pushvalue(L, idx);
-    lua_pushvalue(L, -4);
-    lua_call(L, 2, 0);
-    return;
+  if (luaL_testudata(L, 1, MG_WORKER_TYPE)) lua_error(L); /* called as w:send */
+  lua_getiuservalue(L, 1, 1);
+  if (lua_getiuservalue(L, -1, UV_ON_REFUSED) != LUA_TFUNCTION) {
+    lua_pop(L, 2);
+    lua_error(L);
   }
-  lua_settop(L, emitted ? -2 : -1);
-  luaL_where(L, 1);
-  lua_pushvalue(L, -3);
-  lua_concat(L, 2);
-  lua_pushvalue(L, -1);
-  lua_setiuservalue(L, -3, UV_REFUSED);
-  lua_error(L);
+  lua_pushvalue(L, idx);
+  lua_pushvalue(L, -4);
+  lua_call(L, 2, 0);
 }
 
 /* Encodes the value at idx as a record of the item in hand. */
@@ -172,6 +166,26 @@ static int l_next(lua_State *L) {
   return 5;
 }
 
+/* An item has not been decoded as it is; what is wrong is on top of the stack.  Raises; but of a batch that is without
+ * some of its items these are kept, see w:on_left_out.  Returns whether nothing is left of the batch. */
+static int take_refusal(lua_State *L, lua_worker *lw, int status, unsigned flags) {
+  if (status != MG_CODEC_REFUSED || !lua_istable(L, -1)) {
+    lw->unreadable = 1;
+    lua_error(L);
+  }
+  lua_setiuservalue(L, 1, UV_LEFT_OUT);
+  lw->left_out = 1;
+  return !(flags & MG_CODEC_PAIR) && lua_istable(L, -1) && lua_rawlen(L, -1) == 0;
+}
+
+/* The handler has taken a batch: tells what was not in it. */
+static void tell_left_out(lua_State *L, lua_worker *lw) {
+  lw->left_out = 0;
+  if (lua_getiuservalue(L, 1, UV_ON_LEFT_OUT) != LUA_TFUNCTION) return;
+  lua_getiuservalue(L, 1, UV_LEFT_OUT);
+  lua_call(L, 1, 0);
+}
+
 /* Stack: worker, handler, emit, ctx, value.  Runs what is left of the chunk.  Gives whether the handler has returned a
  * value: of the first item only, as that tells enough. */
 static int run_items(lua_State *L) {
@@ -193,16 +207,24 @@ static int run_items(lua_State *L) {
   int look = 1, returned = 0;
   while ((rc = mg_worker_record(w, &r)) == 1) {
     lua_pushvalue(L, 2);
-    if (MG_UNLIKELY(mg_decode(L, codec, r.value, r.length, r.flags) != MG_CODEC_OK))
-      return luaL_error(L, "cannot decode an item: %s", lua_tostring(L, -1));
-    lua_pushvalue(L, 3);
-    lua_pushvalue(L, 4);
-    lua_call(L, 3, look);
-    if (look) {
-      look = 0;
-      returned = !lua_isnil(L, -1);
-      lua_pop(L, 1);
+    int status = mg_decode(L, codec, r.value, r.length, r.flags);
+    int nothing = status != MG_CODEC_OK && take_refusal(L, lw, status, r.flags);
+    if (MG_UNLIKELY(nothing)) {
+      lua_pushnil(L);
+      lua_replace(L, -2);
     }
+    if (MG_LIKELY(!nothing || !lw->skip_empty)) {
+      lua_pushvalue(L, 3);
+      lua_pushvalue(L, 4);
+      lua_call(L, 3, look);
+      if (look) {
+        look = 0;
+        returned = !lua_isnil(L, -1);
+        lua_pop(L, 1);
+      }
+    }
+    if (MG_UNLIKELY(lw->left_out)) tell_left_out(L, lw);
+    lua_settop(L, 5);
     mg_worker_commit(w);
   }
   if (rc < 0) mg_exit_now(71); /* the chunk is not what was announced: leave it to the coordinator */
@@ -211,8 +233,8 @@ static int run_items(lua_State *L) {
 }
 
 /* w:run(handler, emit, ctx, on_error, value) -> true when the chunk is through, whether the handler returned a value |
- * false, error, items done: the item after those has failed, its output is forgotten; call w:commit() to pass over it,
- * then w:run again */
+ * false, error, items done, whether the item after those cannot be had: that one has failed, its output is forgotten;
+ * call w:commit() to pass over it, then w:run again */
 static int l_run(lua_State *L) {
   lua_worker *lw = to_worker(L, 1);
   lua_settop(L, 6);
@@ -235,14 +257,9 @@ static int l_run(lua_State *L) {
   lua_pushboolean(L, 0);
   lua_insert(L, -2);
   lua_pushinteger(L, lw->w.done);
-  return 3;
-}
-
-/* w:refused() -> the message of the last value that could not be serialised | nil */
-static int l_refused(lua_State *L) {
-  to_worker(L, 1);
-  lua_getiuservalue(L, 1, UV_REFUSED);
-  return 1;
+  lua_pushboolean(L, lw->unreadable);
+  lw->unreadable = 0;
+  return 4;
 }
 
 /* w:on_refused(f): f(value, message) is called for what is emitted and cannot be serialised, instead of an error */
@@ -252,6 +269,27 @@ static int l_on_refused(lua_State *L) {
   lua_settop(L, 2);
   lua_setiuservalue(L, 1, UV_ON_REFUSED);
   return 0;
+}
+
+/* w:on_left_out(f, skip): f(list) is called when the handler has returned for a batch whose items { item, message } of
+ * the list cannot be had, and are not in it; for its error see w:left_out.  Where none is left of it the handler is
+ * called with nil, or, with skip, not at all. */
+static int l_on_left_out(lua_State *L) {
+  lua_worker *lw = to_worker(L, 1);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lw->skip_empty = lua_toboolean(L, 3);
+  lua_settop(L, 2);
+  lua_setiuservalue(L, 1, UV_ON_LEFT_OUT);
+  return 0;
+}
+
+/* w:left_out() -> that list, of a batch whose handler has raised | nil */
+static int l_left_out(lua_State *L) {
+  lua_worker *lw = to_worker(L, 1);
+  if (!lw->left_out) return 0;
+  lw->left_out = 0;
+  lua_getiuservalue(L, 1, UV_LEFT_OUT);
+  return 1;
 }
 
 /* w:stopped() -> whether a producer has been ended by p:stop */
@@ -304,9 +342,10 @@ static int l_publish(lua_State *L) {
 
 static const luaL_Reg methods[] = {
     {"next", l_next},           {"run", l_run},         {"emitter", l_emitter}, {"send", l_send},
-    {"commit", l_commit},       {"refused", l_refused}, {"stopped", l_stopped},
+    {"commit", l_commit},       {"stopped", l_stopped},
     {"end_chunk", l_end_chunk}, {"publish", l_publish}, {"stepper", l_stepper},
-    {"step", l_step},           {"on_refused", l_on_refused}, {NULL, NULL},
+    {"step", l_step},           {"on_refused", l_on_refused},
+    {"left_out", l_left_out},   {"on_left_out", l_on_left_out}, {NULL, NULL},
 };
 
 void mg_worker_setup(lua_State *L) {

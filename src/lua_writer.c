@@ -39,6 +39,7 @@ typedef struct mg_writer {
   uint32_t sent;           /* values that have gone there, since w:sent() was last called */
   uint32_t arrays;         /* elements of an array that others may write; 0: they may not now */
   uint32_t closed;         /* arrays that they have completed, since w:joining() was last called */
+  unsigned batch;          /* flags of the values, see w:batches */
 } mg_writer;
 
 static mg_writer *check_open(lua_State *L, mg_writer *w) {
@@ -104,7 +105,7 @@ static int wanted(mg_writer *w) {
 /* The record behind `end` is complete.  What comes next must not overtake it. */
 static int written(lua_State *L, mg_writer *w, size_t length, unsigned flags) {
   w->into = NULL;
-  mg_record_head(mg_shm_at(&w->pool->shm, w->block) + w->end, (uint32_t)length, w->edge, flags);
+  mg_record_head(mg_shm_at(&w->pool->shm, w->block) + w->end, (uint32_t)length, w->edge, flags | w->batch);
   w->end += mg_record_space(length);
   w->count++;
   return wanted(w) ? call_full(L, 0, NULL) : 0;
@@ -241,6 +242,13 @@ static int l_into(lua_State *L) {
   lua_settop(L, 2);
   lua_setiuservalue(L, 1, UV_INTO);
   w->into = other;
+  return 0;
+}
+
+/* w:batches(pair): what is emitted are arrays of items; pair: pairs of a number and such an array */
+static int l_batches(lua_State *L) {
+  mg_writer *w = check_writer(L, 1);
+  w->batch = MG_CODEC_BATCH | (lua_toboolean(L, 2) ? MG_CODEC_PAIR : 0);
   return 0;
 }
 
@@ -390,14 +398,17 @@ static int l_join_end(lua_State *L) {
   return wanted(w) ? call_full(L, 0, NULL) : 0;
 }
 
-/* w:join_take() -> the open array as a value; it is not written | nil, message */
+/* w:join_take() -> the open array as a value, nil or the array of { item, message } of those that cannot be had and are
+ * not in it; it is not written | nil, message */
 static int l_join_take(lua_State *L) {
   mg_writer *w = check_writer(L, 1);
   luaL_argcheck(L, w->join.length > 0, 1, "nothing is being joined");
   mg_join_end(&w->join, joined(w));
   size_t length = w->join.length;
   w->join.length = 0;
-  if (mg_decode(L, w->codec, joined(w), length, w->join.flags) == MG_CODEC_OK) return 1;
+  int rc = mg_decode(L, w->codec, joined(w), length, w->join.flags);
+  if (rc == MG_CODEC_OK) return 1;
+  if (rc == MG_CODEC_REFUSED) return 2;
   luaL_pushfail(L);
   lua_insert(L, -2);
   return 2;
@@ -433,7 +444,7 @@ static const luaL_Reg methods[] = {
     {"to", l_to},       {"take", l_take},         {"open", l_open},           {"pending", l_pending},
     {"join", l_join},   {"join_end", l_join_end}, {"join_take", l_join_take}, {"patience", l_patience},
     {"into", l_into},   {"sent", l_sent},         {"arrays", l_arrays},       {"joining", l_joining},
-    {"close", l_close}, {NULL, NULL},
+    {"close", l_close}, {"batches", l_batches},   {NULL, NULL},
 };
 
 void mg_writer_setup(lua_State *L) {

@@ -7,7 +7,6 @@ local core = require "minigun.core"
 local failure = require "minigun.failure"
 local handle = require "minigun.handle"
 local run = require "minigun.run"
-local signals = require "minigun.signals"
 
 ---@class minigun.Run
 --- A background run, moved by `step` and `wait`.
@@ -36,7 +35,7 @@ local function step(self, deadline)
   if self.watched then self.watched:wait(0) end
   local more = handle.go_on(self, deadline)
   arm(self)
-  if not more and signals.is_interrupt(self.err) then handle.outcome(self) end
+  if not more and self.interrupted then handle.outcome(self) end
   return not self.over
 end
 

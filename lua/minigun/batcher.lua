@@ -41,19 +41,26 @@ local function open(self, key, now)
   return entry
 end
 
+--- The key of an item; calls the user's function.
+---@param item any
+---@return any key
+function Batcher:key_of(item)
+  if not self.by then return ALL end
+  local key = self.by(item)
+  if key == nil or type(key) == "number" and key ~= key then
+    error(("%soption 'by' gave %s as an item's key; a key is any value but nil and NaN"):format(
+      self.at and self.at .. ": " or "", tostring(key)), 0)
+  end
+  return key
+end
+
 --- Adds an item.
 ---@param item any
 ---@param now function () -> seconds; asked only where `max_wait` needs it
+---@param key any? what `key_of` has given for it, where that has been asked
 ---@return table? batch the full batch that the item completed
-function Batcher:add(item, now)
-  local key = ALL
-  if self.by then
-    key = self.by(item)
-    if key == nil or key ~= key then
-      error(("%soption 'by' gave %s as an item's key; a key is any value but nil and NaN"):format(
-        self.at and self.at .. ": " or "", tostring(key)), 0)
-    end
-  end
+function Batcher:add(item, now, key)
+  if key == nil then key = self:key_of(item) end
   local entry = self.open[key] or open(self, key, now)
   if self.note then entry.origin = self.note(entry.origin) end
   local n = entry.n + 1
@@ -90,6 +97,15 @@ function Batcher:take()
   local items = self.first.items
   unlink(self, self.first)
   return items
+end
+
+--- Forgets the oldest batch.
+---@return any origin what `note` has returned for it
+function Batcher:drop()
+  local entry = self.first
+  unlink(self, entry)
+  if self.origins then self.origins[entry.items] = nil end
+  return entry.origin
 end
 
 --- Takes the batches that have waited long enough, oldest first.

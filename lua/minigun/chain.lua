@@ -16,12 +16,7 @@ local KEEP <const> = 8192
 -- as stages may send to each other in circles.
 local SENT <const> = 0x8000
 
--- The one error that no message handler sees. Where the library itself runs short the run ends; in a handler the item
--- fails.
-local NO_MEMORY <const> = "not enough memory"
-
-local caught_of <const> = errors.of
-chain.caught, chain.as_caught = caught_of, errors.as_caught
+local note <const>, take <const> = errors.note, errors.take
 
 local Chain = {}
 Chain.__index = Chain
@@ -149,14 +144,13 @@ local function drop(state)
 end
 
 function Chain:gather(state, item)
-  if state.late then return self:fail(state, item, state.late, 1) end
+  if state.late then return self:fail(state, item, take(state.late), 1) end
   local batches = state.batches
   local batch
   if batches.by then
-    local ok, answer = xpcall(batches.add, caught_of, batches, item, self.host.now)
-    if answer == NO_MEMORY then error(answer, 0) end -- perhaps with half of the item in its batch
-    if not ok then return self:fail(state, item, answer, 1) end
-    batch = answer
+    local ok, key = errors.call(batches.key_of, batches, item)
+    if not ok then return self:fail(state, item, key, 1) end
+    batch = batches:add(item, self.host.now, key)
   else
     batch = batches:add(item, self.host.now)
   end
@@ -170,7 +164,7 @@ function Chain:emit_batch(state, batch)
   local stats = state.stats
   stats.items_out = stats.items_out + 1
   if not state.choose then return self:send(state, batch) end
-  local ok, ids = xpcall(state.choose, caught_of, batch)
+  local ok, ids = errors.call(state.choose, batch)
   if not ok then return self:fail(state, batch, ids, 1) end
   for _, id in ipairs(ids) do self:send_one(state, id, batch) end
 end
@@ -179,7 +173,7 @@ function Chain:fail(state, item, caught, attempt, number)
   drop(state)
   local stats = state.stats
   stats.failed = stats.failed + 1
-  self.host.failed(state.stage, item, chain.as_caught(caught), attempt, state.partial, number)
+  self.host.failed(state.stage, item, caught, attempt, state.partial, number)
 end
 
 --- Runs one item through the stage and everything behind it in the chain.  Does not raise.
@@ -199,26 +193,48 @@ function Chain:push(id, item, attempt, number)
   local ctx = state.ctx
   ctx.attempt = attempt
   state.running, state.partial = true, nil
-  local ok, caught = xpcall(state.handler, caught_of, item, state.emit, ctx)
+  local ok, err = xpcall(state.handler, note, item, state.emit, ctx)
   state.running = false
-  if not ok then return self:fail(state, item, caught, attempt, number) end
-  if caught ~= nil then state.stage.returned = true end -- a value, which is not what goes on
+  if not ok then return self:fail(state, item, take(err), attempt, number) end
+  if err ~= nil then state.stage.returned = true end -- a value, which is not what goes on
   if state.n > 0 or state.effects[1] then self:flush(state) end
+end
+
+--- An item cannot be had. Does not raise.
+---@param state table of the stage
+---@param item any what stands for it; false: nothing does
+---@param problem string
+function Chain:unreadable(state, item, problem)
+  state.seen, state.partial = state.seen + 1, nil
+  self:fail(state, item or nil, errors.unreadable(problem), 1, state.seen)
+end
+
+--- The same for one that did not come in yet; or, without a problem, for one that has come to nothing.
+---@param id integer the stage
+---@param item any
+---@param problem string?
+function Chain:reject(id, item, problem)
+  local state = self.states[id]
+  state.stats.items_in = state.stats.items_in + 1
+  if problem then self:unreadable(state, item, problem) end
 end
 
 --- Runs all the items that a cursor gives through the stage: one protected call for many, a new one after a failure.
 ---@param id integer the stage
----@param fetch function () -> item, or nothing at the end; may raise for an item that cannot be read
+---@param fetch function () -> item, nil; what stands for an item that cannot be had, what is wrong; nothing at the end
 function Chain:push_all(id, fetch)
   local state = self.states[id]
   if state.batches then
-    for item in fetch do self:gather(state, item) end
+    for item, problem in fetch do
+      if problem then self:unreadable(state, item, problem) else self:gather(state, item) end
+    end
     return
   end
   local handler, emit, ctx, item = state.handler, state.emit, state.ctx, nil
   local function loop()
-    for each in fetch do
+    for each, problem in fetch do
       item, state.seen = each, state.seen + 1
+      if problem then errors.raise_again(errors.unreadable(problem)) end
       state.running = true
       if handler(each, emit, ctx) ~= nil then state.stage.returned = true end
       state.running = false
@@ -228,11 +244,14 @@ function Chain:push_all(id, fetch)
   end
   while true do
     ctx.attempt, state.partial = 1, nil
-    local ok, caught = xpcall(loop, caught_of)
+    local ok, err = xpcall(loop, note)
     if ok then break end
-    -- Not the handler's: what it has emitted may be on its way, or the cursor still before its item.
-    if not state.running and caught == NO_MEMORY then error(caught, 0) end
+    local caught = take(err)
+    -- Where the library itself runs short the run ends; in a handler the item fails. Not the handler's: what it has
+    -- emitted may be on its way, or the cursor still before its item.
+    if not state.running and caught.no_memory then error(err, 0) end
     state.running = false
+    if caught.unreadable then item = item or nil end
     self:fail(state, item, caught, 1, state.seen)
   end
 end

@@ -21,14 +21,15 @@ Crew.__index = Crew
 -- past it goes on from here with an error.
 local function call_timed(self, thread, state, call, ...)
   local seconds, task, mark = state.stage.timeout, thread.task, self.link.mark
-  local co, start, began = coroutine.create(xpcall), core.clock(), core.now()
-  local answer = table.pack(call, chain.caught, ...)
+  local co, start, began = coroutine.create(errors.call), core.clock(), core.now()
+  local answer = table.pack(call, ...)
   while true do
     if mark then mark(thread, state.stage, began) end
     local got = table.pack(task.loop:enter(task, co, table.unpack(answer, 1, answer.n)))
     if mark then mark(thread) end
     if coroutine.status(co) == "dead" then
-      if not (got[1] and got[2]) then errors.raise_again(got[got.n]) end
+      if not got[1] then errors.raise_again(errors.take(got[2], co)) end
+      if not got[2] then errors.raise_again(got[3]) end
       return got[3]
     end
     -- A sleep that should have ended in time did: that others have kept the process is not its fault.
@@ -64,7 +65,8 @@ local function body(self, thread)
       if job then
         local start = core.now()
         thread.job = job
-        thread.chain:push(job.stage, job.value, job.attempt)
+        if job.given_up then thread.chain:reject(job.stage, job.value, job.problem)
+        else thread.chain:push(job.stage, job.value, job.attempt) end
         thread.job = nil
         link.done(thread, job, core.now() - start)
       else
@@ -105,7 +107,8 @@ end
 ---@param link table
 --- what surrounds it: `plan`; `first`, the number of its first thread; `host(thread)`, the host of that thread's chain
 --- (see chain.new: `deliver`, `send_to`, `effect`, `failed`); `take(thread)`, the next job `{ stage =, value =,
---- attempt = }` or nil; `done(thread, job, seconds)`, `ran(thread, seconds)`: it ran so long without a wait;
+--- attempt = }` or nil (with `given_up`: it comes to nothing; `problem`: as it cannot be had); `done(thread, job,
+--- seconds)`, `ran(thread, seconds)`: it ran so long without a wait;
 --- `mark(thread, stage, start)`: a handler with a time-out runs, or, without stage, does not; `effect(kind, name,
 --- value)` takes what hooks collect; `check(effect)`, where there is one, makes what handlers' effects go through
 ---@return table crew

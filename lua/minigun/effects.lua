@@ -1,6 +1,7 @@
 --- Effects of a worker: what `ctx:collect` and `ctx:count` say, on its way to the coordinator; and the errors that name
 -- the user's line where something cannot be sent.
 local core = require "minigun.core"
+local errors = require "minigun.caught"
 local failure = require "minigun.failure"
 local report = require "minigun.report"
 
@@ -8,22 +9,46 @@ local effects = {}
 
 local refusal -- the last error that a value has raised which cannot be sent
 
--- Raises that a value cannot be sent, at the line of the user's call. Called by what that calls.
-local function refuse(value, what)
-  local _, message = pcall(core.encode, value)
-  local caller = debug.getinfo(4, "Sl")
-  local at = caller and caller.currentline > 0 and ("%s:%d: "):format(caller.short_src, caller.currentline) or ""
-  refusal = at .. what .. message
+local function located(at, what, message) return (at and at .. ": " or "") .. what .. message end
+
+--- Raises that a value cannot be sent, at the line of the user's call.
+---@param message string the codec's
+---@param what string put before it
+---@param at string? "file:line" of the stage, where no call of the user's has led here
+function effects.refuse(message, what, at)
+  refusal = located(failure.where() or at, what, message)
   error(refusal, 0)
 end
 
---- Raises, at the line of the caller's caller, where an item cannot be sent to another process.
----@param item any
-function effects.check(item)
-  local kind = type(item)
-  if kind == "number" or kind == "string" or kind == "boolean" or pcall(core.encode, item) then return end
-  refuse(item, "")
+--- Fields of a failure: a value cannot be sent.
+---@param value any
+---@param at string? "file:line"
+---@param message string the codec's
+---@return table fields
+function effects.refused(value, at, message)
+  local raised, traceback = errors.of_hook(message)
+  return { kind = "unserialisable", message = located(at, "", message), traceback = traceback, error = raised,
+    attempt = 1, item = value }
 end
+
+--- Fields of a failure: an item of a batch that cannot be decoded.
+---@param refused table { item, message }
+---@return table fields
+function effects.left_out(refused)
+  return errors.fields(errors.unreadable(refused[2]), { attempt = 1, item = refused[1] })
+end
+
+-- Raises where a value cannot be sent to another process.
+local function check(value, what)
+  local kind = type(value)
+  if kind == "number" or kind == "string" or kind == "boolean" then return end
+  local ok, message = pcall(core.encode, value)
+  if not ok then effects.refuse(message, what) end
+end
+
+--- Raises, at the user's line, where an item cannot be sent to another process.
+---@param item any
+function effects.check(item) check(item, "") end
 
 --- The record of an effect.
 ---@param kind string "collect" or "count"
@@ -34,7 +59,7 @@ function effects.record(kind, name, value)
   return { kind == "collect" and report.COLLECT or report.COUNT, name, value }
 end
 
---- Reports a failure; an item that cannot be sent goes as a text.
+--- Reports a failure; an item that cannot be sent goes as a text, an error that cannot be sent not at all.
 ---@param send function (to, edge, record): raises where the record cannot be sent
 ---@param to any what `send` is a method of
 ---@param kind integer report.FAILED or report.LOST
@@ -43,7 +68,14 @@ end
 function effects.report(send, to, kind, stage, fields)
   local told = { kind, stage.id, fields }
   if pcall(send, to, report.EDGE, told) then return end
+  if not pcall(core.encode, fields.error) then fields.error = nil end
+  for _, refused in ipairs(fields.refused or {}) do
+    if not pcall(core.encode, refused[1]) then refused[1] = failure.show(refused[1]) end
+  end
+  if pcall(send, to, report.EDGE, told) then return end
   fields.item, fields.item_text = nil, failure.show(fields.item)
+  if pcall(send, to, report.EDGE, told) then return end
+  fields.error = nil -- which nests too deeply for a report
   send(to, report.EDGE, told)
 end
 
@@ -52,8 +84,10 @@ end
 ---@return function effect (kind, name, value)
 function effects.sender(w)
   return function(kind, name, value)
-    if kind == "count" then return w:send(report.EDGE, effects.record(kind, name, value)) end
-    if not pcall(w.send, w, report.EDGE, effects.record(kind, name, value)) then refuse(value, "ctx:collect: ") end
+    local ok, message = pcall(w.send, w, report.EDGE, effects.record(kind, name, value))
+    if ok then return end
+    if kind == "collect" then check(value, "ctx:collect: ") end
+    error(message, 0)
   end
 end
 
@@ -62,16 +96,25 @@ end
 ---@return function effect
 function effects.checker(effect)
   return function(kind, name, value)
-    if kind == "collect" and not pcall(core.encode, value) then refuse(value, "ctx:collect: ") end
+    if kind == "collect" then check(value, "ctx:collect: ") end
     effect(kind, name, value)
   end
 end
 
---- Whether an error is that of a value that could not be sent.
----@param raised any
----@return boolean
-function effects.is_refusal(raised)
-  return type(raised) == "string" and raised == refusal
+--- Fields of the failure of an item whose handler has raised.
+---@param caught table
+---@param fields table
+---@return table fields
+function effects.failed(caught, fields)
+  errors.fields(caught, fields)
+  local raised = caught.raised
+  if not caught.kind and type(raised) == "string" and raised == refusal then -- a value that could not be sent
+    fields.kind = "unserialisable"
+    local by_hook, traceback = errors.of_hook(raised)
+    if traceback then fields.error, fields.traceback = by_hook, traceback end
+  end
+  refusal = nil -- an old one is nobody's any more
+  return fields
 end
 
 return effects

@@ -17,15 +17,36 @@ failure.kinds = {
 -- nil in stripped bytecode: errors then come without a position.
 local library = debug.getinfo(1, "S").source:match("^(@.*)failure%.lua$")
 
+--- Whether a function's source, as of debug.getinfo, is a file of the library's: by the whole path, as `short_src` is
+--- cut.
+---@param source string
+---@return boolean
+function failure.is_library(source) return library and source:sub(1, #library) == library or false end
+
+local blamed = setmetatable({}, { __mode = "k" }) -- from a function of the library's to the place that made it
+
+--- A function of the library's that stands for a user's, which has returned when it emits: what is wrong with that is
+--- blamed on the place of the definition.
+---@param f function
+---@param at string "file:line"
+---@return function f
+function failure.stands_for(f, at)
+  blamed[f] = at
+  return f
+end
+
+local getinfo <const> = debug.getinfo -- the program may replace it
+
 --- The place in the user's code that called into the library.
 ---@return string? at "file:line", or nil where the stack holds no Lua frame outside of the library
 function failure.where()
   if not library then return nil end
   local level = 2
   while true do
-    local info = debug.getinfo(level, "Sl")
+    local info = getinfo(level, "Slf")
     if not info then return nil end
-    if info.currentline > 0 and info.source:sub(1, #library) ~= library then
+    if blamed[info.func] then return blamed[info.func] end
+    if info.currentline > 0 and not failure.is_library(info.source) then
       return info.short_src .. ":" .. info.currentline
     end
     level = level + 1
@@ -111,6 +132,7 @@ end
 ---@field item any
 ---@field number integer? which of the items that have come to the stage it was, from 1; not inside a block
 ---@field message string with the handler's "file:line: " in front
+---@field error any? what was raised, whatever it is, where it can be sent from its process
 ---@field traceback string?
 ---@field pid integer?
 ---@field worker integer? number of the worker

@@ -2,9 +2,11 @@
 --
 -- A reduction emits when nothing else is left to do anywhere, as any handler that still runs could send it an item: one
 -- reduction after the other, front to back. With `await = false` nobody sends to it, and it emits at its input's end.
-local chain = require "minigun.chain"
+local errors = require "minigun.caught"
 local core = require "minigun.core"
+local effects = require "minigun.effects"
 local reduction = require "minigun.reduction"
+local signals = require "minigun.signals"
 
 local folds = {}
 
@@ -51,11 +53,12 @@ function folds:emit_fold(each)
   each.late = ("stage '%s' has emitted its value already; this item was sent to it afterwards, with emit:to"):format(
     each.stage.name)
   each.entry.late, each.stage.retries = each.late, 0
-  local ok, value = xpcall(each.result.finish, chain.caught, each.result)
+  local ok, value = errors.call(each.result.finish, each.result)
   self.changed = true
   if ok then return self.chain:emit_batch(self.chain.states[each.stage.id], value) end
-  self:settle_failure(each.stage, { kind = "error", message = value.message, traceback = value.traceback, attempt = 1,
-    pid = self.pid, batch = true }, function() return each.result:values() end)
+  signals.pass_on(value.raised)
+  self:settle_failure(each.stage, errors.fields(value, { attempt = 1, pid = self.pid, batch = true }),
+    function() return each.result:values() end)
 end
 
 --- Emits the value of the first reduction that has not done so; everything else must have come to its end.
@@ -71,22 +74,24 @@ function folds:emit_next_fold()
   return false
 end
 
---- A reduction's batch of values could not be encoded: the items that cannot be sent fail, the others go on.
+--- A batch of values could not be encoded: the items that cannot be sent fail, the others go on.
 ---@param stage table that gathers
----@param batch table pair of number and items
+---@param batch table array of items; of a reduction pair of number and items
 ---@param message string what is wrong with the batch
-function folds:batch_refused(stage, batch, message)
+---@param writer userdata that could not encode it
+function folds:batch_refused(stage, batch, message, writer)
+  local good, items = {}, stage.batch.numbered and batch[2] or batch
   local function fail(item, text, whole)
-    self:settle_failure(stage, { kind = "unserialisable", message = text, attempt = 1, pid = self.pid, batch = whole },
-      function() return item end)
+    local fields = effects.refused(item, stage.at, text)
+    fields.pid, fields.batch = self.pid, whole
+    self:settle_failure(stage, fields, function() return item end)
   end
-  local good = {}
-  for _, item in ipairs(batch[2]) do
+  for _, item in ipairs(items) do
     local ok, text = pcall(core.encode, item)
-    if ok then good[#good + 1] = item else fail(item, tostring(text):match "item.*" or tostring(text)) end
+    if ok then good[#good + 1] = item else fail(item, text) end
   end
-  if #good == #batch[2] then return fail(good, message, true) end -- too much together
-  if #good > 0 then self.outlets[stage.id].writer { batch[1], good } end
+  if #good == #items then return fail(batch, message, true) end -- too much together
+  if #good > 0 then writer(stage.batch.numbered and { batch[1], good } or good) end
 end
 
 --- A batch has failed in a worker: one of its items, where it is known which, or the whole. An item that has failed for
@@ -99,6 +104,7 @@ end
 ---@param again function () -> entry of the same batch
 ---@param ordinal integer of the batch in the segment
 ---@return minigun.Failure? record nil: the batch is tried again
+---@return boolean? anew the rest of it goes on as a new batch
 function folds:batch_failed(segment, stage, fields, entry, batch, again, ordinal)
   local items = type(batch) == "table" and batch[2] or {}
   local k = #items == 1 and 1 or fields.step or 0
@@ -127,7 +133,7 @@ function folds:batch_failed(segment, stage, fields, entry, batch, again, ordinal
   self.pending[stage.id] = self.pending[stage.id] + 1
   if self.sources then self:owe(rest) end
   self:enqueue(rest)
-  return record
+  return record, true
 end
 
 return folds

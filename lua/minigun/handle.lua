@@ -1,6 +1,7 @@
 --- The handle of a run: begins it, lets it go on, and sees to its end, for `run`, `iterate` and `start` alike.
-local chain = require "minigun.chain"
 local core = require "minigun.core"
+local errors = require "minigun.caught"
+local fatal = require "minigun.fatal"
 local failure = require "minigun.failure"
 local tasks = require "minigun.tasks"
 local run = require "minigun.run"
@@ -44,6 +45,23 @@ local function add_stats(self)
   end
 end
 
+-- Runs the hooks after_run. Returns what there is to say of those that raise: array of texts.
+local function after_run(self)
+  local r, texts = self.run, {}
+  local result = r.result
+  for _, hook in ipairs(r.plan.hooks.after_run) do
+    local ok, caught = errors.call(hook.f, result)
+    if core.interrupted() and not self.interrupted then
+      self.interrupted, result.ok, result.error = true, false, "interrupted!"
+    elseif not ok then
+      local text = r.hook_text(hook.name, hook.at, caught)
+      texts[#texts + 1] = text
+      result.ok, result.error = false, result.error and result.error .. "\n" .. text or text
+    end
+  end
+  return texts
+end
+
 --- Ends the run: closes it, fills in the result and runs after_run. What there is to raise is kept for `outcome`.
 ---@param self table handle
 ---@param err any the error that ended it, if one did
@@ -53,35 +71,37 @@ function handle.conclude(self, err)
   local r = self.run
   local result = r.result
   if r.killed then r:note_inside() end
-  if r.guard then r.guard:close() end
+  self.interrupted = core.interrupted() ~= nil -- it has ended the run, whatever the error is
   r:close(self.watched) -- by an event loop: `watched` keeps the descriptor
   result.elapsed = core.now() - r.started
   add_stats(r)
-  local looked, problem = pcall(silence.look, r, not err and not r.killed)
-  if not looked then err = problem end -- of a hook
-  result.error = err and (signals.is_interrupt(err) and "interrupted!" or tostring(err))
+  if self.interrupted then err = "interrupted!" end
+  local looked, problem = errors.call(silence.look, r, not err and not r.killed)
+  if not looked then err = problem.raised end -- of a hook
+  if fatal.is(err) then err = err.text end
+  result.error = err and errors.text(err)
   result.stopped, result.killed = r.stop_asked, r.killed
   result.ok = not err and not r.killed and result.failed == 0
   r.pipeline.last, handle.last = result, result
   if r.journal then r:count_resumed() end
-  for _, hook in ipairs(r.plan.hooks.after_run) do
-    local ok, caught = xpcall(hook.f, chain.caught, result)
-    if not ok and not err then
-      local _
-      _, err = pcall(r.hook_failed, r, hook.name, hook.at, chain.as_caught(caught))
-      result.ok, result.error = false, tostring(err)
-    end
+  self.err, self.after = err, after_run(self)
+  if r.guard then
+    if core.interrupted() then signals.settle() end
+    r.guard:close()
   end
-  self.err = err
   if not r.streams then handle.close_journal(self) end
+end
+
+-- What there is to say of failures that nobody handles; nil: nothing.
+local function unhandled(r)
+  if r.unhandled.n > 0 and r.plan.options.failures ~= "collect" then return r.unhandled:summary() end
 end
 
 --- Closes the run's journal, when its result goes to the caller, or does not.
 ---@param self table handle
 function handle.close_journal(self)
   local r = self.run
-  local raises = r.unhandled.n > 0 and r.plan.options.failures ~= "collect"
-  r:close_lineage(not self.err and not r.killed and not raises)
+  r:close_lineage(not self.err and not r.killed and #self.after == 0 and not unhandled(r))
 end
 
 --- Returns the result of a run that is over, or raises what it has to say to its caller.
@@ -89,14 +109,17 @@ end
 ---@return table result
 function handle.outcome(self)
   local err, r = self.err, self.run
-  if signals.is_interrupt(err) then return signals.interrupted() end
-  if err then error(type(err) == "table" and err.run_failed and tostring(err) or err, 0) end
-  if r.unhandled.n > 0 and r.plan.options.failures ~= "collect" then error(r.unhandled:summary(), 0) end
-  return r.result
+  if self.interrupted then return signals.interrupted() end
+  err = err or unhandled(r)
+  if err == nil and #self.after == 0 then return r.result end
+  error(table.concat(err and { errors.text(err), table.unpack(self.after) } or self.after, "\n"), 0)
 end
 
+local debug_traceback <const> = debug.traceback
+
+-- An error that is no user's function's: of the library's own, or of what the program does to it.
 local function traceback(err)
-  if type(err) == "string" and not signals.is_interrupt(err) then return debug.traceback(err, 2) end
+  if type(err) == "string" and not core.interrupted() then return debug_traceback(err, 2) end
   return err
 end
 
@@ -112,6 +135,7 @@ local function drive(self, f, ...)
   local ok, more = xpcall(f, traceback, ...)
   tasks.restore(task, co)
   self.driving = false
+  if ok and core.interrupted() then ok, more = false, nil end
   if not ok then handle.conclude(self, more) elseif not more then handle.conclude(self) end
   return not self.over
 end

@@ -6,6 +6,7 @@
 -- nothing is left to be done the bundle is the item's commit. So items end in any order, each at once and with all it
 -- has emitted, and a worker that dies leaves nothing half done.
 local core = require "minigun.core"
+local errors = require "minigun.caught"
 local crew = require "minigun.crew"
 local effects = require "minigun.effects"
 local queue = require "minigun.queue"
@@ -31,14 +32,17 @@ end
 local function emit(token, stage, edge, item)
   local ok, message = pcall(token.bundle.add, token.bundle, edge, item)
   if ok then return end
-  report_failure(token, report.LOST, stage, { kind = "unserialisable", message = message, attempt = 1, item = item })
+  report_failure(token, report.LOST, stage, effects.refused(item, stage.at, message))
 end
 
 local function commit(self, token)
   local bundle = token.bundle
+  local stage = self.job.plan.stages[token.entry]
   if token.refused then
-    bundle:add(report.EDGE, { report.FAILED, token.entry,
-      { kind = "error", message = token.refused, attempt = token.attempt, index = 0 } })
+    report_failure(token, report.FAILED, stage, errors.fields(token.refused, { attempt = token.attempt, index = 0 }))
+  end
+  for _, refused in ipairs(token.left_out or {}) do
+    report_failure(token, report.LOST, stage, effects.left_out(refused))
   end
   if next(token.stats) then
     local rows = { report.STATS }
@@ -75,14 +79,16 @@ local function settle(self, token)
   commit(self, token)
 end
 
-local function begin(self, index, id, attempt, kind, value)
+local function begin(self, index, id, attempt, kind, value, left_out)
   local token = { index = index, entry = id, attempt = attempt, left = 0, stats = {},
     bundle = table.remove(self.bundles) or core.bundle() }
   self.tokens = self.tokens + 1
   if kind == "unreadable" then
-    token.refused = "cannot decode an item: " .. value
+    token.refused = errors.unreadable(value)
     return commit(self, token)
   end
+  token.left_out = left_out -- items that are not in the batch
+  if left_out and #value == 0 and not self.job.plan.stages[id].fold then return commit(self, token) end
   if kind == "inherited" then value = self.job.value end
   if attempt == 0 then end_loops(self, token, id) else push(self, token, id, value, attempt) end
 end
@@ -127,10 +133,12 @@ local function host_of(self, thread, targets)
     end,
     failed = function(stage, item, caught, attempt, partial)
       local job = thread.job
-      local kind = caught.kind or effects.is_refusal(caught.raised) and "unserialisable" or "error"
-      local fields = { kind = kind, message = caught.message, traceback = caught.traceback,
-        attempt = attempt, partial = partial }
-      if job.entry and stage.id == job.stage then fields.index = 0 else fields.item, fields.place = item, 0 end
+      local fields = effects.failed(caught, { attempt = attempt, partial = partial })
+      if job.entry and stage.id == job.stage then
+        fields.index, fields.refused, job.token.left_out = 0, job.token.left_out, nil
+      else
+        fields.item, fields.place = item, 0
+      end
       if stage.fold then
         fields.step = self.w:step()
         self.w:mark()
@@ -220,10 +228,10 @@ function Host:run()
   local w, on, more = self.w, self.loop, true
   repeat
     while more and self.tokens < self.job.segment.width do
-      local index, id, attempt, kind, value = w:take()
+      local index, id, attempt, kind, value, left_out = w:take()
       if index == nil then break end
       more = index ~= false
-      if more then begin(self, index, id, attempt, kind, value) end
+      if more then begin(self, index, id, attempt, kind, value, left_out) end
     end
     for _, group in ipairs(self.groups) do
       if group.waiting > 0 then group.crew:wake(group.n) end

@@ -15,11 +15,15 @@ local inbox = {}
 ---@return integer lost items that were emitted and could not go on
 function inbox:reports(segment, slot, block, offset, length)
   local list, failed, lost = {}, {}, 0
-  local n, message = self.pool:decode_into(list, 0, block, offset, length, report.EDGE)
-  if not n then self:fail(("%s: a worker's report cannot be read: %s"):format(segment.plan.context, message)) end
+  local n, refused = self.pool:decode_into(list, 0, block, offset, length, report.EDGE, true)
+  if not n then self:fail(("%s: a worker's report cannot be read: %s"):format(segment.plan.context, refused)) end
+  local wrong = {} -- from a report to what is wrong with it: the contents of an object stand for it
+  for _, pair in ipairs(refused or {}) do wrong[pair[1]] = pair[2] end
   for i, r in ipairs(list) do
-    local kind = r[1]
-    if kind == report.COLLECT then self:effect("collect", r[2], r[3])
+    local kind = r and r[1]
+    if not r or kind == report.COLLECT and wrong[r] then
+      self:items_refused(self.plan.stages[segment.plan.stages[1]], { { r and r[3], wrong[r] } })
+    elseif kind == report.COLLECT then self:effect("collect", r[2], r[3])
     elseif kind == report.COUNT then self:effect("count", r[2], r[3])
     elseif kind == report.FAILED then
       segment:on_failed(slot, self.plan.stages[r[2]], r[3])
@@ -190,9 +194,10 @@ function inbox:worker_emitted(segment, id, block, offset, length, count)
   if not stage.terminal then return self:route(self.outlets[id].targets, block, offset, length, count, id) end
   local list = self.result.by_stage[stage.name]
   local before = #list
-  local n, message = self.pool:decode_into(list, before, block, offset, length, id)
-  if not n then self:fail(("stage '%s': a result cannot be read: %s"):format(stage.name, message)) end
+  local n, refused = self.pool:decode_into(list, before, block, offset, length, id)
+  if not n then self:fail(("stage '%s': a result cannot be read: %s"):format(stage.name, refused)) end
   self.pool:release(block)
+  if refused then self:items_refused(stage, refused) end
   if self.sources then self:keep_items(n - before) end
   if list ~= self.result.items then table.move(list, before + 1, n, #self.result.items + 1, self.result.items) end
 end

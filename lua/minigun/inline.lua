@@ -1,5 +1,6 @@
 --- Inline: the stages that run in the coordinator itself. Methods of a run (see run.lua).
 local chain = require "minigun.chain"
+local errors = require "minigun.caught"
 local core = require "minigun.core"
 local signals = require "minigun.signals"
 local stats = require "minigun.stats"
@@ -27,13 +28,12 @@ function inline:open_chain()
     effect = function(...) self:effect(...) end,
     failed = function(stage, item, caught, attempt, partial, number)
       signals.pass_on(caught.raised)
-      self:settle_failure(stage, {
-        kind = "error", message = caught.message, traceback = caught.traceback, attempt = attempt, partial = partial,
-        pid = self.pid, number = number,
-      }, function()
+      self:settle_failure(stage, errors.fields(caught, {
+        attempt = attempt, partial = partial, pid = self.pid, number = number,
+      }), function()
         return self:folded(stage, item)
-      end, function()
-        return item ~= nil and { stage = stage.id, count = 1, value = item, first = number } -- nil: could not be read
+      end, item ~= nil and not caught.unreadable and function()
+        return { stage = stage.id, count = 1, value = item, first = number }
       end)
     end,
     context = function(stage, effect) return self:context({ stage = stage.name }, effect) end,
@@ -104,6 +104,7 @@ function inline:run_inline_queue()
     entry = take(self, entry)
     local start = core.now()
     run(self, entry)
+    signals.check()
     local seconds = core.now() - start
     local s = self.stats[entry.stage]
     s.busy = s.busy + seconds

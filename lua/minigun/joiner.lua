@@ -21,6 +21,7 @@ Joiner.__index = Joiner
 ---@param host table
 --- `pool`; `writer` (or nil); `now()`; `emit(batch)` passes on a table, `tables()` sees to it that those are with their
 --- receivers; `joined(n)` is told that n more arrays of bytes are in the writer's block, `flush()` passes those on;
+--- `refused(list)` is told of items that cannot be had, `dropped(gathered)` of a batch of which nothing is left;
 --- `fail(text)` raises
 ---@return table joiner with the methods of a batcher, and the field `first` of one
 function joiner.new(options, host)
@@ -85,11 +86,14 @@ end
 
 -- The array of bytes becomes a table.
 local function decode(self)
-  local items, message = self.host.writer:join_take()
-  if not items then self.host.fail(message) end
+  local items, problem = self.host.writer:join_take()
+  if not items then self.host.fail(problem) end
   if self.number > 0 then items = items[2] end
-  self.values:reopen(items, self.open.n, self.open.due, self.open.origin)
+  local open = self.open
   self.open = nil
+  if problem then self.host.refused(problem) end
+  if #items == 0 then return self.host.dropped(open.origin) end
+  self.values:reopen(items, #items, open.due, open.origin)
 end
 
 -- Before a table is passed on: arrays of bytes that came before it.
@@ -130,10 +134,14 @@ local function read(self, block, at, limit, only, one)
   local n = values.first and values.first.n or 0
   local behind, count = pool:walk(block, at, limit - at, only, one and 1 or math.max(1, self.max_size - n))
   local items = behind and count > 0 and values:reserve(count, host.now)
-  local ok, message = true, "a worker has damaged its block"
-  if items then ok, message = pool:decode_into(items, n, block, at, behind - at, only) end
-  if not behind or not ok then host.fail(message) end
-  if n + count >= self.max_size then
+  local now, refused = n, nil
+  if items then now, refused = pool:decode_into(items, n, block, at, behind - at, only) end
+  if not behind or not now then host.fail "a worker has damaged its block" end
+  if refused then
+    host.refused(refused)
+    if now == 0 then host.dropped(values:drop()) else values.first.n = now end
+  end
+  if now >= self.max_size then
     local batch = values:take()
     flush(self)
     host.emit(numbered(self, batch))

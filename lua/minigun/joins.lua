@@ -36,6 +36,10 @@ function joins:open_join(stage)
     end,
     passing = function(gathered) self:pass_joined(outlet.joined, gathered) end,
     flush = function() self:flush_writer(outlet.joined) end,
+    refused = function(list) self:items_refused(stage, list) end,
+    dropped = function(gathered)
+      if gathered then self:release_origin(gathered, 1) end
+    end,
     fail = function(message) self:fail(("stage '%s': items cannot be read: %s"):format(stage.name, message)) end,
   })
 end

@@ -66,7 +66,7 @@ local function go_on(self, ...)
     if coroutine.status(thread) == "dead" then
       self.thread = nil
       local ok, caught = said[2], said[3]
-      if not said[1] then ok, caught = false, said[2] end -- of memory, at its begin
+      if not said[1] then ok, caught = false, errors.take(said[2], thread) end -- of memory, at its begin
       if not ok then errors.raise_again(caught) end
       return false
     end
@@ -116,7 +116,7 @@ end
 function Loop:start(fresh, emit, ctx)
   self.begun, self.fresh = true, fresh
   local handler, input = self.handler, self.input
-  self.thread = coroutine.create(function() return xpcall(handler, errors.of, input, emit, ctx) end)
+  self.thread = coroutine.create(function() return errors.call(handler, input, emit, ctx) end)
   go_on(self)
 end
 

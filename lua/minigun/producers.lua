@@ -1,6 +1,6 @@
 --- Producers of the coordinator: coroutines that yield when receivers should catch up. Methods of a run (see run.lua).
-local chain = require "minigun.chain"
 local core = require "minigun.core"
+local errors = require "minigun.caught"
 local programs = require "minigun.programs"
 local tasks = require "minigun.tasks"
 local router = require "minigun.router"
@@ -41,10 +41,10 @@ function producers:producer_emit(stage)
     moved = me.moved
   end
   local function send_chosen(item)
-    local ok, ids = xpcall(state.choose, chain.caught, item)
+    local ok, ids = errors.call(state.choose, item)
     if not ok then
-      me:settle_failure(stage, { kind = "error", message = ids.message, traceback = ids.traceback, attempt = 1,
-        pid = me.pid }, function() return item end)
+      signals.pass_on(ids.raised)
+      me:settle_failure(stage, errors.fields(ids, { attempt = 1, pid = me.pid }), function() return item end)
       return 0
     end
     for _, id in ipairs(ids) do me.chain:send_one(state, id, item) end
@@ -103,7 +103,7 @@ function producers:open_producers()
       else
         local emit, ctx = self:producer_emit(stage), self.chain.states[stage.id].ctx
         local producer = { stage = stage }
-        local function body() return xpcall(stage.handler, chain.caught, emit, ctx) end
+        local function body() return errors.call(stage.handler, emit, ctx) end
         if stage.threaded then self:open_on_loop(producer, body)
         else producer.thread = coroutine.create(body) end
         self.producers[#self.producers + 1] = producer
@@ -181,10 +181,9 @@ function producers:end_producer(stage, ok, caught)
     stage.returned = stage.returned or caught ~= nil
     return
   end
-  caught = chain.as_caught(caught)
+  caught = errors.take(caught)
   signals.pass_on(caught.raised)
-  self:settle_failure(stage, { kind = "error", message = caught.message, traceback = caught.traceback, attempt = 1,
-    partial = true, pid = self.pid }, function() end)
+  self:settle_failure(stage, errors.fields(caught, { attempt = 1, partial = true, pid = self.pid }), function() end)
 end
 
 --- Ends all producers; what they have emitted goes its way. Those in children end at their next emit, or are killed

@@ -63,7 +63,7 @@ end
 --- `seeded`: a part begins with the initial value, not with its first item
 function reduction.new(definition, f)
   local init, g = definition.init, definition.combine
-  local fold = { f = f, seeded = g ~= nil }
+  local fold = { f = f, seeded = g ~= nil, at = definition.at }
   function fold.nothing(what)
     error(("%s: stage '%s': %s returned nil, which is no value to go on with"):format(definition.at, definition.name,
       what), 0)
@@ -89,8 +89,9 @@ end
 ---@return function handler emits `{ number, part, items, seconds }`
 function reduction.folder(fold, step, now)
   local f = fold.f
-  return function(batch, emit)
+  return failure.stands_for(function(batch, emit)
     local items, began = batch[2], now()
+    if #items == 0 then return emit { batch[1], nil, 0, 0 } end -- none could be had
     local value = items[1]
     if fold.seeded then value = fold.start() end
     for i = fold.seeded and 1 or 2, #items do
@@ -100,7 +101,7 @@ function reduction.folder(fold, step, now)
     end
     step(0)
     emit { batch[1], value, #items, now() - began }
-  end
+  end, fold.at)
 end
 
 local Combiner = {}
@@ -124,7 +125,12 @@ end
 ---@param part table as a folder emits it
 function Combiner:add(part)
   local number, value, began = part[1], part[2], self.clock()
-  local before, behind, combine = self.last[number - 1], self.first[number + 1], self.fold.combine
+  local before, behind = self.last[number - 1], self.first[number + 1]
+  local function combine(a, b) -- nil: no item of theirs could be had
+    if a == nil then return b end
+    if b == nil then return a end
+    return self.fold.combine(a, b)
+  end
   if before then value = combine(before.value, value) end
   if behind then value = combine(value, behind.value) end
   local run = { first = before and before.first or number, last = behind and behind.last or number, value = value }
@@ -150,7 +156,7 @@ function Combiner:values()
   local runs, values = {}, {}
   for _, run in pairs(self.first) do runs[#runs + 1] = run end
   table.sort(runs, function(a, b) return a.first < b.first end)
-  for i, run in ipairs(runs) do values[i] = run.value end
+  for _, run in ipairs(runs) do values[#values + 1] = run.value end
   return values
 end
 

@@ -1,6 +1,7 @@
 --- Retries: what becomes of an item that failed. Methods of a run (see run.lua).
-local chain = require "minigun.chain"
 local core = require "minigun.core"
+local effects = require "minigun.effects"
+local errors = require "minigun.caught"
 local failure = require "minigun.failure"
 local silence = require "minigun.silence"
 local report = require "minigun.report"
@@ -9,7 +10,7 @@ local signals = require "minigun.signals"
 local retries = {}
 
 -- What of a failure a dead letter tells.
-local TOLD <const> = { "kind", "stage", "message", "attempts", "traceback", "worker", "pid", "signal", "code",
+local TOLD <const> = { "kind", "stage", "message", "error", "attempts", "traceback", "worker", "pid", "signal", "code",
   "partial", "batch" }
 
 --- Seconds to wait behind a failed attempt.
@@ -32,7 +33,7 @@ end
 -- pcall, but for Ctrl-C.
 local function protected(f, ...)
   local answers = table.pack(pcall(f, ...))
-  if not answers[1] and signals.is_interrupt(answers[2]) then error(answers[2], 0) end
+  if not answers[1] then signals.pass_on(answers[2]) end
   return table.unpack(answers, 1, answers.n)
 end
 
@@ -49,7 +50,10 @@ function retries:send_dead_letter(stage, record)
   local is_stage = type(target) == "number"
   local segment = is_stage and self.segment_of[target]
   local travels = not is_stage or (segment and not segment.by_value)
-  if travels and not protected(core.encode, letter) then letter.item = failure.show(record.item) end
+  if travels and not protected(core.encode, letter) then
+    if not protected(core.encode, told.error) then told.error = nil end
+    if not protected(core.encode, letter) then letter.item = failure.show(record.item) end
+  end
   local problem
   if is_stage then
     self.letter = { problem = nil }
@@ -104,6 +108,7 @@ function retries:settle_failure(stage, fields, item, again)
   fields.stage, fields.attempts, fields.attempt = stage.name, math.max(attempt, 1), nil
   fields.at_end = attempt == 0 or nil -- of a loop's input, not of an item
   fields.item, fields.index, fields.place = item(), nil, nil
+  fields.unreadable = nil
   local record = failure.new(fields)
   record.dead_letter = self:send_dead_letter(stage, record) or nil
   local result, kept = self.result, self.result.failures
@@ -113,14 +118,34 @@ function retries:settle_failure(stage, fields, item, again)
   for _, hook in ipairs(self.plan.hooks.on_failure) do
     if not hook.stages or hook.stages[stage.id] then
       handled = true
-      local ok, answer = xpcall(hook.f, chain.caught, record, self:context { stage = stage.name })
-      if not ok then self:hook_failed(hook.name, hook.at, chain.as_caught(answer)) end
+      local ok, answer = errors.call(hook.f, record, self:context { stage = stage.name })
+      if not ok then self:hook_failed(hook.name, hook.at, answer) end
+      signals.check()
       if answer == "stop" then self.stopping = true end
     end
   end
   if not handled then self.unhandled:add(record) end
   if self.plan.options.failures == "stop" and not record.dead_letter then self.stopping = true end
   return record
+end
+
+--- Items cannot be had, in the coordinator: each is a failure of its own.
+---@param stage table
+---@param list table array of { what stands for it or false, message }
+function retries:items_refused(stage, list)
+  for _, refused in ipairs(list) do
+    self:settle_failure(stage, errors.fields(errors.unreadable(refused[2]), { attempt = 1, pid = self.pid }),
+      function() return refused[1] or nil end)
+  end
+end
+
+-- The same for items that a worker has left out of a batch, and told with the batch's failure.
+local function left_out(self, stage, fields, list)
+  for _, refused in ipairs(list or {}) do
+    local own = effects.left_out(refused)
+    own.pid, own.worker, own.workers = fields.pid, fields.worker, fields.workers
+    self:settle_failure(stage, own, function() return own.item or nil end)
+  end
 end
 
 --- An item has failed in a worker.
@@ -134,7 +159,13 @@ function retries:item_failed(segment, slot, stage, fields, entry)
   end
   local function item()
     if fields.item ~= nil then return fields.item end
-    if at then return (select(2, pool:decode(entry.block, at, limit, entry.only))) end
+    if at then
+      -- What a load hook has refused, or a worker may have died of, is not given to it once more.
+      local plain = fields.unreadable or fields.kind ~= "error"
+      local _, value, problem = pool:decode(entry.block, at, limit, entry.only, plain)
+      if problem then return value or nil end
+      return value
+    end
     if entry.value ~= nil and fields.index then return entry.value end
     return fields.item_text
   end
@@ -159,8 +190,16 @@ function retries:item_failed(segment, slot, stage, fields, entry)
     if segment.order then segment.order:retry(ordinal) end
     return next_attempt
   end
-  if stage.fold then return self:batch_failed(segment, stage, fields, entry, item(), retry, ordinal) end
-  return self:settle_failure(stage, fields, item, stage.kind ~= "producer" and retry)
+  local refused = fields.refused
+  fields.refused = nil
+  local record, anew
+  if stage.fold then
+    record, anew = self:batch_failed(segment, stage, fields, entry, item(), retry, ordinal)
+  else
+    record = self:settle_failure(stage, fields, item, stage.kind ~= "producer" and not fields.unreadable and retry)
+  end
+  if record or anew then left_out(self, stage, fields, refused) end -- another attempt will tell
+  return record
 end
 
 --- An entry for one Lua value that goes back into a pool.
@@ -170,6 +209,7 @@ function retries:encode(stage, item)
   local writer = core.writer(self.pool, stage.id, function(w, need)
     if need > 0 and not w:open(need) then self:fail "out of shared memory" end
   end, function() bad = true end, 1, 1)
+  if stage.fold then writer:batches(true) end
   writer(item)
   local entry
   if not bad then

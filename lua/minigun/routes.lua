@@ -1,6 +1,8 @@
 --- Routes: how items move between the stages of a run. Methods of a run (see run.lua), which keeps the ledger: what a
 -- stage has accepted and not finished is in `pending`.
 local core = require "minigun.core"
+local effects = require "minigun.effects"
+local failure = require "minigun.failure"
 local tasks = require "minigun.tasks"
 local report = require "minigun.report"
 
@@ -141,8 +143,9 @@ function routes:open_outlet(stage)
   if not first then return end
   outlet.writer = core.writer(self.pool, stage.id,
     function(writer, need, into) self:writer_full(stage, writer, need, into) end,
-    function(value, message) self:refused(stage, value, message) end, first, last,
+    function(value, message) self:refused(stage, value, message, outlet.writer) end, first, last,
     function(name, item) self:producer_sends(stage, name, item, 3) end)
+  if stage.batch then outlet.writer:batches(stage.batch.numbered) end
   self.writers[#self.writers + 1] = outlet
 end
 
@@ -150,16 +153,19 @@ end
 ---@param stage table that emitted it
 ---@param value any
 ---@param message string
-function routes:refused(stage, value, message)
+---@param writer userdata
+function routes:refused(stage, value, message, writer)
   if self.letter then -- a dead letter, see retries.lua: its item has failed already
     self.letter.problem = message
     return
   end
-  if stage.batch and stage.batch.numbered then return self:batch_refused(stage, value, message) end
+  if stage.batch then return self:batch_refused(stage, value, message, writer) end
   local beside = self.sources and stage.kind == "producer" and self.outlets[stage.id].direct
   local origin = beside and self:begin_beside(stage, value)
-  self:settle_failure(stage, { kind = "unserialisable", message = message, attempt = 1, pid = self.pid },
-    function() return value end)
+  -- A producer's emit is still being called.
+  local fields = effects.refused(value, stage.kind == "producer" and failure.where() or stage.at, message)
+  fields.pid = self.pid
+  self:settle_failure(stage, fields, function() return value end)
   if origin then self:end_beside(origin) end
 end
 
@@ -182,13 +188,17 @@ end
 ---@param lane integer? number of the worker
 function routes:send_bytes(stage, id, item, lane)
   local segment, key = self.segment_of[id], lane and id << 16 | lane or id
+  if stage.batch then key = key | 1 << 40 end
   local outlet = self.direct[key]
   if not outlet then
     outlet = { bytes = { id }, stage_id = id, lane = lane }
     outlet.writer = core.writer(self.pool, report.TO | id, function(writer, need)
       self:flush_writer(outlet)
       if need > 0 then self:open_block(outlet.sender, writer, need) end
-    end, function(value, message) self:refused(outlet.sender, value, message) end, segment.first, segment.last)
+    end, function(value, message)
+      self:refused(outlet.sender, value, message, outlet.writer)
+    end, segment.first, segment.last)
+    if stage.batch then outlet.writer:batches(stage.batch.numbered) end
     self.direct[key] = outlet
     self.writers[#self.writers + 1] = outlet
   end

@@ -10,11 +10,12 @@
 --    waiting for the next attempt. A stage is drained when every stage that sends to it is, and it has none pending.
 -- 2. Every reference to a block that an event brings is passed on to one entry, or released.
 -- 3. Whatever happens, `Run:close` ends every child and gives back every descriptor and mapping.
-local chain = require "minigun.chain"
 local command = require "minigun.command"
 local context = require "minigun.context"
 local core = require "minigun.core"
 local failures = require "minigun.failures"
+local errors = require "minigun.caught"
+local fatal = require "minigun.fatal"
 local forked = require "minigun.forked"
 local heap = require "minigun.heap"
 local journals = require "minigun.journal"
@@ -90,10 +91,11 @@ function Run:warn(text)
     or ("and %d more warning%s, the last: %s"):format(more, more == 1 and "" or "s", text)
 end
 
---- Ends the run with an error.
+--- Ends the run with an error; also where a user's function that has led here catches it (see `step`).
 ---@param text string
 function Run:fail(text)
-  error(setmetatable({ run_failed = text }, { __tostring = function() return text end }), 0)
+  self.failed = self.failed or fatal.new(text)
+  error(self.failed, 0)
 end
 
 function Run:effect(kind, name, value)
@@ -124,15 +126,25 @@ function Run:hooks(hooks, fields, argument)
   if self.meter then self.meter:give_way() end
   if fields then argument = self:context(fields) end
   for _, hook in ipairs(hooks) do
-    local ok, caught = xpcall(hook.f, chain.caught, argument)
-    if not ok then self:hook_failed(hook.name, hook.at, chain.as_caught(caught)) end
+    local ok, caught = errors.call(hook.f, argument)
+    if not ok then self:hook_failed(hook.name, hook.at, caught) end
+    signals.check()
   end
 end
 
 function Run:hook_failed(name, at, caught)
-  if signals.is_interrupt(caught.raised) then error(caught.raised, 0) end
-  self:fail(("%s\nin hook %s (defined at %s)%s"):format(caught.message, name, at,
-    caught.traceback and "\n" .. caught.traceback or ""))
+  signals.pass_on(caught.raised)
+  self:fail(self.hook_text(name, at, caught))
+end
+
+--- What there is to say of a hook that has raised.
+---@param name string
+---@param at string where it was defined
+---@param caught table `message`, `traceback`
+---@return string text
+function Run.hook_text(name, at, caught)
+  return ("%s\nin hook %s (defined at %s)%s"):format(caught.message, name, at,
+    caught.traceback and "\n" .. caught.traceback or "")
 end
 
 local has_slots <const> = { processes = true, process_per_batch = true }
@@ -408,6 +420,8 @@ end
 ---@return boolean more false when the run is over
 --- Then `busy` says whether anything was moved, and `next_due` in how many seconds a clock will move something.
 function Run:step(limit)
+  signals.check()
+  if self.failed then error(self.failed, 0) end
   if self.torn then self:fail "not enough memory for the run itself" end
   if self.misfit then self:fail(self.misfit) end
   if self.stop_asked and not self.stopped then self:stop_producers() end

@@ -11,8 +11,8 @@ schema.Pipeline = nil
 
 local function is_callable(value)
   if type(value) == "function" then return true end
-  local meta = getmetatable(value)
-  return type(meta) == "table" and type(meta.__call) == "function"
+  local meta = debug.getmetatable(value)
+  return type(meta) == "table" and type(rawget(meta, "__call")) == "function"
 end
 
 --- Whether a value can be called: a function, or an object with `__call`.
@@ -27,7 +27,7 @@ function schema.got(value)
   local kind = type(value)
   if kind == "string" then return "the string " .. failure.show(value) end
   if kind == "number" or kind == "boolean" or value == nil then return tostring(value) end
-  if kind == "table" and getmetatable(value) == schema.Pipeline then return "a pipeline" end
+  if kind == "table" and rawequal(debug.getmetatable(value), schema.Pipeline) then return "a pipeline" end
   return "a " .. kind
 end
 

@@ -3,24 +3,27 @@
 -- lua5.4's own handler turns SIGINT into the error "interrupted!" at the next Lua instruction. A run that it ends kills
 -- and reaps its children first. At the prompt, and wherever the program catches errors, that error goes on; in a
 -- script that catches nothing the process then ends by SIGINT, as any other program would (status 130 in a shell).
--- That handler reaches the main thread only; `core.guard` extends it to the producers' coroutines (src/lua_signal.c).
+-- That handler reaches the main thread only; `core.guard` extends it to the producers' coroutines, and notes that it
+-- has come (src/lua_signal.c): the error's text can be anybody's, and a handler's own pcall may have taken it.
 local core = require "minigun.core"
+local fatal = require "minigun.fatal"
 
 local signals = {}
 
 local SIGINT <const> = 2
 
---- Whether an error is the interpreter's for Ctrl-C.
----@param err any
----@return boolean
-function signals.is_interrupt(err)
-  return type(err) == "string" and (err == "interrupted!" or err:find "^[^\n]*:%d+: interrupted!$" ~= nil)
+local QUIET <const> = 0.2 -- seconds since the last Ctrl-C after which no other is expected; see `settle`
+
+--- Raises where Ctrl-C is to end the run: called when a user's function has returned, which may have caught the error.
+function signals.check()
+  if core.interrupted() then error("interrupted!", 0) end
 end
 
 --- Raises once more what is no item's failure: Ctrl-C, or what ends the run (Run:fail).
 ---@param raised any what a handler's call has raised
 function signals.pass_on(raised)
-  if signals.is_interrupt(raised) or type(raised) == "table" and raised.run_failed then error(raised, 0) end
+  if fatal.is(raised) then error(raised, 0) end
+  signals.check()
 end
 
 -- `lua5.4 -i FILE`: behind the script comes the prompt, which must stay.
@@ -31,6 +34,17 @@ local function prompt_follows()
     i = i - 1
   end
   return false
+end
+
+-- Whether the program is being typed.
+local function at_prompt()
+  local level, last = 2, nil
+  while true do
+    local info = debug.getinfo(level, "S")
+    if not info then return last ~= nil and last.source == "=stdin" end
+    if info.what == "main" then last = info end
+    level = level + 1
+  end
 end
 
 -- Whether anybody but the stand-alone interpreter would see an error raised here.
@@ -47,6 +61,16 @@ local function caught_by_program()
   end
   local _, in_main_thread = coroutine.running()
   return not in_main_thread or not last or last.source == "=stdin"
+end
+
+--- At the prompt: waits until no second Ctrl-C is to be expected. There, outside of a run, it would end the session.
+function signals.settle()
+  if not prompt_follows() and not at_prompt() then return end
+  local seconds = core.interrupted()
+  while seconds and seconds < QUIET do
+    core.sleep(QUIET - seconds)
+    seconds = core.interrupted()
+  end
 end
 
 --- Ends an interrupted run's caller: raises "interrupted!", or dies of SIGINT where only the interpreter would see

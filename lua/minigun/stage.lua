@@ -25,30 +25,30 @@ local labels = {
 local wrappers = {}
 
 function wrappers.map(f, subject, at)
-  return function(item, emit)
+  return failure.stands_for(function(item, emit)
     local result = f(item)
     if result == nil then
       error(("%s: %s: the function returned nil, which cannot be emitted; to drop items use filter or flat_map"):format(
         at, subject), 0)
     end
     emit(result)
-  end
+  end, at)
 end
 
 function wrappers.flat_map(f, subject, at)
-  return function(item, emit)
+  return failure.stands_for(function(item, emit)
     local results = f(item)
     if type(results) ~= "table" then
       error(("%s: %s: the function must return an array, got %s"):format(at, subject, options.got(results)), 0)
     end
     for i = 1, #results do emit(results[i]) end
-  end
+  end, at)
 end
 
-function wrappers.filter(f)
-  return function(item, emit)
+function wrappers.filter(f, _, at)
+  return failure.stands_for(function(item, emit)
     if f(item) then emit(item) end
-  end
+  end, at)
 end
 
 function wrappers.each(f)
@@ -77,29 +77,30 @@ end
 
 local function array_source(array, subject)
   local at = failure.where()
-  return stage.of_length(function(emit)
+  return stage.of_length(failure.stands_for(function(emit)
     local n = #array
     for i = 1, n do
       local item = array[i]
       if item == nil then failure.raise(("%s: the array has a hole at [%d] of %d"):format(subject, i, n), at) end
       emit(item)
     end
-  end, function() return #array end)
+  end, at), function() return #array end)
 end
 
 -- Leaves closing to the generic for: the fourth value is a file, a directory or the like.
 local function iterator_source(f, state, control, closing)
-  return function(emit)
+  return failure.stands_for(function(emit)
     for item in f, state, control, closing do emit(item) end
-  end
+  end, failure.where())
 end
 
 -- A handler has to take `emit` to be of use, so a lone function without parameters is an iterator, and so is a C
--- function (coroutine.wrap, string.gmatch, io.lines).
+-- function (coroutine.wrap, string.gmatch, io.lines); the same of an object's `__call`, which takes the object first.
 local function is_iterator(f)
-  if type(f) ~= "function" then return false end
+  local own = 0
+  if type(f) ~= "function" then f, own = debug.getmetatable(f).__call, 1 end
   local info = debug.getinfo(f, "Su")
-  return info.what == "C" or (info.nparams == 0 and not info.isvararg)
+  return info.what == "C" or (info.nparams <= own and not info.isvararg)
 end
 
 -- A function that knows nothing, neither parameters nor variables of its surroundings, gives the same for ever.
@@ -142,7 +143,7 @@ function stage.source(subject, ...)
 end
 
 local function is_options(value)
-  return type(value) == "table" and getmetatable(value) == nil
+  return type(value) == "table" and debug.getmetatable(value) == nil
 end
 
 --- Sorts out the arguments of a defining method: `(name?, options?, handler...)`.

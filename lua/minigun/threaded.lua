@@ -4,6 +4,7 @@
 -- Its ledger is the queue and what the threads have in hand; entries are those of forked.lua. The methods that keep the
 -- queue and the order are that one's own.
 local crew = require "minigun.crew"
+local errors = require "minigun.caught"
 local ends = require "minigun.ends"
 local forked = require "minigun.forked"
 local order = require "minigun.order"
@@ -58,12 +59,16 @@ local function take(self, thread)
   if not own then return nil end
   local entry = self:take(1, own)
   if entry.block then
-    local behind
-    behind, entry.value = self.pool:decode(entry.block, entry.offset, entry.offset + entry.length, entry.only)
+    local behind, value, problem = self.pool:decode(entry.block, entry.offset, entry.offset + entry.length, entry.only)
+    local stage = self.run.plan.stages[entry.stage]
     self.pool:release(entry.block)
-    if not behind then
-      self.run:fail(("stage '%s': an item cannot be read: %s"):format(self.run.plan.stages[entry.stage].name,
-        entry.value))
+    if not behind then self.run:fail(("stage '%s': an item cannot be read: %s"):format(stage.name, value)) end
+    entry.value = value
+    if type(problem) == "table" then -- a batch without these
+      self.run:items_refused(stage, problem)
+      entry.given_up = #value == 0
+    else
+      entry.given_up, entry.problem = problem ~= nil, problem
     end
   end
   self.in_hand = self.in_hand + 1
@@ -88,11 +93,10 @@ local function settle(self, thread, stage, item, caught, attempt, partial)
   signals.pass_on(caught.raised)
   local before = run.origin
   run.origin = job.origin
-  run:settle_failure(stage, {
-    kind = caught.kind or "error", message = caught.message, traceback = caught.traceback, attempt = attempt,
-    partial = partial, pid = run.pid, worker = thread.number, workers = self.plan.n,
+  run:settle_failure(stage, errors.fields(caught, {
+    attempt = attempt, partial = partial, pid = run.pid, worker = thread.number, workers = self.plan.n,
     number = attempt > 0 and self.only_way_in == stage.id and job.first or nil,
-  }, function() return item end, function()
+  }), function() return item end, not caught.unreadable and function()
     if self.order then self.order:retry(job.first) end
     return { stage = stage.id, count = 1, value = item, lane = job.lane, first = job.first, again = true }
   end)

@@ -235,7 +235,7 @@ types.dead_letter = {
   text = "a stage's name, a spool that is open for writing, or false", lua = "string|minigun.Spool|false",
   check = function(value)
     if value == false or (type(value) == "string" and value ~= "") then return true, value end
-    local is_spool = type(value) == "table" and getmetatable(value) == types.Spool
+    local is_spool = type(value) == "table" and rawequal(debug.getmetatable(value), types.Spool)
     return is_spool and not value.options.read_only and not value.file:closed(), value
   end,
 }

@@ -3,9 +3,11 @@
 -- It takes chunks from its slot, runs them through the stages of its segment, and reports. It decides nothing: whether
 -- a failed item is tried again is the coordinator's business.
 local chain = require "minigun.chain"
+local errors = require "minigun.caught"
 local context = require "minigun.context"
 local core = require "minigun.core"
 local effects = require "minigun.effects"
+local failure = require "minigun.failure"
 local hosted = require "minigun.hosted"
 local lineage = require "minigun.lineage"
 local loop = require "minigun.loop"
@@ -63,32 +65,24 @@ local function make_context(w, job, stage)
   }, effects.sender(w))
 end
 
-local function is_refusal(w, caught)
-  return type(caught.raised) == "string" and (caught.raised == w:refused() or effects.is_refusal(caught.raised))
-end
-
 -- A failed item. `index`: its place in the chunk, where it came in one; `item`: itself, where it was made in this
 -- worker.
 local function report_failure(w, stage, caught, attempt, extra)
-  local fields = {
-    kind = is_refusal(w, caught) and "unserialisable" or "error",
-    message = caught.message, traceback = caught.traceback, attempt = attempt, step = w:step(),
-  }
+  local fields = effects.failed(caught, { attempt = attempt, step = w:step() })
+  if extra.index then fields.refused = w:left_out() end
   for key, value in pairs(extra) do fields[key] = value end
   effects.report(w.send, w, report.FAILED, stage, fields)
 end
 
 -- What was emitted and cannot go where it should: a failure of its own. The stage goes on.
-local function report_lost(w, stage, value, kind, caught)
-  effects.report(w.send, w, report.LOST, stage,
-    { kind = kind, message = caught.message, traceback = caught.traceback, attempt = 1, item = value })
+local function report_lost(w, stage, fields)
+  effects.report(w.send, w, report.LOST, stage, fields)
 end
 
 local function run_hooks(w, hooks, ctx)
   for _, hook in ipairs(hooks) do
-    local ok, caught = xpcall(hook.f, chain.caught, ctx)
+    local ok, caught = errors.call(hook.f, ctx)
     if not ok then
-      caught = chain.as_caught(caught)
       w:send(report.EDGE, { report.HOOK, hook.name, hook.at, caught.message, caught.traceback or "" })
       w:publish()
       return false
@@ -111,7 +105,7 @@ local function routed_emit(w, emit, choose, lost, skip)
   local direct = direct_emitters(w)
   local function targets(item)
     if not lost then return choose(item) end
-    local ok, ids = xpcall(choose, chain.caught, item)
+    local ok, ids = errors.call(choose, item)
     return ok and ids or not (skip and skip(item)) and lost(item, ids) or {}
   end
   return setmetatable({}, { __name = "emit", __metatable = false,
@@ -158,6 +152,17 @@ local function skipper(w, job, stage)
   end
 end
 
+-- What w:run has raised, as data.
+local function taken(err, unreadable)
+  local caught = errors.take(err)
+  return unreadable and not caught.no_memory and errors.unreadable(caught.message) or caught
+end
+
+-- Tells of items of a batch that cannot be had.
+local function tell_left_out(w, stage, list)
+  for _, refused in ipairs(list) do report_lost(w, stage, effects.left_out(refused)) end
+end
+
 -- One stage alone: its handler is called straight from the loop in C, and emits straight into the open block.
 local function run_single(w, job, stage, ctx)
   local handler = stage.handler
@@ -169,9 +174,14 @@ local function run_single(w, job, stage, ctx)
   local choose = router.new(stage, job.turn)
   local lost, skip
   if stage.kind == "producer" then -- what fails is an item, not the producer
-    w:on_refused(function(value, message) report_lost(w, stage, value, "unserialisable", { message = message }) end)
-    function lost(item, caught) report_lost(w, stage, item, "error", caught) end
+    w:on_refused(function(value, message)
+      report_lost(w, stage, effects.refused(value, failure.where() or stage.at, message))
+    end)
+    function lost(item, caught) report_lost(w, stage, errors.fields(caught, { attempt = 1, item = item })) end
+  else
+    w:on_refused(function(_, message) effects.refuse(message, "", stage.at) end)
   end
+  w:on_left_out(function(list) tell_left_out(w, stage, list) end, not stage.fold)
   if job.source and job.source.ranges[1] then
     skip = skipper(w, job, stage)
     emit = skipping_emit(w, emit, skip, job.plan.addresses[stage.id])
@@ -180,14 +190,14 @@ local function run_single(w, job, stage, ctx)
   return function(attempt, value)
     ctx.attempt = attempt
     while true do
-      local done, caught, index = w:run(handler, emit, ctx, chain.caught, value)
-      if done and caught then stage.returned = true end
+      local done, err, index, unreadable = w:run(handler, emit, ctx, errors.note, value)
+      if done and err then stage.returned = true end
       if done and skip then
         w:send(report.EDGE, { report.RESUMED, stage.id, job.source.skipped,
           not w:stopped() and lineage.too_short(job.source, job.source.seen) or nil })
       end
       if done or w:stopped() then return end
-      report_failure(w, stage, chain.as_caught(caught), attempt,
+      report_failure(w, stage, taken(err, unreadable), attempt,
         { index = index, partial = stage.kind == "producer" or nil })
       w:commit()
       if job.inherited or stage.kind == "producer" then return end
@@ -201,10 +211,8 @@ local function run_chain(w, job, stages, contexts)
   local entered = 0    -- items of the chunk: the coordinator has counted them
   local emitters, direct = {}, direct_emitters(w)
   local sender         -- the stage that emits
-  local function refused(value, message)
-    report_lost(w, sender, value, "unserialisable", { message = message })
-  end
-  w:on_refused(refused)
+  w:on_left_out(function(list) tell_left_out(w, job.plan.stages[job.entry], list) end)
+  w:on_refused(function(value, message) report_lost(w, sender, effects.refused(value, sender.at, message)) end)
   local links = chain.new(stages, {
     turn = job.turn, addresses = job.plan.addresses,
     send_to = function(stage, id, item)
@@ -240,7 +248,7 @@ local function run_chain(w, job, stages, contexts)
   local function handler(item)
     if current == 1 then entered = entered + 1 end
     if looping[1] and job.plan.stages[job.entry].loop then links.states[job.entry].loop.once = true end
-    links:push(job.entry, item, current)
+    if item ~= nil then links:push(job.entry, item, current) end
     for _, id in ipairs(looping) do links:end_loop(id) end
     depth = depth + 1
   end
@@ -256,9 +264,9 @@ local function run_chain(w, job, stages, contexts)
   return function(attempt, value)
     current, depth = attempt, 0
     while true do
-      local done, caught, index = w:run(handler, nil, nil, chain.caught, value)
+      local done, err, index, unreadable = w:run(handler, nil, nil, errors.note, value)
       if done then break end
-      report_failure(w, job.plan.stages[job.entry], chain.as_caught(caught), attempt, { index = index })
+      report_failure(w, job.plan.stages[job.entry], taken(err, unreadable), attempt, { index = index })
       w:commit()
       depth = index + 1
       if job.inherited then break end
