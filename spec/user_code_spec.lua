@@ -1,5 +1,5 @@
--- R78: wherever the library calls user code, what that does costs the item it concerns, and nothing else. The places are
--- a table, and so is what user code does there.
+-- R78: wherever the library calls user code, what that does costs the item it concerns, and nothing else. The places
+-- are a table, and so is what user code does there.
 local contexts = require "spec.contexts"
 local minigun = require "minigun"
 local support = require "spec.support"
@@ -115,8 +115,8 @@ local PLACES <const> = {
       return a + n
     end, contexts.options({ options = options }, { combine = function(a, b) return a + b end }))
   end },
-  { name = "dump of what a producer emits", hook = "dump", kind = "unserialisable", stage = "source", filter = keep_pools,
-    build = function(p, options)
+  { name = "dump of what a producer emits", hook = "dump", kind = "unserialisable", stage = "source",
+    filter = keep_pools, build = function(p, options)
       p:producer("source", function(emit) for i = 1, N do emit(object(i)) end end)
       p:map("w", options, number)
     end },
@@ -185,8 +185,8 @@ local PLACES <const> = {
       end)
       p:map("last", options, number)
     end },
-  { name = "load in a reduction", hook = "load", kind = "unserialisable", stage = "w", filter = keep_pools, total = true,
-    build = function(p, options)
+  { name = "load in a reduction", hook = "load", kind = "unserialisable", stage = "w", filter = keep_pools,
+    total = true, build = function(p, options)
       p:producer("source", function(emit) for i = 1, N do emit(object(i)) end end)
       p:reduce("w", 0, function(a, o) return a + o.n end,
         contexts.options({ options = options }, { combine = function(a, b) return a + b end }))

@@ -517,7 +517,9 @@ static void note_refused(lua_State *L, int list) {
 static const uint8_t *get_items(decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
   lua_State *L = d->L;
   int list = d->refusal;
-  if (n > (size_t)(d->end - p) || n > d->budget || n > INT_MAX) return bad_count(d, token, p, "array", n, "elements", 1);
+  if (n > (size_t)(d->end - p) || n > d->budget || n > INT_MAX) {
+    return bad_count(d, token, p, "array", n, "elements", 1);
+  }
   if (!enter(d, token)) return NULL;
   d->budget -= n;
   lua_createtable(L, (int)n, 0);

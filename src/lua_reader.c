@@ -170,9 +170,9 @@ typedef struct mg_cursor {
   uint32_t block, at, limit, only;
 } mg_cursor;
 
-/* The function a cursor is: -> the next value, nil or what is wrong with it (see `decode`) | nothing at the end, or when
- * Ctrl-C has come; raises for a damaged record, and is behind it then; but not where memory was short: then it is still
- * before it. */
+/* The function a cursor is: -> the next value, nil or what is wrong with it (see `decode`) | nothing at the end, or
+ * when Ctrl-C has come; raises for a damaged record, and is behind it then; but not where memory was short: then it is
+ * still before it. */
 static int l_fetch(lua_State *L) {
   mg_cursor *c = lua_touserdata(L, lua_upvalueindex(2));
   mg_record r;

@@ -14,8 +14,8 @@ local getinfo <const>, getmetatable <const>, running <const> = debug.getinfo, de
 local tostring <const>, type <const>, pcall <const>, rawequal <const> = tostring, type, pcall, rawequal
 
 local Caught <const> = {}
--- What Lua raises where memory is short; no message handler hears of it. To `error` this text with no place before it is
--- the same to Lua (lua_error).
+-- What Lua raises where memory is short; no message handler hears of it. To `error` this text with no place before it
+-- is the same to Lua (lua_error).
 local NO_MEMORY <const> = "not enough memory"
 local MOST_LINES <const> = 22 -- of a traceback
 
