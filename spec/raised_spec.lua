@@ -180,10 +180,9 @@ describe("R49 what cannot be sent is blamed on the user's line, or on the defini
       end):each(remote, function() end), line() - 3
     end,
     processor = function(p)
-      local at
       return p:processor(remote, function(_, emit)
         emit(print)
-      end), line() - 1, at
+      end), line() - 1
     end,
     collect = function(p)
       return p:consumer(remote, function(_, _, ctx)
@@ -262,8 +261,9 @@ describe("R72 a traceback", function()
     for text in done.stdout:gmatch "[^\n]+" do
       lines = lines + 1
       local place = "%.%.%.[^ :]*user%.lua:%d+"
+      local raised = "^stack traceback: %[C%]: in function 'error' "
       if lines <= 4 then
-        assert.matches("^stack traceback: %[C%]: in function 'error' " .. place .. ": in function <" .. place .. ">$", text)
+        assert.matches(raised .. place .. ": in function <" .. place .. ">$", text)
       else
         assert.matches("^" .. place .. ": item is a function$", text)
       end

@@ -248,7 +248,7 @@ local function run_chain(w, job, stages, contexts)
   local function handler(item)
     if current == 1 then entered = entered + 1 end
     if looping[1] and job.plan.stages[job.entry].loop then links.states[job.entry].loop.once = true end
-    if item ~= nil then links:push(job.entry, item, current) end
+    if item ~= nil or current == 0 then links:push(job.entry, item, current) end -- nil: nothing is left of a batch
     for _, id in ipairs(looping) do links:end_loop(id) end
     depth = depth + 1
   end
