@@ -10,8 +10,9 @@ local signals = require "minigun.signals"
 
 local handle = {}
 
---- The result of the last run of this process that is over, for the command.
-handle.last = nil
+--- For the command: the result of the last run of this process that is over; and whether it has collected failures that
+--- neither a hook nor a dead letter has taken.
+handle.last, handle.last_unhandled = nil, false
 
 local Handle = {}
 
@@ -89,6 +90,7 @@ function handle.conclude(self, err)
     if core.interrupted() then signals.settle() end
     r.guard:close()
   end
+  handle.last_unhandled = not err and r.unhandled.n > 0 and r.plan.options.failures == "collect"
   if not r.streams then handle.close_journal(self) end
 end
 
