@@ -20,6 +20,7 @@ local MODULES <const> = {
   { "failure", "Failures and ends of workers" },
   { "stats", "Statistics" },
   { "background", "Background runs: what `p:start()` returns" },
+  { "lines", "Lines: `minigun.lines`" },
   { "spool", "Spools: `minigun.spool`" },
   { "command", "Programs: `minigun.command`" },
 }
@@ -32,6 +33,7 @@ local OWNERS <const> = {
   Ctx = { class = "minigun.Ctx", prefix = "ctx:" },
   Result = { class = "minigun.Result", prefix = "result:" },
   Run = { class = "minigun.Run", prefix = "run:" },
+  Lines = { class = "minigun.Lines", prefix = "lines:" },
   Spool = { class = "minigun.Spool", prefix = "spool:" },
   Histogram = { class = "minigun.Histogram", prefix = "histogram:" },
 }

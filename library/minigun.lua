@@ -308,8 +308,20 @@ function minigun.spool(path, options) end
 ---@return integer? errno
 function minigun.command(program, options) end
 
---- Lets time go by. In a handler of a context `threads` the other threads go on meanwhile; anywhere else the process
---- sleeps. A coroutine that the handler has made itself counts as elsewhere.
+--- Makes a source of lines: of a file, of several, one after the other, or of what is open already. Lines come without
+--- their newline (a carriage return before it stays), as from `io.lines`; the last one needs none. A pipe, socket or
+--- terminal that has no line yet holds nothing up: neither other producers nor what has been emitted. It is also an
+--- iterator: `for line in minigun.lines "access.log" do`. A line may have 1 GiB; a longer one, and whatever cannot be
+--- read, ends the producer as its failure, with the file's name. Paths are opened anew by each run. A file, a
+--- descriptor and standard input are read by this object alone from now on, as it reads ahead; they are not closed. In
+--- a worker files and pipes are read as in the coordinator, but standard input is the coordinator's.
+---@param source string|string[]|integer|file* a path, paths, an open file (also of `io.popen`), a descriptor, or "-"
+---@return minigun.Lines lines raises where a file is not there, or may not be read
+function minigun.lines(source) end
+
+--- Lets time go by. In a handler of a context `threads`, and in a producer, everything else goes on meanwhile; in an
+--- inline stage workers and threads do, but not the other inline stages; in a worker its process sleeps. A coroutine
+--- that the handler has made itself counts as the latter, unless it is the producer's source (`coroutine.wrap`).
 ---@param seconds number
 function minigun.sleep(seconds) end
 
@@ -872,6 +884,14 @@ function Run:kill() end
 --- Kills the run if it is not over; nothing of it is left. The same happens at the end of a to-be-closed variable, and
 --- when a forgotten handle is collected (then without the hook after_run).
 function Run:close() end
+
+--- Lines of files: a source of a producer or of `minigun.map`, and an iterator for a loop: `for line in lines do`.
+---@class minigun.Lines
+---@field paths string[]? of the files that are read, one after the other
+local Lines = {}
+
+--- Closes what a loop that was left early has open. The end of a loop, and of a run, needs none.
+function Lines:close() end
 
 --- A file of values. At the end of a to-be-closed variable it is closed.
 ---@class minigun.Spool

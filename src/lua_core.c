@@ -133,6 +133,14 @@ static int l_random(lua_State *L) {
   return 2;
 }
 
+/* worked() -> seconds of processor time that this thread has used, and how often it has waited */
+static int l_worked(lua_State *L) {
+  uint64_t waits, ns = mg_worked(&waits);
+  lua_pushnumber(L, (lua_Number)ns / 1e9);
+  lua_pushinteger(L, (lua_Integer)waits);
+  return 2;
+}
+
 /* sleep(seconds) -> true, or false when a signal ended it early */
 static int l_sleep(lua_State *L) {
   lua_Number s = luaL_checknumber(L, 1);
@@ -218,7 +226,7 @@ static int l_random_state(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"now", l_now},       {"clock", l_clock},     {"watch_stops", l_watch_stops}, {"cpus", l_cpus},
-    {"pid", l_pid},       {"process", l_process},
+    {"pid", l_pid},       {"process", l_process}, {"worked", l_worked},
     {"random", l_random}, {"sleep", l_sleep},       {"heap_settle", l_heap_settle}, {"terminal", l_terminal},
     {"flush", l_flush},   {"die_of", l_die_of},   {"heap_collapse", l_heap_collapse},
     {"heap_keep", l_heap_keep}, {"defer_collector", l_defer_collector}, {"exit", l_exit},
@@ -240,6 +248,7 @@ MG_EXPORT int luaopen_minigun_core(lua_State *L) {
   mg_signal_setup(L);
   mg_spool_setup(L);
   mg_poll_setup(L);
+  mg_lines_setup(L);
   mg_threads_setup(L);
   mg_command_setup(L);
 #ifdef MG_FAULTS

@@ -22,6 +22,7 @@ void mg_alloc_setup(lua_State *L);
 void mg_signal_setup(lua_State *L);
 void mg_spool_setup(lua_State *L);
 void mg_poll_setup(lua_State *L);
+void mg_lines_setup(lua_State *L);
 void mg_threads_setup(lua_State *L);
 void mg_command_setup(lua_State *L);
 #ifdef MG_FAULTS

@@ -163,6 +163,12 @@ static int l_collect(lua_State *L) {
   return 0;
 }
 
+/* p:anything() -> whether there are events, or workers have published what is not read yet */
+static int l_anything(lua_State *L) {
+  lua_pushboolean(L, mg_pool_anything(mg_check_pool(L, 1)));
+  return 1;
+}
+
 /* p:event() -> kind, slot, ... | nothing.  By kind:
  *   "out"     block, offset, length, count, edge, number     committed output; the block is given; number: of the
  *             chunk, where the slot is wide
@@ -321,7 +327,7 @@ static const luaL_Reg methods[] = {
     {"wait", l_wait},     {"kill", l_kill},     {"overtime", l_overtime}, {"time_out", l_time_out},
     {"state", l_state},   {"memory", l_memory}, {"retain", l_retain},     {"release", l_release},
     {"check", l_check},   {"fd", l_fd},         {"arm", l_arm},           {"stop", l_stop},
-    {"watch", l_watch},   {"widen", l_widen},
+    {"watch", l_watch},   {"widen", l_widen},   {"anything", l_anything},
     {"__gc", l_close},    {"__close", l_close},
     {NULL, NULL},
 };

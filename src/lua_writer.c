@@ -17,6 +17,10 @@
 #include "lua_mg.h"
 
 enum { LOOK_EVERY_NS = 200000, CLOCK_EVERY = 64 }; /* items between two looks at the clock, at most */
+/* A source may stand still after any item, so each one is passed on at once to who idles, as long as that is paid for:
+ * a round of the coordinator costs about ROUND_NS, a twentieth of the time may be spent on that, and CREDIT_NS in
+ * advance.  A source without a rest is so looked after once in LOOK_EVERY_NS. */
+enum { ROUND_NS = 10000, CREDIT_NS = 1500000, SHARE = 20 };
 /* Bytes beside an array's own that its block has at least. */
 enum { ARRAY_LEAST = 128 };
 enum { UV_POOL = 1, UV_FULL, UV_BAD, UV_TO, UV_INTO };
@@ -32,6 +36,8 @@ typedef struct mg_writer {
   uint32_t first, last;      /* slots of the receivers */
   uint32_t clock_every, clock_in; /* items between two looks at the clock, and to the next one */
   uint64_t looked, called; /* at the slots; on_full */
+  uint64_t clock, tick;    /* the clock, and the coarse one, when they were last looked at */
+  uint64_t credit;         /* ns that may be spent on passing items on one by one */
   mg_join join;            /* of the record behind `end`; length 0: there is none */
   size_t usual;            /* space that the last such record has taken */
   uint64_t patience;       /* ns after which on_full is called in any case; 0: no such limit */
@@ -92,14 +98,23 @@ static int go_on(lua_State *L, int status, lua_KContext again);
 /* 1 when a receiver is idle, workers have something to say, or the patience is over; looks at the slots now and then,
  * and at the clock not for each of many quick items. */
 static int wanted(mg_writer *w) {
-  if (MG_LIKELY(--w->clock_in > 0)) return 0;
+  uint64_t tick = mg_now_coarse();
+  if (MG_LIKELY(--w->clock_in > 0 && tick == w->tick)) return 0;
   uint64_t now = mg_now(), since = now - w->looked;
-  w->clock_every = since > LOOK_EVERY_NS ? 1 : w->clock_every < CLOCK_EVERY ? 2 * w->clock_every : CLOCK_EVERY;
+  w->tick = tick;
+  w->credit += (now - w->clock) / SHARE;
+  if (w->credit > CREDIT_NS) w->credit = CREDIT_NS;
+  w->clock = now;
+  int rich = w->credit >= ROUND_NS;
+  if (rich || since > LOOK_EVERY_NS) w->clock_every = 1;
+  else if (w->clock_every < CLOCK_EVERY) w->clock_every *= 2;
   w->clock_in = w->clock_every;
-  if (since < LOOK_EVERY_NS) return 0;
+  if (since < LOOK_EVERY_NS && !rich) return 0;
   w->looked = now;
-  if (w->patience && now - w->called > w->patience) return 1;
-  return mg_pool_idle(w->pool, w->first, w->last) || mg_pool_anything(w->pool);
+  int called = w->patience && now - w->called > w->patience;
+  if (!called && !mg_pool_idle(w->pool, w->first, w->last) && !mg_pool_anything(w->pool)) return 0;
+  w->credit -= rich ? ROUND_NS : w->credit;
+  return 1;
 }
 
 /* The record behind `end` is complete.  What comes next must not overtake it. */

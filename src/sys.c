@@ -232,13 +232,24 @@ static int sys_open_file(const char *path, int how) {
   return check(open(path, flags, 0600));
 }
 
+static int facts_of(const struct stat *st, mg_file *out) {
+  *out = (mg_file){.size = (uint64_t)st->st_size, .device = st->st_dev, .inode = st->st_ino,
+                   .regular = S_ISREG(st->st_mode), .directory = S_ISDIR(st->st_mode)};
+  return 0;
+}
+
 static int sys_file_facts(int fd, mg_file *out) {
   struct stat st;
   int rc = check(fstat(fd, &st));
-  if (rc < 0) return rc;
-  *out = (mg_file){.size = (uint64_t)st.st_size, .device = st.st_dev, .inode = st.st_ino,
-                   .regular = S_ISREG(st.st_mode)};
-  return 0;
+  return rc < 0 ? rc : facts_of(&st, out);
+}
+
+/* Without opening it: the other end of a FIFO would notice. */
+static int sys_path_facts(const char *path, mg_file *out) {
+  struct stat st;
+  int rc = check(stat(path, &st));
+  if (rc == 0) rc = check(faccessat(AT_FDCWD, path, R_OK, AT_EACCESS));
+  return rc < 0 ? rc : facts_of(&st, out);
 }
 
 static int sys_lock_file(int fd, int how) {
@@ -346,10 +357,33 @@ mg_sys_table mg_sys = {
 #undef X
 };
 
-uint64_t mg_now(void) {
+static uint64_t clock_ns(clockid_t clock) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(clock, &t);
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+uint64_t mg_now(void) { return clock_ns(CLOCK_MONOTONIC); }
+uint64_t mg_now_coarse(void) { return clock_ns(CLOCK_MONOTONIC_COARSE); }
+
+uint64_t mg_worked(uint64_t *waits) {
+  struct rusage r = {0};
+  getrusage(RUSAGE_THREAD, &r);
+  *waits = (uint64_t)r.ru_nvcsw;
+  return ((uint64_t)r.ru_utime.tv_sec + (uint64_t)r.ru_stime.tv_sec) * 1000000000u +
+         ((uint64_t)r.ru_utime.tv_usec + (uint64_t)r.ru_stime.tv_usec) * 1000u;
+}
+
+size_t mg_file_ahead(FILE *f, const char **at) {
+#ifdef __GLIBC__
+  if (at) *at = f->_IO_read_ptr;
+  return (size_t)(f->_IO_read_end - f->_IO_read_ptr);
+#else /* musl has calls for it; elsewhere nobody knows */
+  size_t n = 0;
+  const char *from = __freadptr(f, &n);
+  if (at) *at = from;
+  return from ? n : 0;
+#endif
 }
 
 pid_t mg_pid(void) { return getpid(); }

@@ -8,6 +8,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/types.h>
 #include <time.h>
@@ -20,9 +21,9 @@ typedef struct mg_exit { /* how a child ended */
   int signal;            /* signal number, when one ended it */
 } mg_exit;
 
-typedef struct mg_file { /* what fstat says of an open file */
+typedef struct mg_file { /* what is known of an open file, or of one that may be read */
   uint64_t size, device, inode;
-  int regular;
+  int regular, directory;
 } mg_file;
 
 /* A program to start: what `launch` makes of a child between fork and execve. It becomes a process group of its own,
@@ -87,6 +88,7 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
   X(close, int, (int fd), (fd))                                                                     \
   X(open_file, int, (const char *path, int how), (path, how))                                       \
   X(file_facts, int, (int fd, mg_file *out), (fd, out))                                             \
+  X(path_facts, int, (const char *path, mg_file *out), (path, out))                                 \
   X(lock_file, int, (int fd, int how), (fd, how))                                                   \
   X(own_file, int, (int fd, int owned), (fd, owned))                                                \
   X(truncate_file, int, (int fd, uint64_t size), (fd, size))                                        \
@@ -114,6 +116,13 @@ extern mg_sys_table mg_sys;
 
 /* Nanoseconds of the monotonic clock; does not count the time a machine is suspended. */
 uint64_t mg_now(void);
+/* The same to some milliseconds, which costs an eighth. */
+uint64_t mg_now_coarse(void);
+/* Processor time that this thread has used, and how often it has given the processor up by itself, to wait. */
+uint64_t mg_worked(uint64_t *waits);
+/* How many bytes the C library has read ahead of an open file, and where they lie (if `at` is not NULL): they can be
+ * read without waiting.  0 where it does not say. */
+size_t mg_file_ahead(FILE *f, const char **at);
 pid_t mg_pid(void);
 pid_t mg_parent_pid(void);
 /* Leaves at once, running no handler and flushing nothing but coverage data. */

@@ -6,7 +6,6 @@
 local core = require "minigun.core"
 local failure = require "minigun.failure"
 local handle = require "minigun.handle"
-local run = require "minigun.run"
 
 ---@class minigun.Run
 --- A background run, moved by `step` and `wait`.
@@ -111,7 +110,7 @@ function Run:fd()
   if self.over then return nil, "the run is over" end
   if not self.watched then
     local pool, message, errno = self.run.pool, nil, nil
-    if not pool then pool, message, errno = core.pool(0, run.BELL_MEMORY, run.BELL_MEMORY) end
+    if not pool then pool, message, errno = self.run:open_bell() end
     if not pool then return nil, message, errno end
     self.watched = pool
     pool:arm(0)

@@ -131,11 +131,11 @@ local function drive(self, f, ...)
   if self.driving then failure.raise "the run is being stepped already (by a caller of this function)" end
   local _ <close> = self.lock
   self.driving = true
-  local task, co = tasks.forget() -- in a thread of another run: the stages of this one must not make it wait
+  local task, co, outer = tasks.forget(r) -- in a thread of another run: the stages of this one must not make it wait
   local guard <close> = r.patient and core.guard() or nil -- of Ctrl-C, see signals.lua
   r.guard = guard or r.guard
   local ok, more = xpcall(f, traceback, ...)
-  tasks.restore(task, co)
+  tasks.restore(task, co, outer)
   self.driving = false
   if ok and core.interrupted() then ok, more = false, nil end
   if not ok then handle.conclude(self, more) elseif not more then handle.conclude(self) end

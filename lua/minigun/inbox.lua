@@ -192,7 +192,7 @@ function inbox:worker_emitted(segment, id, block, offset, length, count)
   end
   count_out(self, segment, count)
   if not stage.terminal then return self:route(self.outlets[id].targets, block, offset, length, count, id) end
-  local list = self.result.by_stage[stage.name]
+  local list = self.streams and self.result.items or self.result.by_stage[stage.name]
   local before = #list
   local n, refused = self.pool:decode_into(list, before, block, offset, length, id)
   if not n then self:fail(("stage '%s': a result cannot be read: %s"):format(stage.name, refused)) end

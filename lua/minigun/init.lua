@@ -2,6 +2,7 @@
 local command = require "minigun.command"
 local core = require "minigun.core"
 local failure = require "minigun.failure"
+local lines = require "minigun.lines"
 local pipeline = require "minigun.pipeline"
 local shorthand = require "minigun.shorthand"
 local spool = require "minigun.spool"
@@ -70,8 +71,22 @@ minigun.spool = spool.new
 ---@return integer? errno
 minigun.command = command.run
 
---- Lets time go by. In a handler of a context `threads` the other threads go on meanwhile; anywhere else the process
---- sleeps. A coroutine that the handler has made itself counts as elsewhere.
+--- Makes a source of lines: of a file, of several, one after the other, or of what is open already. Lines come without
+--- their newline (a carriage return before it stays), as from `io.lines`; the last one needs none. A pipe, socket or
+--- terminal that has no line yet holds nothing up: neither other producers nor what has been emitted. It is also an
+--- iterator: `for line in minigun.lines "access.log" do`. A line may have 1 GiB; a longer one, and whatever cannot be
+--- read, ends the producer as its failure, with the file's name.
+---
+--- Paths are opened anew by each run. A file, a descriptor and standard input are read by this object alone from now
+--- on, as it reads ahead; they are not closed. In a worker files and pipes are read as in the coordinator, but standard
+--- input is the coordinator's.
+---@param source string|string[]|integer|file* a path, paths, an open file (also of `io.popen`), a descriptor, or "-"
+---@return minigun.Lines lines raises where a file is not there, or may not be read
+minigun.lines = lines.new
+
+--- Lets time go by. In a handler of a context `threads`, and in a producer, everything else goes on meanwhile; in an
+--- inline stage workers and threads do, but not the other inline stages; in a worker its process sleeps. A coroutine
+--- that the handler has made itself counts as the latter, unless it is the producer's source (`coroutine.wrap`).
 ---@param seconds number
 minigun.sleep = tasks.sleep
 

@@ -61,6 +61,7 @@ local function run(self, entry)
   local id, before = entry.stage, self.origin
   self.origin = entry.origin
   if self.meter then self.meter:before_handlers() end
+  self.in_handler = true
   if not entry.block then
     self.chain:push(id, entry.value, entry.attempt, entry.first)
   else
@@ -69,7 +70,7 @@ local function run(self, entry)
     end
     self.pool:release(entry.block)
   end
-  self.origin = before
+  self.origin, self.in_handler = before, false
   self:finished(id, entry.count, entry.origin)
 end
 

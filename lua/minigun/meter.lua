@@ -6,7 +6,7 @@
 -- may print, it is erased before; what workers print comes through the coordinator (output.lua).
 local columns = require "minigun.columns"
 local core = require "minigun.core"
-local stage = require "minigun.stage"
+local sources = require "minigun.sources"
 
 local meter = {}
 
@@ -49,7 +49,7 @@ local function length_of(run)
   local sum = 0
   for _, each in ipairs(run.plan.stages) do
     if each.kind == "producer" then
-      local length = stage.length_of(each.handler)
+      local length = sources.length_of(each.handler)
       if not length then return nil end
       sum = sum + length
     end

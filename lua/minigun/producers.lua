@@ -1,6 +1,8 @@
 --- Producers of the coordinator: coroutines that yield when receivers should catch up. Methods of a run (see run.lua).
 local core = require "minigun.core"
 local errors = require "minigun.caught"
+local files = require "minigun.files"
+local pace = require "minigun.pace"
 local programs = require "minigun.programs"
 local tasks = require "minigun.tasks"
 local router = require "minigun.router"
@@ -12,9 +14,37 @@ local producers = {}
 local WAIT <const>, MORE <const> = tasks.PARK, tasks.MORE -- what a producer's coroutine says when it yields
 local SLICE <const> = 0.002                        -- seconds that one may emit where a step must not take long
 local GRACE <const> = 1                            -- seconds to the next emit of a stopped one in a child
+local LEAD <const>, LEAD_KIB <const> = 256, 1024   -- items that one may emit in a turn, and what they may take
+local STOOD_STILL <const> = 0.1                    -- seconds in a source that are worth a warning
+
+-- Whether nobody waits for a producer's items one by one: they are through when its emit returns.
+local function is_alone(self)
+  return not (self.segments[1] or self.streams or self.producers[2])
+end
+
+-- Tells, after each item, whether what a producer has emitted since its last turn is enough for one. What the caller of
+-- `iterate` has not got yet is counted in bytes too: by what Lua has allocated.
+local function lead(self)
+  local since, least = 0, nil
+  return function()
+    since = since + 1
+    if since >= LEAD then
+      since, least = 0, nil
+      return true
+    end
+    if not self.streams then return false end
+    local now = collectgarbage "count"
+    if not least or now < least then least = now end
+    if now - least < LEAD_KIB then return false end
+    since, least = 0, nil
+    return true
+  end
+end
 
 --- What a producer of the coordinator calls to emit. Where all its items go into pools this is the writer itself.
-function producers:producer_emit(stage)
+---@param stage table
+---@param tempo table the producer's pace
+function producers:producer_emit(stage, tempo)
   local outlet, state = self.outlets[stage.id], self.chain.states[stage.id]
   local limited, source = self.limited[stage.id], self.sources and self.sources[stage.id]
   if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not limited and not state.choose then
@@ -23,19 +53,19 @@ function producers:producer_emit(stage)
     if self.patient then outlet.writer:patience(SLICE) end
     return source and source.ranges[1] and self:skipping_emit(stage, outlet.writer) or outlet.writer
   end
-  local s, since, me, moved = self.stats[stage.id], 0, self, -1
+  local s, me, moved, enough, alone = self.stats[stage.id], self, -1, lead(self), nil
   if source then self:open_source(source, stage.id) end
   local function sent(n)
     s.items_out = s.items_out + n
-    since = since + 1
+    if alone == nil then alone = is_alone(me) or tempo.known end
     if limited and outlet.writer then me:flush_writer(outlet) end -- a limit counts items, so none may hide in a block
     if me.moved ~= moved and me:must_wait(stage.id) then -- nothing is fuller than before unless something has moved
-      since = 0
       repeat until me:let_others(WAIT) or not me:must_wait(stage.id)
-    elseif since >= 256 or me.patient and core.now() > me.slice_ends then
-      since, moved = 0, -1
+      tempo:begin(core.now())
+    elseif enough() or tempo:due(core.now(), alone) then
+      moved = -1
       me:let_others(MORE)
-      me.slice_ends = core.now() + SLICE
+      tempo:begin(core.now())
       return
     end
     moved = me.moved
@@ -60,7 +90,9 @@ function producers:producer_emit(stage)
     local n = 0
     if not source or me:begin_emission(source, item) then
       n = 1
+      me.in_handler = true
       if state.choose then n = send_chosen(item) else me.chain:send(state, item) end
+      me.in_handler = false
       if source then me:end_emission(source) end
     end
     sent(n)
@@ -101,8 +133,9 @@ function producers:open_producers()
         self.pending[stage.id] = 1
         self.segment_of[stage.id]:push { stage = stage.id, count = 1, attempt = 1 }
       else
-        local emit, ctx = self:producer_emit(stage), self.chain.states[stage.id].ctx
-        local producer = { stage = stage }
+        local own = pace.new(core.now(), stage.source == "array")
+        local emit, ctx = self:producer_emit(stage, own), self.chain.states[stage.id].ctx
+        local producer = { stage = stage, pace = own, wait = {} }
         local function body() return errors.call(stage.handler, emit, ctx) end
         if stage.threaded then self:open_on_loop(producer, body)
         else producer.thread = coroutine.create(body) end
@@ -128,12 +161,34 @@ function producers:open_on_loop(producer, body)
   self.on_loop[producer.thread] = producer
 end
 
+-- Whether anything that a producer sends to has items that are not finished.
+local function at_work(self, producer)
+  for segment, limit in pairs(self.reach[producer.stage.id]) do
+    for _, id in ipairs(limit == true and segment.plan.stages or {}) do
+      if self.pending[id] > 0 then return true end
+    end
+  end
+  return false
+end
+
 -- Whether there is something to do for a producer: it has ended on the loop, or may emit more. On the loop it goes on
 -- by itself while it does not wait.
 local function is_ready(self, producer)
   if producer.ended then return true end
   if producer.waits then return not self:must_wait(producer.stage.id) end
+  if producer.asleep then return producer.asleep <= core.clock() end
+  if producer.pauses then return producer.pauses <= core.clock() or not at_work(self, producer) end
   return not producer.task
+end
+
+--- When the clock lets a producer go on.
+---@return number? seconds from now on; nil: none waits for the clock
+function producers:next_resume()
+  local due = math.huge
+  for _, producer in ipairs(self.producers) do
+    due = math.min(due, producer.asleep or producer.pauses or due)
+  end
+  return due < math.huge and math.max(0, due - core.clock()) or nil
 end
 
 --- Whether there is something to do for a producer at once.
@@ -152,7 +207,7 @@ end
 function producers:look_after(i, producer)
   if producer.ended then
     table.remove(self.producers, i)
-    return self:end_producer(producer.stage, producer.ended[1], producer.ended[2])
+    return self:end_producer(producer.stage, producer.ended[1], producer.ended[2], producer.pace)
   end
   producer.waits = false
   self.loop:unpark(producer.task)
@@ -162,8 +217,14 @@ end
 ---@param stage table
 ---@param ok boolean
 ---@param caught any the error
-function producers:end_producer(stage, ok, caught)
+---@param own table its pace
+function producers:end_producer(stage, ok, caught, own)
   self.chain.states[stage.id].closed = true
+  if own.stood > STOOD_STILL then
+    self:warn(("stage '%s': the coordinator stood still for %.1f s in its source, while workers had nothing to do " ..
+      "and results could not come; minigun.lines reads without that, or give the stage processes = 1"):format(
+      stage.name, own.stood))
+  end
   self:finished(stage.id, 1)
   local outlet = self.outlets[stage.id]
   if outlet.writer then
@@ -197,7 +258,8 @@ function producers:stop_producers()
     if producer.task then ok, err = self.loop:cancel(producer.task)
     else ok, err = programs.close(producer.thread, true) end
     if producer.ended then ok, err = producer.ended[1], producer.ended[2] end
-    self:end_producer(producer.stage, ok, err)
+    if producer.deputy then self.loop:cancel(producer.deputy) end
+    self:end_producer(producer.stage, ok, err, producer.pace)
   end
   for _, stage in ipairs(self.plan.stages) do
     local segment = stage.kind == "producer" and self.pending[stage.id] > 0 and self.segment_of[stage.id]
@@ -208,14 +270,15 @@ function producers:stop_producers()
   end
 end
 
---- Lets each producer that need not wait emit for a while.
+--- Lets each producer that need not wait emit for a while. What the caller of `iterate` can have comes before a
+--- producer that is slow.
 ---@return boolean busy
 function producers:resume_producers()
-  local busy = false
+  local busy, first = false, self.streams and self.result.items[1] ~= nil
   for i = #self.producers, 1, -1 do
     local producer = self.producers[i]
     if self.stopping then break end
-    if is_ready(self, producer) then
+    if not (first and producer.pace.slow) and is_ready(self, producer) then
       if producer.task then
         self:look_after(i, producer)
         busy = true
@@ -227,30 +290,115 @@ function producers:resume_producers()
   return busy
 end
 
+-- Whether a worker or a thread has nothing to do.
+local function any_idle(self)
+  for _, segment in ipairs(self.segments) do
+    if segment:idles() then return true end
+  end
+  return false
+end
+
+-- Notes how long a producer has had its turn, and how much of that the process stood still.
+local function measure(self, producer, start, idle, worked, switches)
+  local now = core.now()
+  local s, took, blocked = self.stats[producer.stage.id], now - start, 0
+  s.busy = s.busy + took
+  if took > 0.001 then
+    blocked = took
+    if worked then
+      local worked_now, switches_now = core.worked()
+      blocked = switches_now > switches and took - (worked_now - worked) or 0
+    end
+    idle = idle or self.pool and self.pool:anything()
+  end
+  producer.pace:ran(took, blocked, idle)
+  return now
+end
+
+-- A producer waits for a time or a descriptor: for that a task of the loop waits in its place.
+local function suspend(self, producer)
+  local wait = producer.wait
+  producer.asleep, producer.answer = wait.due or math.huge, false
+  if not wait.fd then return end
+  local fd, mode, due = wait.fd, wait.mode, wait.due
+  producer.asleep = math.huge
+  producer.deputy = self:open_loop():spawn(function()
+    local ready, message = tasks.wait(fd, mode, due and math.max(0, due - core.clock()))
+    producer.asleep, producer.answer = 0, ready or message ~= "timeout"
+  end)
+end
+
+--- The turn of a producer is over, however that has come.
+function producers:stop_reading()
+  if self.reads then files.leave() end
+  self.reads = false
+end
+
 --- Lets one producer emit until it yields or ends.
 ---@param i integer its place in the list
 ---@param producer table
 ---@return boolean busy false: it waits for receivers
 function producers:resume(i, producer)
-  local start = core.now()
+  local own, start = producer.pace, core.now()
   if self.meter then self.meter:before_handlers() end
   self.current = producer.thread
   self.guard:watch(producer.thread)
-  self.slice_ends = start + SLICE
+  own:begin(start)
+  local idle, worked, switches = false, nil, nil
+  if own:measures() then
+    idle = any_idle(self)
+    worked, switches = core.worked()
+  end
+  producer.asleep, producer.pauses = nil, nil
   local outer = self.plan.options.seed and seeds.swap(producer.random)
-  local alive, ok, caught = coroutine.resume(producer.thread)
+  self.reads = files.enter()
+  local alive, ok, caught = tasks.resume(producer.wait, producer.thread, producer.answer)
+  self:stop_reading()
   if outer then producer.random = seeds.swap(outer) end
   self.guard:watch()
-  self.current = nil
-  local s = self.stats[producer.stage.id]
-  s.busy = s.busy + core.now() - start
+  self.current, self.in_handler = nil, false
+  local now = measure(self, producer, start, idle, worked, switches)
   producer.waits = ok == WAIT
-  if producer.waits or ok == MORE then return not producer.waits end
+  if producer.waits then return false end
+  if ok == MORE then
+    local seconds = at_work(self, producer) and own:pause(now)
+    producer.pauses = seconds and core.clock() + seconds or nil
+    return true
+  end
+  if alive and ok == tasks.WAIT then
+    suspend(self, producer)
+    return true
+  end
   if not alive then ok, caught = false, ok end
   if coroutine.status(producer.thread) == "dead" then
     table.remove(self.producers, i)
-    self:end_producer(producer.stage, ok, caught)
+    self:end_producer(producer.stage, ok, caught, own)
   end
+  return true
+end
+
+--- Lets the rest of the run go on while a handler of one of the coordinator's own stages waits: workers, threads,
+--- time-outs, retries. Its other stages cannot, as that handler's stage may be where their items come to.
+---@param due number? until then; nil: until the descriptor is ready
+---@param fd integer?
+---@param mode string? "r" or "w"
+---@return boolean served false: there is nothing that could go on, the caller blocks
+function producers:serve(due, fd, mode)
+  if not self.in_handler or not self.pool or self.process ~= core.process() then return false end
+  local torn = self.torn
+  self.torn, self.in_handler = true, false
+  while true do
+    self:serve_workers(true)
+    local seconds = self:check_clock(true) or 1
+    if self.loop then
+      self.loop:step(self.guard)
+      seconds = math.min(seconds, self.loop:timeout() or 1)
+    end
+    local rest = due and due - core.now() or 1
+    if rest <= 0 or fd and core.wait(fd, mode, 0) ~= false then break end
+    self:sleep(math.min(seconds, rest, fd and 0.01 or 1))
+  end
+  self.torn, self.in_handler = torn, true
   return true
 end
 

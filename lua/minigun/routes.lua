@@ -281,12 +281,9 @@ function routes:finished(id, n, origin)
 end
 
 local function keep_item(self, stage, item)
-  local list = self.result.by_stage[stage.name]
-  list[#list + 1] = item
-  if list ~= self.result.items then
-    local items = self.result.items
-    items[#items + 1] = item
-  end
+  local list, items = self.result.by_stage[stage.name], self.result.items
+  items[#items + 1] = item
+  if list ~= items and not self.streams then list[#list + 1] = item end
   if self.sources then self:keep_items(1) end
 end
 

@@ -77,7 +77,7 @@ function run.new(pipeline, given)
     unhandled = failures.tally(), heap = heap.new(),
     pid = core.pid(), process = core.process(), started = core.now(), clock_started = core.clock(),
     changed = true, unseen = 0, rates = {},
-    slice_ends = 0, journal = journal, awaits = awaits, timed = #awaits > 0,
+    journal = journal, awaits = awaits, timed = #awaits > 0,
   }, Run)
 end
 
@@ -149,7 +149,17 @@ end
 
 local has_slots <const> = { processes = true, process_per_batch = true }
 
---- The loop of threads, made when it is first needed: behind the forks of the pools.
+--- Opens a pool without slots, for its descriptor, in a run that has no other.
+---@return userdata? pool
+---@return string? message
+---@return integer? errno
+function Run:open_bell()
+  local message, errno
+  self.pool, message, errno = core.pool(0, run.BELL_MEMORY, run.BELL_MEMORY)
+  return self.pool, message, errno
+end
+
+--- The loop of threads and of waits for descriptors, made when it is first needed: behind the forks of the pools.
 ---@return table loop
 function Run:open_loop()
   if self.loop then return self.loop end
@@ -157,6 +167,7 @@ function Run:open_loop()
   self.loop, message = tasks.new()
   if not self.loop then self:fail(message) end
   self.loop.seeded = self.plan.options.seed
+  if not self.pool and not self:open_bell() then self:fail "no descriptor is left to wait with" end
   local ok, problem = self.pool:watch(self.loop:fd())
   if not ok then self:fail(problem) end
   return self.loop
@@ -202,8 +213,9 @@ local function earlier(a, b)
   return a or b
 end
 
--- Starts retries and batches whose time has come. Returns the seconds until the next.
-function Run:check_clock()
+-- Starts retries and batches whose time has come. Returns the seconds until the next. `inside`: while one of the
+-- coordinator's own stages is at work, so they get nothing.
+function Run:check_clock(inside)
   if #self.retries == 0 and not self.timed then return nil end
   local now, wait = core.clock(), nil
   local function sooner(due)
@@ -214,12 +226,12 @@ function Run:check_clock()
     if retry.due <= now then
       table.remove(self.retries, i)
       self:enqueue(retry.entry)
-      wait = 0 -- the stages of the coordinator have had their turn
+      wait = not inside and 0 or wait -- the stages of the coordinator have had their turn
     else
       sooner(retry.due)
     end
   end
-  for _, stage in ipairs(self.inline) do
+  for _, stage in ipairs(inside and {} or self.inline) do
     local batches = self.chain.states[stage.id].batches
     local due = batches and batches:next_due()
     if due and due <= now then
@@ -255,8 +267,20 @@ function Run:hand_out()
   return busy, thirsty
 end
 
+-- Passes on what is written for others.
+local function flush_writers(self)
+  if next(self.folds) then self:feed_folds() end
+  local writers <const> = self.writers
+  for i = 1, #writers do
+    local outlet = writers[i]
+    if outlet.writer and (not outlet.direct or self:idle_receiver(outlet)) then self:flush_writer(outlet) end
+  end
+end
+
 --- Keeps the workers going while the coordinator itself waits.
-function Run:serve_workers()
+---@param all boolean? true: what is written for them, too
+function Run:serve_workers(all)
+  if all then flush_writers(self) end
   self:collect()
   self:hand_out()
 end
@@ -271,15 +295,10 @@ end
 -- Passes on what is there for others, lets threads run, and does what falls due: of what has just been handed over too,
 -- so this comes last. Returns whether there was anything, and whether what was handed over may have made room for more.
 function Run:give_out()
-  if next(self.folds) then self:feed_folds() end
-  local writers <const> = self.writers
-  for i = 1, #writers do
-    local outlet = writers[i]
-    if outlet.writer and (not outlet.direct or self:idle_receiver(outlet)) then self:flush_writer(outlet) end
-  end
+  flush_writers(self)
   local handed, thirsty = self:hand_out()
   local ran = false
-  self.next_due = self:check_clock()
+  self.next_due = earlier(self:check_clock(), self:next_resume())
   if self.sources then self.next_due = earlier(self.next_due, self:tick()) end
   if self.loop then
     if self.meter then self.meter:before_handlers() end
@@ -440,6 +459,7 @@ function Run:step(limit)
   if self.stopping then return false end
   self.busy = busy
   if busy and self.meter then self.meter:look() end
+  if self.streams and self.result.items[1] ~= nil then return true end -- they are handed out before anything else
   if not busy then
     local seconds = self.next_due and math.min(self.next_due, BEAT)
     self.due_at = seconds and core.now() + seconds
@@ -478,6 +498,7 @@ end
 function Run:close(keep)
   if self.meter then self.meter:close() end
   self.meter = nil
+  self:stop_reading()
   for _, producer in ipairs(self.producers) do pcall(programs.close, producer.thread) end -- with the files it reads
   self.producers = {}
   for _, state in pairs(self.chain and self.chain.states or {}) do

@@ -20,32 +20,38 @@ end
 ---@return function next, nil, nil, table closing the four values of a generic for; leaving the loop stops the run
 function runner.iterate(pipeline, given)
   local self = handle.new(pipeline, given)
-  local at, told = 0, false
+  local ready, at, n, told = {}, 0, 0, false -- ready[at + 1] to ready[n] are to be handed out
   self.run.streams = true -- an item is delivered when the next one is asked for
   if not handle.begin(self) then
     handle.close_journal(self)
     handle.outcome(self)
   end
   local result <const> = self.run.result
+  local handed_out = false
   local function handed()
-    if self.run.journal and at > 0 then self.run:hand_items(1) end
+    if self.run.journal and handed_out then self.run:hand_items(1) end
+    handed_out = false
   end
   local function next_item()
     handed()
     while true do
-      local items = result.items
-      if at < #items then
+      if at < n then
         at = at + 1
         if self.run.meter then self.run.meter:give_way() end -- what is done with it may print
-        return items[at]
+        local item = ready[at]
+        ready[at], handed_out = nil, true -- whoever has it may drop it
+        return item
       end
-      for i = #items, 1, -1 do items[i] = nil end
-      at = 0
-      if told then return nil end
-      told = self.over or not handle.advance(self) and (self.err or #items == 0)
-      if told then -- what the last step has brought comes first
-        handle.close_journal(self)
-        handle.outcome(self)
+      local items = result.items
+      ready, at, n = table.move(items, 1, #items, 1, {}), 0, #items
+      for i = n, 1, -1 do items[i] = nil end
+      if n == 0 then
+        if told then return nil end
+        told = self.over or not handle.advance(self) and (self.err or #items == 0)
+        if told then -- what the last step has brought comes first
+          handle.close_journal(self)
+          handle.outcome(self)
+        end
       end
     end
   end

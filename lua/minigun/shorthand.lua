@@ -1,5 +1,6 @@
 --- Two more doors to the same list of stages: a pipeline written as one table, and one-liners over a list.
 local failure = require "minigun.failure"
+local lines = require "minigun.lines"
 local options = require "minigun.options"
 
 ---@class minigun.Definition: minigun.PipelineOptions
@@ -133,7 +134,7 @@ local function split_options(given, what)
 end
 
 local function check(what, list, f)
-  if type(list) ~= "table" or math.type(#list) ~= "integer" then
+  if not lines.is(list) and (type(list) ~= "table" or math.type(#list) ~= "integer") then
     failure.raise(("%s: a list expected, got %s"):format(what, options.got(list)))
   end
   if not options.is_callable(f) then failure.raise(("%s: a function expected, got %s"):format(what, options.got(f))) end
@@ -150,7 +151,13 @@ function shorthand.map(new, list, f, given)
   local stage, run = split_options(given, "minigun.map")
   local results = {}
   new("map", run):producer("list", function(emit)
-    for i = 1, #list do emit { i, list[i] } end
+    local n = 0
+    local function add(item)
+      n = n + 1
+      emit { n, item }
+    end
+    if lines.is(list) then return lines.handler(list)(add) end
+    for i = 1, #list do add(list[i]) end
   end):processor("map", stage, function(pair, emit)
     local value = f(pair[2])
     if value ~= nil then emit { pair[1], value } end

@@ -2,6 +2,7 @@
 local failure = require "minigun.failure"
 local options = require "minigun.options"
 local reduction = require "minigun.reduction"
+local sources = require "minigun.sources"
 
 local stage = {}
 
@@ -55,54 +56,6 @@ function wrappers.each(f)
   return function(item) f(item) end
 end
 
--- How many items a source has: from its handler to a function that tells, for those that know.
-local lengths = setmetatable({}, { __mode = "k" })
-
---- Notes how many items a source will emit.
----@param handler function
----@param length fun(): integer
----@return function handler
-function stage.of_length(handler, length)
-  lengths[handler] = length
-  return handler
-end
-
---- How many items a source will emit.
----@param handler function
----@return integer? nil: it does not know
-function stage.length_of(handler)
-  local length = lengths[handler]
-  return length and length()
-end
-
-local function array_source(array, subject)
-  local at = failure.where()
-  return stage.of_length(failure.stands_for(function(emit)
-    local n = #array
-    for i = 1, n do
-      local item = array[i]
-      if item == nil then failure.raise(("%s: the array has a hole at [%d] of %d"):format(subject, i, n), at) end
-      emit(item)
-    end
-  end, at), function() return #array end)
-end
-
--- Leaves closing to the generic for: the fourth value is a file, a directory or the like.
-local function iterator_source(f, state, control, closing)
-  return failure.stands_for(function(emit)
-    for item in f, state, control, closing do emit(item) end
-  end, failure.where())
-end
-
--- A handler has to take `emit` to be of use, so a lone function without parameters is an iterator, and so is a C
--- function (coroutine.wrap, string.gmatch, io.lines); the same of an object's `__call`, which takes the object first.
-local function is_iterator(f)
-  local own = 0
-  if type(f) ~= "function" then f, own = debug.getmetatable(f).__call, 1 end
-  local info = debug.getinfo(f, "Su")
-  return info.what == "C" or (info.nparams <= own and not info.isvararg)
-end
-
 -- A function that knows nothing, neither parameters nor variables of its surroundings, gives the same for ever.
 local function refuse_constant(subject, f, ...)
   local info = type(f) == "function" and select("#", ...) == 1 and debug.getinfo(f, "Su")
@@ -118,13 +71,14 @@ end
 ---@param subject string for messages: "stage 'lines'"
 ---@param ... any a handler, an array, or the one to four values of a generic for
 ---@return function? handler `handler(emit, ctx)`
----@return string? source "array" or "iterator"; nil for a handler. Nothing at all where no source can be made of it
+---@return string? source "array", "lines" or "iterator"; nil for a handler. Nothing at all where none can be made of it
 function stage.source(subject, ...)
   local first, state, control, closing = ...
+  if sources.is_lines(first) then return sources.lines(first), "lines" end
   if options.is_callable(first) then
     refuse_constant(subject, first, ...)
-    if state ~= nil or control ~= nil or closing ~= nil or is_iterator(first) then
-      return iterator_source(first, state, control, closing), "iterator"
+    if state ~= nil or control ~= nil or closing ~= nil or sources.is_iterator(first) then
+      return sources.iterator(first, state, control, closing), "iterator"
     end
     return first
   end
@@ -134,7 +88,7 @@ function stage.source(subject, ...)
       failure.raise(("%s: the source must be %s, got a table without array elements"):format(
         subject, labels.producer.handler))
     end
-    return array_source(first, subject), "array"
+    return sources.array(first, subject), "array"
   end
   if first == nil and type(state) == "string" then
     failure.raise(("%s: the source must be %s, got nil: %s"):format(subject, labels.producer.handler, state))

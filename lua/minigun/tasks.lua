@@ -30,6 +30,8 @@ Controlled.__index = Controlled
 
 -- What runs at present: a task, and the coroutine of it that may wait. nil outside of tasks.
 local running, running_co
+-- The run whose stages run in this process at present, if there is one that can go on while one of them waits.
+local server
 -- Loops that are open: the collector of a child must not find one of its parent's.
 local open_loops = {}
 
@@ -338,28 +340,77 @@ function tasks.new()
 end
 
 --- What runs at present, is not any more: for a run inside of a task, whose stages must not make that task wait.
+---@param run table? which goes on while a handler of its coordinator waits (producers.lua, `serve`)
 ---@return table? task
----@return thread? co both for `restore`
-function tasks.forget()
-  local task, co = running, running_co
-  running, running_co = nil, nil
-  return task, co
+---@return thread? co
+---@return table? outer all three for `restore`
+function tasks.forget(run)
+  local task, co, outer = running, running_co, server
+  running, running_co, server = nil, nil, run
+  return task, co, outer
 end
 
 --- Undoes `forget`.
 ---@param task table?
 ---@param co thread?
-function tasks.restore(task, co) running, running_co = task, co end
+---@param outer table?
+function tasks.restore(task, co, outer) running, running_co, server = task, co, outer end
 
--- The task that the caller may make wait; nil: there is none, and it has to block.
+--- Resumes a coroutine that is a producer of the coordinator. What it yields says what it waits for, as a task's does.
+---@param task table what `sleep` and `wait` tell about the wait: `fd`, `mode`, `due`
+---@param co thread
+---@param answer any of the wait
+---@return boolean ok and what coroutine.resume returns behind it
+function tasks.resume(task, co, answer)
+  running, running_co = task, co
+  local ok, first, second = coroutine.resume(co, answer)
+  running, running_co = nil, nil
+  return ok, first, second
+end
+
+-- The task that the caller may make wait; nil: there is none, and it has to block. A handler of an inline stage that a
+-- producer's emit has called is none: until it has returned its stage cannot take another item.
 local function current()
-  return running_co and coroutine.running() == running_co and running or nil
+  if not running_co or server and server.in_handler then return nil end
+  local co = coroutine.running()
+  return (co == running_co or co == running.generator) and running or nil
+end
+
+--- The iterator that is called next by the running task is a coroutine, made by coroutine.wrap: it may wait too. What
+--- it yields then is for `pass_on`.
+---@param co thread?
+---@return table? task nil: whoever calls it cannot wait
+function tasks.generator(co)
+  if not running_co or coroutine.running() ~= running_co then return nil end
+  running.generator = co
+  return running
+end
+
+--- Waits for what a generator has yielded, if that was to wait.
+---@param task table
+---@param value any what it has yielded
+---@return boolean waited true: it goes on with `answer`; false: it has given the value
+---@return any answer
+function tasks.pass_on(task, value)
+  if not task.asks then return false end
+  task.asks = nil
+  return true, coroutine.yield(value)
+end
+
+-- Yields from a task, or from a generator that it calls.
+local function yield(task, what)
+  task.asks = coroutine.running() == task.generator or nil
+  return coroutine.yield(what)
 end
 
 local function wait_in(task, fd, mode, due)
   task.fd, task.mode, task.due = fd, mode, due
-  return coroutine.yield(WAIT)
+  return yield(task, WAIT)
 end
+
+--- Whether the caller may wait without that anything else has to.
+---@return boolean
+function tasks.may_wait() return current() ~= nil end
 
 --- What `minigun.sleep` does.
 ---@param seconds number
@@ -371,6 +422,7 @@ function tasks.sleep(seconds)
     return
   end
   local due = core.now() + seconds
+  if server and server:serve(due) then return end
   repeat
     local rest = due - core.now()
     if rest > 0 then core.sleep(math.min(rest, 86400)) end -- comes back early for a signal
@@ -414,11 +466,12 @@ function tasks.wait(object, mode, timeout)
   if task then
     local ready, message, errno = core.wait(fd, mode, 0)
     if ready == nil then return nil, message, errno end
-    if ready then coroutine.yield(MORE) end
+    if ready then yield(task, MORE) end
     while not ready and not (due and now() >= due) do ready = wait_in(task, fd, mode, due) end
     if ready then return true end
     return nil, "timeout"
   end
+  if server then server:serve(due, fd, mode) end
   while true do
     local ready, message, errno = core.wait(fd, mode, due and math.max(0, due - now()))
     if ready then return true end

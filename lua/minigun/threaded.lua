@@ -162,6 +162,10 @@ function Segment:dispatch()
   return false -- the loop's step tells
 end
 
+--- Whether a thread has nothing to do and finds nothing.
+---@return boolean
+function Segment:idles() return self.queued == 0 and self.in_hand < self.plan.n end
+
 --- Whether it can go on while the coordinator is in another stage's call: never.
 ---@return boolean
 function Segment:working() return false end

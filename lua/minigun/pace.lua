@@ -1,0 +1,85 @@
+--- The pace of a source of the coordinator: after which item others have their turn, and how long it is not asked
+-- again. Policy: numbers in, numbers out; the clock comes as an argument. docs/how-it-works.md gives the reasons.
+--
+-- 1. A source may stand still after any item, so others have their turn after each one, as long as that is paid for: a
+--    turn costs ROUND, and one SHARE-th of the time may be spent on turns, CREDIT of it in advance.
+-- 2. A source that has taken SLOW for an item, or since its last turn, has its turn in any case.
+-- 3. One that has blocked the process (it cannot say when it goes on) is asked again when what is at work has come
+--    back, at most `allowance` later: a PART-th of the time that it has blocked, so it is never slowed by more.
+local pace = {}
+
+local ROUND <const>, CREDIT <const>, SHARE <const>, SLOW <const> = 1e-5, 0.0015, 20, 0.001
+-- Seconds of allowance: of a source that is not known yet, at the first time that it blocks, at most.
+local UNKNOWN <const>, FIRST <const>, MOST <const>, PART <const> = 0.0005, 0.01, 0.05, 4
+local LEAST <const> = 0.0003     -- a sleep that is shorter is not worth while
+local MEASURED <const> = 64      -- turns in a row that are measured, after the last that was slow
+
+local Pace = {}
+Pace.__index = Pace
+
+--- Makes the pace of a source that has not been asked yet.
+---@param now number seconds
+---@param known boolean? true: it never blocks (an array)
+---@return table pace `slow`: its last turn was; `stood`: seconds that it has blocked while others could have worked
+function pace.new(now, known)
+  return setmetatable({ clock = now, began = now, credit = CREDIT, allowance = known and 0 or UNKNOWN, known = known,
+    slow = false, blocks = false, stood = 0, measured = MEASURED }, Pace)
+end
+
+--- The source goes on.
+---@param now number
+function Pace:begin(now)
+  self.clock, self.began = now, now
+  if self.paused then
+    self.allowance = self.allowance - (now - self.paused)
+    self.paused = nil
+  end
+end
+
+--- Whether others are to have their turn after an item.
+---@param now number
+---@param alone boolean? there is nobody who waits for items one by one
+---@return boolean
+function Pace:due(now, alone)
+  local gap = now - self.clock
+  self.clock = now
+  if gap > SLOW or now - self.began > SLOW then return true end
+  if alone then return false end
+  local credit = self.credit + gap / SHARE
+  if credit > CREDIT then credit = CREDIT end
+  local rich = credit >= ROUND
+  self.credit = rich and credit - ROUND or credit
+  return rich
+end
+
+--- Whether it is worth while to find out where the time of its next turn goes: that costs a system call.
+---@return boolean
+function Pace:measures()
+  self.measured = self.measured - 1
+  return self.measured >= 0 and not self.known
+end
+
+--- A turn is over.
+---@param took number seconds
+---@param blocked number of these, the seconds that the process has stood still
+---@param idle boolean whether others could have worked meanwhile
+function Pace:ran(took, blocked, idle)
+  self.slow = took > SLOW
+  if not self.slow then return end
+  self.measured = MEASURED
+  if blocked < SLOW then return end
+  if idle then self.stood = self.stood + blocked end
+  local base = self.blocks and self.allowance or FIRST
+  self.allowance, self.blocks = math.min(MOST, base + blocked / PART), true
+end
+
+--- How long it is not asked again while something is at work.
+---@param now number
+---@return number? seconds nil: it may go on at once
+function Pace:pause(now)
+  if self.allowance < LEAST then return nil end
+  self.paused = now
+  return self.allowance
+end
+
+return pace
