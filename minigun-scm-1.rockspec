@@ -109,6 +109,7 @@ build = {
     ["minigun.silence"] = "lua/minigun/silence.lua",
     ["minigun.spool"] = "lua/minigun/spool.lua",
     ["minigun.sources"] = "lua/minigun/sources.lua",
+    ["minigun.stack"] = "lua/minigun/stack.lua",
     ["minigun.stage"] = "lua/minigun/stage.lua",
     ["minigun.stats"] = "lua/minigun/stats.lua",
     ["minigun.tasks"] = "lua/minigun/tasks.lua",

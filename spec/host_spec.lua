@@ -22,8 +22,9 @@ local HEAD <const> = [[
   p:after_fork(function(ctx) tell("pid " .. ctx.pid) end)
 ]]
 
--- Starts a command in the background and sends it SIGINT once its script says that it is busy.
-local function interrupted(command, body)
+-- Starts a command in the background and sends it SIGINT once its script says that it is busy; `more`: what the shell
+-- does then.
+local function interrupted(command, body, more)
   local path, told = temporary(HEAD .. body), temporary()
   local result = support.run(([[
     %s %s %s & pid=$!
@@ -35,9 +36,10 @@ local function interrupted(command, body)
     sleep 0.02
     from=$(date +%%s%%N)
     kill -INT $pid
+    %s
     wait $pid
     echo "status $? $(( ($(date +%%s%%N) - from) / 1000000 ))"
-  ]]):format(command, path, told, told), { timeout = 10, env = support.lua_env() })
+  ]]):format(command, path, told, told, more or ""), { timeout = 10, env = support.lua_env() })
   local status, ms = result.stdout:match "status (%d+) (%d+)"
   local left = {}
   for pid in support.read_file(told):gmatch "pid (%d+)" do
@@ -63,6 +65,16 @@ local BUSY <const> = {
   { "in a producer in a thread", "p:producer('n', { threads = 1 }, busy) p:processor('w', { processes = 1 }, print)" },
   { "in a producer's process", "p:producer('n', { processes = 1 }, busy)" },
   { "in a hook", "p:before_run(busy) p:producer('n', { 1 })" },
+  { "in an inline handler that catches it", "p:producer('n', { 1, 2, 3 }) p:processor('w', function() pcall(busy) end)" },
+  { "in an inline handler that catches it, after a pool", "p:producer('n', { 1, 2, 3 }) "
+    .. "p:processor('x', { processes = 1 }, function(i, emit) emit(i) end) p:each('w', function() pcall(busy) end)" },
+  { "in a producer that catches it", "p:producer('n', function(emit) for i = 1, 1e9 do emit(i) pcall(busy) end end) "
+    .. "p:processor('w', { processes = 1 }, function() end)" },
+  { "in a thread that catches it", "p:producer('n', { 1, 2, 3 }) "
+    .. "p:processor('w', { threads = 2 }, function() pcall(busy) end)" },
+  { "in a hook that catches it", "p:before_run(function() pcall(busy) end) p:producer('n', { 1 })" },
+  { "in a loop stage that catches it", "p:producer('n', { 1, 2 }) "
+    .. "p:stage('w', function(input) for _ in input do pcall(busy) end end)" },
   { "in on_failure", "p:producer('n', { 1 }) p:processor('w', { processes = 1 }, error) p:on_failure(busy)" },
   { "in a loop stage, which computes",
     "p:producer('n', { 1, 2 }) p:stage('w', function(input) for _ in input do busy() end end)" },
@@ -98,6 +110,21 @@ describe("Ctrl-C in a script", function()
         os.exit(40 + #q:run().items)
       ]])
       assert.equal(43, ended.status, i .. ended.stderr)
+      assert.same({}, ended.left)
+    end
+  end)
+
+  it("a second one shortly after, and a third: the same, and nothing is left", function()
+    for i = 1, #BUSY, support.short_or_long(3, 1) do
+      local ended = interrupted("lua5.4", BUSY[i][2] .. [[
+        local closed = false
+        p:after_run(function() closed = true minigun.sleep(0.1) end)
+        local ok, message = pcall(p.run, p)
+        assert(not ok and message:find "interrupted!$", message)
+        assert(closed and p.last.error == "interrupted!")
+        os.exit(44)
+      ]], "sleep 0.02; kill -INT $pid; sleep 0.03; kill -INT $pid")
+      assert.equal(44, ended.status, BUSY[i][1] .. ended.stderr)
       assert.same({}, ended.left)
     end
   end)
@@ -144,6 +171,35 @@ describe("Ctrl-C at the prompt", function()
 ]]):format(path, ""))
       assert.equal(7, result.code, result.stderr)
       assert.is_true(times[4].ms < 500, "the prompt took " .. times[4].ms .. " ms")
+      for pid in support.read_file(told):gmatch "pid (%d+)" do assert.is_false(support.alive(pid)) end
+      os.remove(path)
+      os.remove(told)
+    end)
+  end
+end)
+
+describe("a second Ctrl-C at the prompt", function()
+  for _, between in ipairs { 0.02, 0.1 } do
+    it(("%g s after the first keeps the session"):format(between), function()
+      if not terminal.available() then return pending "there is no C compiler, or no pseudo-terminal" end
+      local told = os.tmpname()
+      local path = temporary((HEAD .. BUSY[1][2] .. "\n_G.p = p"):gsub("arg%[1%]", "'" .. told .. "'"))
+      local result = terminal.play("lua5.4 -i", ([[
+? >
+> dofile "%s"
+> p:run()
+? told busy
+. 0.02
+^C
+. %g
+^C
+? interrupted!
+? >
+> print("there are " .. 40 + 3)
+? there are 43
+> os.exit(7)
+]]):format(path, between))
+      assert.equal(7, result.code, result.stderr)
       for pid in support.read_file(told):gmatch "pid (%d+)" do assert.is_false(support.alive(pid)) end
       os.remove(path)
       os.remove(told)

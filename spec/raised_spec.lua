@@ -272,6 +272,44 @@ describe("R72 a traceback", function()
   end)
 end)
 
+describe("an error that only the interpreter sees", function()
+  local scripts <const> = {
+    ["of a definition"] = { [[
+      local minigun = require "minigun"
+      local function define() local p = minigun.pipeline "x" p:map("a", 5) end
+      define()
+    ]], "stage 'a': the handler must be a function%(item%) %-> item, got 5\n" },
+    ["of a list"] = { "local minigun = require 'minigun'\nminigun.map({ a = 1 }, print)",
+      "a list expected, got a table without array elements\n" },
+    ["of a run"] = { [[
+      local p = require "minigun".pipeline "x":producer { 1 }:each({ processes = 1 }, function() error { code = 8 } end)
+      p:run()
+    ]], "^lua5%.4: {code = 8}\nin stage 'each 1'" },
+  }
+  for name, script in pairs(scripts) do
+    it(name .. " shows no frame of the library; caught it is a string", function()
+      local path = support.write_file(os.tmpname(), script[1])
+      local done = support.run("lua5.4 " .. path, { env = support.lua_env() })
+      assert.equal(1, done.code)
+      assert.matches(script[2], done.stderr)
+      assert.matches("stack traceback:\n.*: in main chunk", done.stderr)
+      assert.is_nil(done.stderr:find("minigun/", 1, true), done.stderr)
+      support.write_file(path, "local ok, e = pcall(function() " .. script[1] .. " end) print(type(e), e)")
+      done = support.run("lua5.4 " .. path, { env = support.lua_env() })
+      assert.matches("^string\t", done.stdout, done.stderr)
+      os.remove(path)
+    end)
+  end
+
+  it("at the prompt", function()
+    local path = support.write_file(os.tmpname(), 'm = require "minigun"\nm.pipeline "x":producer(7)\n')
+    local done = support.run("lua5.4 -i < " .. path, { env = support.lua_env() })
+    os.remove(path)
+    assert.matches("stdin:1: stage 'producer 1': the handler must be", done.stderr)
+    assert.is_nil(done.stderr:find("minigun/", 1, true), done.stderr)
+  end)
+end)
+
 describe("R39 an error of after_run", function()
   it("is told beside the failed items, and beside what has failed the run; several are told, too", function()
     for _, context in ipairs(contexts.kinds) do

@@ -103,6 +103,53 @@ describe("minigun.map", function()
     assert.matches("options must be a table, got 4", message_of(function() minigun.map({ 1 }, print, 4) end))
   end)
 
+  it("gives the failures beside the results, with failures = \"collect\"; they show the element", function()
+    for _, context in ipairs(contexts.kinds) do
+      local results, failures = minigun.map({ 10, 20, 30, { "x" } }, function(x)
+        if x == 20 then error { twenty = true } end
+        if x == 30 then return context.inline and error "thirty" or print end
+        return x
+      end, options(context, { failures = "collect" }))
+      assert.same({ [1] = 10, [4] = { "x" } }, results)
+      assert.equal(2, #failures)
+      table.sort(failures, function(a, b) return a.item < b.item end)
+      assert.same({ 20, 30 }, { failures[1].item, failures[2].item })
+      assert.same({ twenty = true }, failures[1].error)
+      assert.matches(context.inline and "thirty" or "^spec/shorthand_spec%.lua:%d+: item is a function$",
+        failures[2].message)
+    end
+    local results, failures = minigun.map({ 1, { deep = { print } }, 3 }, function(x) return x end,
+      { processes = 1, failures = "collect" })
+    assert.same({ [1] = 1, [3] = 3 }, results)
+    assert.matches("^spec/shorthand_spec%.lua:%d+: item%.deep%[1%] is a function$", failures[1].message)
+    assert.equal(print, failures[1].item.deep[1])
+    assert.is_nil(select(2, minigun.map({ 1 }, function(x) return x end)))
+    local function refuse(x) error("no " .. x) end
+    assert.equal(2, #minigun.each({ 7, 8 }, refuse, { inline = true, failures = "collect" }))
+    local value, more = minigun.reduce({ 1, 2, 3 }, 0, function(a, x)
+      if x == 2 then refuse(x) end
+      return a + x
+    end, { processes = 2, combine = function(a, b) return a + b end, failures = "collect" })
+    assert.same({ 4, 1, 2 }, { value, #more, more[1].item })
+  end)
+
+  it("and its sisters refuse a table that is no list, at the user's line", function()
+    local place = "^spec/shorthand_spec%.lua:%d+: minigun%."
+    local function id(x) return x end
+    for name, f in pairs {
+      map = function(t) minigun.map(t, id) end,
+      each = function(t) minigun.each(t, id) end,
+      reduce = function(t) minigun.reduce(t, 0, id) end,
+    } do
+      assert.matches(place .. name .. ": a list expected, got a table without array elements", message_of(function()
+        f { name = 1, other = 2 }
+      end))
+      assert.matches(place .. name .. ": the list has a hole at %[2%] of 4", message_of(function()
+        f { 1, nil, 3, 4 }
+      end))
+    end
+  end)
+
   it("minigun.each calls the function for every element", function()
     local seen = {}
     minigun.each({ 1, 2, 3 }, function(x) seen[#seen + 1] = x end, { inline = true })

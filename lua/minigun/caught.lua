@@ -7,76 +7,17 @@
 -- 3. No function that a program may replace (debug.traceback, getmetatable) is looked up when an error is handled.
 local core = require "minigun.core"
 local failure = require "minigun.failure"
+local stack = require "minigun.stack"
 
 local caught = {}
 
-local getinfo <const>, getmetatable <const>, running <const> = debug.getinfo, debug.getmetatable, coroutine.running
+local getmetatable <const>, running <const> = debug.getmetatable, coroutine.running
 local tostring <const>, type <const>, pcall <const>, rawequal <const> = tostring, type, pcall, rawequal
 
 local Caught <const> = {}
 -- What Lua raises where memory is short; no message handler hears of it. To `error` this text with no place before it
 -- is the same to Lua (lua_error).
 local NO_MEMORY <const> = "not enough memory"
-local MOST_LINES <const> = 22 -- of a traceback
-
--- --- tracebacks --------------------------------------------------------------------------------------------------
-
-local is_library <const> = failure.is_library
-local globals = setmetatable({}, { __mode = "k" }) -- from a function to its global name, or false
-
-local function global_name(f)
-  if globals[f] ~= nil then return globals[f] end
-  local found = false
-  for module, content in next, package.loaded do
-    for name, value in next, type(content) == "table" and content or {} do
-      if rawequal(value, f) and type(name) == "string" and type(module) == "string" then
-        local full = module == "_G" and name or module .. "." .. name
-        if not found or #full < #found or #full == #found and full < found then found = full end
-      end
-    end
-  end
-  globals[f] = found
-  return found
-end
-
--- How Lua's own tracebacks call a function. `below`: its caller, whose name for it means nothing where that is the
--- library's.
-local function called(info, below)
-  local global = global_name(info.func)
-  if global then return "function '" .. global .. "'" end
-  if info.namewhat ~= "" and not (below and is_library(below.source)) then
-    return info.namewhat .. " '" .. info.name .. "'"
-  end
-  if info.what == "main" then return "main chunk" end
-  return info.what ~= "C" and ("function <%s:%d>"):format(info.short_src, info.linedefined) or "?"
-end
-
---- The user's part of the traceback: without the library's own way to the user's function, and without what that has
---- called of the library.
----@param level integer of the first frame, as seen from the caller
----@return string text
-function caught.traceback(level)
-  local lines, own, tail = { "stack traceback:" }, false, 1 -- own: a function of the user's is there; tail: its line
-  level = level + 1
-  local info = getinfo(level, "Slntf")
-  while info do
-    local below = getinfo(level + 1, "Slntf")
-    if is_library(info.source) then
-      if own then break end
-    elseif #lines > MOST_LINES then
-      lines[#lines + 1] = "\t..."
-      tail = #lines
-      break
-    else
-      local at = info.currentline > 0 and ("%s:%d"):format(info.short_src, info.currentline) or info.short_src
-      lines[#lines + 1] = ("\t%s: in %s"):format(at, called(info, below))
-      if info.istailcall then lines[#lines + 1] = "\t(...tail calls...)" end
-      if info.what ~= "C" then own, tail = true, #lines end
-    end
-    info, level = below, level + 1
-  end
-  return table.concat(lines, "\n", 1, tail) -- behind that: protected calls of the library
-end
 
 -- --- errors ------------------------------------------------------------------------------------------------------
 
@@ -102,7 +43,7 @@ local noted = setmetatable({}, { __mode = "k" }) -- from a coroutine to what was
 ---@return any err
 function caught.note(err)
   if not rawequal(getmetatable(err), Caught) then
-    noted[running()] = { raised = err, traceback = caught.traceback(2) }
+    noted[running()] = { raised = err, traceback = stack.traceback(2) }
   end
   return err
 end
@@ -144,7 +85,7 @@ function caught.raise_again(err) error(setmetatable(err, Caught), 0) end
 local hooked -- what one has raised last
 
 core.on_raise(function(err)
-  hooked = { raised = err, text = caught.text(err), traceback = caught.traceback(2) }
+  hooked = { raised = err, text = caught.text(err), traceback = stack.traceback(2) }
   return hooked.text
 end)
 

@@ -3,6 +3,8 @@
 -- Two different things meet here because both are texts that a user reads:
 -- - a failure record is data (`failure.new`): collected in a result, shown by `tostring`, counted by failures.lua;
 -- - a definition error is raised at once, with the line of the user's call in front (`failure.raise`).
+local stack = require "minigun.stack"
+
 local failure = {}
 
 --- What can go wrong with an item; the values of a record's `kind`.
@@ -13,52 +15,15 @@ failure.kinds = {
   unserialisable = "the item or what was emitted for it cannot be sent to another process",
 }
 
--- Every module of the library lies in this file's directory, so a frame whose source begins with it is ours.
--- nil in stripped bytecode: errors then come without a position.
-local library = debug.getinfo(1, "S").source:match("^(@.*)failure%.lua$")
-
---- Whether a function's source, as of debug.getinfo, is a file of the library's: by the whole path, as `short_src` is
---- cut.
----@param source string
----@return boolean
-function failure.is_library(source) return library and source:sub(1, #library) == library or false end
-
-local blamed = setmetatable({}, { __mode = "k" }) -- from a function of the library's to the place that made it
-
---- A function of the library's that stands for a user's, which has returned when it emits: what is wrong with that is
---- blamed on the place of the definition.
----@param f function
----@param at string "file:line"
----@return function f
-function failure.stands_for(f, at)
-  blamed[f] = at
-  return f
-end
-
-local getinfo <const> = debug.getinfo -- the program may replace it
-
---- The place in the user's code that called into the library.
----@return string? at "file:line", or nil where the stack holds no Lua frame outside of the library
-function failure.where()
-  if not library then return nil end
-  local level = 2
-  while true do
-    local info = getinfo(level, "Slf")
-    if not info then return nil end
-    if blamed[info.func] then return blamed[info.func] end
-    if info.currentline > 0 and not failure.is_library(info.source) then
-      return info.short_src .. ":" .. info.currentline
-    end
-    level = level + 1
-  end
-end
+--- The place in the user's code that called into the library, and functions that stand for the user's: see stack.lua.
+failure.where, failure.stands_for = stack.where, stack.stands_for
 
 --- Raises a definition error at the user's line.
 ---@param message string what is wrong, in which stage, and what to do about it
 ---@param at string? "file:line" to blame; by default the line that called into the library
 function failure.raise(message, at)
-  at = at or failure.where()
-  error(at and (at .. ": " .. message) or message, 0)
+  at = at or stack.where()
+  error(stack.final(at and (at .. ": " .. message) or message), 0)
 end
 
 -- Longest text of a value in a message, in bytes, and how many fields of a table are looked at.

@@ -7,6 +7,7 @@ local tasks = require "minigun.tasks"
 local run = require "minigun.run"
 local silence = require "minigun.silence"
 local signals = require "minigun.signals"
+local stack = require "minigun.stack"
 
 local handle = {}
 
@@ -114,7 +115,7 @@ function handle.outcome(self)
   if self.interrupted then return signals.interrupted() end
   err = err or unhandled(r)
   if err == nil and #self.after == 0 then return r.result end
-  error(table.concat(err and { errors.text(err), table.unpack(self.after) } or self.after, "\n"), 0)
+  error(stack.final(table.concat(err and { errors.text(err), table.unpack(self.after) } or self.after, "\n")), 0)
 end
 
 local debug_traceback <const> = debug.traceback

@@ -30,6 +30,7 @@ minigun.pipeline = pipeline.new
 ---@param f fun(element: T): R? nil leaves a hole
 ---@param options minigun.ListOptions? of a stage (`processes = 4`, `retries = 2`) and of a run (`memory = "64M"`)
 ---@return R[] results
+---@return minigun.Failure[]? failures with `failures = "collect"`: each shows the element, the results have holes there
 function minigun.map(list, f, options) return shorthand.map(pipeline.new, list, f, options) end
 
 --- Calls f for every element of a list, over all cores, for what it does.
@@ -37,7 +38,8 @@ function minigun.map(list, f, options) return shorthand.map(pipeline.new, list, 
 ---@param list T[]
 ---@param f fun(element: T)
 ---@param options minigun.ListOptions? as for `map`
-function minigun.each(list, f, options) shorthand.each(pipeline.new, list, f, options) end
+---@return minigun.Failure[]? failures with `failures = "collect"`
+function minigun.each(list, f, options) return shorthand.each(pipeline.new, list, f, options) end
 
 --- Folds a list into one value, over all cores.
 ---@generic T, R
@@ -46,6 +48,7 @@ function minigun.each(list, f, options) shorthand.each(pipeline.new, list, f, op
 ---@param f fun(value: R, element: T): R associative, or given with `combine`, see `p:reduce`
 ---@param options minigun.ListOptions? as for `map`, and `combine`
 ---@return R value
+---@return minigun.Failure[]? failures with `failures = "collect"`
 function minigun.reduce(list, init, f, options) return shorthand.reduce(pipeline.new, list, init, f, options) end
 
 --- Opens a spool: a file of values that any number of processes append to, and that is read back later. Made with

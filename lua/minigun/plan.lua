@@ -82,7 +82,7 @@ local function new_stage(node, kind, handler)
     name = node.name, at = definition.at, kind = kind, handler = handler, source = definition.source,
     retries = 0, backoff = 0, outputs = {}, inputs = {}, route = node.route or "broadcast",
     emitting = handler and silence.emitting[definition.label] and not definition.source and definition.label or nil,
-    iterator = definition.iterator,
+    iterator = definition.iterator, shows = definition.shows,
   }
 end
 

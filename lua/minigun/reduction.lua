@@ -4,6 +4,7 @@
 -- are combined. Only neighbours are, so that a function which is associative gives what it gives inline.
 local failure = require "minigun.failure"
 local options = require "minigun.options"
+local stack = require "minigun.stack"
 
 local reduction = {}
 
@@ -89,7 +90,7 @@ end
 ---@return function handler emits `{ number, part, items, seconds }`
 function reduction.folder(fold, step, now)
   local f = fold.f
-  return failure.stands_for(function(batch, emit)
+  return stack.stands_for(function(batch, emit)
     local items, began = batch[2], now()
     if #items == 0 then return emit { batch[1], nil, 0, 0 } end -- none could be had
     local value = items[1]

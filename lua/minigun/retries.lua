@@ -109,6 +109,7 @@ function retries:settle_failure(stage, fields, item, again)
   fields.at_end = attempt == 0 or nil -- of a loop's input, not of an item
   fields.item, fields.index, fields.place = item(), nil, nil
   fields.unreadable = nil
+  if stage.shows then fields.item, fields.message = stage.shows(fields.item, fields.message) end
   local record = failure.new(fields)
   record.dead_letter = self:send_dead_letter(stage, record) or nil
   local result, kept = self.result, self.result.failures

@@ -2,6 +2,7 @@
 local failure = require "minigun.failure"
 local lines = require "minigun.lines"
 local options = require "minigun.options"
+local stack = require "minigun.stack"
 
 ---@class minigun.Definition: minigun.PipelineOptions
 --- A whole pipeline as a table.
@@ -137,7 +138,24 @@ local function check(what, list, f)
   if not lines.is(list) and (type(list) ~= "table" or math.type(#list) ~= "integer") then
     failure.raise(("%s: a list expected, got %s"):format(what, options.got(list)))
   end
+  local n = lines.is(list) and 0 or #list
+  if n == 0 and not lines.is(list) and next(list) ~= nil then
+    failure.raise(("%s: a list expected, got a table without array elements"):format(what))
+  end
+  for i = 1, n do
+    if list[i] == nil then failure.raise(("%s: the list has a hole at [%d] of %d"):format(what, i, n)) end
+  end
   if not options.is_callable(f) then failure.raise(("%s: a function expected, got %s"):format(what, options.got(f))) end
+end
+
+local function failures_of(result, run)
+  return run.failures == "collect" and result.failures or nil
+end
+
+-- What failures of `map` show for the pair of a number and an element, or value, that travels.
+local function show_element(pair, message)
+  if type(pair) == "table" then pair = pair[2] end
+  return pair, message and message:gsub("item%[2%]", "item", 1) or nil
 end
 
 --- Calls f for every element of a list, over all cores, and gives the results in the order of the list.
@@ -146,25 +164,27 @@ end
 ---@param f function `function(element) -> value`; nil leaves a hole
 ---@param given table? options of a stage (`processes = 4`, `retries = 2`) and of a run (`memory = "64M"`)
 ---@return table results
+---@return minigun.Failure[]? failures with `failures = "collect"`
 function shorthand.map(new, list, f, given)
   check("minigun.map", list, f)
   local stage, run = split_options(given, "minigun.map")
-  local results = {}
-  new("map", run):producer("list", function(emit)
+  local results, at = {}, failure.where()
+  local p = new("map", run):producer("list", function(emit)
     local n = 0
-    local function add(item)
+    local add = stack.stands_for(function(item)
       n = n + 1
       emit { n, item }
-    end
+    end, at)
     if lines.is(list) then return lines.handler(list)(add) end
     for i = 1, #list do add(list[i]) end
-  end):processor("map", stage, function(pair, emit)
+  end):processor("map", stage, stack.stands_for(function(pair, emit)
     local value = f(pair[2])
     if value ~= nil then emit { pair[1], value } end
-  end):consumer("results", { inline = true }, function(pair)
+  end, at)):consumer("results", { inline = true }, function(pair)
     results[pair[1]] = pair[2]
-  end):run()
-  return results
+  end)
+  for _, definition in ipairs(p.stages) do definition.shows = show_element end
+  return results, failures_of(p:run(), run)
 end
 
 --- Calls f for every element of a list, over all cores, for what it does.
@@ -172,10 +192,11 @@ end
 ---@param list table array
 ---@param f function `function(element)`
 ---@param given table? as for `map`
+---@return minigun.Failure[]? failures with `failures = "collect"`
 function shorthand.each(new, list, f, given)
   check("minigun.each", list, f)
   local stage, run = split_options(given, "minigun.each")
-  new("each", run):producer("list", list):each("each", stage, f):run()
+  return failures_of(new("each", run):producer("list", list):each("each", stage, f):run(), run)
 end
 
 --- Folds a list into one value, over all cores.
@@ -185,11 +206,13 @@ end
 ---@param f function `function(value, element) -> value`, associative
 ---@param given table? as for `map`, and `combine`
 ---@return any value
+---@return minigun.Failure[]? failures with `failures = "collect"`
 function shorthand.reduce(new, list, init, f, given)
   check("minigun.reduce", list, f)
   if init == nil then failure.raise "minigun.reduce: an initial value expected, got nil" end
   local stage, run = split_options(given, "minigun.reduce")
-  return new("reduce", run):producer("list", list):reduce("reduce", init, f, stage):run().items[1]
+  local result = new("reduce", run):producer("list", list):reduce("reduce", init, f, stage):run()
+  return result.items[1], failures_of(result, run)
 end
 
 return shorthand

@@ -3,6 +3,7 @@ local failure = require "minigun.failure"
 local options = require "minigun.options"
 local reduction = require "minigun.reduction"
 local sources = require "minigun.sources"
+local stack = require "minigun.stack"
 
 local stage = {}
 
@@ -26,7 +27,7 @@ local labels = {
 local wrappers = {}
 
 function wrappers.map(f, subject, at)
-  return failure.stands_for(function(item, emit)
+  return stack.stands_for(function(item, emit)
     local result = f(item)
     if result == nil then
       error(("%s: %s: the function returned nil, which cannot be emitted; to drop items use filter or flat_map"):format(
@@ -37,7 +38,7 @@ function wrappers.map(f, subject, at)
 end
 
 function wrappers.flat_map(f, subject, at)
-  return failure.stands_for(function(item, emit)
+  return stack.stands_for(function(item, emit)
     local results = f(item)
     if type(results) ~= "table" then
       error(("%s: %s: the function must return an array, got %s"):format(at, subject, options.got(results)), 0)
@@ -47,7 +48,7 @@ function wrappers.flat_map(f, subject, at)
 end
 
 function wrappers.filter(f, _, at)
-  return failure.stands_for(function(item, emit)
+  return stack.stands_for(function(item, emit)
     if f(item) then emit(item) end
   end, at)
 end
