@@ -65,7 +65,8 @@ local BUSY <const> = {
   { "in a producer in a thread", "p:producer('n', { threads = 1 }, busy) p:processor('w', { processes = 1 }, print)" },
   { "in a producer's process", "p:producer('n', { processes = 1 }, busy)" },
   { "in a hook", "p:before_run(busy) p:producer('n', { 1 })" },
-  { "in an inline handler that catches it", "p:producer('n', { 1, 2, 3 }) p:processor('w', function() pcall(busy) end)" },
+  { "in an inline handler that catches it",
+    "p:producer('n', { 1, 2, 3 }) p:processor('w', function() pcall(busy) end)" },
   { "in an inline handler that catches it, after a pool", "p:producer('n', { 1, 2, 3 }) "
     .. "p:processor('x', { processes = 1 }, function(i, emit) emit(i) end) p:each('w', function() pcall(busy) end)" },
   { "in a producer that catches it", "p:producer('n', function(emit) for i = 1, 1e9 do emit(i) pcall(busy) end end) "

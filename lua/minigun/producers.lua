@@ -56,6 +56,7 @@ function producers:producer_emit(stage, tempo)
   local s, me, moved, enough, alone = self.stats[stage.id], self, -1, lead(self), nil
   if source then self:open_source(source, stage.id) end
   local function sent(n)
+    if core.interrupted() then me:let_others(MORE) end -- for ever; a stage that was called may have caught the error
     s.items_out = s.items_out + n
     if alone == nil then alone = is_alone(me) or tempo.known end
     if limited and outlet.writer then me:flush_writer(outlet) end -- a limit counts items, so none may hide in a block

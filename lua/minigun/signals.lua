@@ -7,6 +7,7 @@
 -- has come (src/lua_signal.c): the error's text can be anybody's, and a handler's own pcall may have taken it.
 local core = require "minigun.core"
 local fatal = require "minigun.fatal"
+local stack = require "minigun.stack"
 
 local signals = {}
 
@@ -41,7 +42,7 @@ local function at_prompt()
   local level, last = 2, nil
   while true do
     local info = debug.getinfo(level, "S")
-    if not info then return last ~= nil and last.source == "=stdin" end
+    if not info then return not last or last.source == "=stdin" end -- it returns what is typed: no chunk is left
     if info.what == "main" then last = info end
     level = level + 1
   end
@@ -76,7 +77,7 @@ end
 --- Ends an interrupted run's caller: raises "interrupted!", or dies of SIGINT where only the interpreter would see
 --- that.
 function signals.interrupted()
-  if caught_by_program() then error("interrupted!", 0) end
+  if caught_by_program() then error(stack.final "interrupted!", 0) end
   io.stderr:write "interrupted!\n"
   core.die_of(SIGINT)
 end

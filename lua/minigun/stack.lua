@@ -111,11 +111,11 @@ local function only_interpreter()
   if not in_main_thread or type(arguments) ~= "table" or type(arguments[0]) ~= "string" then return false end
   local level, main = 2, false -- main: the frame before is a main chunk
   while true do
-    local info = getinfo(level, "Sf")
+    local info = getinfo(level, "Sft")
     if not info then return false end
     if info.what == "C" and not getinfo(level + 1, "S") then return main end -- the interpreter's own
     if info.what == "C" and not rawequal(info.func, dofile) and not rawequal(info.func, require) then return false end
-    main = info.what == "main"
+    main = info.what == "main" or info.istailcall -- the prompt returns what is typed
     level = level + 1
   end
 end
@@ -128,7 +128,8 @@ local Final <const> = { __name = "minigun.error", __tostring = function(self) re
 ---@return any err
 function stack.final(text)
   if not only_interpreter() then return text end
-  return setmetatable({ text = text .. "\n" .. stack.traceback(2) }, Final)
+  local traceback = stack.traceback(2)
+  return setmetatable({ text = traceback:find "\n" and text .. "\n" .. traceback or text }, Final)
 end
 
 return stack
