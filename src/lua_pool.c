@@ -157,6 +157,16 @@ static int l_revoke(lua_State *L) {
   return 1 + push_range(L, &c.range);
 }
 
+/* p:shorten(slot) -> number, block, offset, length, count, only: what its worker has not begun of the chunk in hand,
+ * with a reference to the block | nothing; then a "rest" may come.  After p:collect(). */
+static int l_shorten(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  mg_chunk c;
+  if (!mg_slot_shorten(&p->slot[check_slot(L, p, 2)], &p->shm, &c)) return 0;
+  lua_pushinteger(L, (lua_Integer)c.number);
+  return 1 + push_range(L, &c.range);
+}
+
 /* p:collect(): reads what the workers have published */
 static int l_collect(lua_State *L) {
   if (mg_pool_collect(mg_check_pool(L, 1)) < 0) return luaL_error(L, "out of memory");
@@ -177,9 +187,10 @@ static int l_anything(lua_State *L) {
  *   "left"    number, block, offset, length, count, only, stage, attempt, done before, in hand, how, step
  *   "exit"    pid, code, signal, expected
  *   "corrupt" pid
+ *   "rest"    number, block, offset, length, count, only     not begun: the chunk ends before it
  */
 static int l_event(lua_State *L) {
-  static const char *const names[] = {"", "out", "done", "need", "left", "exit", "corrupt"};
+  static const char *const names[] = {"", "out", "done", "need", "left", "exit", "corrupt", "rest"};
   mg_pool *p = mg_check_pool(L, 1);
   mg_slot_event e;
   if (!mg_pool_event(p, &e)) return 0;
@@ -214,6 +225,9 @@ static int l_event(lua_State *L) {
       lua_pushinteger(L, e.b);
       lua_pushboolean(L, (int)e.c);
       return 6;
+    case MG_EVENT_REST:
+      lua_pushinteger(L, (lua_Integer)e.number);
+      return 3 + push_range(L, &e.range);
     default: lua_pushinteger(L, e.pid); return 3;
   }
 }
@@ -328,6 +342,7 @@ static const luaL_Reg methods[] = {
     {"state", l_state},   {"memory", l_memory}, {"retain", l_retain},     {"release", l_release},
     {"check", l_check},   {"fd", l_fd},         {"arm", l_arm},           {"stop", l_stop},
     {"watch", l_watch},   {"widen", l_widen},   {"anything", l_anything},
+    {"shorten", l_shorten},
     {"__gc", l_close},    {"__close", l_close},
     {NULL, NULL},
 };

@@ -113,6 +113,14 @@ static int l_take(lua_State *L) {
   return 5;
 }
 
+/* w:offered() -> how many chunks wait to be begun | false: none, and no more come */
+static int l_offered(lua_State *L) {
+  uint32_t n;
+  if (mg_worker_offered(mg_check_worker(L, 1), &n)) lua_pushinteger(L, n);
+  else lua_pushboolean(L, 0);
+  return 1;
+}
+
 /* w:finish(index, bundle): the item of a begun chunk is finished, and the bundle its output: the commit.  Empties the
  * bundle. */
 static int l_finish(lua_State *L) {
@@ -159,7 +167,7 @@ static int l_rest(lua_State *L) {
 }
 
 const luaL_Reg mg_thread_methods[] = {
-    {"take", l_take}, {"finish", l_finish}, {"mark", l_mark}, {"rest", l_rest}, {NULL, NULL},
+    {"take", l_take}, {"finish", l_finish}, {"mark", l_mark}, {"rest", l_rest}, {"offered", l_offered}, {NULL, NULL},
 };
 
 static const luaL_Reg methods[] = {{"add", l_add}, {"clear", l_clear}, {"__gc", l_free}, {NULL, NULL}};

@@ -168,6 +168,9 @@ static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
   w->lifeline = p->lifeline[0];
   w->told = mg_now();
   w->serial = mg_process_serial;
+  w->fences = mg_sys.barrier(1) < 0;
+  atomic_store_explicit(&s->shared->ordering, w->fences ? MG_ORDERED_BY_FENCE : MG_ORDERED_BY_BARRIER,
+                        memory_order_release);
   s->eventfd = p->eventfd = p->lifeline[0] = -1; /* kept open: they are the worker's now */
   for (mg_pool *each = open_pools; each; each = each->next) {
     each->kept = 0;

@@ -46,8 +46,10 @@ void mg_slot_begin(mg_slot *s) {
   atomic_store(&sh->worker_asleep, 0);
   atomic_store(&sh->coordinator_asleep, 0);
   atomic_store(&sh->stop, 0);
+  atomic_store(&sh->limit, MG_NO_LIMIT);
+  atomic_store(&sh->ordering, 0);
   s->chunk_first = s->chunk_sequence = s->lent_first = 0;
-  s->done = s->published = s->generation = s->ahead = s->ahead_count = 0;
+  s->done = s->limit = s->published = s->generation = s->ahead = s->ahead_count = 0;
   s->held_bytes = 0;
   s->streaming = s->needs = s->quiet = s->damaged = 0;
   s->timed_out = 0;
@@ -147,9 +149,31 @@ static int advance(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t don
     if (c->range.block != MG_NO_BLOCK) mg_shm_release(shm, c->range.block);
     s->chunk_first = (s->chunk_first + 1) & (s->room - 1);
     s->chunks--;
-    s->done = 0;
+    s->done = s->limit = 0;
   }
   return sink(to, &ev);
+}
+
+/* Cuts the oldest chunk behind its first n items: *rest is what is behind them, with a reference of its own.  0, or
+ * -EPROTO when its block is damaged. */
+static int cut(mg_slot *s, mg_shm *shm, uint32_t n, mg_range *rest) {
+  mg_range *r = &chunk_at(s, 0)->range;
+  uint32_t end = r->offset + r->length, passed;
+  uint32_t at = mg_record_walk(mg_shm_at(shm, r->block), r->offset, end, r->edge, n, &passed);
+  if (at == 0 || passed != n) return -EPROTO;
+  *rest = (mg_range){r->block, at, end - at, r->count - n, r->edge};
+  r->length = at - r->offset;
+  r->count = n;
+  mg_shm_retain(shm, r->block);
+  return 0;
+}
+
+/* The worker has ended the oldest chunk behind `done` items, as it was asked to. */
+static int give_rest(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t done) {
+  mg_slot_event ev = {.kind = MG_EVENT_REST, .number = chunk_at(s, 0)->number};
+  int rc = cut(s, shm, done, &ev.range);
+  if (rc == 0 && (rc = sink(to, &ev)) < 0) mg_shm_release(shm, ev.range.block);
+  return rc;
 }
 
 static int sane(mg_slot *s, const mg_shm *shm, const mg_desc *d) {
@@ -167,7 +191,8 @@ static int sane(mg_slot *s, const mg_shm *shm, const mg_desc *d) {
   if (s->chunks == 0) return d->length == 0 && d->done == 0 && !(d->flags & MG_OUT_END);
   if (d->done < s->done || d->done > chunk_at(s, 0)->range.count) return 0;
   if (d->sure_length > s->ahead && d->done == s->done && !(d->flags & MG_OUT_END)) return 0;
-  return !(d->flags & MG_OUT_END) || d->done == chunk_at(s, 0)->range.count;
+  if (!(d->flags & MG_OUT_END) || d->done == chunk_at(s, 0)->range.count) return 1;
+  return s->limit > 0 && d->done >= s->limit;
 }
 
 /* Brings the chunk that a wide slot's descriptor names to the front: 1, or 0 where the worker has not claimed it, or is
@@ -193,6 +218,8 @@ static int take(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, const mg_desc *
   int rc = 0, loose = d->flags & MG_OUT_LOOSE, ended = (d->flags & MG_OUT_END) != 0;
   if (s->wide && !loose && !to_front(s, d->chunk)) return -EPROTO;
   if (!sane(s, shm, d)) return -EPROTO;
+  if (ended && d->done < chunk_at(s, 0)->range.count) rc = give_rest(s, shm, sink, to, d->done);
+  if (rc < 0) return rc;
   s->generation++;
   if (d->flags & MG_OUT_DROP) drop_held(s, shm);
   mg_range sure = {d->block, d->offset + s->ahead, d->sure_length - s->ahead, d->sure_count - s->ahead_count, d->stage};
@@ -250,14 +277,43 @@ int mg_slot_nudge(mg_slot *s) {
 
 int mg_slot_revoke(mg_slot *s, mg_chunk *out) {
   if (s->chunks == 0 || s->state == MG_SLOT_EMPTY) return 0;
-  mg_chunk *c = chunk_at(s, s->chunks - 1);
-  uint32_t expected = MG_CLAIM_OFFERED;
-  _Atomic uint32_t *claim = claim_at(s, s->chunks - 1);
-  if (c->range.count == 0 || (s->chunks == 1 && s->done > 0)) return 0; /* begun, whatever the claim may say */
-  if (!atomic_compare_exchange_strong(claim, &expected, MG_CLAIM_REVOKED)) return 0;
+  uint32_t i = s->chunks - 1, expected = MG_CLAIM_OFFERED;
+  while (i > 0 && chunk_at(s, i)->range.count == 0) i--; /* taken back before */
+  mg_chunk *c = chunk_at(s, i);
+  if (c->range.count == 0 || (i == 0 && s->done > 0)) return 0; /* begun, whatever the claim may say */
+  if (!atomic_compare_exchange_strong(claim_at(s, i), &expected, MG_CLAIM_REVOKED)) return 0;
   *out = *c;
   c->range.block = MG_NO_BLOCK;
   c->range.count = 0;
+  return 1;
+}
+
+/* Items of the oldest chunk that are finished, as far as the commit word tells; UINT32_MAX: it is not the newest that
+ * the worker has said. */
+static uint32_t word_done(const mg_slot *s) {
+  uint64_t word = atomic_load_explicit(&s->shared->commit, memory_order_acquire);
+  if (mg_ring_waiting(&s->out) > 0 || MG_COMMIT_GENERATION(word) != (s->generation & 0xfff)) return UINT32_MAX;
+  return MG_COMMIT_DONE(word);
+}
+
+int mg_slot_shorten(mg_slot *s, mg_shm *shm, mg_chunk *out) {
+  if (s->wide || s->chunks == 0 || s->state == MG_SLOT_EMPTY) return 0;
+  mg_chunk *c = chunk_at(s, 0);
+  uint32_t ordering = atomic_load_explicit(&s->shared->ordering, memory_order_relaxed), done = word_done(s);
+  if (ordering == 0 || c->range.block == MG_NO_BLOCK || atomic_load(claim_at(s, 0)) != MG_CLAIM_TAKEN) return 0;
+  if (done < s->done || done >= c->range.count - 1 || c->range.count == 0) return 0;
+  if (s->limit == 0) {
+    s->limit = done + 1;
+    uint64_t word = MG_LIMIT_WORD(s->chunk_sequence - s->chunks, s->limit);
+    atomic_store_explicit(&s->shared->limit, word, memory_order_relaxed);
+  }
+  atomic_thread_fence(memory_order_seq_cst);
+  if (ordering != MG_ORDERED_BY_FENCE && mg_sys.barrier(0) < 0) return 0;
+  if (word_done(s) != done) return 0;
+  mg_range rest;
+  if (cut(s, shm, done + 1, &rest) < 0) return 0; /* whoever reads it finds it too */
+  *out = *c;
+  out->range = rest;
   return 1;
 }
 

@@ -25,6 +25,22 @@
  * either finished with all of its output, or not finished with none: exactly one item, the first unfinished one of a
  * claimed chunk, was in hand.
  *
+ * Taking back.  What a worker has not begun can be given to another one.  A chunk that is not claimed is taken back by
+ * its claim.  Of the chunk in hand the items behind the one in hand are, by two plain words and a barrier, so that an
+ * item costs the worker a load and no more:
+ *
+ *   worker, before it begins item i                  coordinator (mg_slot_shorten)
+ *   W1  commit := i done                             C1  i := done of the commit word
+ *   W2  barrier                                      C2  limit := i + 1 of this chunk
+ *   W3  limit <= i: ends the chunk here, else        C3  barrier
+ *       begins item i                                C4  the commit word still says i: all behind item i is taken back
+ *
+ * Had the worker begun item i + 1 with an older limit (W3), then C4 would see the end of item i (W1).  Where C4 sees
+ * something else, nothing is taken; the worker finds the limit at its next item and ends the chunk itself, and its
+ * descriptor says how much it has left.  A chunk's limit is set once: C1, C3 and C4 may be tried again with it, as all
+ * that can be begun yet is item i.  C3 is a barrier in the worker too (mg_sys.barrier), so that W2 needs
+ * only be one for the compiler; where the system has none, W2 is a full fence (`ordering`).
+ *
  * A wide slot is for a worker with threads, which has several items in hand and finishes them in any order.  Its chunks
  * are of one item each, and progress is a set: the descriptor with MG_OUT_END is the commit of the chunk that it names,
  * which the coordinator brings to the front of the ledger first.  The worker writes an item's output without a break,
@@ -65,7 +81,7 @@ enum { /* flags of MG_IN_CHUNK */
 };
 enum { /* flags of MG_OUT_DATA */
   MG_OUT_RETURN = 1, /* the block is finished: not written again */
-  MG_OUT_END = 2,    /* the chunk is finished: done == count */
+  MG_OUT_END = 2,    /* the chunk is finished: done == count, or less, where a limit was set (mg_slot_shorten) */
   MG_OUT_DROP = 4,   /* forget what is held: the item in hand failed */
   MG_OUT_NEED = 8,   /* wants a block; `attempt` = least size in units */
   MG_OUT_LOOSE = 16  /* output that belongs to no chunk (hooks): valid as it is */
@@ -79,6 +95,15 @@ enum {
   MG_CLAIM_LEFT = 3 /* the worker has taken it, and leaves between two of its items: none is in hand */
 };
 
+enum { /* how the worker keeps W1 before W3; 0: it has not begun */
+  MG_ORDERED_BY_BARRIER = 1, /* the coordinator's barrier does */
+  MG_ORDERED_BY_FENCE = 2
+};
+
+/* The limit of a chunk with this sequence number; with that of no chunk: no limit. */
+#define MG_LIMIT_WORD(sequence, items) ((uint64_t)(sequence) << 32 | (items))
+#define MG_NO_LIMIT UINT64_MAX
+
 typedef struct mg_slot_shared {
   mg_ring in, out;
   _Alignas(MG_CACHE_LINE) _Atomic uint64_t commit; /* written by the worker, read by the coordinator */
@@ -86,9 +111,11 @@ typedef struct mg_slot_shared {
   _Atomic uint64_t running;                        /* of a wide slot: the number of the chunk whose item that is */
   _Atomic uint32_t worker_asleep;
   _Atomic uint32_t step;                           /* the part of the item in hand that is in work; 0: none */
+  _Atomic uint32_t ordering;                       /* MG_ORDERED_...; written once, at its begin */
   _Alignas(MG_CACHE_LINE) _Atomic uint32_t coordinator_asleep; /* written by the coordinator */
   _Atomic uint32_t spin_allowed;
   _Atomic uint32_t stop; /* producers end: they are told at their next emit */
+  _Atomic uint64_t limit; /* items of the chunk in hand that the worker may begin: MG_LIMIT_WORD */
   _Alignas(MG_CACHE_LINE) _Atomic uint32_t claim[MG_WIDE_CHUNKS]; /* by chunk sequence modulo `room` */
 } mg_slot_shared;
 
@@ -124,6 +151,7 @@ typedef struct mg_slot {
   uint32_t lent[MG_LENT]; /* a queue */
   uint32_t lent_first, lents;
   uint32_t done;       /* of the oldest chunk */
+  uint32_t limit;      /* of the oldest chunk, as the worker has been told: it may end there; 0: none */
   uint32_t published;  /* of the open block */
   uint32_t ahead, ahead_count; /* bytes and records behind it that were delivered by the commit word alone */
   uint32_t generation; /* descriptors received */
@@ -149,7 +177,9 @@ enum {
                     a = items finished in it before, b = 1 when its first item was in hand; c: bit 0 when that
                     one was streamed, bit 1 when it was ended by its time-out; step: which part of it was in work */
   MG_EVENT_EXIT, /* the worker is gone: a = exit code, b = signal, c = 1 when expected, pid */
-  MG_EVENT_CORRUPT /* the worker wrote what no worker may write; it has been killed */
+  MG_EVENT_CORRUPT, /* the worker wrote what no worker may write; it has been killed */
+  MG_EVENT_REST /* chunk `number` ends before `range` (the reference passes), which the worker has not begun, as it was
+                   asked to */
 };
 typedef struct mg_slot_event {
   int kind;
@@ -187,9 +217,13 @@ int mg_slot_peek(mg_slot *s, mg_shm *shm, mg_sink sink, void *to);
  * woken, whatever it has said: its word may be damaged.  One that sleeps, look after look, although it has work
  * in hand and waits for nothing, has lost something.  0, -EPROTO for that, or -errno of the wake-up. */
 int mg_slot_nudge(mg_slot *s);
-/* Takes back the newest chunk if the worker has not begun it: 1 with *out filled (the reference passes), or 0.  It
- * stays in the ledger as an empty one until the worker has passed over it. */
+/* Takes back the newest chunk that there is still, if the worker has not begun it: 1 with *out filled (the reference
+ * passes), or 0.  It stays in the ledger as an empty one until the worker has passed over it. */
 int mg_slot_revoke(mg_slot *s, mg_chunk *out);
+/* Takes back what the worker has not begun of the oldest chunk: 1 with *out filled, a reference with it, and the chunk
+ * shortened; or 0: there is nothing, or the worker is about to tell how much it leaves (MG_EVENT_REST).  What the ring
+ * holds must have been collected. */
+int mg_slot_shorten(mg_slot *s, mg_shm *shm, mg_chunk *out);
 /* After the worker's end: delivers what it had committed, takes everything else back, and empties the slot. */
 int mg_slot_recover(mg_slot *s, mg_shm *shm, mg_sink sink, void *to);
 /* When the item in hand began, by mg_now(); 0 when there is none or it is not timed. */

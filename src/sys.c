@@ -351,6 +351,13 @@ static void *sys_wiped_page(void) {
   return at;
 }
 
+/* A full memory barrier in every process that has joined, without its help; join: this one joins, for good.  Not known
+ * before Linux 4.16, and some filters of system calls refuse it. */
+static int sys_barrier(int join) {
+  enum { GLOBAL_EXPEDITED = 1 << 1, REGISTER = 1 << 2 }; /* of linux/membarrier.h, which may be older */
+  return check(syscall(SYS_membarrier, join ? REGISTER : GLOBAL_EXPEDITED, 0, 0));
+}
+
 mg_sys_table mg_sys = {
 #define X(name, type, params, args) .name = sys_##name,
     MG_SYS_CALLS(X)

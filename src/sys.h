@@ -104,7 +104,8 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
   X(cpus, int, (void), ())                                                                          \
   X(foreground, int, (int fd), (fd))                                                                \
   X(terminal, int, (int fd), (fd))                                                                  \
-  X(wiped_page, void *, (void), ())
+  X(wiped_page, void *, (void), ())                                                                 \
+  X(barrier, int, (int join), (join))
 
 typedef struct mg_sys_table {
 #define X(name, type, params, args) type(*name) params;

@@ -198,6 +198,7 @@ static int claim(mg_worker *w, mg_desc *chunk) {
   *chunk = w->pending[w->pending_first];
   w->pending_first = (w->pending_first + 1) & room;
   w->pendings--;
+  w->tag = MG_LIMIT_WORD(w->sequence, 0);
   int mine = atomic_compare_exchange_strong(&w->shared->claim[w->sequence++ & room], &expected, MG_CLAIM_TAKEN);
   MG_POINT(claimed);
   return mine;
@@ -225,7 +226,20 @@ int mg_worker_next(mg_worker *w) {
   }
 }
 
+/* Whether the coordinator has limited the chunk in hand to what is done.  The commit before and this look are in this
+ * order for it too: slot.h, W1 to W3.  Another chunk's limit is a huge number here. */
+static int limited(const mg_worker *w) {
+  if (MG_UNLIKELY(w->fences)) atomic_thread_fence(memory_order_seq_cst);
+  else atomic_signal_fence(memory_order_seq_cst);
+  return atomic_load_explicit(&w->shared->limit, memory_order_relaxed) - w->tag <= w->done;
+}
+
 int mg_worker_record(mg_worker *w, mg_record *r) {
+  if (MG_UNLIKELY(limited(w))) {
+    w->chunk.count = w->done;
+    MG_POINT(limited);
+    return 0;
+  }
   const uint8_t *base = w->base + ((size_t)w->chunk.block << MG_UNIT_SHIFT);
   while (w->next < w->limit && w->done < w->chunk.count) {
     uint32_t space = mg_record_read(base + w->next, w->limit - w->next, r);
@@ -248,6 +262,12 @@ int mg_worker_widen(mg_worker *w) {
   w->pending = all;
   w->taken = all + w->room;
   return 0;
+}
+
+int mg_worker_offered(mg_worker *w, uint32_t *n) {
+  take_in(w);
+  *n = w->pendings;
+  return w->pendings > 0 || !w->ending;
 }
 
 int mg_worker_take(mg_worker *w, uint32_t *index) {

@@ -34,6 +34,8 @@ typedef struct mg_worker {
   int ending;                           /* no more chunks come */
 
   mg_desc chunk;                        /* in hand, when busy */
+  uint64_t tag;                         /* its sequence number, as in the limit's word */
+  int fences;                           /* the system has no barrier for other processes: see slot.h, W2 */
   int busy, loose;
   uint32_t next, limit;                 /* offsets in the chunk's block: of the next record, of the end */
   uint32_t done;
@@ -53,7 +55,8 @@ typedef struct mg_worker {
 
 /* Waits for a chunk: 1 with w->chunk in hand, 0 when no more come.  Leaves the process when the coordinator is gone. */
 int mg_worker_next(mg_worker *w);
-/* The next record of the chunk in hand: 1, 0 when there is none, -EBADMSG when the block is damaged. */
+/* The next record of the chunk in hand: 1, 0 when there is none, or the coordinator has taken back those that are left,
+ * -EBADMSG when the block is damaged. */
 int mg_worker_record(mg_worker *w, mg_record *r);
 /* Room to write one value of at least `least` bytes: *to and *room.  May publish and wait for a block. */
 void mg_worker_reserve(mg_worker *w, size_t least, uint8_t **to, size_t *room);
@@ -73,6 +76,8 @@ void mg_worker_end_chunk(mg_worker *w);
 /* A worker with threads, in a wide slot, has these instead of mg_worker_next:
  * Makes room for its chunks, which lasts as long as the process.  0 or -ENOMEM. */
 int mg_worker_widen(mg_worker *w);
+/* How many chunks have come that are not begun: 1 with *n, or 0 when there are none and no more come. */
+int mg_worker_offered(mg_worker *w, uint32_t *n);
 /* Begins the next chunk, without waiting: 1 with its index in *index and its item ready for mg_worker_record; 0 when
  * there is none at present; -1 when no more come. */
 int mg_worker_take(mg_worker *w, uint32_t *index);

@@ -7,7 +7,7 @@
 --     { stage =, count = 1, attempt = 0, lane = }                           the end of a loop stage's input
 -- `lane`: the number of the one worker that may have it (partition); `first`: ordinal of its first item, in the order
 -- of arrival in the segment; `again`: a further attempt at that item, or at a part of it; `death`: of the worker that
--- had it before, with the failure's `record`, where it cost one.
+-- had it before, with the failure's `record`, where it cost one; `returned`: taken back from a worker that was late.
 -- Its methods for the ends of workers, expected and other, lie in ends.lua.
 local core = require "minigun.core"
 local order = require "minigun.order"
@@ -22,6 +22,9 @@ local BLOCK <const> = 65536
 local LENT <const> = 2          -- empty blocks that a worker has in store
 local EAGAIN <const> = 11
 local SIGKILL <const> = 9
+-- Seconds that a worker may be at a chunk while another one has nothing to do, before what it has not begun of it is
+-- taken back: as long as a chunk should take; and at most between two tries.
+local LATE <const>, LATE_MOST <const> = 0.001, 0.064
 
 local Segment = {}
 Segment.__index = Segment
@@ -41,6 +44,7 @@ function forked.new(run, segment, first)
     slots = {}, queue = queue.new(), lanes = {}, queued = 0, queued_bytes = 0,
     rate = stats.rate(), restarts = {}, wants = {}, thirsty = {}, finishing = false, targets = {}, timeout = nil,
     spawned = 0, arrived = 0, -- items, in their order
+    look_at = nil,            -- when to look for workers that are late, on the monotonic clock
     told = {},                -- loop stages whose workers know that nothing more comes
     only_way_in = nil,        -- the stage that all of them have come to; false: there are several
     out_size = BLOCK, small = 0, -- bytes of a block to lend; ranges in a row that would have fitted a quarter of it
@@ -233,7 +237,12 @@ function Segment:dispatch_pool()
       local slot = slots[i]
       if self.queued == 0 then return busy end
       local own = slot.pid and slot.hands < level and self:queue_for(slot)
-      if own and self:offer(slot, self:take(n, own)) then busy = true end
+      local most = n
+      if own and own:first().returned then -- the next slow item may be among these: every worker gets some
+        most = math.min(n, (self.queued - 1) // self:alive() + 1)
+        own = level == 1 and own
+      end
+      if own and self:offer(slot, self:take(most, own)) then busy = true end
     end
   end
   return busy
@@ -259,11 +268,54 @@ function Segment:dispatch_per_item()
   return busy
 end
 
+-- The chunk that a worker is at, and the ordinal of its first unfinished item, and its number; nil: it has
+-- none.
+local function chunk_of(slot)
+  local first
+  for number in pairs(slot.hand) do first = math.min(first or number, number) end
+  local entry = slot.hand[first]
+  return entry, entry and entry.first + (entry.finished or 0), first
+end
+
+--- A worker ends a chunk earlier: what it has not begun, with a reference, goes back to the queue.
+---@param slot table
+---@param number integer of the chunk
+---@param offset integer bytes, of the rest
+---@param length integer bytes
+---@param count integer items
+function Segment:on_rest(slot, number, _, offset, length, count)
+  local entry = slot.hand[number]
+  entry.count, entry.length = entry.count - count, entry.length - length
+  local rest = part(entry, entry.count, count, offset, length)
+  rest.returned = true
+  self:push(rest, true)
+end
+
+-- Takes back what workers have not begun of a chunk that takes them long.
+function Segment:relieve()
+  local now = core.now()
+  for _, slot in ipairs(self.slots) do
+    local entry, _, number = chunk_of(slot)
+    if entry and entry.block and entry.count - (entry.finished or 0) > 1 and not self.wants[slot] then
+      if slot.seen ~= number then slot.seen, slot.patience, slot.late_at = number, LATE, now + LATE end
+      local _, block, offset, length, count
+      if slot.late_at <= now then
+        slot.patience = math.min(2 * slot.patience, LATE_MOST)
+        slot.late_at = now + slot.patience
+        _, block, offset, length, count = self.pool:shorten(slot.index)
+      end
+      if block then self:on_rest(slot, number, block, offset, length, count)
+      else self.look_at = math.min(self.look_at or slot.late_at, slot.late_at) end
+    end
+  end
+end
+
 -- Nothing is queued any more and a worker idles while another has a slice in store: it goes back to the queue.
 function Segment:rebalance()
   if self.per_item or self.plan.n == 1 or self.partitioned then return end
   local idle = 0
   for _, slot in ipairs(self.slots) do idle = idle + (slot.pid and slot.hands == 0 and 1 or 0) end
+  if idle == 0 then return end
   for _, slot in ipairs(self.slots) do
     if idle == 0 then break end
     local number = slot.hands >= 2 and self.pool:revoke(slot.index)
@@ -276,6 +328,7 @@ function Segment:rebalance()
       idle = idle - 1
     end
   end
+  if self.queued == 0 and not self.plan.groups then self:relieve() end
 end
 
 --- Whether a worker has nothing to do and finds nothing.
@@ -291,6 +344,7 @@ end
 --- Hands work to workers that have room for it.
 ---@return boolean busy whether anything was handed over
 function Segment:dispatch()
+  self.look_at = nil
   if self.queued == 0 then self:rebalance() end
   if self.queued == 0 then return false end
   if self.per_item then return self:dispatch_per_item() end
@@ -300,14 +354,6 @@ end
 --- Lends an empty block.
 function Segment:lend(slot, size)
   return self.pool:lend(slot.index, size)
-end
-
--- The chunk that a worker is at, and the ordinal of its first unfinished item; nil: it has none.
-local function chunk_of(slot)
-  local first
-  for number in pairs(slot.hand) do first = math.min(first or number, number) end
-  local entry = slot.hand[first]
-  return entry, entry and entry.first + (entry.finished or 0)
 end
 
 -- The worker that is at the oldest item of all workers.

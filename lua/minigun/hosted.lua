@@ -95,9 +95,25 @@ end
 
 -- --- groups ------------------------------------------------------------------------------------------------------
 
-local function take(group, thread)
+-- Begins the next item that the coordinator has offered. Returns whether there was one.
+local function begin_next(self)
+  if not self.more or self.tokens == self.job.segment.width then return false end
+  local index, id, attempt, kind, value, left_out = self.w:take()
+  self.more = index ~= false
+  if index then begin(self, index, id, attempt, kind, value, left_out) end
+  return index and true
+end
+
+local function own_queue(group, thread)
   local lane = group.lanes[thread.index]
-  local own = lane:first() and lane or group.queue
+  return lane:first() and lane or group.queue
+end
+
+-- A thread's next job. An item is begun only for one that has nothing else to do: until then another worker may have
+-- it, also while a handler here computes.
+local function take(self, group, thread)
+  if not own_queue(group, thread):first() and group.entry then begin_next(self) end
+  local own = own_queue(group, thread)
   if not own:first() then return nil end
   group.waiting = group.waiting - 1
   return own:pop()
@@ -180,7 +196,7 @@ local function open_group(self, group, targets)
     plan = job.plan, first = (job.number - 1) * n + 1, worker = job.number, effect = self.effect,
     check = effects.checker,
     host = function(thread) return host_of(self, thread, targets) end,
-    take = function(thread) return take(group, thread) end,
+    take = function(thread) return take(self, group, thread) end,
     done = function(thread, each) done(self, group, thread, each) end,
     mark = function(thread, stage, start)
       if not stage then return self.w:mark() end
@@ -188,6 +204,17 @@ local function open_group(self, group, targets)
     end,
   })
   for id, ctx in pairs(group.crew.contexts) do self.contexts[id] = ctx end
+end
+
+-- Whether items come to a group from outside of the worker.
+local function takes_in(self, group)
+  for _, stage in ipairs(group.stages) do
+    if stage.await or #stage.inputs == 0 then return true end
+    for _, id in ipairs(stage.inputs) do
+      if not self.group_of[id] then return true end
+    end
+  end
+  return false
 end
 
 -- --- the worker --------------------------------------------------------------------------------------------------
@@ -204,7 +231,7 @@ function hosted.new(w, job, effect)
   on.seeded = job.plan.options.seed
   local segment, targets = job.segment, {}
   local self = setmetatable({ w = w, job = job, loop = on, effect = effect, groups = {}, group_of = {}, contexts = {},
-    tokens = 0, bundles = {}, patience = 0, several = #segment.stages > 1,
+    more = true, tokens = 0, bundles = {}, patience = 0, several = #segment.stages > 1,
     loops = segment.kind == "process_per_batch" and {} or nil }, Host)
   for i, each in ipairs(segment.groups) do
     local group = { n = each.n, stages = {}, queue = queue.new(), lanes = {}, waiting = 0 }
@@ -219,31 +246,32 @@ function hosted.new(w, job, effect)
     self.patience = self.patience + (stage.timeout or 0)
     if self.loops and stage.loop then self.loops[#self.loops + 1] = id end
   end
-  for _, group in ipairs(self.groups) do open_group(self, group, targets) end
+  for _, group in ipairs(self.groups) do
+    open_group(self, group, targets)
+    group.entry = takes_in(self, group)
+  end
   return self
 end
 
 --- Runs items until no more come and all are finished.
 function Host:run()
-  local w, on, more = self.w, self.loop, true
+  local w, on = self.w, self.loop
   repeat
-    while more and self.tokens < self.job.segment.width do
-      local index, id, attempt, kind, value, left_out = w:take()
-      if index == nil then break end
-      more = index ~= false
-      if more then begin(self, index, id, attempt, kind, value, left_out) end
-    end
+    local offered = self.more and w:offered()
+    if offered == false then self.more = false end
+    local room = false -- for another item
     for _, group in ipairs(self.groups) do
-      if group.waiting > 0 then group.crew:wake(group.n) end
+      local jobs = group.waiting > 0 and group.n or group.entry and offered or 0
+      if jobs > 0 then group.crew:wake(jobs) end
+      room = room or group.entry and group.crew:free() > 0
     end
     local busy = on:step()
-    if not busy then
-      local room = more and self.tokens < self.job.segment.width
+    if not busy and (self.more or self.tokens > 0) then
       local seconds = on:timeout()
       if seconds and self.patience > 0 then seconds = math.min(seconds, BEAT) end
-      if more or self.tokens > 0 then w:rest(on:fd(), room, seconds) end
+      w:rest(on:fd(), self.more and room and self.tokens < self.job.segment.width, seconds)
     end
-  until not more and self.tokens == 0
+  until not self.more and self.tokens == 0
 end
 
 return hosted

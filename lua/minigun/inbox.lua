@@ -230,6 +230,7 @@ local on_event = {
     segment:on_left(slot, { number = number, block = block, offset = offset, length = length, count = count,
       in_hand = in_hand, how = how, step = step > 0 and step or nil })
   end,
+  rest = function(_, segment, slot, ...) segment:on_rest(slot, ...) end,
   exit = function(_, segment, slot, pid, code, signal, expected)
     segment:on_exit(slot, pid, code, signal, expected)
   end,

@@ -252,6 +252,14 @@ function Run:check_clock(inside)
   return wait
 end
 
+-- Seconds until a segment looks for workers that are late; nil: none is to be looked for.
+function Run:next_look()
+  local at = nil
+  local segments <const> = self.segments
+  for i = 1, #segments do at = earlier(at, segments[i].look_at) end
+  return at and math.max(0, at - core.now())
+end
+
 -- Hands work and blocks to workers. Returns whether some was handed over, and whether a worker still lacks something.
 function Run:hand_out()
   local busy, thirsty = false, false
@@ -298,7 +306,7 @@ function Run:give_out()
   flush_writers(self)
   local handed, thirsty = self:hand_out()
   local ran = false
-  self.next_due = earlier(self:check_clock(), self:next_resume())
+  self.next_due = earlier(earlier(self:check_clock(), self:next_resume()), self:next_look())
   if self.sources then self.next_due = earlier(self.next_due, self:tick()) end
   if self.loop then
     if self.meter then self.meter:before_handlers() end

@@ -1,8 +1,8 @@
 /* Minigun: libFuzzer target for the coordinator's side of a slot, with a worker that writes whatever it likes.
  *
  * An input is, for a wide slot or a narrow one, a sequence of deeds of both sides: the coordinator offers, lends,
- * collects, peeks, takes back; the worker pushes descriptors that are nearly right, and scribbles over what both
- * share: rings, claims, the commit word, blocks.
+ * collects, peeks, takes back, shortens; the worker pushes descriptors that are nearly right, and scribbles over what
+ * both share: rings, claims, the commit word, blocks.
  * Checked, besides what the sanitizers see: every range that an event names lies in a block that is held; every item
  * that was offered is accounted for exactly once, as finished, as left, or as taken back; the ledger's and the
  * mapping's own invariants hold; and when the slot is empty again no block but its own is held. */
@@ -32,11 +32,11 @@ static void check_range(const mg_range *r) {
 
 static int take(void *to, const mg_slot_event *ev) {
   (void)to;
-  if (ev->kind == MG_EVENT_OUT || ev->kind == MG_EVENT_LEFT) {
+  if (ev->kind == MG_EVENT_OUT || ev->kind == MG_EVENT_LEFT || ev->kind == MG_EVENT_REST) {
     check_range(&ev->range);
     if (ev->range.block != MG_NO_BLOCK) mg_shm_release(&shm, ev->range.block);
   }
-  if (ev->kind == MG_EVENT_LEFT) accounted += ev->range.count;
+  if (ev->kind == MG_EVENT_LEFT || ev->kind == MG_EVENT_REST) accounted += ev->range.count;
   if (ev->kind == MG_EVENT_DONE) accounted += ev->a;
   if (ev->kind == MG_EVENT_NEED && ev->a > (1u << 16)) return 0;
   return 0;
@@ -79,6 +79,18 @@ static void take_back(void) {
   if (c.range.block != MG_NO_BLOCK) mg_shm_release(&shm, c.range.block);
 }
 
+static void shorten(void) {
+  mg_chunk c;
+  atomic_store(&slot.shared->ordering, 1 + byte() % 2);
+  uint32_t oldest = (slot.chunk_sequence - slot.chunks) & (slot.room - 1);
+  if (slot.chunks) atomic_store(&slot.shared->claim[oldest], MG_CLAIM_TAKEN);
+  if (mg_slot_shorten(&slot, &shm, &c) == 0) return;
+  accounted += c.range.count;
+  if (c.range.count == 0 || c.range.block == MG_NO_BLOCK) fail("nothing has been taken back");
+  check_range(&c.range);
+  mg_shm_release(&shm, c.range.block);
+}
+
 /* A descriptor that would be right, but for what the input changes. */
 static void push(void) {
   mg_ring *r = &slot.shared->out;
@@ -89,7 +101,7 @@ static void push(void) {
                .offset = slot.published, .length = length, .count = length / 8, .stage = byte(),
                .chunk = oldest->number, .done = slot.done + byte() % 3, .sure_length = length,
                .sure_count = length / 8, .nanos = byte()};
-  if (d.flags & MG_OUT_END) d.done = oldest->range.count;
+  if (d.flags & MG_OUT_END && byte() % 4) d.done = oldest->range.count;
   switch (byte() % 12) {
   case 0: d.kind = number(); break;
   case 1: d.flags = number(); break;
@@ -160,7 +172,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     case 2: lend(); break;
     case 3: case 4: rc = mg_slot_collect(&slot, &shm, take, NULL); break;
     case 5: rc = mg_slot_peek(&slot, &shm, take, NULL); break;
-    case 6: take_back(); break;
+    case 6: byte() % 2 ? take_back() : shorten(); break;
     case 7: began = mg_slot_began(&slot); break;
     case 8: case 9: case 10: case 11: push(); break;
     case 12: say_commit(); break;

@@ -9,12 +9,15 @@
  *   offer                     mg_slot_offer, mg_ring_push
  *   lend                      mg_slot_lend; Run:may_lend in lua/minigun/routes.lua (`over` may overdraw)
  *   revoke                    mg_slot_revoke
+ *   C1, C2, C4                mg_slot_shorten; the barrier between is that the steps of a model come one after another.
+ *                             Its absence is fault 7: a load that comes before an earlier store
+ *   give_rest                 give_rest(), where a descriptor ends a chunk before its last item
  *   take_one                  take() with give_held, advance and hold, called by mg_slot_collect
  *   take_commit               take_commit(), called by mg_slot_peek and mg_slot_recover
  *   recover                   mg_slot_recover with end_finished and give_left
  *   worker: next              mg_worker_next (the claim)
  *   worker: emit              mg_worker_reserve with open_block, mg_worker_append
- *   worker: finish            mg_worker_commit: ONE store of generation, done and offset
+ *   worker: finish            mg_worker_commit: ONE store of generation, done and offset; then limited()
  *   TELL                      tell()
  *   DIE                       kill -9, a MG_POINT
  *
@@ -28,12 +31,18 @@
 #define DEATHS 2
 #endif
 #ifndef EXTRAS
-#define EXTRAS 2  /* of what need not happen: revocations, peeks, descriptors between items */
+#define EXTRAS 2  /* of what need not happen: revocations, limits, peeks, descriptors between items */
+#endif
+#ifndef MOST
+#define MOST 2    /* items of a chunk */
 #endif
 #ifndef FAULT
 #define FAULT 0   /* 1: two stores for a commit  2: the word counts whatever its generation
                      3: held output is delivered at once  4: all of a dead worker's chunk is done again
-                     5: a block is free while its output is held  6: a chunk is taken back without a claim */
+                     5: a block is free while its output is held  6: a chunk is taken back without a claim
+                     7: the limit is read before the commit is written  8: the rest is taken without a second look
+                     9: the rest of a chunk that the worker has ended early is forgotten
+                     10: a chunk's limit may be set anew */
 #endif
 #define SLOTS 2
 #define PER 2      /* records of an item */
@@ -53,11 +62,13 @@ chan out_ring[SLOTS] = [RING] of { byte, byte, byte, byte, byte, bool, bool, boo
 byte gen[SLOTS], word_done[SLOTS], word_offset[SLOTS];                        /* the commit word */
 byte content[9];                                                              /* of the blocks: which record */
 byte claim[4];                                                                /* 0 offered, 1 taken, 2 revoked */
+byte limit[4];                    /* of the chunk with this claim; NONE: none.  Here each has a word of its own */
 bool dead[SLOTS];                                                             /* what the pidfd says */
 
 /* the coordinator's */
 bool queued[ITEMS];
 byte first[4], count[4];          /* the ledger: per slot a queue of CHUNKS */
+byte seen[SLOTS];                 /* done, when the limit was set */
 byte chunks[SLOTS], seq[SLOTS], done[SLOTS], published[SLOTS], ahead[SLOTS], received[SLOTS];
 byte open[SLOTS];                 /* the lent block */
 bool wants[SLOTS];
@@ -132,9 +143,33 @@ inline advance(s, to_done, ended) {
   fi
 }
 
+#define oldest(s) (s * CHUNKS + (seq[s] + CHUNKS - chunks[s]) % CHUNKS)
+
+/* Cuts the oldest chunk behind n items: what is behind them is queued again. */
+inline cut(s, n) {
+  for (i : n .. (count[s * CHUNKS] - 1)) {
+#if FAULT == 9
+    skip
+#else
+    queued[first[s * CHUNKS] + i] = true
+#endif
+  }
+  count[s * CHUNKS] = n
+}
+
+inline give_rest(s) {
+  assert(limit[oldest(s)] != NONE && d_done >= limit[oldest(s)]);
+  cut(s, d_done);
+  i = 0
+}
+
 inline take_one(s) {
   out_ring[s] ? d_block, d_offset, d_length, d_sure, d_done, d_ret, d_end, d_need;
   received[s] = (received[s] + 1) % 4;
+  if
+  :: d_end && d_done < count[s * CHUNKS] -> give_rest(s)
+  :: else
+  fi;
   if
   :: d_length > 0 -> assert(d_block == open[s] && d_offset == published[s] && d_sure >= ahead[s])
   :: else
@@ -235,6 +270,7 @@ inline recover(s) {
   first[s * CHUNKS] = 0; count[s * CHUNKS] = 0; first[s * CHUNKS + 1] = 0; count[s * CHUNKS + 1] = 0;
   chunks[s] = 0; done[s] = 0; published[s] = 0; ahead[s] = 0; received[s] = 0; seq[s] = 0; wants[s] = false;
   gen[s] = 0; word_done[s] = 0; word_offset[s] = 0; claim[s * CHUNKS] = 0; claim[s * CHUNKS + 1] = 0;
+  limit[s * CHUNKS] = NONE; limit[s * CHUNKS + 1] = NONE; seen[s] = 0;
   do
   :: nempty(in_ring[s]) -> in_ring[s] ? _, _, _, _
   :: empty(in_ring[s]) -> break
@@ -266,7 +302,7 @@ inline offer(s, length) {
   :: n > 0 ->
      first[s * CHUNKS + chunks[s]] = i; count[s * CHUNKS + chunks[s]] = n;
      chunks[s] = chunks[s] + 1;
-     claim[s * CHUNKS + seq[s]] = 0;
+     claim[s * CHUNKS + seq[s]] = 0; limit[s * CHUNKS + seq[s]] = NONE;
      in_ring[s] ! CHUNK(i, n, seq[s]);
      seq[s] = (seq[s] + 1) % CHUNKS
   :: else
@@ -309,6 +345,19 @@ inline lend(s) {
 #else
 #define may_revoke(s) (claim[s * CHUNKS + (seq[s] + CHUNKS - 1) % CHUNKS] == 0)
 #endif
+#define newest_word(s) (len(out_ring[s]) == 0 && gen[s] == received[s])
+#define may_shorten(s) (chunks[s] > 0 && newest_word(s) && claim[oldest(s)] == 1 && word_done[s] >= done[s] \
+                        && word_done[s] + 1 < count[s * CHUNKS])
+#if FAULT == 10
+#define may_limit(s) true
+#else
+#define may_limit(s) (limit[oldest(s)] == NONE)
+#endif
+#if FAULT == 8
+#define still(s) true
+#else
+#define still(s) (newest_word(s) && word_done[s] == seen[s])
+#endif
 #define any_queued (queued[0] || queued[1] || queued[ITEMS - 1])
 
 #define all_delivered (delivered[0] && delivered[1] && delivered[2] && delivered[3] \
@@ -316,7 +365,10 @@ inline lend(s) {
 
 #define SLOT(s) \
   :: d_step { !dead[s] && chunks[s] < CHUNKS && any_queued -> offer(s, 1) } \
-  :: d_step { !dead[s] && chunks[s] < CHUNKS && any_queued -> offer(s, 2) } \
+  :: d_step { !dead[s] && chunks[s] < CHUNKS && any_queued -> offer(s, MOST) } \
+  :: d_step { extras > 0 && !dead[s] && may_shorten(s) -> extras--; seen[s] = word_done[s] }; /* C1 */ \
+     d_step { if :: may_limit(s) -> limit[oldest(s)] = seen[s] + 1 :: else fi }; /* C2 */ \
+     d_step { if :: still(s) -> cut(s, seen[s] + 1) :: !still(s) fi; i = 0; seen[s] = 0 } /* C4 */ \
   :: d_step { extras > 0 && !dead[s] && chunks[s] > 0 && count[s * CHUNKS + chunks[s] - 1] > 0 \
               && may_revoke(s) -> extras--; revoke(s) } \
   :: d_step { !dead[s] && open[s] == NONE && wants[s] && free_or_over(s) -> lend(s) } \
@@ -329,6 +381,7 @@ active proctype coordinator() {
   d_step {
     for (i : 0 .. (ITEMS - 1)) { queued[i] = true }
     for (i : 0 .. (BLOCKS * CAP - 1)) { content[i] = NONE }
+    for (i : 0 .. 3) { limit[i] = NONE }
     open[0] = NONE; open[1] = NONE; i = 0
   }
   atomic { run worker(0); run worker(1) }
@@ -358,7 +411,7 @@ active proctype coordinator() {
   atomic { gen[s] = mine; word_done[s] = its_done; word_offset[s] = mark }
 
 proctype worker(byte s) {
-  byte item, items, at, k, block = NONE, told = 0, mark = 0, end_ = 0, its_done = 0, mine = 0;
+  byte item, items, at, k, most = NONE, block = NONE, told = 0, mark = 0, end_ = 0, its_done = 0, mine = 0;
 next: DIE;
 end_wait:
   if
@@ -394,6 +447,10 @@ end_wait:
      if
      :: k % PER == 0 -> /* finish: the commit */
         DIE;
+#if FAULT == 7
+        most = limit[s * CHUNKS + at];
+        DIE;
+#endif
         d_step { mark = end_; its_done++ }
 #if FAULT == 1
         word_done[s] = its_done;
@@ -407,12 +464,20 @@ end_wait:
         :: true -> skip
         :: atomic { extras > 0 && its_done < items -> extras-- }
            TELL(false, false, false) /* the coordinator wants to know */
-        fi
+        fi;
+#if FAULT != 7
+        most = limit[s * CHUNKS + at];
+#endif
+        if
+        :: most <= its_done && its_done < items -> items = its_done /* limited: the chunk ends here */
+        :: else
+        fi;
+        most = NONE
      :: else
      fi
   :: k == items * PER -> break
   od;
-  atomic { its_done = items; k = 0; item = 0; at = 0 }
+  atomic { its_done = items; k = 0; most = NONE; item = 0; at = 0 }
   TELL(false, true, false);
   items = 0;
   goto next;

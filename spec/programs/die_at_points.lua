@@ -6,6 +6,7 @@ local minigun = require "minigun"
 -- die_at_points.lua MOMENTS [THREADS]: how many moments of each point; threads in each worker.
 local moments, threads = tonumber(arg[1]), tonumber(arg[2])
 local N <const> = moments > 2 and 300 or 100 -- items
+local MANY <const> = 2000 -- items of a stage of its own, some of which are slow
 local LONG <const> = 40000 -- two of these fill a block: the item's output must be held back
 
 local function run()
@@ -14,7 +15,7 @@ local function run()
     for i = 1, N do emit(i) end
   end)
   local where = { processes = 2, threads = threads, retries = 3, ordered = true }
-  where.to = { "some", "sum" }
+  where.to, where.from = { "some", "sum" }, "numbers" -- the other producer's go elsewhere
   p:processor("first", where, function(x, emit, ctx)
     if threads then minigun.sleep(0.0002 * (x % 3)) end
     if x % 77 == 0 and ctx.attempt == 1 then
@@ -38,6 +39,14 @@ local function run()
   end)
   p:reduce("sum", 0, function(sum, x) return sum + (type(x) == "number" and x or 1000000) end,
     { processes = 2, retries = 3, from = "first", combine = function(a, b) return a + b end })
+  -- What waits behind its slow item is taken back, as soon as the other worker has nothing to do.
+  p:producer("many", { to = "uneven" }, function(emit)
+    for i = 1, MANY do emit(i) end
+  end)
+  p:processor("uneven", { processes = 2, retries = 3, from = "many" }, function(x, emit)
+    if x % (MANY // 4) == MANY // 5 then minigun.sleep(0.01) end
+    emit(x)
+  end)
   return p:run { failures = "collect" }
 end
 
@@ -66,6 +75,12 @@ local function problem(r)
   if texts.e + #r.failures * (threads or 1) ~= loops then
     return ("%d ends of loops, %d failures"):format(texts.e, #r.failures)
   end
+  local uneven = {}
+  for _, item in ipairs(r:of "uneven") do
+    if uneven[item] then return ("item %d twice of the uneven ones"):format(item) end
+    uneven[item] = true
+  end
+  if #r:of "uneven" ~= MANY then return ("%d uneven items of %d"):format(#r:of "uneven", MANY) end
   if r.counters.first ~= N then return ("counted %s of %d"):format(r.counters.first, N) end
 end
 

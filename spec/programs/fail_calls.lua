@@ -13,7 +13,7 @@ local names_of = { [12] = "Cannot allocate memory", [11] = "Resource temporarily
   [24] = "Too many open files", [23] = "Too many open files in system", [28] = "No space left on device",
   [4] = "Interrupted system call", [1] = "Operation not permitted" }
 local ENOMEM <const>, EAGAIN <const>, EMFILE <const>, ENFILE <const>, ENOSPC <const> = 12, 11, 24, 23, 28
-local EINTR <const>, EPERM <const> = 4, 1
+local EINTR <const>, EPERM <const>, ENOSYS <const> = 4, 1, 38
 -- What a kernel can answer; to taking a whole mapping away it cannot say no. Writing to an eventfd says EAGAIN only
 -- where the reader is sure to wake; a filter of system calls (seccomp) says EPERM; a full disk is told of by whatever
 -- writes, with a file system of the network by `close` too.
@@ -32,6 +32,7 @@ local plausible = {
   terminal = { EPERM }, foreground = {}, launch = { ENOMEM, EAGAIN }, has_ended = { EPERM }, new_group = { EPERM },
   new_session = { EPERM }, close_others = {}, read_link = { ENOMEM }, write_pipe = { EINTR, EAGAIN },
   do_not_block = { EPERM }, open_output = { EMFILE, ENFILE, ENOSPC, EINTR },
+  barrier = { EPERM, ENOSYS },
 }
 
 local ITEMS <const> = arg[1] ~= "-" and 300 or 60

@@ -112,6 +112,21 @@ local SHAPES <const> = {
     p:processor("work", { processes = 2, retries = 1000 }, work(0.00001))
     p:reduce("sum", 0, function(a, b) return a + b end, { processes = 2, retries = 1000 })
   end, sum = true },
+  { "dear items among cheap ones", 3000, function(p) -- what waits behind a dear one is taken back
+    p:processor("work", { processes = 4, retries = 1000 }, function(item, emit, ctx)
+      if item % 100 < 3 then minigun.sleep(0.004) end
+      work(0)(item, emit, ctx)
+    end)
+  end },
+  { "dear items, ordered, in a block", 3000, function(p)
+    p:processes({ n = 3, ordered = true }, function()
+      p:processor("first", { retries = 1000 }, pass)
+      p:processor("work", { retries = 1000 }, function(item, emit, ctx)
+        if item % 150 == 0 then minigun.sleep(0.006) end
+        work(0)(item, emit, ctx)
+      end)
+    end)
+  end, ordered = true },
   { "same key, same worker", 10000, function(p)
     p:processor("work", { processes = 3, retries = 1000, partition = function(item) return item % 10 end },
       work(0.00001))
