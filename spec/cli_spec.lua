@@ -198,8 +198,8 @@ describe("minigun run FILE", function()
     local result = run("local p = require 'minigun'.pipeline 'p'\np:producer { 1, print }\n" ..
       "p:map({ processes = 1 }, function(n) return n end)\np:run()\n")
     assert.equal(1, result.code)
-    assert.matches("^minigun: [^\n]*program.lua:2: item is a function\nwhich cannot be sent to another process, in stage 'producer 1'",
-      result.stderr)
+    assert.matches("^minigun: [^\n]*program.lua:2: item is a function\nwhich cannot be sent to another process, " ..
+      "in stage 'producer 1'", result.stderr)
     assert.is_nil(result.stderr:find("lua/minigun/", 1, true))
   end)
 

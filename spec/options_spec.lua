@@ -67,7 +67,7 @@ describe("options", function()
       { function() check("processor", { context = "" }) end, "not empty" },
       { function() check("processor", { before_fork = "f" }) end, "a function or an array of functions" },
       { function() check("processor", { before_fork = { print, 1 } }) end, "a function or an array of functions" },
-      { function() check("accumulator", { max_size = 0 }) end, "at least 1" },
+      { function() check("accumulator", { max_size = 0 }) end, "from 1 to 4294967295" },
       { function() check("accumulator", { max_wait = "1s" }) end, "seconds" },
       { function() check("accumulator", { by = "key" }) end, "a function" },
       { function() check("run", { memory = 65535 }) end, "at least 65536", "got 65535" },
@@ -104,7 +104,7 @@ describe("options", function()
       end
     end
     local text = options.describe(schemas.accumulator)
-    assert.is_truthy(text:find("| `max_size` | an integer of at least 1 | `100` |", 1, true))
+    assert.is_truthy(text:find("| `max_size` | an integer from 1 to 4294967295 | `100` |", 1, true))
   end)
 
   it("suggests only what is near", function()

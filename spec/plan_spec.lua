@@ -59,7 +59,7 @@ describe("the plan", function()
     assert.is_truthy(stage.at:find("^spec/plan_spec.lua:%d+$"))
     stage.at = nil
     assert.same({
-      id = 2, name = "parse", kind = "processor", handler = handler,
+      id = 2, name = "parse", kind = "processor", handler = handler, emitting = "processor",
       retries = 2, backoff = 0.5, timeout = 3, queue = 10, route = "broadcast",
       segment = 1, inputs = { 1 }, outputs = {}, terminal = true,
       hooks = { before = {}, after = {}, before_fork = {}, after_fork = {}, before_exit = {} },
@@ -70,7 +70,8 @@ describe("the plan", function()
 
   it("R58 takes a run's options before the pipeline's, and those before the defaults", function()
     local p = new { memory = "1M", max_restarts = 3, failures = "stop" }
-    assert.same({ memory = 1048576, max_restarts = 2, failures = "stop", progress = true, restart_window = 5 },
+    assert.same({ memory = 1048576, max_restarts = 2, failures = "stop", progress = true,
+      restart_window = 5, keep_failures = 1000 },
       plan.build(p, { max_restarts = 2 }).options)
     assert.equal(3, plan.build(p).options.max_restarts)
   end)

@@ -8,7 +8,9 @@ local options = { types = types, schemas = types.schemas }
 for _, name in ipairs { "is_callable", "got", "suggest", "hint", "value", "check", "fill", "describe" } do
   options[name] = schema[name]
 end
-for _, name in ipairs { "MAX_WORKERS", "MAX_THREADS", "THREADS" } do options[name] = types[name] end
+for _, name in ipairs { "MAX_WORKERS", "MAX_THREADS", "MAX_PROCESSES", "MAX_STAGES", "THREADS" } do
+  options[name] = types[name]
+end
 
 --- Least memory of a run, in bytes: one block of shared memory.
 options.MIN_MEMORY = 65536
@@ -69,7 +71,7 @@ local dead_letter_field = { "dead_letter", types.dead_letter, default_text = "th
     "`await = true`, or into that spool; `run` does not raise for it then. false: nowhere" }
 
 local batch_fields = {
-  { "max_size", types.integer(1), default = 100, doc = "items in a full batch" },
+  { "max_size", types.integer(1, 0xffffffff), default = 100, doc = "items in a full batch" },
   { "max_wait", types.seconds(false), default_text = "none",
     doc = "seconds after a batch's first item at which it is passed on although it is not full" },
   { "by", types.callable, default_text = "none", doc = "`function(item) -> key`: one batch per key" },
@@ -132,9 +134,9 @@ local run_dead_letter = { "dead_letter", types.dead_letter, default_text = "none
   doc = "for all stages that do not say it themselves, but for the dead letters' own stage and those behind it" }
 
 local backoff_fields = {
-  { "first", types.seconds(true), default = 0.1, doc = "seconds before the second attempt" },
+  { "first", types.wait, default = 0.1, doc = "seconds before the second attempt" },
   { "factor", types.number(1), default = 2, doc = "how many times longer each further wait is" },
-  { "max", types.seconds(true), default = 10, doc = "the longest wait in seconds" },
+  { "max", types.wait, default = 10, doc = "the longest wait in seconds" },
   { "jitter", types.number(0, 1), default = 0.5,
     doc = "the part of each wait that is left to chance: with 0.5 it is between half of it and all of it" },
 }

@@ -89,6 +89,9 @@ local function define_parsed(self, label, parsed)
     failure.raise(("stage '%s': the name is taken by the stage defined at %s; names are unique in a pipeline, and " ..
       "p:replace('%s', ...) puts another stage in its place"):format(name, earlier.at, name))
   end
+  if #self.stages >= options.MAX_STAGES then
+    failure.raise(("stage '%s': a pipeline has at most %d stages"):format(name, options.MAX_STAGES))
+  end
   local definition = stage.define(label, name, parsed, self)
   table.insert(self.stages, definition)
   self.by_name[name] = definition

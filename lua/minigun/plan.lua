@@ -173,6 +173,10 @@ local function build_stages(b)
     b.entry[node], b.exit[node], b.runs[node] = add_stages(b, node)
     result.by_name[node.name] = b.entry[node]
   end
+  if #result.stages > options.MAX_STAGES then
+    failure.raise(("pipeline '%s': it has %d stages, with those of nested pipelines and those inside batches and " ..
+      "partitions; %d are possible"):format(result.name, #result.stages, options.MAX_STAGES))
+  end
   local function entry(i) return b.entry[g.nodes[i]].id end
   local function exit(i) return b.exit[g.nodes[i]].id end
   for _, i in ipairs(g.order) do
@@ -235,11 +239,14 @@ local function add_to_group(segment, groups, context, id)
   table.insert(group.stages, id)
 end
 
+local forks <const> = { processes = true, process_per_batch = true }
+
 local function build_segments(b)
   local by_context, hosts, groups, result, contexts = {}, {}, {}, b.result, b.contexts
   for _, context in ipairs(contexts) do
     if context.host then hosts[context.host] = true end
   end
+  local processes = 0
   for _, stage in ipairs(result.stages) do
     local context = contexts[stage.id]
     local workers = context.host or context
@@ -248,6 +255,11 @@ local function build_segments(b)
       segment = new_segment(#result.segments + 1, workers)
       by_context[workers] = segment
       result.segments[segment.id] = segment
+      processes = processes + (forks[segment.kind] and segment.n or 0)
+      if processes > options.MAX_PROCESSES then
+        failure.raise(("stage '%s': with %s the run would have %d workers; %d are possible in all"):format(stage.name,
+          segment.context, processes, options.MAX_PROCESSES), stage.at)
+      end
       segment.groups = hosts[workers] and {} -- `width`: items that one of its workers may have in hand
     end
     stage.segment = segment.id

@@ -212,6 +212,7 @@ end
 ---@param at string? where the stage was defined
 ---@return integer lane from 1 to n
 function routes.lane(key, n, at)
+  key = math.type(key) == "float" and math.tointeger(key) or key -- 1 and 1.0 are one key, as in a table
   local kind = math.type(key) or type(key)
   if kind == "integer" then return key % n + 1 end
   if kind ~= "string" and kind ~= "float" and kind ~= "boolean" then

@@ -13,6 +13,10 @@ types.Spool = nil
 types.MAX_WORKERS = 1024
 --- Most threads that one worker may have, of all stages that run in it.
 types.MAX_THREADS = 2048
+--- Most workers of a run: the slots of its pool (MG_MAX_SLOTS in src/mg.h).
+types.MAX_PROCESSES = 4096
+--- Most stages of a run: their numbers share a word with a flag and two values that are reserved (report.lua).
+types.MAX_STAGES = 0x7ffd
 --- Threads of a context that does not say how many.
 types.THREADS = 16
 
@@ -220,12 +224,16 @@ function types.number(min, max)
   }
 end
 
+--- Seconds to wait for a further attempt: a larger number is milliseconds, or a mistake.
+types.wait = types.number(0, 7 * 86400)
+types.wait.text = "a number of seconds from 0 to 604800 (a week)"
+
 -- A number of seconds stays one; a table is filled in.
 types.backoff = {
-  text = "a number of seconds, 0 or more, or { first =, factor =, max =, jitter = }",
+  text = types.wait.text .. ", or { first =, factor =, max =, jitter = }",
   lua = "number|minigun.BackoffOptions",
   check = function(value, subject, name)
-    if type(value) ~= "table" then return types.seconds(true).check(value) end
+    if type(value) ~= "table" then return types.wait.check(value) end
     local own = types.schemas.backoff
     return true, schema.fill(own, schema.check(own, value, ("%s: %s"):format(subject, name)))
   end,
