@@ -19,6 +19,7 @@ build = {
       sources = {
         "src/clock.c",
         "src/codec.c",
+        "src/codec_copy.c",
         "src/codec_decode.c",
         "src/codec_encode.c",
         "src/codec_join.c",
@@ -33,6 +34,7 @@ build = {
         "src/lua_command.c",
         "src/lua_core.c",
         "src/lua_faults.c",
+        "src/lua_limit.c",
         "src/lua_lines.c",
         "src/lua_poll.c",
         "src/lua_pool.c",
@@ -68,6 +70,7 @@ build = {
     ["minigun.folds"] = "lua/minigun/folds.lua",
     ["minigun.files"] = "lua/minigun/files.lua",
     ["minigun.forked"] = "lua/minigun/forked.lua",
+    ["minigun.given"] = "lua/minigun/given.lua",
     ["minigun.graph"] = "lua/minigun/graph.lua",
     ["minigun.handle"] = "lua/minigun/handle.lua",
     ["minigun.heap"] = "lua/minigun/heap.lua",

@@ -60,7 +60,7 @@
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
 ---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
----@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage
+---@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage, or once
 ---@field before_exit? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] last thing in each child that ends in good order
 
 --- Options of a processor, consumer, `map`, `flat_map`, `filter`, `each`.
@@ -85,7 +85,7 @@
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
 ---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
----@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage
+---@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage, or once
 ---@field before_exit? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] last thing in each child that ends in good order
 
 --- Options of an accumulator and of `batch`.
@@ -112,7 +112,7 @@
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
 ---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
----@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage
+---@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage, or once
 ---@field before_exit? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] last thing in each child that ends in good order
 
 --- Options of a nested pipeline.
@@ -135,7 +135,7 @@
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
 ---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
----@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage
+---@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage, or once
 ---@field before_exit? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] last thing in each child that ends in good order
 
 --- Options of `reduce`.
@@ -160,7 +160,7 @@
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
 ---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
----@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage
+---@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] first thing in each child of this stage, or once
 ---@field before_exit? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] last thing in each child that ends in good order
 
 --- Options of a named context.
@@ -576,14 +576,16 @@ function Pipeline:before(stage, f) end
 ---@return minigun.Pipeline self
 function Pipeline:after(stage, f) end
 
---- Hook in the coordinator, immediately before each fork.
+--- Hook in the coordinator, immediately before each fork. This and the next two are for a stage's workers; where all
+--- the stages that such a hook is for run in the coordinator, that is their worker: it is called there, once, so a
+--- handler that needs what `after_fork` opens may run anywhere.
 ---@param stage string
 ---@param f fun(ctx: minigun.Ctx)
 ---@return minigun.Pipeline self
 ---@overload fun(self: minigun.Pipeline, f: fun(ctx: minigun.Ctx)): minigun.Pipeline
 function Pipeline:before_fork(stage, f) end
 
---- Hook in the child, first of all.
+--- Hook in the child, first of all. Of a stage in the coordinator: once, see `before_fork`.
 ---@param stage string
 ---@param f fun(ctx: minigun.Ctx)
 ---@return minigun.Pipeline self
@@ -704,7 +706,8 @@ function Pipeline:bind(object) end
 ---@class minigun.ListOptions: minigun.ProcessorOptions, minigun.RunOptions
 ---@field combine (fun(value: any, other: any): any)? of `minigun.reduce`
 
---- Sends an item to every stage downstream, `emit(item)`: any value but nil. An object that can be called.
+--- Sends an item to every stage downstream, `emit(item)`: any value but nil. An object that can be called. What is
+--- emitted is given away: receivers do not see what is done to a table afterwards.
 ---@class minigun.Emit
 ---@field to fun(self: minigun.Emit, stage: string, item: any) sends it to that one stage, whatever the graph says
 ---@overload fun(item: any)

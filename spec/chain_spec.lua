@@ -30,6 +30,12 @@ local function cursor(list)
   end
 end
 
+-- What a chain has counted of a stage, without its times.
+local function counts(links, id)
+  local s = links.stats[id]
+  return { items_in = s.items_in, items_out = s.items_out, failed = s.failed }
+end
+
 describe("a chain", function()
   it("calls the stages behind one another and delivers at the end", function()
     local links, host = new {
@@ -38,8 +44,8 @@ describe("a chain", function()
     }
     links:push(1, 1, 1)
     assert.same({ { 2, 20 }, { 2, 30 } }, host.delivered)
-    assert.same({ items_in = 1, items_out = 2, failed = 0 }, links.stats[1])
-    assert.same({ items_in = 2, items_out = 2, failed = 0 }, links.stats[2])
+    assert.same({ items_in = 1, items_out = 2, failed = 0 }, counts(links, 1))
+    assert.same({ items_in = 2, items_out = 2, failed = 0 }, counts(links, 2))
   end)
 
   it("sends to every receiver, inside and outside", function()
@@ -79,7 +85,7 @@ describe("a chain", function()
     assert.is_truthy(host.failures[1].caught.message:find "^spec/chain_spec.lua:%d+: two$")
     assert.is_truthy(host.failures[1].caught.traceback:find("chain_spec.lua", 1, true))
     assert.is_nil(host.failures[1].caught.traceback:find("minigun/chain.lua", 1, true))
-    assert.same({ items_in = 3, items_out = 2, failed = 1 }, links.stats[1])
+    assert.same({ items_in = 3, items_out = 2, failed = 1 }, counts(links, 1))
   end)
 
   it("a failure behind a stage is not that stage's", function()

@@ -189,7 +189,8 @@ describe("dead letters", function()
     local r = minigun.pipeline "as_is":producer { item }
       :processor("work", { to = {}, dead_letter = "dead" }, function() error "no" end)
       :consumer("dead", { await = true, to = {} }, pass):run()
-    assert.equal(item, r:of "dead"[1].item)
+    assert.same(item, r:of "dead"[1].item) -- in a table of its own
+    assert.not_equal(item, r:of "dead"[1].item)
   end)
 
   it("are none for a failure without an item, which is raised as ever", function()
@@ -220,8 +221,8 @@ describe("dead letters", function()
     local Type, calls = {}, 0
     minigun.register("dead_letter_spec.type", Type, function()
       calls = calls + 1
-      return calls > 1 and print or 1
-    end, function(x) return x end)
+      return calls > 3 and print or 1 -- 2: copies, of the array's item, and of what the handler gets; 3: the check
+    end, function() return setmetatable({}, Type) end)
     local r = minigun.pipeline("refused", { dead_letter = "dead" }):producer { setmetatable({}, Type) }
       :processor("work", { to = {} }, function() error "no" end)
       :consumer("dead", { await = true, to = {}, processes = 1 }, pass):run { failures = "collect" }

@@ -60,7 +60,7 @@ describe("the plan", function()
     stage.at = nil
     assert.same({
       id = 2, name = "parse", kind = "processor", handler = handler, emitting = "processor",
-      retries = 2, backoff = 0.5, timeout = 3, queue = 10, route = "broadcast",
+      retries = 2, backoff = 0.5, timeout = 3, queue = 10, route = "broadcast", keeps_item = true,
       segment = 1, inputs = { 1 }, outputs = {}, terminal = true,
       hooks = { before = {}, after = {}, before_fork = {}, after_fork = {}, before_exit = {} },
     }, stage)
@@ -208,7 +208,7 @@ describe("the plan", function()
     assert.equal("wide 1 wide 2 early option 1 option 2 late", names(result.segments[2].hooks.after_fork))
     assert.equal("b", names(stage.hooks.before))
     assert.equal("c", names(stage.hooks.after))
-    assert.equal("wide 1 wide 2", names(result.segments[1].hooks.after_fork))
+    assert.equal("", names(result.segments[1].hooks.after_fork)) -- there are children, for which they are
     assert.equal("wide 1 wide 2", names(result.by_name.gen.hooks.after_fork))
     assert.equal("", names(result.by_name.gen.hooks.before))
   end)

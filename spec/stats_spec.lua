@@ -106,20 +106,50 @@ describe("R44 statistics", function()
     end)
 
     it("of time: busy is the handlers', and quantiles are there" .. where, function()
-      if context.inline and not context.threads then
-        return pending "stages called directly in the coordinator are not timed"
-      end
       local result = new():producer("gen", range(1, 8)):each("work", options(context), function()
         contexts.work(0.002)
       end):run()
       local s = result.stats.stages.work
-      assert.is_true(s.busy >= 0.016 and s.busy < 1, s.busy .. " s")
+      assert.is_true(s.busy >= 0.016 and s.busy < 10, s.busy .. " s")
       local median = s.service:quantile(0.5)
       assert.is_true(median >= 0.0018 and median < 0.1, median .. " s")
       assert.is_true(result.elapsed >= 0.016 / context.n)
       local busy = 0
       for _, worker in ipairs(result.stats.workers) do busy = busy + worker.busy end
       assert.is_true(context.inline or math.abs(busy - s.busy) < 1e-6)
+    end)
+
+    it("of time, of each stage of a group by itself" .. where, function()
+      local p = new():producer("gen", range(1, 12))
+      local function group()
+        p:processor("quick", function(item, emit)
+          contexts.work(0.001)
+          emit(item)
+        end):processor("slow", function() contexts.work(0.004) end)
+      end
+      local n = context.per_item and { max = context.n } or context.n
+      if context.hosted then
+        p:processes(2, function() p:threads(3, group) end)
+      elseif context.threads then p:threads(n, group)
+      elseif context.inline then p:inline(group)
+      else p[context.per_item and "process_per_batch" or "processes"](p, n, group) end
+      local s = p:run().stats.stages
+      for name, seconds in pairs { quick = 0.001, slow = 0.004 } do
+        assert.equal(12, s[name].service.count)
+        assert.is_true(s[name].busy >= 12 * seconds, ("%s: %g s"):format(name, s[name].busy))
+        assert.is_true(s[name].service:quantile(0) >= 0.9 * seconds)
+      end
+      assert.is_true(s.quick.service:quantile(0) < s.slow.service:quantile(0))
+    end)
+
+    it("of time, of very many quick calls about right" .. where, function()
+      if context.per_item then return end
+      local n = 3000
+      local s = new():producer("gen", range(1, n)):each("work", options(context), function()
+        contexts.work(0.00002)
+      end):run().stats.stages.work
+      assert.is_true(s.busy >= n * 0.00002 * 0.8, s.busy .. " s")
+      assert.is_true(s.service.count >= n - 64 and s.service.count <= n, s.service.count .. " observations")
     end)
   end
 

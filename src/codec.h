@@ -92,6 +92,14 @@ void mg_join_end(mg_join *j, uint8_t *to);
  * a string of what one has raised. */
 void mg_codec_on_raise(lua_State *L);
 
+/* Replaces the value on top of the stack by a copy that shares nothing with it but what cannot be sent (codec_copy.c).
+ * Entries of tables are taken off *most; where that falls below 0 the value is left as it is. With an index `seen`
+ * above 0 the tables in the value are put into that table, as keys; the result is whether one was there already.
+ * Raises lack of memory only. Hooks may call the codec. */
+int mg_copy(lua_State *L, mg_codec *c, lua_Integer *most, int seen);
+/* Whether a value and what was a copy of it still have the same contents, as far as that can be told soon. */
+int mg_same(lua_State *L, int a, int b);
+
 /* 1 when a registered type has a dump hook: then mg_encode may run Lua code. */
 int mg_codec_has_hooks(const mg_codec *c);
 

@@ -251,6 +251,7 @@ MG_EXPORT int luaopen_minigun_core(lua_State *L) {
   mg_lines_setup(L);
   mg_threads_setup(L);
   mg_command_setup(L);
+  mg_limit_setup(L);
 #ifdef MG_FAULTS
   mg_faults_setup(L);
 #endif

@@ -80,6 +80,15 @@ function caught.call(f, ...) return answer(xpcall(f, caught.note, ...)) end
 ---@param err table
 function caught.raise_again(err) error(setmetatable(err, Caught), 0) end
 
+--- The failure of an item whose time is over, as from `take`.
+---@param seconds number its time-out
+---@param what string what became of its handler
+---@return table err
+function caught.late(seconds, what)
+  return setmetatable({ kind = "timeout", message = ("the item took longer than %g s; %s"):format(seconds, what) },
+    Caught)
+end
+
 -- --- dump and load hooks -----------------------------------------------------------------------------------------
 
 local hooked -- what one has raised last

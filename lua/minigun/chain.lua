@@ -3,10 +3,19 @@
 -- Used by the coordinator for its inline stages and by a worker for the stages of its block. What a handler emits and
 -- collects is kept until it has returned, and forgotten when it raises: a failed attempt leaves no trace. A handler
 -- that emits very much is let through as a stream: its failure then says `partial` and is not tried again.
+--
+-- Now and then a call is looked at: how long the handler takes, and what it does to what it has emitted (given.lua).
+-- One that is looked at stands for `every` of them. The first ones of a stage are, and those that take long.
+--
+-- An item has one owner: several receivers get copies, and where a failed item is wanted (`keeps`) the handler changes
+-- one and the other is kept.
 local batcher = require "minigun.batcher"
+local core = require "minigun.core"
 local errors = require "minigun.caught"
+local given = require "minigun.given"
 local loops = require "minigun.loop"
 local router = require "minigun.router"
+local statistics = require "minigun.stats"
 
 local chain = {}
 
@@ -15,6 +24,11 @@ local KEEP <const> = 8192
 -- Marks the receiver of an item that was sent with emit:to: it goes through the ledger, also to a stage of this chain,
 -- as stages may send to each other in circles.
 local SENT <const> = 0x8000
+-- Calls, a prime number, of which one is looked at where they are quick; seconds from which each is.
+local EVERY <const>, SLOW <const> = 61, 2e-5
+-- Entries of an item that is kept although nobody has asked for that.
+local SMALL <const> = 1 << 10
+local copy <const>, now <const>, clock <const> = core.copy, core.now, core.clock
 
 local note <const>, take <const> = errors.note, errors.take
 
@@ -25,10 +39,17 @@ local function make_emit(state, host)
   local buffer, direct, choose, addresses = state.buffer, state.direct, state.choose, host.addresses[state.stage.id]
   local foreign, check = host.foreign, host.check
   local function add(item, id)
+    if state.watching then
+      item = state.given:take(item)
+      if item == nil then error(given.AGAIN, id and 4 or 3) end
+    end
     local n = state.n + 1
     state.n, buffer[n] = n, item
     if id then direct[n] = id end
     if n == KEEP then state.flush(true) end
+  end
+  local function add_all(ids, item, sent)
+    for i, id in ipairs(ids) do add(i == 1 and item or copy(item), id | sent) end
   end
   local function refuse() error("emit called after its handler has returned, or in another process", 3) end
   return setmetatable({}, {
@@ -39,10 +60,14 @@ local function make_emit(state, host)
         error("nil cannot be emitted (an item is any value but nil; call emit only when there is one)", 2)
       end
       if not state.running or foreign() then refuse() end
-      local ids = choose and choose(item)
-      if check then check(item) end
-      if not ids then return add(item) end
-      for _, id in ipairs(ids) do add(item, id) end
+      local n = state.n + 1
+      if state.watching or choose or check or n == KEEP then -- what most emissions are not
+        local ids = choose and choose(item)
+        if check then check(item) end
+        if ids then add_all(ids, item, 0) else add(item) end
+      else
+        state.n, buffer[n] = n, item
+      end
     end,
     __index = {
       to = function(self, name, item)
@@ -50,10 +75,18 @@ local function make_emit(state, host)
         if not state.running or foreign() then refuse() end
         local ids = router.resolve(addresses, name, item, 2)
         if check then check(item) end
-        for _, id in ipairs(ids) do add(item, id | SENT) end
+        add_all(ids, item, SENT)
       end,
     },
   })
+end
+
+-- Lets the library work inside of a handler whose time is limited.
+local function at_ease(state, f, ...)
+  if not state.limit then return f(...) end
+  core.pause_limit(true)
+  f(...)
+  core.pause_limit(false)
 end
 
 --- Makes a chain.
@@ -65,18 +98,27 @@ end
 --- `effect(kind, name, value)` keeps what `ctx` collects; `context(stage)` makes the stage's ctx, given a function that
 --- takes effects; `foreign()` tells that this is another process than the chain's own; `check(item)`, where there is
 --- one, raises for what cannot be emitted, at the line of its caller's caller; `watch` and `wait`: see loop.lua
----@return table chain `chain.stats[id]` counts `items_in`, `items_out`, `failed` of each stage
+--- `limits`: true where a time-out is to be seen to here; `warn(text)`, where there is one, notes what is odd
+---@return table chain
+--- `chain.stats[id]` counts `items_in`, `items_out`, `failed`, `busy` and `service` of each stage; `reread`: the stage
+--- whose items the host can read again, so that they need not be kept
 function chain.new(stages, host)
   local self = setmetatable({ host = host, states = {}, stats = {} }, Chain)
   for _, stage in ipairs(stages) do
     local state = { stage = stage, buffer = {}, direct = {}, n = 0, effects = {}, running = false, inner = {},
-      handler = stage.handler, seen = 0, outside = stage.terminal, choose = router.new(stage, host.turn) }
+      handler = stage.handler, read = 0, outside = stage.terminal, choose = router.new(stage, host.turn),
+      left = 0, skip = 0, every = 1, keeps = stage.keeps_item,
+      limit = host.limits and not stage.fold and stage.timeout or nil,
+      given = given.new(stage.source == "array", host.warn and function(text)
+        host.warn(("stage '%s' (%s): %s"):format(stage.name, stage.at, text))
+      end) }
     self.states[stage.id] = state
-    state.stats = { items_in = 0, items_out = 0, failed = 0 }
+    state.stats = { items_in = 0, items_out = 0, failed = 0, busy = 0, service = statistics.histogram() }
     self.stats[stage.id] = state.stats
-    state.flush = function(partial) self:flush(state, partial) end
+    state.flush = function(partial) at_ease(state, self.flush, self, state, partial) end
     state.emit = make_emit(state, host)
     state.ctx = host.context(stage, function(kind, name, value)
+      if kind == "collect" then value = copy(value) end
       if state.running then state.effects[#state.effects + 1] = { kind, name, value }
       else host.effect(kind, name, value) end
     end)
@@ -107,7 +149,11 @@ function Chain:flush(state, partial)
     stats.items_out = stats.items_out + 1
     return self:send(state, item)
   end
-  if partial then state.partial = true end
+  if partial then
+    state.partial = true
+    if state.watching then state.given:check() end
+  end
+  if n > 1 and not state.watching and core.unshare(buffer, n) then state.given:distrust(true) end
   for i = 1, #state.effects do
     local effect = state.effects[i]
     state.effects[i] = nil
@@ -132,9 +178,10 @@ end
 --- Sends an item to every receiver of the stage, in the chain and outside.
 function Chain:send(state, item)
   if state.only then return self:push(state.only, item, 1) end
-  local inner <const> = state.inner
-  for i = 1, #inner do self:push(inner[i], item, 1) end
-  if state.outside then self.host.deliver(state.stage, item) end
+  local inner <const>, outside <const> = state.inner, state.outside
+  local n <const> = #inner
+  for i = 1, n do self:push(inner[i], (i < n or outside) and copy(item) or item, 1) end
+  if outside then self.host.deliver(state.stage, item) end
 end
 
 local function drop(state)
@@ -166,14 +213,75 @@ function Chain:emit_batch(state, batch)
   if not state.choose then return self:send(state, batch) end
   local ok, ids = errors.call(state.choose, batch)
   if not ok then return self:fail(state, batch, ids, 1) end
-  for _, id in ipairs(ids) do self:send_one(state, id, batch) end
+  for i, id in ipairs(ids) do self:send_one(state, id, i < #ids and copy(batch) or batch) end
 end
 
 function Chain:fail(state, item, caught, attempt, number)
   drop(state)
-  local stats = state.stats
-  stats.failed = stats.failed + 1
+  local counts = state.stats
+  counts.failed = counts.failed + 1
+  state.keeps, state.left = true, 0
   self.host.failed(state.stage, item, caught, attempt, state.partial, number)
+end
+
+-- Begins to look at a call.
+local function look(state)
+  if state.given:begin() then state.watching = true end
+  state.since = now()
+end
+
+-- The handler of a call that was looked at has returned.
+local function looked(state)
+  local seconds, every, watched, counts = now() - state.since, state.every, state.given, state.stats
+  state.since = nil
+  counts.busy = counts.busy + seconds * every
+  counts.service:add(seconds, every)
+  if state.watching then watched:check() end
+  state.watching = watched.copies or watched.large
+  state.every = (seconds > SLOW or watched.calls > 0 and not watched.copies) and 1 or math.min(2 * every, EVERY)
+  state.skip = state.every - 1
+  state.left = (state.keeps or state.limit) and 0 or state.skip
+end
+
+-- What of an item is kept in case that the handler changes it and fails.
+local function keep(self, state, item)
+  local kind = type(item)
+  if kind ~= "table" and kind ~= "userdata" or state.stage.id == self.reread then return item end
+  if state.keeps then return copy(item) end
+  return copy(item, SMALL) or item
+end
+
+-- Calls the handler, for so many seconds.
+local function call_limited(state, item, ctx)
+  local start, thread = clock(), state.loop and state.loop.thread
+  if thread then core.limits(thread) end
+  local ok, err = core.call_limited(start + state.limit, state.handler, note, item, state.emit, ctx)
+  if clock() - start < state.limit then return ok, err end
+  if state.loop then state.loop:abandon() end
+  return false, errors.late(state.limit, ok and "its handler could not be ended, and has returned"
+    or "its handler was ended")
+end
+
+-- The number of the item that has come last.
+local function number_of(state) return state.stats.items_in + state.read end
+
+-- Calls the handler with an item that needs more than a call, and passes on what it has emitted. Does not raise.
+local function run(self, state, item, attempt, number)
+  local ctx, kept, looks = state.ctx, item, state.skip <= 0 or not (state.keeps or state.limit)
+  if looks then look(state) else state.skip = state.skip - 1 end
+  if state.keeps or state.watching then kept = keep(self, state, item) end
+  ctx.attempt = attempt
+  state.running, state.partial = true, nil
+  local ok, err
+  if state.limit then ok, err = call_limited(state, item, ctx)
+  else ok, err = xpcall(state.handler, note, item, state.emit, ctx) end
+  state.running = false
+  if looks then looked(state) end
+  if not ok then
+    return self:fail(state, kept, take(err), attempt, number or attempt == 1 and number_of(state) or nil)
+  end
+  if err ~= nil then state.stage.returned = true end
+  if state.n > 0 or state.effects[1] then self:flush(state) end
 end
 
 --- Runs one item through the stage and everything behind it in the chain.  Does not raise.
@@ -184,18 +292,21 @@ end
 function Chain:push(id, item, attempt, number)
   local state = self.states[id]
   if attempt == 1 then
-    local stats = state.stats
-    stats.items_in = stats.items_in + 1
-    number = state.seen + 1
-    state.seen = number
+    local counts = state.stats
+    counts.items_in = counts.items_in + 1
   end
   if state.batches then return self:gather(state, item) end
+  local left = state.left - 1
+  if left < 0 then return run(self, state, item, attempt, number) end
+  state.left = left
   local ctx = state.ctx
   ctx.attempt = attempt
   state.running, state.partial = true, nil
   local ok, err = xpcall(state.handler, note, item, state.emit, ctx)
   state.running = false
-  if not ok then return self:fail(state, item, take(err), attempt, number) end
+  if not ok then
+    return self:fail(state, item, take(err), attempt, number or attempt == 1 and number_of(state) or nil)
+  end
   if err ~= nil then state.stage.returned = true end -- a value, which is not what goes on
   if state.n > 0 or state.effects[1] then self:flush(state) end
 end
@@ -205,8 +316,8 @@ end
 ---@param item any what stands for it; false: nothing does
 ---@param problem string
 function Chain:unreadable(state, item, problem)
-  state.seen, state.partial = state.seen + 1, nil
-  self:fail(state, item or nil, errors.unreadable(problem), 1, state.seen)
+  state.partial = nil
+  self:fail(state, item or nil, errors.unreadable(problem), 1, number_of(state))
 end
 
 --- The same for one that did not come in yet; or, without a problem, for one that has come to nothing.
@@ -222,22 +333,35 @@ end
 --- Runs all the items that a cursor gives through the stage: one protected call for many, a new one after a failure.
 ---@param id integer the stage
 ---@param fetch function () -> item, nil; what stands for an item that cannot be had, what is wrong; nothing at the end
-function Chain:push_all(id, fetch)
+---@param read_again function (i) -> the i-th item as it came
+function Chain:push_all(id, fetch, read_again)
   local state = self.states[id]
   if state.batches then
     for item, problem in fetch do
-      if problem then self:unreadable(state, item, problem) else self:gather(state, item) end
+      if problem then
+        state.read = state.read + 1
+        self:unreadable(state, item, problem)
+      else
+        self:gather(state, item)
+      end
     end
     return
   end
-  local handler, emit, ctx, item = state.handler, state.emit, state.ctx, nil
+  if state.limit then return self:push_each(state, fetch) end
+  local handler, emit, ctx, item, before = state.handler, state.emit, state.ctx, nil, state.read
+  local k, keeps = 0, state.keeps
+  state.keeps = nil -- the bytes are there
   local function loop()
     for each, problem in fetch do
-      item, state.seen = each, state.seen + 1
+      item, k = each, k + 1
       if problem then errors.raise_again(errors.unreadable(problem)) end
+      local left = state.left - 1
+      state.left = left
+      if left < 0 then look(state) end
       state.running = true
       if handler(each, emit, ctx) ~= nil then state.stage.returned = true end
       state.running = false
+      if left < 0 then looked(state) end
       if state.n > 0 or state.effects[1] then self:flush(state) end
       item = nil
     end
@@ -251,8 +375,27 @@ function Chain:push_all(id, fetch)
     -- emitted may be on its way, or the cursor still before its item.
     if not state.running and caught.no_memory then error(err, 0) end
     state.running = false
-    if caught.unreadable then item = item or nil end
-    self:fail(state, item, caught, 1, state.seen)
+    if state.since then looked(state) end
+    local kind = type(item)
+    if caught.unreadable then
+      item = item or nil
+    elseif kind == "table" or kind == "userdata" then
+      local read, value = pcall(read_again, k)
+      if read and value ~= nil then item = value end
+    end
+    state.read, keeps = before + k, true
+    self:fail(state, item, caught, 1, number_of(state))
+    state.keeps = nil
+  end
+  state.read, state.keeps = before + k, keeps
+  if keeps then state.left = 0 end
+end
+
+-- The same, one by one: where the time of each is limited.
+function Chain:push_each(state, fetch)
+  for item, problem in fetch do
+    state.read = state.read + 1
+    if problem then self:unreadable(state, item, problem) else run(self, state, item, 1) end
   end
 end
 
@@ -264,10 +407,10 @@ end
 
 --- Passes on batches whose time has come, or all of them.
 ---@param id integer an accumulator
----@param now number? seconds; nil: all, the stream has ended
-function Chain:flush_batches(id, now)
+---@param time number? seconds; nil: all, the stream has ended
+function Chain:flush_batches(id, time)
   local state = self.states[id]
-  for _, batch in ipairs(state.batches:due(now)) do self:emit_batch(state, batch) end
+  for _, batch in ipairs(state.batches:due(time)) do self:emit_batch(state, batch) end
 end
 
 return chain

@@ -5,7 +5,8 @@ local meter = require "minigun.meter"
 local context = {}
 
 ---@class minigun.Emit
---- Sends an item to every stage downstream, `emit(item)`: any value but nil. An object that can be called.
+--- Sends an item to every stage downstream, `emit(item)`: any value but nil. An object that can be called. What is
+--- emitted is given away: receivers do not see what is done to a table afterwards.
 ---@overload fun(item: any)
 ---@field to fun(self: minigun.Emit, stage: string, item: any) sends it to that one stage, whatever the graph says
 

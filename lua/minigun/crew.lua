@@ -17,19 +17,31 @@ local SLICE <const> = 0.0005 -- seconds of a step after which no thread begins a
 local Crew = {}
 Crew.__index = Crew
 
+local function raise_late(seconds, what)
+  errors.raise_again(errors.late(seconds, what))
+end
+
 -- Calls what a stage does with an item in a coroutine that can be closed when its time is over: a thread that waits
--- past it goes on from here with an error.
+-- past it goes on from here with an error. One that computes is ended by the limit, see lua_limit.c; in a worker by the
+-- coordinator, which is told by `mark`.
 local function call_timed(self, thread, state, call, ...)
   local seconds, task, mark = state.stage.timeout, thread.task, self.link.mark
   local co, start, began = coroutine.create(errors.call), core.clock(), core.now()
   local answer = table.pack(call, ...)
   while true do
+    local limited = not mark and core.limit(start + seconds, co)
+    if not mark and state.loop and state.loop.thread then core.limits(state.loop.thread) end
     if mark then mark(thread, state.stage, began) end
     local got = table.pack(task.loop:enter(task, co, table.unpack(answer, 1, answer.n)))
-    if mark then mark(thread) end
+    if mark then mark(thread) else core.unlimit(limited, co) end
     if coroutine.status(co) == "dead" then
+      local ok = got[1] and got[2]
+      if not mark and core.clock() >= start + seconds then
+        if state.loop then state.loop:abandon() end
+        raise_late(seconds, ok and "its thread could not be ended, and has gone on" or "its thread was ended")
+      end
       if not got[1] then errors.raise_again(errors.take(got[2], co)) end
-      if not got[2] then errors.raise_again(got[3]) end
+      if not ok then errors.raise_again(got[3]) end
       return got[3]
     end
     -- A sleep that should have ended in time did: that others have kept the process is not its fault.
@@ -37,11 +49,11 @@ local function call_timed(self, thread, state, call, ...)
     task.deadline = math.min(task.deadline or math.huge, start + seconds)
     answer = table.pack(coroutine.yield(table.unpack(got, 2, got.n)))
     task.deadline = nil
-    if math.min(due, core.clock()) >= start + seconds then
+    start = start + math.max(0, core.clock() - due)
+    if core.clock() >= start + seconds then
       programs.close(co)
       if state.loop then state.loop:abandon() end
-      errors.raise_again { kind = "timeout",
-        message = ("the item took longer than %g s; its thread was ended"):format(seconds) }
+      raise_late(seconds, "its thread was ended")
     end
   end
 end
@@ -63,12 +75,11 @@ local function body(self, thread)
       if core.now() - self.loop.began > SLICE then coroutine.yield(tasks.MORE) end
       local job = link.take(thread)
       if job then
-        local start = core.now()
         thread.job = job
         if job.given_up then thread.chain:reject(job.stage, job.value, job.problem)
         else thread.chain:push(job.stage, job.value, job.attempt) end
         thread.job = nil
-        link.done(thread, job, core.now() - start)
+        link.done(thread, job)
       else
         self.idle[#self.idle + 1] = thread
         coroutine.yield(tasks.PARK)
@@ -107,8 +118,8 @@ end
 ---@param link table
 --- what surrounds it: `plan`; `first`, the number of its first thread; `host(thread)`, the host of that thread's chain
 --- (see chain.new: `deliver`, `send_to`, `effect`, `failed`); `take(thread)`, the next job `{ stage =, value =,
---- attempt = }` or nil (with `given_up`: it comes to nothing; `problem`: as it cannot be had); `done(thread, job,
---- seconds)`, `ran(thread, seconds)`: it ran so long without a wait;
+--- attempt = }` or nil (with `given_up`: it comes to nothing; `problem`: as it cannot be had); `done(thread, job)`,
+--- `ran(thread, seconds)`: it ran so long without a wait;
 --- `mark(thread, stage, start)`: a handler with a time-out runs, or, without stage, does not; `effect(kind, name,
 --- value)` takes what hooks collect; `check(effect)`, where there is one, makes what handlers' effects go through
 ---@return table crew
@@ -151,13 +162,13 @@ end
 --- Takes what a thread's chain has counted since the last time.
 ---@param thread table
 ---@param entry table? the job whose first stage's item was counted when it came in
----@param add function (stage, items in, items out)
+---@param add function (stage, items in, items out, seconds in the handler, classes of these)
 function Crew:count(thread, entry, add)
   for id, s in pairs(thread.chain.stats) do
     local items_in = s.items_in
     if entry and id == entry.stage and entry.attempt == 1 then items_in = items_in - 1 end
-    add(self.link.plan.stages[id], items_in, s.items_out)
-    s.items_in, s.items_out, s.failed = 0, 0, 0
+    add(self.link.plan.stages[id], items_in, s.items_out, s.busy, s.busy > 0 and s.service:take() or nil)
+    s.items_in, s.items_out, s.failed, s.busy = 0, 0, 0, 0
   end
 end
 

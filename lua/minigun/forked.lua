@@ -457,8 +457,8 @@ function Segment:on_done(slot, number, items, ended, streamed, seconds)
   end
   slot.busy = slot.busy + seconds
   entry.busy = (entry.busy or 0) + seconds
-  local s = run.stats[entry.stage]
-  s.busy = s.busy + seconds
+  local s, alone = run.stats[entry.stage], #self.plan.stages == 1 -- the stages of a block tell their times themselves
+  if alone then s.busy = s.busy + seconds end
   for i = 1, #slot.failed do
     local failure = slot.failed[i]
     slot.failed[i] = nil
@@ -474,7 +474,7 @@ function Segment:on_done(slot, number, items, ended, streamed, seconds)
   slot.behind = 0
   if entry.count > 0 and entry.attempt > 0 and run.plan.stages[entry.stage].kind ~= "producer" then
     stats.learn(self.rate, entry.busy, entry.count)
-    s.service:add(entry.busy / entry.count, entry.count)
+    if alone then s.service:add(entry.busy / entry.count, entry.count) end
   end
   slot.hand[number] = nil
   slot.hands = slot.hands - 1

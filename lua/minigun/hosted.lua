@@ -46,7 +46,7 @@ local function commit(self, token)
   end
   if next(token.stats) then
     local rows = { report.STATS }
-    for id, row in pairs(token.stats) do rows[#rows + 1] = { id, row[1], row[2] } end
+    for id, row in pairs(token.stats) do rows[#rows + 1] = { id, table.unpack(row, 1, 4) } end
     bundle:add(report.EDGE, rows)
   end
   self.w:finish(token.index, bundle)
@@ -134,7 +134,7 @@ local function host_of(self, thread, targets)
     check = not self.several and effects.check or nil, -- of a stage alone an emit raises, as in any worker
     deliver = function(stage, item)
       local token, own = thread.job.token, targets[stage.id]
-      for _, id in ipairs(own.across) do push(self, token, id, item, 1) end
+      for i, id in ipairs(own.across) do push(self, token, id, i > 1 and core.copy(item) or item, 1) end
       if own.outside then emit(token, stage, stage.id, item) end
     end,
     send_to = function(stage, id, item, sent)
@@ -167,9 +167,10 @@ end
 local function done(self, group, thread, job)
   local token = job.token
   if self.several then
-    group.crew:count(thread, job.entry and job or nil, function(stage, items_in, items_out)
-      local row = token.stats[stage.id] or { 0, 0 }
-      row[1], row[2] = row[1] + items_in, row[2] + items_out
+    group.crew:count(thread, job.entry and job or nil, function(stage, items_in, items_out, busy, classes)
+      local row = token.stats[stage.id] or { 0, 0, 0, nil }
+      row[1], row[2], row[3], row[4] = row[1] + items_in, row[2] + items_out, row[3] + busy, row[4] or {}
+      for class, n in pairs(classes or {}) do row[4][class] = (row[4][class] or 0) + n end
       token.stats[stage.id] = row
     end)
   end

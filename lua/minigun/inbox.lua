@@ -50,12 +50,14 @@ function inbox:reports(segment, slot, block, offset, length)
   return failed, lost
 end
 
---- The stages of a block tell what they emit, and what comes to them inside it. A stage alone is not asked: what it
---- emits is counted when it has come.
+--- The stages of a block tell what they emit, what comes to them inside it, and their times. A stage alone is not
+--- asked: what it emits is counted when it has come.
 function inbox:add_stats(row)
   local s = self.stats[row[1]]
   s.items_in = s.items_in + row[2]
   if not self.plan.stages[row[1]].fold then s.items_out = s.items_out + row[3] end -- parts of its one value
+  s.busy = s.busy + row[4]
+  if row[5] then s.service:merge(row[5]) end
 end
 
 local function count_out(self, segment, count)

@@ -39,6 +39,8 @@ function inline:open_chain()
     context = function(stage, effect) return self:context({ stage = stage.name }, effect) end,
     foreign = function() return core.process() ~= self.process end,
     watch = function(thread) self.guard:watch(thread) end,
+    warn = function(text) self:warn(text) end,
+    limits = true,
     now = core.clock,
   })
   for _, stage in ipairs(own) do
@@ -56,6 +58,34 @@ function inline:open_chain()
   end
 end
 
+--- Calls hooks about forks for stages that run in this process instead: it is their worker.
+---@param segment table of the plan
+---@param names table array of the hooks' names
+---@param context_of function (stage id) -> ctx of that stage
+function inline:fork_hooks(segment, names, context_of)
+  local only -- the one stage with a handler: a worker that runs but one gives its hooks that stage's ctx, too
+  for _, id in ipairs(segment.stages) do
+    local stage = self.plan.stages[id]
+    if stage.handler and stage.kind ~= "producer" and not stage.partition then only = only == nil and id end
+  end
+  for _, name in ipairs(names) do
+    for _, hook in ipairs(segment.hooks[name]) do
+      local id = hook.stage or only
+      self:hooks({ hook }, nil, id and context_of(id) or self:context {})
+    end
+  end
+end
+
+--- The same for the coordinator's own stages.
+---@param names table array of the hooks' names
+function inline:inline_hooks(names)
+  for _, segment in ipairs(self.plan.segments) do
+    if segment.kind == "inline" then
+      self:fork_hooks(segment, names, function(id) return self.chain.states[id].ctx end)
+    end
+  end
+end
+
 -- Runs the items of an entry through its stage and all behind it.
 local function run(self, entry)
   local id, before = entry.stage, self.origin
@@ -66,7 +96,12 @@ local function run(self, entry)
     self.chain:push(id, entry.value, entry.attempt, entry.first)
   else
     if not self:join(entry) then
-      self.chain:push_all(id, self.pool:cursor(entry.block, entry.offset, entry.length, entry.only))
+      local pool, block, offset, length, only = self.pool, entry.block, entry.offset, entry.length, entry.only
+      self.chain:push_all(id, pool:cursor(block, offset, length, only), function(i)
+        local at = pool:walk(block, offset, length, only, i - 1)
+        local behind, value = pool:decode(block, at, offset + length, only)
+        return behind and value
+      end)
     end
     self.pool:release(entry.block)
   end
@@ -107,9 +142,10 @@ function inline:run_inline_queue()
     run(self, entry)
     signals.check()
     local seconds = core.now() - start
-    local s = self.stats[entry.stage]
-    s.busy = s.busy + seconds
-    s.service:add(seconds / entry.count, entry.count)
+    if self.chain.states[entry.stage].batches then
+      local s = self.stats[entry.stage]
+      s.busy = s.busy + seconds
+    end
     if self.rates[entry.stage] then stats.learn(self.rates[entry.stage], seconds, entry.count) end
     busy = true
     spent = spent + seconds

@@ -88,7 +88,7 @@ local hook_fields = {
   { "after", types.callables, default_text = "none", doc = "where the stage runs, once per worker, after its items" },
   { "before_fork", types.callables, default_text = "none",
     doc = "in the coordinator, before each fork for this stage" },
-  { "after_fork", types.callables, default_text = "none", doc = "first thing in each child of this stage" },
+  { "after_fork", types.callables, default_text = "none", doc = "first thing in each child of this stage, or once" },
   { "before_exit", types.callables, default_text = "none", doc = "last thing in each child that ends in good order" },
 }
 

@@ -394,12 +394,14 @@ Pipeline.before = stage_hook "before"
 ---@param f fun(ctx: minigun.Ctx)
 ---@return minigun.Pipeline self
 Pipeline.after = stage_hook "after"
---- Hook in the coordinator, immediately before each fork: `p:before_fork([stage,] f)`.
+--- Hook in the coordinator, immediately before each fork: `p:before_fork([stage,] f)`. This and the next two are for
+--- a stage's workers; where all the stages that such a hook is for run in the coordinator, that is their worker: it is
+--- called there, once, so a handler that needs what `after_fork` opens may run anywhere.
 ---@param stage string
 ---@param f fun(ctx: minigun.Ctx)
 ---@return minigun.Pipeline self
 Pipeline.before_fork = fork_hook "before_fork"
---- Hook in the child, first of all: `p:after_fork([stage,] f)`.
+--- Hook in the child, first of all: `p:after_fork([stage,] f)`. Of a stage in the coordinator: once, see `before_fork`.
 ---@param stage string
 ---@param f fun(ctx: minigun.Ctx)
 ---@return minigun.Pipeline self

@@ -305,6 +305,7 @@ end
 -- A hook for all stages of a pipeline.
 local function add_wide_hook(b, where, hook)
   local entry, segments = { f = hook.f, at = hook.at, name = hook.name }, {}
+  b.hook_of[entry] = hook
   for _, id in ipairs(ids_inside(b, where)) do
     local stage = b.result.stages[id]
     table.insert(stage.hooks[hook.name], entry)
@@ -331,7 +332,11 @@ local function add_own_hook(b, where, hook)
   for id, segment in ipairs(b.result.segments) do
     if chosen[id] then
       table.insert(chosen[id].hooks[hook.name], entry)
-      if segment.hooks[hook.name] then table.insert(segment.hooks[hook.name], entry) end
+      if segment.hooks[hook.name] then
+        local own = { f = hook.f, at = hook.at, name = hook.name, stage = chosen[id].id }
+        b.hook_of[own] = hook
+        table.insert(segment.hooks[hook.name], own)
+      end
     end
   end
 end
@@ -344,6 +349,27 @@ local function pipelines_of(where, inward, outward)
   end
   outward[#outward + 1] = where
   return inward, outward
+end
+
+-- The coordinator is the worker of its own stages: a hook about forks all of whose stages run in it is called there,
+-- once. Other hooks of that kind are for the children only.
+local function build_coordinator_hooks(b)
+  local seen = {}
+  local function keep_new(kinds)
+    for _, segment in ipairs(b.result.segments) do
+      for name, list in pairs(kinds[segment.kind] and segment.hooks or {}) do
+        local kept = {}
+        for _, entry in ipairs(list) do
+          if kinds.processes or not seen[b.hook_of[entry]] then kept[#kept + 1] = entry end
+        end
+        for _, entry in ipairs(list) do seen[b.hook_of[entry]] = true end
+        segment.hooks[name] = kept
+      end
+    end
+  end
+  keep_new { processes = true, process_per_batch = true }
+  keep_new { threads = true } -- which start before the coordinator's other stages
+  keep_new { inline = true }
 end
 
 -- Pipeline-wide hooks come before a stage's own, those of an outer pipeline before those of one inside it (at the end
@@ -371,6 +397,7 @@ local function build_hooks(b)
   each_hook(inward, function(where, hook)
     if hook.stage then add_own_hook(b, where, hook) end
   end)
+  build_coordinator_hooks(b)
   each_hook(outward, function(where, hook)
     if at_the_end[hook.name] then add_run_hook(b, entries, where, hook) end
   end)
@@ -433,6 +460,16 @@ local function build_dead_letters(b)
   end
 end
 
+-- Whether what has failed in a stage is wanted as it came: to be tried again, or by somebody who looks at failures.
+local function build_keeps(b)
+  local result = b.result
+  for id, stage in ipairs(result.stages) do
+    local keeps = stage.retries > 0 or stage.dead_letter or result.options.failures == "collect"
+    for _, hook in ipairs(result.hooks.on_failure) do keeps = keeps or not hook.stages or hook.stages[id] end
+    stage.keeps_item = keeps and not stage.reduces or nil
+  end
+end
+
 --- Builds the plan of one run. The pipeline is not changed and can be planned again.
 ---@param pipeline table
 ---@param run_options table? options of the run; they override the pipeline's
@@ -455,15 +492,16 @@ function plan.build(pipeline, run_options)
     stages = {}, by_name = {}, segments = {}, hooks = {}, addresses = {},
   }
   -- By id of a stage: its context and its node; by node: its first and its last stage, and the one that runs the
-  -- handler. `given`: the run's own options. `has`: hooks of each list.
+  -- handler. `given`: the run's own options. `has`: hooks of each list. `hook_of`: the definition of an entry in one.
   local b = { g = g, result = result, given = checked, contexts = {}, nodes = {}, entry = {}, exit = {}, runs = {},
-    has = {} }
+    has = {}, hook_of = {} }
   build_stages(b)
   build_names(b)
   build_segments(b)
   build_hooks(b)
   build_dead_letters(b)
   if result.options.seed then seeds.sow(result, result.options.seed) end
+  build_keeps(b)
   return result
 end
 

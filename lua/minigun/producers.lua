@@ -4,6 +4,7 @@ local errors = require "minigun.caught"
 local files = require "minigun.files"
 local pace = require "minigun.pace"
 local programs = require "minigun.programs"
+local given = require "minigun.given"
 local tasks = require "minigun.tasks"
 local router = require "minigun.router"
 local seeds = require "minigun.seeds"
@@ -13,6 +14,7 @@ local producers = {}
 
 local WAIT <const>, MORE <const> = tasks.PARK, tasks.MORE -- what a producer's coroutine says when it yields
 local SLICE <const> = 0.002                        -- seconds that one may emit where a step must not take long
+local EVERY <const> = 2048                         -- of so many items two are watched, see given.lua
 local GRACE <const> = 1                            -- seconds to the next emit of a stopped one in a child
 local LEAD <const>, LEAD_KIB <const> = 256, 1024   -- items that one may emit in a turn, and what they may take
 local STOOD_STILL <const> = 0.1                    -- seconds in a source that are worth a warning
@@ -54,6 +56,7 @@ function producers:producer_emit(stage, tempo)
     return source and source.ranges[1] and self:skipping_emit(stage, outlet.writer) or outlet.writer
   end
   local s, me, moved, enough, alone = self.stats[stage.id], self, -1, lead(self), nil
+  local watched, left = state.given, 0
   if source then self:open_source(source, stage.id) end
   local function sent(n)
     if core.interrupted() then me:let_others(MORE) end -- for ever; a stage that was called may have caught the error
@@ -78,7 +81,7 @@ function producers:producer_emit(stage, tempo)
       me:settle_failure(stage, errors.fields(ids, { attempt = 1, pid = me.pid }), function() return item end)
       return 0
     end
-    for _, id in ipairs(ids) do me.chain:send_one(state, id, item) end
+    for i, id in ipairs(ids) do me.chain:send_one(state, id, i < #ids and core.copy(item) or item) end
     return #ids
   end
   return setmetatable({}, { __name = "emit", __metatable = false, __call = function(_, item)
@@ -87,6 +90,12 @@ function producers:producer_emit(stage, tempo)
     end
     if state.closed or core.process() ~= me.process then
       error("emit called after its handler has returned, or in another process", 2)
+    end
+    left = left - 1
+    if left <= 0 then -- two in a row, as what is done to one shows with the next
+      item = watched:next(item)
+      if item == nil then error(given.AGAIN, 2) end
+      if left < 0 then left = watched:watches() and 0 or EVERY end
     end
     local n = 0
     if not source or me:begin_emission(source, item) then
@@ -120,7 +129,7 @@ function producers:producer_sends(stage, name, item, level)
   for _, id in ipairs(ids) do
     local segment = self.segment_of[id]
     if segment then self.reach[stage.id][segment] = true end -- from now on it waits for this one too
-    self:send_to(stage, id, item)
+    self:send_to(stage, id, (not segment or segment.by_value) and core.copy(item) or item)
   end
   if beside then self:end_beside(beside) elseif source then self:end_emission(source) end
   self.stats[stage.id].items_out = self.stats[stage.id].items_out + #ids

@@ -25,6 +25,10 @@ end
 ---@param counts table of the chain
 function progress:add_inline(stage, row, counts)
   local handled = stage.batch and self.plan.stages[stage.outputs[1]]
+  if counts.busy and row.busy then
+    row.busy = row.busy + counts.busy
+    row.service:merge(counts.classes or counts.service.classes)
+  end
   if not stage.behind then row.items_in = row.items_in + counts.items_in end
   if not (handled and handled.gathers == stage.id) then row.items_out = row.items_out + counts.items_out end
 end

@@ -50,6 +50,7 @@ function retries:send_dead_letter(stage, record)
   local is_stage = type(target) == "number"
   local segment = is_stage and self.segment_of[target]
   local travels = not is_stage or (segment and not segment.by_value)
+  if not travels then letter.item = core.copy(letter.item) end -- the failure's item stays as it is
   if travels and not protected(core.encode, letter) then
     if not protected(core.encode, told.error) then told.error = nil end
     if not protected(core.encode, letter) then letter.item = failure.show(record.item) end

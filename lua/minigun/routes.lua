@@ -134,6 +134,7 @@ function routes:open_outlet(stage)
     local by_value = not joins and (not segment or segment.by_value)
     local list = by_value and outlet.values or outlet.bytes
     list[#list + 1] = target
+    if by_value and segment and segment.per_item then outlet.reads = (outlet.reads or 0) + 1 end
     outlet.joins = outlet.joins or joins
     for _, receiver in ipairs(by_value and {} or joins and stages[target].outputs or { target }) do
       receivers[#receivers + 1] = receiver
@@ -288,13 +289,31 @@ local function keep_item(self, stage, item)
   if self.sources then self:keep_items(1) end
 end
 
+--- Sends a value to several receivers that take it as it is: each gets one of its own. Forks per batch do not, as what
+--- one of them does to it nobody else sees.
+---@param outlet table
+---@param item any
+function routes:share_out(outlet, item)
+  local values, used = outlet.values, (outlet.reads or 0) > 0
+  for i = 1, #values do
+    local segment, own = self.segment_of[values[i]], item
+    if not (segment and segment.per_item) then
+      if used then own = core.copy(item) end
+      used = true
+    end
+    self:accept { stage = values[i], count = 1, attempt = 1, value = own }
+  end
+end
+
 --- Sends a Lua value out of a stage of the coordinator.
 function routes:deliver(stage, item)
   local outlet = self.outlets[stage.id]
   if outlet.terminal then return keep_item(self, stage, item) end
   local values <const> = outlet.values
-  for i = 1, #values do
-    self:accept { stage = values[i], count = 1, attempt = 1, value = item }
+  if #values == 1 then
+    self:accept { stage = values[1], count = 1, attempt = 1, value = item }
+  elseif values[1] then
+    self:share_out(outlet, item)
   end
   if not outlet.writer then return end
   if self.sources then self:write(outlet, item) else outlet.writer(item) end

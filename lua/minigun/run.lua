@@ -431,6 +431,7 @@ end
 function Run:finish()
   self.finishing = true
   for _, stage in ipairs(self.inline) do self:hooks(stage.hooks.after, nil, self.chain.states[stage.id].ctx) end
+  self:inline_hooks { "before_exit" }
   for _, segment in ipairs(self.segments) do segment:finish() end
 end
 
@@ -495,6 +496,7 @@ function Run:begin()
   for id, outlet in pairs(self.outlets) do outlet.stage_id = id end
   self.meter = not self.patient and meter.open(self) or nil
   for _, segment in ipairs(self.segments) do segment:start() end
+  self:inline_hooks { "before_fork", "after_fork" }
   for _, stage in ipairs(self.inline) do
     self:hooks(stage.hooks.before, nil, self.chain.states[stage.id].ctx)
   end

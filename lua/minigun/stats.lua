@@ -59,6 +59,25 @@ function Histogram:add(seconds, n)
   self.count = self.count + n
 end
 
+--- Adds the observations of another one.
+---@private
+---@param classes table as from `take`
+function Histogram:merge(classes)
+  for class, n in pairs(classes) do
+    self.classes[class] = (self.classes[class] or 0) + n
+    self.count = self.count + n
+  end
+end
+
+--- What has been observed, as plain data; it begins anew.
+---@private
+---@return table classes from class to observations
+function Histogram:take()
+  local classes = self.classes
+  self.classes, self.count = {}, 0
+  return classes
+end
+
 --- The time below which the share q of the observations lies.
 ---@param q number from 0 to 1
 ---@return number? seconds nil: nothing was observed

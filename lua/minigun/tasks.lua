@@ -424,8 +424,8 @@ function tasks.sleep(seconds)
   local due = core.now() + seconds
   if server and server:serve(due) then return end
   repeat
-    local rest = due - core.now()
-    if rest > 0 then core.sleep(math.min(rest, 86400)) end -- comes back early for a signal
+    local rest, limit = due - core.now(), core.limited() -- raises when a handler's time is over
+    if rest > 0 then core.sleep(math.min(rest, 86400, limit or rest)) end -- comes back early for a signal
   until rest <= 0
 end
 
@@ -473,7 +473,8 @@ function tasks.wait(object, mode, timeout)
   end
   if server then server:serve(due, fd, mode) end
   while true do
-    local ready, message, errno = core.wait(fd, mode, due and math.max(0, due - now()))
+    local rest, limit = due and math.max(0, due - now()), core.limited()
+    local ready, message, errno = core.wait(fd, mode, limit and math.min(limit, rest or limit) or rest)
     if ready then return true end
     if ready == nil then return nil, message, errno end
     if due and now() >= due then return nil, "timeout" end

@@ -119,6 +119,10 @@ local function stages_of(self)
   return list
 end
 
+function Segment:fork_hooks(names)
+  self.run:fork_hooks(self.plan, names, function(id) return self.crew.contexts[id] end)
+end
+
 --- Makes the threads' place in the run's loop, and calls the hooks before their stages.
 function Segment:start()
   local run, stages = self.run, stages_of(self)
@@ -126,7 +130,7 @@ function Segment:start()
     plan = run.plan, first = 1,
     host = function(thread) return host_of(self, thread) end,
     take = function(thread) return take(self, thread) end,
-    done = function(thread, job, seconds) self:on_done(thread, job, seconds) end,
+    done = function(thread, job) self:on_done(thread, job) end,
     ran = function(thread, seconds)
       if not thread.stage then return end
       local s = run.stats[thread.stage.id]
@@ -134,22 +138,20 @@ function Segment:start()
     end,
     effect = function(...) run:effect(...) end,
   })
+  self:fork_hooks { "before_fork", "after_fork" }
   for _, stage in ipairs(stages) do run:hooks(stage.hooks.before, nil, self.crew.contexts[stage.id]) end
 end
 
 --- An item has been through the stages.
 ---@param thread table
 ---@param job table
----@param seconds number
-function Segment:on_done(thread, job, seconds)
+function Segment:on_done(thread, job)
   local run = self.run
   self.in_hand = self.in_hand - 1
-  self.crew:count(thread, job, function(stage, items_in, items_out)
-    run:add_inline(stage, run.stats[stage.id], { items_in = items_in, items_out = items_out })
+  self.crew:count(thread, job, function(stage, items_in, items_out, busy, classes)
+    run:add_inline(stage, run.stats[stage.id], { items_in = items_in, items_out = items_out, busy = busy,
+      classes = classes or {} })
   end)
-  local s = run.stats[job.stage]
-  s.busy = s.busy + seconds
-  if job.attempt > 0 then s.service:add(seconds, 1) end
   self:finished(job, 0, 1)
 end
 
@@ -182,6 +184,7 @@ function Segment:finish()
   self.finishing = true
   local run = self.run
   for _, stage in ipairs(stages_of(self)) do run:hooks(stage.hooks.after, nil, self.crew.contexts[stage.id]) end
+  self:fork_hooks { "before_exit" }
 end
 
 --- Whether nothing is left.

@@ -79,9 +79,10 @@ local function report_lost(w, stage, fields)
   effects.report(w.send, w, report.LOST, stage, fields)
 end
 
-local function run_hooks(w, hooks, ctx)
+-- `contexts`: of the stages, for hooks that are for one of them.
+local function run_hooks(w, hooks, ctx, contexts)
   for _, hook in ipairs(hooks) do
-    local ok, caught = errors.call(hook.f, ctx)
+    local ok, caught = errors.call(hook.f, contexts and hook.stage and contexts[hook.stage] or ctx)
     if not ok then
       w:send(report.EDGE, { report.HOOK, hook.name, hook.at, caught.message, caught.traceback or "" })
       w:publish()
@@ -255,14 +256,15 @@ local function run_chain(w, job, stages, contexts)
   local function tell_stats()
     local stats = { report.STATS }
     for id, s in pairs(links.stats) do
-      stats[#stats + 1] = { id, s.items_in - (id == job.entry and entered or 0), s.items_out }
-      s.items_in, s.items_out = 0, 0
+      stats[#stats + 1] = { id, s.items_in - (id == job.entry and entered or 0), s.items_out, s.busy,
+        s.busy > 0 and s.service:take() or nil }
+      s.items_in, s.items_out, s.busy = 0, 0, 0
     end
     entered = 0
     w:send(report.EDGE, stats)
   end
   return function(attempt, value)
-    current, depth = attempt, 0
+    current, depth, links.reread = attempt, 0, job.entry
     while true do
       local done, err, index, unreadable = w:run(handler, nil, nil, errors.note, value)
       if done then break end
@@ -308,6 +310,7 @@ function worker.main(w, job)
   math.randomseed(core.random())
   os.exit, os.execute, io.popen = exit, kept(os.execute), kept(io.popen) -- luacheck: ignore 122
   meter.forbid()
+  core.unlimited() -- of a run inside of a handler
   core.forget_freed()
   core.watch_stops(nil)
   core.heap_keep()
@@ -322,7 +325,7 @@ function worker.main(w, job)
   elseif not threads then
     runs = run_chain(w, job, stages, contexts)
   end
-  if not run_hooks(w, segment.hooks.after_fork, own) then return 1 end
+  if not run_hooks(w, segment.hooks.after_fork, own, contexts) then return 1 end
   for _, stage in ipairs(stages) do
     if not run_hooks(w, stage.hooks.before, contexts[stage.id]) then return 1 end
   end
@@ -333,7 +336,7 @@ function worker.main(w, job)
   for _, stage in ipairs(stages) do
     if not run_hooks(w, stage.hooks.after, contexts[stage.id]) then return 1 end
   end
-  if not run_hooks(w, segment.hooks.before_exit, own) then return 1 end
+  if not run_hooks(w, segment.hooks.before_exit, own, contexts) then return 1 end
   w:publish()
   return 0
 end

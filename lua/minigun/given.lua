@@ -1,0 +1,117 @@
+--- What is emitted is given away: nobody who receives it may see what the emitter does to it later.
+--
+-- What goes to another process is encoded when it is emitted. Inside a process a copy would do the same, and cost as
+-- much as all the rest. So whether a stage needs copies is found out: its first tables are copied and watched, which
+-- also makes a short run right in any case. A stage that changes a table after its emit, or emits one table or a part
+-- of it again, gets a copy of each for good. Of the others, what they emit is passed on as it is, but for a call now
+-- and then that is looked at in the same way. Tables that are too large for that are only known again: the second emit
+-- of one is an error at the user's line.
+local core = require "minigun.core"
+
+local given = {}
+
+local copy <const>, same <const>, watch <const> = core.copy, core.same, core.watch
+
+local CALLS <const> = 256      -- of a stage's handler that are watched before it is trusted
+local ROOM <const> = 1 << 14   -- entries of tables that are copied for that, in all
+local LARGE <const> = 1 << 12  -- entries of a table that is not copied for it
+local PASSED <const> = 16      -- of calls that are looked at later one in so many is watched
+
+local Given = {}
+Given.__index = Given
+
+--- Makes what watches the emissions of a stage.
+---@param always boolean? true: it gets copies in any case
+---@param warn function? (text): is told when a stage that was trusted has been found to need copies
+---@return table given
+--- `copies`: each table is copied; `large`: there are some that cannot be; then `take` must see each
+function given.new(always, warn)
+  return setmetatable({ copies = always or false, large = false, calls = CALLS, room = ROOM, n = 0, passed = 0,
+    originals = {}, made = {}, seen = setmetatable({}, { __mode = "k" }), last = setmetatable({}, { __mode = "v" }),
+    warn = warn }, Given)
+end
+
+--- Whether the next call is to be watched too.
+---@return boolean
+function Given:watches() return self.calls > 0 or self.copies or self.large end
+
+--- A call begins that may be watched. After the first ones one in so many is.
+---@return boolean watched
+function Given:begin()
+  if self.copies then return true end
+  if self.calls > 0 then
+    self.calls = self.calls - 1
+    return true
+  end
+  self.passed, self.room = (self.passed + 1) % PASSED, LARGE
+  return self.passed == 0
+end
+
+--- From now on each table is copied.
+---@param late boolean? others may have seen a change
+function Given:distrust(late)
+  if self.copies then return end
+  self.copies, self.large, self.n, self.originals, self.made = true, false, 0, {}, {}
+  self.seen, self.last = nil, nil
+  if late and self.warn then
+    self.warn("emits a table again that it has emitted, or changes one afterwards; before this was seen receivers " ..
+      "in the same process may have seen such a change. From now on copies are made")
+  end
+end
+
+--- What is passed on instead of an item.
+---@param item any
+---@return any given nil: it was emitted before and is too large to be copied
+function Given:take(item)
+  local kind = type(item)
+  if kind ~= "table" and kind ~= "userdata" then return item end
+  if self.copies then return copy(item) end
+  if not self.large and self.room > 0 then
+    local made, left, met = watch(item, self.seen, math.min(self.room, LARGE))
+    if made then
+      self.room = self.room - math.min(self.room, LARGE) + left
+      if met then
+        self:distrust(self.calls == 0)
+      elseif made ~= item then
+        local n = self.n + 1
+        self.n, self.originals[n], self.made[n] = n, item, made
+      end
+      return made
+    end
+    self.large = self.room >= LARGE
+    if not self.large then self.calls, self.room = 0, 0 end
+  end
+  if not self.large then return item end
+  if rawequal(self.last[1], item) then return nil end
+  self.last[1] = item
+  return item
+end
+
+--- A watched call has ended, or what it has emitted so far is passed on: looks whether it has changed some of it.
+function Given:check()
+  local changed, originals, made = false, self.originals, self.made
+  for i = 1, self.n do
+    changed = changed or not same(originals[i], made[i])
+    originals[i], made[i] = nil, nil
+  end
+  self.n = 0
+  if changed then self:distrust(self.calls == 0) end
+end
+
+--- Of a producer of the coordinator, whose items are passed on at once: what is passed on instead of one. The look at
+--- the item before it comes with the next one.
+---@param item any
+---@return any given as from `take`
+function Given:next(item)
+  if self.n > 0 then self:check() end
+  if self.calls > 0 then self.calls = self.calls - 1 else self.room = LARGE end
+  local value = self:take(item)
+  for i = 1, self.n do self.made[i] = copy(self.made[i]) end -- its receivers may change it
+  return value
+end
+
+--- The error for a table that is too large to be copied.
+given.AGAIN = "this table was emitted before, and what is emitted is given away; it is too large to be copied each " ..
+  "time: emit a new table for each item"
+
+return given
