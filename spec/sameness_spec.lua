@@ -449,8 +449,8 @@ describe("R48 timeout", function()
       for _, context in ipairs(contexts.all) do
         if not context.hosted and context.n < 4 or context.threads then
           local r = new { failures = "collect" }:producer(contexts.range(1, 3))
-            :processor("work", options(context, { timeout = 0.12 * support.patience, retries = context.inline and 1 or 0 }),
-              function(n, emit)
+            :processor("work",
+              options(context, { timeout = 0.12 * support.patience, retries = context.inline and 1 or 0 }), function(n, emit)
                 if n == 2 then stay() end
                 emit(n)
               end):run()
