@@ -448,12 +448,11 @@ describe("R48 timeout", function()
       support.deadline(120)
       for _, context in ipairs(contexts.all) do
         if not context.hosted and context.n < 4 or context.threads then
-          local r = new { failures = "collect" }:producer(contexts.range(1, 3))
-            :processor("work",
-              options(context, { timeout = 0.12 * support.patience, retries = context.inline and 1 or 0 }), function(n, emit)
-                if n == 2 then stay() end
-                emit(n)
-              end):run()
+          local o = options(context, { timeout = 0.12 * support.patience, retries = context.inline and 1 or 0 })
+          local r = new { failures = "collect" }:producer(contexts.range(1, 3)):processor("work", o, function(n, emit)
+            if n == 2 then stay() end
+            emit(n)
+          end):run()
           assert.same({ 1, 3 }, sorted(r.items), context.name)
           assert.equal(1, #r.failures)
           assert.same({ "timeout", 2, context.inline and 2 or 1 },
