@@ -1,28 +1,19 @@
 /* event.c - see event.h for the protocol. */
 #include "event.h"
 
-#include <errno.h>
-
 #include "faults.h"
 #include "sys.h"
 
 enum { SPIN_MOST = 50000, SPIN_LEAST = 2000, SPIN_RETRY = 16 }; /* ns, ns, sleeps */
 
-int mg_event_signal(_Atomic uint32_t *asleep, int eventfd) {
+int mg_event_ring(const mg_bell *bell) { return mg_sys.bell_ring(bell->epoll, bell->fd, bell->tag); }
+
+int mg_event_signal(_Atomic uint32_t *asleep, const mg_bell *bell) {
   atomic_thread_fence(memory_order_seq_cst);
   if (atomic_load_explicit(asleep, memory_order_relaxed) == 0) return 0;
   if (atomic_exchange_explicit(asleep, 0, memory_order_relaxed) == 0) return 0;
   MG_POINT(flag_taken);
-  uint64_t one = 1;
-  ssize_t n;
-  do n = mg_sys.write(eventfd, &one, sizeof one);
-  while (n == -EINTR);
-  return n < 0 && n != -EAGAIN ? (int)n : 0; /* EAGAIN: the counter is full, which wakes as well */
-}
-
-void mg_event_drain(int eventfd) {
-  uint64_t count;
-  (void)mg_sys.read(eventfd, &count, sizeof count);
+  return mg_event_ring(bell);
 }
 
 uint32_t mg_spin_budget(mg_spin *s, int allowed) {

@@ -9,7 +9,10 @@
 
 int mg_lua_fail(lua_State *L, const char *what, int rc) {
   luaL_pushfail(L);
-  lua_pushfstring(L, "%s: %s", what, strerror(-rc));
+  if (mg_is_refused(rc) && mg_sys_refused)
+    lua_pushfstring(L, "%s: %s: %s (by the kernel, or by a container's filter of system calls)", what, mg_sys_refused,
+                    strerror(-rc));
+  else lua_pushfstring(L, "%s: %s", what, strerror(-rc));
   lua_pushinteger(L, -rc);
   return 3;
 }
@@ -96,7 +99,7 @@ static int l_watch_stops(lua_State *L) {
   return 0;
 }
 
-/* cpus() -> processors this process may use: affinity and cgroup quota counted */
+/* cpus() -> processors that this process is bound to; its container's quota is not counted (see machine.lua) */
 static int l_cpus(lua_State *L) {
   lua_pushinteger(L, mg_sys.cpus());
   return 1;
@@ -120,7 +123,7 @@ static int l_pid(lua_State *L) {
 
 /* process() -> a number that is another one in every process forked from here; asks memory, not the kernel */
 static int l_process(lua_State *L) {
-  lua_pushinteger(L, mg_process_serial);
+  lua_pushinteger(L, mg_process_own());
   return 1;
 }
 
@@ -146,7 +149,12 @@ static int l_sleep(lua_State *L) {
   lua_Number s = luaL_checknumber(L, 1);
   luaL_argcheck(L, s >= 0 && s < 1e6, 1, "seconds from 0 to a million expected");
   struct timespec t = {(time_t)s, (long)((s - (lua_Number)(time_t)s) * 1e9)};
-  lua_pushboolean(L, nanosleep(&t, NULL) == 0);
+  int ignored, rc;
+  do {
+    ignored = mg_proc_ignored;
+    rc = nanosleep(&t, &t);
+  } while (rc < 0 && errno == EINTR && mg_proc_ignored != ignored);
+  lua_pushboolean(L, rc == 0);
   return 1;
 }
 
@@ -192,7 +200,7 @@ static int l_flush(lua_State *L) {
 static int l_exit(lua_State *L) {
   int code = (int)luaL_checkinteger(L, 1);
   fflush(NULL);
-  mg_exit_now(code);
+  mg_proc_leave(code);
 }
 
 /* die_of(signal): ends this process by the signal's default action, as if nobody had handled it */
@@ -252,6 +260,7 @@ MG_EXPORT int luaopen_minigun_core(lua_State *L) {
   mg_threads_setup(L);
   mg_command_setup(L);
   mg_limit_setup(L);
+  mg_terminate_setup(L);
 #ifdef MG_FAULTS
   mg_faults_setup(L);
 #endif

@@ -26,6 +26,7 @@ void mg_lines_setup(lua_State *L);
 void mg_threads_setup(lua_State *L);
 void mg_command_setup(lua_State *L);
 void mg_limit_setup(lua_State *L);
+void mg_terminate_setup(lua_State *L);
 #ifdef MG_FAULTS
 void mg_faults_setup(lua_State *L); /* lua_faults.c */
 #endif

@@ -50,7 +50,13 @@ static int l_wait(lua_State *L) {
   struct pollfd p = {.fd = check_fd(L, 1)};
   if (mode & READ) p.events |= POLLIN;
   if (mode & WRITE) p.events |= POLLOUT;
-  int rc = mg_sys.poll(&p, 1, ns < 0 ? -1 : ns > (int64_t)1e15 - 1 ? INT32_MAX : (int)((ns + 999999) / 1000000));
+  int64_t until = ns < 0 || ns > (int64_t)1e15 - 1 ? -1 : (int64_t)mg_now() + ns;
+  int rc, ignored;
+  do {
+    int64_t left = until < 0 ? -1 : until - (int64_t)mg_now();
+    ignored = mg_proc_ignored;
+    rc = mg_sys.poll(&p, 1, until < 0 ? -1 : left < 0 ? 0 : (int)((left + 999999) / 1000000));
+  } while (rc == -EINTR && mg_proc_ignored != ignored);
   if (rc > 0 && (p.revents & POLLNVAL)) rc = -EBADF;
   if (rc < 0 && rc != -EINTR) return mg_lua_fail(L, "cannot wait for a descriptor", rc);
   lua_pushboolean(L, rc > 0);
@@ -66,7 +72,7 @@ static mg_poller *check_poller(lua_State *L) {
 /* poller() -> poller | nil, message, errno */
 static int l_poller(lua_State *L) {
   mg_poller *p = lua_newuserdatauv(L, sizeof *p, 0);
-  *p = (mg_poller){.fd = -1, .serial = mg_process_serial};
+  *p = (mg_poller){.fd = -1, .serial = mg_process_own()};
   luaL_setmetatable(L, MG_POLLER_TYPE);
   p->fd = mg_sys.epoll_create();
   return p->fd < 0 ? mg_lua_fail(L, "cannot make an event loop", p->fd) : 1;

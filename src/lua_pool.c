@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
@@ -25,15 +26,16 @@ static uint32_t check_slot(lua_State *L, mg_pool *p, int arg) {
   return (uint32_t)(i - 1);
 }
 
-/* pool(slots, bytes, keep) -> pool | nil, message, errno */
+/* pool(slots, bytes, keep, cpus) -> pool | nil, message, errno */
 static int l_open(lua_State *L) {
   lua_Integer slots = luaL_checkinteger(L, 1), bytes = luaL_checkinteger(L, 2), keep = luaL_checkinteger(L, 3);
+  int cpus = (int)luaL_optinteger(L, 4, 0);
   luaL_argcheck(L, slots >= 0 && slots <= MG_MAX_SLOTS, 1, "0 to 4096 slots expected");
   luaL_argcheck(L, bytes > 0 && keep > 0, 2, "sizes must be positive");
   mg_pool *p = lua_newuserdatauv(L, sizeof *p, 0);
   memset(p, 0, sizeof *p); /* closed, until it is opened: an error in between leaves nothing behind */
   luaL_setmetatable(L, MG_POOL_TYPE);
-  int rc = mg_pool_open(p, (uint32_t)slots, (size_t)bytes, (size_t)keep);
+  int rc = mg_pool_open(p, (uint32_t)slots, (size_t)bytes, (size_t)keep, cpus);
   return rc < 0 ? mg_lua_fail(L, "cannot set up shared memory and slots", rc) : 1;
 }
 
@@ -50,9 +52,35 @@ static int l_close_or_end(lua_State *L) {
   return 0;
 }
 
+/* The first of the child's objects to go when its state is closed (os.exit(code, true) of before the run): those of the
+ * coordinator must not follow, their files would be closed and their finalizers run.  The code is not to be had here. */
+static int l_last(lua_State *L) {
+  (void)L;
+  fflush(NULL);
+  mg_proc_leave(EXIT_FAILURE);
+}
+
+static void guard_state(lua_State *L) {
+  lua_newuserdatauv(L, 0, 0);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, l_last);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_setfield(L, LUA_REGISTRYINDEX, "minigun.last");
+}
+
+static int call_child(lua_State *L) {
+  guard_state(L);
+  lua_call(L, lua_gettop(L) - 1, 1);
+  return 1;
+}
+
 /* In the child: runs the function and leaves; never returns. */
 static _Noreturn void run_child(lua_State *L, int args) {
   int code = 0;
+  lua_pushcfunction(L, call_child);
+  lua_insert(L, -args - 2);
+  args++;
   if (lua_pcall(L, args, 1, 0) != LUA_OK) {
     const char *msg = lua_tostring(L, -1);
     fprintf(stderr, "minigun: a worker failed: %s\n", msg ? msg : "(an error that is no string)");
@@ -61,7 +89,7 @@ static _Noreturn void run_child(lua_State *L, int args) {
     code = (int)lua_tointeger(L, -1);
   }
   fflush(NULL); /* also the files that its handlers left open */
-  mg_exit_now(code);
+  mg_proc_leave(code);
 }
 
 /* p:spawn(slot, held_most, f, ...) -> pid | nil, message, errno.  In the child: f(worker, ...), then the process ends
@@ -185,7 +213,7 @@ static int l_anything(lua_State *L) {
  *   "done"    number, items, ended, streamed, seconds
  *   "need"    bytes
  *   "left"    number, block, offset, length, count, only, stage, attempt, done before, in hand, how, step
- *   "exit"    pid, code, signal, expected
+ *   "exit"    pid, code, signal, expected; code and signal are nil where it is not known how it ended
  *   "corrupt" pid
  *   "rest"    number, block, offset, length, count, only     not begun: the chunk ends before it
  */
@@ -221,9 +249,11 @@ static int l_event(lua_State *L) {
       return 14;
     case MG_EVENT_EXIT:
       lua_pushinteger(L, e.pid);
-      lua_pushinteger(L, e.a);
-      lua_pushinteger(L, e.b);
-      lua_pushboolean(L, (int)e.c);
+      for (int i = 0; i < 2; i++) {
+        if (e.c & 2) lua_pushnil(L);
+        else lua_pushinteger(L, i ? e.b : e.a);
+      }
+      lua_pushboolean(L, e.c & 1);
       return 6;
     case MG_EVENT_REST:
       lua_pushinteger(L, (lua_Integer)e.number);
@@ -237,6 +267,8 @@ static int l_wait(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   lua_Number s = luaL_optnumber(L, 2, -1);
   int rc = mg_pool_wait(p, s < 0 ? -1 : s > 1e6 ? (int64_t)1e15 : (int64_t)(s * 1e9));
+  if (p->lost) return mg_lua_fail(L, "cannot wait for the workers: the program has closed descriptors that are not its "
+                                     "own (of the run)", rc);
   if (rc < 0 && rc != -EINTR) return mg_lua_fail(L, "cannot wait for the workers", rc);
   lua_pushboolean(L, rc == 0);
   return 1;

@@ -31,7 +31,7 @@ static int l_spool_file(lua_State *L) {
   luaL_setmetatable(L, MG_SPOOL_TYPE);
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, 1);
-  int rc = mg_spool_open(&f->spool, path, lua_toboolean(L, 2), mg_process_serial);
+  int rc = mg_spool_open(&f->spool, path, lua_toboolean(L, 2), mg_process_own());
   if (rc == 0) return 1;
   lua_pushfstring(L, "cannot open the spool '%s'%s", path,
                   rc == -ELOOP ? " (a symbolic link)" : rc == -EINVAL ? " (not a regular file)" : "");
@@ -57,7 +57,7 @@ static int l_write(lua_State *L) {
     return 2;
   }
   if (f->spool.fd < 0) return lua_pushboolean(L, 0), 1; /* only now: a dump hook could have closed it */
-  int rc = mg_spool_own(&f->spool, push_path(L, 1), mg_process_serial);
+  int rc = mg_spool_own(&f->spool, push_path(L, 1), mg_process_own());
   if (rc == 0) rc = mg_spool_append(&f->spool, record, length, flags & MG_CODEC_REFS);
   if (rc < 0) return fail(L, "write to", rc);
   lua_pushboolean(L, 1);

@@ -77,7 +77,7 @@ static int l_writer(lua_State *L) {
   memset(w, 0, sizeof *w);
   w->pool = p;
   w->codec = mg_codec_get(L);
-  w->serial = mg_process_serial;
+  w->serial = mg_process_own();
   w->edge = (unsigned)edge;
   w->block = MG_NO_BLOCK;
   w->first = (uint32_t)(first - 1);

@@ -59,16 +59,30 @@ static void shut(int *fd) {
   *fd = -1;
 }
 
+/* The number may be that of a file which the program has opened after it had closed ours. */
+static void shut_own(const mg_pool *p, int *fd) {
+  mg_file now;
+  if (p->lost && (*fd < 0 || mg_sys.file_facts(*fd, &now) < 0 || now.device != p->kind.device ||
+                  now.inode != p->kind.inode))
+    *fd = -1;
+  shut(fd);
+}
+
 static void close_descriptors(mg_pool *p) {
-  if (!p->kept) shut(&p->epoll);
-  shut(&p->eventfd);
-  shut(&p->timer);
-  shut(&p->lifeline[0]);
-  shut(&p->lifeline[1]);
+  if (!p->kept) shut_own(p, &p->epoll);
+  shut_own(p, &p->bell.fd);
+  shut_own(p, &p->timer);
+  for (int i = 0; i < 2 && !p->lost; i++) shut(&p->lifeline[i]);
   for (uint32_t i = 0; i < p->slots; i++) {
-    shut(&p->slot[i].eventfd);
-    shut(&p->slot[i].proc.watch);
+    shut_own(p, &p->slot[i].bell.epoll);
+    if (!p->lost) shut(&p->slot[i].proc.watch);
   }
+}
+
+/* Notes when a descriptor turns out not to be ours. */
+static int seen(mg_pool *p, int rc) {
+  if (rc == -EBADF || rc == -EINVAL || rc == -ENOENT) p->lost = 1;
+  return rc;
 }
 
 static int open_slot(mg_pool *p, uint32_t i) {
@@ -76,15 +90,29 @@ static int open_slot(mg_pool *p, uint32_t i) {
   s->home = mg_shm_alloc(&p->shm, sizeof(mg_slot_shared));
   if (s->home == MG_NO_BLOCK) return -ENOMEM;
   s->shared = (mg_slot_shared *)(void *)mg_shm_at(&p->shm, s->home);
-  s->eventfd = mg_sys.eventfd();
-  return s->eventfd < 0 ? s->eventfd : 0;
+  int ep = s->bell.epoll = mg_sys.epoll_create();
+  s->bell.fd = p->bell.fd;
+  s->bell.tag = MG_TAG_BELL;
+  int rc = ep < 0 ? ep : mg_sys.bell_add(ep, s->bell.fd, MG_TAG_BELL);
+  return rc < 0 ? rc : mg_sys.epoll_add(ep, p->lifeline[0], MG_TAG_LIFELINE);
 }
 
-int mg_pool_open(mg_pool *p, uint32_t slots, size_t size, size_t keep) {
+/* The coordinator's own bell. */
+static int open_bell(mg_pool *p) {
+  int rc = p->epoll = mg_sys.epoll_create();
+  if (rc < 0) return rc;
+  rc = p->bell.fd = mg_sys.eventfd();
+  p->bell.epoll = p->epoll;
+  p->bell.tag = TAG_WAKE;
+  if (rc >= 0) rc = mg_sys.bell_add(p->epoll, p->bell.fd, TAG_WAKE);
+  return rc < 0 ? rc : mg_sys.file_facts(p->epoll, &p->kind);
+}
+
+int mg_pool_open(mg_pool *p, uint32_t slots, size_t size, size_t keep, int cpus) {
   memset(p, 0, sizeof *p);
-  p->epoll = p->eventfd = p->timer = p->watched = p->lifeline[0] = p->lifeline[1] = -1;
-  p->serial = mg_process_serial;
-  p->cpus = mg_sys.cpus();
+  p->epoll = p->bell.fd = p->timer = p->watched = p->lifeline[0] = p->lifeline[1] = -1;
+  p->serial = mg_process_own();
+  p->cpus = cpus > 0 ? cpus : mg_sys.cpus();
   int rc = mg_shm_open(&p->shm, size, (slots + 16) * MG_UNIT, keep);
   if (rc < 0) return rc;
   p->slot = calloc(slots ? slots : 1, sizeof *p->slot);
@@ -93,12 +121,10 @@ int mg_pool_open(mg_pool *p, uint32_t slots, size_t size, size_t keep) {
     return -ENOMEM;
   }
   p->slots = slots;
-  for (uint32_t i = 0; i < slots; i++) p->slot[i].eventfd = p->slot[i].proc.watch = -1;
+  for (uint32_t i = 0; i < slots; i++) p->slot[i].bell.epoll = p->slot[i].proc.watch = -1;
   p->next = open_pools;
   open_pools = p;
-  if ((rc = p->epoll = mg_sys.epoll_create()) < 0) goto fail;
-  if ((rc = p->eventfd = mg_sys.eventfd()) < 0) goto fail;
-  if ((rc = mg_sys.epoll_add(p->epoll, p->eventfd, TAG_WAKE)) < 0) goto fail;
+  if ((rc = open_bell(p)) < 0) goto fail;
   if ((rc = mg_sys.lifeline(p->lifeline)) < 0) goto fail;
   for (uint32_t i = 0; i < slots; i++)
     if ((rc = open_slot(p, i)) < 0) goto fail;
@@ -128,7 +154,10 @@ void mg_pool_end(mg_pool *p) {
   if (p->watched >= 0) mg_sys.epoll_del(p->epoll, p->watched);
   p->watched = -1;
   close_descriptors(p);
-  for (uint32_t i = 0; i < p->slots; i++) {
+  uint32_t slots = p->slots;
+  p->slots = 0;
+  atomic_signal_fence(memory_order_seq_cst); /* mg_pool_kill_all may come now */
+  for (uint32_t i = 0; i < slots; i++) {
     free(p->slot[i].held);
     mg_slot_free(&p->slot[i]);
   }
@@ -137,7 +166,7 @@ void mg_pool_end(mg_pool *p) {
   mg_shm_close(&p->shm);
   p->slot = NULL;
   p->queue = NULL;
-  p->slots = p->queued = p->queue_room = 0;
+  p->queued = p->queue_room = 0;
 }
 
 void mg_pool_close(mg_pool *p) {
@@ -163,15 +192,15 @@ static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
   w->block = MG_NO_BLOCK;
   w->in = (mg_ring_end){.ring = &s->shared->in};
   w->out = (mg_ring_end){.ring = &s->shared->out};
-  w->eventfd = s->eventfd;
-  w->coordinator_fd = p->eventfd;
-  w->lifeline = p->lifeline[0];
+  w->epoll = s->bell.epoll;
+  w->coordinator = p->bell;
   w->told = mg_now();
   w->serial = mg_process_serial;
   w->fences = mg_sys.barrier(1) < 0;
   atomic_store_explicit(&s->shared->ordering, w->fences ? MG_ORDERED_BY_FENCE : MG_ORDERED_BY_BARRIER,
                         memory_order_release);
-  s->eventfd = p->eventfd = p->lifeline[0] = -1; /* kept open: they are the worker's now */
+  mg_proc_tell_end(&s->shared->last_word);
+  s->bell.epoll = p->epoll = p->bell.fd = p->lifeline[0] = -1; /* kept open: they are the worker's now */
   for (mg_pool *each = open_pools; each; each = each->next) {
     each->kept = 0;
     close_descriptors(each);
@@ -185,7 +214,6 @@ static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
 int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w) {
   mg_slot *s = &p->slot[i];
   MG_ASSERT(s->state == MG_SLOT_EMPTY && p->serial == mg_process_serial);
-  mg_event_drain(s->eventfd);
   mg_slot_begin(s);
   s->held_most = held_most;
   int pid = mg_proc_spawn(&s->proc);
@@ -238,8 +266,10 @@ static int reap(mg_pool *p, uint32_t i) {
     int back = mg_sys.epoll_add(p->epoll, s->proc.watch, i);
     return rc < 0 ? rc : back;
   }
+  mg_proc_ask_end(atomic_load(&s->shared->last_word), &how);
+  int expected = s->state == MG_SLOT_ENDING && how.known && how.signal == 0 && how.code == 0;
   mg_slot_event ev = {.kind = MG_EVENT_EXIT, .a = (uint32_t)how.code, .b = (uint32_t)how.signal, .pid = s->proc.pid,
-                      .c = s->state == MG_SLOT_ENDING && how.signal == 0 && how.code == 0};
+                      .c = (uint32_t)(expected | !how.known << 1)};
   rc = mg_slot_recover(s, &p->shm, enqueue, &at);
   return rc < 0 ? rc : enqueue(&at, &ev);
 }
@@ -370,23 +400,19 @@ int mg_pool_wait(mg_pool *p, int64_t ns) {
   } else {
     ns = 0;
   }
-  int n = wait_and_peek(p, ready, ns), rc = n < 0 ? n : 0;
+  int n = seen(p, wait_and_peek(p, ready, ns)), rc = n < 0 ? n : 0;
   if (sleeps) set_asleep(p, 0);
   if (n == 0 && sleeps && (rc = look_after_pipes(p)) < 0) return rc;
   for (int i = 0; i < n; i++) {
-    if (ready[i].data.u64 == TAG_WAKE) mg_event_drain(p->eventfd);
-    else if (ready[i].data.u64 == TAG_TIMER) mg_event_drain(p->timer);
+    if (ready[i].data.u64 == TAG_TIMER) mg_sys.timer_set(p->timer, -1);
     else if (ready[i].data.u64 < p->slots && (rc = reap(p, (uint32_t)ready[i].data.u64)) < 0) break;
   }
   return rc;
 }
 
 static int ring_bell(mg_pool *p) {
-  uint64_t one = 1;
-  ssize_t n;
-  do n = mg_sys.write(p->eventfd, &one, sizeof one);
-  while (n == -EINTR);
-  return n < 0 && n != -EAGAIN ? (int)n : 1;
+  int rc = seen(p, mg_event_ring(&p->bell));
+  return rc < 0 ? rc : 1;
 }
 
 static int open_timer(mg_pool *p) {
@@ -429,9 +455,16 @@ int mg_pool_watch(mg_pool *p, int fd) {
 }
 
 void mg_pool_wake(void) {
-  uint64_t one = 1;
   for (mg_pool *p = open_pools; p; p = p->next)
-    if (p->eventfd >= 0) mg_sys.write(p->eventfd, &one, sizeof one);
+    if (p->bell.fd >= 0) mg_event_ring(&p->bell);
+}
+
+void mg_pool_kill_all(void) {
+  for (mg_pool *p = open_pools; p; p = p->next)
+    for (uint32_t i = 0; p->serial == mg_process_serial && i < p->slots; i++)
+      mg_proc_kill(&p->slot[i].proc, SIGKILL);
+  for (mg_pool *p = open_pools; p; p = p->next)
+    for (uint32_t i = 0; p->serial == mg_process_serial && i < p->slots; i++) mg_proc_end(&p->slot[i].proc);
 }
 
 int mg_pool_time_out(mg_pool *p, uint32_t i, uint64_t began) {

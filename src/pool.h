@@ -6,7 +6,10 @@
  * Invariants (mg_pool_check)
  *  1. Every reference to a block is accounted for: by a slot's ledger, by an event not yet taken, or by the caller.
  *  2. A slot has a child exactly when its state is not EMPTY.
- *  3. All descriptors are close-on-exec; a child keeps its own eventfd, the coordinator's and the life-line, no other.
+ *  3. All descriptors are close-on-exec and none is 0, 1 or 2; a child keeps what it waits in, both bells and the
+ *     life-line, no other.
+ *  4. Nothing is written to a descriptor.  When one of ours turns out to be another's (`lost`: the program has closed
+ *     it), no number is closed any more that is not seen to be ours.
  */
 #ifndef MG_POOL_H
 #define MG_POOL_H
@@ -17,7 +20,10 @@ typedef struct mg_pool {
   mg_shm shm;
   mg_slot *slot;
   uint32_t slots;
-  int epoll, eventfd, lifeline[2];
+  int epoll, lifeline[2];
+  mg_bell bell;    /* of the coordinator; its descriptor is that of all bells of the pool */
+  mg_file kind;    /* what a descriptor of ours looks like, but for the life-line */
+  int lost;
   int timer;    /* made by the first mg_pool_arm; -1: none */
   int watched;  /* somebody else's descriptor that ends a wait too; -1: none */
   int kept;     /* closed but for the epoll descriptor */
@@ -33,9 +39,10 @@ typedef struct mg_pool {
   struct mg_pool *next;
 } mg_pool;
 
-/* Opens a pool of `slots` empty slots over a mapping of up to `size` bytes (see mg_shm_open).  0 or -errno; on failure
+/* Opens a pool of `slots` empty slots over a mapping of up to `size` bytes (see mg_shm_open), for a program that
+ * may use so many processors (0: all that it is bound to).  0 or -errno; on failure
  * nothing is left open.  Belongs to the caller until mg_pool_close. */
-int mg_pool_open(mg_pool *p, uint32_t slots, size_t size, size_t keep);
+int mg_pool_open(mg_pool *p, uint32_t slots, size_t size, size_t keep, int cpus);
 /* Kills and reaps every child, closes every descriptor, unmaps.  May be called twice.  In a forked child it only
  * forgets. */
 void mg_pool_close(mg_pool *p);
@@ -70,6 +77,8 @@ int mg_pool_idle(const mg_pool *p, uint32_t first, uint32_t last);
  * the
  * coordinator goes to sleep would otherwise be noticed only at its next event. */
 void mg_pool_wake(void);
+/* Kills and reaps all children of all open pools.  For a signal handler that ends the process. */
+void mg_pool_kill_all(void);
 /* Kills the child of slot i for a time-out if the item that began at `began` is still in hand. */
 int mg_pool_time_out(mg_pool *p, uint32_t i, uint64_t began);
 void mg_pool_check(const mg_pool *p);

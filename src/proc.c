@@ -6,30 +6,84 @@
 
 unsigned *mg_process_page;
 
+volatile sig_atomic_t mg_proc_ignored;
+
+static unsigned serial_most; /* of this process and those above it */
+
 int mg_proc_open(void) {
   if (mg_process_page) return 0;
   mg_process_page = mg_sys.wiped_page();
   if (!mg_process_page) return -ENOMEM;
-  mg_process_serial = 1;
+  mg_process_own();
   return 0;
 }
 
-static void ignore_signal(int sig) { (void)sig; }
+unsigned mg_process_own(void) {
+  if (MG_UNLIKELY(mg_process_serial == 0)) mg_process_serial = ++serial_most;
+  return mg_process_serial;
+}
 
-static void become_child(pid_t parent, unsigned serial, const sigset_t *mask) {
-  mg_process_serial = serial + 1;
+/* --- the child ------------------------------------------------------------------------------------------------- */
+
+enum { SAID = 0x100 }; /* in the last word, beside the code */
+
+static _Atomic uint32_t *last_word;
+static unsigned last_word_of; /* the process that may write it */
+
+void mg_proc_tell_end(_Atomic uint32_t *word) {
+  last_word = word;
+  last_word_of = mg_process_serial;
+}
+
+_Noreturn void mg_proc_leave(int code) {
+  if (last_word && mg_process_serial == last_word_of)
+    atomic_store(last_word, (uint32_t)(SAID | (code & 0xff)));
+  mg_exit_now(code);
+}
+
+void mg_proc_ask_end(uint32_t word, mg_exit *out) {
+  if (out->known || (word & ~0xffu) != SAID) return;
+  out->known = 1;
+  out->code = (int)(word & 0xff);
+}
+
+/* exit, called past us: by os.exit of before the run, or by a C library. */
+static void leave_at_exit(int code) {
+  fflush(NULL);
+  mg_proc_leave(code);
+}
+
+static void ignore_signal(int sig) {
+  (void)sig;
+  mg_proc_ignored++;
+}
+
+/* By a handler, so that programs which are started from here have the usual disposition. */
+static void leave_to_coordinator(int sig) {
+  struct sigaction now;
+  if (mg_sys.signal_action(sig, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_IGN) return;
+  mg_sys.handle_signal(sig, ignore_signal);
+}
+
+static void become_child(pid_t parent, const sigset_t *mask) {
+  mg_process_serial = ++serial_most;
+  last_word = NULL;
   mg_sys.parent_death_signal(SIGKILL);
   if (mg_parent_pid() != parent) mg_exit_now(1); /* it died before the signal was set */
-  mg_sys.handle_signal(SIGINT, ignore_signal);   /* Ctrl-C reaches the whole group; the coordinator decides */
-  mg_sys.handle_signal(SIGTERM, SIG_DFL);
+  if (mg_sys.at_exit(leave_at_exit) < 0) mg_exit_now(1);
+  leave_to_coordinator(SIGINT);
+  leave_to_coordinator(SIGTERM);
   mg_sys.handle_signal(SIGTTIN, SIG_IGN); /* in the background of a terminal: an error, not a stop that nobody ends */
   mg_sys.handle_signal(SIGTTOU, SIG_IGN);
   mg_sys.new_group(); /* of which all are that it starts, see mg_proc_reap */
   mg_sys.null_stdin();
+  mg_sys.line_buffer();
   mg_sys.set_signals(mask);
 }
 
-static int pidfds_missing; /* found out once: -ENOSYS never turns into anything else */
+/* --- the coordinator ------------------------------------------------------------------------------------------- */
+
+static int pidfds_missing; /* found out once: a refusal never turns into anything else */
 
 /* The pipe that stands for a pidfd: ends[0] for the coordinator, ends[1] for the child. */
 static int open_pipe(int ends[2]) {
@@ -37,7 +91,7 @@ static int open_pipe(int ends[2]) {
   if (!pidfds_missing) {
     int fd = mg_sys.pidfd_open(mg_pid());
     if (fd >= 0) mg_sys.close(fd);
-    pidfds_missing = fd == -ENOSYS;
+    pidfds_missing = mg_is_refused(fd);
   }
   return pidfds_missing ? mg_sys.lifeline(ends) : 0;
 }
@@ -47,15 +101,25 @@ static void close_end(int *fd) {
   *fd = -1;
 }
 
+/* A child that has ended already, and that nobody need wait for: where the program ignores SIGCHLD. */
+static int watch_ended(mg_proc *p) {
+  int ends[2], rc = mg_sys.lifeline(ends);
+  if (rc < 0) return rc;
+  mg_sys.close(ends[1]);
+  p->is_pipe = 1;
+  p->watch = ends[0];
+  return 0;
+}
+
 /* In the coordinator, after the fork: how the child will be watched. */
 static int watch(mg_proc *p, pid_t pid, int ends[2]) {
   close_end(&ends[1]);
   p->pid = pid;
   p->is_pipe = ends[0] >= 0;
   p->watch = p->is_pipe ? ends[0] : mg_sys.pidfd_open(pid);
-  if (p->watch >= 0) return pid;
-  int rc = p->watch; /* out of descriptors: the child must not go on alone */
-  p->watch = -1;
+  int rc = p->watch == -ESRCH ? watch_ended(p) : p->watch;
+  if (rc >= 0) return pid;
+  p->watch = -1; /* out of descriptors: the child must not go on alone */
   mg_sys.kill_wait(pid);
   return rc;
 }
@@ -63,7 +127,6 @@ static int watch(mg_proc *p, pid_t pid, int ends[2]) {
 int mg_proc_spawn(mg_proc *p) {
   sigset_t old;
   pid_t parent = mg_pid();
-  unsigned serial = mg_process_serial;
   int ends[2], rc = open_pipe(ends);
   p->pid = 0;
   p->watch = -1;
@@ -73,7 +136,7 @@ int mg_proc_spawn(mg_proc *p) {
   pid_t pid = rc < 0 ? rc : mg_sys.fork();
   if (pid == 0) {
     close_end(&ends[0]);
-    become_child(parent, serial, &old);
+    become_child(parent, &old);
     return 0;
   }
   if (pid > 0) {

@@ -3,6 +3,11 @@
  * A child is one of ours only: it is waited for by its pidfd, never by waitpid(-1), and no SIGCHLD handler is set, so
  * that a host program's own children keep their exit status.
  *
+ * A child leaves by _exit, whoever calls exit: exit handlers are the coordinator's (they would move the position of files
+ * that both have open).  How it ended the kernel tells; where somebody else has taken that (the program ignores SIGCHLD,
+ * or waits for all children) the child's own last word does: a word in shared memory, written before it leaves by
+ * itself.  Where neither says it, it is not known, and that is not taken for an end in good order.
+ *
  * A child must not outlive the coordinator.  Two means, because each has a gap: the kernel's parent-death signal
  * (which follows the forking THREAD, and comes too late when the parent dies before it is set: hence the check of the
  * parent's pid), and the life-line, a pipe whose write end only the coordinator holds: when it closes, a worker that
@@ -10,6 +15,8 @@
  */
 #ifndef MG_PROC_H
 #define MG_PROC_H
+
+#include <stdatomic.h>
 
 #include "sys.h"
 
@@ -21,10 +28,19 @@ typedef struct mg_proc {
 } mg_proc;
 
 /* Forks.  In the coordinator: returns the pid (> 0) with *p filled, or -errno.  In the child: returns 0, with signals
- * unblocked, SIGINT ignored by a handler, SIGTERM at its default, standard input from /dev/null, and the parent-death
- * signal set; the child must leave by mg_exit_now.  All stdio streams are flushed first, so that nothing is written
- * twice. */
+ * unblocked, SIGINT and SIGTERM ignored by a handler (the whole group gets them; it is the coordinator that decides),
+ * or ignored for good where the program does so, standard input from /dev/null, standard output by lines, and the
+ * parent-death signal set; the child must leave by mg_proc_leave.  All stdio streams are flushed first, so that nothing
+ * is written twice. */
 int mg_proc_spawn(mg_proc *p);
+/* In a child: the word where it says that it ends by itself; it lies in shared memory and is 0. */
+void mg_proc_tell_end(_Atomic uint32_t *word);
+/* Ends this process, a child or a copy of one, without exit handlers and without flushing anything; says so. */
+_Noreturn void mg_proc_leave(int code);
+/* What the word of a child that has ended says, where the kernel did not. */
+void mg_proc_ask_end(uint32_t word, mg_exit *out);
+/* How often a signal was ignored by a handler in this process: who has slept and was woken by one sleeps on. */
+extern volatile sig_atomic_t mg_proc_ignored;
 /* 1 when the child has ended: *out says how, and the pidfd is closed.  0 while it lives, -errno. */
 int mg_proc_reap(mg_proc *p, mg_exit *out);
 /* Sends a signal; 0 also when the child has ended already. */
@@ -32,12 +48,14 @@ int mg_proc_kill(mg_proc *p, int sig);
 /* SIGKILL, then waits until it is gone. */
 void mg_proc_end(mg_proc *p);
 
-/* Which process of the program's fork tree this is: 1, one more in each child that mg_proc_spawn makes, and 0 in a
- * child that somebody else forked.  It lies in a page that the kernel wipes at every fork, so a handler that forks by
- * itself and returns in its child cannot finish an item a second time: each object compares the number with its
- * own. */
+/* Which process of the program's fork tree this is: a number that no process above it has, and 0 in a child that
+ * somebody else forked, until that begins something of its own (mg_process_own).  It lies in a page that is wiped at
+ * every fork, so a handler that forks by itself and returns in its child cannot finish an item a second time: each
+ * object compares the number with its own. */
 extern unsigned *mg_process_page; /* set by mg_proc_open */
 #define mg_process_serial (*mg_process_page)
+/* The number, for an object that is about to be made; a process without one gets one. */
+unsigned mg_process_own(void);
 /* Must be called once before anything else; 0 or -ENOMEM. */
 int mg_proc_open(void);
 

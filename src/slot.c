@@ -42,6 +42,7 @@ void mg_slot_begin(mg_slot *s) {
   atomic_store(&sh->commit, 0);
   atomic_store(&sh->began, 0);
   atomic_store(&sh->step, 0);
+  atomic_store(&sh->last_word, 0);
   atomic_store(&sh->running, 0);
   atomic_store(&sh->worker_asleep, 0);
   atomic_store(&sh->coordinator_asleep, 0);
@@ -73,7 +74,7 @@ int mg_slot_offer(mg_slot *s, const mg_chunk *c) {
                .count = c->range.count, .only = c->range.edge, .stage = c->stage, .attempt = c->attempt,
                .chunk = c->number};
   mg_ring_push(&s->in, &d);
-  return mg_event_signal(&s->shared->worker_asleep, s->eventfd);
+  return mg_event_signal(&s->shared->worker_asleep, &s->bell);
 }
 
 int mg_slot_lend(mg_slot *s, const mg_shm *shm, uint32_t block) {
@@ -82,7 +83,7 @@ int mg_slot_lend(mg_slot *s, const mg_shm *shm, uint32_t block) {
   s->lent[(s->lent_first + s->lents++) % MG_LENT] = block;
   mg_desc d = {.kind = MG_IN_BLOCK, .block = block, .length = (uint32_t)(mg_shm_block_size(shm, block) - 1)};
   mg_ring_push(&s->in, &d);
-  return mg_event_signal(&s->shared->worker_asleep, s->eventfd);
+  return mg_event_signal(&s->shared->worker_asleep, &s->bell);
 }
 
 void mg_slot_stop(mg_slot *s) {
@@ -95,7 +96,7 @@ int mg_slot_finish(mg_slot *s) {
   mg_desc d = {.kind = MG_IN_END};
   mg_ring_push(&s->in, &d);
   s->state = MG_SLOT_ENDING;
-  return mg_event_signal(&s->shared->worker_asleep, s->eventfd);
+  return mg_event_signal(&s->shared->worker_asleep, &s->bell);
 }
 
 /* --- turning descriptors into events ------------------------------------------------------------------------- */
@@ -258,7 +259,7 @@ int mg_slot_collect(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
     int rc = take(s, shm, sink, to, &d);
     if (rc < 0) return rc;
   }
-  return full ? mg_event_signal(&s->shared->worker_asleep, s->eventfd) : 0; /* it may wait for room in the ring */
+  return full ? mg_event_signal(&s->shared->worker_asleep, &s->bell) : 0; /* it may wait for room in the ring */
 }
 
 int mg_slot_nudge(mg_slot *s) {

@@ -112,6 +112,7 @@ typedef struct mg_slot_shared {
   _Atomic uint32_t worker_asleep;
   _Atomic uint32_t step;                           /* the part of the item in hand that is in work; 0: none */
   _Atomic uint32_t ordering;                       /* MG_ORDERED_...; written once, at its begin */
+  _Atomic uint32_t last_word;                      /* see mg_proc_tell_end */
   _Alignas(MG_CACHE_LINE) _Atomic uint32_t coordinator_asleep; /* written by the coordinator */
   _Atomic uint32_t spin_allowed;
   _Atomic uint32_t stop; /* producers end: they are told at their next emit */
@@ -141,7 +142,7 @@ typedef struct mg_slot {
   mg_slot_shared *shared;
   uint32_t home; /* the block that holds `shared` */
   int state;
-  int eventfd; /* wakes the worker */
+  mg_bell bell; /* wakes the worker */
   mg_proc proc;
   mg_ring_end in, out;
   mg_chunk few[MG_CHUNKS];
@@ -176,7 +177,8 @@ enum {
   MG_EVENT_LEFT, /* after a death or a revocation: chunk with range cut to what is unfinished (reference passes),
                     a = items finished in it before, b = 1 when its first item was in hand; c: bit 0 when that
                     one was streamed, bit 1 when it was ended by its time-out; step: which part of it was in work */
-  MG_EVENT_EXIT, /* the worker is gone: a = exit code, b = signal, c = 1 when expected, pid */
+  MG_EVENT_EXIT, /* the worker is gone: a = exit code, b = signal, c: bit 0 when expected, bit 1 when it
+                    is not known how (a and b are 0 then), pid */
   MG_EVENT_CORRUPT, /* the worker wrote what no worker may write; it has been killed */
   MG_EVENT_REST /* chunk `number` ends before `range` (the reference passes), which the worker has not begun, as it was
                    asked to */

@@ -37,6 +37,10 @@ static int lock(int fd, int how) {
   return rc;
 }
 
+static int is_file(const mg_spool *s, const mg_file *file) {
+  return file->device == s->device && file->inode == s->inode;
+}
+
 /* A descriptor of the spool's file, opened anew: by the descriptor that is there, which names the file even when it was
  * renamed or the directory changed, else by the path. */
 static int open_again(const mg_spool *s, const char *path, int how) {
@@ -45,7 +49,7 @@ static int open_again(const mg_spool *s, const char *path, int how) {
   snprintf(link, sizeof link, "/proc/self/fd/%d", s->fd);
   int fd = mg_sys.open_file(link, how | MG_OPEN_FOLLOW);
   if (fd >= 0) {
-    if (mg_sys.file_facts(fd, &file) == 0 && file.device == s->device && file.inode == s->inode) return fd;
+    if (mg_sys.file_facts(fd, &file) == 0 && is_file(s, &file)) return fd;
     mg_sys.close(fd); /* somebody has closed the spool's descriptor, and its number is another file's */
   }
   return mg_sys.open_file(path, how);
@@ -79,7 +83,7 @@ int mg_spool_own(mg_spool *s, const char *path, unsigned process) {
   }
   /* The old number is this file's only where it still leads to it. */
   mg_file old;
-  if (mg_sys.file_facts(s->fd, &old) == 0 && old.device == s->device && old.inode == s->inode) mg_sys.close(s->fd);
+  if (mg_sys.file_facts(s->fd, &old) == 0 && is_file(s, &old)) mg_sys.close(s->fd);
   *s = (mg_spool){.fd = fd, .read_only = s->read_only, .process = process, .pid = mg_pid(), .device = file.device,
                   .inode = file.inode};
   return 0;
@@ -100,7 +104,10 @@ int mg_spool_hold(mg_spool *s) {
 }
 
 int mg_spool_close(mg_spool *s) {
+  mg_file file;
   if (s->fd < 0) return 0;
+  int ours = mg_sys.file_facts(s->fd, &file) == 0 && is_file(s, &file);
+  if (!ours) return s->fd = -1, -EBADF;
   if (s->held && s->pid == mg_pid()) mg_sys.own_file(s->fd, 0); /* children of other runs may have a copy */
   int rc = mg_sys.close(s->fd);
   s->fd = -1;
@@ -133,6 +140,7 @@ int mg_spool_append(mg_spool *s, uint8_t *record, size_t length, unsigned flags)
   int rc = lock(s->fd, MG_LOCK_WRITE);
   if (rc < 0) return rc;
   rc = mg_sys.file_facts(s->fd, &file);
+  if (rc == 0 && !is_file(s, &file)) rc = -EBADF; /* the program has closed ours, and opened another under its number */
   if (rc == 0) {
     put32(record + 16, head_crc(record, file.size));
     rc = write_all(s->fd, record, MG_SPOOL_HEAD + length);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdio_ext.h>
@@ -22,7 +23,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int check(long result) { return result < 0 ? -errno : (int)result; }
+const char *mg_sys_refused;
+
+/* What a call has returned, or -errno.  One that the kernel does not have, or that a filter keeps from us, is noted. */
+static int checked(const char *function, long result) {
+  if (result >= 0) return (int)result;
+  if (mg_is_refused(-errno)) mg_sys_refused = function + sizeof "sys_" - 1;
+  return -errno;
+}
+#define check(result) checked(__func__, result)
+
+/* A descriptor of ours is never 0, 1 or 2: in a program that was started without them its prints would go there. */
+static int above_standard(int fd) {
+  if (fd < 0 || fd > STDERR_FILENO) return fd;
+  int higher = check(fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  close(fd);
+  return higher;
+}
 
 static void *sys_map_shared(size_t size) {
   void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -39,12 +56,20 @@ static int sys_advise(void *at, size_t size, int advice) { return check(madvise(
 static pid_t sys_fork(void) { return check(fork()); }
 
 static int sys_pidfd_open(pid_t pid) {
-  return check(syscall(SYS_pidfd_open, pid, 0)); /* close-on-exec by itself */
+  return above_standard(check(syscall(SYS_pidfd_open, pid, 0))); /* close-on-exec by itself */
 }
+
+/* Whether a call that takes a pidfd must be made with the child's number instead: the kernel, or a filter, does not let
+ * us, or the descriptor is not ours any more. */
+static int by_number(int rc) { return mg_is_refused(rc) || rc == -EINVAL || rc == -EBADF; }
 
 /* By the pidfd where there is one: it names this child for ever, its number only until somebody has waited for it. */
 static int sys_kill(pid_t pid, int pidfd, int sig) {
-  return check(pidfd >= 0 ? syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0) : kill(pid, sig));
+  siginfo_t info;
+  int rc = pidfd >= 0 ? check(syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0)) : -ENOSYS;
+  if (!by_number(rc)) return rc;
+  if (pid > 0 && check(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT)) == -ECHILD) return -ESRCH;
+  return check(kill(pid, sig));
 }
 
 /* Ends a child that has no pidfd, and waits for it. */
@@ -56,20 +81,45 @@ static int sys_kill_wait(pid_t pid) {
   return rc;
 }
 
+static int wait_by(int kind, int which, siginfo_t *info) {
+  int rc;
+  memset(info, 0, sizeof *info);
+  do rc = check(waitid((idtype_t)kind, (id_t)which, info, WEXITED | WNOHANG));
+  while (rc == -EINTR);
+  return rc;
+}
+
+static void from_status(int status, mg_exit *out) {
+  out->known = 1;
+  if (WIFSIGNALED(status)) out->signal = WTERMSIG(status);
+  else out->code = WEXITSTATUS(status);
+}
+
+/* What Linux 6.15 and later still knows of a child that somebody else has waited for. */
+static void ask_pidfd(int pidfd, mg_exit *out) {
+  struct { uint64_t mask, cgroup; uint32_t ids[11]; int32_t status; } info = {.mask = 8 /* PIDFD_INFO_EXIT */};
+  if (pidfd >= 0 && ioctl(pidfd, _IOWR(0xff, 11, info) /* PIDFD_GET_INFO */, &info) == 0 && (info.mask & 8))
+    from_status(info.status, out);
+}
+
 /* 1 with *out filled when the child has ended, 0 while it lives.  Only this child is asked for, never any other. */
 static int sys_reap(pid_t pid, int pidfd, mg_exit *out) {
-  siginfo_t info = {0};
-  int rc;
-  idtype_t by = pidfd >= 0 ? (idtype_t)3 /* P_PIDFD */ : P_PID;
-  do rc = check(waitid(by, (id_t)(pidfd >= 0 ? pidfd : pid), &info, WEXITED | WNOHANG));
-  while (rc == -EINTR);
+  enum { BY_PIDFD = 3 };
+  siginfo_t info;
+  int status = 0, rc = pidfd >= 0 ? wait_by(BY_PIDFD, pidfd, &info) : -ENOSYS;
   memset(out, 0, sizeof *out);
-  if (rc == -ECHILD) return 1; /* somebody else waited for all children */
-  if (rc < 0) return rc;
-  if (info.si_pid == 0) return 0;
-  out->known = 1;
-  if (info.si_code == CLD_EXITED) out->code = info.si_status;
-  else out->signal = info.si_status;
+  if (by_number(rc)) rc = wait_by(P_PID, pid, &info);
+  if (mg_is_refused(rc)) {
+    do rc = check(waitpid(pid, &status, WNOHANG));
+    while (rc == -EINTR);
+    if (rc > 0) from_status(status, out);
+  } else if (rc == 0 && info.si_pid != 0) {
+    rc = out->known = 1;
+    if (info.si_code == CLD_EXITED) out->code = info.si_status;
+    else out->signal = info.si_status;
+  }
+  if (rc != -ECHILD) return rc > 0 ? 1 : rc;
+  ask_pidfd(pidfd, out); /* somebody else waited for all children, or the program ignores SIGCHLD */
   return 1;
 }
 
@@ -150,8 +200,10 @@ static pid_t sys_launch(const mg_launch *p) {
   return check(pid);
 }
 
-static int sys_eventfd(void) { return check(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
-static int sys_timerfd(void) { return check(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); }
+static int sys_eventfd(void) { return above_standard(check(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))); }
+static int sys_timerfd(void) {
+  return above_standard(check(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)));
+}
 
 /* Once, in ns nanoseconds; ns < 0: never. */
 static int sys_timer_set(int fd, int64_t ns) {
@@ -164,8 +216,20 @@ static int sys_timer_set(int fd, int64_t ns) {
   return check(timerfd_settime(fd, 0, &at, NULL));
 }
 
-static int sys_lifeline(int fds[2]) { return check(pipe2(fds, O_CLOEXEC)); }
-static int sys_epoll_create(void) { return check(epoll_create1(EPOLL_CLOEXEC)); }
+static int sys_lifeline(int fds[2]) {
+  int rc = check(pipe2(fds, O_CLOEXEC));
+  if (rc < 0) return rc;
+  fds[0] = above_standard(fds[0]);
+  fds[1] = above_standard(fds[1]);
+  if (fds[0] >= 0 && fds[1] >= 0) return 0;
+  rc = fds[0] < 0 ? fds[0] : fds[1];
+  close(fds[0]);
+  close(fds[1]);
+  fds[0] = fds[1] = -1;
+  return rc;
+}
+
+static int sys_epoll_create(void) { return above_standard(check(epoll_create1(EPOLL_CLOEXEC))); }
 
 static int sys_epoll_add(int ep, int fd, uint64_t tag) {
   struct epoll_event ev = {.events = EPOLLIN, .data.u64 = tag};
@@ -180,6 +244,17 @@ static int sys_epoll_set(int ep, int fd, uint32_t events) {
   if (events == 0) return sys_epoll_del(ep, fd);
   int rc = check(epoll_ctl(ep, EPOLL_CTL_MOD, fd, &ev));
   return rc == -ENOENT ? check(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev)) : rc;
+}
+
+/* A bell: a descriptor that can always be written to, and that ep does not look at until somebody rings, once. */
+static int sys_bell_add(int ep, int fd, uint64_t tag) {
+  struct epoll_event ev = {.events = 0, .data.u64 = tag};
+  return checked("sys_epoll_ctl", epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev));
+}
+
+static int sys_bell_ring(int ep, int fd, uint64_t tag) {
+  struct epoll_event ev = {.events = EPOLLOUT | EPOLLONESHOT, .data.u64 = tag};
+  return checked("sys_epoll_ctl", epoll_ctl(ep, EPOLL_CTL_MOD, fd, &ev));
 }
 
 /* ns < 0 waits without end; otherwise rounded up to a millisecond, the unit that every kernel's epoll knows. */
@@ -229,7 +304,7 @@ static int sys_open_file(const char *path, int how) {
   flags |= how & MG_OPEN_APPEND ? O_WRONLY | O_APPEND : O_RDONLY;
   if (how & MG_OPEN_CREATE) flags |= O_CREAT;
   if (!(how & MG_OPEN_FOLLOW)) flags |= O_NOFOLLOW;
-  return check(open(path, flags, 0600));
+  return above_standard(check(open(path, flags, 0600)));
 }
 
 static int facts_of(const struct stat *st, mg_file *out) {
@@ -272,7 +347,7 @@ static ssize_t sys_read_at(int fd, void *to, size_t n, uint64_t at) {
 static int sys_null_stdin(void) {
   int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return -errno;
-  int rc = check(dup2(fd, 0));
+  int rc = fd == 0 ? check(fcntl(fd, F_SETFD, 0)) : check(dup2(fd, 0));
   if (fd != 0) close(fd);
   __fpurge(stdin); /* what the coordinator has read ahead is the coordinator's */
   clearerr(stdin);
@@ -293,6 +368,7 @@ static int sys_handle_signal(int sig, void (*handler)(int)) {
   struct sigaction sa;
   memset(&sa, 0, sizeof sa);
   sa.sa_handler = handler;
+  sa.sa_flags = SA_RESTART;
   sigemptyset(&sa.sa_mask);
   return check(sigaction(sig, &sa, NULL));
 }
@@ -303,31 +379,10 @@ static int sys_signal_action(int sig, const struct sigaction *to, struct sigacti
 
 static int sys_random(void *to, size_t n) { return check(getrandom(to, n, 0)); }
 
-/* The quota of this process's cgroup (version 2) in whole processors, or `most` where there is none. */
-static int cgroup_cpus(int most) {
-  char line[512], path[600];
-  double quota, period;
-  FILE *f = fopen("/proc/self/cgroup", "re");
-  if (!f) return most;
-  int found = 0;
-  while (!found && fgets(line, sizeof line, f)) found = strncmp(line, "0::", 3) == 0;
-  fclose(f);
-  if (!found) return most;
-  line[strcspn(line, "\n")] = 0;
-  snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", line + 3);
-  f = fopen(path, "re");
-  if (!f) return most;
-  int n = fscanf(f, "%lf %lf", &quota, &period); /* "max 100000" where there is no limit: nothing is read */
-  fclose(f);
-  if (n != 2 || period <= 0 || quota <= 0) return most;
-  int cpus = (int)((quota + period - 1) / period);
-  return cpus < 1 ? 1 : cpus < most ? cpus : most;
-}
-
 static int sys_cpus(void) {
   cpu_set_t set;
   int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-  return cgroup_cpus(n < 1 ? 1 : n);
+  return n < 1 ? 1 : n;
 }
 
 /* The columns of the terminal behind fd, 0 where it does not know them; -ENOTTY where it is none. */
@@ -343,12 +398,71 @@ static int sys_foreground(int fd) {
   return group < 0 || group == getpgrp();
 }
 
-/* A page that reads as zeros in every child that is forked, by whomever. */
+static unsigned *wiped; /* by hand, where the kernel does not */
+
+static void wipe(void) { *wiped = 0; }
+
+/* A page that reads as zeros in every child that is forked, by whomever.  Where the kernel (before Linux 4.14) or a
+ * filter refuses that, libc's fork does it; then only a child of a bare system call goes unnoticed. */
 static void *sys_wiped_page(void) {
   size_t size = (size_t)sysconf(_SC_PAGESIZE);
   void *at = sys_map_private(size);
-  if (at) madvise(at, size, MADV_WIPEONFORK); /* not known before Linux 4.14: then a stray copy goes unnoticed */
-  return at;
+  if (!at || check(madvise(at, size, MADV_WIPEONFORK)) == 0) return at;
+  wiped = at;
+  if (pthread_atfork(NULL, NULL, wipe) == 0) return at;
+  munmap(at, size);
+  return NULL;
+}
+
+/* The one ticker of a process: a timer that sends it a signal, with the code SI_TIMER, every so many milliseconds. */
+static int ticker = -1; /* the kernel's number; glibc's own calls need a library before 2.34 */
+
+static int sys_ticker_open(int sig) {
+  struct sigevent event;
+  memset(&event, 0, sizeof event);
+  event.sigev_notify = SIGEV_SIGNAL;
+  event.sigev_signo = sig;
+  int rc = check(syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &ticker));
+  if (rc < 0) ticker = -1;
+  return rc;
+}
+
+static int sys_ticker_set(int ms) {
+  struct itimerspec at = {.it_interval = {ms / 1000, ms % 1000 * 1000000L}};
+  at.it_value = at.it_interval;
+  return ticker < 0 ? -EBADF : check(syscall(SYS_timer_settime, ticker, 0, &at, NULL));
+}
+
+static int sys_ticker_close(void) {
+  int old = ticker;
+  ticker = -1;
+  return old < 0 ? 0 : check(syscall(SYS_timer_delete, old));
+}
+
+/* Whoever calls exit leaves by this function. */
+static void (*leave_by)(int code);
+
+#ifdef __GLIBC__
+static void leaving(int code, void *unused) {
+  (void)unused;
+  leave_by(code);
+}
+#define on_leaving() on_exit(leaving, NULL)
+#else
+static void leaving(void) { leave_by(EXIT_FAILURE); } /* with which code is not told */
+#define on_leaving() atexit(leaving)
+#endif
+
+static int sys_at_exit(void (*leave)(int code)) {
+  int known = leave_by != NULL;
+  leave_by = leave;
+  return known || on_leaving() == 0 ? 0 : -ENOMEM;
+}
+
+/* Standard output by whole lines, up to 64 KiB long, also where it is not a terminal. */
+static int sys_line_buffer(void) {
+  static char buffer[1 << 16];
+  return setvbuf(stdout, buffer, _IOLBF, sizeof buffer) == 0 ? 0 : -EINVAL;
 }
 
 /* A full memory barrier in every process that has joined, without its help; join: this one joins, for good.  Not known

@@ -6,6 +6,7 @@
 #ifndef MG_SYS_H
 #define MG_SYS_H
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,7 +17,7 @@
 #include "mg.h"
 
 typedef struct mg_exit { /* how a child ended */
-  int known;             /* 0 when another part of the program reaped it first: code and signal are then 0 */
+  int known;             /* 0 when another part of the program reaped it first and nobody says how: the others are 0 */
   int code;              /* exit code, when it exited */
   int signal;            /* signal number, when one ended it */
 } mg_exit;
@@ -78,6 +79,8 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
   X(epoll_add, int, (int ep, int fd, uint64_t tag), (ep, fd, tag))                                  \
   X(epoll_del, int, (int ep, int fd), (ep, fd))                                                     \
   X(epoll_set, int, (int ep, int fd, uint32_t events), (ep, fd, events))                            \
+  X(bell_add, int, (int ep, int fd, uint64_t tag), (ep, fd, tag))                                   \
+  X(bell_ring, int, (int ep, int fd, uint64_t tag), (ep, fd, tag))                                  \
   X(epoll_wait, int, (int ep, struct epoll_event *ev, int max, int64_t ns), (ep, ev, max, ns))      \
   X(poll, int, (struct pollfd *fds, unsigned n, int ms), (fds, n, ms))                              \
   X(read, ssize_t, (int fd, void *to, size_t n), (fd, to, n))                                       \
@@ -104,6 +107,11 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
   X(cpus, int, (void), ())                                                                          \
   X(foreground, int, (int fd), (fd))                                                                \
   X(terminal, int, (int fd), (fd))                                                                  \
+  X(ticker_open, int, (int sig), (sig))                                                             \
+  X(ticker_set, int, (int ms), (ms))                                                                \
+  X(ticker_close, int, (void), ())                                                                  \
+  X(at_exit, int, (void (*leave)(int code)), (leave))                                               \
+  X(line_buffer, int, (void), ())                                                                   \
   X(wiped_page, void *, (void), ())                                                                 \
   X(barrier, int, (int join), (join))
 
@@ -114,6 +122,11 @@ typedef struct mg_sys_table {
 } mg_sys_table;
 
 extern mg_sys_table mg_sys;
+
+/* Whether a call is not to be had: the kernel does not have it, or a filter (seccomp, an old container's) answers. */
+static inline int mg_is_refused(int rc) { return rc == -ENOSYS || rc == -EPERM; }
+/* The call that was refused last, for messages; NULL: none. */
+extern const char *mg_sys_refused;
 
 /* Nanoseconds of the monotonic clock; does not count the time a machine is suspended. */
 uint64_t mg_now(void);

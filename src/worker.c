@@ -9,7 +9,7 @@
 enum { CHECK_MOST = 64 }; /* items */
 /* How long to sleep at most for what an item in hand needs: whoever should wake this worker may have been misled by
  * damage. A worker without work is looked after by the coordinator (mg_slot_nudge), and sleeps without end. */
-enum { LOOK_MS = 2000 };
+#define LOOK_NS 2000000000
 /* Nanoseconds. Where no processor is to spare, telling costs another worker its own. */
 enum { TELL_AFTER = 1000000, TELL_LATE = 4000000 };
 
@@ -28,7 +28,7 @@ static void take_in(mg_worker *w) {
 /* Leaves because its descriptors are gone; what it has committed stays. */
 static _Noreturn void leave(mg_worker *w) {
   if (w->between) atomic_store(&w->shared->claim[(w->sequence - 1) & (w->room - 1)], MG_CLAIM_LEFT);
-  mg_exit_now(1);
+  mg_proc_leave(1);
 }
 
 static int have_work(mg_worker *w) { return w->pendings > 0 || w->ending; }
@@ -53,14 +53,20 @@ static int spin_for(mg_worker *w, int (*ready)(mg_worker *)) {
   return 0;
 }
 
-/* Polls for a wake-up, the end of the coordinator and, where it is none below 0, fd. */
-static void poll_once(mg_worker *w, int fd, int ms) {
-  struct pollfd fds[3] = {{.fd = w->eventfd, .events = POLLIN}, {.fd = w->lifeline, .events = POLLIN},
-                          {.fd = fd, .events = POLLIN}};
-  mg_sys.poll(fds, 3, ms);
-  if ((fds[0].revents | fds[1].revents) & POLLNVAL) leave(w); /* the handler has closed our descriptors */
-  if (fds[1].revents) mg_exit_now(1);                         /* the coordinator is gone */
-  mg_event_drain(w->eventfd);
+/* Waits for its bell, the end of the coordinator and, where it is none below 0, fd. */
+static void wait_once(mg_worker *w, int fd, int64_t ns) {
+  struct epoll_event said[2];
+  struct pollfd fds[2] = {{.fd = w->epoll, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+  if (fd >= 0) {
+    int ms = ns < 0 ? -1 : ns > (int64_t)3600 * 1000000000 ? 3600000 : (int)((ns + 999999) / 1000000);
+    mg_sys.poll(fds, 2, ms);
+    if ((fds[0].revents | fds[1].revents) & POLLNVAL) leave(w); /* the handler has closed our descriptors */
+    ns = 0;
+  }
+  int n = mg_sys.epoll_wait(w->epoll, said, 2, ns);
+  if (n < 0 && n != -EINTR) leave(w);
+  for (int i = 0; i < n; i++)
+    if (said[i].data.u64 == MG_TAG_LIFELINE) mg_proc_leave(1); /* the coordinator is gone */
   MG_POINT(woken);
 }
 
@@ -75,7 +81,7 @@ static void sleep_until(mg_worker *w, int (*ready)(mg_worker *)) {
       mg_event_awake(asleep);
       return;
     }
-    poll_once(w, -1, ready == have_work ? -1 : LOOK_MS);
+    wait_once(w, -1, ready == have_work ? -1 : LOOK_NS);
     mg_event_awake(asleep);
     take_in(w);
   }
@@ -131,7 +137,7 @@ static void tell(mg_worker *w, uint32_t flags, uint32_t need) {
   mg_ring_push(&w->out, &d);
   MG_POINT(after_push);
   store_commit(w);
-  if (mg_event_signal(&w->shared->coordinator_asleep, w->coordinator_fd) < 0) leave(w);
+  if (mg_event_signal(&w->shared->coordinator_asleep, &w->coordinator) < 0) leave(w);
   MG_POINT(after_wake);
 }
 
@@ -316,7 +322,7 @@ void mg_worker_rest(mg_worker *w, int fd, int want, int64_t ns) {
   take_in(w);
   int news = want && have_work(w); /* which may have come while it published */
   uint64_t began = mg_clock_look();
-  if (!news) poll_once(w, fd, ns < 0 ? -1 : ns > (int64_t)3600 * 1000000000 ? 3600000 : (int)((ns + 999999) / 1000000));
+  if (!news) wait_once(w, fd, ns);
   if (ns > 0) mg_clock_slept(began, (uint64_t)ns);
   mg_event_awake(asleep);
 }

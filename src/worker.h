@@ -18,10 +18,13 @@
 
 #include "slot.h"
 
+enum { MG_TAG_BELL, MG_TAG_LIFELINE }; /* what its epoll descriptor says */
+
 typedef struct mg_worker {
   mg_slot_shared *shared;
   uint8_t *base;                        /* of the mapping */
-  int eventfd, coordinator_fd, lifeline;
+  int epoll;                            /* where it waits: for its bell and its life-line */
+  mg_bell coordinator;
   unsigned serial;                      /* of its process: a stray copy of it must not commit */
   mg_ring_end in, out;
   mg_desc few[MG_CHUNKS];

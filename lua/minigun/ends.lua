@@ -7,10 +7,13 @@ local queue = require "minigun.queue"
 local ends = {}
 
 --- How a worker ended, for messages.
----@param code integer
----@param signal integer 0: none
+---@param code integer? nil: it is not known
+---@param signal integer? 0: none
 ---@return string
 function ends.cause(code, signal)
+  if not code then
+    return "ended, it is not known how (the program ignores SIGCHLD, or waits for children that are not its own)"
+  end
   return signal ~= 0 and "was killed by signal " .. signal or "exited with code " .. code
 end
 
@@ -18,8 +21,8 @@ end
 --- item.
 ---@param slot table
 ---@param pid integer
----@param code integer
----@param signal integer 0: none
+---@param code integer? nil: it is not known how
+---@param signal integer? 0: none
 function ends:died_at_end(slot, pid, code, signal)
   local run, stage = self.run, nil
   for _, id in ipairs(self.plan.stages) do
@@ -101,8 +104,8 @@ end
 --- Adds what a worker has done to the record of its slot: however many processes fill that, there is one.
 ---@param slot table
 ---@param pid integer
----@param code integer
----@param signal integer 0: none
+---@param code integer? nil: it is not known how
+---@param signal integer? 0: none
 ---@param expected boolean it ended in good order
 function ends:count_worker(slot, pid, code, signal, expected)
   local record = slot.record
@@ -117,8 +120,8 @@ function ends:count_worker(slot, pid, code, signal, expected)
 end
 
 --- A worker died that must be replaced; too many of them within the window fail the run.
----@param code integer
----@param signal integer 0: none
+---@param code integer? nil: it is not known how
+---@param signal integer? 0: none
 function ends:count_restart(code, signal)
   local options, now, recent = self.run.plan.options, core.clock(), {}
   for _, at in ipairs(self.restarts) do
@@ -127,8 +130,9 @@ function ends:count_restart(code, signal)
   recent[#recent + 1] = now
   self.restarts = recent
   if #recent > options.max_restarts then
-    self.run:fail(("stage '%s': %d workers died within %g s, the last by %s; %s, or raise max_restarts"):format(
-      self:name(), #recent, options.restart_window, signal ~= 0 and "signal " .. signal or "exit code " .. code,
+    self.run:fail(("stage '%s': %d workers died within %g s, the last %s; %s, or raise max_restarts"):format(
+      self:name(), #recent, options.restart_window, not code and "in a way that is not known"
+        or signal ~= 0 and "by signal " .. signal or "by exit code " .. code,
       self.run.result.failed > 0 and "see the failures"
         or "no item had failed yet: see what after_fork, before and the first items do"))
   end

@@ -564,11 +564,12 @@ function Segment:on_exit(slot, pid, code, signal, expected)
   local any_late, death = false, {}
   for i = #slot.left, 1, -1 do -- from the last: each goes to the front of the queue
     -- Of a worker with threads: by whose time-out it was killed; unless it had left by itself when the signal came.
-    local late = slot.left[i].how & 2 ~= 0 and signal == SIGKILL
+    local late = slot.left[i].how & 2 ~= 0 and (signal == SIGKILL or not signal)
     any_late = any_late or late
     self:return_left(slot, slot.left[i], {
       kind = late and "timeout" or "crash", pid = pid, worker = slot.number,
-      message = late and ("the item took longer than %g s; its worker was killed"):format(self.timeout) or nil,
+      message = late and ("the item took longer than %g s; its worker was killed"):format(self.timeout)
+        or not code and "the worker " .. self.cause() or nil,
       signal = signal ~= 0 and signal or nil, code = signal == 0 and code or nil, in_flight = in_flight,
     }, death)
   end

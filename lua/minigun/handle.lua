@@ -8,6 +8,7 @@ local run = require "minigun.run"
 local silence = require "minigun.silence"
 local signals = require "minigun.signals"
 local stack = require "minigun.stack"
+local terminate = require "minigun.terminate"
 
 local handle = {}
 
@@ -27,6 +28,7 @@ function handle.new(pipeline, given, patient, class)
   local r = run.new(pipeline, given)
   r.patient, r.guard = patient, not patient and core.guard() or nil
   local self = setmetatable({ run = r, process = core.process(), over = false }, class or Handle)
+  terminate.open(self)
   self.lock = setmetatable({}, { __close = function() self.driving = false end }) -- also when Ctrl-C ends it
   return self
 end
@@ -104,7 +106,9 @@ end
 ---@param self table handle
 function handle.close_journal(self)
   local r = self.run
-  r:close_lineage(not self.err and not r.killed and #self.after == 0 and not unhandled(r))
+  local delivered = not self.err and not r.killed and #self.after == 0 and not unhandled(r)
+  r:close_lineage(delivered and (r.streams or not terminate.dies()))
+  terminate.close(self)
 end
 
 --- Returns the result of a run that is over, or raises what it has to say to its caller.
@@ -131,6 +135,7 @@ local function drive(self, f, ...)
   local r <const> = self.run
   if self.driving then failure.raise "the run is being stepped already (by a caller of this function)" end
   local _ <close> = self.lock
+  local _ <close> = terminate.drive()
   self.driving = true
   local task, co, outer = tasks.forget(r) -- in a thread of another run: the stages of this one must not make it wait
   local guard <close> = r.patient and core.guard() or nil -- of Ctrl-C, see signals.lua
@@ -205,6 +210,7 @@ end
 ---@param self table handle
 function handle.forget(self)
   if self.process ~= core.process() or self.driving then return end
+  terminate.close(self)
   self.over = true
   pcall(self.run.close, self.run)
   pcall(self.run.close_lineage, self.run, false)

@@ -3,6 +3,7 @@ local command = require "minigun.command"
 local core = require "minigun.core"
 local failure = require "minigun.failure"
 local lines = require "minigun.lines"
+local machine = require "minigun.machine"
 local pipeline = require "minigun.pipeline"
 local shorthand = require "minigun.shorthand"
 local spool = require "minigun.spool"
@@ -105,7 +106,7 @@ minigun.wait = tasks.wait
 
 --- Processors that this process may use: affinity and cgroup quota counted.
 ---@return integer
-minigun.cpus = core.cpus
+minigun.cpus = function() return machine.cpus() end
 
 --- Seconds of the monotonic clock.
 ---@return number

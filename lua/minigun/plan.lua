@@ -25,7 +25,7 @@ local at_the_end = { after_run = true, after_producer = true }
 local INLINE <const> = { kind = "inline", n = 1 }
 
 local function cpus()
-  return require("minigun.core").cpus()
+  return require("minigun.machine").cpus()
 end
 
 --- The context that a stage's handler runs in: names resolved, exceptions applied.

@@ -362,7 +362,9 @@ function producers:resume(i, producer)
   producer.asleep, producer.pauses = nil, nil
   local outer = self.plan.options.seed and seeds.swap(producer.random)
   self.reads = files.enter()
+  core.term_source(#self.chain.states[producer.stage.id].inner == 0)
   local alive, ok, caught = tasks.resume(producer.wait, producer.thread, producer.answer)
+  local interrupted = core.term_source(false)
   self:stop_reading()
   if outer then producer.random = seeds.swap(outer) end
   self.guard:watch()
@@ -382,6 +384,9 @@ function producers:resume(i, producer)
   if not alive then ok, caught = false, ok end
   if coroutine.status(producer.thread) == "dead" then
     table.remove(self.producers, i)
+    if interrupted and not ok then -- in a read, say: it was to stop anyway
+      ok, caught = true, self:warn(("stage '%s': the producer was interrupted by SIGTERM"):format(producer.stage.name))
+    end
     self:end_producer(producer.stage, ok, caught, own)
   end
   return true

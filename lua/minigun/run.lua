@@ -19,6 +19,7 @@ local fatal = require "minigun.fatal"
 local forked = require "minigun.forked"
 local heap = require "minigun.heap"
 local journals = require "minigun.journal"
+local machine = require "minigun.machine"
 local meter = require "minigun.meter"
 local plan = require "minigun.plan"
 local programs = require "minigun.programs"
@@ -26,6 +27,7 @@ local queue = require "minigun.queue"
 local result = require "minigun.result"
 local signals = require "minigun.signals"
 local tasks = require "minigun.tasks"
+local terminate = require "minigun.terminate"
 local threaded = require "minigun.threaded"
 
 local run = {}
@@ -34,6 +36,7 @@ local run = {}
 run.BELL_MEMORY = 2 << 20
 
 local BLOCK <const> = 65536
+local LIMITS <const> = { [12] = true, [23] = true, [24] = true } -- ENOMEM, ENFILE, EMFILE
 -- Seconds to sleep at most while a deadline is waited for: a stop of this process is noticed, and how long it was, by
 -- looking at the clock before and after it (src/clock.h).
 local BEAT <const> = 0.1
@@ -47,11 +50,9 @@ for _, part in ipairs { "inline", "routes", "producers", "inbox", "joins", "fold
   for name, method in pairs(require("minigun." .. part)) do Run[name] = method end
 end
 
+-- A quarter of what the container has.
 local function default_memory()
-  local file = io.open "/proc/meminfo"
-  local kib = file and tonumber((file:read "a"):match "MemTotal:%s*(%d+)")
-  if file then file:close() end
-  return math.min(1 << 30, kib and kib * 256 or 1 << 28)
+  return math.min(1 << 30, (machine.memory() or 1 << 30) // 4)
 end
 
 -- --- setting up --------------------------------------------------------------------------------------------------
@@ -184,8 +185,10 @@ function Run:open_pool()
   self.held_most = math.max(BLOCK, self.memory // 4)
   if slots == 0 and not self.plan.threaded then return end
   local size = slots == 0 and run.BELL_MEMORY or math.max(self.memory * 8, 4 << 30)
-  local pool, message = core.pool(slots, size, self.memory)
-  if not pool then self:fail(message .. "; is the limit of memory or of open files too low?") end
+  local pool, message, errno = core.pool(slots, size, self.memory, machine.cpus())
+  if not pool then
+    self:fail(message .. (LIMITS[errno] and "; is the limit of memory or of open files too low?" or ""))
+  end
   self.pool = pool
   self.memory = self.memory + pool:memory() -- what the slots themselves take comes on top
   local first = 1
@@ -430,16 +433,20 @@ end
 
 function Run:finish()
   self.finishing = true
-  for _, stage in ipairs(self.inline) do self:hooks(stage.hooks.after, nil, self.chain.states[stage.id].ctx) end
-  self:inline_hooks { "before_exit" }
   for _, segment in ipairs(self.segments) do segment:finish() end
 end
 
+-- Whether all is over. The last thing are the hooks `after` of the coordinator's stages: what such a hook closes (a pipe
+-- to a program, say) workers may have inherited.
 function Run:ended()
   if not self.finishing then return false end
   for _, segment in ipairs(self.segments) do
     if not segment:ended() then return false end
   end
+  local inline = self.inline
+  self.inline = {}
+  for _, stage in ipairs(inline) do self:hooks(stage.hooks.after, nil, self.chain.states[stage.id].ctx) end
+  self:inline_hooks { "before_exit" }
   return true
 end
 
@@ -452,6 +459,11 @@ function Run:step(limit)
   if self.failed then error(self.failed, 0) end
   if self.torn then self:fail "not enough memory for the run itself" end
   if self.misfit then self:fail(self.misfit) end
+  if self.stops and core.terminated() then terminate.ask(self) end
+  if self.end_by and core.now() >= self.end_by then
+    self.killed, self.stopping = true, true
+    return false
+  end
   if self.stop_asked and not self.stopped then self:stop_producers() end
   self.origin = nil
   local own = self.inline_queue
@@ -472,7 +484,7 @@ function Run:step(limit)
   if not busy then
     local seconds = self.next_due and math.min(self.next_due, BEAT)
     self.due_at = seconds and core.now() + seconds
-    seconds = earlier(seconds, limit)
+    seconds = earlier(earlier(seconds, self.end_by and math.max(0, self.end_by - core.now())), limit)
     if self.meter then seconds = self.meter:look(seconds) end
     self:sleep(seconds)
   elseif self.pool then -- deaths show only there; a look costs a system call

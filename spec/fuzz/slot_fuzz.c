@@ -8,7 +8,6 @@
  * mapping's own invariants hold; and when the slot is empty again no block but its own is held. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 
 #include "slot.h"
 
@@ -155,7 +154,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (mg_shm_open(&shm, 256 << 20, MG_UNIT, 1 << 30) < 0) fail("no memory");
     slot.home = mg_shm_alloc(&shm, sizeof *slot.shared);
     slot.shared = (mg_slot_shared *)mg_shm_at(&shm, slot.home);
-    slot.eventfd = eventfd(0, EFD_NONBLOCK);
+    slot.bell = (mg_bell){.epoll = mg_sys.epoll_create(), .fd = mg_sys.eventfd()};
+    if (mg_sys.bell_add(slot.bell.epoll, slot.bell.fd, 0) < 0) fail("there is no bell");
     ready = 1;
   }
   at = data;

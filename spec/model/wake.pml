@@ -19,7 +19,7 @@
 
 byte head = 0;            /* ring: published */
 bool asleep = false;
-byte eventfd = 0;         /* its counter */
+byte bell = 0;         /* rung and not heard */
 bool pidfd = false;
 byte taken = 0;
 bool died = false;
@@ -57,7 +57,7 @@ active proctype waker() {
      :: asleep ->                                                                 /* W3 */
         DIE;
 #if FAULT == 4
-        eventfd++;
+        bell++;
         DIE;
         d_step { was = asleep; asleep = false }
         was = false
@@ -66,7 +66,7 @@ active proctype waker() {
         d_step { was = asleep; asleep = false }
         DIE;
         if
-        :: was -> eventfd++; was = false
+        :: was -> bell++; was = false
         :: !was
         fi
 #endif
@@ -96,13 +96,13 @@ active proctype sleeper() {
      :: taken < head ->                                                           /* S3, S4 */
         atomic { !flag_buffered -> flag_to_be = false; flag_buffered = true }
      :: taken == head ->
-        eventfd > 0 || pidfd;                                                     /* S5: poll */
-        eventfd = 0;
+        bell > 0 || pidfd;                                                     /* S5: wait */
+        bell = 0;
         atomic { !flag_buffered -> flag_to_be = false; flag_buffered = true }
      fi
 #else
-     eventfd > 0 || pidfd;
-     eventfd = 0;
+     bell > 0 || pidfd;
+     bell = 0;
      atomic { !flag_buffered -> flag_to_be = false; flag_buffered = true }
 #endif
   od;

@@ -2,26 +2,25 @@
  *
  * In the library the two ends are processes, which no race detector sees.  Here they are threads of one process: one
  * pushes numbered descriptors, the other pops and checks them; each sleeps by event.h when the ring is full or empty,
- * and a wake-up that is lost shows as a poll that runs into its time limit.  The counters start just below 2^32.
+ * and a wake-up that is lost shows as a wait that runs into its time limit.  The counters start just below 2^32.
  *
  * usage: ring_threads [descriptors]      exit status 0 where all came in order
  */
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 
 #include "../../src/event.h"
 #include "../../src/ring.h"
+#include "../../src/sys.h"
 
 #define FIRST (UINT32_MAX - 100) /* counter of the first descriptor */
-#define LIMIT_MS 20000
+#define LIMIT_NS 20000000000
 
 typedef struct {
   _Atomic uint32_t asleep;
-  int fd;
+  mg_bell bell;
 } place; /* where one end sleeps */
 
 static mg_ring ring;
@@ -36,12 +35,11 @@ static void fail(const char *what, uint64_t number) {
 
 /* Step S5 of the protocol in event.h. */
 static void sleep_at(place *p, uint64_t number, int who) {
-  struct pollfd pfd = {.fd = p->fd, .events = POLLIN};
+  struct epoll_event said;
   int rc;
-  do rc = poll(&pfd, 1, LIMIT_MS);
-  while (rc < 0 && errno == EINTR);
+  do rc = mg_sys.epoll_wait(p->bell.epoll, &said, 1, LIMIT_NS);
+  while (rc == -EINTR);
   if (rc != 1) fail(who ? "the consumer was not woken" : "the producer was not woken", number);
-  mg_event_drain(p->fd);
   mg_event_awake(&p->asleep);
   sleeps[who]++;
 }
@@ -59,7 +57,7 @@ static void *produce(void *unused) {
     }
     mg_desc d = {.kind = 1, .offset = (uint32_t)i, .chunk = i, .nanos = ~i};
     mg_ring_push(&end, &d);
-    mg_event_signal(&consumer_place.asleep, consumer_place.fd);
+    mg_event_signal(&consumer_place.asleep, &consumer_place.bell);
   }
   return unused;
 }
@@ -78,19 +76,24 @@ static void *consume(void *unused) {
     if (mg_ring_waiting(&end) > MG_RING) fail("more is waiting than the ring holds", i);
     mg_desc d;
     mg_ring_pop(&end, &d);
-    mg_event_signal(&producer_place.asleep, producer_place.fd);
+    mg_event_signal(&producer_place.asleep, &producer_place.bell);
     if (d.kind != 1 || d.chunk != i || d.offset != (uint32_t)i || d.nanos != ~i) fail("wrong contents", i);
   }
   return unused;
+}
+
+static void open_bell(mg_bell *bell) {
+  bell->epoll = mg_sys.epoll_create();
+  bell->fd = mg_sys.eventfd();
+  if (mg_sys.bell_add(bell->epoll, bell->fd, 0) < 0) fail("there is no bell", 0);
 }
 
 int main(int argc, char **argv) {
   total = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000;
   atomic_store(&ring.head, FIRST);
   atomic_store(&ring.tail, FIRST);
-  producer_place.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  consumer_place.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (producer_place.fd < 0 || consumer_place.fd < 0) fail("eventfd failed", 0);
+  open_bell(&producer_place.bell);
+  open_bell(&consumer_place.bell);
   pthread_t producer, consumer;
   if (pthread_create(&producer, NULL, produce, NULL) != 0 || pthread_create(&consumer, NULL, consume, NULL) != 0) {
     fail("pthread_create failed", 0);

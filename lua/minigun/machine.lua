@@ -1,0 +1,141 @@
+--- What this program may use of the machine: processors and memory, as its container really has them.
+--
+-- A container's limits are those of its control groups (cgroups): of its own group and of every group above it, the
+-- tightest counts. There are two versions of their files, which may stand beside each other, and what this process sees
+-- of the tree may begin anywhere: /proc/self/cgroup gives the path of its group as the host or its namespace sees it,
+-- /proc/self/mountinfo which part of the tree is mounted where. A path that is not there is looked for from the top of
+-- what is mounted: a container mostly sees its own group as the top.
+local core = require "minigun.core"
+
+local machine = {}
+
+local function read(path)
+  local file = io.open(path)
+  local text = file and file:read "a"
+  if file then file:close() end
+  return text
+end
+
+-- Where trees of control groups are mounted: array of { kind = "cgroup" | "cgroup2", top =, at =, options = }. The usual
+-- places are tried where nothing is said.
+local function mounts(root)
+  local list = {}
+  for line in (read(root .. "/proc/self/mountinfo") or ""):gmatch "[^\n]+" do
+    local top, at, kind, options = line:match "^%S+ %S+ %S+ (%S+) (%S+) .- %- (cgroup2?) %S+ (%S+)"
+    if top then list[#list + 1] = { kind = kind, top = top, at = at, options = options } end
+  end
+  for _, at in ipairs { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" } do
+    list[#list + 1] = { kind = "cgroup2", top = "/", at = at, options = "" }
+  end
+  for _, name in ipairs { "cpu", "cpu,cpuacct", "cpuacct,cpu", "memory" } do
+    list[#list + 1] = { kind = "cgroup", top = "/", at = "/sys/fs/cgroup/" .. name, options = name }
+  end
+  return list
+end
+
+-- The path of a group below where its tree is mounted; "" is the top of it.
+local function below(mount, path)
+  local top = mount.top == "/" and "" or mount.top
+  if path:sub(1, #top) == top and path:sub(#top + 1):find "^/" then path = path:sub(#top + 1)
+  elseif path == top then path = "" end
+  if path:find("/../", 1, true) or path:find "/%.%.$" then path = "" end -- outside of what its namespace shows
+  return (path:gsub("/+$", ""))
+end
+
+local function has_controller(list, name)
+  return ("," .. list .. ","):find("," .. name .. ",", 1, true) ~= nil
+end
+
+-- Calls f with each directory, from the group itself up, that may hold a limit of a controller.
+local function each_group(root, groups, controller, f)
+  for id, controllers, path in groups:gmatch "([^:\n]+):([^:\n]*):([^\n]*)" do
+    local kind = id == "0" and controllers == "" and "cgroup2" or "cgroup"
+    if kind == "cgroup2" or has_controller(controllers, controller) then
+      for _, mount in ipairs(mounts(root)) do
+        if mount.kind == kind and (kind == "cgroup2" or has_controller(mount.options, controller)) then
+          local own = below(mount, path)
+          while own do
+            f(root .. mount.at .. own, kind)
+            own = own:match "^(.*)/[^/]*$"
+          end
+        end
+      end
+    end
+  end
+end
+
+local MOST_MEMORY <const> = 1 << 60 -- what version 1 has for "no limit" is above this
+
+local function cpu_limit(directory, kind)
+  local quota, period
+  if kind == "cgroup2" then
+    quota, period = (read(directory .. "/cpu.max") or ""):match "^(%d+) (%d+)"
+  else
+    quota = (read(directory .. "/cpu.cfs_quota_us") or ""):match "^%d+"
+    period = (read(directory .. "/cpu.cfs_period_us") or ""):match "^%d+"
+  end
+  quota, period = tonumber(quota), tonumber(period)
+  return quota and period and quota > 0 and period > 0 and quota / period or nil
+end
+
+local function memory_limit(directory, kind)
+  local least
+  local function take(text)
+    local bytes = math.tointeger(tonumber(text)) -- more than 2^63 becomes a float: no limit
+    if bytes and bytes > 0 and bytes < MOST_MEMORY then least = math.min(least or bytes, bytes) end
+  end
+  if kind == "cgroup2" then
+    take((read(directory .. "/memory.max") or ""):match "^%d+")
+    take((read(directory .. "/memory.high") or ""):match "^%d+")
+  else
+    take((read(directory .. "/memory.limit_in_bytes") or ""):match "^%d+")
+    take((read(directory .. "/memory.stat") or ""):match "hierarchical_memory_limit (%d+)") -- with groups out of sight
+  end
+  return least
+end
+
+local function least(root, groups, controller, limit)
+  local value
+  each_group(root, groups, controller, function(directory, kind)
+    local own = limit(directory, kind)
+    if own then value = math.min(value or own, own) end
+  end)
+  return value
+end
+
+local known = {} -- by root: `groups`, for which `cpu` and `memory` were found
+
+-- The limits of the container. Looked up again when the process has been moved to other groups.
+local function limits(root)
+  local groups = read(root .. "/proc/self/cgroup") or "0::/\n"
+  local own = known[root]
+  if not own or own.groups ~= groups then
+    own = { groups = groups, cpu = least(root, groups, "cpu", cpu_limit),
+      memory = least(root, groups, "memory", memory_limit) }
+    known[root] = own
+  end
+  return own
+end
+
+--- Processors that this process may use: affinity and cgroup quota counted.
+---@param root string? where /proc and /sys are; for specs
+---@return integer
+function machine.cpus(root)
+  local quota, bound = limits(root or "").cpu, core.cpus()
+  return quota and math.max(1, math.min(bound, math.ceil(quota))) or bound
+end
+
+--- Bytes of memory that this process may use: the machine's, or what the container has of it.
+---@param root string? where /proc and /sys are; for specs
+---@return integer? bytes nil: it is not known
+function machine.memory(root)
+  local kib = tonumber((read((root or "") .. "/proc/meminfo") or ""):match "MemTotal:%s*(%d+)")
+  local limit = limits(root or "").memory
+  if not kib then return limit end
+  return math.min(limit or kib << 10, kib << 10)
+end
+
+--- Forgets what was found, so that it is looked up again.
+function machine.forget() known = {} end
+
+return machine

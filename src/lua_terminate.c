@@ -1,0 +1,158 @@
+/* lua_terminate.c - SIGTERM while a run is open: a request to end in good order.
+ *
+ * The handler only notes it and wakes the coordinator, which stops its producers, finishes what is inside, and then dies
+ * of the signal (terminate.lua).  It is there only while a run is open, and only where the program has left SIGTERM at
+ * its default.  A second one ends the process at once, children first; so do two times that pass: the run's grace, and
+ * UNHEARD where nobody moves the run.  One that comes within AGAIN is the same request: `timeout`, for one, signals the
+ * program and then its group.
+ *
+ * A producer that blocks (in a read of a pipe, say) would not hear of it: while one runs the handler lets system calls
+ * be interrupted, again and again by a timer, as the first signal may come just before the call.  Everything else goes
+ * on undisturbed (SA_RESTART).
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lua_mg.h"
+
+enum { TICK_MS = 50 };
+#define AGAIN 200000000u     /* ns */
+#define UNHEARD 5000000000u  /* ns */
+#define MARGIN 1000000000u   /* ns beyond the run's grace, in which the coordinator ends it itself */
+
+static unsigned owner; /* the process that all this is of */
+static int opened, installed;
+static uint64_t grace; /* ns; 0: no limit */
+static volatile sig_atomic_t requested, heard, driving, in_source, interrupting, interrupted;
+static volatile uint64_t since;
+
+static void on_terminate(int sig, siginfo_t *info, void *context);
+
+static void install(int flags) {
+  struct sigaction sa;
+  memset(&sa, 0, sizeof sa);
+  sa.sa_sigaction = on_terminate;
+  sa.sa_flags = SA_SIGINFO | flags;
+  sigemptyset(&sa.sa_mask);
+  mg_sys.signal_action(SIGTERM, &sa, NULL);
+}
+
+static _Noreturn void die(void) {
+  sigset_t mask;
+  mg_sys.handle_signal(SIGTERM, SIG_DFL);
+  raise(SIGTERM);
+  mg_sys.block_signals(&mask);
+  sigdelset(&mask, SIGTERM);
+  mg_sys.set_signals(&mask);
+  mg_exit_now(128 + SIGTERM); /* process 1, whom no default action ends */
+}
+
+static _Noreturn void end_at_once(void) {
+  mg_pool_kill_all();
+  die();
+}
+
+static void on_tick(uint64_t now) {
+  if (grace && now - since > grace + MARGIN) end_at_once();
+  if (!heard && !driving && now - since > UNHEARD) end_at_once();
+  if (!in_source) return;
+  if (interrupting) interrupted = 1;
+  else install(0);
+  interrupting = 1;
+}
+
+static void on_terminate(int sig, siginfo_t *info, void *context) {
+  int saved = errno;
+  (void)sig;
+  (void)context;
+  if (owner != mg_process_serial) die(); /* a copy that the program has forked */
+  uint64_t now = mg_now();
+  if (info->si_code == SI_TIMER) {
+    if (requested) on_tick(now);
+  } else if (!requested) {
+    requested = 1;
+    since = now;
+    mg_sys.ticker_set(TICK_MS);
+    mg_pool_wake();
+  } else if (now - since > AGAIN) {
+    end_at_once();
+  }
+  errno = saved;
+}
+
+static int is_default(void) {
+  struct sigaction now;
+  return mg_sys.signal_action(SIGTERM, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL;
+}
+
+static int is_ours(void) {
+  struct sigaction now;
+  return mg_sys.signal_action(SIGTERM, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
+         now.sa_sigaction == on_terminate;
+}
+
+/* term_open(grace | nil): a run is open.  grace: seconds from the signal to its end, of the first run that is open */
+static int l_open(lua_State *L) {
+  lua_Number s = luaL_optnumber(L, 1, 0);
+  if (owner != mg_process_own()) {
+    owner = mg_process_own();
+    opened = installed = 0;
+    requested = heard = driving = in_source = interrupting = interrupted = 0;
+  }
+  if (opened++ > 0) return 0;
+  grace = s > 0 && s < 1e9 ? (uint64_t)(s * 1e9) : 0;
+  if (!is_default()) return 0;
+  mg_sys.ticker_open(SIGTERM); /* where there is none, grace ends a coordinator that looks at its clock */
+  install(SA_RESTART);
+  installed = 1;
+  return 0;
+}
+
+/* term_close() -> whether this was the last open run, and SIGTERM has come: the caller dies of it */
+static int l_close(lua_State *L) {
+  sigset_t mask;
+  if (owner != mg_process_serial || opened == 0) return lua_pushboolean(L, 0), 1;
+  opened--;
+  mg_sys.block_signals(&mask);
+  int dies = opened == 0 && requested;
+  if (opened == 0 && installed && !dies) {
+    if (is_ours()) mg_sys.handle_signal(SIGTERM, SIG_DFL);
+    mg_sys.ticker_close();
+    installed = 0;
+  }
+  mg_sys.set_signals(&mask);
+  lua_pushboolean(L, dies);
+  return 1;
+}
+
+/* terminated() -> whether SIGTERM has come; whoever asks sees to it */
+static int l_terminated(lua_State *L) {
+  if (requested) heard = 1;
+  lua_pushboolean(L, requested);
+  return 1;
+}
+
+/* term_driving(boolean): whether somebody moves a run just now */
+static int l_driving(lua_State *L) {
+  driving = lua_toboolean(L, 1);
+  return 0;
+}
+
+/* term_source(boolean) -> whether a producer runs from now on; false: whether SIGTERM has interrupted what it called */
+static int l_source(lua_State *L) {
+  in_source = lua_toboolean(L, 1);
+  int was = interrupted;
+  if (MG_UNLIKELY(interrupting && !in_source)) {
+    if (is_ours()) install(SA_RESTART);
+    interrupting = interrupted = 0;
+  }
+  lua_pushboolean(L, was);
+  return 1;
+}
+
+void mg_terminate_setup(lua_State *L) {
+  static const luaL_Reg functions[] = {{"term_open", l_open},       {"term_close", l_close},
+                                       {"terminated", l_terminated}, {"term_driving", l_driving},
+                                       {"term_source", l_source},    {NULL, NULL}};
+  luaL_setfuncs(L, functions, 0);
+}
