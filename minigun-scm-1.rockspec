@@ -41,6 +41,7 @@ build = {
         "src/lua_reader.c",
         "src/lua_signal.c",
         "src/lua_spool.c",
+        "src/lua_terminate.c",
         "src/lua_threads.c",
         "src/lua_worker.c",
         "src/lua_writer.c",

@@ -789,7 +789,7 @@ function Result:of(stage) end
 ---@field pid integer
 ---@field stage string the stages that it ran: "parse+check"
 ---@field worker integer number of its slot
----@field code integer
+---@field code integer? nil, and no signal either: it is not known how, see docs/failures.md
 ---@field signal integer?
 ---@field expected boolean it ended in good order
 

@@ -9,7 +9,7 @@ local PHASES <const> = { "before the forks", "while it forks", "steady", "draini
 local SIGNALS <const> = { HUP = 1, INT = 2, QUIT = 3, USR1 = 10, PIPE = 13, TERM = 15, TSTP = 20, WINCH = 28 }
 local SIGCONT <const> = 18
 
--- "dies": by the signal, of SIGTERM in good order; "goes on": the run ends well. A worker that dies is replaced, and one
+-- "dies": by the signal, of SIGTERM in good order; "goes on": the run ends well. A worker that dies is replaced, one
 -- that gets SIGTERM leaves that to the coordinator, so its run goes on.
 local function expected(signal, target)
   if signal == "WINCH" or signal == "TSTP" or target == "worker" then return "goes on" end

@@ -1,11 +1,11 @@
 /* event.h - sleeping and waking between the coordinator and one worker.
  *
- * Each direction has one shared word, `asleep`, and one bell: an epoll descriptor in which the sleeper waits, and in it a
- * descriptor that can always be written to but is not watched.  To ring is to have it watched once (EPOLL_CTL_MOD with
- * EPOLLONESHOT): the sleeper's epoll_wait tells of it, and it is not watched any more.  So nothing is written to a
- * descriptor and nothing read from one.  A handler or program that has closed our descriptors and opened files of its
- * own under their numbers gets no byte of ours in them: the kernel refuses (EBADF, EINVAL, ENOENT) what is no epoll
- * descriptor with that bell in it.
+ * Each direction has one shared word, `asleep`, and one bell: an epoll descriptor in which the sleeper waits, and in
+ * it a descriptor that can always be written to but is not watched.  To ring is to have it watched once
+ * (EPOLL_CTL_MOD with EPOLLONESHOT): the sleeper's epoll_wait tells of it, and it is not watched any more.  So nothing
+ * is written to a descriptor and nothing read from one.  A handler or program that has closed our descriptors and
+ * opened files of its own under their numbers gets no byte of ours in them: the kernel refuses (EBADF, EINVAL, ENOENT)
+ * what is no epoll descriptor with that bell in it.
  *
  *   sleeper                                    waker
  *   S1  asleep := 1                            W1  publish work (ring head, release)

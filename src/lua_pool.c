@@ -52,8 +52,8 @@ static int l_close_or_end(lua_State *L) {
   return 0;
 }
 
-/* The first of the child's objects to go when its state is closed (os.exit(code, true) of before the run): those of the
- * coordinator must not follow, their files would be closed and their finalizers run.  The code is not to be had here. */
+/* The first of the child's objects to go when its state is closed (os.exit(code, true) of before the run): those of
+ * the coordinator must not follow, their files would be closed and their finalizers run.  The code is not told here. */
 static int l_last(lua_State *L) {
   (void)L;
   fflush(NULL);
@@ -81,7 +81,10 @@ static _Noreturn void run_child(lua_State *L, int args) {
   lua_pushcfunction(L, call_child);
   lua_insert(L, -args - 2);
   args++;
-  if (lua_pcall(L, args, 1, 0) != LUA_OK) {
+  unsigned own = mg_process_serial;
+  int status = lua_pcall(L, args, 1, 0);
+  if (mg_process_serial != own) mg_exit_now(1); /* a copy that a handler has forked has come back here */
+  if (status != LUA_OK) {
     const char *msg = lua_tostring(L, -1);
     fprintf(stderr, "minigun: a worker failed: %s\n", msg ? msg : "(an error that is no string)");
     code = 70;

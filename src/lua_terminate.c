@@ -1,10 +1,10 @@
 /* lua_terminate.c - SIGTERM while a run is open: a request to end in good order.
  *
- * The handler only notes it and wakes the coordinator, which stops its producers, finishes what is inside, and then dies
- * of the signal (terminate.lua).  It is there only while a run is open, and only where the program has left SIGTERM at
- * its default.  A second one ends the process at once, children first; so do two times that pass: the run's grace, and
- * UNHEARD where nobody moves the run.  One that comes within AGAIN is the same request: `timeout`, for one, signals the
- * program and then its group.
+ * The handler only notes it and wakes the coordinator, which stops its producers, finishes what is inside, and then
+ * dies of the signal (terminate.lua).  It is there only while a run is open, and only where the program has left
+ * SIGTERM at its default.  A second one ends the process at once, children first; so do two times that pass: the run's
+ * grace, and UNHEARD where nobody moves the run.  One that comes within AGAIN is the same request: `timeout`, for one,
+ * signals the program and then its group.
  *
  * A producer that blocks (in a read of a pipe, say) would not hear of it: while one runs the handler lets system calls
  * be interrupted, again and again by a timer, as the first signal may come just before the call.  Everything else goes

@@ -3,10 +3,10 @@
  * A child is one of ours only: it is waited for by its pidfd, never by waitpid(-1), and no SIGCHLD handler is set, so
  * that a host program's own children keep their exit status.
  *
- * A child leaves by _exit, whoever calls exit: exit handlers are the coordinator's (they would move the position of files
- * that both have open).  How it ended the kernel tells; where somebody else has taken that (the program ignores SIGCHLD,
- * or waits for all children) the child's own last word does: a word in shared memory, written before it leaves by
- * itself.  Where neither says it, it is not known, and that is not taken for an end in good order.
+ * A child leaves by _exit, whoever calls exit: exit handlers are the coordinator's (they would move the position of
+ * files that both have open).  How it ended the kernel tells; where somebody else has taken that (the program ignores
+ * SIGCHLD, or waits for all children) the child's own last word does: a word in shared memory, written before it
+ * leaves by itself.  Where neither says it, it is not known, and that is not taken for an end in good order.
  *
  * A child must not outlive the coordinator.  Two means, because each has a gap: the kernel's parent-death signal
  * (which follows the forking THREAD, and comes too late when the parent dies before it is set: hence the check of the

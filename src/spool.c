@@ -106,8 +106,8 @@ int mg_spool_hold(mg_spool *s) {
 int mg_spool_close(mg_spool *s) {
   mg_file file;
   if (s->fd < 0) return 0;
-  int ours = mg_sys.file_facts(s->fd, &file) == 0 && is_file(s, &file);
-  if (!ours) return s->fd = -1, -EBADF;
+  int facts = mg_sys.file_facts(s->fd, &file);
+  if (facts == -EBADF || (facts == 0 && !is_file(s, &file))) return s->fd = -1, -EBADF; /* the program has closed it */
   if (s->held && s->pid == mg_pid()) mg_sys.own_file(s->fd, 0); /* children of other runs may have a copy */
   int rc = mg_sys.close(s->fd);
   s->fd = -1;

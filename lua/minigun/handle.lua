@@ -141,6 +141,9 @@ local function drive(self, f, ...)
   local guard <close> = r.patient and core.guard() or nil -- of Ctrl-C, see signals.lua
   r.guard = guard or r.guard
   local ok, more = xpcall(f, traceback, ...)
+  if core.process() ~= self.process then
+    error("the run belongs to another process: this one was forked in a handler or hook, and came back out of it", 0)
+  end
   tasks.restore(task, co, outer)
   self.driving = false
   if ok and core.interrupted() then ok, more = false, nil end

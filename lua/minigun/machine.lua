@@ -16,8 +16,8 @@ local function read(path)
   return text
 end
 
--- Where trees of control groups are mounted: array of { kind = "cgroup" | "cgroup2", top =, at =, options = }. The usual
--- places are tried where nothing is said.
+-- Where trees of control groups are mounted: array of { kind = "cgroup" | "cgroup2", top =, at =, options = }, with the
+-- usual places behind.
 local function mounts(root)
   local list = {}
   for line in (read(root .. "/proc/self/mountinfo") or ""):gmatch "[^\n]+" do

@@ -436,8 +436,8 @@ function Run:finish()
   for _, segment in ipairs(self.segments) do segment:finish() end
 end
 
--- Whether all is over. The last thing are the hooks `after` of the coordinator's stages: what such a hook closes (a pipe
--- to a program, say) workers may have inherited.
+-- Whether all is over. The last thing are the hooks `after` of the coordinator's stages: what such a hook closes, a
+-- pipe to a program say, workers may have inherited.
 function Run:ended()
   if not self.finishing then return false end
   for _, segment in ipairs(self.segments) do

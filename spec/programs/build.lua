@@ -31,6 +31,12 @@ function M.unruly()
   return open and open()
 end
 
+--- The program `confined` (see confined.c).
+---@return string? path nil where there is no compiler
+function M.confined()
+  return compile("confined", M.directory .. "/confined", "") and M.directory .. "/confined" or nil
+end
+
 -- A pseudo-terminal can be had: not in a chroot without /dev/pts.
 local function has_terminals()
   local ptmx = io.open("/dev/ptmx", "r+")

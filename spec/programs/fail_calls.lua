@@ -14,13 +14,14 @@ local names_of = { [12] = "Cannot allocate memory", [11] = "Resource temporarily
   [4] = "Interrupted system call", [1] = "Operation not permitted" }
 local ENOMEM <const>, EAGAIN <const>, EMFILE <const>, ENFILE <const>, ENOSPC <const> = 12, 11, 24, 23, 28
 local EINTR <const>, EPERM <const>, ENOSYS <const> = 4, 1, 38
--- What a kernel can answer; to taking a whole mapping away it cannot say no. Writing to an eventfd says EAGAIN only
--- where the reader is sure to wake; a filter of system calls (seccomp) says EPERM; a full disk is told of by whatever
--- writes, with a file system of the network by `close` too.
+-- What a kernel can answer; to taking a whole mapping away it cannot say no. A filter of system calls (seccomp) says
+-- EPERM; a full disk is told of by whatever writes, with a file system of the network by `close` too.
 local plausible = {
   map_shared = { ENOMEM }, map_private = { ENOMEM }, unmap = {}, advise = { ENOMEM, EAGAIN, EPERM }, wiped_page = {},
   fork = { ENOMEM, EAGAIN }, pidfd_open = { ENOMEM, EMFILE, ENFILE, EPERM }, kill = { EPERM }, kill_wait = {},
   reap = { EPERM }, eventfd = { ENOMEM, EMFILE, ENFILE }, timerfd = { ENOMEM, EMFILE, ENFILE, EPERM },
+  bell_add = { ENOMEM, ENOSPC, EPERM }, bell_ring = {}, at_exit = { ENOMEM }, line_buffer = {},
+  ticker_open = { EAGAIN, EPERM }, ticker_set = {}, ticker_close = {},
   timer_set = {}, lifeline = { EMFILE, ENFILE }, epoll_create = { ENOMEM, EMFILE, ENFILE },
   epoll_add = { ENOMEM, ENOSPC, EPERM }, epoll_set = { ENOMEM, ENOSPC, EPERM }, epoll_del = { ENOMEM, EPERM },
   epoll_wait = { EINTR }, poll = { EINTR, ENOMEM }, read = { EINTR, EAGAIN }, write = { EINTR, EPERM, ENOSPC },

@@ -8,12 +8,16 @@
  *   unruly.handler(signal)      which function handles the signal in this process, as a number
  *   unruly.pause(seconds)       sleeps through signals
  *   unruly.wait(pid) -> code | nil, signal
+ *   unruly.exit(code)           exit of C, as a library would call it
+ *   unruly.reaper()             waits for all children whenever one ends, as servers do
+ *   unruly.catch(signal)        counts it, and unruly.caught() -> how many have come; unruly.ignore(signal)
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -77,10 +81,39 @@ static int l_wait(lua_State *L) {
   return luaL_pushfail(L), lua_pushinteger(L, WTERMSIG(status)), 2;
 }
 
+static int l_exit(lua_State *L) {
+  exit((int)luaL_checkinteger(L, 1));
+}
+
+static int set_handler(lua_State *L, int sig, void (*handler)(int)) {
+  struct sigaction sa;
+  memset(&sa, 0, sizeof sa);
+  sa.sa_handler = handler;
+  sa.sa_flags = SA_RESTART;
+  return lua_pushboolean(L, sigaction(sig, &sa, NULL) == 0), 1;
+}
+
+static void reap_all(int sig) {
+  int saved = errno;
+  (void)sig;
+  while (waitpid(-1, NULL, WNOHANG) > 0) continue;
+  errno = saved;
+}
+
+static int l_reaper(lua_State *L) { return set_handler(L, SIGCHLD, reap_all); }
+
+static volatile sig_atomic_t caught;
+static void count(int sig) { caught += sig > 0; }
+
+static int l_catch(lua_State *L) { return set_handler(L, (int)luaL_checkinteger(L, 1), count); }
+static int l_caught(lua_State *L) { return lua_pushinteger(L, caught), 1; }
+static int l_ignore(lua_State *L) { return set_handler(L, (int)luaL_checkinteger(L, 1), SIG_IGN); }
+
 static const luaL_Reg functions[] = {
     {"kill", l_kill},         {"fork", l_fork},   {"leave", l_leave}, {"close_from", l_close_from},
     {"fault", l_fault},       {"handler", l_handler}, {"pause", l_pause}, {"wait", l_wait},
-    {"launch", l_launch},     {NULL, NULL},
+    {"launch", l_launch},     {"exit", l_exit},   {"reaper", l_reaper}, {"catch", l_catch},
+    {"caught", l_caught},     {"ignore", l_ignore},   {NULL, NULL},
 };
 
 int luaopen_unruly(lua_State *L);
