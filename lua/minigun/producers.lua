@@ -9,6 +9,7 @@ local tasks = require "minigun.tasks"
 local router = require "minigun.router"
 local seeds = require "minigun.seeds"
 local signals = require "minigun.signals"
+local terminate = require "minigun.terminate"
 
 local producers = {}
 
@@ -385,6 +386,7 @@ function producers:resume(i, producer)
   if coroutine.status(producer.thread) == "dead" then
     table.remove(self.producers, i)
     if interrupted and not ok then -- in a read, say: it was to stop anyway
+      if self.stops then terminate.ask(self) end
       ok, caught = true, self:warn(("stage '%s': the producer was interrupted by SIGTERM"):format(producer.stage.name))
     end
     self:end_producer(producer.stage, ok, caught, own)

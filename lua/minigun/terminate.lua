@@ -7,7 +7,6 @@
 -- A run inside another one (a handler's, a hook's, that of a loop over `iterate`) belongs to what is inside: it goes on
 -- to its end. Background runs are all stopped.
 local core = require "minigun.core"
-local failure = require "minigun.failure"
 
 local terminate = {}
 
@@ -59,7 +58,7 @@ function terminate.close(self)
   open = open - 1
   if not core.term_close() then return end
   local r = self.run
-  local text = self.err and tostring(self.err) or r.unhandled.n > 0 and failure.summary(r.unhandled)
+  local text = self.err and tostring(self.err) or r.unhandled.n > 0 and r.unhandled:summary()
   if r.killed then text = "the run did not end within its grace: " .. table.concat(r.result.stats.warnings, "; ") end
   if text then io.stderr:write("minigun: ", text, "\n") end
   core.die_of(SIGTERM)

@@ -1,0 +1,198 @@
+-- SIGTERM is a request: the run ends in good order, in each context and however it was begun, and then the program by
+-- the signal; a second one, or the end of its grace, ends it at once.
+local programs = require "spec.programs.build"
+local support = require "spec.support"
+
+local unruly = programs.unruly()
+local SIGTERM <const> = 15
+
+-- Starts terminated.lua as the leader of a group. Where its source reads standard input, that stays open.
+local function start(door, context, handler, suffix, grace)
+  local run = { path = os.tmpname(), file = os.tmpname() .. (suffix or "") }
+  local words = {}
+  for i, word in ipairs { door, context, handler, run.file } do words[i] = support.quote(word) end
+  local input = door == "blocked" and ("mkfifo %s.in; exec 3<>%s.in; seq 1 7 >&3; exec <&3; "):format(run.path, run.path)
+  run.pid = unruly.launch(("%sexec env %s %s lua5.4 spec/programs/terminated.lua %s >%s 2>&1"):format(input or "",
+    support.env_words(programs.env()), grace and "GRACE=" .. grace or "", table.concat(words, " "), run.path))
+  return run
+end
+
+local function wait_for(run, text)
+  local found = support.wait_until(function() return support.read_file(run.path):find(text, 1, true) end, 40)
+  assert.is_truthy(found, "it never said " .. text .. ": " .. support.read_file(run.path))
+end
+
+-- The items that its last stage has had.
+local function items_of(run)
+  local items = {}
+  for line in (support.read_file(run.file) or ""):gmatch "[^\n]+" do items[#items + 1] = tonumber(line) end
+  return items
+end
+
+local function forget(run)
+  for _, path in ipairs { run.path, run.path .. ".in", run.file, run.file .. ".file" } do os.remove(path) end
+end
+
+-- Waits for its end; what it has said, its status as a shell has it, the items.
+local function finish(run, keep)
+  local code, signal = unruly.wait(run.pid)
+  local text, items = support.read_file(run.path), items_of(run)
+  if not keep then forget(run) end
+  return text, code or 128 + signal, items
+end
+
+local GOOD <const> = "after_run: stopped true, ok true, failures 0, workers 0, took all true"
+
+local function assert_once(items, what)
+  local seen = {}
+  for _, item in ipairs(items) do
+    assert.is_nil(seen[item], what .. ": an item twice")
+    seen[item] = true
+  end
+end
+
+describe("R80 SIGTERM", function()
+  local ROWS <const> = {
+    { "run", "inline" }, { "run", "processes" }, { "run", "process_per_batch" }, { "run", "threads" },
+    { "run", "hosted" }, { "start", "processes" }, { "start with fd", "hosted" }, { "iterate", "processes" },
+    { "blocked", "processes" }, { "blocked", "inline" }, { "inside", "processes" }, { "inside", "inline" },
+  }
+  for number, row in ipairs(ROWS) do
+    for place, target in ipairs { "coordinator", "group" } do
+      -- In the short form every row has one of them.
+      if support.long or (number + place) % 2 == 0 then
+        it(("to the %s, %s, %s: what is inside is finished, after_run runs, it ends by the signal"):format(target,
+          row[1], row[2]), function()
+          if not unruly then return pending "there is no C compiler" end
+          local run = start(row[1], row[2], "default")
+          wait_for(run, "ready")
+          unruly.kill(target == "group" and -run.pid or run.pid, SIGTERM)
+          local text, code, items = finish(run)
+          assert.is_true(code == 128 + SIGTERM, code .. text)
+          assert.is_truthy(text:find(GOOD, 1, true), text)
+          assert.is_nil(text:find "goes on", text)
+          assert.is_true(#items > 0)
+          assert_once(items, text)
+        end)
+      end
+    end
+  end
+
+  it("to a list function: its workers end, and then the program", function()
+    if not unruly then return pending "there is no C compiler" end
+    local run = start("map", "processes", "default")
+    wait_for(run, "ready")
+    unruly.kill(-run.pid, SIGTERM)
+    local text, code = finish(run)
+    assert.equal(128 + SIGTERM, code, text)
+    assert.is_nil(text:find "goes on", text)
+  end)
+
+  for _, context in ipairs { "processes", "process_per_batch", "hosted", "inline", "threads" } do
+    it("a second one ends it at once: " .. context, function()
+      if not unruly then return pending "there is no C compiler" end
+      local run = start("run", context, "default", ".slow")
+      wait_for(run, "begun")
+      support.sleep(0.1)
+      local workers = support.children(run.pid)
+      unruly.kill(-run.pid, SIGTERM)
+      support.sleep(0.1)
+      unruly.kill(-run.pid, SIGTERM) -- the same request: `timeout` signals the program and its group
+      support.sleep(1)
+      assert.is_true(support.alive(run.pid), "it ended with the first: " .. support.read_file(run.path))
+      unruly.kill(run.pid, SIGTERM)
+      local text, code = finish(run)
+      assert.is_true(code == 128 + SIGTERM, code .. text)
+      assert.is_nil(text:find "after_run", text)
+      for _, worker in ipairs(workers) do assert.is_false(support.alive(worker)) end
+    end)
+  end
+
+  for _, context in ipairs { "processes", "process_per_batch", "hosted", "threads" } do
+    it("the end of its grace ends it: " .. context, function()
+      if not unruly then return pending "there is no C compiler" end
+      local run = start("run", context, "default", ".slow", 0.3)
+      wait_for(run, "begun")
+      local workers = support.children(run.pid)
+      unruly.kill(run.pid, SIGTERM)
+      local text, code = finish(run)
+      assert.equal(128 + SIGTERM, code, text)
+      assert.is_truthy(text:find("after_run: stopped true, ok false", 1, true), text)
+      assert.is_truthy(text:find("did not end within its grace", 1, true), text)
+      for _, worker in ipairs(workers) do assert.is_false(support.alive(worker)) end
+    end)
+  end
+
+  it("the end of its grace ends a coordinator that is busy, too", function()
+    if not unruly then return pending "there is no C compiler" end
+    local run = start("run", "inline", "default", ".slow", 0.2)
+    wait_for(run, "begun")
+    unruly.kill(run.pid, SIGTERM)
+    local text, code = finish(run)
+    assert.equal(128 + SIGTERM, code, text)
+  end)
+
+  for _, door in ipairs { "start", "start with fd" } do
+    it("where the program has a handler of its own, that decides: " .. door, function()
+      if not unruly then return pending "there is no C compiler" end
+      local run = start(door, "processes", "own")
+      wait_for(run, "ready")
+      unruly.kill(-run.pid, SIGTERM)
+      local text, code, items = finish(run)
+      assert.is_truthy(text:find(GOOD, 1, true), text)
+      assert.is_truthy(text:find("the program goes on", 1, true), text)
+      assert.equal(0, code, text)
+      assert_once(items, text)
+    end)
+  end
+
+  it("where the program ignores it, so does the run", function()
+    if not unruly then return pending "there is no C compiler" end
+    for _, context in ipairs { "processes", "hosted" } do
+      local run = start("run", context, "ignored")
+      wait_for(run, "ready")
+      unruly.kill(run.pid, SIGTERM)
+      for _, worker in ipairs(support.children(run.pid)) do unruly.kill(worker, SIGTERM) end
+      local text, code, items = finish(run)
+      assert.equal(0, code, text)
+      assert.is_truthy(text:find("after_run: stopped nil, ok true", 1, true)
+        or text:find("after_run: stopped false, ok true", 1, true), text)
+      assert.equal(40, #items)
+    end
+  end)
+
+  it("to a worker alone: nothing, whatever it is doing", function()
+    if not unruly then return pending "there is no C compiler" end
+    for _, context in ipairs { "processes", "hosted" } do
+      local run = start("run", context, "default", ".journal")
+      wait_for(run, "ready")
+      for _ = 1, 3 do
+        for _, worker in ipairs(support.children(run.pid)) do unruly.kill(worker, SIGTERM) end
+        support.sleep(0.03)
+      end
+      local text, code, items = finish(run)
+      assert.equal(0, code, text)
+      assert.equal(120, #items, text)
+      assert_once(items, text)
+    end
+  end)
+
+  it("with a journal: what was not finished comes in the next run, and nothing twice", function()
+    if not unruly then return pending "there is no C compiler" end
+    for _, context in ipairs { "processes", "process_per_batch", "inline" } do
+      local run = start("run", context, "default", ".journal")
+      wait_for(run, "ready")
+      unruly.kill(-run.pid, SIGTERM)
+      local text, code, items = finish(run, true)
+      assert.equal(128 + SIGTERM, code, text)
+      assert.is_true(#items < 120, "it came to its end first")
+      local result = support.run(("lua5.4 spec/programs/terminated.lua run %s default %s"):format(context, run.file),
+        { env = programs.env(), timeout = 50 })
+      assert.equal(0, result.code, result.stderr)
+      items = items_of(run)
+      forget(run)
+      assert_once(items, context)
+      assert.equal(120, #items)
+    end
+  end)
+end)
