@@ -6,9 +6,10 @@
  * grace, and UNHEARD where nobody moves the run.  One that comes within AGAIN is the same request: `timeout`, for one,
  * signals the program and then its group.
  *
- * A producer that blocks (in a read of a pipe, say) would not hear of it: while one runs the handler lets system calls
- * be interrupted, again and again by a timer, as the first signal may come just before the call.  Everything else goes
- * on undisturbed (SA_RESTART).
+ * From the first one on a ticker looks at these times.  It has a signal of its own, SIGURG, which nobody minds: a
+ * second SIGTERM that comes while another is pending is lost.  It also interrupts a producer that blocks (in a read of a
+ * pipe, say), again and again, as a tick may come just before the call.  Everything else goes on undisturbed
+ * (SA_RESTART), also a producer whose items go straight to stages of the coordinator: these run within its emit.
  */
 #include <errno.h>
 #include <string.h>
@@ -26,15 +27,18 @@ static uint64_t grace; /* ns; 0: no limit */
 static volatile sig_atomic_t requested, heard, driving, in_source, interrupting, interrupted;
 static volatile uint64_t since;
 
-static void on_terminate(int sig, siginfo_t *info, void *context);
-
-static void install(int flags) {
+static void handle(int sig, void (*handler)(int), int flags) {
   struct sigaction sa;
   memset(&sa, 0, sizeof sa);
-  sa.sa_sigaction = on_terminate;
-  sa.sa_flags = SA_SIGINFO | flags;
+  sa.sa_handler = handler;
+  sa.sa_flags = flags;
   sigemptyset(&sa.sa_mask);
-  mg_sys.signal_action(SIGTERM, &sa, NULL);
+  mg_sys.signal_action(sig, &sa, NULL);
+}
+
+static int is_handled_by(int sig, void (*handler)(int)) {
+  struct sigaction now;
+  return mg_sys.signal_action(sig, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == handler;
 }
 
 static _Noreturn void die(void) {
@@ -52,43 +56,37 @@ static _Noreturn void end_at_once(void) {
   die();
 }
 
-static void on_tick(uint64_t now) {
-  if (grace && now - since > grace + MARGIN) end_at_once();
-  if (!heard && !driving && now - since > UNHEARD) end_at_once();
-  if (!in_source) return;
-  if (interrupting) interrupted = 1;
-  else install(0);
-  interrupting = 1;
+static void on_tick(int sig) {
+  int saved = errno;
+  uint64_t passed = mg_now() - since;
+  if (owner != mg_process_serial || !requested) return;
+  if (grace && passed > grace + MARGIN) end_at_once();
+  if (!heard && !driving && passed > UNHEARD) end_at_once();
+  if (!in_source) mg_proc_ignored++; /* who sleeps sleeps on */
+  if (in_source && interrupting) interrupted = 1;
+  else if (in_source) handle(sig, on_tick, 0);
+  interrupting = in_source;
+  errno = saved;
 }
 
-static void on_terminate(int sig, siginfo_t *info, void *context) {
+static void on_terminate(int sig) {
   int saved = errno;
   (void)sig;
-  (void)context;
   if (owner != mg_process_serial) die(); /* a copy that the program has forked */
   uint64_t now = mg_now();
-  if (info->si_code == SI_TIMER) {
-    if (requested) on_tick(now);
-  } else if (!requested) {
+  if (!in_source) mg_proc_ignored++;
+  if (!requested) {
     requested = 1;
     since = now;
-    mg_sys.ticker_set(TICK_MS);
+    if (is_handled_by(SIGURG, SIG_DFL)) {
+      handle(SIGURG, on_tick, SA_RESTART);
+      mg_sys.ticker_set(TICK_MS);
+    }
     mg_pool_wake();
   } else if (now - since > AGAIN) {
     end_at_once();
   }
   errno = saved;
-}
-
-static int is_default(void) {
-  struct sigaction now;
-  return mg_sys.signal_action(SIGTERM, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL;
-}
-
-static int is_ours(void) {
-  struct sigaction now;
-  return mg_sys.signal_action(SIGTERM, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
-         now.sa_sigaction == on_terminate;
 }
 
 /* term_open(grace | nil): a run is open.  grace: seconds from the signal to its end, of the first run that is open */
@@ -101,9 +99,9 @@ static int l_open(lua_State *L) {
   }
   if (opened++ > 0) return 0;
   grace = s > 0 && s < 1e9 ? (uint64_t)(s * 1e9) : 0;
-  if (!is_default()) return 0;
-  mg_sys.ticker_open(SIGTERM); /* where there is none, grace ends a coordinator that looks at its clock */
-  install(SA_RESTART);
+  if (!is_handled_by(SIGTERM, SIG_DFL)) return 0;
+  mg_sys.ticker_open(SIGURG); /* where there is none, grace ends a coordinator that looks at its clock */
+  handle(SIGTERM, on_terminate, SA_RESTART);
   installed = 1;
   return 0;
 }
@@ -116,7 +114,7 @@ static int l_close(lua_State *L) {
   mg_sys.block_signals(&mask);
   int dies = opened == 0 && requested;
   if (opened == 0 && installed && !dies) {
-    if (is_ours()) mg_sys.handle_signal(SIGTERM, SIG_DFL);
+    if (is_handled_by(SIGTERM, on_terminate)) mg_sys.handle_signal(SIGTERM, SIG_DFL);
     mg_sys.ticker_close();
     installed = 0;
   }
@@ -143,7 +141,7 @@ static int l_source(lua_State *L) {
   in_source = lua_toboolean(L, 1);
   int was = interrupted;
   if (MG_UNLIKELY(interrupting && !in_source)) {
-    if (is_ours()) install(SA_RESTART);
+    handle(SIGURG, on_tick, SA_RESTART);
     interrupting = interrupted = 0;
   }
   lua_pushboolean(L, was);

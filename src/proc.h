@@ -39,7 +39,7 @@ void mg_proc_tell_end(_Atomic uint32_t *word);
 _Noreturn void mg_proc_leave(int code);
 /* What the word of a child that has ended says, where the kernel did not. */
 void mg_proc_ask_end(uint32_t word, mg_exit *out);
-/* How often a signal was ignored by a handler in this process: who has slept and was woken by one sleeps on. */
+/* How often a handler has taken a signal that is no reason to wake who sleeps. */
 extern volatile sig_atomic_t mg_proc_ignored;
 /* 1 when the child has ended: *out says how, and the pidfd is closed.  0 while it lives, -errno. */
 int mg_proc_reap(mg_proc *p, mg_exit *out);

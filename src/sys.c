@@ -294,7 +294,7 @@ static int sys_do_not_block(int fd) { return check(fcntl(fd, F_SETFL, O_NONBLOCK
 
 /* A file for what a program writes, made or emptied. */
 static int sys_open_output(const char *path) {
-  return check(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666));
+  return above_standard(check(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666)));
 }
 
 static int sys_close(int fd) { return check(close(fd)); }
@@ -414,7 +414,7 @@ static void *sys_wiped_page(void) {
   return NULL;
 }
 
-/* The one ticker of a process: a timer that sends it a signal, with the code SI_TIMER, every so many milliseconds. */
+/* The one ticker of a process: a timer that sends it a signal every so many milliseconds. */
 static int ticker = -1; /* the kernel's number; glibc's own calls need a library before 2.34 */
 
 static int sys_ticker_open(int sig) {

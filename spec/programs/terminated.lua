@@ -1,9 +1,10 @@
 -- A service that is to end by SIGTERM, for spec/terminate_spec.lua: terminated.lua DOOR CONTEXT HANDLER FILE
---   DOOR     run, start, start with fd, iterate, map, blocked (its source reads standard input), inside (a run in a handler)
+--   DOOR     run, start, start with fd, iterate, map, blocked (its source reads standard input), inside (a run in a
+--            handler)
 --   HANDLER  default, own (which stops the run), ignored
 --   FILE     where it notes each item that its last stage has had; with the suffix .journal there is a journal
--- Says "ready" when the first items are in work, and at its end, in after_run, what there was. An item takes 0.05 s, or
--- 60 s where FILE ends with .slow.
+-- Says "ready" when the first item is through, and at its end, in after_run, what there was. An item takes 0.05 s, or,
+-- where FILE ends with .slow, 60 s, and it says "begun".
 local core = require "minigun.core"
 local minigun = require "minigun"
 local unruly = require "unruly"
@@ -36,6 +37,7 @@ p:producer("source", function(emit)
 end)
 p:processor("work", options, function(item, emit)
   local seconds = slow and 60 or 0.05
+  if slow then print "begun" end
   if door == "inside" then
     local list = minigun.map({ 1, 2, 3, 4 }, function(n)
       core.sleep(seconds / 4)
@@ -49,7 +51,6 @@ p:processor("work", options, function(item, emit)
   end
   emit(item)
 end)
-p:before("work", function() io.stdout:write "begun\n" end)
 p:each("take", function(item)
   taken = taken + 1
   out:write(item, "\n")
