@@ -7,8 +7,8 @@
  * signals the program and then its group.
  *
  * From the first one on a ticker looks at these times.  It has a signal of its own, SIGURG, which nobody minds: a
- * second SIGTERM that comes while another is pending is lost.  It also interrupts a producer that blocks (in a read of a
- * pipe, say), again and again, as a tick may come just before the call.  Everything else goes on undisturbed
+ * second SIGTERM that comes while another is pending is lost.  It also interrupts a producer that blocks, in a read of
+ * a pipe say, again and again, as a tick may come just before the call.  Everything else goes on undisturbed
  * (SA_RESTART), also a producer whose items go straight to stages of the coordinator: these run within its emit.
  */
 #include <errno.h>

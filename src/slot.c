@@ -273,7 +273,7 @@ int mg_slot_nudge(mg_slot *s) {
   if (s->quiet > QUIET_MOST) return -EPROTO;
   if (!unread && !sleeps) return 0;
   atomic_store_explicit(&s->shared->worker_asleep, 1, memory_order_relaxed);
-  return mg_event_signal(&s->shared->worker_asleep, s->eventfd);
+  return mg_event_signal(&s->shared->worker_asleep, &s->bell);
 }
 
 int mg_slot_revoke(mg_slot *s, mg_chunk *out) {
