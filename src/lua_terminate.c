@@ -24,7 +24,7 @@ enum { TICK_MS = 50 };
 static unsigned owner; /* the process that all this is of */
 static int opened, installed;
 static uint64_t grace; /* ns; 0: no limit */
-static volatile sig_atomic_t requested, heard, driving, in_source, interrupting, interrupted;
+static volatile sig_atomic_t requested, heard, driving, in_source, interrupting, interrupted, ticks;
 static volatile uint64_t since;
 
 static void handle(int sig, void (*handler)(int), int flags) {
@@ -58,8 +58,8 @@ static _Noreturn void end_at_once(void) {
 
 static void on_tick(int sig) {
   int saved = errno;
-  uint64_t passed = mg_now() - since;
   if (owner != mg_process_serial || !requested) return;
+  uint64_t passed = (uint64_t)++ticks * TICK_MS * 1000000; /* a stop of the process does not count */
   if (grace && passed > grace + MARGIN) end_at_once();
   if (!heard && !driving && passed > UNHEARD) end_at_once();
   if (!in_source) mg_proc_ignored++; /* who sleeps sleeps on */

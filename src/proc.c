@@ -65,6 +65,14 @@ static void leave_to_coordinator(int sig) {
   mg_sys.handle_signal(sig, ignore_signal);
 }
 
+/* A stop of the old group (Ctrl-Z) that has come since the fork: nobody would let this process, in its new one, go on. */
+static void drop_stop(void) {
+  struct sigaction usual;
+  if (mg_sys.signal_action(SIGTSTP, NULL, &usual) < 0) return;
+  mg_sys.handle_signal(SIGTSTP, SIG_IGN);
+  mg_sys.signal_action(SIGTSTP, &usual, NULL);
+}
+
 static void become_child(pid_t parent, const sigset_t *mask) {
   mg_process_serial = ++serial_most;
   last_word = NULL;
@@ -76,6 +84,7 @@ static void become_child(pid_t parent, const sigset_t *mask) {
   mg_sys.handle_signal(SIGTTIN, SIG_IGN); /* in the background of a terminal: an error, not a stop that nobody ends */
   mg_sys.handle_signal(SIGTTOU, SIG_IGN);
   mg_sys.new_group(); /* of which all are that it starts, see mg_proc_reap */
+  drop_stop();
   mg_sys.null_stdin();
   mg_sys.line_buffer();
   mg_sys.set_signals(mask);

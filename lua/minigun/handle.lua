@@ -102,24 +102,30 @@ local function unhandled(r)
   if r.unhandled.n > 0 and r.plan.options.failures ~= "collect" then return r.unhandled:summary() end
 end
 
+-- What the run of a handle has to say to its caller; nil: nothing.
+local function told(self)
+  local err = self.err or unhandled(self.run)
+  if err == nil and #self.after == 0 then return nil end
+  return table.concat(err and { errors.text(err), table.unpack(self.after) } or self.after, "\n")
+end
+
 --- Closes the run's journal, when its result goes to the caller, or does not.
 ---@param self table handle
 function handle.close_journal(self)
   local r = self.run
-  local delivered = not self.err and not r.killed and #self.after == 0 and not unhandled(r)
+  local delivered = not r.killed and not told(self)
   r:close_lineage(delivered and (r.streams or not terminate.dies()))
-  terminate.close(self)
+  terminate.close(self, told(self))
 end
 
 --- Returns the result of a run that is over, or raises what it has to say to its caller.
 ---@param self table handle
 ---@return table result
 function handle.outcome(self)
-  local err, r = self.err, self.run
   if self.interrupted then return signals.interrupted() end
-  err = err or unhandled(r)
-  if err == nil and #self.after == 0 then return r.result end
-  error(stack.final(table.concat(err and { errors.text(err), table.unpack(self.after) } or self.after, "\n")), 0)
+  local text = told(self)
+  if not text then return self.run.result end
+  error(stack.final(text), 0)
 end
 
 local debug_traceback <const> = debug.traceback

@@ -460,7 +460,7 @@ function Run:step(limit)
   if self.torn then self:fail "not enough memory for the run itself" end
   if self.misfit then self:fail(self.misfit) end
   if self.stops and core.terminated() then terminate.ask(self) end
-  if self.end_by and core.now() >= self.end_by then
+  if self.end_by and core.clock() >= self.end_by then
     self.killed, self.stopping = true, true
     return false
   end
@@ -484,7 +484,7 @@ function Run:step(limit)
   if not busy then
     local seconds = self.next_due and math.min(self.next_due, BEAT)
     self.due_at = seconds and core.now() + seconds
-    seconds = earlier(earlier(seconds, self.end_by and math.max(0, self.end_by - core.now())), limit)
+    seconds = earlier(earlier(seconds, self.end_by and math.max(0, self.end_by - core.clock())), limit)
     if self.meter then seconds = self.meter:look(seconds) end
     self:sleep(seconds)
   elseif self.pool then -- deaths show only there; a look costs a system call

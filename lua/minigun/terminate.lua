@@ -42,7 +42,7 @@ end })
 ---@param r table the run
 function terminate.ask(r)
   local grace = r.plan.options.grace
-  r.stops, r.stop_asked, r.end_by = false, true, grace and core.now() + grace
+  r.stops, r.stop_asked, r.end_by = false, true, grace and core.clock() + grace
 end
 
 --- Whether the process dies when the run is over.
@@ -52,13 +52,13 @@ function terminate.dies() return open == 1 and core.terminated() end
 --- The run is over. Dies of the signal if it was the last and the signal has come; what the run would have raised is
 --- told first.
 ---@param self table handle
-function terminate.close(self)
+---@param text string? what it would have raised
+function terminate.close(self, text)
   if not self.terminable or self.process ~= core.process() then return end
   self.terminable = nil
   open = open - 1
   if not core.term_close() then return end
   local r = self.run
-  local text = self.err and tostring(self.err) or r.unhandled.n > 0 and r.unhandled:summary()
   if r.killed then text = "the run did not end within its grace: " .. table.concat(r.result.stats.warnings, "; ") end
   if text then io.stderr:write("minigun: ", text, "\n") end
   core.die_of(SIGTERM)
