@@ -65,7 +65,7 @@ static void leave_to_coordinator(int sig) {
   mg_sys.handle_signal(sig, ignore_signal);
 }
 
-/* A stop of the old group (Ctrl-Z) that has come since the fork: nobody would let this process, in its new one, go on. */
+/* Forgets a stop of the old group (Ctrl-Z) that has come since the fork: in its new one nobody would end it. */
 static void drop_stop(void) {
   struct sigaction usual;
   if (mg_sys.signal_action(SIGTSTP, NULL, &usual) < 0) return;
