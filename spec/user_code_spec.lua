@@ -26,6 +26,8 @@ local function load_hook(t)
   return object(n)
 end
 
+minigun.register("spec.user_code", Type, dump, load_hook) -- outside of these tests the hooks do nothing
+
 -- --- what user code does ------------------------------------------------------------------------------------------
 
 local ACTS <const> = {
@@ -234,9 +236,83 @@ end
 
 local function usable(place, context) return not place.filter or place.filter(place, context) end
 
+describe("R78 R48 a hook that never returns costs its item, by the time-out of its stage:", function()
+  local function spin() while true do end end -- luacheck: ignore 542
+  for _, context in ipairs(contexts.kinds) do
+    if not context.inline then
+      for _, name in ipairs { "load", "dump" } do
+        it(name .. " in " .. context.name, function()
+          hooks = { [name] = spin }
+          local options = contexts.options(context, { timeout = 0.3 * support.patience })
+          local p = source(minigun.pipeline "stuck")
+          if name == "load" then p:map("first", { processes = 1 }, object):map("w", options, number)
+          else p:map("w", options, object) end
+          local result = p:run { failures = "collect" }
+          hooks = {}
+          local got = {}
+          for i, item in ipairs(result.items) do got[i] = number(item) end
+          assert.same(expected {}, contexts.sorted(got))
+          assert.equal(1, #result.failures)
+          local failure = result.failures[1]
+          assert.same({ "timeout", "w" }, { failure.kind, failure.stage })
+          -- What it may have been stuck in is not called once more to show the item.
+          assert.same(name == "load" and { BAD } or BAD, failure.item)
+        end)
+      end
+    end
+  end
+end)
+
+describe("R78 user code that allocates until nothing is left", function()
+  it("costs its item, in a handler and in hooks, in workers and in the coordinator", function()
+    local path = support.write_file(os.tmpname(), [[
+      local minigun = require "minigun"
+      local T, bad = {}, {}
+      local function exhaust()
+        local list = {}
+        for i = 1, math.huge do list[i] = i end
+      end
+      minigun.register("T", T, function(o)
+        if bad.dump and o.n == 2 then exhaust() end
+        return o.n
+      end, function(n)
+        if bad.load and n == 2 then exhaust() end
+        return n
+      end)
+      local function try(name, p)
+        collectgarbage()
+        local result = p:run { failures = "collect" }
+        local f = result.failures[1]
+        local text = f and f.message:match "not enough memory"
+        print(name, #result.items, #result.failures, f and f.kind, text)
+      end
+      local function object(n) return setmetatable({ n = n }, T) end
+      for _, where in ipairs { { inline = true }, { processes = 1 }, { threads = 1 }, { fork = 1 } } do
+        try("handler", minigun.pipeline "m":producer { 1, 2, 3 }:map(where, function(n)
+          if n == 2 then exhaust() end
+          return n
+        end))
+      end
+      bad = { load = true }
+      try("result", minigun.pipeline "m":producer { 1, 2, 3 }:map({ processes = 1 }, object))
+      try("worker", minigun.pipeline "m":producer(function(e) for i = 1, 3 do e(object(i)) end end)
+        :map({ processes = 1 }, function(n) return n end))
+      bad = { dump = true }
+      try("dump", minigun.pipeline "m":producer { 1, 2, 3 }:map({ processes = 1 }, object))
+    ]])
+    local done = support.run("ulimit -d 80000; lua5.4 " .. path, { env = support.lua_env() })
+    os.remove(path)
+    local lines = 0
+    for line in done.stdout:gmatch "[^\n]+" do
+      lines = lines + 1
+      local kind = line:find "^handler" and "error" or "unserialisable"
+      assert.matches("^%a+\t2\t1\t" .. kind .. "\tnot enough memory$", line)
+    end
+    assert.equal(7, lines, done.stderr)
+  end)
+end)
+
 describe("R78 user code that fails costs its item and nothing else: in", function()
-  setup(function() minigun.register("spec.user_code", Type, dump, load_hook) end)
-  -- A type of this name is known from now on; its hooks do nothing any more.
   local turn = 0
   for _, place in ipairs(PLACES) do
     local usable_contexts = {}

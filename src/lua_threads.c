@@ -104,7 +104,11 @@ static int l_take(lua_State *L) {
   w->done = 0;
   if (mg_worker_record(w, &r) != 1) mg_exit_now(71); /* the chunk is not what was announced */
   lua_pushliteral(L, "items");
-  rc = mg_decode(L, mg_codec_get(L), r.value, r.length, r.flags);
+  mg_codec *c = mg_codec_get(L);
+  int timed = mg_codec_has_hooks(c); /* a load hook may never return */
+  if (timed) mg_worker_mark(w, index, 0, mg_now());
+  rc = mg_decode(L, c, r.value, r.length, r.flags);
+  if (timed) mg_worker_mark(w, MG_NO_BLOCK, 0, 0);
   if (rc == MG_CODEC_OK) return 5;
   if (rc == MG_CODEC_REFUSED && lua_istable(L, -1)) return 6;
   if (rc == MG_CODEC_REFUSED) lua_remove(L, -2);

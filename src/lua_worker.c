@@ -223,8 +223,10 @@ static int run_items(lua_State *L) {
         lua_pop(L, 1);
       }
     }
-    if (MG_UNLIKELY(lw->left_out)) tell_left_out(L, lw);
-    lua_settop(L, 5);
+    if (MG_UNLIKELY(status != MG_CODEC_OK)) {
+      if (lw->left_out) tell_left_out(L, lw);
+      lua_settop(L, 5);
+    }
     mg_worker_commit(w);
   }
   if (rc < 0) mg_exit_now(71); /* the chunk is not what was announced: leave it to the coordinator */
