@@ -391,8 +391,8 @@ describe("a worker that dies again and again", function()
     p:processor("work", { processes = 2 }, function() os.exit(5) end)
     local ok, message = pcall(p.run, p, { max_restarts = 3 })
     assert.is_false(ok)
-    assert.matches("stage 'work': 4 workers died within 5 s, the last by exit code 5", message, 1, true)
-    assert.matches("max_restarts", message, 1, true)
+    assert.equal("stage 'work': 4 workers died within 5 s, the last by exit code 5; see the failures, or raise " ..
+      "max_restarts", message)
     assert.is_true(#p.last.failures >= 4 and #p.last.failures <= 5)
     assert.is_false(p.last.ok)
   end)
@@ -414,10 +414,32 @@ describe("a worker that dies again and again", function()
         p[hook](p, "work", function() os.exit(4) end)
         local ok, message = pcall(p.run, p, { max_restarts = 4 })
         assert.is_false(ok)
-        assert.matches("stage 'work': 5 workers died within 5 s, the last by exit code 4", message, 1, true)
+        assert.equal("stage 'work': 5 workers died within 5 s, the last by exit code 4; no item had failed yet: see " ..
+          "what after_fork, before and the first items do, or raise max_restarts", message)
         assert.same({}, p.last.failures)
       end)
     end
+  end
+end)
+
+describe("an error in a worker outside of all handlers", function()
+  for _, row in ipairs { { "a string", "'replaced'", "/[^\n:]+:4: replaced" },
+    { "no string", "{ 1 }", "%(an error that is no string%)" } } do
+    it("that is " .. row[1] .. " is told on the error output, in one line, and counts as a death", function()
+      local path = support.write_file(os.tmpname(), ([[
+        local minigun = require "minigun"
+        local p = minigun.pipeline "broken":producer { 1 }:each({ processes = 1 }, function() end)
+        p:before_fork(function()
+          math.randomseed = function() error(%s) end
+        end)
+        print(pcall(p.run, p, { max_restarts = 0 }))
+      ]]):format(row[2]))
+      local done = support.run("lua5.4 " .. path, { env = support.lua_env() })
+      os.remove(path)
+      assert.matches("^minigun: a worker failed: " .. row[3] .. "\n$", done.stderr)
+      assert.equal("false\tstage 'each 1': 1 workers died within 5 s, the last by exit code 70; no item had failed " ..
+        "yet: see what after_fork, before and the first items do, or raise max_restarts\n", done.stdout)
+    end)
   end
 end)
 
