@@ -49,10 +49,23 @@ acts.others = {
   end },
 }
 
+-- What is raised: none of it is anything else than a failure of its item.
+local objects = {
+  function(item) return { code = 5, item } end,
+  function() return setmetatable({}, { __index = function() error "strict" end, __name = 7, __metatable = 1 }) end,
+  function() return setmetatable({}, { __tostring = function() error "again" end }) end,
+  function() return setmetatable({}, { __index = function() return true end }) end,
+  function() return "interrupted!" end,
+  function() return print end,
+  function() return nil end,
+}
+
 --- How it fails. `deaths`: attempts that die in a worker.
 acts.faults = {
   error = { weight = 3, act = function(w) w.fail "always" end },
-  object = { weight = 1, act = function(w, item) w.fail { code = 5, item } end },
+  object = { weight = 2, act = function(w, item, act)
+    w.fail(objects[values.chance(act.salt + 1, item, #objects) + 1](item))
+  end },
   once = { weight = 3, act = function(w) if w.attempt == 1 then w.fail "once" end end },
   twice = { weight = 1, act = function(w) if w.attempt <= 2 then w.fail "twice" end end },
   kill = { weight = 1, deaths = true, act = function(w) w.die "kill" end },
