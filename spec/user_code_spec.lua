@@ -300,7 +300,7 @@ describe("R78 user code that allocates until nothing is left", function()
       bad = { dump = true }
       try("dump", minigun.pipeline "m":producer { 1, 2, 3 }:map({ processes = 1 }, object))
     ]])
-    local done = support.run("ulimit -d 80000; lua5.4 " .. path, { env = support.lua_env() })
+    local done = support.run("ulimit -d 40000; lua5.4 " .. path, { env = support.lua_env(), timeout = 50 })
     os.remove(path)
     local lines = 0
     for line in done.stdout:gmatch "[^\n]+" do
