@@ -511,6 +511,7 @@ function Segment:return_left(slot, left, fields, death)
   local rest = part(entry, entry.finished or 0, left.count, left.offset, left.length)
   if left.in_hand then
     local one = rest
+    if rest.block then run:check_entry(rest) end
     if rest.count > 1 then
       local at = self.pool:walk(rest.block, rest.offset, rest.length, rest.only, 1)
       self.pool:retain(rest.block)

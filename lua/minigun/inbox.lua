@@ -5,21 +5,39 @@ local report = require "minigun.report"
 
 local inbox = {}
 
+-- What a worker has written is not what it has said. Whose damage it is nobody knows: all workers can write everywhere.
+local function damaged(self, segment)
+  self:fail(("%s: a worker has damaged the run's shared memory: what was read is not what was announced"):format(
+    segment.plan.context))
+end
+
+-- How many records of each edge are in a range that was announced with so many.
+local function count_edges(self, segment, block, offset, length, count)
+  local counts, all = self.pool:edges(block, offset, length), 0
+  for _, n in pairs(counts or {}) do all = all + n end
+  if all ~= count then damaged(self, segment) end
+  return counts
+end
+
 --- Takes the reports in a range: what was collected and counted, failures, statistics, hooks that raised.
 ---@param segment table
 ---@param slot table of the worker that wrote them
 ---@param block integer
 ---@param offset integer bytes
 ---@param length integer bytes
+---@param count integer reports
 ---@return table failed array of `{ number of the report, fields }`, one for each failure
 ---@return integer lost items that were emitted and could not go on
-function inbox:reports(segment, slot, block, offset, length)
+function inbox:reports(segment, slot, block, offset, length, count)
   local list, failed, lost = {}, {}, 0
   local n, refused = self.pool:decode_into(list, 0, block, offset, length, report.EDGE, true)
   if not n then self:fail(("%s: a worker's report cannot be read: %s"):format(segment.plan.context, refused)) end
+  if n ~= count then damaged(self, segment) end
   local wrong = {} -- from a report to what is wrong with it: the contents of an object stand for it
   for _, pair in ipairs(refused or {}) do wrong[pair[1]] = pair[2] end
-  for i, r in ipairs(list) do
+  for i = 1, n do
+    local r = list[i]
+    if r and not report.is_sound(r, self.plan) then damaged(self, segment) end
     local kind = r and r[1]
     if not r or kind == report.COLLECT and wrong[r] then
       self:items_refused(self.plan.stages[segment.plan.stages[1]], { { r and r[3], wrong[r] } })
@@ -89,9 +107,8 @@ function inbox:on_out(segment, slot, block, offset, length, count, edge, number)
   if edge ~= report.ANY and edge ~= report.EDGE then
     return self:in_order(segment, ordinal, edge, block, offset, length, count)
   end
-  local counts = self.pool:edges(block, offset, length)
-  if not counts then self:fail(("%s: a worker has damaged its block"):format(segment.plan.context)) end
-  local failed = counts[report.EDGE] and self:reports(segment, slot, block, offset, length)
+  local counts = count_edges(self, segment, block, offset, length, count)
+  local failed = counts[report.EDGE] and self:reports(segment, slot, block, offset, length, counts[report.EDGE])
   if ordinal and failed and #failed > 0 then
     self:split_at_failures(segment, slot, ordinal, failed, block, offset, length)
   else
@@ -110,10 +127,7 @@ end
 ---@param edge integer
 function inbox:on_source(segment, slot, block, offset, length, count, edge)
   local source, counts, lost = self.sources[segment.plan.stages[1]], { [edge] = count }, 0
-  if edge == report.ANY then
-    counts = self.pool:edges(block, offset, length)
-    if not counts then self:fail(("%s: a worker has damaged its block"):format(segment.plan.context)) end
-  end
+  if edge == report.ANY then counts = count_edges(self, segment, block, offset, length, count) end
   local items, reports = 0, counts[report.EDGE]
   for only, n in pairs(counts) do
     if only ~= report.EDGE then items = items + n end
@@ -121,7 +135,7 @@ function inbox:on_source(segment, slot, block, offset, length, count, edge)
   local origin = self.arrived(source, items)
   if not reports then self:mark_range(origin, block, offset, length) end
   self.origin = origin
-  if reports then lost = select(2, self:reports(segment, slot, block, offset, length)) end
+  if reports then lost = select(2, self:reports(segment, slot, block, offset, length, reports)) end
   local more = self.arrived(source, lost).ranges
   table.move(more, 1, #more, #origin.ranges + 1, origin.ranges)
   self:mixed(segment, nil, counts, block, offset, length)
@@ -159,7 +173,9 @@ function inbox:split_at_failures(segment, slot, ordinal, failed, block, offset, 
   local at, limit = offset, offset + length
   for i = 1, #failed + 1 do
     local stop = failed[i] and self.pool:walk(block, offset, length, report.EDGE, failed[i][1]) or limit
-    self:mixed(segment, ordinal, self.pool:edges(block, at, stop - at), block, at, stop - at)
+    local counts = stop >= at and self.pool:edges(block, at, stop - at)
+    if not counts then damaged(self, segment) end
+    self:mixed(segment, ordinal, counts, block, at, stop - at)
     if failed[i] then ordinal = segment:failed_at(slot, failed[i][2]) or ordinal end
     at = stop
   end
@@ -198,6 +214,8 @@ function inbox:worker_emitted(segment, id, block, offset, length, count)
   local before = #list
   local n, refused = self.pool:decode_into(list, before, block, offset, length, id)
   if not n then self:fail(("stage '%s': a result cannot be read: %s"):format(stage.name, refused)) end
+  local read = n - before
+  if refused and read > count or not refused and read ~= count then damaged(self, segment) end
   self.pool:release(block)
   if refused then self:items_refused(stage, refused) end
   if self.sources then self:keep_items(n - before) end

@@ -2,6 +2,7 @@
 local chain = require "minigun.chain"
 local errors = require "minigun.caught"
 local core = require "minigun.core"
+local report = require "minigun.report"
 local signals = require "minigun.signals"
 local stats = require "minigun.stats"
 
@@ -95,6 +96,7 @@ local function run(self, entry)
   if not entry.block then
     self.chain:push(id, entry.value, entry.attempt, entry.first)
   else
+    self:check_entry(entry)
     if not self:join(entry) then
       local pool, block, offset, length, only = self.pool, entry.block, entry.offset, entry.length, entry.only
       self.chain:push_all(id, pool:cursor(block, offset, length, only), function(i)
@@ -107,6 +109,22 @@ local function run(self, entry)
   end
   self.origin, self.in_handler = before, false
   self:finished(id, entry.count, entry.origin)
+end
+
+--- Ends the run where an entry's block does not hold what was announced: workers can write into it.
+---@param entry table
+function inline:check_entry(entry)
+  local _, n = self.pool:walk(entry.block, entry.offset, entry.length, entry.only or report.ANY, entry.count + 1)
+  if n ~= entry.count then self:found_damage(self.plan.stages[entry.stage], entry.count, n) end
+end
+
+--- Ends the run because of that. Whose damage it is nobody knows.
+---@param stage table
+---@param announced integer
+---@param found integer?
+function inline:found_damage(stage, announced, found)
+  self:fail(("stage '%s': a worker has damaged the run's shared memory: %d item%s announced, %s found"):format(
+    stage.name, announced, announced == 1 and "" or "s", found or "a damaged one"))
 end
 
 -- Takes an entry off the queue; where a step must not take long, only so many of its items as fit.

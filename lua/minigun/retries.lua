@@ -156,7 +156,9 @@ function retries:item_failed(segment, slot, stage, fields, entry)
   fields.pid, fields.worker, fields.workers = fields.pid or slot.pid, slot.number, segment.plan.n
   local pool, at, limit = self.pool, nil, nil
   if fields.index and entry.block then
-    at = pool:walk(entry.block, entry.offset, entry.length, entry.only, fields.index)
+    local n
+    at, n = pool:walk(entry.block, entry.offset, entry.length, entry.only, fields.index)
+    if n ~= fields.index or fields.index >= entry.count then self:found_damage(stage, entry.count, n) end
     limit = entry.offset + entry.length
   end
   local function item()
@@ -175,7 +177,8 @@ function retries:item_failed(segment, slot, stage, fields, entry)
   if fields.index and segment.only_way_in == stage.id and fields.attempt > 0 then fields.number = ordinal end
   local function again()
     if at then
-      local next_at = pool:walk(entry.block, at, limit - at, entry.only, 1)
+      local next_at, n = pool:walk(entry.block, at, limit - at, entry.only, 1)
+      if n ~= 1 then self:found_damage(stage, 1, n) end
       pool:retain(entry.block)
       return { stage = stage.id, count = 1, block = entry.block, offset = at, length = next_at - at, only = entry.only,
         lane = entry.lane }

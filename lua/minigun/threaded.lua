@@ -59,6 +59,7 @@ local function take(self, thread)
   if not own then return nil end
   local entry = self:take(1, own)
   if entry.block then
+    self.run:check_entry(entry)
     local behind, value, problem = self.pool:decode(entry.block, entry.offset, entry.offset + entry.length, entry.only)
     local stage = self.run.plan.stages[entry.stage]
     self.pool:release(entry.block)

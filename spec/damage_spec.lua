@@ -1,0 +1,17 @@
+-- What a worker writes that no worker may write is noticed: the run goes on unharmed, names what it has lost, or
+-- ends and says why (spec/programs/scribbler.lua).
+local support = require "spec.support"
+
+describe("workers that write over the run's shared memory", function()
+  it("lose nothing in silence, hang nothing, and cause no internal error", function()
+    support.deadline(120)
+    local runs = support.short_or_long(60, 2000)
+    local seed = tonumber(os.getenv "SEED") or os.time()
+    local done = support.run(("lua5.4 spec/programs/scribbler.lua %d %d"):format(runs, seed),
+      { timeout = support.short_or_long(100, 3000), env = support.lua_env() })
+    local said = ("spec/programs/scribbler.lua %d %d: %s%s"):format(runs, seed, done.stdout, done.stderr)
+    assert.is_false(done.timed_out, said)
+    local silent, internal = done.stdout:match "(%d+) silent, (%d+) internal"
+    assert.same({ "0", "0" }, { silent, internal }, said)
+  end)
+end)
