@@ -265,7 +265,10 @@ int mg_slot_collect(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
 int mg_slot_nudge(mg_slot *s) {
   enum { QUIET_MOST = 3 };
   if (s->state == MG_SLOT_EMPTY) return 0;
-  if (!mg_ring_sound(&s->in)) return -EPROTO;
+  /* What only this side writes, somebody else has: the worker waits for what will not come. */
+  if (atomic_load_explicit(&s->out.ring->tail, memory_order_relaxed) != s->out.mine ||
+      atomic_load_explicit(&s->in.ring->head, memory_order_relaxed) != s->in.mine || !mg_ring_sound(&s->in))
+    return -EPROTO;
   int unread = mg_ring_room(&s->in) < MG_RING;
   int sleeps = !s->wide && s->chunks > 0 && !s->needs && !unread && mg_ring_waiting(&s->out) == 0 &&
                atomic_load_explicit(&s->shared->worker_asleep, memory_order_relaxed) != 0;

@@ -62,10 +62,11 @@ local function rubbish(rng, old)
 end
 
 local function scribble_word(rng, m, slots)
-  local slot, at, n = rng(0, slots - 1), nil, 4
+  local slot, n = rng(0, slots - 1), 4
+  local at
   if rng(3) == 1 then at = rng(0, 1) * RING + 128 + 64 * rng(0, 7) + 4 * rng(0, 15) -- in a descriptor
   else at, n = table.unpack(WORDS[rng(#WORDS)]) end
-  at = slot * UNIT + at
+  at = at + slot * UNIT
   memory.write(m, at, rubbish(rng, memory.read(m, at, n)))
 end
 
@@ -158,8 +159,13 @@ local function judge(result, message)
       seen[x] = true
     end
   end
-  for x = 1, N do
-    if not seen[x] then return "silent", ("%d is gone; %d failures"):format(x, result.failed) end
+  for x = 1, N do -- of an item, or a batch of seven, whose bytes are damaged, a failure can say only that
+    if not seen[x] then
+      unreadable, failed = unreadable - 1, failed + 1
+      if unreadable < 0 then
+        return "silent", ("%d is gone; %d failures: %s"):format(x, result.failed, tostring(result.failures[1]))
+      end
+    end
   end
   return (failed > 0 or result.failed > 0) and "named" or "unharmed"
 end
