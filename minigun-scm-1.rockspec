@@ -116,6 +116,7 @@ build = {
     ["minigun.sources"] = "lua/minigun/sources.lua",
     ["minigun.stack"] = "lua/minigun/stack.lua",
     ["minigun.stage"] = "lua/minigun/stage.lua",
+    ["minigun.stalls"] = "lua/minigun/stalls.lua",
     ["minigun.stats"] = "lua/minigun/stats.lua",
     ["minigun.tasks"] = "lua/minigun/tasks.lua",
     ["minigun.terminate"] = "lua/minigun/terminate.lua",

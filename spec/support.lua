@@ -226,7 +226,8 @@ end
 
 --- Runs a piece of Lua in an interpreter of its own, with the tree's modules in reach.
 -- @param source string, the program
--- @param options table: as for `run`, and args (array of strings), env (added to the tree's)
+-- @param options table: as for `run`, and args (array of strings), env (added to the tree's), limit (KiB of address
+-- space)
 -- @return table, as from `run`
 function M.run_lua(source, options)
   options = options or {}
@@ -239,7 +240,8 @@ function M.run_lua(source, options)
   for name, value in pairs(options.env or {}) do
     env[name] = value
   end
-  local result = M.run("exec " .. table.concat(words, " "),
+  local limit = options.limit and ("ulimit -v %d; "):format(options.limit) or ""
+  local result = M.run(limit .. "exec " .. table.concat(words, " "),
     { timeout = options.timeout, stdin = options.stdin, env = env })
   os.remove(path)
   return result

@@ -338,6 +338,12 @@ static int l_memory(lua_State *L) {
   return 3;
 }
 
+/* p:size() -> bytes of the mapping: all that can be in use */
+static int l_size(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)mg_check_pool(L, 1)->shm.size);
+  return 1;
+}
+
 static int l_retain(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   mg_shm_retain(&p->shm, mg_check_held(L, p, 2));
@@ -374,7 +380,7 @@ static const luaL_Reg methods[] = {
     {"close", l_close_or_end}, {"spawn", l_spawn},   {"offer", l_offer},       {"lend", l_lend},
     {"finish", l_finish}, {"revoke", l_revoke}, {"collect", l_collect},   {"event", l_event},
     {"wait", l_wait},     {"kill", l_kill},     {"overtime", l_overtime}, {"time_out", l_time_out},
-    {"state", l_state},   {"memory", l_memory}, {"retain", l_retain},     {"release", l_release},
+    {"state", l_state},   {"memory", l_memory},   {"size", l_size}, {"retain", l_retain},     {"release", l_release},
     {"check", l_check},   {"fd", l_fd},         {"arm", l_arm},           {"stop", l_stop},
     {"watch", l_watch},   {"widen", l_widen},   {"anything", l_anything},
     {"shorten", l_shorten},

@@ -168,6 +168,7 @@ function Segment:spawn(slot, value)
   self.spawned = self.spawned + 1
   self.thirsty[slot] = true
   slot.pid, slot.since, slot.busy, slot.hands, slot.restarts = pid, core.now(), 0, 0, slot.restarts + 1
+  slot.ends = self.per_item
   self:lend(slot, self.out_size)
   return true
 end

@@ -255,6 +255,7 @@ local on_event = {
     segment:on_exit(slot, pid, code, signal, expected)
   end,
   corrupt = function(self, segment, slot, pid)
+    slot.ends, segment.wants[slot] = true, nil
     self:warn(("%s: worker %d (pid %d) has written what no worker may write, and was killed"):format(
       segment.plan.context, slot.number, pid))
   end,

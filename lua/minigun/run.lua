@@ -1,9 +1,9 @@
 --- A run: one execution of a pipeline, and the coordinator's only loop.
 --
--- Its methods lie in nine more files: inline.lua runs the coordinator's own stages, routes.lua moves items,
+-- Its methods lie in ten more files: inline.lua runs the coordinator's own stages, routes.lua moves items,
 -- producers.lua lets producers emit, inbox.lua takes what workers say, joins.lua makes batches of it, folds.lua
--- reduces, retries.lua settles failures, progress.lua tells how far it is, and lineage.lua, where there is a journal,
--- what is finished with all that came of it.
+-- reduces, retries.lua settles failures, progress.lua tells how far it is, stalls.lua that somebody will wake it, and
+-- lineage.lua, where there is a journal, what is finished with all that came of it.
 --
 -- Invariants
 -- 1. `pending[stage]` counts the items that the stage has accepted and not finished: queued, in a worker's hands, or
@@ -45,7 +45,7 @@ local WARNINGS <const> = 100                      -- that are kept
 local Run = {}
 Run.__index = Run
 
-for _, part in ipairs { "inline", "routes", "producers", "inbox", "joins", "folds", "retries", "progress",
+for _, part in ipairs { "inline", "routes", "producers", "inbox", "joins", "folds", "retries", "progress", "stalls",
   "lineage" } do
   for name, method in pairs(require("minigun." .. part)) do Run[name] = method end
 end
@@ -174,6 +174,23 @@ function Run:open_loop()
   return self.loop
 end
 
+-- What may wait in a queue, and be held back of an item's output.
+function Run:share_memory()
+  self.queue_bytes = math.max(BLOCK, math.min(4 << 20, self.memory // 16))
+  self.held_most = math.max(BLOCK, self.memory // 4)
+end
+
+-- Less could be had than was asked for: blocks are powers of two, and lie where there is room, so the limit is half.
+function Run:have_less(size)
+  if self.memory <= size // 2 then return end
+  if self.plan.options.memory then
+    self:warn(("only %d MiB of shared memory could be had (is the address space limited?): the limit is %d MiB, not " ..
+      "%d"):format(size >> 20, size >> 21, self.memory >> 20))
+  end
+  self.memory = size // 2
+  self:share_memory()
+end
+
 -- The pool, its segments, and which segment a stage is in.
 function Run:open_pool()
   local slots, threads = 0, {}
@@ -181,8 +198,8 @@ function Run:open_pool()
     if has_slots[segment.kind] then slots = slots + segment.n end
     if segment.kind == "threads" then threads[#threads + 1] = segment end
   end
-  self.segment_of, self.queue_bytes = {}, math.max(BLOCK, math.min(4 << 20, self.memory // 16))
-  self.held_most = math.max(BLOCK, self.memory // 4)
+  self.segment_of = {}
+  self:share_memory()
   if slots == 0 and not self.plan.threaded then return end
   local size = slots == 0 and run.BELL_MEMORY or math.max(self.memory * 8, 4 << 30)
   local pool, message, errno = core.pool(slots, size, self.memory, machine.cpus())
@@ -190,6 +207,7 @@ function Run:open_pool()
     self:fail(message .. (LIMITS[errno] and "; is the limit of memory or of open files too low?" or ""))
   end
   self.pool = pool
+  if pool:size() < size then self:have_less(pool:size()) end
   self.memory = self.memory + pool:memory() -- what the slots themselves take comes on top
   local first = 1
   for _, segment in ipairs(self.plan.segments) do
@@ -483,6 +501,7 @@ function Run:step(limit)
   if self.streams and self.result.items[1] ~= nil then return true end -- they are handed out before anything else
   if not busy then
     local seconds = self.next_due and math.min(self.next_due, BEAT)
+    if not seconds then seconds = self:before_sleep() end
     self.due_at = seconds and core.now() + seconds
     seconds = earlier(earlier(seconds, self.end_by and math.max(0, self.end_by - core.clock())), limit)
     if self.meter then seconds = self.meter:look(seconds) end
