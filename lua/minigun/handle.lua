@@ -221,9 +221,10 @@ function handle.forget(self)
   if self.process ~= core.process() or self.driving then return end
   terminate.close(self)
   self.over = true
-  pcall(self.run.close, self.run)
-  pcall(self.run.close_lineage, self.run, false)
+  local ended, problem = pcall(self.run.close, self.run)
+  local closed, other = pcall(self.run.close_lineage, self.run, false)
   if self.watched then self.watched:close() end
+  if not (ended and closed) then error(ended and other or problem, 0) end -- Lua makes a warning of it
 end
 
 Handle.__close, Handle.__gc = handle.close, handle.forget

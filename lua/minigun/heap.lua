@@ -14,6 +14,10 @@ local LARGE <const> = 8 << 10     -- KiB of Lua's heap from which on forks are w
 local PIECE <const> = 32 << 20    -- bytes that are joined at once
 local TRIES <const> = 16          -- for a piece that cannot be joined now
 
+--- KiB that Lua's heap has; 0 in a finalizer, where the collector does not tell.
+---@return number
+function heap.kib() return collectgarbage "count" or 0 end
+
 local Heap = {}
 Heap.__index = Heap
 
@@ -45,14 +49,14 @@ function Heap:prepare(waiting, full)
   if not self.prepared then
     self.prepared = true
     collectgarbage()
-    if collectgarbage "count" < LARGE then return end
+    if heap.kib() < LARGE then return end
     core.heap_settle()
     self.next = 0
   end
   if self.forks == 0 then return end
   local coming = (waiting + (full and math.max(waiting, self.forks) or 0)) * self.took
   while self.next do
-    local left = math.max(0, collectgarbage "count" * 1024 - self.joined) / PIECE
+    local left = math.max(0, heap.kib() * 1024 - self.joined) / PIECE
     local pays = self.joining and coming > left * self.joining
     if not (pays or self.unspent > 0) or not join(self) then return end
   end

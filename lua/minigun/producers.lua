@@ -36,7 +36,7 @@ local function lead(self)
       return true
     end
     if not self.streams then return false end
-    local now = collectgarbage "count"
+    local now = collectgarbage "count" or 0
     if not least or now < least then least = now end
     if now - least < LEAD_KIB then return false end
     since, least = 0, nil

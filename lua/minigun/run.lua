@@ -537,6 +537,12 @@ end
 --- Ends every child and gives everything back. May be called twice.
 ---@param keep boolean? true: the pool's descriptor stays open, until `pool:close()`
 function Run:close(keep)
+  if self.keeps_freed then -- first: of a run that is forgotten, the pool's own finalizer may have come before
+    core.keep_freed(false)
+    command.release()
+    core.watch_stops(false)
+  end
+  self.keeps_freed = nil
   if self.meter then self.meter:close() end
   self.meter = nil
   self:stop_reading()
@@ -559,12 +565,6 @@ function Run:close(keep)
       if segment.close then segment:close() end
     end
   end
-  if self.keeps_freed then
-    core.keep_freed(false)
-    command.release()
-    core.watch_stops(false)
-  end
-  self.keeps_freed = nil
 end
 
 Run.__close = Run.close

@@ -44,6 +44,7 @@ end
 -- chunks.
 local function deferred_collector()
   local last = collectgarbage "count"
+  if not last then return function() end end -- the run is a finalizer's: no collector runs
   local allowance = math.min(math.max(last // 1 | 0, LEAST_ALLOWANCE), MOST_ALLOWANCE)
   local most = last + allowance
   core.defer_collector(allowance)
