@@ -83,6 +83,7 @@ build = {
     ["minigun.joiner"] = "lua/minigun/joiner.lua",
     ["minigun.joins"] = "lua/minigun/joins.lua",
     ["minigun.journal"] = "lua/minigun/journal.lua",
+    ["minigun.limits"] = "lua/minigun/limits.lua",
     ["minigun.lineage"] = "lua/minigun/lineage.lua",
     ["minigun.loop"] = "lua/minigun/loop.lua",
     ["minigun.machine"] = "lua/minigun/machine.lua",

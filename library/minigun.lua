@@ -18,7 +18,7 @@
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
 ---@field inline? boolean run in the coordinator itself
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
@@ -43,7 +43,7 @@
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
 ---@field inline? boolean true: the whole pipeline in the coordinator, whatever the stages say, to debug it
 
 --- Options of a producer.
@@ -80,7 +80,7 @@
 ---@field retries? integer further attempts after an item's first failed one
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below
 ---@field timeout? number|false seconds that one item may take; false: no limit
----@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory
+---@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory
 ---@field partition? fun(item: any): any `function(item) -> key`: in a pool, items with equal keys go to the same worker, in their order
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
@@ -108,7 +108,7 @@
 ---@field retries? integer further attempts after an item's first failed one
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below
 ---@field timeout? number|false seconds that one item may take; false: no limit
----@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory
+---@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
 ---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
@@ -131,7 +131,7 @@
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
 ---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
@@ -156,7 +156,7 @@
 ---@field retries? integer further attempts after an item's first failed one
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below
 ---@field timeout? number|false seconds that one item may take; false: no limit
----@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory
+---@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
 ---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
@@ -174,7 +174,7 @@
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
 
 --- Options inside `threads`.
 ---@class minigun.ThreadOptions
@@ -198,7 +198,7 @@
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
 
 --- Options of `p:process_per_batch(options, block)`.
 ---@class minigun.ForkGroupOptions
@@ -207,7 +207,7 @@
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
 
 --- Options of `p:threads(options, block)`.
 ---@class minigun.ThreadGroupOptions
@@ -216,14 +216,14 @@
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
 
 --- Options of `p:inline(options, block)`.
 ---@class minigun.GroupOptions
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
 
 --- Options inside `backoff`.
 ---@class minigun.BackoffOptions

@@ -77,7 +77,8 @@ enum { /* kinds of descriptors, coordinator to worker */
 enum { /* flags of MG_IN_CHUNK */
   MG_CHUNK_TIMED = 1, /* the worker notes when each item began */
   MG_CHUNK_LOOSE = 2, /* a producer's one item: what it emits is valid at once, whatever becomes of it */
-  MG_CHUNK_SET = 4    /* one item of a wide slot */
+  MG_CHUNK_SET = 4,   /* one item of a wide slot */
+  MG_CHUNK_SINGLY = 8 /* of a producer: each record has a block of its own, so that it waits for the next one */
 };
 enum { /* flags of MG_OUT_DATA */
   MG_OUT_RETURN = 1, /* the block is finished: not written again */

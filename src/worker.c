@@ -373,7 +373,8 @@ void mg_worker_append(mg_worker *w, size_t length, unsigned edge, unsigned flags
   w->mark_count = w->count;
   w->mark_edge = w->edge;
   store_commit(w);
-  if (w->busy && wanted(w)) mg_worker_publish(w);
+  if (w->busy && (w->chunk.flags & MG_CHUNK_SINGLY)) tell(w, MG_OUT_RETURN | loose(w), 0);
+  else if (w->busy && wanted(w)) mg_worker_publish(w);
 }
 
 void mg_worker_check(const mg_worker *w) {

@@ -142,6 +142,7 @@ end
 ---@return boolean
 function Segment:full()
   if self.queued_bytes > self.run.queue_bytes and self.queued > 2 * self.plan.n then return true end
+  if self.blocked and self.queued >= self.plan.n or self.limited and self.run.room_of(self) <= 0 then return true end
   return self.per_item and self.queued >= 64 + 4 * self.plan.n
 end
 
@@ -208,7 +209,7 @@ end
 
 function Segment:flags(stage)
   return (stage.kind == "producer" and report.LOOSE or 0) | (self.timeout and report.TIMED or 0)
-    | (self.plan.groups and report.SET or 0)
+    | (self.plan.groups and report.SET or 0) | (stage.kind == "producer" and self.limited and report.SINGLY or 0)
 end
 
 function Segment:offer(slot, entry)
@@ -228,9 +229,10 @@ function Segment:offer(slot, entry)
   return true
 end
 
-function Segment:dispatch_pool()
+-- room: for how many items' output there is room, beside that of those in hand; each worker may have one all the same.
+function Segment:dispatch_pool(room)
   local n, depth = stats.slice(self.rate, self.queued // (4 * self.plan.n)), stats.depth(self.rate)
-  if self.plan.groups then n, depth = 1, self.plan.width end -- each worker has threads for so many items
+  if self.plan.groups then n, depth, room = 1, self.plan.width, math.huge end -- each worker has threads for so many
   local busy = false
   local slots <const> = self.slots
   for level = 1, depth do
@@ -238,12 +240,14 @@ function Segment:dispatch_pool()
       local slot = slots[i]
       if self.queued == 0 then return busy end
       local own = slot.pid and slot.hands < level and self:queue_for(slot)
-      local most = n
+      local most = math.min(n, math.max(1, room))
+      if room < 1 and level > 1 then return busy end
       if own and own:first().returned then -- the next slow item may be among these: every worker gets some
-        most = math.min(n, (self.queued - 1) // self:alive() + 1)
+        most = math.min(most, (self.queued - 1) // self:alive() + 1)
         own = level == 1 and own
       end
-      if own and self:offer(slot, self:take(most, own)) then busy = true end
+      local entry = own and self:take(most, own)
+      if entry and self:offer(slot, entry) then busy, room = true, room - entry.count end
     end
   end
   return busy
@@ -276,6 +280,31 @@ local function chunk_of(slot)
   for number in pairs(slot.hand) do first = math.min(first or number, number) end
   local entry = slot.hand[first]
   return entry, entry and entry.first + (entry.finished or 0), first
+end
+
+--- How many items that have come to a stage are in work: one of each worker, or one of each thread.
+---@param id integer
+---@return integer
+function Segment:in_work(id)
+  local n = 0
+  for _, slot in ipairs(self.slots) do
+    if self.plan.groups then
+      for _, entry in pairs(slot.hand) do n = n + (entry.stage == id and 1 or 0) end
+    elseif slot.hands > 0 then
+      local entry = chunk_of(slot)
+      n = n + (entry and entry.stage == id and 1 or 0)
+    end
+  end
+  return n
+end
+
+-- Items in workers' hands.
+function Segment:unfinished()
+  local n = 0
+  for _, slot in ipairs(self.slots) do
+    for _, entry in pairs(slot.hand) do n = n + entry.count - (entry.finished or 0) end
+  end
+  return n
 end
 
 --- A worker ends a chunk earlier: what it has not begun, with a reference, goes back to the queue.
@@ -348,8 +377,15 @@ function Segment:dispatch()
   self.look_at = nil
   if self.queued == 0 then self:rebalance() end
   if self.queued == 0 then return false end
+  local room = math.huge
+  if self.limited then
+    room = self.run:room(self.targets, self.per)
+    self.blocked = room < 1
+    if self.blocked then return false end
+    room = room - self:unfinished()
+  end
   if self.per_item then return self:dispatch_per_item() end
-  return self:dispatch_pool()
+  return self:dispatch_pool(room)
 end
 
 --- Lends an empty block.
@@ -370,10 +406,11 @@ end
 --- Gives workers blocks to fill, unless those behind them should first catch up.
 function Segment:supply()
   local run, blocked = self.run, nil
+  local singly = self.limited and run.plan.stages[self.plan.stages[1]].kind == "producer"
   for slot in pairs(self.thirsty) do
     local want = self.wants[slot]
     local _, lent, held = self.pool:state(slot.index)
-    if not slot.pid or (not want and lent >= LENT) then
+    if not slot.pid or (not want and lent >= (singly and 0 or LENT)) then
       self.thirsty[slot] = nil
     else
       if blocked == nil then blocked = run:receivers_full(self.targets) end

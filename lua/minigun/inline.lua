@@ -131,9 +131,11 @@ end
 local function take(self, entry)
   local combiner = self.chain.states[entry.stage].combiner
   local unknown = combiner and not combiner.seconds
-  if (self.patient or unknown or entry.is_source) and entry.block then
+  local limited = self.limited[entry.stage]
+  if (self.patient or unknown or limited or entry.is_source) and entry.block then
     self.rates[entry.stage] = self.rates[entry.stage] or stats.rate()
     local n = unknown and UNKNOWN or stats.slice(self.rates[entry.stage])
+    if limited then n = math.min(n, self:room(self.waits[entry.stage], self.per[entry.stage])) end
     local at = n < entry.count and self.pool:walk(entry.block, entry.offset, entry.length, entry.only, n)
     if at then
       self.pool:retain(entry.block)

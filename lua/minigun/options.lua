@@ -52,7 +52,8 @@ local default_fields = {
     doc = "seconds to wait before an attempt is repeated: always the same, or growing, see below" },
   { "timeout", types.timeout, default_text = "none", doc = "seconds that one item may take; false: no limit" },
   { "queue", types.queue, default_text = "by memory",
-    doc = "most items that may wait for this stage; 0 or `math.huge`: no limit but that of memory" },
+    doc = "most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no "
+      .. "limit but that of memory" },
 }
 local item_fields = { ordered_field, table.unpack(default_fields) }
 local around_fields = {} -- the same where stages are inside: what is not said there comes from further out

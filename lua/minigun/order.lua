@@ -6,7 +6,7 @@
 -- `head` is the first ordinal that is not. Output is given in parts; a part that begins behind the head is kept.
 local order = {}
 
--- Items that may be begun ahead of the oldest unfinished one.
+-- Items that may be begun ahead of the oldest unfinished one; fewer before a limited stage, see limits.lua.
 local WINDOW <const> = 1 << 16
 
 local Order = {}
@@ -18,7 +18,7 @@ Order.__index = Order
 ---@return table order
 function order.new(deliver, most)
   return setmetatable({
-    deliver = deliver, most = most, head = 1, bytes = 0,
+    deliver = deliver, most = most, window = WINDOW, head = 1, bytes = 0,
     passed = {},             -- ranges of ordinals behind the head that workers have passed over: first -> last + 1
     attempts = {},           -- ordinals with further attempts to come -> how many
     parts = {}, first = 1, last = 0, -- kept, sorted by the ordinal that they begin with
@@ -29,7 +29,7 @@ end
 ---@param ordinal integer its first item's
 ---@return boolean
 function Order:may_begin(ordinal)
-  return ordinal <= self.head or (self.bytes < self.most and ordinal < self.head + WINDOW)
+  return ordinal <= self.head or (self.bytes < self.most and ordinal < self.head + self.window)
 end
 
 --- Takes output, to be delivered when all items before `ordinal` are finished.

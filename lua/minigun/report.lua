@@ -13,6 +13,7 @@ local report = {
   STATS = 4,      -- { STATS, { stage id, items in, items out }... }
   HOOK = 5,       -- { HOOK, name, at, message, traceback }: a hook has raised; the run fails
   LOST = 6,       -- { LOST, stage id, fields }: an item that was emitted cannot go on; the stage can
+  SINGLY = 8,     -- flag of a chunk: a producer's, that waits for room for each item (MG_CHUNK_SINGLY)
   SET = 4,        -- flag of a chunk: one item for a worker with threads (MG_CHUNK_SET)
   RESUMED = 7,    -- { RESUMED, stage id, n, message or nil }: a producer has not passed on n items, see lineage.lua
   RETURNED = 8,   -- { RETURNED, stage id }: its handler has returned a value, see silence.lua

@@ -42,15 +42,6 @@ function routes:joins_bytes(stage)
   return self:slots_of(stage.outputs) ~= nil
 end
 
--- Whether a queue limit that counts items is in reach, so that none may hide in a block. That of a reduction, which the
--- library has set, may be passed by a block.
-local function is_limited(self, reach)
-  for each, limit in pairs(reach) do
-    if limit ~= true and not self.plan.stages[each].fold then return true end
-  end
-  return false
-end
-
 -- Whether a producer of the coordinator writes what it emits into blocks, for whomever it is.
 local function writes_blocks(self, stage)
   if stage.kind ~= "producer" or stage.threaded or self.segment_of[stage.id] or chooses(stage) then return false end
@@ -72,9 +63,10 @@ function routes:draw_routes()
       local segment = self.segment_of[target]
       if segment then reach[segment] = true
       else for each, limit in pairs(self.reach[target]) do reach[each] = limit end end
-      if stages[target].queue then reach[target] = stages[target].queue end
+      reach[target] = self:limit_of(target)
     end
-    self.limited[id] = is_limited(self, reach)
+    self.limited[id], self.per[id] = self:leads_to_limit(reach), self:gathers(stage)
+    if own and self.limited[id] then own.limited = true end
     stage.writes_blocks = writes_blocks(self, stage)
     local apart = stage.threaded or own and stage.kind == "producer" or stage.writes_blocks -- others run meanwhile
     for _, target in ipairs(stage.outputs) do
@@ -116,6 +108,7 @@ function routes:draw_waits()
     segment.targets[segment] = nil
     for _, id in ipairs(segment.plan.stages) do segment.targets[id] = nil end -- what is tried again there
   end
+  self:mark_limited()
   for id in ipairs(stages) do
     if not self.segment_of[id] and not self.producing[id] then
       self.waits[id] = {}
@@ -448,7 +441,7 @@ function routes:receivers_full(targets)
   for target, limit in pairs(targets) do
     if limit == true then
       if target:full() then return true end
-    elseif self.pending[target] >= limit then
+    elseif self:waiting(target) >= limit then
       return true
     end
   end

@@ -1,9 +1,9 @@
 --- A run: one execution of a pipeline, and the coordinator's only loop.
 --
--- Its methods lie in ten more files: inline.lua runs the coordinator's own stages, routes.lua moves items,
--- producers.lua lets producers emit, inbox.lua takes what workers say, joins.lua makes batches of it, folds.lua
--- reduces, retries.lua settles failures, progress.lua tells how far it is, stalls.lua that somebody will wake it, and
--- lineage.lua, where there is a journal, what is finished with all that came of it.
+-- Its methods lie in eleven more files: inline.lua runs the coordinator's own stages, routes.lua moves items, limits.lua
+-- counts what waits, producers.lua lets producers emit, inbox.lua takes what workers say, joins.lua makes batches of
+-- it, folds.lua reduces, retries.lua settles failures, progress.lua tells how far it is, stalls.lua that somebody will
+-- wake it, and lineage.lua, where there is a journal, what is finished with all that came of it.
 --
 -- Invariants
 -- 1. `pending[stage]` counts the items that the stage has accepted and not finished: queued, in a worker's hands, or
@@ -46,7 +46,7 @@ local Run = {}
 Run.__index = Run
 
 for _, part in ipairs { "inline", "routes", "producers", "inbox", "joins", "folds", "retries", "progress", "stalls",
-  "lineage" } do
+  "limits", "lineage" } do
   for name, method in pairs(require("minigun." .. part)) do Run[name] = method end
 end
 
@@ -74,7 +74,7 @@ function run.new(pipeline, given)
     memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.lines(),
     retries = {}, producers = {}, on_loop = {}, writers = {}, folds = {}, outlets = {}, direct = {}, reach = {},
-    limited = {}, waits = {}, late = {}, chunks = 0, moved = 0, told = {},
+    per = {}, limited = {}, waits = {}, late = {}, chunks = 0, moved = 0, told = {},
     unhandled = failures.tally(), heap = heap.new(),
     pid = core.pid(), process = core.process(), started = core.now(), clock_started = core.clock(),
     changed = true, unseen = 0, rates = {},

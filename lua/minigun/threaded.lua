@@ -31,6 +31,7 @@ function threaded.new(run, segment)
   local self = setmetatable({
     run = run, plan = segment, pool = run.pool, by_value = true, queue = queue.new(), lanes = {}, queued = 0,
     queued_bytes = 0, arrived = 0, told = {}, targets = {}, thirsty = {}, slots = {}, in_hand = 0, finishing = false,
+    at = {}, -- items in hand, by the stage that they have come to
   }, Segment)
   for i = 1, segment.n do self.slots[i] = { number = i, pid = run.pid } end
   if segment.ordered then
@@ -44,8 +45,15 @@ end
 --- Whether those who send to this segment should wait.
 ---@return boolean
 function Segment:full()
+  if self.limited and (self.run.room_of(self) <= 0
+    or self.queued >= self.plan.n and self.run:receivers_full(self.targets)) then return true end
   return self.queued >= 64 + 4 * self.plan.n or self.queued_bytes > self.run.queue_bytes and self.queued > self.plan.n
 end
+
+--- How many items that have come to a stage are in work.
+---@param id integer
+---@return integer
+function Segment:in_work(id) return self.at[id] or 0 end
 
 -- Whether those behind have room for what an item may emit.
 local function may_begin(self)
@@ -73,6 +81,7 @@ local function take(self, thread)
     end
   end
   self.in_hand = self.in_hand + 1
+  self.at[entry.stage] = (self.at[entry.stage] or 0) + 1
   return entry
 end
 
@@ -149,6 +158,7 @@ end
 function Segment:on_done(thread, job)
   local run = self.run
   self.in_hand = self.in_hand - 1
+  self.at[job.stage] = self.at[job.stage] - 1
   self.crew:count(thread, job, function(stage, items_in, items_out, busy, classes)
     run:add_inline(stage, run.stats[stage.id], { items_in = items_in, items_out = items_out, busy = busy,
       classes = classes or {} })
