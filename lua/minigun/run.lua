@@ -1,9 +1,9 @@
 --- A run: one execution of a pipeline, and the coordinator's only loop.
 --
--- Its methods lie in eleven more files: inline.lua runs the coordinator's own stages, routes.lua moves items, limits.lua
--- counts what waits, producers.lua lets producers emit, inbox.lua takes what workers say, joins.lua makes batches of
--- it, folds.lua reduces, retries.lua settles failures, progress.lua tells how far it is, stalls.lua that somebody will
--- wake it, and lineage.lua, where there is a journal, what is finished with all that came of it.
+-- Its methods lie in eleven more files: inline.lua runs the coordinator's own stages, routes.lua moves items,
+-- limits.lua counts what waits, producers.lua lets producers emit, inbox.lua takes what workers say, joins.lua makes
+-- batches of it, folds.lua reduces, retries.lua settles failures, progress.lua tells how far it is, stalls.lua that
+-- somebody will wake it, and lineage.lua, where there is a journal, what is finished with all that came of it.
 --
 -- Invariants
 -- 1. `pending[stage]` counts the items that the stage has accepted and not finished: queued, in a worker's hands, or
