@@ -123,6 +123,7 @@ build = {
     ["minigun.terminate"] = "lua/minigun/terminate.lua",
     ["minigun.threaded"] = "lua/minigun/threaded.lua",
     ["minigun.types"] = "lua/minigun/types.lua",
+    ["minigun.weight"] = "lua/minigun/weight.lua",
     ["minigun.worker"] = "lua/minigun/worker.lua",
   },
   install = { bin = { minigun = "bin/minigun" } },

@@ -5,6 +5,7 @@ local effects = require "minigun.effects"
 local failure = require "minigun.failure"
 local tasks = require "minigun.tasks"
 local report = require "minigun.report"
+local weigh = require "minigun.weight"
 
 local routes = {}
 
@@ -244,6 +245,7 @@ function routes:accept(entry)
   self.moved = self.moved + 1
   self.pending[id] = self.pending[id] + entry.count
   if self.sources then self:owe(entry) end
+  if not entry.block then entry.length = weigh(entry.value) end
   self.drained[id] = false
   local in_chain = not entry.block and not self.segment_of[id] -- which counts values itself
   -- A stage behind an internal one of the same name: its items are those that came to that one.
