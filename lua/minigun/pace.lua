@@ -29,6 +29,7 @@ end
 --- The source goes on.
 ---@param now number
 function Pace:begin(now)
+  self.credit = math.min(CREDIT, self.credit + (now - self.clock) / SHARE)
   self.clock, self.began = now, now
   if self.paused then
     self.allowance = self.allowance - (now - self.paused)
