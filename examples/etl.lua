@@ -30,7 +30,7 @@ end
 append(source, { "1;ada;1815", "2;GRACE;1906", "3;Alan;n/a", "4;barbara;1939", "five" })
 
 local p = minigun.pipeline "etl"
-p:producer("extract", io.lines(source))
+p:producer("extract", minigun.lines(source))
 p:processes(2, function()
   p:map("parse", function(line)
     local id, name, year = line:match "^([^;]*);([^;]*);([^;]*)$"

@@ -381,7 +381,7 @@ local Pipeline = {}
 --- Adds a producer.
 ---@param name string
 ---@param options minigun.ProducerOptions
----@param source any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any a handler; an array, whose elements are the items; or what stands behind `in` in a generic for (`io.lines(path)`, `pairs(t)`, `coroutine.wrap(f)`, a function without parameters), whose first values are the items. An iterator is used up by the first run.
+---@param source any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any a handler; an array, whose elements are the items; lines (`minigun.lines(path)`); or what stands after `in` in a generic for (`pairs(t)`, `coroutine.wrap(f)`, a function without parameters), whose first values are the items. An iterator is used up by the first run. A source that waits holds nothing up: `minigun.sleep`, `minigun.wait`, `minigun.lines` and files read line by line let the rest of the run go on. One that waits in another way makes the coordinator stand still, and the run's warnings say so: give it `processes = 1`.
 ---@param ... any the further values of a generic for
 ---@return minigun.Pipeline self
 ---@overload fun(self: minigun.Pipeline, options: minigun.ProducerOptions, source: any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any, ...: any): minigun.Pipeline
