@@ -18,9 +18,9 @@
 
 enum { LOOK_EVERY_NS = 200000, CLOCK_EVERY = 64 }; /* items between two looks at the clock, at most */
 /* A source may stand still after any item, so each one is passed on at once to who idles, as long as that is paid for:
- * a round of the coordinator costs about ROUND_NS, a twentieth of the time may be spent on that, and CREDIT_NS in
- * advance.  A source without a rest is so looked after once in LOOK_EVERY_NS. */
-enum { ROUND_NS = 10000, CREDIT_NS = 1500000, SHARE = 20 };
+ * a round of the coordinator costs about ROUND_NS, a fiftieth of the time that the source takes may be spent on that,
+ * and CREDIT_NS in advance.  A source without a rest is so looked after once in LOOK_EVERY_NS. */
+enum { ROUND_NS = 10000, CREDIT_NS = 500000, SHARE = 50 };
 /* Bytes beside an array's own that its block has at least. */
 enum { ARRAY_LEAST = 128 };
 enum { UV_POOL = 1, UV_FULL, UV_BAD, UV_TO, UV_INTO };
@@ -36,7 +36,7 @@ typedef struct mg_writer {
   uint32_t first, last;      /* slots of the receivers */
   uint32_t clock_every, clock_in; /* items between two looks at the clock, and to the next one */
   uint64_t looked, called; /* at the slots; on_full */
-  uint64_t clock, tick;    /* the clock, and the coarse one, when they were last looked at */
+  uint64_t clock, tick;    /* when the source went on or was looked at last; the coarse clock then */
   uint64_t credit;         /* ns that may be spent on passing items on one by one */
   mg_join join;            /* of the record behind `end`; length 0: there is none */
   size_t usual;            /* space that the last such record has taken */
@@ -112,7 +112,8 @@ static int wanted(mg_writer *w) {
   if (since < LOOK_EVERY_NS && !rich) return 0;
   w->looked = now;
   int called = w->patience && now - w->called > w->patience;
-  if (!called && !mg_pool_idle(w->pool, w->first, w->last) && !mg_pool_anything(w->pool)) return 0;
+  if (!called && !mg_pool_idle(w->pool, w->first, w->last) && (since < LOOK_EVERY_NS || !mg_pool_anything(w->pool)))
+    return 0;
   w->credit -= rich ? ROUND_NS : w->credit;
   return 1;
 }
@@ -214,7 +215,7 @@ static int go_on(lua_State *L, int status, lua_KContext again) {
   mg_writer *w = lua_touserdata(L, 1);
   (void)status;
   lua_settop(L, 2);
-  if (w->patience) w->called = mg_now();
+  w->clock = w->called = mg_now();
   if (!again) return 0;
   return into_open(w) ? put_into(L, w, lua_type(L, 2)) : put(L);
 }

@@ -2,16 +2,17 @@
 -- again. Policy: numbers in, numbers out; the clock comes as an argument. docs/how-it-works.md gives the reasons.
 --
 -- 1. A source may stand still after any item, so others have their turn after each one, as long as that is paid for: a
---    turn costs ROUND, and one SHARE-th of the time may be spent on turns, CREDIT of it in advance.
--- 2. A source that has taken SLOW for an item, or since its last turn, has its turn in any case.
+--    turn costs ROUND, and a SHARE-th of the time that the source takes may be spent on turns, CREDIT in advance.
+-- 2. After a source that has taken SLOW for an item they have their turn in any case, and once in USUAL.
 -- 3. One that has blocked the process (it cannot say when it goes on) is asked again when what is at work has come
 --    back, at most `allowance` later: a PART-th of the time that it has blocked, so it is never slowed by more.
 local pace = {}
 
-local ROUND <const>, CREDIT <const>, SHARE <const>, SLOW <const> = 1e-5, 0.0015, 20, 0.001
+local ROUND <const>, CREDIT <const>, SHARE <const>, SLOW <const> = 1e-5, 0.0005, 50, 0.001
 -- Seconds of allowance: of a source that is not known yet, at the first time that it blocks, at most.
 local UNKNOWN <const>, FIRST <const>, MOST <const>, PART <const> = 0.0005, 0.01, 0.05, 4
 local LEAST <const> = 0.0003     -- a sleep that is shorter is not worth while
+local USUAL <const> = 0.0002     -- seconds between two turns of others, where somebody waits for items
 local MEASURED <const> = 64      -- turns in a row that are measured, after the last that was slow
 
 local Pace = {}
@@ -26,11 +27,14 @@ function pace.new(now, known)
     slow = false, blocks = false, stood = 0, measured = MEASURED }, Pace)
 end
 
---- The source goes on.
+--- Others have had their turn after an item; the source goes on.
 ---@param now number
-function Pace:begin(now)
-  self.credit = math.min(CREDIT, self.credit + (now - self.clock) / SHARE)
-  self.clock, self.began = now, now
+function Pace:begin(now) self.clock, self.began = now, now end
+
+--- The source goes on, be it after such a turn or after a rest of its own.
+---@param now number
+function Pace:resume(now)
+  self.began = now
   if self.paused then
     self.allowance = self.allowance - (now - self.paused)
     self.paused = nil
@@ -44,7 +48,7 @@ end
 function Pace:due(now, alone)
   local gap = now - self.clock
   self.clock = now
-  if gap > SLOW or now - self.began > SLOW then return true end
+  if gap > SLOW or now - self.began > (alone and SLOW or USUAL) then return true end
   if alone then return false end
   local credit = self.credit + gap / SHARE
   if credit > CREDIT then credit = CREDIT end

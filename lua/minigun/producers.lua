@@ -314,12 +314,9 @@ local function measure(self, producer, start, idle, worked, switches)
   local now = core.now()
   local s, took, blocked = self.stats[producer.stage.id], now - start, 0
   s.busy = s.busy + took
-  if took > 0.001 then
-    blocked = took
-    if worked then
-      local worked_now, switches_now = core.worked()
-      blocked = switches_now > switches and took - (worked_now - worked) or 0
-    end
+  if worked and took > 0.001 then -- else another process may have had the processor
+    local worked_now, switches_now = core.worked()
+    blocked = switches_now > switches and took - (worked_now - worked) or 0
     idle = idle or self.pool and self.pool:anything()
   end
   producer.pace:ran(took, blocked, idle)
@@ -354,7 +351,7 @@ function producers:resume(i, producer)
   if self.meter then self.meter:before_handlers() end
   self.current = producer.thread
   self.guard:watch(producer.thread)
-  own:begin(start)
+  own:resume(start)
   local idle, worked, switches = false, nil, nil
   if own:measures() then
     idle = any_idle(self)
