@@ -48,12 +48,13 @@ end
 function Pace:due(now, alone)
   local gap = now - self.clock
   self.clock = now
-  if gap > SLOW or now - self.began > (alone and SLOW or USUAL) then return true end
-  if alone then return false end
   local credit = self.credit + gap / SHARE
   if credit > CREDIT then credit = CREDIT end
+  self.credit = credit
+  if gap > SLOW or now - self.began > (alone and SLOW or USUAL) then return true end
+  if alone then return false end
   local rich = credit >= ROUND
-  self.credit = rich and credit - ROUND or credit
+  if rich then self.credit = credit - ROUND end
   return rich
 end
 
