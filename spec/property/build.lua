@@ -50,9 +50,21 @@ function handlers.producer(s, _, names)
       return s.items[at]
     end
   end
+  local function rest(i) -- a source that sleeps after every so many items
+    if s.rests and i % s.rests == 0 and i < 60 then minigun.sleep(0.002) end
+  end
+  if s.source == "coroutine" then
+    return coroutine.wrap(function()
+      for i, item in ipairs(s.items) do
+        coroutine.yield(item)
+        rest(i)
+      end
+    end)
+  end
   return function(emit, ctx)
     local world = make_world(names, emit, ctx)
     for i, item in ipairs(s.items) do
+      rest(i)
       if s.ends and i > s.ends.after then break end
       acts.handle(s, item, world)
     end

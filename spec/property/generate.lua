@@ -115,7 +115,8 @@ local function add_producer(d, draw)
   for i = 1, n do
     s.items[i] = d.functions and draw(8) == 1 and { f = print, n = i } or values.random(draw, d.limit)
   end
-  s.source = ({ "array", "iterator", "handler", "handler" })[draw(4)]
+  s.source = ({ "array", "iterator", "coroutine", "handler", "handler" })[draw(5)]
+  s.rests = (s.source == "coroutine" or s.source == "handler") and draw(3) == 1 and 1 + draw(6) or nil
   if s.source == "handler" then
     if draw(3) == 1 then
       local name = pick(draw, acts.others, function(row, name)
