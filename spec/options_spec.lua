@@ -253,7 +253,7 @@ describe("arguments made at random", function()
       { function() minigun.pipeline():producer({ 1 }):run():of(odd) end, "not a terminal stage" },
     }
     local holes = table.pack(1, nil, 3)
-    refusals.check { { function() minigun.each(holes, noop) end, "stage 'list': the array has a hole at [2] of 3" } }
+    refusals.check { { function() minigun.each(holes, noop) end, "has a hole at [2] of 3" } }
     p:producer({ 1 }):map("m", { to = endless, before = endless }, noop)
     assert.same({}, p.by_name.m.to)
     local r = minigun.pipeline():producer({ 1, 2 }):processor(function(x, _, ctx)
