@@ -1,8 +1,10 @@
 rockspec_format = "3.0"
 package = "minigun"
 version = "scm-1"
+-- The place of a release's sources; "luarocks make" in a copy of them, see README.md, does not look there.
 source = {
-  url = "git+file://.",
+  url = "git+https://example.org/minigun.git",
+  branch = "main",
 }
 description = {
   summary = "Data pipelines for Lua over every core of a machine",
@@ -12,6 +14,7 @@ description = {
 }
 supported_platforms = { "linux" }
 dependencies = { "lua ~> 5.4" }
+test = { type = "command", command = "make test" }
 build = {
   type = "builtin",
   modules = {
