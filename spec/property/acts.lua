@@ -31,6 +31,28 @@ acts.emissions = {
   large = { weight = 1, act = function(w, item, act)
     w.emit(marked(item, ("L"):rep(values.chance(act.salt, item, act.limit))))
   end },
+  doubled = { weight = 1, own = true, act = function(w, item)
+    w.emit(item)
+    w.emit(item)
+  end },
+  changed = { weight = 2, own = true, act = function(w, item, act)
+    if type(item) == "table" then item.changed = (item.changed or 0) + act.salt % 7 end
+    w.emit(item)
+  end },
+  refilled = { weight = 2, own = true, act = function(w, item)
+    local record = { back = again(item), deep = {} }
+    for i = 1, 2 do
+      record.n, record.deep.n = i, -i
+      w.emit(record)
+    end
+    record.deep.n = "later"
+  end },
+  shared = { weight = 1, own = true, act = function(w, item)
+    local deep = { item }
+    w.emit { back = again(item), deep = deep }
+    deep[2] = "later"
+    w.emit { back = again(item), deep = deep }
+  end },
   many = { weight = 1, act = function(w, item, act)
     for i = 1, values.chance(act.salt, item, 5) do w.emit(marked(item, i)) end
   end },
@@ -60,6 +82,18 @@ local objects = {
   function() return nil end,
 }
 
+--- What is done to the item, and so to what was emitted, when all is emitted: nobody may see it. `own`, here and above:
+-- not where a function returns what is to be emitted, as that is over then.
+acts.spoils = {
+  spoil = { weight = 1, own = true, act = function(w, item)
+    if type(item) ~= "table" then return end
+    for key, inner in next, item do
+      if type(inner) == "table" and inner ~= item then inner.spoilt = true else item[key] = 0 end
+    end
+    item.spoilt = w.attempt
+  end },
+}
+
 --- How it fails. `deaths`: attempts that die in a worker.
 acts.faults = {
   error = { weight = 3, act = function(w) w.fail "always" end },
@@ -78,7 +112,7 @@ acts.faults = {
 }
 
 acts.rows = {}
-for _, group in ipairs { acts.emissions, acts.others, acts.faults } do
+for _, group in ipairs { acts.emissions, acts.others, acts.spoils, acts.faults } do
   for name, row in pairs(group) do acts.rows[name] = row end
 end
 
@@ -87,11 +121,13 @@ end
 ---@param item any
 ---@param world table
 function acts.handle(stage, item, world)
+  values.text(item) -- which chance goes by from now on, whatever becomes of the item
   for _, act in ipairs(stage.acts) do
     if act.one_in == 1 or values.chance(act.salt, item, act.one_in) == 0 then
       acts.rows[act.row].act(world, item, act)
     end
   end
+  values.forget(item)
 end
 
 --- The same for a batch: its members one by one. A batch fails as a whole, so what makes it fail must not depend on

@@ -91,13 +91,14 @@ local function fill_acts(s, d, draw, kind)
     end
   end
   if kind.emits ~= 0 and (kind.emits or draw(10) > 1) then
-    local function allowed(_, name) return kind.emits ~= 1 or name ~= "many" end
+    local function allowed(row, name) return (kind.emits ~= 1 or name ~= "many") and not (row.own and kind.plain) end
     for _ = 1, kind.emits or (draw(6) == 1 and 2 or 1) do
       local one_in = not kind.emits and draw(3) == 1 and 2 or 1
       add_acts(s, d, draw, (pick(draw, acts.emissions, allowed)), { one_in = one_in })
     end
   end
   if kind.passes then add_acts(s, d, draw, "same", { one_in = kind.passes }) end
+  if not kind.plain and draw(3) == 1 then add_acts(s, d, draw, acts.spoils, { one_in = draw(3) }) end
   if not kind.plain and not whole and draw(3) == 1 then add_faults(s, d, draw) end
 end
 
@@ -128,7 +129,9 @@ local function add_producer(d, draw)
       s.ends = { after = draw(n + 1) - 1, how = d.deaths and ({ "fail", "kill", "exit" })[draw(3)] or "fail" }
     end
   end
-  add_acts(s, d, draw, "same")
+  local own = s.source == "handler" and draw(3)
+  add_acts(s, d, draw, own == 1 and ({ "refilled", "doubled", "shared" })[draw(3)] or "same")
+  if own and own < 3 then add_acts(s, d, draw, acts.spoils, { one_in = draw(2) }) end
   return s
 end
 

@@ -170,7 +170,8 @@ end
 local function call(self, s, item, attempt, in_worker)
   local log = {}
   self.calls = self.calls + 1
-  local function add(...) log[#log + 1] = { ... } end
+  item = values.copy(item) -- what the handler does to it nobody sees
+  local function add(kind, what, ...) log[#log + 1] = { kind, what, ... } end
   local alone = in_worker and self.members[self.home[s.name].key] == 1
   local function check(value) -- a stage that is alone in its worker emits straight into a block
     if alone and values.holds_function(value) then error({ kind = "unserialisable" }) end
@@ -180,21 +181,21 @@ local function call(self, s, item, attempt, in_worker)
     emit = function(value)
       if #s.outputs == 0 then
         check(value)
-        return add("emit", value, {})
+        return add("emit", values.copy(value), {})
       end
       local known, lists = pcall(targets_of, self, s, value)
-      if not known and s.kind == "producer" then return add("lost", value) end
+      if not known and s.kind == "producer" then return add("lost", values.copy(value)) end
       if not known then error(lists, 0) end
       if lists[1] then check(value) end
-      for _, targets in ipairs(lists) do add("emit", value, targets) end
+      for _, targets in ipairs(lists) do add("emit", values.copy(value), targets) end
     end,
     to = function(name, value)
       check(value)
-      add("to", value, { self.d.by_name[name] })
+      add("to", values.copy(value), { self.d.by_name[name] })
     end,
     collect = function(name, value)
       if in_worker and values.holds_function(value) then error({ kind = "unserialisable" }) end
-      add("collect", name, value)
+      add("collect", name, values.copy(value))
     end,
     count = function(name, n) add("count", name, n) end,
     sleep = function() end,

@@ -37,7 +37,27 @@ local function text_of(value, seen)
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
-local known = setmetatable({}, { __mode = "k" }) -- items are never changed
+local known = setmetatable({}, { __mode = "k" }) -- texts of tables as they came; see forget
+
+--- A copy of a value, with its own tables; functions stay.
+---@param value any
+---@param seen table?
+---@return any
+function values.copy(value, seen)
+  if type(value) ~= "table" then return value end
+  seen = seen or {}
+  if seen[value] then return seen[value] end
+  local made = {}
+  seen[value] = made
+  for key, inner in next, value do made[values.copy(key, seen)] = values.copy(inner, seen) end
+  return made
+end
+
+--- Says that a handler is done with its item, which it may have changed.
+---@param value any
+function values.forget(value)
+  if type(value) == "table" then known[value] = nil end
+end
 
 --- A value as text: equal for equal values only, also of tables that hold themselves; a function is "function".
 ---@param value any
