@@ -349,19 +349,21 @@ function Chain:push_all(id, fetch, read_again)
   end
   if state.limit then return self:push_each(state, fetch) end
   local handler, emit, ctx, item, before = state.handler, state.emit, state.ctx, nil, state.read
-  local k, keeps = 0, state.keeps
+  local k, keeps, left = 0, state.keeps, state.left
   state.keeps = nil -- the bytes are there
   local function loop()
     for each, problem in fetch do
       item, k = each, k + 1
       if problem then errors.raise_again(errors.unreadable(problem)) end
-      local left = state.left - 1
-      state.left = left
+      left = left - 1
       if left < 0 then look(state) end
       state.running = true
       if handler(each, emit, ctx) ~= nil then state.stage.returned = true end
       state.running = false
-      if left < 0 then looked(state) end
+      if left < 0 then
+        looked(state)
+        left = state.left
+      end
       if state.n > 0 or state.effects[1] then self:flush(state) end
       item = nil
     end
@@ -375,7 +377,10 @@ function Chain:push_all(id, fetch, read_again)
     -- emitted may be on its way, or the cursor still before its item.
     if not state.running and caught.no_memory then error(err, 0) end
     state.running = false
-    if state.since then looked(state) end
+    if state.since then
+      looked(state)
+      left = state.left
+    end
     local kind = type(item)
     if caught.unreadable then
       item = item or nil
@@ -388,7 +393,7 @@ function Chain:push_all(id, fetch, read_again)
     state.keeps = nil
   end
   state.read, state.keeps = before + k, keeps
-  if keeps then state.left = 0 end
+  state.left = keeps and 0 or left
 end
 
 -- The same, one by one: where the time of each is limited.
