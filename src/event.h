@@ -4,8 +4,8 @@
  * it a descriptor that can always be written to but is not watched.  To ring is to have it watched once
  * (EPOLL_CTL_MOD with EPOLLONESHOT): the sleeper's epoll_wait tells of it, and it is not watched any more.  So nothing
  * is written to a descriptor and nothing read from one.  A handler or program that has closed our descriptors and
- * opened files of its own under their numbers gets no byte of ours in them: the kernel refuses (EBADF, EINVAL, ENOENT)
- * what is no epoll descriptor with that bell in it.
+ * opened files of its own under their numbers gets no byte of ours in them: the kernel refuses (EBADF, EINVAL, ENOENT,
+ * EPERM) what is no epoll descriptor with that bell in it.
  *
  *   sleeper                                    waker
  *   S1  asleep := 1                            W1  publish work (ring head, release)

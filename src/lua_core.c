@@ -186,6 +186,13 @@ static int l_defer_collector(lua_State *L) {
   return 0;
 }
 
+/* fill_standard() -> n: opens the standard descriptors that are closed, so that no other is made under their numbers;
+ * fill_standard(n): closes them again */
+static int l_fill_standard(lua_State *L) {
+  lua_pushinteger(L, mg_sys.fill_standard((int)luaL_optinteger(L, 1, -1)));
+  return 1;
+}
+
 /* flush(): standard output and error of this process; files opened for reading must not be flushed (their position is
  * shared with the coordinator) */
 static int l_flush(lua_State *L) {
@@ -237,6 +244,7 @@ static const luaL_Reg functions[] = {
     {"pid", l_pid},       {"process", l_process}, {"worked", l_worked},
     {"random", l_random}, {"sleep", l_sleep},       {"heap_settle", l_heap_settle}, {"terminal", l_terminal},
     {"flush", l_flush},   {"die_of", l_die_of},   {"heap_collapse", l_heap_collapse},
+    {"fill_standard", l_fill_standard},
     {"heap_keep", l_heap_keep}, {"defer_collector", l_defer_collector}, {"exit", l_exit},
     {"random_state", l_random_state}, {NULL, NULL},
 };

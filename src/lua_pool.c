@@ -11,6 +11,8 @@
 #include "clock.h"
 #include "lua_mg.h"
 
+#define LOST "the program has closed descriptors that are not its own, but the run's"
+
 static mg_pool *to_pool(lua_State *L, int arg) { return luaL_checkudata(L, arg, MG_POOL_TYPE); }
 
 mg_pool *mg_check_pool(lua_State *L, int arg) {
@@ -113,7 +115,9 @@ static int l_spawn(lua_State *L) {
 }
 
 /* What handing something over came to: a boolean; a worker that cannot be woken would wait for ever. */
-static int push_taken(lua_State *L, int rc) {
+static int push_taken(lua_State *L, mg_pool *p, int rc) {
+  mg_pool_seen(p, rc);
+  if (p->lost) return luaL_error(L, "cannot wake a worker: %s", LOST);
   if (rc < 0 && rc != -EAGAIN) return luaL_error(L, "cannot wake a worker: %s", strerror(-rc));
   lua_pushboolean(L, rc != -EAGAIN);
   return 1;
@@ -135,7 +139,7 @@ static int l_offer(lua_State *L) {
   luaL_argcheck(L, p->slot[i].state == MG_SLOT_LIVE, 2, "the slot has no worker that takes work");
   luaL_argcheck(L, p->slot[i].wide ? (c.flags & MG_CHUNK_SET) && c.range.count == 1 : !(c.flags & MG_CHUNK_SET), 11,
                 "MG_CHUNK_SET and one item go with a wide slot");
-  return push_taken(L, mg_slot_offer(&p->slot[i], &c));
+  return push_taken(L, p, mg_slot_offer(&p->slot[i], &c));
 }
 
 /* p:widen(slot, chunks) -> true | nil, message, errno: for a worker with threads, before its first spawn.  The slot
@@ -159,7 +163,7 @@ static int l_lend(lua_State *L) {
   int rc = block == MG_NO_BLOCK || p->slot[i].state == MG_SLOT_EMPTY ? -EAGAIN
                                                                      : mg_slot_lend(&p->slot[i], &p->shm, block);
   if (rc == -EAGAIN && block != MG_NO_BLOCK) mg_shm_release(&p->shm, block);
-  if (rc < 0) return push_taken(L, rc);
+  if (rc < 0) return push_taken(L, p, rc);
   lua_pushinteger(L, (lua_Integer)mg_shm_block_size(&p->shm, block));
   return 1;
 }
@@ -167,7 +171,7 @@ static int l_lend(lua_State *L) {
 /* p:finish(slot): no more chunks for it */
 static int l_finish(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
-  return push_taken(L, mg_slot_finish(&p->slot[check_slot(L, p, 2)]));
+  return push_taken(L, p, mg_slot_finish(&p->slot[check_slot(L, p, 2)]));
 }
 
 static int push_range(lua_State *L, const mg_range *r) {
@@ -270,8 +274,7 @@ static int l_wait(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   lua_Number s = luaL_optnumber(L, 2, -1);
   int rc = mg_pool_wait(p, s < 0 ? -1 : s > 1e6 ? (int64_t)1e15 : (int64_t)(s * 1e9));
-  if (p->lost) return mg_lua_fail(L, "cannot wait for the workers: the program has closed descriptors that are not its "
-                                     "own (of the run)", rc);
+  if (p->lost) return mg_lua_fail(L, "cannot wait for the workers: " LOST, rc);
   if (rc < 0 && rc != -EINTR) return mg_lua_fail(L, "cannot wait for the workers", rc);
   lua_pushboolean(L, rc == 0);
   return 1;

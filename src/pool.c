@@ -79,9 +79,8 @@ static void close_descriptors(mg_pool *p) {
   }
 }
 
-/* Notes when a descriptor turns out not to be ours. */
-static int seen(mg_pool *p, int rc) {
-  if (rc == -EBADF || rc == -EINVAL || rc == -ENOENT) p->lost = 1;
+int mg_pool_seen(mg_pool *p, int rc) {
+  if (rc == -EBADF || rc == -EINVAL || rc == -ENOENT || rc == -EPERM) p->lost = 1;
   return rc;
 }
 
@@ -173,7 +172,7 @@ void mg_pool_close(mg_pool *p) {
   mg_pool_end(p);
   if (!p->kept) return;
   if (p->serial == mg_process_serial) {
-    shut(&p->epoll);
+    shut_own(p, &p->epoll);
     forget(p);
   }
   memset(p, 0, sizeof *p);
@@ -400,7 +399,7 @@ int mg_pool_wait(mg_pool *p, int64_t ns) {
   } else {
     ns = 0;
   }
-  int n = seen(p, wait_and_peek(p, ready, ns)), rc = n < 0 ? n : 0;
+  int n = mg_pool_seen(p, wait_and_peek(p, ready, ns)), rc = n < 0 ? n : 0;
   if (sleeps) set_asleep(p, 0);
   if (n == 0 && sleeps && (rc = look_after_pipes(p)) < 0) return rc;
   for (int i = 0; i < n; i++) {
@@ -411,7 +410,7 @@ int mg_pool_wait(mg_pool *p, int64_t ns) {
 }
 
 static int ring_bell(mg_pool *p) {
-  int rc = seen(p, mg_event_ring(&p->bell));
+  int rc = mg_pool_seen(p, mg_event_ring(&p->bell));
   return rc < 0 ? rc : 1;
 }
 

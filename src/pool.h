@@ -77,6 +77,8 @@ int mg_pool_idle(const mg_pool *p, uint32_t first, uint32_t last);
  * the
  * coordinator goes to sleep would otherwise be noticed only at its next event. */
 void mg_pool_wake(void);
+/* Notes when a call's result says that a descriptor is not ours any more (`lost`).  Returns the result. */
+int mg_pool_seen(mg_pool *p, int rc);
 /* Kills and reaps all children of all open pools.  For a signal handler that ends the process. */
 void mg_pool_kill_all(void);
 /* Kills the child of slot i for a time-out if the item that began at `began` is still in hand. */

@@ -110,6 +110,14 @@ static void close_end(int *fd) {
   *fd = -1;
 }
 
+static void close_watch(mg_proc *p) {
+  mg_file now;
+  if (p->watch >= 0 && mg_sys.file_facts(p->watch, &now) == 0 && now.device == p->kind.device &&
+      now.inode == p->kind.inode)
+    mg_sys.close(p->watch);
+  p->watch = -1;
+}
+
 /* A child that has ended already, and that nobody need wait for: where the program ignores SIGCHLD. */
 static int watch_ended(mg_proc *p) {
   int ends[2], rc = mg_sys.lifeline(ends);
@@ -127,8 +135,10 @@ static int watch(mg_proc *p, pid_t pid, int ends[2]) {
   p->is_pipe = ends[0] >= 0;
   p->watch = p->is_pipe ? ends[0] : mg_sys.pidfd_open(pid);
   int rc = p->watch == -ESRCH ? watch_ended(p) : p->watch;
+  if (rc >= 0) rc = mg_sys.file_facts(p->watch, &p->kind);
   if (rc >= 0) return pid;
-  p->watch = -1; /* out of descriptors: the child must not go on alone */
+  close_end(&p->watch);
+  /* out of descriptors: the child must not go on alone */
   mg_sys.kill_wait(pid);
   return rc;
 }
@@ -165,7 +175,7 @@ int mg_proc_reap(mg_proc *p, mg_exit *out) {
   if (ended == 0) return 0;
   if (ended > 0) mg_sys.kill(-p->pid, -1, SIGKILL);
   int rc = mg_sys.reap(p->pid, p->is_pipe ? -1 : p->watch, out);
-  if (rc > 0) close_end(&p->watch);
+  if (rc > 0) close_watch(p);
   return rc;
 }
 
@@ -186,5 +196,5 @@ void mg_proc_end(mg_proc *p) {
     if (rc > 0) return;
     if (rc < 0) break;
   }
-  close_end(&p->watch);
+  close_watch(p);
 }

@@ -23,6 +23,7 @@
 typedef struct mg_proc {
   pid_t pid;
   int watch;   /* becomes readable when the child has ended: its pidfd; -1 when there is no child */
+  mg_file kind; /* what `watch` looks like: the program may close it, and open another file under its number */
   int is_pipe; /* ... where the kernel has no pidfds (before Linux 5.3, under valgrind): a pipe whose other end the
                   child holds.  A process that the child has forked can keep it open: then it must be looked for too */
 } mg_proc;

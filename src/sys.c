@@ -344,6 +344,19 @@ static ssize_t sys_read_at(int fd, void *to, size_t n, uint64_t at) {
   return r < 0 ? -errno : r;
 }
 
+/* filled < 0: opens what of 0, 1 and 2 is closed, and returns which, as bits; else closes these again. */
+static int sys_fill_standard(int filled) {
+  if (filled < 0) {
+    filled = 0;
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+      if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR | O_CLOEXEC) == fd) filled |= 1 << fd;
+    return filled;
+  }
+  for (int fd = 0; fd <= STDERR_FILENO; fd++)
+    if (filled & 1 << fd) close(fd);
+  return 0;
+}
+
 static int sys_null_stdin(void) {
   int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return -errno;

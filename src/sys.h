@@ -97,6 +97,7 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
   X(truncate_file, int, (int fd, uint64_t size), (fd, size))                                        \
   X(sync_file, int, (int fd), (fd))                                                                 \
   X(read_at, ssize_t, (int fd, void *to, size_t n, uint64_t at), (fd, to, n, at))                   \
+  X(fill_standard, int, (int filled), (filled))                                                     \
   X(null_stdin, int, (void), ())                                                                    \
   X(parent_death_signal, int, (int sig), (sig))                                                     \
   X(block_signals, int, (sigset_t *old), (old))                                                     \

@@ -320,7 +320,11 @@ function Controlled:fd() return self.controller:pollfd() end
 function Controlled:shut() self.controller:close() end
 
 local function controlled(cqueues)
-  return setmetatable({ controller = cqueues.new(), tasks = {}, entered = 0, outer = {}, waits = {},
+  local filled = core.fill_standard() -- none of the controller's descriptors is to be a standard one
+  local made, controller = pcall(cqueues.new)
+  core.fill_standard(filled)
+  if not made then error(controller, 0) end
+  return setmetatable({ controller = controller, tasks = {}, entered = 0, outer = {}, waits = {},
     driven = setmetatable({}, { __mode = "k" }) }, Controlled)
 end
 

@@ -20,7 +20,7 @@ local plausible = {
   map_shared = { ENOMEM }, map_private = { ENOMEM }, unmap = {}, advise = { ENOMEM, EAGAIN, EPERM }, wiped_page = {},
   fork = { ENOMEM, EAGAIN }, pidfd_open = { ENOMEM, EMFILE, ENFILE, EPERM }, kill = { EPERM }, kill_wait = {},
   reap = { EPERM }, eventfd = { ENOMEM, EMFILE, ENFILE }, timerfd = { ENOMEM, EMFILE, ENFILE, EPERM },
-  bell_add = { ENOMEM, ENOSPC, EPERM }, bell_ring = {}, at_exit = { ENOMEM }, line_buffer = {},
+  fill_standard = {}, bell_add = { ENOMEM, ENOSPC, EPERM }, bell_ring = {}, at_exit = { ENOMEM }, line_buffer = {},
   ticker_open = { EAGAIN, EPERM }, ticker_set = {}, ticker_close = {},
   timer_set = {}, lifeline = { EMFILE, ENFILE }, epoll_create = { ENOMEM, EMFILE, ENFILE },
   epoll_add = { ENOMEM, ENOSPC, EPERM }, epoll_set = { ENOMEM, ENOSPC, EPERM }, epoll_del = { ENOMEM, EPERM },
