@@ -26,7 +26,7 @@ local plausible = {
   epoll_add = { ENOMEM, ENOSPC, EPERM }, epoll_set = { ENOMEM, ENOSPC, EPERM }, epoll_del = { ENOMEM, EPERM },
   epoll_wait = { EINTR }, poll = { EINTR, ENOMEM }, read = { EINTR, EAGAIN }, write = { EINTR, EPERM, ENOSPC },
   close = { EINTR, ENOSPC }, open_file = { ENOMEM, EMFILE, ENFILE, ENOSPC, EINTR, EPERM },
-  file_facts = { ENOMEM }, lock_file = { ENOMEM, EINTR }, own_file = { ENOMEM, EPERM },
+  file_facts = { ENOMEM }, path_facts = { ENOMEM }, lock_file = { ENOMEM, EINTR }, own_file = { ENOMEM, EPERM },
   truncate_file = { EINTR, EPERM, ENOSPC }, sync_file = { EINTR, ENOSPC }, read_at = { EINTR, ENOMEM },
   null_stdin = { EMFILE, ENFILE, EPERM }, parent_death_signal = { EPERM }, block_signals = { EPERM },
   set_signals = {}, handle_signal = { EPERM }, signal_action = { EPERM }, random = { EINTR, EAGAIN }, cpus = {},
