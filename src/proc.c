@@ -112,9 +112,9 @@ static void close_end(int *fd) {
 
 static void close_watch(mg_proc *p) {
   mg_file now;
-  if (p->watch >= 0 && mg_sys.file_facts(p->watch, &now) == 0 && now.device == p->kind.device &&
-      now.inode == p->kind.inode)
-    mg_sys.close(p->watch);
+  int rc = p->watch < 0 ? -EBADF : mg_sys.file_facts(p->watch, &now);
+  int others = rc == 0 && (now.device != p->kind.device || now.inode != p->kind.inode);
+  if (rc != -EBADF && !others) mg_sys.close(p->watch);
   p->watch = -1;
 }
 
