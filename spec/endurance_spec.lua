@@ -20,6 +20,46 @@ local function in_use()
   return collectgarbage "count"
 end
 
+-- What may hand an item over each time the coordinator is woken, or look at the clock without end, shows only here.
+describe("a run that waits", function()
+  local WAITS = {
+    ["for a worker, with a deadline"] = function(p, seconds)
+      p:each("work", { processes = 2, timeout = 60 }, function() support.sleep(seconds) end)
+    end,
+    ["for a fork"] = function(p, seconds)
+      p:each("work", { process_per_batch = 1 }, function() support.sleep(seconds) end)
+    end,
+    ["for a thread"] = function(p, seconds)
+      p:each("work", { threads = 2 }, function() minigun.sleep(seconds) end)
+    end,
+    ["for a full queue"] = function(p, seconds)
+      p:each("work", { processes = 1, queue = 1 }, function() support.sleep(seconds / 3) end)
+    end,
+    ["for a further attempt"] = function(p, seconds)
+      p:processor("work", { inline = true, retries = 1, backoff = seconds }, function(_, _, ctx)
+        if ctx.attempt == 1 then error "once" end
+      end)
+    end,
+    ["for a batch"] = function(p, seconds)
+      p:accumulator("work", { max_wait = seconds }, function() end)
+      p:each("slow", { processes = 1, from = "gen" }, function() support.sleep(seconds) end)
+    end,
+  }
+
+  for name, define in pairs(WAITS) do
+    it("costs next to nothing: " .. name, function()
+      local p = new():producer("gen", numbers(3))
+      define(p, 1.5 * support.patience)
+      local from, cpu = support.now(), os.clock()
+      p:run()
+      local seconds = support.now() - from
+      cpu = os.clock() - cpu
+      -- A loop that never sleeps takes all that it gets; here it is some ms, and the forks.
+      assert.is_true(cpu < 0.15 * seconds, ("%g s of processor time in %g s"):format(cpu, seconds))
+    end)
+  end
+end)
+
 describe("a long run", function()
   for _, context in ipairs(contexts.kinds) do
     it("R82 keeps the first failures, hears of all and counts all [" .. context.name .. "]", function()

@@ -374,6 +374,21 @@ describe("insert_after and insert_before", function()
     assert.same({ "a-1", "b2" }, items(sorter():insert_before("a", "n", mark "-")))
   end)
 
+  it("R56 rename a target in what a route returns as a list, and keep the others", function()
+    local function sorter()
+      return minigun.pipeline():producer("gen", { "x", "y" })
+        :processor("sort", { to = { "a", "b", "c" }, route = function(x)
+          return x == "x" and { "a", "b", "c" } or { "c", "a" }
+        end }, pass)
+        :processor("a", { from = "sort", to = {} }, mark "1"):processor("b", { from = "sort", to = {} }, mark "2")
+        :processor("c", { from = "sort", to = {} }, mark "3")
+    end
+    assert.same({ "x1", "x2", "x3", "y1", "y3" }, items(sorter()))
+    assert.same({ "x-1", "x2", "x3", "y-1", "y3" }, items(sorter():insert_before("a", "n", mark "-")))
+    assert.same({ "x-3", "x1", "x2", "y-3", "y1" }, items(sorter():insert_before("c", "n", mark "-")))
+    assert.same({ "x1", "x3", "y1", "y3" }, items(sorter():remove "b")) -- to which nothing was after it
+  end)
+
   it("leave nothing behind where the definition is refused", function()
     local p = chain "a b"
     assert.is_false(pcall(p.insert_after, p, "a", function(q)
