@@ -1,12 +1,15 @@
 -- Writes docs/reference.md, for readers, and library/minigun.lua, for the Lua language server, from the doc comments of
 -- the public modules and the schemas of the options.
 --
+-- Each entry of the reference has an example, which lies in docs/reference_examples.md under the entry's name.
+--
 -- usage: lua5.4 docs/generate.lua [--check]     --check writes nothing and fails where a file is not up to date
 --
 -- A doc comment is a run of lines that begin with `---`, before a function, before `owner.name = ...`, or one that says
 -- `@class`. Beside the language server's own tags it may hold the call in backquotes behind a colon, where parameters
 -- can be left out in front: "Adds a producer: `p:producer([name,] [options,] source)`."
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
+local failure = require "minigun.failure"
 local options = require "minigun.options"
 
 -- The modules that users meet, in reading order; what else is in lua/minigun is for the project's own developers.
@@ -38,22 +41,24 @@ local OWNERS <const> = {
   Histogram = { class = "minigun.Histogram", prefix = "histogram:" },
 }
 
+-- Schema, class, what takes the options; and the word of the column "for" of those that share a table.
 local SCHEMAS <const> = {
-  { "root", "PipelineOptions", "of `minigun.pipeline(name, options)`: of its runs, and defaults for its stages" },
-  { "run", "RunOptions", "of `p:run(options)`, over those of the pipeline" },
-  { "producer", "ProducerOptions", "of a producer" },
-  { "processor", "ProcessorOptions", "of a processor, consumer, `map`, `flat_map`, `filter`, `each`" },
-  { "accumulator", "AccumulatorOptions", "of an accumulator and of `batch`" },
-  { "pipeline", "NestedOptions", "of a nested pipeline" },
-  { "reduce", "ReduceOptions", "of `reduce`" },
-  { "context", "ContextOptions", "of a named context" },
+  { "root", "PipelineOptions", "of `minigun.pipeline(name, options)`: of its runs, and defaults for its stages",
+    "pipeline" },
+  { "run", "RunOptions", "of `p:run(options)`, over those of the pipeline", "run" },
+  { "producer", "ProducerOptions", "of a producer", "producer" },
+  { "processor", "ProcessorOptions", "of a processor, consumer, `map`, `flat_map`, `filter`, `each`", "processor" },
+  { "accumulator", "AccumulatorOptions", "of an accumulator and of `batch`", "batch" },
+  { "pipeline", "NestedOptions", "of a nested pipeline", "nested" },
+  { "reduce", "ReduceOptions", "of `reduce`", "reduce" },
+  { "context", "ContextOptions", "of a named context", "context" },
   { "threads", "ThreadOptions", "inside `threads`" },
   { "processes", "PoolOptions", "inside `processes`" },
   { "process_per_batch", "ForkOptions", "inside `process_per_batch`" },
-  { "process_group", "PoolGroupOptions", "of `p:processes(options, block)`" },
-  { "fork_group", "ForkGroupOptions", "of `p:process_per_batch(options, block)`" },
-  { "thread_group", "ThreadGroupOptions", "of `p:threads(options, block)`" },
-  { "inline_group", "GroupOptions", "of `p:inline(options, block)`" },
+  { "process_group", "PoolGroupOptions", "of `p:processes(options, block)`", "group" },
+  { "fork_group", "ForkGroupOptions", "of `p:process_per_batch(options, block)`", "fork group" },
+  { "thread_group", "ThreadGroupOptions", "of `p:threads(options, block)`", "thread group" },
+  { "inline_group", "GroupOptions", "of `p:inline(options, block)`", "inline group" },
   { "backoff", "BackoffOptions", "inside `backoff`" },
   { "journal", "JournalOptions", "inside `journal`" },
   { "spool", "SpoolOptions", "of `minigun.spool`" },
@@ -180,6 +185,26 @@ local function bullet(name, kind, text)
   return (("- %s(`%s`) %s"):format(name, kind, text):gsub("%s+$", ""))
 end
 
+-- The examples by the name of their entry: the text between two headings.
+local function read_examples()
+  local file <close> = assert(io.open "docs/reference_examples.md")
+  local examples, name = {}, nil
+  for line in file:lines() do
+    name = line:match "^### (.+)" or name
+    if name and not line:find "^### " then examples[name] = (examples[name] or "") .. line .. "\n" end
+  end
+  return examples
+end
+
+local examples = read_examples()
+
+local function example_of(name)
+  local text = examples[name]
+  if not text then error(("docs/reference_examples.md has no example '%s'"):format(name), 0) end
+  examples[name] = nil
+  return "\n" .. text:match "^%s*(.-)%s*$"
+end
+
 local function render(entry)
   local lines = { ("### `%s`"):format(entry.class or entry.heading or entry.owner.prefix .. entry.name), "" }
   if entry.text ~= "" then lines[#lines + 1] = entry.text .. "\n" end
@@ -196,21 +221,66 @@ local function render(entry)
     local name, text = value.text:match "^(%S*)%s*(.*)"
     lines[#lines + 1] = bullet("returns " .. (name ~= "" and ("`%s` "):format(name) or ""), value.type, text)
   end
+  lines[#lines + 1] = example_of(entry.class or entry.owner.prefix .. entry.name)
   return table.concat(lines, "\n")
+end
+
+local function table_of(head, rows)
+  local lines = { "| " .. table.concat(head, " | ") .. " |", "|" .. (" --- |"):rep(#head) }
+  for _, row in ipairs(rows) do
+    local cells = {}
+    for i, cell in ipairs(row) do cells[i] = cell:gsub("|", "\\|") end
+    lines[#lines + 1] = "| " .. table.concat(cells, " | ") .. " |"
+  end
+  return table.concat(lines, "\n")
+end
+
+local function default_of(field)
+  return field.default_text or (field.default ~= nil and ("`%s`"):format(failure.show(field.default))) or ""
+end
+
+-- The options: one table of all that pipelines, stages and contexts take, each option once, with what takes it; then the
+-- tables of those that stand inside another option.
+local function options_part(parts)
+  local rows, by_key, inside = {}, {}, {}
+  for _, schema in ipairs(SCHEMAS) do
+    local names, own = {}, {}
+    for i, field in ipairs(options.schemas[schema[1]]) do
+      names[i] = "`" .. field.name .. "`"
+      local row = { names[i], schema[4] or "", field.type.text, default_of(field), field.doc }
+      local key = table.concat({ field.name, row[3], row[4], row[5] }, "\0")
+      if not schema[4] then
+        own[#own + 1] = { row[1], row[3], row[4], row[5] }
+      elseif by_key[key] then
+        by_key[key][2] = by_key[key][2] .. ", " .. schema[4]
+      else
+        by_key[key] = row
+        rows[#rows + 1] = row
+      end
+    end
+    local heading = ("### `minigun.%s`: %s"):format(schema[2], schema[3])
+    if schema[4] then
+      parts[#parts + 1] = heading .. ("\n\nIn the table: %s. "):format(schema[4]) .. table.concat(names, ", ") .. "."
+    else
+      inside[#inside + 1] = heading .. "\n\n" .. table_of({ "option", "type", "default", "meaning" }, own)
+    end
+  end
+  parts[#parts + 1] = "### Each option\n\n" .. table_of({ "option", "for", "type", "default", "meaning" }, rows)
+  table.move(inside, 1, #inside, #parts + 1, parts)
 end
 
 local function page(modules)
   local parts = { "# Reference", "Made by `make docs` from the comments in `lua/minigun`; change them, not this page.",
-    "Types are written as the Lua language server has them: `string?` may be nil, `any[]` is an array." }
+    "Types are written as the Lua language server has them: `string?` may be nil, `any[]` is an array. The tests run " ..
+    "the examples; each begins with `local minigun = require \"minigun\"`, and a block of text is what it prints." }
   for i, entries in ipairs(modules) do
     table.insert(parts, "## " .. MODULES[i][2])
     for _, entry in ipairs(entries) do table.insert(parts, render(entry)) end
   end
   table.insert(parts, "## Options")
-  for _, schema in ipairs(SCHEMAS) do
-    table.insert(parts, ("### `minigun.%s`: %s"):format(schema[2], schema[3]))
-    table.insert(parts, options.describe(options.schemas[schema[1]]))
-  end
+  options_part(parts)
+  local unused = next(examples)
+  if unused then error(("docs/reference_examples.md: no entry is called '%s'"):format(unused), 0) end
   for i, part in ipairs(parts) do parts[i] = part:gsub("%s+$", "") end
   return table.concat(parts, "\n\n") .. "\n"
 end

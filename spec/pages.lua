@@ -96,6 +96,22 @@ function M.programs(path)
   return programs
 end
 
+--- The blocks of a page as one program in which each has its local variables to itself, and minigun.
+-- @param path string
+-- @return a program, see programs
+function M.examples(path)
+  local program, last = { { text = 'local minigun = require "minigun"\n', line = 1 } }, nil
+  for _, block in ipairs(fenced_blocks(path)) do
+    if block.language == "lua" then
+      last = { text = "do " .. block.text .. "end\n", line = block.line }
+      table.insert(program, last)
+    elseif block.language == "text" then
+      last.output = block.text
+    end
+  end
+  return program
+end
+
 -- Printed between the blocks of a program.
 local MARK <const> = "\1"
 

@@ -20,6 +20,13 @@ for _, page in ipairs { "tutorial", "coming-from" } do
   end)
 end
 
+describe("docs/reference_examples.md", function()
+  it("every example prints what the page says", function()
+    support.deadline(240)
+    pages.run(pages.examples "docs/reference_examples.md", "reference.lua")
+  end)
+end)
+
 -- Its last column names the tests that prove a row: `crash: "kill -9 at random moments"`, "..." for what is left out.
 describe("docs/failures.md", function()
   it("names tests that are there", function()
