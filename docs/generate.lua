@@ -239,8 +239,8 @@ local function default_of(field)
   return field.default_text or (field.default ~= nil and ("`%s`"):format(failure.show(field.default))) or ""
 end
 
--- The options: one table of all that pipelines, stages and contexts take, each option once, with what takes it; then the
--- tables of those that stand inside another option.
+-- The options: one table of all that pipelines, stages and contexts take, each option once, with what takes it; then
+-- the tables of those that stand inside another option.
 local function options_part(parts)
   local rows, by_key, inside = {}, {}, {}
   for _, schema in ipairs(SCHEMAS) do
@@ -271,8 +271,8 @@ end
 
 local function page(modules)
   local parts = { "# Reference", "Made by `make docs` from the comments in `lua/minigun`; change them, not this page.",
-    "Types are written as the Lua language server has them: `string?` may be nil, `any[]` is an array. The tests run " ..
-    "the examples; each begins with `local minigun = require \"minigun\"`, and a block of text is what it prints." }
+    "Types are written as the Lua language server has them: `string?` may be nil, `any[]` is an array. The tests " ..
+    "run the examples; each begins with `local minigun = require \"minigun\"`, and a block of text is what it prints." }
   for i, entries in ipairs(modules) do
     table.insert(parts, "## " .. MODULES[i][2])
     for _, entry in ipairs(entries) do table.insert(parts, render(entry)) end

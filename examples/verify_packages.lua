@@ -9,7 +9,8 @@
 -- --no-time       no times, and no second run for the comparison
 -- --root DIR      of the system to verify (default /)
 --
--- One line for each file that is not as it was, and the exit status is 1; a file that may not be read counts as such.
+-- One line for each file that is not as it was, or may not be read, and the exit status is 1. Files that are not there
+-- are only counted: small systems leave out manuals and translations.
 --
 -- Expected output:
 --   ...
@@ -20,6 +21,7 @@
 local minigun = require "minigun"
 
 local INFO <const> = "/var/lib/dpkg/info"
+local ENOENT <const> = 2                         -- no such file
 
 -- --- MD5 (RFC 1321) ----------------------------------------------------------------------------------------------
 
@@ -68,23 +70,25 @@ end
 
 -- --- the pipeline ------------------------------------------------------------------------------------------------
 
--- What is to be verified, at most so many bytes: { { path =, sum =, bytes = }, ... }, and the number of packages.
+-- What is to be verified, about so many bytes: { { path =, sum =, bytes = }, ... }, and how many packages, and how many
+-- files that are not there.
 local function files_to_verify(root, most)
   local list <close> = assert(io.popen(("ls %s 2>/dev/null"):format("'" .. (root .. INFO):gsub("'", "'\\''") .. "'")))
-  local files, packages, total = {}, 0, 0
+  local files, packages, missing, total = {}, 0, 0, 0
   for name in list:lines() do
     if name:find "%.md5sums$" and total < most then
       packages = packages + 1
       for line in io.lines(root .. INFO .. "/" .. name) do
         local sum, path = line:match "^(%x+)%s+(.+)$"
-        local file <close> = sum and io.open(root .. "/" .. path, "rb")
+        local file <close>, _, errno = io.open(root .. "/" .. (path or ""), "rb")
         local bytes = file and file:seek "end" or 0
-        if sum and total < most then files[#files + 1] = { path = root .. "/" .. path, sum = sum, bytes = bytes } end
+        if errno == ENOENT then missing = missing + 1
+        elseif sum and total < most then files[#files + 1] = { path = root .. "/" .. path, sum = sum, bytes = bytes } end
         total = total + bytes
       end
     end
   end
-  return files, packages
+  return files, packages, missing
 end
 
 -- Verifies the files with so many workers, none: inline. Returns what is wrong with them, in order, and the seconds.
@@ -120,13 +124,14 @@ local function arguments(words)
 end
 
 local given = arguments(arg)
-local files, packages = files_to_verify(given.root, given.megabytes > 0 and given.megabytes * 1e6 or math.huge)
+local files, packages, missing = files_to_verify(given.root, given.megabytes > 0 and given.megabytes * 1e6 or math.huge)
 local faults, seconds = verify(files, given.workers)
 local bytes = 0
 for _, file in ipairs(files) do bytes = bytes + file.bytes end
 for _, fault in ipairs(faults) do print(fault) end
-print(("%d files of %d package%s, %.1f MB: %s"):format(#files, packages, packages == 1 and "" or "s", bytes / 1e6,
-  #faults == 0 and "all as they were installed" or #faults .. " not as they were installed"))
+print(("%d files of %d package%s, %.1f MB: %s%s"):format(#files, packages, packages == 1 and "" or "s", bytes / 1e6,
+  #faults == 0 and "all as they were installed" or #faults .. " not as they were installed",
+  missing > 0 and (", %d not there"):format(missing) or ""))
 if given.times then
   print(("%d worker%s %10.2f s %7.1f MB/s"):format(given.workers, given.workers == 1 and " " or "s", seconds,
     bytes / 1e6 / seconds))

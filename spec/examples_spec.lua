@@ -44,7 +44,7 @@ end
 
 -- What an example that takes long without arguments is given in the short form of the run.
 local LESS <const> = { ["examples/debian_archive.lua"] = " /var/lib/dpkg/status",
-  ["examples/word_count.lua"] = " README.md docs/*.md" }
+  ["examples/word_count.lua"] = " README.md docs/*.md", ["examples/verify_packages.lua"] = " --megabytes 1" }
 
 -- What prints who was faster.
 local TIMED <const> = { ["examples/ordered.lua"] = true, ["examples/web_crawler.lua"] = true }

@@ -148,8 +148,14 @@ local function check(what, list, f)
   if not options.is_callable(f) then failure.raise(("%s: a function expected, got %s"):format(what, options.got(f))) end
 end
 
+-- The failures, where they are asked for; else nothing at all, so that the call is one value in a list of arguments.
 local function failures_of(result, run)
-  return run.failures == "collect" and result.failures or nil
+  if run.failures == "collect" then return result.failures end
+end
+
+local function with_failures(value, ...)
+  if select("#", ...) == 0 then return value end
+  return value, ...
 end
 
 -- What failures of `map` show for the pair of a number and an element, or value, that travels.
@@ -184,7 +190,7 @@ function shorthand.map(new, list, f, given)
     results[pair[1]] = pair[2]
   end)
   for _, definition in ipairs(p.stages) do definition.shows = show_element end
-  return results, failures_of(p:run(), run)
+  return with_failures(results, failures_of(p:run(), run))
 end
 
 --- Calls f for every element of a list, over all cores, for what it does.
@@ -212,7 +218,7 @@ function shorthand.reduce(new, list, init, f, given)
   if init == nil then failure.raise "minigun.reduce: an initial value expected, got nil" end
   local stage, run = split_options(given, "minigun.reduce")
   local result = new("reduce", run):producer("list", list):reduce("reduce", init, f, stage):run()
-  return result.items[1], failures_of(result, run)
+  return with_failures(result.items[1], failures_of(result, run))
 end
 
 return shorthand
