@@ -83,7 +83,9 @@ local function files_to_verify(root, most)
         local file <close>, _, errno = io.open(root .. "/" .. (path or ""), "rb")
         local bytes = file and file:seek "end" or 0
         if errno == ENOENT then missing = missing + 1
-        elseif sum and total < most then files[#files + 1] = { path = root .. "/" .. path, sum = sum, bytes = bytes } end
+        elseif sum and total < most then
+          files[#files + 1] = { path = root .. "/" .. path, sum = sum, bytes = bytes }
+        end
         total = total + bytes
       end
     end
