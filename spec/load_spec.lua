@@ -52,6 +52,10 @@ local PLACES <const> = {
   { "a fork per batch", 4, function(p, f) p:processor("work", { process_per_batch = { max = 4 } }, f) end, few = true },
 }
 
+local function name_of(place)
+  return ("%s [%s]"):format(place[1], place.few and "process_per_batch" or "processes")
+end
+
 -- Runs n items through a stage that is slow where `is_slow` says so; returns the result, and who has begun what when.
 local function run(place, n, is_slow, seconds, given)
   local p = contexts.source(pipeline(given), n)
@@ -68,7 +72,7 @@ end
 
 describe("uneven load", function()
   for _, place in ipairs(PLACES) do
-    it(("R76 slow items behind quick ones go to all who could work, in %s"):format(place[1]), function()
+    it(("R76 slow items behind quick ones go to all who could work, in %s"):format(name_of(place)), function()
       support.deadline(120)
       local quick, slow, seconds = place.few and 4 or 60, 12, 0.25
       local _, begun = run(place, quick + slow, function(item) return item > quick end, seconds)
@@ -87,7 +91,8 @@ describe("uneven load", function()
       assert.is_true(place.few or last - first < 1.3 * slow / place[2] * seconds + contexts.patience, last - first)
     end)
 
-    it(("R76 nothing waits behind one slow item while somebody has nothing to do, in %s"):format(place[1]), function()
+    it(("R76 nothing waits behind one slow item while somebody has nothing to do, in %s"):format(name_of(place)),
+      function()
       support.deadline(120)
       local n, straggler, seconds = place.few and 12 or 400, place.few and 3 or 290, 1.5
       local _, begun = run(place, n, function(item) return item == straggler end, seconds)

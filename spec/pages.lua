@@ -103,9 +103,9 @@ function M.examples(path)
   local program, last = { { text = 'local minigun = require "minigun"\n', line = 1 } }, nil
   for _, block in ipairs(fenced_blocks(path)) do
     if block.language == "lua" then
-      last = { text = "do " .. block.text .. "end\n", line = block.line }
+      last = { text = "do " .. block.text .. "end\n", line = block.line, output = nil }
       table.insert(program, last)
-    elseif block.language == "text" then
+    elseif block.language == "text" and last then
       last.output = block.text
     end
   end

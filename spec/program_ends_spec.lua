@@ -99,7 +99,7 @@ describe("R81 a program that a handler has started ends", function()
   for _, context in ipairs(contexts.all) do
     for what, ending in pairs(ENDS) do
       if not (context.inline and not context.threads and ending.over) then -- there a step lasts as long as the handler
-        it(("with %s, in %s"):format(what, context.name), function()
+        it(("with %s [%s]"):format(what, context.name), function()
           local mark = new_mark()
           local pid, finish = start(pipeline(context) .. ending.run, mark)
           local there = support.wait_until(function()
@@ -116,7 +116,7 @@ describe("R81 a program that a handler has started ends", function()
   end
 
   for _, context in ipairs(contexts.forked) do
-    it(("with its worker's death by SIGKILL, in %s"):format(context.name), function()
+    it(("with its worker's death by SIGKILL [%s]"):format(context.name), function()
       local mark, pids = new_mark(), os.tmpname()
       local _, finish = start(pipeline(context) .. [[
         p:on_worker_exit(function()
@@ -139,7 +139,7 @@ describe("R81 a program that a handler has started ends", function()
       assert.matches("^all gone\n", text)
     end)
 
-    it(("with its worker's end in good order, in %s"):format(context.name), function()
+    it(("with its worker's end in good order [%s]"):format(context.name), function()
       local mark = new_mark()
       local _, finish = start(("local p = minigun.pipeline 'ends'\np:producer { 1, 2 }\np:each(%s, function() " ..
         "others() end)\nprint(p:run().ok)\nio.read()"):format(literal(context.options)), mark)
@@ -152,7 +152,7 @@ describe("R81 a program that a handler has started ends", function()
 
   for _, context in ipairs(contexts.all) do
     if not context.inline or context.threads then
-      it(("with its item's time-out, in %s"):format(context.name), function()
+      it(("with its item's time-out [%s]"):format(context.name), function()
         local mark = new_mark()
         local _, finish = start(pipeline(context, { timeout = 1 }) .. [[
           p:on_failure(function(failure)

@@ -1,4 +1,6 @@
 --- Statistics: numbers in, numbers out; no clock and no process.
+local failure = require "minigun.failure"
+
 local stats = {}
 
 -- Service times are counted in classes of a factor 2^(1/4), from 0.1 us to about 3 hours: quantiles are right to 10 %.
@@ -82,6 +84,9 @@ end
 ---@param q number from 0 to 1
 ---@return number? seconds nil: nothing was observed
 function Histogram:quantile(q)
+  if type(q) ~= "number" or not (q >= 0 and q <= 1) then
+    failure.raise(("histogram:quantile: a number from 0 to 1 expected, got %s"):format(failure.show(q)))
+  end
   if self.count == 0 then return nil end
   local classes, seen = {}, 0
   for class in pairs(self.classes) do classes[#classes + 1] = class end
