@@ -10,6 +10,7 @@
 ---@field max_restarts? integer deaths of workers in `restart_window` that a run bears
 ---@field restart_window? number seconds over which deaths are counted
 ---@field progress? boolean false: no progress line. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
+---@field output? "lines"|"tag"|"direct" how what workers print gets to a terminal that has a progress line: through the coordinator, line by line; with the stage and the worker's number before each; or directly, for programs that use the whole screen
 ---@field grace? number seconds that workers get for their hooks after the last item, and the run after SIGTERM, before all ends
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
 ---@field seed? integer `math.random` gives the handlers of each item the same numbers in every run, whichever worker takes it; equal items of a stage get equal numbers
@@ -35,6 +36,7 @@
 ---@field max_restarts? integer deaths of workers in `restart_window` that a run bears
 ---@field restart_window? number seconds over which deaths are counted
 ---@field progress? boolean false: no progress line. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
+---@field output? "lines"|"tag"|"direct" how what workers print gets to a terminal that has a progress line: through the coordinator, line by line; with the stage and the worker's number before each; or directly, for programs that use the whole screen
 ---@field grace? number seconds that workers get for their hooks after the last item, and the run after SIGTERM, before all ends
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
 ---@field seed? integer `math.random` gives the handlers of each item the same numbers in every run, whichever worker takes it; equal items of a stage get equal numbers

@@ -221,11 +221,12 @@ static int l_anything(lua_State *L) {
  *   "need"    bytes
  *   "left"    number, block, offset, length, count, only, stage, attempt, done before, in hand, how, step
  *   "exit"    pid, code, signal, expected; code and signal are nil where it is not known how it ended
+ *   "said"    last: p:said(slot) gives it
  *   "corrupt" pid
  *   "rest"    number, block, offset, length, count, only     not begun: the chunk ends before it
  */
 static int l_event(lua_State *L) {
-  static const char *const names[] = {"", "out", "done", "need", "left", "exit", "corrupt", "rest"};
+  static const char *const names[] = {"", "out", "done", "need", "left", "exit", "said", "corrupt", "rest"};
   mg_pool *p = mg_check_pool(L, 1);
   mg_slot_event e;
   if (!mg_pool_event(p, &e)) return 0;
@@ -265,8 +266,30 @@ static int l_event(lua_State *L) {
     case MG_EVENT_REST:
       lua_pushinteger(L, (lua_Integer)e.number);
       return 3 + push_range(L, &e.range);
+    case MG_EVENT_SAID: lua_pushboolean(L, (int)e.c); return 3;
     default: lua_pushinteger(L, e.pid); return 3;
   }
+}
+
+/* p:relay(which) -> true | nil, message, errno: from now on what the workers that are forked print comes by "said" */
+static int l_relay(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  lua_Integer which = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, which >= 1 && which <= 3 && !p->relay.which, 2, "1, 2 or 3 expected, once");
+  int rc = mg_pool_relay(p, (unsigned)which);
+  if (rc < 0) return mg_lua_fail(L, "cannot take what workers print", rc);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* p:said(slot) -> some of what its worker has printed | nil: nothing more, for now */
+static int l_said(lua_State *L) {
+  char part[16384];
+  mg_pool *p = mg_check_pool(L, 1);
+  ssize_t n = mg_relay_read(&p->relay, check_slot(L, p, 2), part, sizeof part);
+  if (n > 0) lua_pushlstring(L, part, (size_t)n);
+  else luaL_pushfail(L);
+  return 1;
 }
 
 /* p:wait(seconds | nil) -> true | false when a signal came | nil, message, errno.  nil waits without end. */
@@ -385,8 +408,8 @@ static const luaL_Reg methods[] = {
     {"wait", l_wait},     {"kill", l_kill},     {"overtime", l_overtime}, {"time_out", l_time_out},
     {"state", l_state},   {"memory", l_memory},   {"size", l_size}, {"retain", l_retain},     {"release", l_release},
     {"check", l_check},   {"fd", l_fd},         {"arm", l_arm},           {"stop", l_stop},
-    {"watch", l_watch},   {"widen", l_widen},   {"anything", l_anything},
-    {"shorten", l_shorten},
+    {"watch", l_watch},   {"widen", l_widen},   {"anything", l_anything}, {"relay", l_relay},
+    {"shorten", l_shorten}, {"said", l_said},
     {"__gc", l_close},    {"__close", l_close},
     {NULL, NULL},
 };

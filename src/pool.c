@@ -17,6 +17,7 @@ enum { PEEK_FIRST = 2000000, PEEK_MOST = 64000000 }; /* ns of sleep between look
 #define TAG_WAKE UINT32_MAX
 #define TAG_TIMER (UINT32_MAX - 1)
 #define TAG_WATCHED (UINT32_MAX - 2)
+#define TAG_SAID ((uint64_t)1 << 32) /* added to the slot's number */
 
 static mg_pool *open_pools; /* of this process: a child must close the descriptors of all of them */
 
@@ -149,6 +150,7 @@ void mg_pool_end(mg_pool *p) {
   }
   for (uint32_t i = 0; i < p->slots; i++) mg_proc_kill(&p->slot[i].proc, SIGKILL); /* all at once, then wait */
   for (uint32_t i = 0; i < p->slots; i++) mg_proc_end(&p->slot[i].proc);
+  mg_relay_close(&p->relay);
   p->kept = 1;
   if (p->watched >= 0) mg_sys.epoll_del(p->epoll, p->watched);
   p->watched = -1;
@@ -203,6 +205,7 @@ static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
   for (mg_pool *each = open_pools; each; each = each->next) {
     each->kept = 0;
     close_descriptors(each);
+    mg_relay_child(&each->relay);
     shut(&each->watched);
   }
   open_pools = NULL;
@@ -213,20 +216,35 @@ static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
 int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w) {
   mg_slot *s = &p->slot[i];
   MG_ASSERT(s->state == MG_SLOT_EMPTY && p->serial == mg_process_serial);
+  int rc = mg_relay_prepare(&p->relay, i);
+  if (rc < 0) return rc;
   mg_slot_begin(s);
   s->held_most = held_most;
   int pid = mg_proc_spawn(&s->proc);
   if (pid == 0) {
+    mg_relay_child(&p->relay);
     child_side(p, i, w);
     return 0;
   }
-  int rc = pid < 0 ? pid : mg_sys.epoll_add(p->epoll, s->proc.watch, i);
+  mg_relay_forked(&p->relay);
+  rc = pid < 0 ? pid : mg_sys.epoll_add(p->epoll, s->proc.watch, i);
+  if (rc >= 0 && p->relay.which) rc = mg_sys.epoll_add(p->epoll, p->relay.from[i], TAG_SAID + i);
   if (rc < 0) {
     mg_proc_end(&s->proc);
     mg_slot_drop(s, &p->shm);
     return rc;
   }
   return pid;
+}
+
+int mg_pool_relay(mg_pool *p, unsigned which) { return mg_relay_open(&p->relay, p->slots, which); }
+
+/* What a slot's worker has said is there to be read; the last of it, where it has ended. */
+static int said(mg_pool *p, uint32_t i, int last) {
+  sink_at at = {p, i};
+  mg_slot_event ev = {.kind = MG_EVENT_SAID, .c = (uint32_t)last};
+  if (last) mg_sys.epoll_del(p->epoll, p->relay.from[i]);
+  return enqueue(&at, &ev);
 }
 
 /* --- collecting and waiting ------------------------------------------------------------------------------------- */
@@ -269,7 +287,8 @@ static int reap(mg_pool *p, uint32_t i) {
   int expected = s->state == MG_SLOT_ENDING && how.known && how.signal == 0 && how.code == 0;
   mg_slot_event ev = {.kind = MG_EVENT_EXIT, .a = (uint32_t)how.code, .b = (uint32_t)how.signal, .pid = s->proc.pid,
                       .c = (uint32_t)(expected | !how.known << 1)};
-  rc = mg_slot_recover(s, &p->shm, enqueue, &at);
+  rc = p->relay.which ? said(p, i, 1) : 0;
+  if (rc == 0) rc = mg_slot_recover(s, &p->shm, enqueue, &at);
   return rc < 0 ? rc : enqueue(&at, &ev);
 }
 
@@ -403,7 +422,9 @@ int mg_pool_wait(mg_pool *p, int64_t ns) {
   if (sleeps) set_asleep(p, 0);
   if (n == 0 && sleeps && (rc = look_after_pipes(p)) < 0) return rc;
   for (int i = 0; i < n; i++) {
-    if (ready[i].data.u64 == TAG_TIMER) mg_sys.timer_set(p->timer, -1);
+    if (ready[i].data.u64 >= TAG_SAID) {
+      if ((rc = said(p, (uint32_t)(ready[i].data.u64 - TAG_SAID), 0)) < 0) break;
+    } else if (ready[i].data.u64 == TAG_TIMER) mg_sys.timer_set(p->timer, -1);
     else if (ready[i].data.u64 < p->slots && (rc = reap(p, (uint32_t)ready[i].data.u64)) < 0) break;
   }
   return rc;

@@ -14,6 +14,7 @@
 #ifndef MG_POOL_H
 #define MG_POOL_H
 
+#include "relay.h"
 #include "worker.h"
 
 typedef struct mg_pool {
@@ -31,6 +32,7 @@ typedef struct mg_pool {
   int64_t look; /* nanoseconds to the next look at the commit words of an armed pool */
   mg_slot_event *queue; /* events not yet taken: a ring buffer */
   uint32_t queue_first, queued, queue_room;
+  mg_relay relay; /* closed unless mg_pool_relay has been called */
   mg_spin spin;
   uint64_t nudged;   /* when workers that are not heard of were last looked after */
   uint32_t unlooked; /* waits since the descriptors were last looked at */
@@ -50,6 +52,9 @@ void mg_pool_close(mg_pool *p);
  * out before its number is used again. */
 void mg_pool_end(mg_pool *p);
 
+/* From now on what children print goes through pipes of the coordinator's, see relay.h: MG_EVENT_SAID tells of it.  0 or
+ * -ENOMEM. */
+int mg_pool_relay(mg_pool *p, unsigned which);
 /* Fills slot i with a new child.  In the coordinator: its pid, or -errno.  In the child: 0 with *w ready; every
  * descriptor of other slots and pools is closed there. */
 int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w);

@@ -180,6 +180,7 @@ enum {
                     one was streamed, bit 1 when it was ended by its time-out; step: which part of it was in work */
   MG_EVENT_EXIT, /* the worker is gone: a = exit code, b = signal, c: bit 0 when expected, bit 1 when it
                     is not known how (a and b are 0 then), pid */
+  MG_EVENT_SAID, /* the worker has printed something: mg_relay_read; c = 1: it is gone */
   MG_EVENT_CORRUPT, /* the worker wrote what no worker may write; it has been killed */
   MG_EVENT_REST /* chunk `number` ends before `range` (the reference passes), which the worker has not begun, as it was
                    asked to */

@@ -155,6 +155,14 @@ static int sys_close_others(int keep) {
 }
 
 static int sys_new_session(void) { return check(setsid()); }
+/* From now on standard output, standard error output or both go there, whole lines at a time. */
+static int sys_print_into(int fd, int out, int err) {
+  if (out && dup2(fd, 1) < 0) return -errno;
+  if (err && dup2(fd, 2) < 0) return -errno;
+  if (out) setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+  return 0;
+}
+
 static int sys_new_group(void) { return check(setpgid(0, 0)); }
 
 static ssize_t sys_read_link(const char *path, char *to, size_t n) {

@@ -67,6 +67,7 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
   X(has_ended, int, (pid_t pid), (pid))                                                             \
   X(launch, pid_t, (const mg_launch *program), (program))                                           \
   X(new_session, int, (void), ())                                                                   \
+  X(print_into, int, (int fd, int out, int err), (fd, out, err))                                    \
   X(new_group, int, (void), ())                                                                     \
   X(read_link, ssize_t, (const char *path, char *to, size_t n), (path, to, n))                      \
   X(close_others, int, (int keep), (keep))                                                          \

@@ -254,6 +254,9 @@ local on_event = {
   exit = function(_, segment, slot, pid, code, signal, expected)
     segment:on_exit(slot, pid, code, signal, expected)
   end,
+  said = function(self, segment, slot, last)
+    if self.output then self.output:take(segment, slot, last) end
+  end,
   corrupt = function(self, segment, slot, pid)
     slot.ends, segment.wants[slot] = true, nil
     self:warn(("%s: worker %d (pid %d) has written what no worker may write, and was killed"):format(

@@ -105,6 +105,9 @@ local run_fields = {
   { "progress", types.boolean, default = true,
     doc = "false: no progress line. A run of more than half a second has one where standard error is a terminal, " ..
       "and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false" },
+  { "output", types.choice { "lines", "tag", "direct" }, default = "lines",
+    doc = "how what workers print gets to a terminal that has a progress line: through the coordinator, line by " ..
+      "line; with the stage and the worker's number before each; or directly, for programs that use the whole screen" },
   { "grace", types.seconds(false), default_text = "no limit",
     doc = "seconds that workers get for their hooks after the last item, and the run after SIGTERM, before all ends" },
   { "workers", types.worker_count, default_text = "as defined",

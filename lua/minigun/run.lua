@@ -21,6 +21,7 @@ local heap = require "minigun.heap"
 local journals = require "minigun.journal"
 local machine = require "minigun.machine"
 local meter = require "minigun.meter"
+local output = require "minigun.output"
 local plan = require "minigun.plan"
 local programs = require "minigun.programs"
 local queue = require "minigun.queue"
@@ -526,6 +527,7 @@ function Run:begin()
   self:open_chain()
   for id, outlet in pairs(self.outlets) do outlet.stage_id = id end
   self.meter = not self.patient and meter.open(self) or nil
+  self.output = self.meter and output.open(self)
   for _, segment in ipairs(self.segments) do segment:start() end
   self:inline_hooks { "before_fork", "after_fork" }
   for _, stage in ipairs(self.inline) do
@@ -556,6 +558,7 @@ function Run:close(keep)
     for _, outlet in ipairs(self.writers) do
       if outlet.writer then outlet.writer:close() end
     end
+    if self.output then self.output:close() end
     self.pool:close(keep)
     self.pool = nil
   end
