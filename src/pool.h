@@ -52,8 +52,8 @@ void mg_pool_close(mg_pool *p);
  * out before its number is used again. */
 void mg_pool_end(mg_pool *p);
 
-/* From now on what children print goes through pipes of the coordinator's, see relay.h: MG_EVENT_SAID tells of it.  0 or
- * -ENOMEM. */
+/* From now on what children print goes through pipes of the coordinator's, see relay.h: MG_EVENT_SAID tells of it.
+ * 0 or -ENOMEM. */
 int mg_pool_relay(mg_pool *p, unsigned which);
 /* Fills slot i with a new child.  In the coordinator: its pid, or -errno.  In the child: 0 with *w ready; every
  * descriptor of other slots and pools is closed there. */
