@@ -31,11 +31,11 @@ endif
 BUILD ?= build
 
 SRC := src/clock.c src/codec.c src/codec_copy.c src/codec_decode.c src/codec_encode.c src/codec_join.c \
-       src/command.c src/crc.c src/event.c src/faults.c src/heap.c src/keeper.c src/lua_alloc.c src/lua_codec.c \
-       src/lua_command.c src/lua_core.c src/lua_faults.c src/lua_limit.c src/lua_lines.c src/lua_poll.c \
-       src/lua_pool.c src/lua_reader.c src/lua_signal.c src/lua_spool.c src/lua_terminate.c src/lua_threads.c \
-       src/lua_worker.c src/lua_writer.c src/pool.c src/proc.c src/relay.c src/shm.c src/slot.c src/spool.c \
-       src/sys.c src/worker.c
+       src/command.c src/crc.c src/event.c src/faults.c src/heap.c src/job.c src/keeper.c src/lua_alloc.c \
+       src/lua_codec.c src/lua_command.c src/lua_core.c src/lua_faults.c src/lua_limit.c src/lua_lines.c \
+       src/lua_poll.c src/lua_pool.c src/lua_reader.c src/lua_signal.c src/lua_spool.c src/lua_terminate.c \
+       src/lua_threads.c src/lua_worker.c src/lua_writer.c src/pool.c src/proc.c src/relay.c src/shm.c src/slot.c \
+       src/spool.c src/sys.c src/worker.c
 OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/minigun/core.so
 LUA_MODULES = $(shell find lua -name '*.lua' 2>/dev/null)

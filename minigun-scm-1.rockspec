@@ -31,6 +31,7 @@ build = {
         "src/event.c",
         "src/faults.c",
         "src/heap.c",
+        "src/job.c",
         "src/keeper.c",
         "src/lua_alloc.c",
         "src/lua_codec.c",

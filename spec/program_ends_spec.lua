@@ -24,14 +24,17 @@ local function new_mark()
   return ("%d.%06d"):format(1000 + marks, support.pid())
 end
 
--- How many processes have the mark in their command line.
+-- How many processes have the mark in their command line, and how many of them are stopped.
 local function running(mark)
-  local n = 0
+  local n, stopped = 0, 0
   for entry in require "lfs".dir "/proc" do
     local line = entry:match "^%d+$" and support.read_file("/proc/" .. entry .. "/cmdline")
-    if line and line:find(mark, 1, true) and line:find "sleep" then n = n + 1 end
+    if line and line:find(mark, 1, true) and line:find "sleep" then
+      n = n + 1
+      if (support.read_file("/proc/" .. entry .. "/stat") or ""):find "%) T " then stopped = stopped + 1 end
+    end
   end
-  return n
+  return n, stopped
 end
 
 local function all_gone(mark)
@@ -173,6 +176,38 @@ describe("R81 a program that a handler has started ends", function()
     end
   end
 
+  it("later where Ctrl-Z stops it with its worker and the coordinator, and goes on with them", function()
+    local mark = new_mark()
+    local pid, finish = start([[
+      local p = minigun.pipeline "stopped"
+      p:producer { 1 }
+      p:each("worker", { processes = 1 }, function() os.execute("sleep " .. mark .. "; true") end)
+      p:each("thread", { threads = 1, from = "producer 1" }, function() minigun.command { "sleep", mark } end)
+      p:run()
+    ]], mark)
+    local function has(n, state)
+      return support.wait_until(function()
+        local all, stopped = running(mark)
+        return all == n and (state == "T" and stopped == n or state ~= "T" and stopped == 0)
+      end, 20 * support.patience)
+    end
+    local there = has(3)
+    local workers = support.children(pid)
+    os.execute("kill -TSTP " .. pid)
+    local stopped = has(3, "T")
+    local states = {}
+    for _, child in ipairs { pid, table.unpack(workers) } do
+      states[#states + 1] = (support.read_file("/proc/" .. child .. "/stat") or ""):match "%) (%a) .*"
+    end
+    os.execute("kill -CONT " .. pid)
+    local goes_on = has(3)
+    os.execute("kill -INT " .. pid)
+    local gone = all_gone(mark)
+    local _, text = finish()
+    assert.same({ true, true, true, true }, { there, stopped, goes_on, gone }, text)
+    assert.matches("^TT", table.concat(states)) -- of the keeper there is no need
+  end)
+
   it("with an error of the handler, and its keeper with it", function()
     local mark = new_mark()
     local _, finish = start([[
@@ -220,6 +255,26 @@ describe("R81 a file of io.popen", function()
       end
     end
   end)
+
+  for _, context in ipairs(contexts.forked) do
+    it(("that was opened before the run may be closed by a hook `after`, beside %s"):format(context.name), function()
+      for _, here in ipairs { { inline = true }, { threads = 2 } } do
+        local path, said = os.tmpname(), nil
+        local out = io.popen("sort -n >" .. path, "w")
+        local p = minigun.pipeline "inherited"
+        contexts.source(p, 9)
+        p:map("work", contexts.options(context), function(n) return n end)
+        here.after = function()
+          out:close()
+          said = support.read_file(path)
+        end
+        p:each("write", here, function(n) out:write(n, "\n") end)
+        assert.is_true(p:run().ok)
+        assert.equal("1\n2\n3\n4\n5\n6\n7\n8\n9\n", said)
+        os.remove(path)
+      end
+    end)
+  end
 
   it("that a stopped producer reads from does not hold up the run's end; one that it writes to gets all", function()
     local mark, path = new_mark(), os.tmpname()

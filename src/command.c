@@ -214,6 +214,10 @@ void mg_command_close(mg_command *c) {
   }
 }
 
+void mg_command_signal(int sig) {
+  for (mg_command *c = commands; c; c = c->next) mg_command_kill(c, sig);
+}
+
 void mg_command_child(void) {
   for (; commands; commands = commands->next) close_descriptors(commands);
 }

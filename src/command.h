@@ -47,6 +47,8 @@ int mg_command_step(mg_command *c);
 int mg_command_kill(mg_command *c, int sig);
 /* Kills what runs, waits for its end, gives everything back.  May be called twice. */
 void mg_command_close(mg_command *c);
+/* Sends a signal to all programs of this process.  May be called by a signal handler. */
+void mg_command_signal(int sig);
 /* In a child: the parent's programs are not its own; their descriptors must not be kept open here. */
 void mg_command_child(void);
 

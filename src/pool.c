@@ -162,10 +162,13 @@ void mg_pool_end(mg_pool *p) {
     free(p->slot[i].held);
     mg_slot_free(&p->slot[i]);
   }
-  free(p->slot);
+  mg_slot *gone = p->slot;
+  p->slots = 0;
+  p->slot = NULL;
+  atomic_signal_fence(memory_order_seq_cst); /* mg_pool_signal */
+  free(gone);
   free(p->queue);
   mg_shm_close(&p->shm);
-  p->slot = NULL;
   p->queue = NULL;
   p->queued = p->queue_room = 0;
 }
@@ -485,6 +488,14 @@ void mg_pool_kill_all(void) {
       mg_proc_kill(&p->slot[i].proc, SIGKILL);
   for (mg_pool *p = open_pools; p; p = p->next)
     for (uint32_t i = 0; p->serial == mg_process_serial && i < p->slots; i++) mg_proc_end(&p->slot[i].proc);
+}
+
+void mg_pool_signal(int sig) {
+  for (mg_pool *p = open_pools; p; p = p->next)
+    for (uint32_t i = 0; p->serial == mg_process_serial && i < p->slots; i++) {
+      const mg_proc *each = &p->slot[i].proc;
+      if (each->watch >= 0 && mg_sys.kill(-each->pid, -1, sig) < 0) mg_sys.kill(each->pid, -1, sig);
+    }
 }
 
 int mg_pool_time_out(mg_pool *p, uint32_t i, uint64_t began) {

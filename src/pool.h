@@ -52,6 +52,8 @@ void mg_pool_close(mg_pool *p);
  * out before its number is used again. */
 void mg_pool_end(mg_pool *p);
 
+/* Sends a signal to all workers of this process, and to what they have started.  May be called by a signal handler. */
+void mg_pool_signal(int sig);
 /* From now on what children print goes through pipes of the coordinator's, see relay.h: MG_EVENT_SAID tells of it.
  * 0 or -ENOMEM. */
 int mg_pool_relay(mg_pool *p, unsigned which);

@@ -105,6 +105,7 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
   X(set_signals, int, (const sigset_t *mask), (mask))                                               \
   X(handle_signal, int, (int sig, void (*handler)(int)), (sig, handler))                            \
   X(signal_action, int, (int sig, const struct sigaction *to, struct sigaction *old), (sig, to, old)) \
+  X(stop_self, int, (int sig), (sig))                                                               \
   X(random, int, (void *to, size_t n), (to, n))                                                     \
   X(cpus, int, (void), ())                                                                          \
   X(foreground, int, (int fd), (fd))                                                                \

@@ -450,17 +450,23 @@ function Run:nothing_pending()
   return true
 end
 
+-- No more work will come for the workers; threads of the coordinator end behind them, see Run:ended.
 function Run:finish()
   self.finishing = true
-  for _, segment in ipairs(self.segments) do segment:finish() end
+  for _, segment in ipairs(self.segments) do
+    if has_slots[segment.plan.kind] then segment:finish() end
+  end
 end
 
--- Whether all is over. The last thing are the hooks `after` of the coordinator's stages: what such a hook closes, a
--- pipe to a program say, workers may have inherited.
+-- Whether all is over. The last thing are the hooks `after` of the coordinator's stages, in threads and inline: what
+-- such a hook closes, a pipe to a program say, workers may have inherited.
 function Run:ended()
   if not self.finishing then return false end
-  for _, segment in ipairs(self.segments) do
-    if not segment:ended() then return false end
+  for i = 1, 2 do
+    for _, segment in ipairs(self.segments) do
+      if i == 2 then segment:finish() end
+      if (i == 2 or has_slots[segment.plan.kind]) and not segment:ended() then return false end
+    end
   end
   local inline = self.inline
   self.inline = {}

@@ -30,7 +30,7 @@ local plausible = {
   truncate_file = { EINTR, EPERM, ENOSPC }, sync_file = { EINTR, ENOSPC }, read_at = { EINTR, ENOMEM },
   null_stdin = { EMFILE, ENFILE, EPERM }, parent_death_signal = { EPERM }, block_signals = { EPERM },
   set_signals = {}, handle_signal = { EPERM }, signal_action = { EPERM }, random = { EINTR, EAGAIN }, cpus = {},
-  terminal = { EPERM }, foreground = {}, print_into = {}, launch = { ENOMEM, EAGAIN }, has_ended = { EPERM },
+  terminal = { EPERM }, foreground = {}, print_into = {}, stop_self = {}, launch = { ENOMEM, EAGAIN }, has_ended = { EPERM },
   new_group = { EPERM },
   new_session = { EPERM }, close_others = {}, read_link = { ENOMEM }, write_pipe = { EINTR, EAGAIN },
   do_not_block = { EPERM }, open_output = { EMFILE, ENFILE, ENOSPC, EINTR },
