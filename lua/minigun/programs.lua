@@ -56,9 +56,14 @@ function look_at(value, files, depth)
   local kind = type(value)
   if kind == "userdata" and io.type(value) == "file" then files[value] = true
   elseif kind == "thread" and coroutine.status(value) == "suspended" then look_into(value, files, depth + 1)
-  elseif kind == "function" then -- that of file:lines()
-    local _, file = debug.getupvalue(value, 1)
-    if io.type(file) == "file" then files[file] = true end
+  elseif kind == "function" then -- that of file:lines(), or what stands in for it
+    local i = 1
+    local name, file = debug.getupvalue(value, i)
+    while name do
+      if io.type(file) == "file" then files[file] = true end
+      i = i + 1
+      name, file = debug.getupvalue(value, i)
+    end
   end
 end
 
