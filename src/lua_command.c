@@ -176,7 +176,7 @@ static int l_keep_group(lua_State *L) {
 static int l_kill_child(lua_State *L) {
   lua_Integer pid = luaL_checkinteger(L, 1);
   luaL_argcheck(L, pid > 1 && pid <= INT32_MAX, 1, "the number of a process expected");
-  mg_sys.kill((pid_t)pid, -1, (int)luaL_checkinteger(L, 2));
+  mg_sys.kill_other((pid_t)pid, (int)luaL_checkinteger(L, 2));
   return 0;
 }
 

@@ -63,6 +63,7 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
   X(fork, pid_t, (void), ())                                                                        \
   X(pidfd_open, int, (pid_t pid), (pid))                                                            \
   X(kill, int, (pid_t pid, int pidfd, int sig), (pid, pidfd, sig))                                  \
+  X(kill_other, int, (pid_t pid, int sig), (pid, sig))                                              \
   X(kill_wait, int, (pid_t pid), (pid))                                                             \
   X(has_ended, int, (pid_t pid), (pid))                                                             \
   X(launch, pid_t, (const mg_launch *program), (program))                                           \

@@ -31,7 +31,7 @@ local plausible = {
   null_stdin = { EMFILE, ENFILE, EPERM }, parent_death_signal = { EPERM }, block_signals = { EPERM },
   set_signals = {}, handle_signal = { EPERM }, signal_action = { EPERM }, random = { EINTR, EAGAIN }, cpus = {},
   terminal = { EPERM }, foreground = {}, print_into = {}, stop_self = {}, launch = { ENOMEM, EAGAIN },
-  has_ended = { EPERM }, new_group = { EPERM },
+  has_ended = { EPERM }, kill_other = { EPERM }, new_group = { EPERM },
   new_session = { EPERM }, close_others = {}, read_link = { ENOMEM }, write_pipe = { EINTR, EAGAIN },
   do_not_block = { EPERM }, open_output = { EMFILE, ENFILE, ENOSPC, EINTR },
   barrier = { EPERM, ENOSYS },
