@@ -2,20 +2,25 @@
 --
 -- What goes to another process is encoded when it is emitted. Inside a process a copy would do the same, and cost as
 -- much as all the rest. So whether a stage needs copies is found out: its first tables are copied and watched, which
--- also makes a short run right in any case. A stage that changes a table after its emit, or emits one table or a part
--- of it again, gets a copy of each for good. Of the others, what they emit is passed on as it is, but for a call now
--- and then that is looked at in the same way. Tables that are too large for that are only known again: the second emit
--- of one is an error at the user's line.
+-- also makes a short run right in any case. A stage that changes a table after its emit, be it some calls later, or
+-- emits one table or a part of it again, gets a copy of each for good. Of the others, what they emit is passed on as it
+-- is, but for a call now and then that is looked at in the same way. Of tables that are too large for that only the
+-- first is watched; they are known again, and the second emit of one is an error at the user's line.
 local core = require "minigun.core"
 
 local given = {}
+
+-- From a table that was emitted to a copy. What nobody has any more nobody can change, and is not kept for this.
+local EPHEMERON <const> = { __mode = "k" }
 
 local copy <const>, same <const>, watch <const> = core.copy, core.same, core.watch
 
 local CALLS <const> = 256      -- of a stage's handler that are watched before it is trusted
 local ROOM <const> = 1 << 14   -- entries of tables that are copied for that, in all
 local LARGE <const> = 1 << 12  -- entries of a table that is not copied for it
+local WHOLE <const> = 1 << 17  -- entries of the first of those, which is copied all the same
 local PASSED <const> = 16      -- of calls that are looked at later one in so many is watched
+local HELD <const> = 32        -- tables that are looked at once more, later
 
 local Given = {}
 Given.__index = Given
@@ -27,7 +32,8 @@ Given.__index = Given
 --- `copies`: each table is copied; `large`: there are some that cannot be; then `take` must see each
 function given.new(always, warn)
   return setmetatable({ copies = always or false, large = false, calls = CALLS, room = ROOM, n = 0, passed = 0,
-    originals = {}, made = {}, seen = setmetatable({}, { __mode = "k" }), last = setmetatable({}, { __mode = "v" }),
+    originals = {}, made = {}, held = setmetatable({}, EPHEMERON), n_held = 0,
+    seen = setmetatable({}, { __mode = "k" }), last = setmetatable({}, { __mode = "v" }),
     warn = warn }, Given)
 end
 
@@ -43,8 +49,23 @@ function Given:begin()
     self.calls = self.calls - 1
     return true
   end
+  if self.n_held > 0 and self:changed_since() then
+    self:distrust(true)
+    return true
+  end
   self.passed, self.room = (self.passed + 1) % PASSED, LARGE
   return self.passed == 0
+end
+
+-- Whether one of the tables that are held has been changed since its call has ended. None is held any more.
+function Given:changed_since()
+  local changed, held = false, self.held
+  for original, made in next, held do
+    changed = changed or not same(original, made)
+    held[original] = nil
+  end
+  self.n_held = 0
+  return changed
 end
 
 --- From now on each table is copied.
@@ -52,7 +73,7 @@ end
 function Given:distrust(late)
   if self.copies then return end
   self.copies, self.large, self.n, self.originals, self.made = true, false, 0, {}, {}
-  self.seen, self.last = nil, nil
+  self.seen, self.last, self.n_held, self.held = nil, nil, 0, nil
   if late and self.warn then
     self.warn("emits a table again that it has emitted, or changes one afterwards; before this was seen receivers " ..
       "in the same process may have seen such a change. From now on copies are made")
@@ -80,6 +101,15 @@ function Given:take(item)
     end
     self.large = self.room >= LARGE
     if not self.large then self.calls, self.room = 0, 0 end
+    if self.large and not self.once then
+      self.once = true
+      made = copy(item, WHOLE)
+      if made then
+        self.last[1], self.n = item, self.n + 1
+        self.originals[self.n], self.made[self.n] = item, made
+        return made
+      end
+    end
   end
   if not self.large then return item end
   if rawequal(self.last[1], item) then return nil end
@@ -87,14 +117,20 @@ function Given:take(item)
   return item
 end
 
---- A watched call has ended, or what it has emitted so far is passed on: looks whether it has changed some of it.
+--- A watched call has ended, or what it has emitted so far is passed on: looks whether it has changed some of it. It is
+--- held, to be looked at later, as a later call may.
 function Given:check()
-  local changed, originals, made = false, self.originals, self.made
+  local changed, originals, made, n = false, self.originals, self.made, self.n_held
   for i = 1, self.n do
-    changed = changed or not same(originals[i], made[i])
+    local original = originals[i]
+    changed = changed or not same(original, made[i])
+    if n < HELD then
+      n, self.held[original] = n + 1, copy(made[i]) -- the receiver may change the other copy
+    end
     originals[i], made[i] = nil, nil
   end
-  self.n = 0
+  self.n, self.n_held = 0, n
+  if n == HELD and self.calls > 0 then changed = self:changed_since() or changed end
   if changed then self:distrust(self.calls == 0) end
 end
 
@@ -103,6 +139,7 @@ end
 ---@param item any
 ---@return any given as from `take`
 function Given:next(item)
+  if self.calls == 0 and self.n_held > 0 and self:changed_since() then self:distrust(true) end
   if self.n > 0 then self:check() end
   if self.calls > 0 then self.calls = self.calls - 1 else self.room = LARGE end
   local value = self:take(item)
