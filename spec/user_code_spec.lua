@@ -99,7 +99,7 @@ local PLACES <const> = {
     end }), passes)
     p:processor("a", { to = {} }, passes):processor("b", { to = {} }, passes)
   end },
-  { name = "a partition", kind = "error", stage = "w", filter = keep_pools, build = function(p, options, act)
+  { name = "a partition", kind = "error", stage = "w", build = function(p, options, act)
     source(p):processor("w", contexts.options({ options = options }, { partition = function(n)
       at(n, act)
       return n

@@ -54,14 +54,19 @@ local function commit(self, token)
   self.bundles[#self.bundles + 1] = bundle
 end
 
+-- The thread for an item, by its key. The coordinator has asked for that before, of the same item: so a copy is given,
+-- which the user's function may change once more.
+local function thread_of(group, stage, item)
+  return routes.lane(stage.by_key(core.copy(item)), group.n, stage.at)
+end
+
 -- Queues an item, or the end of a loop's input (attempt 0), for a stage of this worker.
 local function push(self, token, id, item, attempt, thread)
-  local group, stage = self.group_of[id], self.job.plan.stages[id]
+  local group = self.group_of[id]
   local job = { token = token, stage = id, value = item, attempt = attempt,
     entry = token.left == 0 and id == token.entry }
   token.left = token.left + 1
   local own = thread and group.lanes[thread] or group.queue
-  if stage.by_key and attempt > 0 and group.n > 1 then own = group.lanes[routes.lane(stage.by_key(item), group.n)] end
   own:push(job)
   group.waiting = group.waiting + 1
 end
@@ -90,7 +95,17 @@ local function begin(self, index, id, attempt, kind, value, left_out)
   token.left_out = left_out -- items that are not in the batch
   if left_out and #value == 0 and not self.job.plan.stages[id].fold then return commit(self, token) end
   if kind == "inherited" then value = self.job.value end
-  if attempt == 0 then end_loops(self, token, id) else push(self, token, id, value, attempt) end
+  if attempt == 0 then return end_loops(self, token, id) end
+  local group, stage, thread = self.group_of[id], self.job.plan.stages[id], nil
+  if stage.by_key and group.n > 1 then
+    local ok, answer = errors.call(thread_of, group, stage, value)
+    if not ok then
+      token.refused = answer
+      return commit(self, token)
+    end
+    thread = answer
+  end
+  push(self, token, id, value, attempt, thread)
 end
 
 -- --- groups ------------------------------------------------------------------------------------------------------

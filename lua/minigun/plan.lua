@@ -140,15 +140,14 @@ local function add_stages(b, node)
   end
   if definition.kind == "reduce" then return add_reduction(b, node, handler, context, ordered, add, link) end
   if definition.kind ~= "accumulator" then
-    local by_key = definition.partition and context.kind ~= "inline" and context.kind ~= "process_per_batch"
-    local lanes = by_key and add(new_stage(node, "processor"), INLINE)
+    local lanes = definition.partition and add(new_stage(node, "processor"), INLINE)
     local on_loop = definition.kind == "producer" and context.kind == "threads"
     local stage = add(new_stage(node, definition.kind, handler), on_loop and INLINE or context)
     stage.threaded = on_loop or nil
     set_item_options(b, node, stage, ordered)
     stage.queue, stage.dead_letter, stage.loop = queue_of(b, node), definition.dead_letter, definition.loop
     if lanes then
-      stage.by_key = definition.partition
+      stage.by_key = context.kind ~= "inline" and definition.partition or nil
       lanes.partition, lanes.dead_letter = definition.partition, definition.dead_letter
       return link(lanes, stage)
     end

@@ -220,14 +220,19 @@ function routes.lane(key, n, at)
 end
 
 --- Makes the handler of the internal stage before one with `partition`: it sends each item to the worker of its key.
+--- Where any worker may have any item, or there is none, the key is asked for all the same: it may raise.
 ---@param stage table the internal stage
 function routes:open_lanes(stage)
   local id = stage.outputs[1]
   local segment, partition, last = self.segment_of[id], stage.partition, nil
-  segment:open_lanes()
+  local has_lanes = segment and not segment.per_item
+  if has_lanes then segment:open_lanes() end
   stage.handler = function(item)
-    local lane = routes.lane(partition(item), segment.plan.n, stage.at)
-    if segment.by_value then return self:accept { stage = id, count = 1, attempt = 1, value = item, lane = lane } end
+    local lane = routes.lane(partition(item), has_lanes and segment.plan.n or 1, stage.at)
+    if not has_lanes then lane = nil end
+    if not segment or segment.by_value then
+      return self:accept { stage = id, count = 1, attempt = 1, value = item, lane = lane }
+    end
     -- Each lane has a block of its own: what is in another one has come before.
     if segment.order and last and last ~= lane then self:flush_writer(self.direct[id << 16 | last]) end
     last = lane
