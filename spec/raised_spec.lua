@@ -237,6 +237,19 @@ describe("R49 what cannot be sent is blamed on the user's line, or on the defini
   end
 end)
 
+describe("R45 what a flat_map's function returns and cannot be emitted", function()
+  it("is blamed on the definition's line, in every context", function()
+    for _, context in ipairs(contexts.kinds) do
+      local p = new { failures = "collect" }:producer { 1 }
+      local r = p:flat_map("w", context.options, function() return { 1, nil, 3 } end):run()
+      local at = line() - 1
+      assert.same({ 0, 1 }, { #r.items, #r.failures })
+      assert.matches(("^spec/raised_spec.lua:%d: stage 'w': the array has a hole at %%[2%%] of 3"):format(at),
+        r.failures[1].message)
+    end
+  end)
+end)
+
 describe("R72 a traceback", function()
   it("has no frame of the library, however long the path is to which it is installed", function()
     local root = os.tmpname()

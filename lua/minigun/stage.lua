@@ -43,7 +43,13 @@ function wrappers.flat_map(f, subject, at)
     if type(results) ~= "table" then
       error(("%s: %s: the function must return an array, got %s"):format(at, subject, options.got(results)), 0)
     end
-    for i = 1, #results do emit(results[i]) end
+    for i = 1, #results do
+      local result = results[i]
+      if result == nil then
+        error(("%s: %s: the array has a hole at [%d] of %d"):format(at, subject, i, #results), 0)
+      end
+      emit(result)
+    end
   end, at)
 end
 
