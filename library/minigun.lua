@@ -920,20 +920,22 @@ function Spool:write(value) end
 function Spool:sync() end
 
 --- Reads the values: `for value in spool:records() do`, also a producer's source. It begins at the first record and
---- ends where the file ends when the first value is taken. What is damaged is skipped, see `damage`; a fault of the
---- disk, and a record of a type that is not registered here, is an error at the caller's line.
+--- ends where the file ends when the first value is taken. What is damaged is skipped, see `damage`. A record that
+--- cannot be decoded (its `load` hook has raised or given nil, or its type is not registered here) costs no other: of
+--- a producer's source it is a failure of kind `unserialisable`; otherwise an error at the caller's line tells of all
+--- of them when the others have been given. A fault of the disk is an error at once.
 ---@return fun(): any iterator and the further values of a generic for
 function Spool:records() end
 
 --- The first 1000 damaged ranges of a spool, and how much there is in all.
 ---@class minigun.Damage
----@field [integer] { offset: integer, bytes: integer }
+---@field [integer] { offset: integer, bytes: integer, message: string? } message: of a record that cannot be decoded
 ---@field records integer how many were skipped, as far as they can be told apart
 ---@field bytes integer
 ---@field places integer how many ranges
 
---- What of the file was no sound record: torn by a writer that was killed, or changed on the disk. It reports what the
---- last `records` of this spool has met so far; without one the file is read for it.
+--- What of the file cannot be read: torn by a writer that was killed, changed on the disk, or a record that cannot be
+--- decoded. It reports what the last `records` of this spool has met so far; without one the file is read for it.
 ---@return minigun.Damage? damage
 ---@return string? message
 ---@return integer? errno

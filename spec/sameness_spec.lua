@@ -249,6 +249,52 @@ describe("R75 receivers see nothing of what the emitter does later", function()
     end)
   end
 
+  it("some calls later, in a long run too, or a large table's", function()
+    local n = 700
+    for _, lag in ipairs { 1, 3, 11 } do
+      for _, emitter in ipairs { "producer", "processor", "loop stage" } do
+        for _, from in ipairs { contexts.kinds[1], contexts.kinds[2], contexts.kinds[4] } do
+          local last = {}
+          local function habit(_, emit)
+            for i = 1, n do
+              last[i] = { deep = { value = i } }
+              if last[i - lag] then last[i - lag].deep.value = -1 end
+              emit(last[i])
+            end
+          end
+          local p, o, one_by_one = new(), plain(from), emitter ~= "producer"
+          if one_by_one then
+            p:producer(contexts.range(1, n))
+            local function next_one(i, emit)
+              last[i] = { deep = { value = i } }
+              if last[i - lag] then last[i - lag].deep.value = -1 end
+              emit(last[i])
+            end
+            if emitter == "processor" then p:processor("gen", o, next_one) else
+              p:stage("gen", o, function(input, emit)
+                for i in input do next_one(i, emit) end
+              end)
+            end
+          else
+            emitters.producer(p, habit, n, o)
+          end
+          local items, values = p:batch(n):run().items, {}
+          for i, item in ipairs(items[1]) do values[i] = item.deep.value end
+          assert.same(contexts.range(1, n), sorted(values), ("%s %s %d"):format(emitter, from.name, lag))
+        end
+      end
+    end
+    for _, context in ipairs(contexts.kinds) do
+      local r = new():producer { 1, 2, 3 }:processor("gen", context.options, function(i, emit)
+        local large = {}
+        for k = 1, 6000 do large[k] = i end
+        emit(large)
+        large[1] = -1
+      end):map(function(large) return large[1] end):run()
+      assert.same({ 1, 2, 3 }, sorted(r.items), context.name)
+    end
+  end)
+
   it("when a stage gives the same table for many items", function()
     local cache = { [0] = { n = 0 }, { n = 0 }, { n = 0 } }
     for _, o in ipairs { { inline = true }, { threads = 1 }, { processes = 1 } } do
@@ -525,5 +571,42 @@ describe("R48 timeout", function()
         emit(n)
       end):run()
     assert.same({ 1, 2 }, sorted(r.items))
+  end)
+end)
+
+describe("R33 a partition function", function()
+  local main = core.pid()
+  it("is asked in every context, its change of the item is seen once, and its errors are failures", function()
+    each(contexts.all, function(context, where)
+      for _, behind_pool in ipairs { false, true } do
+        local p = new { failures = "collect" }:producer { 1, 2, 3, 4, 5 }
+        local function make(n) return { n = n, keyed = 0 } end
+        if behind_pool then p:map("make", { processes = 1 }, make) else p:map("make", make) end
+        p:map("work", options(context, { partition = function(item)
+          if item.n == 4 then error { key = item.n } end
+          item.keyed = item.keyed + 1
+          return item.n ~= 2 and "key" .. item.n or nil
+        end }), function(item) return item.n * 10 + item.keyed end)
+        local r = p:run()
+        assert.same({ 11, 31, 51 }, sorted(r.items), where)
+        local stats = r.stats.stages.work
+        assert.same({ 5, 3, 2 }, { stats.items_in, stats.items_out, stats.failed }, where)
+        for i, failed in ipairs(r.failures) do
+          assert.same({ "error", "work", i * 2 }, { failed.kind, failed.stage, failed.item.n }, where)
+        end
+        assert.same({ key = 4 }, r.failures[2].error)
+      end
+    end)
+  end)
+
+  it("that raises in the worker only, where it is asked for a thread, costs its item", function()
+    local r = new { failures = "collect" }:producer(contexts.range(1, 6)):map("work", { processes = 1, threads = 2,
+      partition = function(n)
+        if n == 3 and core.pid() ~= main then error "there" end
+        return n
+      end }, function(n) return n end):run()
+    assert.same({ 1, 2, 4, 5, 6 }, sorted(r.items))
+    assert.same({ "error", 3 }, { r.failures[1].kind, r.failures[1].item })
+    assert.matches("there", r.failures[1].message)
   end)
 end)

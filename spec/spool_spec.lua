@@ -159,7 +159,7 @@ describe("a spool", function()
     assert.is_true(#read() >= 2)
   end)
 
-  it("says which record is of a type that is not registered", function()
+  it("R78 says which record is of a type that is not registered, when it has given the others", function()
     write "first"
     local done = support.run_lua([[
       local minigun = require "minigun"
@@ -169,11 +169,79 @@ describe("a spool", function()
       s:write(setmetatable({}, T))
     ]], { args = { path } })
     assert.equal("", done.stderr)
+    write "last"
     local s <close> = assert(minigun.spool(path))
     local next_record = s:records()
     assert.equal("first", next_record())
+    assert.equal("last", next_record())
     local message = refusals.message(function() next_record() end)
     assert.matches("at byte 26 cannot be decoded: .*'spool_spec.unknown'", message)
+    assert.is_nil(next_record())
+    assert.equal(1, s:damage().records)
+  end)
+
+  describe("R78 with records whose load hook fails", function()
+    local Type, act = {}, nil
+    minigun.register("spool_spec.fails", Type, function(o) return o.n end, function(n)
+      if act and n % 3 == 0 then return act() end
+      return setmetatable({ n = n }, Type)
+    end)
+    local acts = {
+      raises = function() error { code = 7 } end,
+      refuses = function() return nil, "code = 7" end,
+      reads = function() -- the same spool, while it is read
+        local s <close> = assert(minigun.spool(path))
+        for value in s:records() do
+          if value.n == 1 then break end
+        end
+        error "code = 7"
+      end,
+    }
+    local function numbers(list)
+      local n = {}
+      for i, each in ipairs(list) do n[i] = each.n or each[1].n end
+      return contexts.sorted(n)
+    end
+    before_each(function()
+      act = nil
+      local s <close> = assert(minigun.spool(path))
+      for n = 1, 7 do assert(s:write(n == 6 and { setmetatable({ n = n }, Type) } or setmetatable({ n = n }, Type))) end
+    end)
+
+    for name, f in pairs(acts) do
+      it("gives the others, says which those are, and lists them as damage: it " .. name, function()
+        act = f
+        local s <close>, list = assert(minigun.spool(path)), {}
+        local message = refusals.message(function() for value in s:records() do list[#list + 1] = value end end)
+        assert.same({ 1, 2, 4, 5, 7 }, numbers(list))
+        assert.matches("code = 7.*; and 1 more, see damage$", message)
+        for _, damage in ipairs { s:damage(), assert(minigun.spool(path, { read_only = true })):damage() } do
+          assert.same({ 2, 2, 2 }, { damage.records, damage.places, #damage })
+          for _, one in ipairs(damage) do
+            assert.matches("record at byte " .. one.offset .. " .*code = 7", one.message)
+          end
+          assert.equal(damage.bytes, damage[1].bytes + damage[2].bytes)
+        end
+        assert.equal(5, #list)
+      end)
+
+      it("costs a producer these records only, in every context: it " .. name, function()
+        act = f
+        for _, context in ipairs { { inline = true }, { processes = 1 }, { threads = 1 } } do
+          local s <close> = assert(minigun.spool(path))
+          local r = minigun.pipeline "p":producer("src", context, s:records()):map(function(o) return o.n or o[1].n end)
+            :run { failures = "collect" }
+          assert.same({ 1, 2, 4, 5, 7 }, contexts.sorted(r.items))
+          assert.equal(2, #r.failures)
+          for i, failed in ipairs(r.failures) do
+            assert.same({ "unserialisable", "src" }, { failed.kind, failed.stage })
+            assert.matches("record at byte %d+ cannot be decoded: .*code = 7", failed.message)
+            assert.same(i == 1 and 3 or { 6 }, failed.item)
+            if name == "raises" then assert.same({ code = 7 }, failed.error) end
+          end
+        end
+      end)
+    end
   end)
 
   it("loses, cut off at any byte, only the records that are cut; the next writer goes on behind", function()

@@ -102,7 +102,7 @@ static mg_spool_reader *check_reader(lua_State *L, int arg) { return luaL_checku
 /* f:reader() -> reader | nil, message, errno */
 static int l_reader(lua_State *L) {
   spool_file *f = check_file(L, 1);
-  mg_spool_reader *r = lua_newuserdatauv(L, sizeof *r, 0);
+  mg_spool_reader *r = lua_newuserdatauv(L, sizeof *r, 1); /* messages, by the place in its list of damage */
   *r = (mg_spool_reader){.fd = -1};
   luaL_setmetatable(L, MG_SPOOL_READER_TYPE);
   int rc = f->spool.fd < 0 ? -EBADF : mg_spool_read(r, &f->spool, push_path(L, 1));
@@ -111,28 +111,49 @@ static int l_reader(lua_State *L) {
   return 1;
 }
 
-/* r:next(skip) -> true, value | true (skip: not decoded) | false: the end | nil, message [, errno] */
+/* The record at `at` cannot be decoded because of the string on top, which is left. The reader is at 1. 0 or -errno. */
+static int refuse(lua_State *L, mg_spool_reader *r, lua_Integer at, size_t length) {
+  int place = mg_spool_refuse(r, (uint64_t)at, length);
+  if (place <= 0) return place;
+  if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, 1);
+  }
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, place);
+  lua_pop(L, 1);
+  return 0;
+}
+
+/* r:next() -> true, value | true, what stands for a value that cannot be had or nil, what is wrong | false: the end |
+ * nil, message, errno. The next call goes on behind. */
 static int l_next(lua_State *L) {
   mg_spool_reader *r = check_reader(L, 1);
   const uint8_t *value;
   size_t length;
   unsigned flags;
-  int skip = lua_toboolean(L, 2);
+  lua_settop(L, 1);
   if (r->fd < 0) return lua_pushboolean(L, 0), 1;
   int rc = mg_spool_next(r, &value, &length, &flags);
   if (rc < 0) return mg_lua_fail(L, "cannot read on", rc);
   if (rc == 0) mg_spool_read_end(r);
   lua_pushboolean(L, rc);
-  if (rc == 0 || skip) return 1;
+  if (rc == 0) return 1;
   lua_Integer at = (lua_Integer)r->record_at;
   /* A load hook may read on, or close the reader: the bytes must not go with the buffer. */
   uint8_t *copy = lua_newuserdatauv(L, length, 0);
   memcpy(copy, value, length);
   lua_insert(L, -2);
-  if (mg_decode_own(L, mg_codec_get(L), copy, length, flags) == MG_CODEC_OK) return 2;
-  lua_pushnil(L);
-  lua_pushfstring(L, "the record at byte %I cannot be decoded: %s", at, lua_tostring(L, -2));
-  return 2;
+  int result = mg_decode_own(L, mg_codec_get(L), copy, length, flags & MG_CODEC_REFS);
+  if (result == MG_CODEC_OK) return 2;
+  if (result == MG_CODEC_BAD) lua_pushnil(L), lua_insert(L, -2);
+  lua_pushfstring(L, "the record at byte %I cannot be decoded: %s", at, lua_tostring(L, -1));
+  lua_remove(L, -2);
+  rc = refuse(L, r, at, length);
+  if (rc < 0) return mg_lua_fail(L, "cannot read on", rc);
+  return 3;
 }
 
 /* r:damage() -> { records =, bytes =, places =, { offset =, bytes = }... }: of what has been read so far */
@@ -145,14 +166,20 @@ static int l_damage(lua_State *L) {
   lua_setfield(L, -2, "bytes");
   lua_pushinteger(L, (lua_Integer)r->places);
   lua_setfield(L, -2, "places");
+  lua_getiuservalue(L, 1, 1);
   for (size_t i = 0; i < r->listed; i++) {
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
+    if (lua_istable(L, -2)) {
+      lua_rawgeti(L, -2, (lua_Integer)i + 1);
+      lua_setfield(L, -2, "message");
+    }
     lua_pushinteger(L, (lua_Integer)r->list[i].offset);
     lua_setfield(L, -2, "offset");
     lua_pushinteger(L, (lua_Integer)r->list[i].bytes);
     lua_setfield(L, -2, "bytes");
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
+    lua_rawseti(L, -3, (lua_Integer)i + 1);
   }
+  lua_pop(L, 1);
   return 1;
 }
 

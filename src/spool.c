@@ -230,23 +230,30 @@ static int bytes_at(mg_spool_reader *r, uint64_t at, size_t n, const uint8_t **o
   return 1;
 }
 
+/* A range of damage begins. */
+static int begin_range(mg_spool_reader *r, uint64_t at) {
+  if (r->listed < MG_SPOOL_PLACES) {
+    if (r->listed == r->room) {
+      size_t room = r->room ? 2 * r->room : 16;
+      mg_spool_damage *larger = realloc(r->list, room * sizeof *larger);
+      if (!larger) return -ENOMEM;
+      r->list = larger;
+      r->room = room;
+    }
+    r->list[r->listed++] = (mg_spool_damage){at, 0};
+  }
+  r->places++;
+  return 0;
+}
+
 /* Notes that the bytes from `at` on are no record.  A record more has been lost when a range begins, or when there is
  * a sound head in the middle of one. */
 static int skip(mg_spool_reader *r, uint64_t at, uint64_t n, int sound_head) {
   if (!r->in_damage || sound_head) r->records++;
   if (!r->in_damage) {
-    r->places++;
+    int rc = begin_range(r, at);
+    if (rc < 0) return rc;
     r->in_damage = 1;
-    if (r->listed < MG_SPOOL_PLACES) {
-      if (r->listed == r->room) {
-        size_t room = r->room ? 2 * r->room : 16;
-        mg_spool_damage *larger = realloc(r->list, room * sizeof *larger);
-        if (!larger) return -ENOMEM;
-        r->list = larger;
-        r->room = room;
-      }
-      r->list[r->listed++] = (mg_spool_damage){at, 0};
-    }
   }
   r->bytes += n;
   if (r->places == r->listed) r->list[r->listed - 1].bytes += n;
@@ -295,6 +302,17 @@ static int look_back(mg_spool_reader *r, const uint8_t **value, size_t *length, 
   }
   r->at = behind;
   return 0;
+}
+
+int mg_spool_refuse(mg_spool_reader *r, uint64_t at, size_t length) {
+  int rc = begin_range(r, at);
+  if (rc < 0) return rc;
+  r->in_damage = 0;
+  r->records++;
+  r->bytes += MG_SPOOL_HEAD + length;
+  if (r->places != r->listed) return 0;
+  r->list[r->listed - 1].bytes = MG_SPOOL_HEAD + length;
+  return (int)r->listed;
 }
 
 int mg_spool_next(mg_spool_reader *r, const uint8_t **value, size_t *length, unsigned *flags) {

@@ -75,6 +75,9 @@ int mg_spool_read(mg_spool_reader *r, const mg_spool *s, const char *path);
 /* The next sound record: 1 with *value (inside the reader's buffer, until the next call), *length and *flags; 0 at the
  * end; -errno. */
 int mg_spool_next(mg_spool_reader *r, const uint8_t **value, size_t *length, unsigned *flags);
+/* A sound record that was read at `at`, of `length` bytes of value, cannot be used: it is a range of its own.  Its
+ * number in `list`, from 1; 0: that is full; or -errno. */
+int mg_spool_refuse(mg_spool_reader *r, uint64_t at, size_t length);
 /* Closes the file and frees the buffer; what is known of damage stays. */
 void mg_spool_read_end(mg_spool_reader *r);
 /* Frees everything. */

@@ -146,8 +146,9 @@ local function read(self, edges)
   if not reader then return "cannot be read: " .. message end
   local problem
   repeat
-    local more, value = reader:next()
-    if more then problem = take(self, value, edges) elseif more == nil then problem = "cannot be read: " .. value end
+    local more, value, why = reader:next()
+    if more and not why then problem = take(self, value, edges)
+    elseif more ~= false then problem = "cannot be read: " .. (more and why or value) end
   until not more or problem
   local damage = reader:damage()
   reader:close()

@@ -9,6 +9,7 @@ local tasks = require "minigun.tasks"
 local router = require "minigun.router"
 local seeds = require "minigun.seeds"
 local signals = require "minigun.signals"
+local sources = require "minigun.sources"
 local terminate = require "minigun.terminate"
 
 local producers = {}
@@ -146,6 +147,7 @@ function producers:open_producers()
       else
         local own = pace.new(core.now(), stage.source == "array")
         local emit, ctx = self:producer_emit(stage, own), self.chain.states[stage.id].ctx
+        sources.on_lost(ctx, function(value, message) self:items_refused(stage, { { value, message } }) end)
         local producer = { stage = stage, pace = own, wait = {} }
         local function body() return errors.call(stage.handler, emit, ctx) end
         if stage.threaded then self:open_on_loop(producer, body)

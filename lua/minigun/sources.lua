@@ -4,6 +4,7 @@ local core = require "minigun.core"
 local failure = require "minigun.failure"
 local files = require "minigun.files"
 local lines = require "minigun.lines"
+local spool = require "minigun.spool"
 local tasks = require "minigun.tasks"
 
 local sources = {}
@@ -86,6 +87,22 @@ local function by_coroutine(f, state, control, closing, co)
   end
 end
 
+-- From a producer's ctx to what is told of items that its source cannot give.
+local losing = setmetatable({}, { __mode = "k" })
+
+--- Says what is told of items that a producer's source has and cannot give.
+---@param ctx table
+---@param lost function (value, message): `value` is what stands for the item, false: nothing does
+function sources.on_lost(ctx, lost) losing[ctx] = lost end
+
+-- Reads a spool: each record that cannot be decoded is a failure.
+local function by_spool(f, state, control, closing)
+  return function(emit, ctx)
+    spool.on_lost(f, losing[ctx])
+    for item in f, state, control, closing do emit(item) end
+  end
+end
+
 --- A handler that emits what an iterator gives.
 ---@param f function|table|userdata
 ---@param state any
@@ -98,6 +115,7 @@ function sources.iterator(f, state, control, closing)
   local _, co = nil, nil
   if type(f) == "function" and debug.getinfo(f, "S").what == "C" then _, co = debug.getupvalue(f, 1) end
   if type(co) == "thread" then return failure.stands_for(by_coroutine(f, state, control, closing, co), at) end
+  if spool.is_records(f) then return failure.stands_for(by_spool(f, state, control, closing), at) end
   return failure.stands_for(function(emit)
     for item in f, state, control, closing do emit(item) end -- which leaves closing to Lua
   end, at)

@@ -29,6 +29,19 @@ function spool.new(path, given)
   return setmetatable({ path = path, file = file, options = filled, reader = nil }, Spool)
 end
 
+-- From an iterator of `records` to what is told of records that cannot be decoded.
+local losing = setmetatable({}, { __mode = "k" })
+
+--- Whether a function is an iterator of `records`.
+---@param f any
+---@return boolean
+function spool.is_records(f) return losing[f] ~= nil end
+
+--- Says what is told of records that cannot be decoded.
+---@param f function an iterator of `records`
+---@param lost function (value, message): see sources.on_lost
+function spool.on_lost(f, lost) losing[f] = lost end
+
 local function check_open(self, what)
   if self.file:closed() then failure.raise(("spool '%s': %s after it was closed"):format(self.path, what)) end
 end
@@ -62,16 +75,18 @@ function Spool:sync()
 end
 
 --- Reads the values: `for value in spool:records() do`, also a producer's source. It begins at the first record and
---- ends where the file ends when the first value is taken. What is damaged is skipped, see `damage`; a fault of the
---- disk, and a record of a type that is not registered here, is an error at the caller's line.
+--- ends where the file ends when the first value is taken. What is damaged is skipped, see `damage`. A record that
+--- cannot be decoded (its `load` hook has raised or given nil, or its type is not registered here) costs no other: of a
+--- producer's source it is a failure of kind `unserialisable`; otherwise an error at the caller's line tells of all of
+--- them when the others have been given. A fault of the disk is an error at once.
 ---@return fun(): any iterator and the further values of a generic for
 function Spool:records()
   check_open(self, "records")
-  local reader
+  local reader, iterator, left_out, first = nil, nil, 0, nil
   local closing = setmetatable({}, { __close = function()
     if reader then reader:close() end
   end })
-  return function()
+  function iterator()
     if not reader then
       check_open(self, "records")
       local message
@@ -79,21 +94,33 @@ function Spool:records()
       if not reader then failure.raise(message) end
       self.reader = reader
     end
-    local more, value = reader:next()
-    if more then return value end
-    if more == nil then failure.raise(("spool '%s': %s"):format(self.path, value)) end
-  end, nil, nil, closing
+    while true do
+      local more, value, problem = reader:next()
+      if more == nil then failure.raise(("spool '%s': %s"):format(self.path, value)) end
+      if more and not problem then return value end
+      if not more then break end
+      losing[iterator](value == nil and false or value, ("spool '%s': %s"):format(self.path, problem))
+    end
+    if left_out == 0 then return nil end
+    local text = ("%s%s"):format(first, left_out > 1 and ("; and %d more, see damage"):format(left_out - 1) or "")
+    left_out = 0
+    failure.raise(text)
+  end
+  losing[iterator] = function(_, message)
+    left_out, first = left_out + 1, first or message
+  end
+  return iterator, nil, nil, closing
 end
 
 ---@class minigun.Damage
 --- The first 1000 damaged ranges of a spool, and how much there is in all.
----@field [integer] { offset: integer, bytes: integer }
+---@field [integer] { offset: integer, bytes: integer, message: string? } message: of a record that cannot be decoded
 ---@field records integer how many were skipped, as far as they can be told apart
 ---@field bytes integer
 ---@field places integer how many ranges
 
---- What of the file was no sound record: torn by a writer that was killed, or changed on the disk. It reports what the
---- last `records` of this spool has met so far; without one the file is read for it.
+--- What of the file cannot be read: torn by a writer that was killed, changed on the disk, or a record that cannot be
+--- decoded. It reports what the last `records` of this spool has met so far; without one the file is read for it.
 ---@return minigun.Damage? damage
 ---@return string? message
 ---@return integer? errno
@@ -103,7 +130,7 @@ function Spool:damage()
   local reader, message, errno = self.file:reader()
   if not reader then return nil, message, errno end
   local more
-  repeat more, message, errno = reader:next(true) until not more
+  repeat more, message, errno = reader:next() until not more
   if more == nil then return nil, ("spool '%s': %s"):format(self.path, message), errno end
   return reader:damage()
 end

@@ -15,6 +15,7 @@ local meter = require "minigun.meter"
 local reduction = require "minigun.reduction"
 local report = require "minigun.report"
 local router = require "minigun.router"
+local sources = require "minigun.sources"
 local tasks = require "minigun.tasks"
 
 local worker = {}
@@ -180,6 +181,7 @@ local function run_single(w, job, stage, ctx)
       report_lost(w, stage, effects.refused(value, failure.where() or stage.at, message))
     end)
     function lost(item, caught) report_lost(w, stage, errors.fields(caught, { attempt = 1, item = item })) end
+    sources.on_lost(ctx, function(value, message) tell_left_out(w, stage, { { value, message } }) end)
   else
     w:on_refused(function(_, message) effects.refuse(message, "", stage.at) end)
   end
