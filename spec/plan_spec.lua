@@ -71,7 +71,7 @@ describe("the plan", function()
   it("R58 takes a run's options before the pipeline's, and those before the defaults", function()
     local p = new { memory = "1M", max_restarts = 3, failures = "stop" }
     assert.same({ memory = 1048576, max_restarts = 2, failures = "stop", progress = true,
-      restart_window = 5, keep_failures = 1000 },
+      restart_window = 5, keep_failures = 1000, output = "lines" },
       plan.build(p, { max_restarts = 2 }).options)
     assert.equal(3, plan.build(p).options.max_restarts)
   end)

@@ -334,19 +334,10 @@ end
 ---@param id integer the stage
 ---@param fetch function () -> item, nil; what stands for an item that cannot be had, what is wrong; nothing at the end
 ---@param read_again function (i) -> the i-th item as it came
+---@return integer count of the items that there were
 function Chain:push_all(id, fetch, read_again)
   local state = self.states[id]
-  if state.batches then
-    for item, problem in fetch do
-      if problem then
-        state.read = state.read + 1
-        self:unreadable(state, item, problem)
-      else
-        self:gather(state, item)
-      end
-    end
-    return
-  end
+  if state.batches then return self:gather_all(state, fetch) end
   if state.limit then return self:push_each(state, fetch) end
   local handler, emit, ctx, item, before = state.handler, state.emit, state.ctx, nil, state.read
   local k, keeps, left = 0, state.keeps, state.left
@@ -394,14 +385,32 @@ function Chain:push_all(id, fetch, read_again)
   end
   state.read, state.keeps = before + k, keeps
   state.left = keeps and 0 or left
+  return k
 end
 
 -- The same, one by one: where the time of each is limited.
 function Chain:push_each(state, fetch)
+  local before = state.read
   for item, problem in fetch do
     state.read = state.read + 1
     if problem then self:unreadable(state, item, problem) else run(self, state, item, 1) end
   end
+  return state.read - before
+end
+
+-- The same for what is gathered.
+function Chain:gather_all(state, fetch)
+  local n = 0
+  for item, problem in fetch do
+    n = n + 1
+    if problem then
+      state.read = state.read + 1
+      self:unreadable(state, item, problem)
+    else
+      self:gather(state, item)
+    end
+  end
+  return n
 end
 
 --- Tells a loop stage that its stream has ended, unless it knows. What it emits then is passed on. Does not raise.

@@ -96,14 +96,14 @@ local function run(self, entry)
   if not entry.block then
     self.chain:push(id, entry.value, entry.attempt, entry.first)
   else
-    self:check_entry(entry)
     if not self:join(entry) then
       local pool, block, offset, length, only = self.pool, entry.block, entry.offset, entry.length, entry.only
-      self.chain:push_all(id, pool:cursor(block, offset, length, only), function(i)
+      local n = self.chain:push_all(id, pool:cursor(block, offset, length, only), function(i)
         local at = pool:walk(block, offset, length, only, i - 1)
         local behind, value = pool:decode(block, at, offset + length, only)
         return behind and value
       end)
+      if n ~= entry.count then self:found_damage(self.plan.stages[id], entry.count, n) end
     end
     self.pool:release(entry.block)
   end

@@ -83,6 +83,7 @@ function joins:join(entry)
   local state = self.chain.states[entry.stage]
   local batches = state.batches
   if not batches or not batches.add_range or state.late then return false end
+  self:check_entry(entry)
   batches:add_range(entry)
   return true
 end

@@ -20,6 +20,7 @@ local EVERY <const> = 2048                         -- of so many items two are w
 local GRACE <const> = 1                            -- seconds to the next emit of a stopped one in a child
 local LEAD <const>, LEAD_KIB <const> = 256, 1024   -- items that one may emit in a turn, and what they may take
 local STOOD_STILL <const> = 0.1                    -- seconds in a source that are worth a warning
+local PASSED <const>, QUICK <const> = 15, 0.0003   -- items without a look at the clock, where as many take no longer
 
 -- Whether nobody waits for a producer's items one by one: they are through when its emit returns.
 local function is_alone(self)
@@ -58,17 +59,23 @@ function producers:producer_emit(stage, tempo)
     return source and source.ranges[1] and self:skipping_emit(stage, outlet.writer) or outlet.writer
   end
   local s, me, moved, enough, alone = self.stats[stage.id], self, -1, lead(self), nil
-  local watched, left = state.given, 0
+  local watched, left, passed = state.given, 0, 0
   if source then self:open_source(source, stage.id) end
   local function sent(n)
-    if core.interrupted() then me:let_others(MORE) end -- for ever; a stage that was called may have caught the error
     s.items_out = s.items_out + n
+    if passed > 0 and me.moved == moved then
+      passed = passed - 1
+      return
+    end
+    if core.interrupted() then me:let_others(MORE) end -- for ever; a stage that was called may have caught the error
     if alone == nil then alone = is_alone(me) or tempo.known end
+    local before, now = tempo.clock, core.now()
+    passed = alone and not limited and not me.streams and now - before < QUICK and PASSED or 0
     if limited and outlet.writer then me:flush_writer(outlet) end -- a limit counts items, so none may hide in a block
     if me.moved ~= moved and me:must_wait(stage.id) then -- nothing is fuller than before unless something has moved
       repeat until me:let_others(WAIT) or not me:must_wait(stage.id)
       tempo:begin(core.now())
-    elseif enough() or tempo:due(core.now(), alone) then
+    elseif enough() or tempo:due(now, alone) then
       moved = -1
       me:let_others(MORE)
       tempo:begin(core.now())
