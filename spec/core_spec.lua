@@ -116,14 +116,14 @@ describe("a pool", function()
     assert.equal(descriptors, support.descriptor_count())
   end)
 
-  it("that is closed refuses every method", function()
+  it("that is closed refuses every method, and uses no memory", function()
     local pool = core.pool(1, MEBI, MEBI)
     local writer = core.writer(pool, 1, function(w, need) w:open(math.max(need, 65536)) end, error, 1, 1)
     writer(1)
     pool:close()
     local n = 0
     for name, method in pairs(getmetatable(pool)) do
-      if type(method) == "function" and name ~= "close" and name:sub(1, 2) ~= "__" then
+      if type(method) == "function" and name ~= "close" and name ~= "memory" and name:sub(1, 2) ~= "__" then
         n = n + 1
         local ok, message = pcall(method, pool, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
         assert.is_false(ok, name)
@@ -131,6 +131,7 @@ describe("a pool", function()
       end
     end
     assert.is_true(n > 15)
+    assert.same({ 0, 0, 0 }, { pool:memory() })
     for _, f in ipairs { writer, writer.take, writer.open, writer.pending } do
       assert.has_error(function() f(writer, 1) end)
     end

@@ -358,6 +358,7 @@ static int l_time_out(lua_State *L) {
 /* p:memory() -> bytes used, resident, most used; zeros of a closed pool */
 static int l_memory(lua_State *L) {
   mg_pool *p = to_pool(L, 1);
+  if (p->slot) mg_check_pool(L, 1);
   lua_pushinteger(L, (lua_Integer)p->shm.used);
   lua_pushinteger(L, (lua_Integer)p->shm.resident);
   lua_pushinteger(L, (lua_Integer)p->shm.used_most);

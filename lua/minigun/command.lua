@@ -20,7 +20,7 @@ local SIGTERM <const>, SIGKILL <const> = 15, 9
 ---@field ok boolean it has exited with code 0, in time, and nothing of its output is missing
 ---@field code integer? its exit code; nil: a signal has ended it, or nobody knows
 ---@field signal integer? the signal that has ended it
----@field unknown boolean? another part of this program has waited for it, or SIGCHLD is ignored: how it ended is lost
+---@field unknown boolean? how is lost: before Linux 6.15, in a program that ignores SIGCHLD or waits for all children
 ---@field out string what it has written to its standard output; empty where that went elsewhere
 ---@field err string the same of its standard error output
 ---@field seconds number it took

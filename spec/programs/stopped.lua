@@ -1,6 +1,6 @@
--- A run whose processes are all stopped for so many seconds, as Ctrl-Z does, while a deadline is waited for:
--- stopped.lua CASE SECONDS. It says "ok",
--- or what is wrong. It must be in a group of its own. For stops_spec.lua.
+-- A run whose processes are all stopped for so many seconds while a deadline is waited for:
+-- stopped.lua CASE SECONDS [frozen]. By Ctrl-Z; or, frozen, all at once and without a word, as a freezer does.
+-- It says "ok", or what is wrong. It must be in a session of its own, and no leader of it. For stops_spec.lua.
 local core = require "minigun.core"
 local minigun = require "minigun"
 
@@ -11,13 +11,17 @@ local function work(wait)
   for _ = 1, 10 do (wait or core.sleep)(0.2) end
 end
 
--- Stops the whole group in so many seconds; whoever does that is in none of its own.
+-- Stops all in so many seconds; whoever does that is in a session of its own. Workers are groups of their own.
 local function stop_in(seconds)
   local stat = io.open "/proc/self/stat"
-  local group = stat:read "a":match "^.*%) %S %d+ (%d+)"
+  local group, session = stat:read "a":match "^.*%) %S %d+ (%d+) (%d+)"
   stat:close()
-  os.execute(("setsid sh -c 'sleep %g; kill -STOP -%s; sleep %g; kill -CONT -%s' &"):format(seconds, group, STOPPED,
-    group))
+  local stop, go_on = "kill -TSTP -" .. group, "kill -CONT -" .. group
+  if arg[3] == "frozen" then
+    local all = "$(ps -o pid= -s " .. session .. ")"
+    stop, go_on = "kill -STOP " .. all, "kill -CONT " .. all
+  end
+  os.execute(("setsid sh -c 'sleep %g; %s; sleep %g; %s' &"):format(seconds, stop, STOPPED, go_on))
 end
 
 local function text_of(list)
