@@ -80,6 +80,7 @@ build = {
     ["minigun.graph"] = "lua/minigun/graph.lua",
     ["minigun.handle"] = "lua/minigun/handle.lua",
     ["minigun.heap"] = "lua/minigun/heap.lua",
+    ["minigun.hooks"] = "lua/minigun/hooks.lua",
     ["minigun.hosted"] = "lua/minigun/hosted.lua",
     ["minigun.inbox"] = "lua/minigun/inbox.lua",
     ["minigun.inheritance"] = "lua/minigun/inheritance.lua",

@@ -385,4 +385,53 @@ describe("hooks", function()
     assert.equal("crash", result.failures[1].kind)
     assert.is_true(core.now() - start < 10)
   end)
+
+  -- Each is what a hook does that would let others go on, if it were a handler.
+  local waits = {
+    sleep = function() minigun.sleep(0.002) end,
+    wait = function()
+      local pipe <close> = assert(io.popen "sleep 0.01; echo")
+      assert(minigun.wait(pipe, "r", 10))
+    end,
+    command = function() assert(minigun.command { "true" }) end,
+  }
+
+  for name, wait in pairs(waits) do
+    each(contexts.all, function(context, where)
+      it("R34 R73 may wait by " .. name .. " wherever they are called" .. where, function()
+        local heard, passed = 0, 0
+        local function on_failure()
+          wait()
+          heard = heard + 1
+        end
+        local result = new { failures = "collect" }:producer("src", function(emit)
+          for i = 1, 9 do
+            emit(i % 3 == 0 and print or i) -- which cannot be sent, where it has to
+            minigun.sleep(0.001)
+          end
+        end):processor("slow", { inline = true }, function(item, emit)
+          emit(item)
+          minigun.sleep(0.01) -- the pool goes on meanwhile, and its failures come in
+        end):processor("work", options(context, { before_fork = wait }), function(item, emit)
+          if item ~= 7 then error "refused" end
+          emit(item)
+        end):consumer("end", function() passed = passed + 1 end):on_failure(on_failure):on_worker_exit(wait):run()
+        assert.is_nil(result.error)
+        assert.same({ 8, 8, 1 }, { result.failed, heard, passed })
+      end)
+    end)
+
+    it("R34 R73 may wait by " .. name .. " while a producer writes straight into a pool", function()
+      local heard = 0
+      local result = new { failures = "collect" }:producer("src", function(emit)
+        for i = 1, 6 do emit(i % 2 == 0 and print or i) end
+      end):map("work", { processes = 1 }, function(item) return item end):on_failure(function()
+        wait()
+        heard = heard + 1
+      end):run()
+      assert.is_nil(result.error)
+      assert.same({ 1, 3, 5 }, sorted(result.items))
+      assert.equal(3, heard)
+    end)
+  end
 end)

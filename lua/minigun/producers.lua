@@ -408,7 +408,7 @@ end
 ---@return boolean served false: there is nothing that could go on, the caller blocks
 function producers:serve(due, fd, mode)
   if not self.in_handler or not self.pool or self.process ~= core.process() then return false end
-  local torn = self.torn
+  local torn, task, co, outer = self.torn, tasks.forget(self) -- threads run as if nobody did
   self.torn, self.in_handler = true, false
   while true do
     self:serve_workers(true)
@@ -421,6 +421,7 @@ function producers:serve(due, fd, mode)
     if rest <= 0 or fd and core.wait(fd, mode, 0) ~= false then break end
     self:sleep(math.min(seconds, rest, fd and 0.01 or 1))
   end
+  tasks.restore(task, co, outer)
   self.torn, self.in_handler = torn, true
   return true
 end

@@ -120,7 +120,7 @@ function retries:settle_failure(stage, fields, item, again)
   for _, hook in ipairs(self.plan.hooks.on_failure) do
     if not hook.stages or hook.stages[stage.id] then
       handled = true
-      local ok, answer = errors.call(hook.f, record, self:context { stage = stage.name })
+      local ok, answer = self:call_hook(hook.f, record, self:context { stage = stage.name })
       if not ok then self:hook_failed(hook.name, hook.at, answer) end
       signals.check()
       if answer == "stop" then self.stopping = true end

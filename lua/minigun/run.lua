@@ -1,9 +1,10 @@
 --- A run: one execution of a pipeline, and the coordinator's only loop.
 --
--- Its methods lie in eleven more files: inline.lua runs the coordinator's own stages, routes.lua moves items,
+-- Its methods lie in twelve more files: inline.lua runs the coordinator's own stages, routes.lua moves items,
 -- limits.lua counts what waits, producers.lua lets producers emit, inbox.lua takes what workers say, joins.lua makes
--- batches of it, folds.lua reduces, retries.lua settles failures, progress.lua tells how far it is, stalls.lua that
--- somebody will wake it, and lineage.lua, where there is a journal, what is finished with all that came of it.
+-- batches of it, folds.lua reduces, retries.lua settles failures, hooks.lua calls hooks, progress.lua tells how far it
+-- is, stalls.lua that somebody will wake it, and lineage.lua, where there is a journal, what is finished with all that
+-- came of it.
 --
 -- Invariants
 -- 1. `pending[stage]` counts the items that the stage has accepted and not finished: queued, in a worker's hands, or
@@ -14,7 +15,6 @@ local command = require "minigun.command"
 local context = require "minigun.context"
 local core = require "minigun.core"
 local failures = require "minigun.failures"
-local errors = require "minigun.caught"
 local fatal = require "minigun.fatal"
 local forked = require "minigun.forked"
 local heap = require "minigun.heap"
@@ -47,7 +47,7 @@ local Run = {}
 Run.__index = Run
 
 for _, part in ipairs { "inline", "routes", "producers", "inbox", "joins", "folds", "retries", "progress", "stalls",
-  "limits", "lineage" } do
+  "limits", "hooks", "lineage" } do
   for name, method in pairs(require("minigun." .. part)) do Run[name] = method end
 end
 
@@ -117,36 +117,6 @@ end
 function Run:context(fields, effect)
   fields.pipeline, fields.pid = self.plan.name, self.pid
   return context.new(fields, effect or function(...) self:effect(...) end)
-end
-
---- Calls coordinator hooks; one that raises fails the run.
----@param hooks table
----@param fields table? of the ctx; nil: `argument` is passed instead
----@param argument any
-function Run:hooks(hooks, fields, argument)
-  if #hooks == 0 then return end
-  if self.meter then self.meter:give_way() end
-  if fields then argument = self:context(fields) end
-  for _, hook in ipairs(hooks) do
-    local ok, caught = errors.call(hook.f, argument)
-    if not ok then self:hook_failed(hook.name, hook.at, caught) end
-    signals.check()
-  end
-end
-
-function Run:hook_failed(name, at, caught)
-  signals.pass_on(caught.raised)
-  self:fail(self.hook_text(name, at, caught))
-end
-
---- What there is to say of a hook that has raised.
----@param name string
----@param at string where it was defined
----@param caught table `message`, `traceback`
----@return string text
-function Run.hook_text(name, at, caught)
-  return ("%s\nin hook %s (defined at %s)%s"):format(caught.message, name, at,
-    caught.traceback and "\n" .. caught.traceback or "")
 end
 
 local has_slots <const> = { processes = true, process_per_batch = true }
