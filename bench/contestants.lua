@@ -13,13 +13,16 @@ local function python()
   local executable = os.execute "test -x /usr/bin/python3" and "/usr/bin/python3" or "python3"
   local script, check = executable .. " bench/peers/python_mp.py", executable .. " -c 'import multiprocessing'"
   return { name = "Python Pool.imap", command = script, variant = "imap", check = check,
-      workloads = { W1 = 0.05, W2 = 0.2, W3a = 1, W3b = 1, W4 = 1, W4tail = 1, W6 = 1, W8 = 0.05 } },
+      workloads = { W1 = 0.05, W2 = 0.2, W3a = 1, W3b = 1, W4 = 1, W4tail = 1, W4two = 1, W6 = 1, W8 = 0.05 } },
     { name = "Python Pool.map", command = script, variant = "map", check = check, chart = 5,
-      workloads = { W1 = 1, W2 = 1, W4 = 1, W4tail = 1, W11 = 1, W11_256 = false, W12_sleep = 1, S1 = 0.3, S2 = 1 } },
+      workloads = { W1 = 1, W2 = 1, W4 = 1, W4tail = 1, W4two = 1, W11 = 1, W11_256 = false, W12_sleep = 1, S1 = 0.3,
+        S2 = 1 } },
     { name = "Python Process and Pipe, lists by hand", command = script, variant = "pipe", check = check, chart = 6,
       hand_made = true, workloads = all("W1", "W2", "W7", "W7cold", "W7short", "S1", "S2") },
     { name = "Python Pool.apply", command = script, variant = "apply", check = check,
       workloads = all("W7", "W7cold", "W7short") },
+    { name = "Python futures", command = script, variant = "futures", check = check,
+      workloads = all("W4", "W4tail", "W4two") },
     { name = "Python os.fork", command = script, variant = "fork", check = check,
       workloads = { W5_20 = 1, W5_500 = 0.2, W5mem = 1 } }
 end
@@ -48,8 +51,8 @@ function M.contestants()
   local has_mce, has_parallel = "perl -MMCE::Flow -e 1", "/usr/bin/ruby -rparallel -e 1"
   local list = {
     { name = "Minigun", ours = true, command = ours, variant = "default", chart = 1,
-      workloads = all("W1", "W2", "W3a", "W3b", "W4", "W4tail", "W5_20", "W5_500", "W5mem", "W6", "W7", "W7cold",
-        "W7short", "W8", "W8out", "W9", "W10", "W11", "W12", "C1", "S1", "S2"),
+      workloads = all("W1", "W2", "W3a", "W3b", "W4", "W4tail", "W4two", "W5_20", "W5_500", "W5mem", "W6", "W7",
+        "W7cold", "W7short", "W8", "W8out", "W9", "W10", "W11", "W12", "C1", "S1", "S2"),
       other = { C1 = codec("minigun") } },
     { name = "Minigun, p:batch", batched = true, hand_made = true, command = ours, variant = "batch", chart = 2,
       workloads = all("W1", "W2", "S1", "S2") },
@@ -75,7 +78,7 @@ function M.contestants()
     { name = "cqueues.thread, chunks by hand", command = cqueues, variant = "chunk", hand_made = true, chart = 4,
       check = needs "cqueues.thread", workloads = all("W1", "W2", "S1", "S2") },
   }
-  table.move({ python() }, 1, 5, #list + 1, list)
+  table.move({ python() }, 1, 6, #list + 1, list)
   table.move({
     { name = "MCE::Flow, chunk_size 1", command = mce, variant = "singly", check = has_mce,
       workloads = { W1 = 0.1, W2 = 0.2, W3a = 1, W3b = 1, W4 = 1, W4tail = 1, W6 = 1, W7 = 1, W7cold = 1, W7short = 1,

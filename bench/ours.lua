@@ -155,6 +155,7 @@ end
 
 function workloads.W4(items) return tasks(items, false) end
 function workloads.W4tail(items) return tasks(items, true) end
+function workloads.W4two(items) return tasks(items, "two") end
 
 local function fork_per_batch(batches, megabytes)
   batches = batches or 500

@@ -79,16 +79,19 @@ function M.loops_per_ms()
 end
 
 --- The W4 tasks, as loop counts. Even: 1 ms each. Uneven: 0.1 ms / u with u uniform, cut at 10 ms (a long
---- tail, mean 0.56 ms), the same sequence in every program.
+--- tail, mean 0.56 ms), the same in every program. "two": of two costs, 0.05 ms, and 30 ms for each fiftieth of
+--- the second half, as with a cache that sometimes misses.
 --- @param n integer
 --- @param per_ms integer  loops of one millisecond
---- @param uneven boolean
+--- @param uneven boolean|"two"
 --- @return table  array of n integers
 function M.tasks(n, per_ms, uneven)
   local tasks, seed = {}, 42
   for i = 1, n do
     local ms = 1
-    if uneven then
+    if uneven == "two" then
+      ms = i > n // 2 and i % 50 == 0 and 30 or 0.05
+    elseif uneven then
       seed = (seed * 1103515245 + 12345) % 2147483648
       ms = math.min(10, 0.1 * 2147483648 / (seed + 1))
     end

@@ -39,6 +39,8 @@ add {
     better = "higher" },
   { name = "W4tail", title = "2,000 tasks of 0.1 to 10 ms, long tail", items = 2000, metric = "speedup",
     unit = "times serial", better = "higher" },
+  { name = "W4two", title = "2,000 tasks of 0.05 ms, 20 of 30 ms among the second half", items = 2000,
+    metric = "speedup", unit = "times serial", better = "higher" },
   { name = "W5_20", title = "fork per batch, 20 MB heap", items = 500, metric = "rate", unit = "batches/s",
     better = "higher" },
   { name = "W5_500", title = "fork per batch, 500 MB heap", items = 500, metric = "rate", unit = "batches/s",

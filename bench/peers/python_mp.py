@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 DEPTH = 2  # chunks inside a hand-made worker
 CHUNK = {"W1": 5000, "W2": 200}
@@ -180,9 +181,11 @@ def loops_per_ms():
 
 def tasks(items, uneven):
     per_ms, seed, out = int(loops_per_ms()), 42, []
-    for _ in range(items):
+    for i in range(1, items + 1):
         ms = 1.0
-        if uneven:
+        if uneven == "two":
+            ms = 30.0 if i > items // 2 and i % 50 == 0 else 0.05
+        elif uneven:
             seed = (seed * 1103515245 + 12345) % 2147483648
             ms = min(10.0, 0.1 * 2147483648 / (seed + 1))
         out.append(max(1, int(ms * per_ms)))
@@ -200,10 +203,14 @@ def w4(items, variant, uneven):
     loops = tasks(items, uneven)
     serial = timed(lambda: [burn(n) for n in loops])
     cpu, start = time.process_time(), now()
-    with mp.Pool(2) as pool:
-        done = sum(1 for _ in pool_results(pool, variant, burn, loops))
-        pool.close()
-        pool.join()
+    if variant == "futures":
+        with ProcessPoolExecutor(2) as pool:
+            done = sum(1 for _ in pool.map(burn, loops))
+    else:
+        with mp.Pool(2) as pool:
+            done = sum(1 for _ in pool_results(pool, variant, burn, loops))
+            pool.close()
+            pool.join()
     seconds = now() - start
     rate(items, seconds, cpu, done == items, speedup=serial / seconds)
 
@@ -449,6 +456,7 @@ def main():
         "W3b": lambda: w3(items, same, lambda r: len(r) == 1 << 20),
         "W4": lambda: w4(items, variant, False),
         "W4tail": lambda: w4(items, variant, True),
+        "W4two": lambda: w4(items, variant, "two"),
         "W5_20": lambda: w5(items, 20),
         "W5_500": lambda: w5(items, 500),
         "W5mem": w5_memory,
