@@ -20,7 +20,8 @@ local ROOM <const> = 1 << 14   -- entries of tables that are copied for that, in
 local LARGE <const> = 1 << 12  -- entries of a table that is not copied for it
 local WHOLE <const> = 1 << 17  -- entries of the first of those, which is copied all the same
 local PASSED <const> = 16      -- of calls that are looked at later one in so many is watched
-local HELD <const> = 32        -- tables that are looked at once more, later
+local HELD <const> = 32        -- tables that are looked at once more, later ...
+local LATER <const> = 128      -- ... when so many of the first calls are left, and after the last of them
 
 local Given = {}
 Given.__index = Given
@@ -130,7 +131,7 @@ function Given:check()
     originals[i], made[i] = nil, nil
   end
   self.n, self.n_held = 0, n
-  if n == HELD and self.calls > 0 then changed = self:changed_since() or changed end
+  if n > 0 and self.calls == LATER then changed = self:changed_since() or changed end
   if changed then self:distrust(self.calls == 0) end
 end
 
