@@ -556,3 +556,54 @@ describe("a system call of the journal that fails", function()
     end)
   end
 end)
+
+describe("R78 R61 items whose hooks fail in one run and not in the other", function()
+  local Type, failing = {}, nil
+  minigun.register("journal_spec.fails", Type, function(o)
+    if failing == "dump" and o.n % 3 == 0 then error { code = o.n } end
+    return { o.n }
+  end, function(t)
+    if failing == "load" and t[1] % 3 == 0 then return nil, "not now" end
+    return setmetatable({ n = t[1] }, Type)
+  end)
+  local function object(n) return setmetatable({ n = n }, Type) end
+  local function emit_all(emit)
+    for n = 1, 8 do emit(object(n)) end
+  end
+  local sources = {
+    ["a producer"] = function(p, f, o) p:producer("src", emit_all):map("work", o, f) end,
+    ["a producer in a child"] = function(p, f, o) p:producer("src", { processes = 1 }, emit_all):map("work", o, f) end,
+    ["a batch"] = function(p, f, o)
+      p:producer("src", emit_all):batch(4):flat_map("work", o, function(batch)
+        local list = {}
+        for i, each in ipairs(batch) do list[i] = f(each) end
+        return list
+      end)
+    end,
+  }
+  for name, source in pairs(sources) do
+    it("are told from others by what dump gives, and resumed: " .. name, function()
+      for _, context in ipairs(contexts.kinds) do
+        for _, hook in ipairs { "load", "dump" } do
+          for first = 1, 2 do
+            os.remove(path)
+            local got, failed = {}, 0
+            for run = 1, 2 do
+              failing = run == first and hook or nil
+              local p = minigun.pipeline("fails", { failures = "collect", journal = path })
+              source(p, function(o) return o.n end, context.options)
+              local r = p:run()
+              failing = nil
+              table.move(r.items, 1, #r.items, #got + 1, got)
+              failed = failed + #r.failures
+              assert.equal(run == 1 and 0 or 8, r.resumed, ("%s %s %d"):format(context.name, hook, first))
+            end
+            assert.equal(8, #got + failed) -- each once
+            assert.equal(#got, select(2, contexts.counts(got)))
+            if failed > 0 then assert.same({ 1, 2, 4, 5, 7, 8 }, contexts.sorted(got)) end
+          end
+        end
+      end
+    end)
+  end
+end)

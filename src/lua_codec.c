@@ -26,17 +26,21 @@ static int encode(lua_State *L) {
   return 2;
 }
 
-/* minigun.core.decode(string [, references]) -> value | nil, message
+/* minigun.core.decode(string [, references [, plain]]) -> value | nil, message
  *   string      bytes of exactly one value
  *   references  boolean: whether ext 3 is accepted; default true
+ *   plain       boolean: no load hook is called, objects' contents stand for them; default false
  * nil, message for bytes that are no value (and nil alone for the encoded nil). */
 static int decode(lua_State *L) {
   size_t len;
   const char *bytes = luaL_checklstring(L, 1, &len);
-  unsigned flags = lua_isnoneornil(L, 2) || lua_toboolean(L, 2) ? MG_CODEC_REFS : 0;
+  unsigned flags = lua_isnoneornil(L, 2) || lua_toboolean(L, 2) ? MG_CODEC_REFS : 0, plain = 0;
+  if (lua_toboolean(L, 3)) plain = MG_CODEC_PLAIN;
   lua_settop(L, 1);
   mg_codec *c = lua_touserdata(L, lua_upvalueindex(1));
-  if (mg_decode_own(L, c, (const uint8_t *)bytes, len, flags) == MG_CODEC_OK) return 1;
+  int result = mg_decode_own(L, c, (const uint8_t *)bytes, len, flags | plain);
+  if (result == MG_CODEC_REFUSED && plain) return lua_settop(L, 2), 1;
+  if (result == MG_CODEC_OK) return 1;
   lua_pushnil(L);
   lua_insert(L, -2);
   return 2;

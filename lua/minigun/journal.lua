@@ -40,7 +40,7 @@ local function hash(value, depth)
   if kind == "float" then return core.crc32c(string.pack("<d", value)) end
   if kind ~= "table" then return core.crc32c(kind == "boolean" and tostring(value) or kind) end
   local sum = 0
-  if depth > 0 and not getmetatable(value) then -- the order of fields is not the same in each process
+  if depth > 0 then -- the order of fields is not the same in each process
     for key, field in next, value do
       sum = sum + core.crc32c(string.pack("<I4I4", hash(key, depth - 1), hash(field, depth - 1)))
     end
@@ -48,8 +48,9 @@ local function hash(value, depth)
   return core.crc32c(string.pack("<i8", sum))
 end
 
---- What stands for an item in the journal: the same for equal items, in every process.
----@param item any as it comes out of a block
+--- What stands for an item in the journal: the same for equal items, in every process. It is of what `dump` hooks have
+--- given: a `load` hook may fail in one run and not in the next.
+---@param item any as it comes out of a block, without the help of load hooks
 ---@return integer
 function journal.mark(item) return hash(item, DEPTH) end
 
@@ -59,7 +60,7 @@ function journal.mark(item) return hash(item, DEPTH) end
 function journal.mark_of(item)
   local ok, bytes, references = pcall(core.encode, item)
   if not ok then return nil end
-  local decoded, value = pcall(core.decode, bytes, references)
+  local decoded, value = pcall(core.decode, bytes, references, true)
   return decoded and journal.mark(value) or nil
 end
 
