@@ -340,6 +340,35 @@ describe("minigun run on a file that returns a pipeline", function()
   end)
 end)
 
+describe("a library that cannot be loaded as it is", function()
+  -- What lua5.4 says to a program in which `require "minigun"` stands after this text.
+  local function loads(text, path)
+    local program = file("loads.lua", text .. "\nrequire 'minigun'")
+    return support.run("lua5.4 " .. program, { env = {
+      LUA_PATH = "./lua/?.lua;./lua/?/init.lua;;", LUA_CPATH = path or "./" .. support.build_dir() .. "/?.so;;" } })
+  end
+
+  for name, case in pairs {
+    ["another Lua"] = { "_VERSION = 'Lua 5.1'", "for Lua 5.4, and this is Lua 5.1: run the program with lua5.4" },
+    ["a core that was not built"] = { "", "run 'make' in its source tree", "/nowhere/?.so" },
+    ["an older core"] = { "require 'minigun.core'.on_raise = nil", "has no 'on_raise': it was built from older" },
+  } do
+    it("says so, and what to do: " .. name, function()
+      local result = loads(case[1], case[3])
+      assert.equal(1, result.code)
+      assert.equal("", result.stdout)
+      assert.matches(case[2], result.stderr:match "[^\n]*", 1, true)
+    end)
+  end
+
+  it("is told by the command, too, that it runs under another Lua", function()
+    local program = file("other.lua", "_VERSION = 'Lua 5.1' arg = { [0] = 'bin/minigun', 'help' } dofile 'bin/minigun'")
+    local result = support.run("lua5.4 " .. program)
+    assert.equal(2, result.code)
+    assert_one_line("this is Lua 5.1: run it with lua5.4", result.stderr)
+  end)
+end)
+
 describe("make install", function()
   it("installs what runs without the tree, and uninstall removes it", function()
     local root = directory .. "/root"
@@ -378,7 +407,9 @@ describe("make install", function()
       assert.equal(0, made.code, made.stderr)
       local exports = {}
       for line in made.stdout:gmatch "%s(export [^\n]*)\n" do exports[#exports + 1] = line end
-      assert.equal(2, #exports)
+      assert.equal(3, #exports)
+      local found = support.run(("%s && command -v minigun"):format(table.concat(exports, " && ")))
+      assert.equal(prefix .. "/bin/minigun\n", found.stdout)
       local expected = prefix .. "/share/lua/5.4/minigun/init.lua\t2\t"
       local command = prefix .. "/bin/minigun"
       for _, words in ipairs { support.quote(command), ("env -i %s"):format(support.quote(command)) } do

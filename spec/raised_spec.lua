@@ -285,6 +285,20 @@ describe("R72 a traceback", function()
   end)
 end)
 
+describe("R72 the traceback of what the library finds wrong in a handler's result", function()
+  for _, context in ipairs(contexts.kinds) do
+    it(("[%s] shows none of the calls by which it got there"):format(context.name), function()
+      for _, handler in ipairs { function() end, function() return print end } do
+        local p = minigun.pipeline "p":producer { 1 }:map(context.options, handler):map({ processes = 1 }, tostring)
+        local failure = p:run { failures = "collect" }.failures[1]
+        local shown = failure.traceback or ""
+        assert.is_nil(shown:find("[C]: in ?", 1, true), shown)
+        assert.is_nil(shown:find("in function 'xpcall'\n\tspec/", 1, true), shown)
+      end
+    end)
+  end
+end)
+
 describe("an error that only the interpreter sees", function()
   local scripts <const> = {
     ["of a definition"] = { [[

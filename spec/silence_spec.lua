@@ -88,6 +88,17 @@ describe("an iterator that an earlier run has used up", function()
     end
   end
 
+  for _, context in ipairs(contexts.kinds) do
+    it(("R72 [%s] of a file that is closed is blamed on the producer's line"):format(context.name), function()
+      local closed = assert(io.open "Makefile")
+      local p = minigun.pipeline "p":producer("words", context.options, closed:lines()):processor("pass", pass)
+      closed:close()
+      local failure = p:run { failures = "collect" }.failures[1]
+      assert.matches("^spec/silence_spec.lua:%d+: file is already closed$", failure.message)
+      assert.is_nil(tostring(failure):find("minigun/", 1, true))
+    end)
+  end
+
   it("R84 is none where the source can be had again, or has never given anything", function()
     local numbers = { 1, 2, 3 }
     for _, p in ipairs {
@@ -125,6 +136,17 @@ describe("definitions and calls that would do nothing", function()
       { function() p:map("gen", math.abs) end, "the name is taken", "p:replace('gen', ...)" },
       { function() p:producer(function() return { 1, 2 } end) end, "gives a table for ever; give the table itself" },
       { function() p:producer("x", function() return "text" end) end, "the string \"text\" for ever" },
+    }
+    p:map("list", {}, math.abs)
+    refusals.check {
+      { function() p:producer("new", { "a" }, "b") end, "stage 'new': an array", "order is name, options, source" },
+      { function() p:producer({ "a", "b" }, "new") end, "producer: an array", "order is name, options, source" },
+      { function() p:map("new", { "a" }, math.abs) end, "an array stands where", "order is name, options, handler" },
+      { function() p:reduce("new", add, 0) end, "options must be a table", "order is name, initial value, function" },
+      { function() minigun.map(math.abs, { 1 }) end, "a list expected", "the order is list, function, options" },
+      { function() minigun.each({ 1 }, { processes = 2 }, print) end, "the order is list, function, options" },
+      { function() minigun.reduce({ 1 }, add, 0) end, "the order is list, initial value, function, options" },
+      { function() minigun.pipeline(p) end, "got a pipeline", "p:extend() makes a copy" },
     }
     p:batch("10", 5):batch("20", { max_size = 3 }):producer("nothing", function() end)
     p:reduce("counts", { before = 0, after = 0 }, add):reduce("more", { processes = 0 }, add)

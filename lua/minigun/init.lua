@@ -1,6 +1,18 @@
 --- Minigun: multi-stage data pipelines over every core of a machine.
+-- What a wrong Lua, or a core that is missing or old, would say by itself helps nobody. (Lua 5.1 reads this file too.)
+if _VERSION ~= "Lua 5.4" then
+  error("minigun is for Lua 5.4, and this is " .. _VERSION .. ": run the program with lua5.4", 0)
+end
+local found, core = pcall(require, "minigun.core")
+if not found then
+  error("minigun: its part in C cannot be loaded: run 'make' in its source tree; or, where it is built, name its " ..
+    "directory in LUA_CPATH ('make install' prints how)\n" .. tostring(core), 0)
+end
+setmetatable(core, { __index = function(_, name)
+  error("minigun: its part in C has no '" .. tostring(name) .. "': it was built from older sources than these Lua " ..
+    "files; run 'make' again, and 'make install' where it is installed", 0)
+end })
 local command = require "minigun.command"
-local core = require "minigun.core"
 local failure = require "minigun.failure"
 local lines = require "minigun.lines"
 local machine = require "minigun.machine"

@@ -49,6 +49,9 @@ end
 --- defaults for its stages and options of its runs, see the schema `root`; those given to `run` override them
 ---@return table pipeline
 function pipeline.new(name, given)
+  if debug.getmetatable(name) == Pipeline then
+    failure.raise "minigun.pipeline: a name or a table of stages expected, got a pipeline (p:extend() makes a copy)"
+  end
   local rows = type(name) == "table" and name
   if rows then name, given = shorthand.head(rows) end
   if name == nil then name = "pipeline" end

@@ -73,7 +73,9 @@ local function resolve_context(b, node)
     where = where.parent
   end
   table.sort(names)
-  failure.raise(("stage '%s': there is no context '%s'%s"):format(node.name, name, options.hint(name, names)), by.at)
+  failure.raise(("stage '%s': there is no context '%s'%s; p:context(name, options) makes one, " ..
+    "processes = n, threads = n and process_per_batch = n need none"):format(node.name, name,
+      options.hint(name, names)), by.at)
 end
 
 local function new_stage(node, kind, handler)

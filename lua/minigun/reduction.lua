@@ -36,6 +36,10 @@ function reduction.arguments(...)
         options.got(rest[i])))
     end
   end
+  if rest[3] ~= nil and type(rest[3]) ~= "table" then
+    failure.raise(("reduce: options must be a table, got %s; the order is name, initial value, function, options")
+      :format(options.got(rest[3])))
+  end
   if options.are_options(rest[1], options.schemas.reduce) then
     failure.raise(("reduce: a table of options, %s, stands where the initial value should; the order is name, " ..
       "initial value, function, options"):format(failure.show(rest[1])))

@@ -135,8 +135,9 @@ local function split_options(given, what)
 end
 
 local function check(what, list, f)
+  local order = what == "minigun.reduce" and "list, initial value, function, options" or "list, function, options"
   if not lines.is(list) and (type(list) ~= "table" or math.type(#list) ~= "integer") then
-    failure.raise(("%s: a list expected, got %s"):format(what, options.got(list)))
+    failure.raise(("%s: a list expected, got %s; the order is %s"):format(what, options.got(list), order))
   end
   local n = lines.is(list) and 0 or #list
   if n == 0 and not lines.is(list) and next(list) ~= nil then
@@ -145,7 +146,9 @@ local function check(what, list, f)
   for i = 1, n do
     if list[i] == nil then failure.raise(("%s: the list has a hole at [%d] of %d"):format(what, i, n)) end
   end
-  if not options.is_callable(f) then failure.raise(("%s: a function expected, got %s"):format(what, options.got(f))) end
+  if not options.is_callable(f) then
+    failure.raise(("%s: a function expected, got %s; the order is %s"):format(what, options.got(f), order))
+  end
 end
 
 -- The failures, where they are asked for; else nothing at all, so that the call is one value in a list of arguments.

@@ -1,4 +1,6 @@
 --- Silence: what a run did that would look like nothing at all, told as warnings and failures at its end.
+local sources = require "minigun.sources"
+
 local silence = {}
 
 local advice <const> = {
@@ -36,6 +38,10 @@ end
 ---@param stage table
 ---@param fields table of the failure
 function silence.explain(run, stage, fields)
+  local own = sources.place .. ":"
+  if stage.iterator and fields.message:sub(1, #own) == own then -- it was called there, but it is the user's
+    fields.message = stage.at .. fields.message:sub(#own + 1):gsub("^%d+", "", 1)
+  end
   if not (stage.iterator and stage.iterator.gave and run.stats[stage.id].items_out == 0) then return end
   if fields.message:find("an earlier run has used it up", 1, true) then return end
   fields.message = ("%s\nThe source of '%s' (%s) is an iterator, and an earlier run has used it up; make a new one " ..

@@ -11,6 +11,9 @@ local sources = {}
 
 sources.is_lines = lines.is
 
+--- What the message of an error begins with that an iterator of the user's in C blames on its caller, this file.
+sources.place = debug.getinfo(1, "S").short_src
+
 --- A handler that emits lines.
 ---@param given table what `minigun.lines` has returned
 ---@return function handler

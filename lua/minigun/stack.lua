@@ -74,6 +74,16 @@ local function called(info, below)
   return info.what ~= "C" and ("function <%s:%d>"):format(info.short_src, info.linedefined) or "?"
 end
 
+-- Functions in C by which the library raises and calls: they say nothing of the user's code, nor does one without name.
+local plumbing <const> = { error = true, pcall = true, xpcall = true }
+
+local function is_plumbing(info, below)
+  if info.what ~= "C" then return false end
+  local name = global_name(info.func)
+  if name then return plumbing[name] and below and stack.is_library(below.source) end
+  return called(info, below) == "?"
+end
+
 --- The user's part of the traceback: without the library's own way to the user's function, and without what that has
 --- called of the library.
 ---@param level integer of the first frame, as seen from the caller
@@ -86,6 +96,8 @@ function stack.traceback(level)
     local below = getinfo(level + 1, "Slntf")
     if stack.is_library(info.source) then
       if own then break end
+    elseif is_plumbing(info, below) then -- luacheck: ignore 542
+      -- left out
     elseif #lines > MOST_LINES then
       lines[#lines + 1] = "\t..."
       tail = #lines

@@ -30,8 +30,8 @@ function wrappers.map(f, subject, at)
   return stack.stands_for(function(item, emit)
     local result = f(item)
     if result == nil then
-      error(("%s: %s: the function returned nil, which cannot be emitted; to drop items use filter or flat_map"):format(
-        at, subject), 0)
+      error(("%s: %s: the function returned nil, which cannot be emitted; to drop items use filter or flat_map, and " ..
+        "each where nothing goes on"):format(at, subject), 0)
     end
     emit(result)
   end, at)
@@ -124,6 +124,11 @@ function stage.arguments(label, ...)
   if type(rest[1]) == "string" then parsed.name = shift() end
   -- A producer's only argument is its source, be it a table.
   if is_options(rest[1]) and (label ~= "producer" or rest.n > 1) then parsed.options = shift() end
+  if parsed.options and rawget(parsed.options, 1) ~= nil then
+    failure.raise(("%s: an array stands where the options should, which are given by name; the order is name, " ..
+      "options, %s"):format(parsed.name and ("stage '%s'"):format(parsed.name) or label,
+      label == "producer" and "source" or "handler"))
+  end
   return parsed
 end
 
@@ -177,8 +182,9 @@ end
 function stage.bound(definition, object)
   local subject, name = ("stage '%s'"):format(definition.name), definition.method
   if object == nil then
-    failure.raise(("%s: the handler %s names a method, but no object is bound; call p:bind(object), or give %s"):format(
-      subject, failure.show(name), labels[definition.label].handler), definition.at)
+    failure.raise(("%s: the handler %s names a method, but no object is bound; call p:bind(object), or give %s%s")
+      :format(subject, failure.show(name), labels[definition.label].handler,
+      definition.label == "producer" and "; the lines of a file are minigun.lines(path)" or ""), definition.at)
   end
   local found_out, f = pcall(function() return object[name] end) -- a strict class raises for what it has not
   if not found_out then
