@@ -125,6 +125,26 @@ rows["an object with a metatable that is not registered"] = function(context)
   return passes(context, function() return { value = object } end)
 end
 
+rows["a table in more than 128 others, in an item that comes"] = function(context)
+  return passes(context, function()
+    local item = {}
+    for _ = 1, 130 do item = { item } end
+    item.value = item
+    return item
+  end)
+end
+
+local Stubborn = {}
+minigun.register("differences.Stubborn", Stubborn, function() return 1 end, function() return nil, "no" end)
+
+rows["an object whose `dump` or `load` fails, in an item that comes"] = function(context)
+  return passes(context, function() return { value = setmetatable({}, Stubborn) } end)
+end
+
+rows["the same in an item that is emitted"] = function(context)
+  return passes(context, function() return { f = setmetatable({}, Stubborn) } end, true)
+end
+
 rows["`os.exit` in a handler"] = function(context)
   local r = program("os.exit(7)", context)
   if r.code == 7 then return "ends your program" end
