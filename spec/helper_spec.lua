@@ -75,6 +75,23 @@ describe("the closing line", function()
     assert.not_equal(0, result.code)
   end)
 
+  it("counts what a file says that is run once more, where that is asked for", function()
+    local mark = os.tmpname()
+    local body = ([[
+      it("late once", function()
+        if os.remove "%s" then error "late" end
+      end)
+      it("good", function() end)
+    ]]):format(mark)
+    local result = run_spec(body, { AGAIN = "1" })
+    assert_closing("2 passed, 0 failed", result)
+    assert.equal(0, result.code)
+    assert.matches("had failures; once more, alone", result.stdout, 1, true)
+    result = run_spec([[it("always late", function() error "late" end)]], { AGAIN = "1" })
+    assert_closing("0 passed, 1 failed", result)
+    assert.not_equal(0, result.code)
+  end)
+
   it("counts a test whose after_each fails as failed, once", function()
     local result = run_spec [[
       after_each(function() error("untidy") end)
