@@ -71,7 +71,6 @@ function producers:producer_emit(stage, tempo)
     if alone == nil then alone = is_alone(me) or tempo.known end
     local before, now = tempo.clock, core.now()
     passed = alone and not limited and not me.streams and now - before < QUICK and PASSED or 0
-    if limited and outlet.writer then me:flush_writer(outlet) end -- a limit counts items, so none may hide in a block
     if me.moved ~= moved and me:must_wait(stage.id) then -- nothing is fuller than before unless something has moved
       repeat until me:let_others(WAIT) or not me:must_wait(stage.id)
       tempo:begin(core.now())

@@ -198,7 +198,7 @@ function routes:send_bytes(stage, id, item, lane)
     self.writers[#self.writers + 1] = outlet
   end
   outlet.sender = stage
-  if self.sources then self:write(outlet, item) else outlet.writer(item) end
+  self:write(stage, outlet, item)
 end
 
 --- The worker for a key: equal keys, equal workers.
@@ -315,18 +315,23 @@ function routes:deliver(stage, item)
   elseif values[1] then
     self:share_out(outlet, item)
   end
-  if not outlet.writer then return end
-  if self.sources then self:write(outlet, item) else outlet.writer(item) end
+  if outlet.writer then self:write(stage, outlet, item) end
 end
 
---- Writes an item into an outlet's open block, in a run with a journal: the block may be passed on before the item is
---- in it, or with it.
+--- Writes an item into an outlet's open block. A limit counts items, so before a limited stage none may hide in a block.
+--- In a run with a journal the block may be passed on before the item is in it, or with it.
+---@param stage table the sender
 ---@param outlet table
 ---@param item any
-function routes:write(outlet, item)
-  outlet.origin = self:gather_origin(outlet.origin)
-  outlet.writer(item)
-  outlet.origin = self:gather_origin(outlet.origin)
+function routes:write(stage, outlet, item)
+  if self.sources then
+    outlet.origin = self:gather_origin(outlet.origin)
+    outlet.writer(item)
+    outlet.origin = self:gather_origin(outlet.origin)
+  else
+    outlet.writer(item)
+  end
+  if self.limited[stage.id] then self:flush_writer(outlet) end
 end
 
 --- Passes on what is written into the open block. What a producer writes straight into it is counted here.
