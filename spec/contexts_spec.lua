@@ -55,27 +55,37 @@ describe("contexts", function()
     end)
 
     it("R63 work goes to whoever is idle" .. where, function()
-      local slow, items, most = 0.02, {}, 0
+      local slow, items, most, overtaken = 0.02, {}, 0, 0
       for i = 1, 8 * context.n do
         items[2 * i - 1], items[2 * i] = slow, 0
       end
       local p = new():producer(items):consumer(options(context), function(seconds, _, ctx)
         local from = core.now()
         core.sleep(seconds)
-        if seconds > 0 then ctx:collect("slept", { ctx.worker, core.now() - from }) end
+        if seconds > 0 then ctx:collect("slept", { ctx.worker, from, core.now() }) end
       end)
-      -- Both against what the sleeps took, which on a busy machine is more than they should.
+      -- Counted, not timed, as a busy machine keeps all of them waiting: how many slow items one worker has had, and
+      -- how many others have begun and finished while one that had worked already had nothing to do.
       local ratio = contexts.least(1.15, function()
-        local result, by_worker, longest = p:run(), {}, 0
-        most = 0
-        for _, row in ipairs(result.collected.slept) do
-          local own = by_worker[row[1]] or { n = 0, seconds = 0 }
-          by_worker[row[1]], own.n, own.seconds = own, own.n + 1, own.seconds + row[2]
-          most, longest = math.max(most, own.n), math.max(longest, own.seconds)
+        local slept, own = p:run().collected.slept, {}
+        most, overtaken = 0, 0
+        table.sort(slept, function(a, b) return a[2] < b[2] end)
+        for _, row in ipairs(slept) do
+          own[row[1]] = own[row[1]] or {}
+          table.insert(own[row[1]], row)
         end
-        return math.max(result.elapsed / longest, most / 8 - 0.1)
+        for _, mine in pairs(own) do
+          most = math.max(most, #mine)
+          for i, row in ipairs(mine) do
+            local idle_from, idle_to = row[3], mine[i + 1] and mine[i + 1][2] or math.huge
+            for _, other in ipairs(slept) do
+              if other[2] > idle_from and other[3] < idle_to then overtaken = overtaken + 1 end
+            end
+          end
+        end
+        return math.max(1 + overtaken / #items * 2, most / 8 - 0.1)
       end)
-      assert.is_true(ratio < (support.under and 3 or 1.4), ("%g times the longest worker, %d of 8"):format(ratio, most))
+      assert.is_true(ratio < (support.under and 3 or 1.2), ("%d overtaken, %d of 8"):format(overtaken, most))
     end)
 
     it("R63 one slow item in front does not hold up those behind it" .. where, function()
@@ -262,7 +272,7 @@ describe("contexts", function()
       local result = new():producer(range(1, 12)):process_per_batch({ max = n }, function(p)
         p:consumer("work", function(item, emit, ctx)
           local start = core.now()
-          core.sleep(0.01 * contexts.patience)
+          core.sleep(item <= 2 and 0.3 or 0.01 * contexts.patience) -- the first two longer than a fork ever takes
           emit { item, ctx.pid, start, core.now() }
         end)
       end):run()

@@ -342,7 +342,8 @@ describe("reduce", function()
       local said = {}
       for i, failure in ipairs(result.failures) do
         assert.same({ "unserialisable", stage }, { failure.kind, failure.stage })
-        assert.is_true(failure.item == print or failure.item == list[5])
+        local item = failure.item -- a table that a stage emits may be a copy
+        assert.is_true(item == print or item.deep[1] == print)
         said[i] = failure.message:match "^spec/reduce_spec%.lua:%d+: (.*)"
       end
       assert.same({ "item is a function", "item is a function", "item.deep[1] is a function" }, contexts.sorted(said))

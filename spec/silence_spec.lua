@@ -117,6 +117,21 @@ describe("an iterator that an earlier run has used up", function()
   end)
 end)
 
+describe("a source that knows nothing of its surroundings", function()
+  it("R84 is not run to its end by its definition, nor disturbs the program's own debug hook", function()
+    local p, calls = minigun.pipeline "p", 0
+    local function hook() calls = calls + 1 end
+    debug.sethook(hook, "", 1 << 30)
+    p:producer("ends", { processes = 1 }, function() for _ = 1, 1 << 40 do end return 1 end)
+    p:producer("never", { processes = 1 }, function() while true do end end)
+    p:producer("raises", { processes = 1 }, function() return 1 + {} end)
+    local own = debug.gethook()
+    debug.sethook()
+    assert.equal(hook, own)
+    assert.equal(0, calls)
+  end)
+end)
+
 describe("definitions and calls that would do nothing", function()
   it("R84 are refused at the user's line", function()
     local p, q = minigun.pipeline "p":producer("gen", { 1 }), minigun.pipeline "q":producer { 1 }

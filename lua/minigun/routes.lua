@@ -318,7 +318,7 @@ function routes:deliver(stage, item)
   if outlet.writer then self:write(stage, outlet, item) end
 end
 
---- Writes an item into an outlet's open block. A limit counts items, so before a limited stage none may hide in a block.
+--- Writes an item into an outlet's open block. A limit counts items, so before a limited stage none may hide there.
 --- In a run with a journal the block may be passed on before the item is in it, or with it.
 ---@param stage table the sender
 ---@param outlet table

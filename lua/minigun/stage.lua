@@ -63,12 +63,22 @@ function wrappers.each(f)
   return function(item) f(item) end
 end
 
+local ENOUGH <const> = 1000 -- instructions within which a constant is given; a source that never ends begins like one
+
+-- What a function gives, if it gives it at once.
+local function gives(f)
+  local co = coroutine.create(f)
+  debug.sethook(co, error, "", ENOUGH)
+  local ok, item = coroutine.resume(co)
+  if ok then return item end
+end
+
 -- A function that knows nothing, neither parameters nor variables of its surroundings, gives the same for ever.
 local function refuse_constant(subject, f, ...)
   local info = type(f) == "function" and select("#", ...) == 1 and debug.getinfo(f, "Su")
   if not info or info.what == "C" or info.nparams > 0 or info.isvararg or info.nups > 0 then return end
-  local ok, item = pcall(f)
-  if not ok or item == nil then return end
+  local item = gives(f)
+  if item == nil then return end
   failure.raise(("%s: the source is an iterator, a function that is called for one item after the other until it " ..
     "gives nil, and this one gives %s for ever; %s"):format(subject, options.got(item), type(item) == "table"
     and "give the table itself, or a function(emit)" or "give a function(emit)"))
