@@ -31,6 +31,15 @@ local BEFORE <const> = {
   { "an ordered pool", 60, function(p) p:processor("pass", { processes = 2, ordered = true }, pass) end },
   { "forks", 30, function(p) p:processor("pass", { process_per_batch = { max = 2 } }, pass) end, few = true },
   { "threads", 30, function(p) p:processor("pass", { threads = 3 }, pass) end },
+  { "threads and an inline stage", 30, function(p)
+    p:processor("pass", { threads = 3 }, pass)
+    p:processor("pass2", { inline = true }, pass)
+  end },
+  { "threads, an inline stage and a pool", 60, function(p)
+    p:processor("pass", { threads = 3 }, pass)
+    p:processor("pass2", { inline = true }, pass)
+    p:processor("pass3", { processes = 2 }, pass)
+  end },
   { "threads in workers", 40, function(p) p:processor("pass", { processes = 2, threads = 3 }, pass) end },
   { "batches", 30, function(p)
     p:batch(5)
@@ -98,6 +107,13 @@ describe("a queue's limit", function()
     it(("R77 holds for a producer that has a process of its own [%s]"):format(context.name), function()
       local most = lead(250, function() end, contexts.options(context, { queue = 3 }), { processes = 1 })
       assert.is_true(most <= 3 + (context.workers or context.n) + 3, most)
+    end)
+  end
+
+  for i, before in ipairs { BEFORE[1], BEFORE[2], BEFORE[3], BEFORE[10] } do
+    it(("R59 R77 holds after %s, where keys choose the worker"):format(before[1]), function()
+      local most = lead(250, before[3], { processes = 2, queue = 3, partition = function(item) return item[1] % 2 end })
+      assert.is_true(most <= 6 + before[2], ("%d items ahead (row %d)"):format(most, i))
     end)
   end
 

@@ -35,15 +35,19 @@ function limits:leads_to_limit(reach)
   return false
 end
 
---- The limit of what waits for a stage. One of the coordinator calls those of it directly behind: theirs is its own.
+--- The limit of what waits for a stage. For one of the coordinator no more may wait than for those directly after it:
+--- it calls them, or stands still when they are full, while others go on to send to it.
 ---@param id integer
 ---@return integer? limit
 function limits:limit_of(id)
-  local stage = self.plan.stages[id]
+  local stages = self.plan.stages
+  local stage = stages[id]
   local limit = stage.queue
   for _, target in ipairs(not self.segment_of[id] and stage.outputs or {}) do
-    local behind = not self.segment_of[target] and self:limit_of(target)
-    if behind then limit = math.min(limit or math.huge, behind * (stage.batch and stage.batch.max_size or 1)) end
+    local segment, after = self.segment_of[target], nil
+    if not segment then after = self:limit_of(target)
+    elseif not stages[target].fold then after = stages[target].queue or segment.limited and some(segment) end
+    if after then limit = math.min(limit or math.huge, after * (stage.batch and stage.batch.max_size or 1)) end
   end
   return limit
 end
