@@ -116,6 +116,34 @@ describe("R79 who closes the library's descriptors and opens files of its own un
     end)
   end
 
+  -- Others are woken for the items that have come: cqueues does that by a descriptor of its own.
+  it("in a thread of a worker, while others wait for items that come late", function()
+    if not unruly then return pending "there is no C compiler" end
+    local result = usurped [[
+      local p, seen = minigun.pipeline "usurped", 0
+      p:producer("numbers", { threads = 1 }, function(emit)
+        for i = 1, 60 do
+          minigun.sleep(0.003)
+          emit(i)
+        end
+      end)
+      p:map("work", { processes = 1, threads = 3 }, function(n)
+        if n == 10 then
+          usurp()
+          require "minigun.core".sleep(0.1) -- more items come meanwhile
+          minigun.sleep(0.001)
+        end
+        return n
+      end)
+      p:each("take", function() seen = seen + 1 end)
+      local result = p:run { failures = "collect" }
+      print(seen + #result.failures)
+      check()
+    ]]
+    assert.equal(0, result.code, result.stderr)
+    assert.equal("60\n", result.stdout)
+  end)
+
   for _, where in ipairs { "a stage of the coordinator", "its loop" } do
     it("in " .. where .. ": the run ends and says why, no byte comes into them, no child is left", function()
       if not unruly then return pending "there is no C compiler" end

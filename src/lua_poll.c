@@ -1,5 +1,5 @@
-/* lua_poll.c - waiting for descriptors: the functions fileno and wait, and userdata minigun.poller, an epoll descriptor
- * with the waits of one process's threads in it (lua/minigun/loop.lua).
+/* lua_poll.c - waiting for descriptors: the functions fileno, file_id and wait, and userdata minigun.poller, an epoll
+ * descriptor with the waits of one process's threads in it (lua/minigun/tasks.lua).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -39,6 +39,15 @@ static int l_fileno(lua_State *L) {
   if (!s || !s->closef) return luaL_pushfail(L), 1;
   lua_pushinteger(L, fileno(s->f));
   return 1;
+}
+
+/* file_id(fd) -> device, inode of what it is open on | nil: it is closed */
+static int l_file_id(lua_State *L) {
+  mg_file is;
+  if (mg_sys.file_facts(check_fd(L, 1), &is) < 0) return luaL_pushfail(L), 1;
+  lua_pushinteger(L, (lua_Integer)is.device);
+  lua_pushinteger(L, (lua_Integer)is.inode);
+  return 2;
 }
 
 /* wait(fd, mode, seconds | nil) -> whether it can be read from ("r") or written to ("w"), waiting for that at most so
@@ -129,7 +138,9 @@ static const luaL_Reg methods[] = {
     {"set", l_set}, {"wait", l_poll}, {"fd", l_fd}, {"close", l_close}, {"__gc", l_close}, {NULL, NULL},
 };
 
-static const luaL_Reg functions[] = {{"fileno", l_fileno}, {"wait", l_wait}, {"poller", l_poller}, {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"fileno", l_fileno}, {"file_id", l_file_id}, {"wait", l_wait}, {"poller", l_poller}, {NULL, NULL},
+};
 
 void mg_poll_setup(lua_State *L) {
   luaL_newmetatable(L, MG_POLLER_TYPE);

@@ -288,7 +288,15 @@ local function drive(self, task, cqueues)
   end
 end
 
+-- To wake it a controller writes to a descriptor of its own. Where the program has closed that, and opened a file under
+-- its number, nothing is to come into that file: the next step fails, and says so.
+local function is_whole(self)
+  local device, inode = core.file_id(self.controller:pollfd())
+  return device == self.device and inode == self.inode
+end
+
 function Controlled:begin(task)
+  if not is_whole(self) then return end
   local cqueues = require "cqueues"
   task.condition = task.condition or require "cqueues.condition".new()
   self.controller:wrap(function()
@@ -298,7 +306,7 @@ function Controlled:begin(task)
 end
 
 function Controlled:unpark(task)
-  if not task.parked then return end
+  if not task.parked or not is_whole(self) then return end
   task.parked = false
   task.condition:signal()
 end
@@ -324,8 +332,9 @@ local function controlled(cqueues)
   local made, controller = pcall(cqueues.new)
   core.fill_standard(filled)
   if not made then error(controller, 0) end
-  return setmetatable({ controller = controller, tasks = {}, entered = 0, outer = {}, waits = {},
-    driven = setmetatable({}, { __mode = "k" }) }, Controlled)
+  local device, inode = core.file_id(controller:pollfd())
+  return setmetatable({ controller = controller, tasks = {}, entered = 0, outer = {}, waits = {}, device = device,
+    inode = inode, driven = setmetatable({}, { __mode = "k" }) }, Controlled)
 end
 
 -- --- for everybody -----------------------------------------------------------------------------------------------
