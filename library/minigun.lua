@@ -15,7 +15,7 @@
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
 ---@field seed? integer `math.random` gives the handlers of each item the same numbers in every run, whichever worker takes it; equal items of a stage get equal numbers
 ---@field journal? string|minigun.JournalOptions a file that tells which of the producers' items are finished: a run of the same pipeline with the same journal goes on where one was killed
----@field dead_letter? string|minigun.Spool|false for all stages that do not say it themselves, but for the dead letters' own stage and those behind it
+---@field dead_letter? string|minigun.Spool|false for all stages that do not say it themselves, but for the dead letters' own stage and those after it
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
@@ -41,7 +41,7 @@
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
 ---@field seed? integer `math.random` gives the handlers of each item the same numbers in every run, whichever worker takes it; equal items of a stage get equal numbers
 ---@field journal? string|minigun.JournalOptions a file that tells which of the producers' items are finished: a run of the same pipeline with the same journal goes on where one was killed
----@field dead_letter? string|minigun.Spool|false for all stages that do not say it themselves, but for the dead letters' own stage and those behind it
+---@field dead_letter? string|minigun.Spool|false for all stages that do not say it themselves, but for the dead letters' own stage and those after it
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
@@ -631,19 +631,19 @@ function Pipeline:extend(name, options, block) end
 
 --- Puts another handler into a stage's place. Its edges stay, unless `to` or `from` say otherwise.
 ---@param name string the stage; of one in a nested pipeline "outer.inner", here and in the methods below
----@param options minigun.ProcessorOptions|minigun.ProducerOptions|minigun.AccumulatorOptions|integer those not given are kept, a context takes the place of the old one, hooks run behind those that are there; of a batch also its size
+---@param options minigun.ProcessorOptions|minigun.ProducerOptions|minigun.AccumulatorOptions|integer those not given are kept, a context takes the place of the old one, hooks run after those that are there; of a batch also its size
 ---@param handler any of the form that the stage's method takes (of a `map`: `function(item) -> item`; of a producer: a source; of a nested pipeline: a block or a pipeline); without one the old handler stays
 ---@return minigun.Pipeline self
 ---@overload fun(self: minigun.Pipeline, name: string, handler: any): minigun.Pipeline
 function Pipeline:replace(name, options, handler) end
 
---- Takes a stage out, with its hooks; those who sent to it send to whom it sent to.
+--- Takes a stage out, with its hooks; the stages before it then send to the stages after it.
 ---@param name string
 ---@return minigun.Pipeline self
 function Pipeline:remove(name) end
 
---- Puts stages behind another.
----@param name string the stage that sends to the new one, which sends to whom that one sent to, and takes over its `route`
+--- Puts stages after another.
+---@param name string the stage that sends to the new one; the new one sends where that stage sent, and takes over its `route`
 ---@param new_name string
 ---@param options minigun.ProcessorOptions
 ---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string of a processor. Or instead of the last three a block, a function that defines any stages: they are put there in order. Without a context of their own they run in the block that the stage `name` was defined in. Behind a stage of a nested pipeline they are stages of that one, which the block then gets.
@@ -653,7 +653,7 @@ function Pipeline:remove(name) end
 function Pipeline:insert_after(name, new_name, options, handler) end
 
 --- Puts stages before another.
----@param name string the stage that receives from the new one; who sent to it sends to the new one
+---@param name string the stage that receives from the new one; the stages that sent to it send to the new one
 ---@param new_name string
 ---@param options minigun.ProcessorOptions
 ---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string of a processor; or a block instead of the last three, as for `insert_after`
@@ -665,7 +665,7 @@ function Pipeline:insert_before(name, new_name, options, handler) end
 --- Draws the edges out of a stage anew. A stage that receives nothing any more is refused when the pipeline runs:
 --- remove it, or send it something. A `route` function stays, and has to name the new targets.
 ---@param from string the stage
----@param to string|string[] those who receive its items, and nobody else; `{}`: terminal
+---@param to string|string[] the stages that receive its items from now on, no others; `{}`: terminal
 ---@return minigun.Pipeline self
 function Pipeline:reroute(from, to) end
 
@@ -808,7 +808,7 @@ function Result:of(stage) end
 ---@field retried integer further attempts
 ---@field busy number seconds in the handler, of all workers together
 ---@field waiting_in number seconds without an item
----@field waiting_out number seconds in which those behind it had no room
+---@field waiting_out number seconds in which the stages after it had no room
 ---@field queue_most integer most items that waited for it
 ---@field service minigun.Histogram of the seconds per item
 ---@field resumed integer? of a producer, in a run with a journal: items that were acknowledged before and not passed on
@@ -906,7 +906,7 @@ function Lines:close() end
 ---@field path string
 local Spool = {}
 
---- Writes a value behind the last, whole or not at all. Waits while another process writes.
+--- Writes a value after the last, whole or not at all. Waits while another process writes.
 ---@param value any any value but nil that can be serialised; for another an error with its path at the caller's line
 ---@return boolean? written nil: the file is as long as before; where only the waiting of `sync` has failed the value is there, for as long as the machine goes on
 ---@return string? message

@@ -98,7 +98,7 @@ end
 --- `from` say otherwise.
 ---@param name string the stage; of one in a nested pipeline "outer.inner", here and in the methods below
 ---@param options minigun.ProcessorOptions|minigun.ProducerOptions|minigun.AccumulatorOptions|integer
---- those not given are kept, a context takes the place of the old one, hooks run behind those that are there; of a
+--- those not given are kept, a context takes the place of the old one, hooks run after those that are there; of a
 --- batch also its size
 ---@param handler any
 --- of the form that the stage's method takes (of a `map`: `function(item) -> item`; of a producer: a source; of a
@@ -201,7 +201,7 @@ local function merge_inside(tree, edges, name)
   edges[name][name] = nil
 end
 
---- Takes a stage out, with its hooks; those who sent to it send to whom it sent to: `p:remove(name)`.
+--- Takes a stage out, with its hooks; the stages before it then send to the stages after it: `p:remove(name)`.
 ---@param name string
 ---@return minigun.Pipeline self
 function inheritance:remove(name)
@@ -304,8 +304,8 @@ local function place_stages(holder, new, place)
   table.move(new, 1, #new, place, holder.stages)
 end
 
---- Puts stages behind another: `p:insert_after(name, new_name, [options,] handler)`.
----@param name string the stage that sends to the new one, which sends to whom that one sent to, and takes over its
+--- Puts stages after another: `p:insert_after(name, new_name, [options,] handler)`.
+---@param name string the stage that sends to the new one; the new one sends where that stage sent, and takes over its
 --- `route`
 ---@param new_name string
 ---@param options minigun.ProcessorOptions
@@ -340,7 +340,7 @@ function inheritance:insert_after(name, ...)
 end
 
 --- Puts stages before another: `p:insert_before(name, new_name, [options,] handler)`.
----@param name string the stage that receives from the new one; who sent to it sends to the new one
+---@param name string the stage that receives from the new one; the stages that sent to it send to the new one
 ---@param new_name string
 ---@param options minigun.ProcessorOptions
 ---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string
@@ -376,7 +376,7 @@ end
 --- Draws the edges out of a stage anew: `p:reroute(from, to)`. A stage that receives nothing any more is refused when
 --- the pipeline runs: remove it, or send it something. A `route` function stays, and has to name the new targets.
 ---@param from string the stage
----@param to string|string[] those who receive its items, and nobody else; `{}`: terminal
+---@param to string|string[] the stages that receive its items from now on, no others; `{}`: terminal
 ---@return minigun.Pipeline self
 function inheritance:reroute(from, to)
   from = rewiring.find(self, "reroute", from)

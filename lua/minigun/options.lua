@@ -135,7 +135,7 @@ local journal_fields = {
 }
 
 local run_dead_letter = { "dead_letter", types.dead_letter, default_text = "none",
-  doc = "for all stages that do not say it themselves, but for the dead letters' own stage and those behind it" }
+  doc = "for all stages that do not say it themselves, but for the dead letters' own stage and those after it" }
 
 local backoff_fields = {
   { "first", types.wait, default = 0.1, doc = "seconds before the second attempt" },

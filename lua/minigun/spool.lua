@@ -46,7 +46,7 @@ local function check_open(self, what)
   if self.file:closed() then failure.raise(("spool '%s': %s after it was closed"):format(self.path, what)) end
 end
 
---- Writes a value behind the last, whole or not at all. Waits while another process writes.
+--- Writes a value after the last, whole or not at all. Waits while another process writes.
 ---@param value any any value but nil that can be serialised; for another an error with its path at the caller's line
 ---@return boolean? written nil: the file is as long as before; where only the waiting of `sync` has failed the value is
 --- there, for as long as the machine goes on

@@ -20,7 +20,7 @@ local STEPS <const> = 4
 ---@field retried integer further attempts
 ---@field busy number seconds in the handler, of all workers together
 ---@field waiting_in number seconds without an item
----@field waiting_out number seconds in which those behind it had no room
+---@field waiting_out number seconds in which the stages after it had no room
 ---@field queue_most integer most items that waited for it
 ---@field service minigun.Histogram of the seconds per item
 ---@field resumed integer? of a producer, in a run with a journal: items that were acknowledged before and not passed on
