@@ -139,6 +139,26 @@ describe("what workers print at a terminal", function()
     os.remove(path)
   end)
 
+  it_at_a_terminal("costs nothing any more when a worker has closed its outputs", function()
+    if not package.searchpath("luv", package.cpath) then return pending "luv is not installed" end
+    local lines = lines_of([[
+      local uv = require "luv"
+      local p = minigun.pipeline "closes"
+      p:producer("numbers", { 1 })
+      p:each("close", { processes = 1 }, function()
+        uv.fs_close(1)
+        uv.fs_close(2)
+        minigun.sleep(2)
+      end)
+      local before = core.worked()
+      p:run()
+      print("seconds of the processor: " .. core.worked() - before)
+    ]], nil, "? processor\n")
+    local seconds
+    for _, line in ipairs(lines) do seconds = seconds or tonumber(line:match "processor: (.*)$") end
+    assert.is_true(seconds and seconds < 0.25, seconds or table.concat(lines, "\n"))
+  end)
+
   it_at_a_terminal("is all there where much of it comes while the coordinator is busy", function()
     local _, all = lines_of([[
       local p = minigun.pipeline "much"

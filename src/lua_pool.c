@@ -286,8 +286,8 @@ static int l_relay(lua_State *L) {
 static int l_said(lua_State *L) {
   char part[16384];
   mg_pool *p = mg_check_pool(L, 1);
-  ssize_t n = mg_relay_read(&p->relay, check_slot(L, p, 2), part, sizeof part);
-  if (n > 0) lua_pushlstring(L, part, (size_t)n);
+  size_t n = mg_pool_said(p, check_slot(L, p, 2), part, sizeof part);
+  if (n > 0) lua_pushlstring(L, part, n);
   else luaL_pushfail(L);
   return 1;
 }

@@ -242,6 +242,13 @@ int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w) {
 
 int mg_pool_relay(mg_pool *p, unsigned which) { return mg_relay_open(&p->relay, p->slots, which); }
 
+size_t mg_pool_said(mg_pool *p, uint32_t i, void *to, size_t n) {
+  ssize_t got = mg_relay_read(&p->relay, i, to, n);
+  /* A worker that has closed its outputs: epoll would tell of that for ever. */
+  if (got == 0 && p->relay.which) mg_sys.epoll_del(p->epoll, p->relay.from[i]);
+  return got > 0 ? (size_t)got : 0;
+}
+
 /* What a slot's worker has said is there to be read; the last of it, where it has ended. */
 static int said(mg_pool *p, uint32_t i, int last) {
   sink_at at = {p, i};

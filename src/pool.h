@@ -57,6 +57,8 @@ void mg_pool_signal(int sig);
 /* From now on what children print goes through pipes of the coordinator's, see relay.h: MG_EVENT_SAID tells of it.
  * 0 or -ENOMEM. */
 int mg_pool_relay(mg_pool *p, unsigned which);
+/* Reads some of what slot i's worker has printed: bytes, or 0: nothing more, for now. */
+size_t mg_pool_said(mg_pool *p, uint32_t i, void *to, size_t n);
 /* Fills slot i with a new child.  In the coordinator: its pid, or -errno.  In the child: 0 with *w ready; every
  * descriptor of other slots and pools is closed there. */
 int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w);

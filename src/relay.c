@@ -60,7 +60,7 @@ ssize_t mg_relay_read(mg_relay *r, uint32_t i, void *to, size_t n) {
   if (!r->which || r->from[i] < 0) return 0;
   do got = mg_sys.read(r->from[i], to, n);
   while (got == -EINTR);
-  return got == -EAGAIN ? 0 : got;
+  return got;
 }
 
 void mg_relay_close(mg_relay *r) {

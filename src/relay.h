@@ -2,7 +2,7 @@
  * standard output, standard error output, or both.
  *
  * Only the worker, and what it starts, hold the write end.  What a worker has written is in the pipe when it dies, and
- * is read behind its death.
+ * is read after its death.
  */
 #ifndef MG_RELAY_H
 #define MG_RELAY_H
@@ -22,11 +22,11 @@ typedef struct mg_relay {
 int mg_relay_open(mg_relay *r, uint32_t slots, unsigned which);
 /* Before a slot's worker is forked: makes its pipe, and gives up that of the one before.  0 or -errno. */
 int mg_relay_prepare(mg_relay *r, uint32_t i);
-/* In the coordinator, behind the fork: only the worker can write any more. */
+/* In the coordinator, after the fork: only the worker can write any more. */
 void mg_relay_forked(mg_relay *r);
 /* In the child: from now on it writes into the pipe.  Gives up the rest. */
 void mg_relay_child(mg_relay *r);
-/* Reads what there is: bytes, 0 where there is nothing, and -errno. */
+/* Reads what there is: bytes, 0 at the end, when nobody can write any more, -EAGAIN where there is nothing, -errno. */
 ssize_t mg_relay_read(mg_relay *r, uint32_t i, void *to, size_t n);
 /* Writes what nobody has read to where it belongs, and closes.  The workers are gone. */
 void mg_relay_close(mg_relay *r);
