@@ -10,7 +10,7 @@ local report = {
   COLLECT = 1,    -- { COLLECT, name, value }
   COUNT = 2,      -- { COUNT, name, n }
   FAILED = 3,     -- { FAILED, stage id, fields }: see worker.lua
-  STATS = 4,      -- { STATS, { stage id, items in, items out }... }
+  STATS = 4,      -- { STATS, { stage id, items in, items out, seconds in its handler, classes of these or nil }... }
   HOOK = 5,       -- { HOOK, name, at, message, traceback }: a hook has raised; the run fails
   LOST = 6,       -- { LOST, stage id, fields }: an item that was emitted cannot go on; the stage can
   SINGLY = 8,     -- flag of a chunk: a producer's, that waits for room for each item (MG_CHUNK_SINGLY)
@@ -32,10 +32,19 @@ local function is_failure(fields)
     and (fields.index == nil or is_count(fields.index)) and (fields.place == nil or is_count(fields.place))
 end
 
+local function are_classes(classes)
+  if type(classes) ~= "table" then return false end
+  for class, n in next, classes do
+    if math.type(class) ~= "integer" or not is_count(n) then return false end
+  end
+  return true
+end
+
 local function are_rows(r, plan)
   for k = 2, #r do
     local row = r[k]
-    if type(row) ~= "table" or not plan.stages[row[1]] or not math.tointeger(row[2]) or not math.tointeger(row[3]) then
+    if type(row) ~= "table" or not plan.stages[row[1]] or not math.tointeger(row[2]) or not math.tointeger(row[3])
+      or type(row[4]) ~= "number" or row[5] ~= nil and not are_classes(row[5]) then
       return false
     end
   end
