@@ -11,7 +11,6 @@ static struct { uint64_t from, to; } stops[STOPS]; /* the newest is stops[(count
 static uint64_t count, stood;
 static uint64_t last;              /* when this process last looked */
 static _Atomic uint64_t continued; /* when SIGCONT came, since it was last asked for; 0: it did not */
-static struct sigaction before;
 static int opened, installed;
 
 static void on_continue(int sig) {
@@ -20,22 +19,15 @@ static void on_continue(int sig) {
 }
 
 void mg_clock_open(void) {
-  struct sigaction ours = {.sa_handler = on_continue, .sa_flags = SA_RESTART};
   if (opened++ > 0) return;
   mg_clock_look();
-  if (mg_sys.signal_action(SIGCONT, NULL, &before) < 0 || (before.sa_flags & SA_SIGINFO) ||
-      before.sa_handler != SIG_DFL)
-    return;
-  sigemptyset(&ours.sa_mask);
-  installed = mg_sys.signal_action(SIGCONT, &ours, NULL) == 0;
+  installed = mg_is_handled_by(SIGCONT, SIG_DFL) && mg_sys.handle_signal(SIGCONT, on_continue) == 0;
 }
 
 void mg_clock_close(void) {
-  struct sigaction now;
   if (opened == 0 || --opened > 0 || !installed) return;
   installed = 0;
-  if (mg_sys.signal_action(SIGCONT, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == on_continue)
-    mg_sys.signal_action(SIGCONT, &before, NULL);
+  if (mg_is_handled_by(SIGCONT, on_continue)) mg_sys.handle_signal(SIGCONT, SIG_DFL);
 }
 
 void mg_clock_forget(void) {

@@ -12,11 +12,6 @@ enum { FIRST_ROOM = 4096, MOST_ROUNDS = 32, LEAVE_MS = 2000 };
 
 static mg_command *commands; /* of this process */
 
-static void shut(int *fd) {
-  if (*fd >= 0) mg_sys.close(*fd);
-  *fd = -1;
-}
-
 static void unlink_command(mg_command *c) {
   for (mg_command **at = &commands; *at; at = &(*at)->next)
     if (*at == c) {
@@ -26,9 +21,9 @@ static void unlink_command(mg_command *c) {
 }
 
 static void close_descriptors(mg_command *c) {
-  for (int i = 0; i < 3; i++) shut(&c->own[i]);
-  shut(&c->watch);
-  shut(&c->epoll);
+  for (int i = 0; i < 3; i++) mg_shut(&c->own[i]);
+  mg_shut(&c->watch);
+  mg_shut(&c->epoll);
 }
 
 /* --- starting --------------------------------------------------------------------------------------------------- */
@@ -60,10 +55,10 @@ static pid_t launch_once(mg_launch *l) {
   rc = mg_sys.block_signals(&old);
   pid_t pid = rc < 0 ? rc : mg_sys.launch(l);
   if (rc == 0) mg_sys.set_signals(&old);
-  shut(&status[1]);
+  mg_shut(&status[1]);
   ssize_t n = -EINTR;
   while (pid > 0 && (n == -EINTR || n == -EAGAIN)) n = mg_sys.read(status[0], &failed, sizeof failed);
-  shut(&status[0]);
+  mg_shut(&status[0]);
   if (pid <= 0 || n == 0) return pid; /* end-of-file: its program has begun */
   if (n == sizeof failed) l->failed = failed.step;
   if (l->failed > MG_LAUNCH_KEEP) mg_keeper_added(), mg_keeper_drop(pid);
@@ -83,7 +78,7 @@ static void begin(mg_command *c, pid_t pid) {
   mg_keeper_added();
   c->pid = pid;
   c->watch = mg_sys.pidfd_open(pid); /* whatever is wrong with it: then it is looked for */
-  if (c->watch >= 0 && mg_sys.epoll_set(c->epoll, c->watch, EPOLLIN) < 0) shut(&c->watch);
+  if (c->watch >= 0 && mg_sys.epoll_set(c->epoll, c->watch, EPOLLIN) < 0) mg_shut(&c->watch);
   c->next = commands;
   commands = c;
 }
@@ -104,7 +99,7 @@ int mg_command_start(mg_command *c, mg_launch *l, const mg_streams *s, size_t li
     if ((rc = open_stream(c, l->fds, s, i)) < 0) *failed_stream = i;
   pid_t pid = rc < 0 ? rc : start_program(l);
   for (int i = 0; i < 3; i++)
-    if (!s->inherit[i]) shut(&l->fds[i]);
+    if (!s->inherit[i]) mg_shut(&l->fds[i]);
   if (pid < 0) close_descriptors(c);
   else begin(c, pid);
   return pid < 0 ? pid : 0;
@@ -117,7 +112,7 @@ static void feed(mg_command *c) {
     ssize_t n = c->input_left > 0 ? mg_sys.write_pipe(c->own[0], c->input, c->input_left) : 0;
     if (n == -EAGAIN || n == -EINTR) return;
     if (n < 0 || (size_t)n == c->input_left) { /* it does not want the rest, or has all */
-      shut(&c->own[0]);
+      mg_shut(&c->own[0]);
       return;
     }
     c->input += n;
@@ -151,7 +146,7 @@ static int drain(mg_command *c, int i) {
     if (n == -EINTR) continue;
     if (n == -EAGAIN) return 0;
     if (n <= 0) {
-      shut(&c->own[i]);
+      mg_shut(&c->own[i]);
       return 0;
     }
     int rc = keep_bytes(c, &c->kept[i], i, part, (size_t)n);

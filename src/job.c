@@ -6,7 +6,6 @@
 #include "command.h"
 #include "pool.h"
 
-static struct sigaction before;
 static int opened, installed;
 
 static void tell_all(int sig) {
@@ -25,23 +24,15 @@ static void on_stop(int sig) {
   errno = saved;
 }
 
-static int is_plain(const struct sigaction *sa, void (*handler)(int)) {
-  return !(sa->sa_flags & SA_SIGINFO) && sa->sa_handler == handler;
-}
-
 void mg_job_open(void) {
-  struct sigaction ours = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
-  if (opened++ > 0 || mg_sys.signal_action(SIGTSTP, NULL, &before) < 0 || !is_plain(&before, SIG_DFL)) return;
-  sigemptyset(&ours.sa_mask);
-  installed = mg_sys.signal_action(SIGTSTP, &ours, NULL) == 0;
+  if (opened++ > 0) return;
+  installed = mg_is_handled_by(SIGTSTP, SIG_DFL) && mg_sys.handle_signal(SIGTSTP, on_stop) == 0;
 }
 
 void mg_job_close(void) {
-  struct sigaction now;
   if (opened == 0 || --opened > 0 || !installed) return;
   installed = 0;
-  if (mg_sys.signal_action(SIGTSTP, NULL, &now) == 0 && is_plain(&now, on_stop))
-    mg_sys.signal_action(SIGTSTP, &before, NULL);
+  if (mg_is_handled_by(SIGTSTP, on_stop)) mg_sys.handle_signal(SIGTSTP, SIG_DFL);
 }
 
 void mg_job_forget(void) {

@@ -33,11 +33,6 @@ static _Noreturn void keep(int fd) {
   mg_exit_now(0);
 }
 
-static void shut(int *fd) {
-  if (*fd >= 0) mg_sys.close(*fd);
-  *fd = -1;
-}
-
 int mg_keeper_fd(void) {
   sigset_t old;
   int ends[2];
@@ -49,9 +44,9 @@ int mg_keeper_fd(void) {
   pid_t pid = rc < 0 ? rc : mg_sys.fork();
   if (pid == 0) keep(ends[0]);
   if (rc == 0) mg_sys.set_signals(&old);
-  shut(&ends[0]);
+  mg_shut(&ends[0]);
   if (pid < 0) {
-    shut(&ends[1]);
+    mg_shut(&ends[1]);
     return pid;
   }
   keeper.pid = pid;
@@ -89,7 +84,7 @@ void mg_keeper_lost(void) {
   if (keeper.fd < 0) return;
   int own = keeper.serial == mg_process_serial;
   if (own) mg_sys.kill_wait(keeper.pid); /* while it is a child of ours that nobody has waited for */
-  shut(&keeper.fd);
+  mg_shut(&keeper.fd);
   keeper.noted = 0;
 }
 
@@ -99,6 +94,6 @@ void mg_keeper_rest(void) {
 
 void mg_keeper_child(void) {
   if (keeper.serial == mg_process_serial) return;
-  shut(&keeper.fd);
+  mg_shut(&keeper.fd);
   keeper.noted = 0;
 }

@@ -200,10 +200,6 @@ static const luaL_Reg methods[] = {
 };
 
 void mg_command_setup(lua_State *L) {
-  luaL_newmetatable(L, MG_COMMAND_TYPE);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  mg_method_type(L, MG_COMMAND_TYPE, methods);
   luaL_setfuncs(L, functions, 0);
 }

@@ -30,6 +30,14 @@ void mg_push_block(lua_State *L, uint32_t block) {
   else lua_pushinteger(L, block);
 }
 
+void mg_method_type(lua_State *L, const char *name, const luaL_Reg *methods) {
+  luaL_newmetatable(L, name);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}
+
 /* Lua looks `__call` up at every call.  What comes into an empty table first is found at once, whatever the hashes. */
 void mg_callable_type(lua_State *L, const char *name, lua_CFunction call) {
   lua_createtable(L, 0, 8);

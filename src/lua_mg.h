@@ -60,6 +60,8 @@ mg_worker *mg_push_worker(lua_State *L);
 uint32_t mg_check_block(lua_State *L, int arg);
 void mg_push_block(lua_State *L, uint32_t block);
 
+/* Registers a type of userdata with these methods, metamethods among them. */
+void mg_method_type(lua_State *L, const char *name, const luaL_Reg *methods);
 /* Registers a type of userdata that `call` is called for, and pushes its metatable, which nobody can get at: `call` may
  * trust its first argument. */
 void mg_callable_type(lua_State *L, const char *name, lua_CFunction call);

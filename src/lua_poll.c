@@ -143,10 +143,6 @@ static const luaL_Reg functions[] = {
 };
 
 void mg_poll_setup(lua_State *L) {
-  luaL_newmetatable(L, MG_POLLER_TYPE);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  mg_method_type(L, MG_POLLER_TYPE, methods);
   luaL_setfuncs(L, functions, 0);
 }

@@ -153,11 +153,7 @@ static const luaL_Reg methods[] = {
 };
 
 void mg_signal_setup(lua_State *L) {
-  luaL_newmetatable(L, MG_GUARD_TYPE);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  mg_method_type(L, MG_GUARD_TYPE, methods);
   lua_pushcfunction(L, l_guard);
   lua_setfield(L, -2, "guard");
   lua_pushcfunction(L, l_interrupted);

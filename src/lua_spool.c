@@ -211,12 +211,6 @@ void mg_spool_setup(lua_State *L) {
                                        {"__gc", l_reader_free},  {"__close", l_reader_close}, {NULL, NULL}};
   const struct { const char *name; const luaL_Reg *methods; } types[] = {
       {MG_SPOOL_TYPE, of_file}, {MG_SPOOL_READER_TYPE, of_reader}};
-  for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-    luaL_newmetatable(L, types[i].name);
-    luaL_setfuncs(L, types[i].methods, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
-  }
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++) mg_method_type(L, types[i].name, types[i].methods);
   luaL_setfuncs(L, functions, 0);
 }

@@ -36,11 +36,6 @@ static void handle(int sig, void (*handler)(int), int flags) {
   mg_sys.signal_action(sig, &sa, NULL);
 }
 
-static int is_handled_by(int sig, void (*handler)(int)) {
-  struct sigaction now;
-  return mg_sys.signal_action(sig, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == handler;
-}
-
 static _Noreturn void die(void) {
   sigset_t mask;
   mg_sys.handle_signal(SIGTERM, SIG_DFL);
@@ -78,7 +73,7 @@ static void on_terminate(int sig) {
   if (!requested) {
     requested = 1;
     since = now;
-    if (is_handled_by(SIGURG, SIG_DFL)) {
+    if (mg_is_handled_by(SIGURG, SIG_DFL)) {
       handle(SIGURG, on_tick, SA_RESTART);
       mg_sys.ticker_set(TICK_MS);
     }
@@ -99,7 +94,7 @@ static int l_open(lua_State *L) {
   }
   if (opened++ > 0) return 0;
   grace = s > 0 && s < 1e9 ? (uint64_t)(s * 1e9) : 0;
-  if (!is_handled_by(SIGTERM, SIG_DFL)) return 0;
+  if (!mg_is_handled_by(SIGTERM, SIG_DFL)) return 0;
   mg_sys.ticker_open(SIGURG); /* where there is none, grace ends a coordinator that looks at its clock */
   handle(SIGTERM, on_terminate, SA_RESTART);
   installed = 1;
@@ -114,7 +109,7 @@ static int l_close(lua_State *L) {
   mg_sys.block_signals(&mask);
   int dies = opened == 0 && requested;
   if (opened == 0 && installed && !dies) {
-    if (is_handled_by(SIGTERM, on_terminate)) mg_sys.handle_signal(SIGTERM, SIG_DFL);
+    if (mg_is_handled_by(SIGTERM, on_terminate)) mg_sys.handle_signal(SIGTERM, SIG_DFL);
     mg_sys.ticker_close();
     installed = 0;
   }

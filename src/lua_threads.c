@@ -177,11 +177,7 @@ const luaL_Reg mg_thread_methods[] = {
 static const luaL_Reg methods[] = {{"add", l_add}, {"clear", l_clear}, {"__gc", l_free}, {NULL, NULL}};
 
 void mg_threads_setup(lua_State *L) {
-  luaL_newmetatable(L, MG_BUNDLE_TYPE);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  mg_method_type(L, MG_BUNDLE_TYPE, methods);
   lua_pushcfunction(L, l_bundle);
   lua_setfield(L, -2, "bundle");
 }

@@ -55,28 +55,23 @@ int mg_pool_event(mg_pool *p, mg_slot_event *out) {
 
 /* --- opening and closing ---------------------------------------------------------------------------------------- */
 
-static void shut(int *fd) {
-  if (*fd >= 0) mg_sys.close(*fd);
-  *fd = -1;
-}
-
 /* The number may be that of a file which the program has opened after it had closed ours. */
 static void shut_own(const mg_pool *p, int *fd) {
   mg_file now;
   if (p->lost && (*fd < 0 || mg_sys.file_facts(*fd, &now) < 0 || now.device != p->kind.device ||
                   now.inode != p->kind.inode))
     *fd = -1;
-  shut(fd);
+  mg_shut(fd);
 }
 
 static void close_descriptors(mg_pool *p) {
   if (!p->kept) shut_own(p, &p->epoll);
   shut_own(p, &p->bell.fd);
   shut_own(p, &p->timer);
-  for (int i = 0; i < 2 && !p->lost; i++) shut(&p->lifeline[i]);
+  for (int i = 0; i < 2 && !p->lost; i++) mg_shut(&p->lifeline[i]);
   for (uint32_t i = 0; i < p->slots; i++) {
     shut_own(p, &p->slot[i].bell.epoll);
-    if (!p->lost) shut(&p->slot[i].proc.watch);
+    if (!p->lost) mg_shut(&p->slot[i].proc.watch);
   }
 }
 
@@ -209,7 +204,7 @@ static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
     each->kept = 0;
     close_descriptors(each);
     mg_relay_child(&each->relay);
-    shut(&each->watched);
+    mg_shut(&each->watched);
   }
   open_pools = NULL;
   mg_command_child();

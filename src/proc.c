@@ -60,9 +60,7 @@ static void ignore_signal(int sig) {
 
 /* By a handler, so that programs which are started from here have the usual disposition. */
 static void leave_to_coordinator(int sig) {
-  struct sigaction now;
-  if (mg_sys.signal_action(sig, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_IGN) return;
-  mg_sys.handle_signal(sig, ignore_signal);
+  if (!mg_is_handled_by(sig, SIG_IGN)) mg_sys.handle_signal(sig, ignore_signal);
 }
 
 /* Forgets a stop of the old group (Ctrl-Z) that has come since the fork: in its new one nobody would end it. */
@@ -105,11 +103,6 @@ static int open_pipe(int ends[2]) {
   return pidfds_missing ? mg_sys.lifeline(ends) : 0;
 }
 
-static void close_end(int *fd) {
-  if (*fd >= 0) mg_sys.close(*fd);
-  *fd = -1;
-}
-
 static void close_watch(mg_proc *p) {
   mg_file now;
   int rc = p->watch < 0 ? -EBADF : mg_sys.file_facts(p->watch, &now);
@@ -130,14 +123,14 @@ static int watch_ended(mg_proc *p) {
 
 /* In the coordinator, after the fork: how the child will be watched. */
 static int watch(mg_proc *p, pid_t pid, int ends[2]) {
-  close_end(&ends[1]);
+  mg_shut(&ends[1]);
   p->pid = pid;
   p->is_pipe = ends[0] >= 0;
   p->watch = p->is_pipe ? ends[0] : mg_sys.pidfd_open(pid);
   int rc = p->watch == -ESRCH ? watch_ended(p) : p->watch;
   if (rc >= 0) rc = mg_sys.file_facts(p->watch, &p->kind);
   if (rc >= 0) return pid;
-  close_end(&p->watch);
+  mg_shut(&p->watch);
   /* out of descriptors: the child must not go on alone */
   mg_sys.kill_wait(pid);
   return rc;
@@ -154,15 +147,15 @@ int mg_proc_spawn(mg_proc *p) {
   rc = mg_sys.block_signals(&old);
   pid_t pid = rc < 0 ? rc : mg_sys.fork();
   if (pid == 0) {
-    close_end(&ends[0]);
+    mg_shut(&ends[0]);
     become_child(parent, &old);
     return 0;
   }
   if (pid > 0) {
     pid = watch(p, pid, ends);
   } else {
-    close_end(&ends[0]);
-    close_end(&ends[1]);
+    mg_shut(&ends[0]);
+    mg_shut(&ends[1]);
   }
   if (rc == 0) mg_sys.set_signals(&old);
   return pid;

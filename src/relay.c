@@ -7,11 +7,6 @@
 
 enum { MOST_LEFT = 64 }; /* reads of what is left: no pipe holds more */
 
-static void shut(int *fd) {
-  if (*fd >= 0) mg_sys.close(*fd);
-  *fd = -1;
-}
-
 int mg_relay_open(mg_relay *r, uint32_t slots, unsigned which) {
   r->from = malloc((slots ? slots : 1) * sizeof *r->from);
   if (!r->from) return -ENOMEM;
@@ -25,26 +20,26 @@ int mg_relay_open(mg_relay *r, uint32_t slots, unsigned which) {
 int mg_relay_prepare(mg_relay *r, uint32_t i) {
   int ends[2];
   if (!r->which) return 0;
-  shut(&r->from[i]);
+  mg_shut(&r->from[i]);
   int rc = mg_sys.lifeline(ends);
   if (rc < 0) return rc;
   r->from[i] = ends[0];
   r->to = ends[1];
   rc = mg_sys.do_not_block(ends[0]);
   if (rc < 0) {
-    shut(&r->from[i]);
-    shut(&r->to);
+    mg_shut(&r->from[i]);
+    mg_shut(&r->to);
   }
   return rc;
 }
 
 void mg_relay_forked(mg_relay *r) {
-  if (r->which) shut(&r->to);
+  if (r->which) mg_shut(&r->to);
 }
 
 static void forget(mg_relay *r) {
-  for (uint32_t i = 0; i < r->slots; i++) shut(&r->from[i]);
-  shut(&r->to);
+  for (uint32_t i = 0; i < r->slots; i++) mg_shut(&r->from[i]);
+  mg_shut(&r->to);
   free(r->from);
   memset(r, 0, sizeof *r);
 }

@@ -75,9 +75,9 @@ static int sys_kill(pid_t pid, int pidfd, int sig) {
 /* Of a process that may be no child of this one. */
 static int sys_kill_other(pid_t pid, int sig) { return check(kill(pid, sig)); }
 
-/* Ends a child that has no pidfd, and waits for it. */
+/* Ends a child that has no pidfd, and waits for it; not whoever has its number, where somebody else has waited. */
 static int sys_kill_wait(pid_t pid) {
-  kill(pid, SIGKILL);
+  sys_kill(pid, -1, SIGKILL);
   int rc;
   do rc = check(waitpid(pid, NULL, 0));
   while (rc == -EINTR);

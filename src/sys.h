@@ -127,6 +127,18 @@ typedef struct mg_sys_table {
 
 extern mg_sys_table mg_sys;
 
+/* Closes a descriptor, if there is one; then there is none: -1. */
+static inline void mg_shut(int *fd) {
+  if (*fd >= 0) mg_sys.close(*fd);
+  *fd = -1;
+}
+
+/* Whether a signal has this plain handler: SIG_DFL, SIG_IGN, or a function that takes its number only. */
+static inline int mg_is_handled_by(int sig, void (*handler)(int)) {
+  struct sigaction now;
+  return mg_sys.signal_action(sig, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == handler;
+}
+
 /* Whether a call is not to be had: the kernel does not have it, or a filter (seccomp, an old container's) answers. */
 static inline int mg_is_refused(int rc) { return rc == -ENOSYS || rc == -EPERM; }
 /* The call that was refused last, for messages; NULL: none. */
