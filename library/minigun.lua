@@ -325,8 +325,9 @@ function minigun.command(program, options) end
 function minigun.lines(source) end
 
 --- Lets time go by. In a handler of a context `threads`, and in a producer, everything else goes on meanwhile; in an
---- inline stage workers and threads do, but not the other inline stages; in a worker its process sleeps. A coroutine
---- that the handler has made itself counts as the latter, unless it is the producer's source (`coroutine.wrap`).
+--- inline stage workers and threads do, but not the other inline stages; in a worker its process sleeps, and in a hook
+--- the coordinator does. A coroutine that the handler has made itself counts as a worker, unless it is the producer's
+--- source (`coroutine.wrap`).
 ---@param seconds number
 function minigun.sleep(seconds) end
 

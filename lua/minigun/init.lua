@@ -101,8 +101,9 @@ minigun.command = command.run
 minigun.lines = lines.new
 
 --- Lets time go by. In a handler of a context `threads`, and in a producer, everything else goes on meanwhile; in an
---- inline stage workers and threads do, but not the other inline stages; in a worker its process sleeps. A coroutine
---- that the handler has made itself counts as the latter, unless it is the producer's source (`coroutine.wrap`).
+--- inline stage workers and threads do, but not the other inline stages; in a worker its process sleeps, and in a hook
+--- the coordinator does. A coroutine that the handler has made itself counts as a worker, unless it is the producer's
+--- source (`coroutine.wrap`).
 ---@param seconds number
 minigun.sleep = tasks.sleep
 

@@ -13,7 +13,7 @@ local retries = {}
 local TOLD <const> = { "kind", "stage", "message", "error", "attempts", "traceback", "worker", "pid", "signal", "code",
   "partial", "batch" }
 
---- Seconds to wait behind a failed attempt.
+--- Seconds to wait after a failed attempt.
 ---@param backoff number|table seconds, or a filled table of the schema `backoff`
 ---@param attempt integer the one that has failed, 1 for the first
 ---@param chance number from 0 to 1

@@ -131,7 +131,7 @@ function Run:open_bell()
   return self.pool, message, errno
 end
 
---- The loop of threads and of waits for descriptors, made when it is first needed: behind the forks of the pools.
+--- The loop of threads and of waits for descriptors, made when it is first needed: after the forks of the pools.
 ---@return table loop
 function Run:open_loop()
   if self.loop then return self.loop end
@@ -420,7 +420,7 @@ function Run:nothing_pending()
   return true
 end
 
--- No more work will come for the workers; threads of the coordinator end behind them, see Run:ended.
+-- No more work will come for the workers; threads of the coordinator end after them, see Run:ended.
 function Run:finish()
   self.finishing = true
   for _, segment in ipairs(self.segments) do

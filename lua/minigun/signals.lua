@@ -27,7 +27,7 @@ function signals.pass_on(raised)
   signals.check()
 end
 
--- `lua5.4 -i FILE`: behind the script comes the prompt, which must stay.
+-- `lua5.4 -i FILE`: after the script comes the prompt, which must stay.
 local function prompt_follows()
   local arguments, i = rawget(_G, "arg"), -1
   while type(arguments) == "table" and arguments[i] ~= nil do

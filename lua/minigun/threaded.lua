@@ -189,7 +189,7 @@ function Segment:alive() return 0 end
 
 function Segment:check_time() return nil end
 
---- No more work will come: calls the hooks behind its stages.
+--- No more work will come: calls the hooks after its stages.
 function Segment:finish()
   if self.finishing then return end
   self.finishing = true
@@ -202,7 +202,7 @@ end
 ---@return boolean
 function Segment:ended() return self.finishing and self.queued == 0 and self.in_hand == 0 end
 
---- Closes what its threads have open, behind the loop.
+--- Closes what its threads have open, after the loop.
 function Segment:close()
   if self.crew then self.crew:close() end
 end

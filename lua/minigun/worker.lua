@@ -32,7 +32,7 @@ local function exit(code)
 end
 
 -- os.execute and io.popen in a handler: what they start is of the worker's process group, which the coordinator kills
--- behind it; where the coordinator has died as well, the keeper does (src/keeper.h).
+-- after it; where the coordinator has died as well, the keeper does (src/keeper.h).
 local function kept(start)
   return function(...)
     core.keep_group()
@@ -40,7 +40,7 @@ local function kept(start)
   end
 end
 
--- Keeps the collector away from the heap until the allowance is used up, and sees to its pace behind that: what piled
+-- Keeps the collector away from the heap until the allowance is used up, and sees to its pace after that: what piled
 -- up until then would count as in use, and the next cycle wait for twice as much. Returns what is to be called between
 -- chunks.
 local function deferred_collector()
