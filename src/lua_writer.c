@@ -16,10 +16,12 @@
 #include "codec_scalar.h"
 #include "lua_mg.h"
 
-enum { LOOK_EVERY_NS = 200000, CLOCK_EVERY = 64 }; /* items between two looks at the clock, at most */
+/* Between two looks at the receivers, at what workers have said; items between two looks at the clock, at most. */
+enum { LOOK_EVERY_NS = 200000, COLLECT_EVERY_NS = 1000000, CLOCK_EVERY = 64 };
 /* A source may stand still after any item, so each one is passed on at once to who idles, as long as that is paid for:
  * a round of the coordinator costs about ROUND_NS, a fiftieth of the time that the source takes may be spent on that,
- * and CREDIT_NS in advance.  A source without a rest is so looked after once in LOOK_EVERY_NS. */
+ * and CREDIT_NS in advance.  A source without a rest is so looked after once in LOOK_EVERY_NS. What
+ * workers have said is taken in once in COLLECT_EVERY_NS: a round for less costs more than it brings. */
 enum { ROUND_NS = 10000, CREDIT_NS = 500000, SHARE = 50 };
 /* Bytes beside an array's own that its block has at least. */
 enum { ARRAY_LEAST = 128 };
@@ -112,7 +114,8 @@ static int wanted(mg_writer *w) {
   if (since < LOOK_EVERY_NS && !rich) return 0;
   w->looked = now;
   int called = w->patience && now - w->called > w->patience;
-  if (!called && !mg_pool_idle(w->pool, w->first, w->last) && (since < LOOK_EVERY_NS || !mg_pool_anything(w->pool)))
+  if (!called && !mg_pool_idle(w->pool, w->first, w->last) &&
+      (now - w->called < COLLECT_EVERY_NS || !mg_pool_anything(w->pool)))
     return 0;
   w->credit -= rich ? ROUND_NS : w->credit;
   return 1;

@@ -110,11 +110,12 @@ end
 
 --- An item that cannot be decoded.
 ---@param message string the codec's
----@return table err as from `take`, with `unreadable`
-function caught.unreadable(message)
+---@param item any what stands for it; nil: nothing does
+---@return table err as from `take`, with `unreadable` and `item`
+function caught.unreadable(message, item)
   local raised, traceback = caught.of_hook(message)
   return setmetatable({ kind = "unserialisable", message = "cannot decode an item: " .. message, raised = raised,
-    traceback = traceback, unreadable = true }, Caught)
+    traceback = traceback, unreadable = true, item = item }, Caught)
 end
 
 --- What was taken, as fields of a failure.

@@ -339,29 +339,43 @@ function Chain:push_all(id, fetch, read_again)
   local state = self.states[id]
   if state.batches then return self:gather_all(state, fetch) end
   if state.limit then return self:push_each(state, fetch) end
-  local handler, emit, ctx, item, before = state.handler, state.emit, state.ctx, nil, state.read
-  local k, keeps, left = 0, state.keeps, state.left
+  local handler, emit, ctx, before = state.handler, state.emit, state.ctx, state.read
+  local keeps, left = state.keeps, state.left
+  local done, at = 0, 0 -- items that are through, and the place of the one at work behind these
   state.keeps = nil -- the bytes are there
+  local function call(item, problem)
+    if problem then errors.raise_again(errors.unreadable(problem, item or nil)) end
+    state.running = true
+    if handler(item, emit, ctx) ~= nil then state.stage.returned = true end
+    state.running = false
+  end
   local function loop()
-    for each, problem in fetch do
-      item, k = each, k + 1
-      if problem then errors.raise_again(errors.unreadable(problem)) end
-      left = left - 1
-      if left < 0 then look(state) end
-      state.running = true
-      if handler(each, emit, ctx) ~= nil then state.stage.returned = true end
-      state.running = false
-      if left < 0 then
-        looked(state)
-        left = state.left
+    while true do
+      for i = 1, left do -- most items, so `call` is written out
+        local item, problem = fetch()
+        if item == nil then return end
+        at = i
+        if problem then errors.raise_again(errors.unreadable(problem, item or nil)) end
+        state.running = true
+        if handler(item, emit, ctx) ~= nil then state.stage.returned = true end
+        state.running = false
+        if state.n > 0 or state.effects[1] then self:flush(state) end
       end
+      done, at, left = done + at, 0, 0
+      local item, problem = fetch()
+      if item == nil then return end
+      at = 1
+      look(state)
+      call(item, problem)
+      looked(state)
+      done, at, left = done + 1, 0, state.left
       if state.n > 0 or state.effects[1] then self:flush(state) end
-      item = nil
     end
   end
   while true do
     ctx.attempt, state.partial = 1, nil
     local ok, err = xpcall(loop, note)
+    done, left, at = done + at, left - at, 0
     if ok then break end
     local caught = take(err)
     -- Where the library itself runs short the run ends; in a handler the item fails. Not the handler's: what it has
@@ -372,20 +386,18 @@ function Chain:push_all(id, fetch, read_again)
       looked(state)
       left = state.left
     end
-    local kind = type(item)
-    if caught.unreadable then
-      item = item or nil
-    elseif kind == "table" or kind == "userdata" then
-      local read, value = pcall(read_again, k)
-      if read and value ~= nil then item = value end
+    local item = caught.item
+    if not caught.unreadable then
+      local read, value = pcall(read_again, done)
+      if read then item = value end
     end
-    state.read, keeps = before + k, true
+    state.read, keeps = before + done, true
     self:fail(state, item, caught, 1, number_of(state))
     state.keeps = nil
   end
-  state.read, state.keeps = before + k, keeps
-  state.left = keeps and 0 or left
-  return k
+  state.read, state.keeps = before + done, keeps
+  state.left = keeps and 0 or math.max(left, 0)
+  return done
 end
 
 -- The same, one by one: where the time of each is limited.
