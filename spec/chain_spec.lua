@@ -144,12 +144,13 @@ describe("a chain", function()
     assert.equal("1\t2\tstack overflow\n", result.stdout)
   end)
 
-  it("push_all runs all a cursor gives, and goes on behind a failure", function()
+  it("push_all runs all a cursor gives, and goes on after a failure", function()
     local links, host = new { { handler = function(n, emit)
       emit(n)
       if n % 3 == 0 then error "three" end
     end, out = true } }
-    links:push_all(1, cursor { 1, 2, 3, 4, 6, 7, 9 })
+    local list = { 1, 2, 3, 4, 6, 7, 9 }
+    assert.equal(7, links:push_all(1, cursor(list), function(i) return list[i] end))
     assert.same({ { 1, 1 }, { 1, 2 }, { 1, 4 }, { 1, 7 } }, host.delivered)
     local failed = {}
     for i, failure in ipairs(host.failures) do failed[i] = failure.item end
