@@ -166,13 +166,17 @@ describe("R79 who closes the library's descriptors and opens files of its own un
         end)
         print(ok, message)
         run:close()
-        for _, file in ipairs(files) do assert(file:write "" and file:seek "cur" == 4) end
+        for i, file in ipairs(files) do
+          local at, why = file:seek "cur"
+          if at ~= 4 then print("moved", i, at, why, require "minigun.core".link("/proc/self/fd/" .. i + 2)) end
+        end
         check()
         print(#io.popen("pgrep -P " .. require "minigun.core".pid()):read "a" < 9)
       ]]):format(tostring(inside)))
       assert.equal(0, result.code, result.stderr)
       assert.is_truthy(result.stdout:find("false\t.*descriptor"), result.stdout)
       assert.is_nil(result.stdout:find("in a file", 1, true), result.stdout)
+      assert.is_nil(result.stdout:find("moved", 1, true), result.stdout)
     end)
   end
 end)

@@ -64,7 +64,16 @@ static void shut_own(const mg_pool *p, int *fd) {
   mg_shut(fd);
 }
 
+/* Whatever has failed first: who has lost its epoll descriptor closes no number that is not seen to be its own. */
+static void look_for_loss(mg_pool *p) {
+  mg_file now;
+  if (p->epoll < 0 || !p->kind.inode) return; /* or it has not been opened to its end */
+  if (mg_sys.file_facts(p->epoll, &now) < 0 || now.device != p->kind.device || now.inode != p->kind.inode)
+    p->lost = 1;
+}
+
 static void close_descriptors(mg_pool *p) {
+  look_for_loss(p);
   if (!p->kept) shut_own(p, &p->epoll);
   shut_own(p, &p->bell.fd);
   shut_own(p, &p->timer);
@@ -172,6 +181,7 @@ void mg_pool_close(mg_pool *p) {
   mg_pool_end(p);
   if (!p->kept) return;
   if (p->serial == mg_process_serial) {
+    look_for_loss(p);
     shut_own(p, &p->epoll);
     forget(p);
   }
@@ -406,7 +416,7 @@ static void disarm(mg_pool *p) {
   set_asleep(p, 0);
 }
 
-int mg_pool_wait(mg_pool *p, int64_t ns) {
+static int wait_for(mg_pool *p, int64_t ns) {
   struct epoll_event ready[MAX_READY];
   disarm(p);
   if (ns == 0 && !mg_pool_anything(p)) {
@@ -432,6 +442,12 @@ int mg_pool_wait(mg_pool *p, int64_t ns) {
     } else if (ready[i].data.u64 == TAG_TIMER) mg_sys.timer_set(p->timer, -1);
     else if (ready[i].data.u64 < p->slots && (rc = reap(p, (uint32_t)ready[i].data.u64)) < 0) break;
   }
+  return rc;
+}
+
+int mg_pool_wait(mg_pool *p, int64_t ns) {
+  int rc = wait_for(p, ns);
+  if (rc < 0) look_for_loss(p);
   return rc;
 }
 
