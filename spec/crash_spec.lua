@@ -15,7 +15,7 @@ local less = support.short_or_long(math.min(long, 0.1), long)
 local seed = tonumber(os.getenv "SEED") or os.time()
 io.stdout:write(("spec/crash_spec.lua: SEED=%d\n"):format(seed))
 
-local SIGHUP <const>, SIGKILL <const> = 1, 9
+local SIGUSR1 <const>, SIGKILL <const> = 10, 9
 
 local function it_natively(name, body)
   it(name, function()
@@ -508,7 +508,7 @@ describe("R71 when the coordinator is killed no worker lives a second later:", f
   }
   for _, row in ipairs(BLOCKS) do
     it(row[1], function()
-      for _, signal in ipairs { SIGKILL, SIGHUP } do
+      for _, signal in ipairs { SIGKILL, SIGUSR1 } do
         local seconds = orphan(row[2], signal)
         assert.is_truthy(seconds)
         assert.is_true(seconds < 1)

@@ -9,7 +9,7 @@ local support = require "spec.support"
 
 local unruly = programs.unruly()
 
-local SIGHUP <const>, SIGKILL <const>, SIGSEGV <const> = 1, 9, 11
+local SIGUSR1 <const>, SIGKILL <const>, SIGSEGV <const> = 10, 9, 11
 local N <const> = 9
 
 local FORKED <const> = { "processes", "process_per_batch" }
@@ -86,8 +86,8 @@ local ACTS <const> = {
     code = 0, where = FORKED },
   { name = "is killed by kill -9", act = function(ctx) os.execute("kill -KILL " .. ctx.pid) end, kind = "crash",
     signal = SIGKILL, where = FORKED },
-  { name = "is killed by SIGHUP", act = function(ctx) os.execute("kill -HUP " .. ctx.pid) end, kind = "crash",
-    signal = SIGHUP, where = FORKED },
+  { name = "is killed by SIGUSR1", act = function(ctx) os.execute("kill -USR1 " .. ctx.pid) end, kind = "crash",
+    signal = SIGUSR1, where = FORKED },
   { name = "has a segmentation fault", act = function() unruly.fault() end, kind = "crash", signal = SIGSEGV,
     where = FORKED, native = true },
   { name = "emits a function", act = function(_, emit) emit(print) end, kind = "unserialisable",

@@ -1,5 +1,5 @@
 -- Sends signals to children of a process at random moments: killer.lua PID COUNT MEAN SEED MODE FILE
--- MEAN: seconds between two on average. MODE: "kill" (SIGKILL), "hang" (SIGHUP), "stop" (SIGSTOP, then SIGCONT after
+-- MEAN: seconds between two on average. MODE: "kill" (SIGKILL), "user" (SIGUSR1), "stop" (SIGSTOP, then SIGCONT after
 -- about as long) or "any" of these, each time anew.
 -- Ends when its work is done, FILE is removed, or the process is gone; prints how many signals have hit.
 local unruly = require "unruly"
@@ -7,8 +7,8 @@ local core = require "minigun.core"
 
 local parent, count, mean, seed = tonumber(arg[1]), tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4])
 local mode, path = arg[5], arg[6]
-local SIGNALS <const> = { kill = 9, hang = 1, stop = 19 }
-local NAMES <const> = { "kill", "hang", "stop" }
+local SIGNALS <const> = { kill = 9, user = 10, stop = 19 }
+local NAMES <const> = { "kill", "user", "stop" }
 local SIGCONT <const> = 18
 
 math.randomseed(seed)

@@ -1,4 +1,4 @@
--- The long storm, `make storm`: pipelines of every shape run while a program beside them sends SIGKILL, SIGHUP and
+-- The long storm, `make storm`: pipelines of every shape run while a program beside them sends SIGKILL, SIGUSR1 and
 -- SIGSTOP to random children at random moments, until so many signals have hit. What was produced is compared with what
 -- has arrived: each item once in the items, or once in the failures; and what was counted and collected with it.
 -- usage: storm.lua [SIGNALS] [SEED]     prints a table; exits with 1 when anything is lost or there twice
