@@ -244,16 +244,14 @@ end
 local function options_part(parts)
   local rows, by_key, inside = {}, {}, {}
   for _, schema in ipairs(SCHEMAS) do
-    local names, own = {}, {}
+    local names = {}
     for i, field in ipairs(options.schemas[schema[1]]) do
       names[i] = "`" .. field.name .. "`"
       local row = { names[i], schema[4] or "", field.type.text, default_of(field), field.doc }
       local key = table.concat({ field.name, row[3], row[4], row[5] }, "\0")
-      if not schema[4] then
-        own[#own + 1] = { row[1], row[3], row[4], row[5] }
-      elseif by_key[key] then
+      if schema[4] and by_key[key] then
         by_key[key][2] = by_key[key][2] .. ", " .. schema[4]
-      else
+      elseif schema[4] then
         by_key[key] = row
         rows[#rows + 1] = row
       end
@@ -262,7 +260,7 @@ local function options_part(parts)
     if schema[4] then
       parts[#parts + 1] = heading .. ("\n\nIn the table: %s. "):format(schema[4]) .. table.concat(names, ", ") .. "."
     else
-      inside[#inside + 1] = heading .. "\n\n" .. table_of({ "option", "type", "default", "meaning" }, own)
+      inside[#inside + 1] = heading .. "\n\n" .. options.describe(options.schemas[schema[1]])
     end
   end
   parts[#parts + 1] = "### Each option\n\n" .. table_of({ "option", "for", "type", "default", "meaning" }, rows)
