@@ -182,4 +182,13 @@ function contexts.step_to_end(run)
   return steps
 end
 
+--- Options as a table of Lua's source text, for a program that is started anew.
+function contexts.literal(options)
+  local parts = {}
+  for name, value in pairs(options) do
+    parts[#parts + 1] = name .. " = " .. (type(value) == "table" and contexts.literal(value) or tostring(value))
+  end
+  return "{ " .. table.concat(parts, ", ") .. " }"
+end
+
 return contexts

@@ -11,14 +11,6 @@ local function it_at_a_terminal(name, body)
   end)
 end
 
-local function literal(options)
-  local parts = {}
-  for name, value in pairs(options) do
-    parts[#parts + 1] = name .. " = " .. (type(value) == "table" and literal(value) or tostring(value))
-  end
-  return "{ " .. table.concat(parts, ", ") .. " }"
-end
-
 -- Runs a program at a terminal; returns the lines that are left on the screen, and all that was written.
 local function lines_of(source, words, script)
   local path = support.write_file(os.tmpname(),
@@ -39,7 +31,7 @@ local function printing(context, body, items, options)
     p:processor("print", %s, function(item, emit, ctx) %s end)
     local result = p:run(%s)
     print(result.ok, "(end)")
-  ]]):format(items, literal(contexts.options(context)), body, options or "")
+  ]]):format(items, contexts.literal(contexts.options(context)), body, options or "")
 end
 
 describe("what workers print at a terminal", function()

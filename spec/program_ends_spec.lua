@@ -57,14 +57,6 @@ local function start(source, mark, pids)
   end
 end
 
-local function literal(options)
-  local parts = {}
-  for name, value in pairs(options) do
-    parts[#parts + 1] = name .. " = " .. (type(value) == "table" and literal(value) or tostring(value))
-  end
-  return "{ " .. table.concat(parts, ", ") .. " }"
-end
-
 -- What a handler of a thread has left in the background is its worker's: that a time-out of the thread ends.
 local function has_others(context, more)
   return not context.inline and not (more and context.hosted)
@@ -80,7 +72,7 @@ local function pipeline(context, more)
       io.open(os.getenv "PIDS", "a"):write(core.pid(), "\n"):close()
       command()
     end)
-  ]]):format(literal(contexts.options(context, more)), tostring(has_others(context, more)))
+  ]]):format(contexts.literal(contexts.options(context, more)), tostring(has_others(context, more)))
 end
 
 local function least(context) return context.inline and 3 or 8 end
@@ -145,7 +137,7 @@ describe("R81 a program that a handler has started ends", function()
     it(("with its worker's end in good order [%s]"):format(context.name), function()
       local mark = new_mark()
       local _, finish = start(("local p = minigun.pipeline 'ends'\np:producer { 1, 2 }\np:each(%s, function() " ..
-        "others() end)\nprint(p:run().ok)\nio.read()"):format(literal(context.options)), mark)
+        "others() end)\nprint(p:run().ok)\nio.read()"):format(contexts.literal(context.options)), mark)
       local gone = all_gone(mark)
       local _, text = finish()
       assert.is_true(gone)
