@@ -30,12 +30,14 @@ endif
 
 BUILD ?= build
 
-SRC := src/clock.c src/codec.c src/codec_copy.c src/codec_decode.c src/codec_encode.c src/codec_join.c \
-       src/command.c src/crc.c src/event.c src/faults.c src/heap.c src/job.c src/keeper.c src/lua_alloc.c \
-       src/lua_codec.c src/lua_command.c src/lua_core.c src/lua_faults.c src/lua_limit.c src/lua_lines.c \
-       src/lua_poll.c src/lua_pool.c src/lua_reader.c src/lua_signal.c src/lua_spool.c src/lua_terminate.c \
-       src/lua_threads.c src/lua_worker.c src/lua_writer.c src/pool.c src/proc.c src/relay.c src/shm.c src/slot.c \
-       src/spool.c src/sys.c src/worker.c
+SRC := src/codec/codec.c src/codec/codec_copy.c src/codec/codec_decode.c src/codec/codec_encode.c \
+       src/codec/codec_join.c src/core/clock.c src/core/command.c src/core/event.c src/core/heap.c src/core/job.c \
+       src/core/keeper.c src/core/pool.c src/core/proc.c src/core/relay.c src/core/shm.c src/core/slot.c \
+       src/core/sys.c src/core/worker.c src/lua/lua_alloc.c src/lua/lua_codec.c src/lua/lua_command.c \
+       src/lua/lua_core.c src/lua/lua_limit.c src/lua/lua_lines.c src/lua/lua_poll.c src/lua/lua_pool.c \
+       src/lua/lua_reader.c src/lua/lua_signal.c src/lua/lua_spool.c src/lua/lua_terminate.c src/lua/lua_threads.c \
+       src/lua/lua_worker.c src/lua/lua_writer.c src/store/crc.c src/store/spool.c src/test/faults.c \
+       src/test/lua_faults.c
 OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/minigun/core.so
 LUA_MODULES = $(shell find lua -name '*.lua' 2>/dev/null)
@@ -45,7 +47,7 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion
 FORTIFY = $(if $(filter -O1 -O2 -O3 -Os -Ofast -Oz,$(CFLAGS)), \
             $(if $(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),,-D_FORTIFY_SOURCE=2))
 MG_CFLAGS  = -std=gnu11 -fPIC -fvisibility=hidden $(WARNINGS) $(FORTIFY) -fstack-protector-strong \
-             -I$(LUA_INC) $(VARIANT)
+             -I$(LUA_INC) -Isrc $(VARIANT)
 MG_LDFLAGS = -shared -Wl,-z,relro,-z,now $(VARIANT)
 COMPILE    = $(CC) $(MG_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 LINK       = $(CC) $(MG_LDFLAGS) $(CFLAGS) $(LDFLAGS)
@@ -103,11 +105,11 @@ test: all faults $(BUILD)/ring_threads
 	@$(RUN_SPECS) $(SPECS) -- $(LUA) $(BUSTED) --ignore-lua
 
 # Two threads at the two ends of a ring; sys.c is all of the rest that it needs.
-$(BUILD)/ring_threads: spec/threads/ring_threads.c src/event.c src/sys.c src/event.h src/ring.h src/mg.h src/sys.h \
+$(BUILD)/ring_threads: spec/threads/ring_threads.c $(addprefix src/core/,event.c sys.c event.h ring.h mg.h sys.h) \
                        $(BUILD)/flags
 	$(COMPILE) -pthread $(LDFLAGS) -o $@ $(filter %.c,$^)
 
-# A build in which specs can make the Nth call of the operating system fail (see src/sys.h).
+# A build in which specs can make the Nth call of the operating system fail (see src/core/sys.h).
 faults:
 	@$(MAKE) --no-print-directory BUILD=build-faults VARIANT='-DMG_FAULTS -Wl,-z,nodelete' all
 
@@ -187,8 +189,8 @@ decode_fuzz slot_fuzz spool_fuzz:
 	$(FUZZ) spec/fuzz/$@.c $(FUZZ_SRC)
 
 decode_fuzz: FUZZ_SRC = $(SRC) $(LUA_LIBS) -lm -ldl
-slot_fuzz:   FUZZ_SRC = src/slot.c src/shm.c src/event.c src/proc.c src/sys.c src/faults.c
-spool_fuzz:  FUZZ_SRC = src/spool.c src/crc.c src/proc.c src/sys.c src/faults.c
+slot_fuzz:   FUZZ_SRC = $(addprefix src/core/,slot.c shm.c event.c proc.c sys.c) src/test/faults.c
+spool_fuzz:  FUZZ_SRC = $(addprefix src/store/,spool.c crc.c) $(addprefix src/core/,proc.c sys.c) src/test/faults.c
 
 # ---- other checks ----------------------------------------------------------------------------------------------
 
@@ -204,7 +206,7 @@ lint-lua:
 lint-c:
 	$(CPPCHECK) --std=c11 --quiet --enable=warning,portability,performance --error-exitcode=1 --inline-suppr \
 	  --suppress=missingIncludeSystem --suppress=shiftTooManyBitsSigned \
-	  --suppress=ctuuninitvar:src/codec_encode.c -I src src
+	  --suppress=ctuuninitvar:src/codec/codec_encode.c -I src src
 
 lint-gcc:
 	@$(MAKE) --no-print-directory BUILD=build-lint VARIANT=-Werror all

@@ -4,14 +4,14 @@
 -- Expected output:
 --   Makefile: 32 hexadecimal digits
 --   README.md: 32 hexadecimal digits
---   src/sys.h: 32 hexadecimal digits
+--   src/core/sys.h: 32 hexadecimal digits
 --   3 done, 1 failed
 --   no/such/file: exited with code 1, 3 attempts
 
 local minigun = require "minigun"
 
 local p = minigun.pipeline "checksums"
-p:producer { "README.md", "Makefile", "no/such/file", "src/sys.h" }
+p:producer { "README.md", "Makefile", "no/such/file", "src/core/sys.h" }
 p:map("sum", { threads = 4, retries = 2, backoff = 0.05 }, function(path)
   local sum = assert(minigun.command({ "md5sum", path }, { timeout = 60 }))
   if not sum.ok then error(path .. ": exited with code " .. tostring(sum.code), 0) end

@@ -1,7 +1,7 @@
 --- Programs that a handler starts: `minigun.command`.
 --
 -- A program is a process group of its own. It ends with the call that has started it, whichever way that ends: its
--- time-out, its item's, an error, its worker's death, the end of the run (src/command.h, src/keeper.h).
+-- time-out, its item's, an error, its worker's death, the end of the run (src/core/command.h, src/core/keeper.h).
 local core = require "minigun.core"
 local failure = require "minigun.failure"
 local options = require "minigun.options"
@@ -10,7 +10,7 @@ local tasks = require "minigun.tasks"
 local command = {}
 
 local GRACE <const> = 1         -- seconds between SIGTERM and SIGKILL
-local BEAT <const> = 0.1        -- seconds to wait at most where there is a time-out, see src/clock.h
+local BEAT <const> = 0.1        -- seconds to wait at most where there is a time-out, see src/core/clock.h
 local LOOK <const> = 0.02       -- seconds between looks at a program, where the kernel does not tell of its end
 local SHOWN <const> = 60        -- bytes of a command, and of what it says, in its result's text
 local SIGTERM <const>, SIGKILL <const> = 15, 9

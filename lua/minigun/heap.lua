@@ -1,5 +1,5 @@
 --- The coordinator's heap, made ready to be shared by forks: when its pages are joined into huge ones. How, see
--- src/heap.h.
+-- src/core/heap.h.
 --
 -- Joining a large heap's pages takes as long as a hundred forks or more, and makes each fork after it ten times as
 -- fast. Piece by piece it is done as long as it pays. It has paid up to the time that forks have taken so far: a run

@@ -1,11 +1,11 @@
 --- Batches of items that came as bytes: nothing is decoded as long as only bytes come. The policy, in terms of a writer
--- that can join records (src/lua_writer.c); it stands in the place of a batcher.
+-- that can join records (src/lua/lua_writer.c); it stands in the place of a batcher.
 --
 -- The open batch is an array of bytes in the writer's block, or a table. It becomes one, and stays it until it is
 -- passed on, when a Lua value comes (tables that several values share must stay shared), and when an item nests so
 -- deeply that the codec must see the whole. Where batches do not go to other processes there is no writer, and it is
 -- always a table. As long as no table is there, producers may write into the array themselves (see w:into in
--- src/lua_writer.c): `sync` finds out what they have done, and comes before anything else.
+-- src/lua/lua_writer.c): `sync` finds out what they have done, and comes before anything else.
 local batcher = require "minigun.batcher"
 local report = require "minigun.report"
 

@@ -2,7 +2,7 @@
 --
 -- An object describes what is read (`paths`, `file` or `fd`); each run, and each process that has it for a producer,
 -- opens paths anew. What is not opened by it (a file, a descriptor, standard input) is one stream, so that has one
--- reader (src/lua_lines.c), which keeps what it has read and not given yet.
+-- reader (src/lua/lua_lines.c), which keeps what it has read and not given yet.
 local core = require "minigun.core"
 local failure = require "minigun.failure"
 local tasks = require "minigun.tasks"

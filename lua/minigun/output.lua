@@ -8,7 +8,7 @@ local core = require "minigun.core"
 
 local output = {}
 
-local STDOUT <const>, STDERR <const> = 1, 2 -- bits of what goes through, see src/relay.h
+local STDOUT <const>, STDERR <const> = 1, 2 -- bits of what goes through, see src/core/relay.h
 
 local Output = {}
 Output.__index = Output

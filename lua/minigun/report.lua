@@ -17,7 +17,7 @@ local report = {
   SET = 4,        -- flag of a chunk: one item for a worker with threads (MG_CHUNK_SET)
   RESUMED = 7,    -- { RESUMED, stage id, n, message or nil }: a producer has not passed on n items, see lineage.lua
   RETURNED = 8,   -- { RETURNED, stage id }: its handler has returned a value, see silence.lua
-  LOOSE = 2,      -- flag of a chunk: a producer's (MG_CHUNK_LOOSE in src/slot.h)
+  LOOSE = 2,      -- flag of a chunk: a producer's (MG_CHUNK_LOOSE in src/core/slot.h)
   TIMED = 1,      -- flag of a chunk: note when items begin (MG_CHUNK_TIMED)
 }
 

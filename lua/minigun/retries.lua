@@ -77,7 +77,7 @@ function retries:retry_in_place(entry, due)
     if self.pool then self:serve_workers() end
     local left = due - core.clock()
     if left <= 0 or self.stopping then break end
-    self:sleep(math.min(left, 0.1)) -- see src/clock.h
+    self:sleep(math.min(left, 0.1)) -- see src/core/clock.h
   end
   self.chain:push(entry.stage, entry.value, entry.attempt, entry.first)
 end

@@ -39,7 +39,7 @@ run.BELL_MEMORY = 2 << 20
 local BLOCK <const> = 65536
 local LIMITS <const> = { [12] = true, [23] = true, [24] = true } -- ENOMEM, ENFILE, EMFILE
 -- Seconds to sleep at most while a deadline is waited for: a stop of this process is noticed, and how long it was, by
--- looking at the clock before and after it (src/clock.h).
+-- looking at the clock before and after it (src/core/clock.h).
 local BEAT <const> = 0.1
 local WARNINGS <const> = 100                      -- that are kept
 

@@ -4,7 +4,7 @@
 -- and reaps its children first. At the prompt, and wherever the program catches errors, that error goes on; in a
 -- script that catches nothing the process then ends by SIGINT, as any other program would (status 130 in a shell).
 -- That handler reaches the main thread only; `core.guard` extends it to the producers' coroutines, and notes that it
--- has come (src/lua_signal.c): the error's text can be anybody's, and a handler's own pcall may have taken it.
+-- has come (src/lua/lua_signal.c): the error's text can be anybody's, and a handler's own pcall may have taken it.
 local core = require "minigun.core"
 local fatal = require "minigun.fatal"
 local stack = require "minigun.stack"

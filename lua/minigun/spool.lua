@@ -1,7 +1,7 @@
 --- Spools: files of values that any number of processes append to.
 --
--- A record is written under a lock, whole or not at all; src/spool.h has its format. A process that was forked with an
--- open spool opens the file for itself at its first write, as a lock belongs to the open file.
+-- A record is written under a lock, whole or not at all; src/store/spool.h has its format. A process that was forked
+-- with an open spool opens the file for itself at its first write, as a lock belongs to the open file.
 local core = require "minigun.core"
 local failure = require "minigun.failure"
 local options = require "minigun.options"

@@ -2,7 +2,7 @@
 --
 -- The coordinator stops its producers, finishes what is inside, runs after_run, and then the process ends by the
 -- signal, as one that does not handle it would. Workers leave the deciding to it. A second signal, or the end of the
--- run's `grace`, ends it at once (src/lua_terminate.c, which also says when no handler of ours is there at all).
+-- run's `grace`, ends it at once (src/lua/lua_terminate.c, which also says when no handler of ours is there at all).
 --
 -- A run inside another one (a handler's, a hook's, that of a loop over `iterate`) belongs to what is inside: it goes on
 -- to its end. Background runs are all stopped.

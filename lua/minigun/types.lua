@@ -13,7 +13,7 @@ types.Spool = nil
 types.MAX_WORKERS = 1024
 --- Most threads that one worker may have, of all stages that run in it.
 types.MAX_THREADS = 2048
---- Most workers of a run: the slots of its pool (MG_MAX_SLOTS in src/mg.h).
+--- Most workers of a run: the slots of its pool (MG_MAX_SLOTS in src/core/mg.h).
 types.MAX_PROCESSES = 4096
 --- Most stages of a run: their numbers share a word with a flag and two values that are reserved (report.lua).
 types.MAX_STAGES = 0x7ffd

@@ -32,7 +32,7 @@ local function exit(code)
 end
 
 -- os.execute and io.popen in a handler: what they start is of the worker's process group, which the coordinator kills
--- after it; where the coordinator has died as well, the keeper does (src/keeper.h).
+-- after it; where the coordinator has died as well, the keeper does (src/core/keeper.h).
 local function kept(start)
   return function(...)
     core.keep_group()

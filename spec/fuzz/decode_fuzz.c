@@ -9,7 +9,7 @@
  * another order, and cycles through hooks) without asking for more bytes than it takes; and decoding that gives a value
  * which takes the same number of bytes again. Before the first input every allocation of a sample's way there and back
  * fails in turn, and the codec has to work on after each. */
-#include "codec_state.h"
+#include "codec/codec_state.h"
 
 #include <lauxlib.h>
 #include <lualib.h>

@@ -1,12 +1,12 @@
 /* Minigun: decodes messages that a second thread is scribbling on, as another process could do in shared memory.
  *
  *   mkdir -p build-fuzz && clang -std=gnu11 -g -O2 -fsanitize=address,undefined -Isrc -I/usr/include/lua5.4 \
- *     -o build-fuzz/scribble spec/fuzz/scribble.c src/codec*.c src/lua_codec.c -llua5.4 -lm -ldl -pthread
+ *     -o build-fuzz/scribble spec/fuzz/scribble.c src/codec/codec*.c src/lua/lua_codec.c -llua5.4 -lm -ldl -pthread
  *   build-fuzz/scribble [SECONDS [SEED]]
  *
  * The race is meant. What counts is that nothing outside the message is touched, and that every string that was decoded
  * is sound: a short string whose bytes changed while Lua interned it would differ from an equal one. */
-#include "codec_state.h"
+#include "codec/codec_state.h"
 
 #include <lauxlib.h>
 #include <lualib.h>

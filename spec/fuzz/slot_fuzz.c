@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "slot.h"
+#include "core/slot.h"
 
 static mg_shm shm;
 static mg_slot slot;

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "spool.h"
+#include "store/spool.h"
 
 enum { MOST = 64, SIZE = 1 << 16 };
 

@@ -1,4 +1,4 @@
-/* wake.pml - sleeping and waking (src/event.h) as a model for spin: no wake-up is lost.
+/* wake.pml - sleeping and waking (src/core/event.h) as a model for spin: no wake-up is lost.
  *
  * One side publishes WORK pieces of work and may be killed at any step, the other takes them and sleeps when there are
  * none. Both write through a store buffer of one entry, which the machine may empty at any later moment and a fence

@@ -2,8 +2,9 @@
 -- unharmed (each item once), named (each item once, or in a failure) or ended (the run has failed and says of what). It
 -- may not lose or double an item in silence, not hang, and not fail with an error of the library's own.
 --
--- What is written over: the words of the slots' shared part (src/slot.h) and heads of records (src/record.h). The bytes
--- of a value are not: nobody can tell one that has been changed from one that was emitted so.
+-- What is written over: the words of the slots' shared part (src/core/slot.h) and heads of records
+-- (src/core/record.h). The bytes of a value are not: nobody can tell one that has been changed from one that was
+-- emitted so.
 local minigun = require "minigun"
 
 local runs, seed, from = tonumber(arg[1]), tonumber(arg[2]) or os.time(), tonumber(arg[3]) or 1

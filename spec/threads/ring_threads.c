@@ -11,9 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../src/event.h"
-#include "../../src/ring.h"
-#include "../../src/sys.h"
+#include "../../src/core/event.h"
+#include "../../src/core/ring.h"
+#include "../../src/core/sys.h"
 
 #define FIRST (UINT32_MAX - 100) /* counter of the first descriptor */
 #define LIMIT_NS 20000000000

@@ -1,5 +1,5 @@
 /* lua_faults.c - the table core.faults of the test build (faults.h has the contracts). */
-#include "lua_mg.h"
+#include "lua/lua_mg.h"
 
 #ifdef MG_FAULTS
 #include <stdlib.h>

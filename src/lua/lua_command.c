@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
-#include "keeper.h"
+#include "core/command.h"
+#include "core/keeper.h"
 #include "lua_mg.h"
 
 #define MG_COMMAND_TYPE "minigun.program"

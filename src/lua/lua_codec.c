@@ -1,5 +1,5 @@
 /* Minigun: the codec's Lua functions. */
-#include "codec_scalar.h"
+#include "codec/codec_scalar.h"
 
 /* minigun.core.encode(value) -> string, references
  *   value       any value that can be sent

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "codec_scalar.h"
+#include "codec/codec_scalar.h"
 #include "lua_mg.h"
 
 #define MG_EMIT_TYPE "minigun.emit"

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "sys.h"
+#include "core/sys.h"
 
 typedef struct point {
   char name[32];

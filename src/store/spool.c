@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "crc.h"
-#include "sys.h"
+#include "core/sys.h"
 
 enum { VERSION = 1, WINDOW = 1 << 16 };
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
+#include "core/clock.h"
 #include "lua_mg.h"
 
 #define LOST "the program has closed descriptors that are not its own, but the run's"

@@ -13,7 +13,7 @@
  */
 #include <string.h>
 
-#include "codec_scalar.h"
+#include "codec/codec_scalar.h"
 #include "lua_mg.h"
 
 /* Between two looks at the receivers, at what workers have said; items between two looks at the clock, at most. */

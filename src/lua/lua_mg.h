@@ -5,8 +5,8 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "codec.h"
-#include "pool.h"
+#include "codec/codec.h"
+#include "core/pool.h"
 
 #define MG_POOL_TYPE "minigun.pool"
 #define MG_WORKER_TYPE "minigun.worker"

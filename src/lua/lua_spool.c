@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "crc.h"
+#include "store/crc.h"
 #include "lua_mg.h"
-#include "spool.h"
+#include "store/spool.h"
 
 #define MG_SPOOL_TYPE "minigun.spool_file"
 #define MG_SPOOL_READER_TYPE "minigun.spool_reader"

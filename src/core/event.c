@@ -1,7 +1,7 @@
 /* event.c - see event.h for the protocol. */
 #include "event.h"
 
-#include "faults.h"
+#include "test/faults.h"
 #include "sys.h"
 
 enum { SPIN_MOST = 50000, SPIN_LEAST = 2000, SPIN_RETRY = 16 }; /* ns, ns, sleeps */

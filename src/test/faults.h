@@ -3,7 +3,7 @@
 #ifndef MG_FAULTS_H
 #define MG_FAULTS_H
 
-#include "mg.h"
+#include "core/mg.h"
 
 #ifdef MG_FAULTS
 /* A place between two stores at which a process may be made to die.  Counted over all processes of the test. */

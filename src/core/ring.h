@@ -15,7 +15,7 @@
 
 #include <stdatomic.h>
 
-#include "faults.h"
+#include "test/faults.h"
 
 /* One descriptor: 64 bytes, one cache line.  What each field means depends on `kind` (slot.h). */
 typedef struct mg_desc {

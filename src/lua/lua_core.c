@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "clock.h"
-#include "heap.h"
-#include "job.h"
+#include "core/clock.h"
+#include "core/heap.h"
+#include "core/job.h"
 #include "lua_mg.h"
 
 int mg_lua_fail(lua_State *L, const char *what, int rc) {

@@ -5,7 +5,7 @@
  * instruction raises the error again, so no protected call outlasts it. A call that blocks in C goes on until it
  * returns: who has set the limit looks at the clock then. A hook of the program's own stays, and nothing but that look
  * is left. */
-#include "clock.h"
+#include "core/clock.h"
 #include "lua_mg.h"
 
 enum { INSTRUCTIONS = 1000, CLEAN_UP_NS = 50000000 };

@@ -20,7 +20,7 @@
 
 #include <sys/types.h>
 
-#include "mg.h"
+#include "core/mg.h"
 
 #define MG_SPOOL_HEAD 20u
 #define MG_SPOOL_PLACES 1000 /* ranges of damage that a reader lists; it counts them all */

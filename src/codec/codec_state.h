@@ -1,4 +1,4 @@
-/* Minigun: what the codec's three source files share. Private to src/codec*.c and src/lua_codec.c. */
+/* Minigun: what the codec's three source files share. Private to src/codec/ and src/lua/lua_codec.c. */
 #ifndef MG_CODEC_STATE_H
 #define MG_CODEC_STATE_H
 
@@ -9,7 +9,7 @@
 #include <lauxlib.h>
 
 #include "codec.h"
-#include "mg.h"
+#include "core/mg.h"
 
 /* First bytes of MessagePack that the codec writes or reads by name. */
 enum {
