@@ -39,6 +39,7 @@ build = {
         "src/core/sys.c",
         "src/core/worker.c",
         "src/lua/lua_alloc.c",
+        "src/lua/lua_array.c",
         "src/lua/lua_codec.c",
         "src/lua/lua_command.c",
         "src/lua/lua_core.c",

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "codec/codec_scalar.h"
-#include "lua_mg.h"
+#include "lua_writer.h"
 
 /* Between two looks at the receivers, at what workers have said; items between two looks at the clock, at most. */
 enum { LOOK_EVERY_NS = 200000, COLLECT_EVERY_NS = 1000000, CLOCK_EVERY = 64 };
@@ -23,46 +23,6 @@ enum { LOOK_EVERY_NS = 200000, COLLECT_EVERY_NS = 1000000, CLOCK_EVERY = 64 };
  * and CREDIT_NS in advance.  A source without a rest is so looked after once in LOOK_EVERY_NS. What
  * workers have said is taken in once in COLLECT_EVERY_NS: a round for less costs more than it brings. */
 enum { ROUND_NS = 10000, CREDIT_NS = 500000, SHARE = 50 };
-/* Bytes beside an array's own that its block has at least. */
-enum { ARRAY_LEAST = 128 };
-enum { UV_POOL = 1, UV_FULL, UV_BAD, UV_TO, UV_INTO };
-
-typedef struct mg_writer {
-  mg_pool *pool;             /* kept alive by a user value; NULL when closed */
-  mg_codec *codec;
-  int encoding;              /* see mg_encode_alone */
-  unsigned serial, edge;
-  uint32_t block;            /* MG_NO_BLOCK: none open */
-  size_t size, taken, end;   /* [taken, end) is written and not yet taken */
-  uint32_t count;
-  uint32_t first, last;      /* slots of the receivers */
-  uint32_t clock_every, clock_in; /* items between two looks at the clock, and to the next one */
-  uint64_t looked, called; /* at the slots; on_full */
-  uint64_t clock, tick;    /* when the source went on or was looked at last; the coarse clock then */
-  uint64_t credit;         /* ns that may be spent on passing items on one by one */
-  mg_join join;            /* of the record behind `end`; length 0: there is none */
-  size_t usual;            /* space that the last such record has taken */
-  uint64_t patience;       /* ns after which on_full is called in any case; 0: no such limit */
-  struct mg_writer *into;  /* see w:into; kept alive by a user value */
-  uint32_t sent;           /* values that have gone there, since w:sent() was last called */
-  uint32_t arrays;         /* elements of an array that others may write; 0: they may not now */
-  uint32_t closed;         /* arrays that they have completed, since w:joining() was last called */
-  unsigned batch;          /* flags of the values, see w:batches */
-} mg_writer;
-
-static mg_writer *check_open(lua_State *L, mg_writer *w) {
-  if (MG_UNLIKELY(!w->pool || w->serial != mg_process_serial || !w->pool->slot))
-    luaL_error(L, "emit called after its handler has returned, or in another process");
-  return w;
-}
-
-static mg_writer *check_writer(lua_State *L, int arg) {
-  return check_open(L, luaL_checkudata(L, arg, MG_WRITER_TYPE));
-}
-
-/* Where the value of the record behind `end` lies. */
-static uint8_t *joined(const mg_writer *w) { return mg_shm_at(&w->pool->shm, w->block) + w->end + MG_RECORD_HEAD; }
-
 /* writer(pool, edge, on_full, on_bad, first, last, on_to) -> writer.  on_full(writer, bytes needed or 0, whether for
  * the array of another writer, see w:into); on_bad(value, message) for a value that cannot be serialised; first..last:
  * slots of the receivers; on_to(name, item) for w:to */
@@ -141,7 +101,7 @@ static int refused(lua_State *L) {
 }
 
 static int put(lua_State *L) {
-  mg_writer *w = check_open(L, lua_touserdata(L, 1)); /* called through __call of this type only */
+  mg_writer *w = mg_writer_open(L, lua_touserdata(L, 1)); /* called through __call of this type only */
   if (MG_UNLIKELY(w->encoding || (w->into && w->into->encoding)))
     return luaL_error(L, "emit called from a dump hook, while an item is being encoded");
   if (MG_UNLIKELY(w->join.length)) return luaL_error(L, "an array is being joined");
@@ -160,52 +120,28 @@ static int put(lua_State *L) {
   return written(L, w, length, flags);
 }
 
-/* The open array is complete. */
-static void end_array(mg_writer *w) {
-  mg_join_end(&w->join, joined(w));
-  mg_record_head(joined(w) - MG_RECORD_HEAD, (uint32_t)w->join.length, w->edge, w->join.flags);
-  w->usual = mg_record_space(w->join.length);
-  w->end += w->usual;
-  w->count++;
-  w->join.length = 0;
-}
-
-/* Bytes that are free behind the open array, or for one. */
-static size_t array_room(const mg_writer *w) {
-  size_t used = w->end + MG_RECORD_HEAD + (w->join.length ? w->join.length : MG_JOIN_HEAD) + 7;
-  return w->block != MG_NO_BLOCK && w->size > used ? w->size - used : 0;
-}
-
-/* Bytes of a block for the array and an element of so many more: for a new one as many as the last one took, so one
- * after the other of the same size is moved once; otherwise it doubles.  More than there can be, if it is too long. */
-static size_t array_want(const mg_writer *w, size_t length) {
-  size_t now = w->join.length, need = ARRAY_LEAST + now + length, want = now ? 2 * need : need + w->usual;
-  if (need > MG_MAX_ITEM) return 4 * MG_MAX_ITEM;
-  return want > MG_MAX_ITEM ? need : want;
-}
-
 /* Writes the value as the next element of the array of w->into; a block for it may have to be opened first. */
 static int put_into(lua_State *L, mg_writer *w, int type) {
-  mg_writer *a = check_open(L, w->into);
-  size_t room = array_room(a), least = a->join.length ? MG_SCALAR_MOST : MG_SCALAR_MOST + a->usual, length = 0;
+  mg_writer *a = mg_writer_open(L, w->into);
+  size_t room = mg_array_room(a), least = a->join.length ? MG_SCALAR_MOST : MG_SCALAR_MOST + a->usual, length = 0;
   unsigned flags = 0;
-  if (MG_UNLIKELY(room < least)) return call_full(L, array_want(a, MG_SCALAR_MOST), go_on);
-  if (a->join.length == 0) mg_join_begin(&a->join, joined(a), a->arrays, -1);
-  uint8_t *to = joined(a) + a->join.length;
+  if (MG_UNLIKELY(room < least)) return call_full(L, mg_array_want(a, MG_SCALAR_MOST), go_on);
+  if (a->join.length == 0) mg_join_begin(&a->join, mg_array_at(a), a->arrays, -1);
+  uint8_t *to = mg_array_at(a) + a->join.length;
   if (type == LUA_TTABLE || MG_UNLIKELY((length = mg_scalar(L, type, 2, to)) == 0)) {
     lua_settop(L, 2);
     int rc = mg_encode_alone(L, w->codec, &a->encoding, 2, to, room, &length, &flags);
     if (rc == MG_CODEC_BAD) return refused(L);
-    if (rc == MG_CODEC_NOFIT) return call_full(L, array_want(a, length), go_on);
+    if (rc == MG_CODEC_NOFIT) return call_full(L, mg_array_want(a, length), go_on);
     if (MG_UNLIKELY(flags & MG_CODEC_DEEP)) {
       w->into = NULL;
       return put(L);
     }
   }
-  mg_join_place(&a->join, joined(a), length, flags);
+  mg_join_place(&a->join, mg_array_at(a), length, flags);
   w->sent++;
   if (a->join.count >= a->arrays) {
-    end_array(a);
+    mg_array_end(a);
     a->closed++;
   }
   return wanted(w) ? call_full(L, 0, NULL) : 0;
@@ -241,10 +177,10 @@ static int l_put(lua_State *L) {
   int type = lua_type(L, 2);
   if (MG_UNLIKELY(type <= LUA_TNIL))
     return luaL_error(L, "nil cannot be emitted (an item is any value but nil; call emit only when there is one)");
-  if (into_open(w)) return put_into(L, check_open(L, w), type);
+  if (into_open(w)) return put_into(L, mg_writer_open(L, w), type);
   if (type != LUA_TTABLE && MG_LIKELY(w->block != MG_NO_BLOCK && !w->encoding && !w->join.length && !w->into) &&
       MG_LIKELY(w->size - w->end >= MG_RECORD_HEAD + MG_SCALAR_MOST)) {
-    check_open(L, w);
+    mg_writer_open(L, w);
     size_t length = mg_scalar(L, type, 2, mg_shm_at(&w->pool->shm, w->block) + w->end + MG_RECORD_HEAD);
     if (MG_LIKELY(length)) return written(L, w, length, 0);
   }
@@ -255,8 +191,8 @@ static int l_put(lua_State *L) {
 /* w:into(other): values become elements of the arrays of another writer, as long as that has arrays.  What this one has
  * written must have become elements before. */
 static int l_into(lua_State *L) {
-  mg_writer *w = check_writer(L, 1);
-  mg_writer *other = check_writer(L, 2);
+  mg_writer *w = mg_check_writer(L, 1);
+  mg_writer *other = mg_check_writer(L, 2);
   luaL_argcheck(L, other != w && other->pool == w->pool, 2, "another writer of the same pool expected");
   lua_settop(L, 2);
   lua_setiuservalue(L, 1, UV_INTO);
@@ -266,7 +202,7 @@ static int l_into(lua_State *L) {
 
 /* w:batches(pair): what is emitted are arrays of items; pair: pairs of a number and such an array */
 static int l_batches(lua_State *L) {
-  mg_writer *w = check_writer(L, 1);
+  mg_writer *w = mg_check_writer(L, 1);
   w->batch = MG_CODEC_BATCH | (lua_toboolean(L, 2) ? MG_CODEC_PAIR : 0);
   return 0;
 }
@@ -274,29 +210,10 @@ static int l_batches(lua_State *L) {
 /* w:sent() -> values that have become elements of arrays of another writer, since the last time; whether the next one
  * would */
 static int l_sent(lua_State *L) {
-  mg_writer *w = check_writer(L, 1);
+  mg_writer *w = mg_check_writer(L, 1);
   lua_pushinteger(L, w->sent);
   lua_pushboolean(L, into_open(w));
   w->sent = 0;
-  return 2;
-}
-
-/* w:arrays(most): how many elements an array has that other writers write; 0: they may not */
-static int l_arrays(lua_State *L) {
-  mg_writer *w = check_writer(L, 1);
-  uint32_t most = mg_check_u32(L, 2);
-  luaL_argcheck(L, most == 0 || w->join.length == 0 || most <= w->join.most, 2, "more than the array was begun for");
-  w->arrays = most;
-  return 0;
-}
-
-/* w:joining() -> elements in the open array, 0: there is none; arrays that other writers have completed since the last
- * time */
-static int l_joining(lua_State *L) {
-  mg_writer *w = check_writer(L, 1);
-  lua_pushinteger(L, w->join.length ? w->join.count : 0);
-  lua_pushinteger(L, w->closed);
-  w->closed = 0;
   return 2;
 }
 
@@ -304,7 +221,7 @@ static int l_joining(lua_State *L) {
 static int l_to(lua_State *L) {
   if (!luaL_testudata(L, 1, MG_WRITER_TYPE))
     return luaL_error(L, "call emit:to with a colon: emit:to(\"stage\", item)");
-  check_writer(L, 1);
+  mg_check_writer(L, 1);
   lua_settop(L, 3);
   if (lua_getiuservalue(L, 1, UV_TO) != LUA_TFUNCTION) return luaL_error(L, "emit:to is not for this emit");
   lua_insert(L, 2);
@@ -315,7 +232,7 @@ static int l_to(lua_State *L) {
 /* w:take() -> block, offset, length, count of what was written since the last take (one reference is given) | nil.
  * A block that is larger than usual, for a large item, is left then: small ones must not hold it while they fill it. */
 static int l_take(lua_State *L) {
-  mg_writer *w = check_writer(L, 1);
+  mg_writer *w = mg_check_writer(L, 1);
   if (w->count == 0) return luaL_pushfail(L), 1;
   mg_shm_retain(&w->pool->shm, w->block);
   mg_push_block(L, w->block);
@@ -335,7 +252,7 @@ static int l_take(lua_State *L) {
 /* w:open(bytes) -> true | false when memory is exhausted.  Leaves the open block, which must have been taken from; an
  * array that is being joined moves into the new one, which is larger if it must. */
 static int l_open(lua_State *L) {
-  mg_writer *w = check_writer(L, 1);
+  mg_writer *w = mg_check_writer(L, 1);
   lua_Integer bytes = luaL_checkinteger(L, 2);
   luaL_argcheck(L, w->count == 0, 1, "take what is written first");
   luaL_argcheck(L, bytes > 0, 2, "a size expected");
@@ -344,7 +261,7 @@ static int l_open(lua_State *L) {
   uint32_t block = (size_t)bytes > MG_MAX_ITEM * 2 ? MG_NO_BLOCK : mg_shm_alloc(&w->pool->shm, (size_t)bytes);
   if (block == MG_NO_BLOCK) w->join.length = 0;
   if (w->join.length)
-    memcpy(mg_shm_at(&w->pool->shm, block) + MG_RECORD_HEAD, joined(w), w->join.length);
+    memcpy(mg_shm_at(&w->pool->shm, block) + MG_RECORD_HEAD, mg_array_at(w), w->join.length);
   if (w->block != MG_NO_BLOCK) mg_shm_release(&w->pool->shm, w->block);
   w->block = block;
   w->size = block == MG_NO_BLOCK ? 0 : mg_shm_block_size(&w->pool->shm, block);
@@ -353,89 +270,17 @@ static int l_open(lua_State *L) {
   return 1;
 }
 
-/* --- joining ---------------------------------------------------------------------------------------------------- */
-
-/* Makes room for an element of so many bytes, and begins the array if it is not begun. */
-static void join_room(lua_State *L, mg_writer *w, size_t length, uint32_t most, lua_Integer number) {
-  size_t least = w->join.length || length > w->usual ? length : w->usual;
-  if (MG_UNLIKELY(array_room(w) < least)) {
-    lua_getiuservalue(L, 1, UV_FULL);
-    lua_pushvalue(L, 1);
-    lua_pushinteger(L, (lua_Integer)array_want(w, length));
-    lua_call(L, 2, 0);
-    if (array_room(w) < length) luaL_error(L, "no room for what is joined");
-  }
-  if (w->join.length == 0) mg_join_begin(&w->join, joined(w), most, number);
-}
-
-/* mg_join_add for a value of at most 16 bytes, where as many are free: records are padded, so 8 at once may be read. */
-static void add_short(mg_join *j, uint8_t *to, const uint8_t *value, uint32_t length) {
-  memcpy(to + j->length, value, 8);
-  if (length > 8) memcpy(to + j->length + 8, value + 8, 8);
-  j->length += length;
-  j->count++;
-}
-
-/* w:join(most, number, block, offset, length, only, bytes) -> elements in the open array, offset behind the last record
- * that was taken, whether the next one must be decoded as it nests too deeply | nil when the range is damaged.
- * Adds records of edge `only` until the array has `most` elements or at least so many bytes.  number >= 0: see
- * mg_join_begin; it counts where an array begins.  The block must stay held meanwhile. */
-static int l_join(lua_State *L) {
-  mg_writer *w = check_writer(L, 1);
-  uint32_t most = mg_check_u32(L, 2), only = mg_check_u32(L, 7);
-  lua_Integer number = luaL_checkinteger(L, 3), bytes = luaL_checkinteger(L, 8);
-  mg_range r = mg_check_range(L, w->pool, 4);
-  uint32_t at = r.offset, end = r.offset + r.length, space;
-  const uint8_t *base = mg_shm_at(&w->pool->shm, r.block);
-  luaL_argcheck(L, most > 0, 2, "an array has elements");
-  luaL_argcheck(L, w->join.length == 0 || most <= w->join.most, 2, "more than the array was begun for");
-  mg_record rec;
-  int deep = 0;
-  for (; at < end; at += space) {
-    if (w->join.length && (w->join.count >= most || w->join.length >= (size_t)bytes)) break;
-    if ((space = mg_record_read(base + at, end - at, &rec)) == 0) return luaL_pushfail(L), 1;
-    if (only != MG_EDGE_ANY && rec.edge != only) continue;
-    if (MG_LIKELY(w->join.length && rec.length <= 16 && !rec.flags) && MG_LIKELY(array_room(w) >= 16)) {
-      add_short(&w->join, joined(w), rec.value, rec.length);
-      continue;
-    }
-    if (MG_UNLIKELY(deep = (rec.flags & MG_CODEC_DEEP) != 0)) break;
-    join_room(L, w, rec.length, most, number);
-    if (mg_join_add(&w->join, joined(w), rec.value, rec.length, rec.flags) < 0) return luaL_pushfail(L), 1;
-  }
-  lua_pushinteger(L, w->join.length ? w->join.count : 0);
-  lua_pushinteger(L, at);
-  lua_pushboolean(L, deep);
-  return 3;
-}
-
 /* w:join_end(): the open array is complete, the value of a record like any other */
 static int l_join_end(lua_State *L) {
-  mg_writer *w = check_writer(L, 1);
+  mg_writer *w = mg_check_writer(L, 1);
   luaL_argcheck(L, w->join.length > 0, 1, "nothing is being joined");
-  end_array(w);
+  mg_array_end(w);
   return wanted(w) ? call_full(L, 0, NULL) : 0;
-}
-
-/* w:join_take() -> the open array as a value, nil or the array of { item, message } of those that cannot be had and are
- * not in it; it is not written | nil, message */
-static int l_join_take(lua_State *L) {
-  mg_writer *w = check_writer(L, 1);
-  luaL_argcheck(L, w->join.length > 0, 1, "nothing is being joined");
-  mg_join_end(&w->join, joined(w));
-  size_t length = w->join.length;
-  w->join.length = 0;
-  int rc = mg_decode(L, w->codec, joined(w), length, w->join.flags);
-  if (rc == MG_CODEC_OK) return 1;
-  if (rc == MG_CODEC_REFUSED) return 2;
-  luaL_pushfail(L);
-  lua_insert(L, -2);
-  return 2;
 }
 
 /* w:pending() -> items written and not taken, bytes free in the open block */
 static int l_pending(lua_State *L) {
-  mg_writer *w = check_writer(L, 1);
+  mg_writer *w = mg_check_writer(L, 1);
   lua_pushinteger(L, w->count);
   lua_pushinteger(L, (lua_Integer)(w->size - w->end));
   return 2;
@@ -443,7 +288,7 @@ static int l_pending(lua_State *L) {
 
 /* w:patience(seconds): on_full is called when so long has gone by since the last time; it may let others go on */
 static int l_patience(lua_State *L) {
-  mg_writer *w = check_writer(L, 1);
+  mg_writer *w = mg_check_writer(L, 1);
   lua_Number s = luaL_checknumber(L, 2);
   luaL_argcheck(L, s >= 0 && s < 1e6, 2, "0 to 1000000 seconds expected");
   w->patience = (uint64_t)(s * 1e9);
@@ -461,14 +306,14 @@ static int l_close(lua_State *L) {
 
 static const luaL_Reg methods[] = {
     {"to", l_to},       {"take", l_take},         {"open", l_open},           {"pending", l_pending},
-    {"join", l_join},   {"join_end", l_join_end}, {"join_take", l_join_take}, {"patience", l_patience},
-    {"into", l_into},   {"sent", l_sent},         {"arrays", l_arrays},       {"joining", l_joining},
+    {"into", l_into},   {"sent", l_sent},         {"join_end", l_join_end},   {"patience", l_patience},
     {"close", l_close}, {"batches", l_batches},   {NULL, NULL},
 };
 
 void mg_writer_setup(lua_State *L) {
   mg_callable_type(L, MG_WRITER_TYPE, l_put);
   luaL_newlib(L, methods);
+  luaL_setfuncs(L, mg_array_methods, 0);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
   lua_pushcfunction(L, l_writer);

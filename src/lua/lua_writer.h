@@ -1,0 +1,65 @@
+/* lua_writer.h - what a writer is (lua_writer.c), for the file of its arrays (lua_array.c) too.
+ *
+ * A writer owns one reference to its open block, until it is closed; what w:take gives has references of its own.
+ */
+#ifndef MG_LUA_WRITER_H
+#define MG_LUA_WRITER_H
+
+#include "lua_mg.h"
+
+/* Bytes beside an array's own that its block has at least. */
+enum { ARRAY_LEAST = 128 };
+enum { UV_POOL = 1, UV_FULL, UV_BAD, UV_TO, UV_INTO }; /* user values of a writer */
+
+typedef struct mg_writer {
+  mg_pool *pool;             /* kept alive by a user value; NULL when closed */
+  mg_codec *codec;
+  int encoding;              /* see mg_encode_alone */
+  unsigned serial, edge;
+  uint32_t block;            /* MG_NO_BLOCK: none open */
+  size_t size, taken, end;   /* [taken, end) is written and not yet taken */
+  uint32_t count;
+  uint32_t first, last;      /* slots of the receivers */
+  uint32_t clock_every, clock_in; /* items between two looks at the clock, and to the next one */
+  uint64_t looked, called; /* at the slots; on_full */
+  uint64_t clock, tick;    /* when the source went on or was looked at last; the coarse clock then */
+  uint64_t credit;         /* ns that may be spent on passing items on one by one */
+  mg_join join;            /* of the record behind `end`; length 0: there is none */
+  size_t usual;            /* space that the last such record has taken */
+  uint64_t patience;       /* ns after which on_full is called in any case; 0: no such limit */
+  struct mg_writer *into;  /* see w:into; kept alive by a user value */
+  uint32_t sent;           /* values that have gone there, since w:sent() was last called */
+  uint32_t arrays;         /* elements of an array that others may write; 0: they may not now */
+  uint32_t closed;         /* arrays that they have completed, since w:joining() was last called */
+  unsigned batch;          /* flags of the values, see w:batches */
+} mg_writer;
+
+/* The writer, which must belong to this process and to a pool that is open; else an error to the caller. */
+static inline mg_writer *mg_writer_open(lua_State *L, mg_writer *w) {
+  if (MG_UNLIKELY(!w->pool || w->serial != mg_process_serial || !w->pool->slot))
+    luaL_error(L, "emit called after its handler has returned, or in another process");
+  return w;
+}
+
+static inline mg_writer *mg_check_writer(lua_State *L, int arg) {
+  return mg_writer_open(L, luaL_checkudata(L, arg, MG_WRITER_TYPE));
+}
+
+/* Where the value of the record behind `end` lies. */
+static inline uint8_t *mg_array_at(const mg_writer *w) {
+  return mg_shm_at(&w->pool->shm, w->block) + w->end + MG_RECORD_HEAD;
+}
+
+/* Bytes that are free behind the open array, or for one. */
+static inline size_t mg_array_room(const mg_writer *w) {
+  size_t used = w->end + MG_RECORD_HEAD + (w->join.length ? w->join.length : MG_JOIN_HEAD) + 7;
+  return w->block != MG_NO_BLOCK && w->size > used ? w->size - used : 0;
+}
+
+/* Bytes of a block for the open array and an element of so many more; more than there can be, if it is too long. */
+size_t mg_array_want(const mg_writer *w, size_t length);
+/* The open array is complete: it is a record like any other. */
+void mg_array_end(mg_writer *w);
+extern const luaL_Reg mg_array_methods[];
+
+#endif
