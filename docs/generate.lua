@@ -9,23 +9,23 @@
 -- `@class`. Beside the language server's own tags it may hold the call in backquotes behind a colon, where parameters
 -- can be left out in front: "Adds a producer: `p:producer([name,] [options,] source)`."
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
-local failure = require "minigun.failure"
-local options = require "minigun.options"
+local failure = require "minigun.base.failure"
+local options = require "minigun.language.schemas"
 
 -- The modules that users meet, in reading order; what else is in lua/minigun is for the project's own developers.
 local MODULES <const> = {
   { "init", "The module `minigun`" },
   { "pipeline", "Pipelines" },
-  { "inheritance", "Pipelines made from others" },
-  { "shorthand", "Pipelines as tables" },
-  { "context", "What handlers receive: `emit` and `ctx`" },
-  { "result", "Results" },
-  { "failure", "Failures and ends of workers" },
-  { "stats", "Statistics" },
-  { "background", "Background runs: what `p:start()` returns" },
-  { "lines", "Lines: `minigun.lines`" },
-  { "spool", "Spools: `minigun.spool`" },
-  { "command", "Programs: `minigun.command`" },
+  { "language/edits", "Pipelines made from others" },
+  { "language/one_liners", "Pipelines as tables" },
+  { "handlers/ctx", "What handlers receive: `emit` and `ctx`" },
+  { "run/result", "Results" },
+  { "base/failure", "Failures and ends of workers" },
+  { "base/stats", "Statistics" },
+  { "control/background", "Background runs: what `p:start()` returns" },
+  { "sources/lines", "Lines: `minigun.lines`" },
+  { "store/spool", "Spools: `minigun.spool`" },
+  { "handlers/command", "Programs: `minigun.command`" },
 }
 
 -- Whose functions are public: from the name in the source to class and the way a user writes it.

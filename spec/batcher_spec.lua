@@ -1,5 +1,5 @@
 local minigun = require "minigun"
-local batcher = require "minigun.batcher"
+local batcher = require "minigun.policy.batcher"
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
 local support = require "spec.support"

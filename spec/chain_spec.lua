@@ -1,4 +1,4 @@
-local chain = require "minigun.chain"
+local chain = require "minigun.handlers.chain"
 local support = require "spec.support"
 
 -- A chain over plain tables, and what its host was told.

@@ -1,7 +1,7 @@
 local minigun = require "minigun"
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
-local report = require "minigun.report"
+local report = require "minigun.base.protocol"
 local support = require "spec.support"
 
 local range, sorted, options = contexts.range, contexts.sorted, contexts.options
@@ -259,7 +259,7 @@ describe("a pool", function()
   it("survives any method with any arguments", function()
     local seed = tonumber(os.getenv "SEED") or os.time()
     local result = support.run_lua([[
-      local core, report = require "minigun.core", require "minigun.report"
+      local core, report = require "minigun.core", require "minigun.base.protocol"
       math.randomseed(tonumber(arg[1]))
       local pool = core.pool(3, 1 << 24, 1 << 24)
       local writer = core.writer(pool, 1, function(w, need)

@@ -3,9 +3,9 @@ local contexts = require "spec.contexts"
 local core = require "minigun.core"
 local support = require "spec.support"
 local minigun = require "minigun"
-local options = require "minigun.options"
+local options = require "minigun.language.schemas"
 local refusals = require "spec.refusals"
-local retries = require "minigun.retries"
+local retries = require "minigun.run.retries"
 
 local N <const> = 8
 

@@ -1,7 +1,7 @@
 -- Options as defaults for the stages inside: of a run, a pipeline, a group, a named context, a nested pipeline.
 local contexts = require "spec.contexts"
 local minigun = require "minigun"
-local plan = require "minigun.plan"
+local plan = require "minigun.plan.plan"
 local refusals = require "spec.refusals"
 local support = require "spec.support"
 

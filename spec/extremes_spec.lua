@@ -2,10 +2,10 @@
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
 local minigun = require "minigun"
-local options = require "minigun.options"
-local plan = require "minigun.plan"
+local options = require "minigun.language.schemas"
+local plan = require "minigun.plan.plan"
 local refusals = require "spec.refusals"
-local report = require "minigun.report"
+local report = require "minigun.base.protocol"
 
 local function noop() end
 

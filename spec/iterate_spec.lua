@@ -4,9 +4,9 @@
 local minigun = require "minigun"
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
-local pace = require "minigun.pace"
+local pace = require "minigun.policy.pace"
 local support = require "spec.support"
-local weigh = require "minigun.weight"
+local weigh = require "minigun.base.weight"
 
 local options = contexts.options
 

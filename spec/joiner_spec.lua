@@ -1,7 +1,7 @@
 -- Batches of items that stay bytes: arrays put together from records, and when that cannot be.
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
-local joiner = require "minigun.joiner"
+local joiner = require "minigun.policy.joiner"
 local minigun = require "minigun"
 local support = require "spec.support"
 local values = require "spec.values"

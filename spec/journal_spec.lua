@@ -2,7 +2,7 @@
 -- SEED=n runs the same sequence of kills again (not the same interleaving). MINIGUN_LONG=n: n times as many kills.
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
-local lineage = require "minigun.lineage"
+local lineage = require "minigun.run.lineage"
 local lfs = require "lfs"
 local minigun = require "minigun"
 local support = require "spec.support"

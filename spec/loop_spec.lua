@@ -1,7 +1,7 @@
 -- Loop stages: `p:stage(name, function(input, emit, ctx) for item in input do ... end end)`.
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
-local loop = require "minigun.loop"
+local loop = require "minigun.handlers.loop_stage"
 local minigun = require "minigun"
 local refusals = require "spec.refusals"
 local support = require "spec.support"

@@ -1,6 +1,6 @@
-local failure = require "minigun.failure"
-local failures = require "minigun.failures"
-local options = require "minigun.options"
+local failure = require "minigun.base.failure"
+local failures = require "minigun.policy.failures"
+local options = require "minigun.language.schemas"
 local refusals = require "spec.refusals"
 local support = require "spec.support"
 

@@ -2,7 +2,7 @@
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
 local minigun = require "minigun"
-local order = require "minigun.order"
+local order = require "minigun.policy.order"
 local refusals = require "spec.refusals"
 local support = require "spec.support"
 

@@ -1,5 +1,5 @@
 local pipeline = require "minigun.pipeline"
-local plan = require "minigun.plan"
+local plan = require "minigun.plan.plan"
 local refusals = require "spec.refusals"
 
 local function noop() end

@@ -2,7 +2,7 @@
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
 local minigun = require "minigun"
-local reduction = require "minigun.reduction"
+local reduction = require "minigun.policy.reduce"
 local refusals = require "spec.refusals"
 local support = require "spec.support"
 

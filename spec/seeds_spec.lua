@@ -1,7 +1,7 @@
 -- run { seed = n }: math.random gives each item the same numbers, whichever worker takes it.
 local contexts = require "spec.contexts"
 local minigun = require "minigun"
-local seeds = require "minigun.seeds"
+local seeds = require "minigun.system.seeds"
 local support = require "spec.support"
 
 local random = math.random -- as many programs have it

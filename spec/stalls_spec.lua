@@ -1,7 +1,7 @@
 -- No sleep is without somebody who will end it: a run that nobody can move any more fails and says what it has, and
 -- where less memory can be had than was asked for the limit follows.
 local contexts = require "spec.contexts"
-local forked = require "minigun.forked"
+local forked = require "minigun.contexts.workers"
 local minigun = require "minigun"
 local support = require "spec.support"
 

@@ -1,7 +1,7 @@
 local minigun = require "minigun"
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
-local stats = require "minigun.stats"
+local stats = require "minigun.base.stats"
 
 local range, options = contexts.range, contexts.options
 

@@ -1,6 +1,6 @@
 -- The surroundings in which a program may run: how a child ended is known in all of them or said not to be, in each
 -- kind of context; and what a container leaves of the machine.
-local machine = require "minigun.machine"
+local machine = require "minigun.system.machine"
 local programs = require "spec.programs.build"
 local support = require "spec.support"
 
@@ -200,7 +200,7 @@ describe("what a container leaves of the machine:", function()
             local p = minigun.pipeline [=[x]=]
             p:producer { 1, 2 }
             p:map({ processes = 1 }, function(n) return n end)
-            local run = require [=[minigun.run]=].new(p)
+            local run = require [=[minigun.run.run]=].new(p)
             print(run.memory)"']]):format(root, root), { env = support.lua_env() })
         if done.code ~= 0 then return pending("the kernel does not let us: " .. done.stderr) end
         assert.equal(12 * MIB, tonumber(done.stdout), done.stderr)

@@ -183,14 +183,14 @@ describe("the progress line", function()
   end
 
   it("counts each stage, and is cut to the width of the terminal", function()
-    local meter = require "minigun.meter"
+    local meter = require "minigun.view.progress_line"
     local run = run_of("a\27b", { { "in", 0, 9, 1 }, { "wörk", 9, 4, 5 }, { "out", 4, 4, 0 } }, 2)
     assert.equal("a?b, 1.2 s, 2 failed: in 9 > wörk 4/9 > out 4", meter.text(run, 1.234, 79))
     assert.equal("a?b, 1.2 s, 2 failed: in 9 > wö", meter.text(run, 1.234, 31))
   end)
 
   it("tells percent, rate and time left where it is known how many items there will be", function()
-    local meter = require "minigun.meter"
+    local meter = require "minigun.view.progress_line"
     local function text(seconds, length, ...) return meter.text(run_of("x", { ... }), seconds, 99, length) end
     assert.equal("x, 10.0 s, 25 %, 2.5/s, 30 s left: in 50 > half 25/50",
       text(10, 100, { "in", 0, 50, 1 }, { "half", 50, 25, 25 }))
@@ -201,7 +201,7 @@ describe("the progress line", function()
   end)
 
   it("knows how wide characters are, and leaves out what a terminal would obey", function()
-    local cut = require "minigun.columns".cut
+    local cut = require "minigun.view.columns".cut
     for _, case in ipairs {
       { "漢字かな", 8, "漢字かな", 8 }, { "漢字かな", 7, "漢字か", 6 }, { "한국어", 5, "한국", 4 }, { "ＡＢ", 3, "Ａ", 2 },
       { "e\u{301}e\u{301}", 1, "e\u{301}", 1 }, { "🚀🚀", 3, "🚀", 2 }, { "a\u{200b}b", 2, "a\u{200b}b", 2 },

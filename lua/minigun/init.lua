@@ -12,17 +12,17 @@ setmetatable(core, { __index = function(_, name)
   error("minigun: its part in C has no '" .. tostring(name) .. "': it was built from older sources than these Lua " ..
     "files; run 'make' again, and 'make install' where it is installed", 0)
 end })
-local command = require "minigun.command"
-local failure = require "minigun.failure"
-local lines = require "minigun.lines"
-local machine = require "minigun.machine"
+local command = require "minigun.handlers.command"
+local failure = require "minigun.base.failure"
+local lines = require "minigun.sources.lines"
+local machine = require "minigun.system.machine"
 local pipeline = require "minigun.pipeline"
-local shorthand = require "minigun.shorthand"
-local spool = require "minigun.spool"
-local tasks = require "minigun.tasks"
+local shorthand = require "minigun.language.one_liners"
+local spool = require "minigun.store.spool"
+local tasks = require "minigun.handlers.tasks"
 -- What a pipeline loads when it is run: here, or the first run would take 4 ms longer than the others.
-require "minigun.background"
-require "minigun.runner"
+require "minigun.control.background"
+require "minigun.control.to_end"
 
 local minigun = {}
 

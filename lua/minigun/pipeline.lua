@@ -1,13 +1,13 @@
 --- The language: a pipeline is a list of definitions, and the methods here append to it.
-local failure = require "minigun.failure"
-local graph = require "minigun.graph"
-local inheritance = require "minigun.inheritance"
-local nesting = require "minigun.nesting"
-local options = require "minigun.options"
-local plan = require "minigun.plan"
-local schema = require "minigun.schema"
-local shorthand = require "minigun.shorthand"
-local stage = require "minigun.stage"
+local failure = require "minigun.base.failure"
+local graph = require "minigun.plan.graph"
+local inheritance = require "minigun.language.edits"
+local nesting = require "minigun.language.names"
+local options = require "minigun.language.schemas"
+local plan = require "minigun.plan.plan"
+local schema = require "minigun.base.schema"
+local shorthand = require "minigun.language.one_liners"
+local stage = require "minigun.language.stage"
 
 local pipeline = {}
 
@@ -44,7 +44,7 @@ function Pipeline:__index(key)
 end
 
 --- Makes a pipeline, empty or from a table.
----@param name string|table? shown in messages; "pipeline" by default; or the whole pipeline, see shorthand.lua
+---@param name string|table? shown in messages; "pipeline" by default; or the whole pipeline as a table
 ---@param given table?
 --- defaults for its stages and options of its runs, see the schema `root`; those given to `run` override them
 ---@return table pipeline
@@ -431,7 +431,7 @@ end
 ---@return minigun.Result result
 function Pipeline:run(given)
   local checked = checked_for_run(self, given, "run")
-  return require("minigun.runner").run(self, checked)
+  return require("minigun.control.to_end").run(self, checked)
 end
 
 --- Starts the pipeline in the background: workers are forked, producers made ready, and the call returns:
@@ -440,7 +440,7 @@ end
 ---@return minigun.Run run
 function Pipeline:start(given)
   local checked = checked_for_run(self, given, "start")
-  return require("minigun.background").start(self, checked)
+  return require("minigun.control.background").start(self, checked)
 end
 
 --- Runs the pipeline and streams the items of its terminal stages, for a generic for: `p:iterate([options])`.
@@ -448,7 +448,7 @@ end
 ---@return fun(): any iterator and the further values of a generic for; leaving the loop stops the run
 function Pipeline:iterate(given)
   local checked = checked_for_run(self, given, "iterate")
-  return require("minigun.runner").iterate(self, checked)
+  return require("minigun.control.to_end").iterate(self, checked)
 end
 
 local function describe_kind(definition)

@@ -7,7 +7,7 @@
  *
  *   here                      in src/
  *   offer                     mg_slot_offer, mg_ring_push
- *   lend                      mg_slot_lend; Run:may_lend in lua/minigun/routes.lua (`over` may overdraw)
+ *   lend                      mg_slot_lend; Run:may_lend in lua/minigun/run/transport.lua (`over` may overdraw)
  *   revoke                    mg_slot_revoke
  *   C1, C2, C4                mg_slot_shorten; the barrier between is that the steps of a model come one after another.
  *                             Its absence is fault 7: a load that comes before an earlier store

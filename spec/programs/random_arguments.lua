@@ -4,10 +4,10 @@
 -- random_arguments.lua SEED CALLS, in the directory of the project. Prints WRONG lines for what went otherwise.
 local lfs = require "lfs"
 local minigun = require "minigun"
-local plan = require "minigun.plan"
-local options = require "minigun.options"
+local plan = require "minigun.plan.plan"
+local options = require "minigun.language.schemas"
 local support = require "spec.support"
-require "minigun.handle" -- all that is loaded late, as this leaves the directory
+require "minigun.control.execution" -- all that is loaded late, as this leaves the directory
 
 local seed, calls = tonumber(arg[1]), tonumber(arg[2])
 math.randomseed(seed)

@@ -2,7 +2,7 @@
 local acts = require "spec.property.acts"
 local core = require "minigun.core"
 local generate = require "spec.property.generate"
-local handle = require "minigun.handle"
+local handle = require "minigun.control.execution"
 local minigun = require "minigun"
 local model = require "spec.property.model"
 local nests = require "spec.property.nests"

@@ -2,7 +2,7 @@
 local build = require "spec.property.build"
 local generate = require "spec.property.generate"
 local model = require "spec.property.model"
-local plan = require "minigun.plan"
+local plan = require "minigun.plan.plan"
 local values = require "spec.property.values"
 
 local check = {}

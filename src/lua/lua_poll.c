@@ -1,5 +1,5 @@
 /* lua_poll.c - waiting for descriptors: the functions fileno, file_id and wait, and userdata minigun.poller, an epoll
- * descriptor with the waits of one process's threads in it (lua/minigun/tasks.lua).
+ * descriptor with the waits of one process's threads in it (lua/minigun/handlers/tasks.lua).
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,0 +1,71 @@
+--- What a worker tells the coordinator beside items: records on an edge of their own, `report.EDGE`.
+--
+-- A report that belongs to an item is committed or forgotten with it. Each is an array whose first element is its kind.
+local failure = require "minigun.base.failure"
+
+local report = {
+  EDGE = 0xfffe,  -- of all reports; items travel on the number of the stage that emitted them
+  TO = 0x8000,    -- plus a stage's number: an item sent to that stage, whatever the graph says
+  ANY = 0xffff,   -- as a filter: records of every edge
+  COLLECT = 1,    -- { COLLECT, name, value }
+  COUNT = 2,      -- { COUNT, name, n }
+  FAILED = 3,     -- { FAILED, stage id, fields }: see child/main.lua
+  STATS = 4,      -- { STATS, { stage id, items in, items out, seconds in its handler, classes of these or nil }... }
+  HOOK = 5,       -- { HOOK, name, at, message, traceback }: a hook has raised; the run fails
+  LOST = 6,       -- { LOST, stage id, fields }: an item that was emitted cannot go on; the stage can
+  SINGLY = 8,     -- flag of a chunk: a producer's, that waits for room for each item (MG_CHUNK_SINGLY)
+  SET = 4,        -- flag of a chunk: one item for a worker with threads (MG_CHUNK_SET)
+  RESUMED = 7,    -- { RESUMED, stage id, n, message or nil }: a producer has not passed on n items, see run/lineage.lua
+  RETURNED = 8,   -- { RETURNED, stage id }: its handler has returned a value, see run/silence.lua
+  LOOSE = 2,      -- flag of a chunk: a producer's (MG_CHUNK_LOOSE in src/core/slot.h)
+  TIMED = 1,      -- flag of a chunk: note when items begin (MG_CHUNK_TIMED)
+}
+
+local FAILURE <const> = { [report.FAILED] = true, [report.LOST] = true }
+
+local function is_count(value) return math.type(value) == "integer" and value >= 0 and value <= 1 << 32 end
+
+-- The fields of a failure that are used as numbers and names.
+local function is_failure(fields)
+  return type(fields) == "table" and failure.kinds[fields.kind] and is_count(fields.attempt)
+    and (fields.message == nil or type(fields.message) == "string")
+    and (fields.index == nil or is_count(fields.index)) and (fields.place == nil or is_count(fields.place))
+end
+
+local function are_classes(classes)
+  if type(classes) ~= "table" then return false end
+  for class, n in next, classes do
+    if math.type(class) ~= "integer" or not is_count(n) then return false end
+  end
+  return true
+end
+
+local function are_rows(r, plan)
+  for k = 2, #r do
+    local row = r[k]
+    if type(row) ~= "table" or not plan.stages[row[1]] or not math.tointeger(row[2]) or not math.tointeger(row[3])
+      or type(row[4]) ~= "number" or row[5] ~= nil and not are_classes(row[5]) then
+      return false
+    end
+  end
+  return true
+end
+
+--- Whether what was read is a report: its bytes lie in memory that every worker of the run can write to.
+---@param r any
+---@param plan table
+---@return boolean
+function report.is_sound(r, plan)
+  if type(r) ~= "table" then return false end
+  local kind, name = r[1], r[2]
+  local stage = math.type(name) == "integer" and plan.stages[name]
+  if kind == report.COLLECT then return name ~= nil end
+  if kind == report.COUNT then return name ~= nil and type(r[3]) == "number" end
+  if FAILURE[kind] then return stage and is_failure(r[3]) or false end
+  if kind == report.RESUMED then return stage and is_count(r[3]) end
+  if kind == report.HOOK then return type(name) == "string" and type(r[3]) == "string" and type(r[4]) == "string" end
+  if kind == report.RETURNED then return stage and true or false end
+  return kind == report.STATS and are_rows(r, plan)
+end
+
+return report

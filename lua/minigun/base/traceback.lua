@@ -1,0 +1,131 @@
+--- Errors of user code as data: message, the user's part of the traceback, and what was raised.
+--
+-- 1. What was raised is not replaced on its way: a to-be-closed variable of the handler gets the object itself. So the
+--    message handler, `note`, only keeps the traceback aside, and `take` puts both together when xpcall has returned.
+-- 2. What `take` gives is told by its metatable, which nobody else has; nothing is asked of the user's object but its
+--    `__tostring`, protected.
+-- 3. No function that a program may replace (debug.traceback, getmetatable) is looked up when an error is handled.
+local core = require "minigun.core"
+local failure = require "minigun.base.failure"
+local stack = require "minigun.base.stack"
+
+local caught = {}
+
+local getmetatable <const>, running <const> = debug.getmetatable, coroutine.running
+local tostring <const>, type <const>, pcall <const>, rawequal <const> = tostring, type, pcall, rawequal
+
+local Caught <const> = {}
+-- What Lua raises where memory is short; no message handler hears of it. To `error` this text with no place before it
+-- is the same to Lua (lua_error).
+local NO_MEMORY <const> = "not enough memory"
+
+-- --- errors ------------------------------------------------------------------------------------------------------
+
+--- What was raised as text: a string as it is, an object's own text, or a table's fields.
+---@param err any
+---@return string
+function caught.text(err)
+  if type(err) == "string" then return err end
+  local meta = getmetatable(err)
+  if type(meta) == "table" and rawget(meta, "__tostring") ~= nil then
+    local ok, text = pcall(tostring, err)
+    if ok then return text end
+  end
+  if type(err) == "table" then return failure.show(err) end
+  if type(err) == "number" then return tostring(err) end
+  return ("(error object is a %s value)"):format(type(err))
+end
+
+local noted = setmetatable({}, { __mode = "k" }) -- from a coroutine to what was raised in it last, with its traceback
+
+--- What xpcall gets as its message handler: keeps the traceback for `take`.
+---@param err any
+---@return any err
+function caught.note(err)
+  if not rawequal(getmetatable(err), Caught) then
+    noted[running()] = { raised = err, traceback = stack.traceback(2) }
+  end
+  return err
+end
+
+--- An error that a protected call has returned, as data. Called for every error of a call with `note`.
+---@param err any
+---@param thread thread? the coroutine in which it was raised; nil: the caller's
+---@return table caught
+--- `message`, `traceback` (nil where nothing is known of it), `raised`; `kind`, where it is no error of a handler's;
+--- `no_memory`: true where Lua itself has raised it
+function caught.take(err, thread)
+  if rawequal(getmetatable(err), Caught) then return err end
+  thread = thread or running()
+  local note = noted[thread]
+  noted[thread] = nil
+  local known = note and rawequal(note.raised, err)
+  return setmetatable({ message = caught.text(err), traceback = known and note.traceback or nil, raised = err,
+    no_memory = not note and rawequal(err, NO_MEMORY) or nil }, Caught)
+end
+
+local function answer(ok, ...)
+  if ok then return true, ... end
+  return false, caught.take((...))
+end
+
+--- Calls a function of the user's.
+---@param f function
+---@param ... any its arguments
+---@return boolean ok and what it has returned, or what `take` gives
+function caught.call(f, ...) return answer(xpcall(f, caught.note, ...)) end
+
+--- Raises once more what was taken, in another coroutine, where it is taken again as it is. Or a failure that is no
+--- error of the handler's: `{ kind =, message = }`.
+---@param err table
+function caught.raise_again(err) error(setmetatable(err, Caught), 0) end
+
+--- The failure of an item whose time is over, as from `take`.
+---@param seconds number its time-out
+---@param what string what became of its handler
+---@return table err
+function caught.late(seconds, what)
+  return setmetatable({ kind = "timeout", message = ("the item took longer than %g s; %s"):format(seconds, what) },
+    Caught)
+end
+
+-- --- dump and load hooks -----------------------------------------------------------------------------------------
+
+local hooked -- what one has raised last
+
+core.on_raise(function(err)
+  hooked = { raised = err, text = caught.text(err), traceback = stack.traceback(2) }
+  return hooked.text
+end)
+
+--- What a hook has raised, where the codec's message tells of it.
+---@param message string
+---@return any raised
+---@return string? traceback
+function caught.of_hook(message)
+  local last = hooked
+  hooked = nil
+  if last and message:find(last.text, 1, true) then return last.raised, last.traceback end
+end
+
+--- An item that cannot be decoded.
+---@param message string the codec's
+---@param item any what stands for it; nil: nothing does
+---@return table err as from `take`, with `unreadable` and `item`
+function caught.unreadable(message, item)
+  local raised, traceback = caught.of_hook(message)
+  return setmetatable({ kind = "unserialisable", message = "cannot decode an item: " .. message, raised = raised,
+    traceback = traceback, unreadable = true, item = item }, Caught)
+end
+
+--- What was taken, as fields of a failure.
+---@param err table
+---@param fields table
+---@return table fields
+function caught.fields(err, fields)
+  fields.kind, fields.message, fields.traceback = err.kind or "error", err.message, err.traceback
+  fields.error, fields.unreadable = err.raised, err.unreadable
+  return fields
+end
+
+return caught

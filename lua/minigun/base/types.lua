@@ -1,0 +1,305 @@
+--- The types of options. Each is a value or a constructor of one: see schema.lua.
+local schema = require "minigun.base.schema"
+
+local is_callable <const> = schema.is_callable
+
+local types = {}
+
+--- Schemas by name, which language/schemas.lua fills in.
+types.schemas = {}
+--- The metatable of spools, which store/spool.lua fills in.
+types.Spool = nil
+--- Most workers that one context may have.
+types.MAX_WORKERS = 1024
+--- Most threads that one worker may have, of all stages that run in it.
+types.MAX_THREADS = 2048
+--- Most workers of a run: the slots of its pool (MG_MAX_SLOTS in src/core/mg.h).
+types.MAX_PROCESSES = 4096
+--- Most stages of a run: their numbers share a word with a flag and two values that are reserved (protocol.lua).
+types.MAX_STAGES = 0x7ffd
+--- Threads of a context that does not say how many.
+types.THREADS = 16
+
+
+--- A whole number in a range; a float with an integer value counts.
+---@param min integer? nil: any
+---@param max integer?
+---@return table type
+function types.integer(min, max)
+  return { lua = "integer",
+    text = max and ("an integer from %d to %d"):format(min, max) or min and ("an integer of at least %d"):format(min)
+      or "an integer",
+    check = function(value)
+      local number = type(value) == "number" and math.tointeger(value)
+      if not number or min and number < min or max and number > max then return false end
+      return true, number
+    end,
+  }
+end
+
+--- A finite number of seconds.
+---@param zero boolean whether 0 is allowed
+---@return table type
+function types.seconds(zero)
+  return { lua = "number",
+    text = zero and "a number of seconds, 0 or more" or "a number of seconds above 0",
+    check = function(value)
+      local good = type(value) == "number" and value < math.huge and (value > 0 or (zero and value == 0))
+      return good, value
+    end,
+  }
+end
+
+types.callable = {
+  text = "a function", lua = "fun(item: any): any",
+  check = function(value) return is_callable(value), value end,
+}
+
+--- One function or an array of them; normalised to an array.
+types.callables = {
+  text = "a function or an array of functions", lua = "fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[]",
+  check = function(value)
+    if is_callable(value) then return true, { value } end
+    if type(value) ~= "table" or (rawlen(value) == 0 and next(value) ~= nil) then return false end
+    local list = {}
+    for i = 1, rawlen(value) do
+      list[i] = rawget(value, i)
+      if not is_callable(list[i]) then return false end
+    end
+    return true, list
+  end,
+}
+
+--- One stage's name or an array of them; normalised to an array without duplicates.
+---@param empty boolean whether the array may be empty
+---@return table type
+function types.names(empty)
+  return { lua = "string|string[]",
+    text = "a stage's name or " .. (empty and "an array of names" or "an array of one name or more"),
+    check = function(value)
+      if type(value) == "string" then return true, { value } end
+      if type(value) ~= "table" or (rawlen(value) == 0 and (not empty or next(value) ~= nil)) then return false end
+      local names, seen = {}, {}
+      for i = 1, rawlen(value) do
+        local name = rawget(value, i)
+        if type(name) ~= "string" then return false end
+        if not seen[name] then names[#names + 1] = name end
+        seen[name] = true
+      end
+      return true, names
+    end,
+  }
+end
+
+--- One of a few strings.
+---@param choices table array of strings
+---@return table type
+function types.choice(choices)
+  return {
+    text = '"' .. table.concat(choices, '", "') .. '"', lua = '"' .. table.concat(choices, '"|"') .. '"',
+    check = function(value)
+      for _, choice in ipairs(choices) do
+        if value == choice then return true, value end
+      end
+      return false
+    end,
+  }
+end
+
+types.name = {
+  text = "a name (a string that is not empty)", lua = "string",
+  check = function(value) return type(value) == "string" and value ~= "", value end,
+}
+
+local units = { [""] = 1, K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30, T = 2 ^ 40 }
+
+--- An amount of memory: bytes, or a string with a unit of 1024; normalised to bytes.
+---@param min integer bytes
+---@return table type
+function types.bytes(min)
+  return { lua = "integer|string",
+    text = ('bytes, or a string such as "64M" (units K, M, G, T of 1024), at least %d'):format(min),
+    check = function(value)
+      local amount = value
+      if type(value) == "string" then
+        local digits, unit = value:match("^%s*(%d+%.?%d*)%s*([KMGTkmgt]?)[iI]?[bB]?%s*$")
+        amount = digits and math.floor(tonumber(digits) * units[unit:upper()])
+      end
+      local bytes = type(amount) == "number" and math.tointeger(amount)
+      return bytes and bytes >= min or false, bytes
+    end,
+  }
+end
+
+local worker_count = types.integer(1, types.MAX_WORKERS)
+
+--- How many workers or threads a context has.
+types.worker_count = worker_count
+
+-- A context given as an option is normalised to { kind = , n = } (n nil: one per CPU), or to false: no override, so
+-- that a program may compute the option. `defaults`: what a group's table says beside, for the stages inside.
+types.inline = {
+  text = "true or false", lua = "boolean",
+  check = function(value)
+    if type(value) ~= "boolean" then return false end
+    return true, value and { kind = "inline" }
+  end,
+}
+
+-- `counts`: the name of the size in the table form; `n`: the size where true is given, nil: one per CPU; `of`: the
+-- table's schema; `class`: its type for editors.
+local function context_type(kind, counts, n, of, class)
+  return { lua = class .. "|integer|boolean",
+    text = ("%s, true for %s, or { %s = n, ordered = true }"):format(worker_count.text, n or "one per CPU", counts),
+    check = function(value, subject, name)
+      if type(value) == "boolean" then return true, value and { kind = kind, n = n } end
+      if type(value) ~= "table" then
+        local ok, size = worker_count.check(value)
+        return ok, ok and { kind = kind, n = size }
+      end
+      local given = schema.check(types.schemas[of], value, ("%s: %s"):format(subject, name))
+      local defaults = {}
+      for key, each in next, given do
+        if key ~= counts and key ~= "ordered" then defaults[key] = each end
+      end
+      return true, { kind = kind, n = given[counts] or n, ordered = given.ordered, defaults = defaults }
+    end,
+  }
+end
+
+types.processes = context_type("processes", "n", nil, "processes", "minigun.PoolOptions")
+types.threads = context_type("threads", "n", types.THREADS, "threads", "minigun.ThreadOptions")
+types.process_per_batch = context_type("process_per_batch", "max", nil, "process_per_batch", "minigun.ForkOptions")
+
+--- The same for a group, `p:processes({ n = 2, retries = 3 }, block)`: by the method's name.
+types.groups = {
+  processes = context_type("processes", "n", nil, "process_group", "minigun.PoolGroupOptions"),
+  threads = context_type("threads", "n", types.THREADS, "thread_group", "minigun.ThreadGroupOptions"),
+  process_per_batch = context_type("process_per_batch", "max", nil, "fork_group", "minigun.ForkGroupOptions"),
+}
+
+--- Seconds that an item may take; false: no limit, whatever the defaults say.
+types.timeout = {
+  text = "a number of seconds above 0, or false", lua = "number|false",
+  check = function(value)
+    if value == false then return true, false end
+    return types.seconds(false).check(value)
+  end,
+}
+
+--- Items that may wait; 0 and math.huge are no limit, normalised to false.
+types.queue = {
+  text = "an integer of at least 1; or 0 or math.huge: no limit of its own", lua = "integer",
+  check = function(value)
+    if value == 0 or value == math.huge then return true, false end
+    return types.integer(1).check(value)
+  end,
+}
+
+types.route = {
+  text = '"broadcast", "round_robin" or a function',
+  lua = '"broadcast"|"round_robin"|fun(item: any): string|string[]',
+  check = function(value)
+    return value == "broadcast" or value == "round_robin" or is_callable(value), value
+  end,
+}
+
+types.await = {
+  text = "true, false or a number of seconds above 0", lua = "boolean|number",
+  check = function(value)
+    return type(value) == "boolean" or (type(value) == "number" and value > 0 and value < math.huge), value
+  end,
+}
+
+--- A number in a range.
+---@param min number
+---@param max number?
+---@return table type
+function types.number(min, max)
+  return { lua = "number",
+    text = max and ("a number from %g to %g"):format(min, max) or ("a number of at least %g"):format(min),
+    check = function(value)
+      return type(value) == "number" and value >= min and value <= (max or math.huge) and value < math.huge, value
+    end,
+  }
+end
+
+--- Seconds to wait for a further attempt: a larger number is milliseconds, or a mistake.
+types.wait = types.number(0, 7 * 86400)
+types.wait.text = "a number of seconds from 0 to 604800 (a week)"
+
+-- A number of seconds stays one; a table is filled in.
+types.backoff = {
+  text = types.wait.text .. ", or { first =, factor =, max =, jitter = }",
+  lua = "number|minigun.BackoffOptions",
+  check = function(value, subject, name)
+    if type(value) ~= "table" then return types.wait.check(value) end
+    local own = types.schemas.backoff
+    return true, schema.fill(own, schema.check(own, value, ("%s: %s"):format(subject, name)))
+  end,
+}
+
+types.dead_letter = {
+  text = "a stage's name, a spool that is open for writing, or false", lua = "string|minigun.Spool|false",
+  check = function(value)
+    if value == false or (type(value) == "string" and value ~= "") then return true, value end
+    local is_spool = type(value) == "table" and rawequal(debug.getmetatable(value), types.Spool)
+    return is_spool and not value.options.read_only and not value.file:closed(), value
+  end,
+}
+
+-- Normalised to a filled table.
+types.journal = {
+  text = "a path, or { path =, sync = }", lua = "string|minigun.JournalOptions",
+  check = function(value, subject, name)
+    local own = types.schemas.journal
+    local given = type(value) == "string" and { path = value } or value
+    if type(given) ~= "table" or type(given.path) ~= "string" then return false end
+    return true, schema.fill(own, schema.check(own, given, ("%s: %s"):format(subject, name)))
+  end,
+}
+
+types.path = {
+  text = "a path (a string that is not empty, without zero bytes)", lua = "string",
+  check = function(value) return type(value) == "string" and value ~= "" and not value:find "\0", value end,
+}
+
+types.text = {
+  text = "a string", lua = "string",
+  check = function(value) return type(value) == "string", value end,
+}
+
+types.output = {
+  text = "a file's path, or true", lua = "string|true",
+  check = function(value) return value == true or types.path.check(value), value end,
+}
+
+-- Normalised to a table of strings and false.
+types.environment = {
+  text = "a table from names to texts, numbers or false", lua = "table<string, string|number|false>",
+  check = function(value)
+    local env = {}
+    if type(value) ~= "table" then return false end
+    for name, text in next, value do
+      if type(name) ~= "string" or name == "" or name:find "[=%z]" then return false end
+      if type(text) == "number" then text = tostring(text) end
+      if text ~= false and (type(text) ~= "string" or text:find "%z") then return false end
+      env[name] = text
+    end
+    return true, env
+  end,
+}
+
+types.sync = {
+  text = '"none", "end", "always" or a number of seconds above 0', lua = '"none"|"end"|"always"|number',
+  check = function(value)
+    return value == "none" or value == "end" or value == "always" or types.seconds(false).check(value), value
+  end,
+}
+
+types.boolean = {
+  text = "true or false", lua = "boolean",
+  check = function(value) return type(value) == "boolean", value end,
+}
+
+return types

@@ -1,0 +1,348 @@
+--- The worker: what runs in a child process, from the fork to its end.
+--
+-- It takes chunks from its slot, runs them through the stages of its segment, and reports. It decides nothing: whether
+-- a failed item is tried again is the coordinator's business.
+local chain = require "minigun.handlers.chain"
+local errors = require "minigun.base.traceback"
+local context = require "minigun.handlers.ctx"
+local core = require "minigun.core"
+local effects = require "minigun.child.replies"
+local failure = require "minigun.base.failure"
+local hosted = require "minigun.child.threads"
+local lineage = require "minigun.run.lineage"
+local loop = require "minigun.handlers.loop_stage"
+local meter = require "minigun.view.progress_line"
+local reduction = require "minigun.policy.reduce"
+local report = require "minigun.base.protocol"
+local router = require "minigun.policy.route"
+local sources = require "minigun.sources.sources"
+local tasks = require "minigun.handlers.tasks"
+
+local worker = {}
+
+-- KiB that a child may allocate before its collector looks at the heap it shares with the coordinator: as much as that
+-- heap has, between these. The collector marks every object it visits and so copies every page of it, and memory that
+-- was never used before costs as much as a copied page.
+local LEAST_ALLOWANCE <const>, MOST_ALLOWANCE <const> = 1 * 1024, 64 * 1024
+
+-- os.exit in a handler: ends the worker without closing what it shares with the coordinator. Some C libraries
+-- seek at exit in files that both have open: the coordinator would read lines twice.
+local function exit(code)
+  core.exit(code == nil and 0 or code == true and 0 or code == false and 1 or code)
+end
+
+-- os.execute and io.popen in a handler: what they start is of the worker's process group, which the coordinator kills
+-- after it; where the coordinator has died as well, the keeper does (src/core/keeper.h).
+local function kept(start)
+  return function(...)
+    core.keep_group()
+    return start(...)
+  end
+end
+
+-- Keeps the collector away from the heap until the allowance is used up, and sees to its pace after that: what piled
+-- up until then would count as in use, and the next cycle wait for twice as much. Returns what is to be called between
+-- chunks.
+local function deferred_collector()
+  local last = collectgarbage "count"
+  if not last then return function() end end -- the run is a finalizer's: no collector runs
+  local allowance = math.min(math.max(last // 1 | 0, LEAST_ALLOWANCE), MOST_ALLOWANCE)
+  local most = last + allowance
+  core.defer_collector(allowance)
+  return function()
+    if not last then return end
+    local now = collectgarbage "count"
+    if now >= last and now < most then
+      last = now
+    else
+      last = nil
+      collectgarbage()
+    end
+  end
+end
+
+local function make_context(w, job, stage)
+  return context.new({
+    pipeline = job.plan.name, stage = stage and stage.name, pid = job.pid, worker = job.number,
+  }, effects.sender(w))
+end
+
+-- A failed item. `index`: its place in the chunk, where it came in one; `item`: itself, where it was made in this
+-- worker.
+local function report_failure(w, stage, caught, attempt, extra)
+  local fields = effects.failed(caught, { attempt = attempt, step = w:step() })
+  if extra.index then fields.refused = w:left_out() end
+  for key, value in pairs(extra) do fields[key] = value end
+  effects.report(w.send, w, report.FAILED, stage, fields)
+end
+
+-- What was emitted and cannot go where it should: a failure of its own. The stage goes on.
+local function report_lost(w, stage, fields)
+  effects.report(w.send, w, report.LOST, stage, fields)
+end
+
+-- `contexts`: of the stages, for hooks that are for one of them.
+local function run_hooks(w, hooks, ctx, contexts)
+  for _, hook in ipairs(hooks) do
+    local ok, caught = errors.call(hook.f, contexts and hook.stage and contexts[hook.stage] or ctx)
+    if not ok then
+      w:send(report.EDGE, { report.HOOK, hook.name, hook.at, caught.message, caught.traceback or "" })
+      w:publish()
+      return false
+    end
+  end
+  return true
+end
+
+-- Emitters for single stages, made when they are first needed.
+local function direct_emitters(w)
+  return setmetatable({}, { __index = function(all, id)
+    all[id] = w:emitter(report.TO | id)
+    return all[id]
+  end })
+end
+
+-- The emit of a stage whose items do not go to all of its targets. `lost`: is told of an item for which none is found,
+-- instead of an error.
+local function routed_emit(w, emit, choose, lost, skip)
+  local direct = direct_emitters(w)
+  local function targets(item)
+    if not lost then return choose(item) end
+    local ok, ids = errors.call(choose, item)
+    return ok and ids or not (skip and skip(item)) and lost(item, ids) or {}
+  end
+  return setmetatable({}, { __name = "emit", __metatable = false,
+    __call = function(_, item)
+      if item == nil then return emit(item) end -- which refuses it
+      for _, id in ipairs(targets(item)) do
+        if not (skip and skip(item)) then direct[id](item) end
+      end
+    end,
+    __index = { to = function(self, name, item)
+      router.check_colon(self, 2)
+      emit:to(name, item)
+    end },
+  })
+end
+
+-- The emit of a producer that has acknowledged items to skip; each item that a stage is sent counts, see
+-- run/lineage.lua.
+local function skipping_emit(w, emit, skip, addresses)
+  local direct = direct_emitters(w)
+  return setmetatable({}, { __name = "emit", __metatable = false,
+    __call = function(_, item)
+      if item == nil or not skip(item) then return emit(item) end
+    end,
+    __index = { to = function(self, name, item)
+      router.check_colon(self, 2)
+      for _, id in ipairs(router.resolve(addresses, name, item, 2)) do
+        if not skip(item) then direct[id](item) end
+      end
+    end },
+  })
+end
+
+-- What tells a producer's emit which items are to be skipped. What is wrong with them ends the run.
+local function skipper(w, job, stage)
+  local source = job.source
+  return function(item)
+    local skip, problem = lineage.skips(source, item)
+    if problem then
+      w:send(report.EDGE, { report.RESUMED, stage.id, source.skipped, problem })
+      w:publish()
+      error(problem, 0)
+    end
+    return skip
+  end
+end
+
+-- What w:run has raised, as data.
+local function taken(err, unreadable)
+  local caught = errors.take(err)
+  return unreadable and not caught.no_memory and errors.unreadable(caught.message) or caught
+end
+
+-- Tells of items of a batch that cannot be had.
+local function tell_left_out(w, stage, list)
+  for _, refused in ipairs(list) do report_lost(w, stage, effects.left_out(refused)) end
+end
+
+-- One stage alone: its handler is called straight from the loop in C, and emits straight into the open block.
+local function run_single(w, job, stage, ctx)
+  local handler = stage.handler
+  if stage.loop then
+    local own = loop.new(handler, {}, job.segment.kind == "process_per_batch")
+    handler = function(...) return own:take(...) end
+  end
+  local emit = w:emitter(stage.id, job.plan.addresses[stage.id])
+  local choose = router.new(stage, job.turn)
+  local lost, skip
+  if stage.kind == "producer" then -- what fails is an item, not the producer
+    w:on_refused(function(value, message)
+      report_lost(w, stage, effects.refused(value, failure.where() or stage.at, message))
+    end)
+    function lost(item, caught) report_lost(w, stage, errors.fields(caught, { attempt = 1, item = item })) end
+    sources.on_lost(ctx, function(value, message) tell_left_out(w, stage, { { value, message } }) end)
+  else
+    w:on_refused(function(_, message) effects.refuse(message, "", stage.at) end)
+  end
+  w:on_left_out(function(list) tell_left_out(w, stage, list) end, not stage.fold)
+  if job.source and job.source.ranges[1] then
+    skip = skipper(w, job, stage)
+    emit = skipping_emit(w, emit, skip, job.plan.addresses[stage.id])
+  end
+  if choose then emit = routed_emit(w, emit, choose, lost, skip) end
+  return function(attempt, value)
+    ctx.attempt = attempt
+    while true do
+      local done, err, index, unreadable = w:run(handler, emit, ctx, errors.note, value)
+      if done and err then stage.returned = true end
+      if done and skip then
+        w:send(report.EDGE, { report.RESUMED, stage.id, job.source.skipped,
+          not w:stopped() and lineage.too_short(job.source, job.source.seen) or nil })
+      end
+      if done or w:stopped() then return end
+      report_failure(w, stage, taken(err, unreadable), attempt,
+        { index = index, partial = stage.kind == "producer" or nil })
+      w:commit()
+      if job.inherited or stage.kind == "producer" then return end
+    end
+  end
+end
+
+-- Several stages: each item is pushed through a chain, whose failures do not end the call.
+local function run_chain(w, job, stages, contexts)
+  local current, depth -- attempt of the chunk, and index of the item in it
+  local entered = 0    -- items of the chunk: the coordinator has counted them
+  local emitters, direct = {}, direct_emitters(w)
+  local sender         -- the stage that emits
+  w:on_left_out(function(list) tell_left_out(w, job.plan.stages[job.entry], list) end)
+  w:on_refused(function(value, message) report_lost(w, sender, effects.refused(value, sender.at, message)) end)
+  local links = chain.new(stages, {
+    turn = job.turn, addresses = job.plan.addresses,
+    send_to = function(stage, id, item)
+      sender = stage
+      direct[id](item)
+    end,
+    deliver = function(stage, item)
+      sender = stage
+      emitters[stage.id](item)
+    end,
+    effect = effects.sender(w),
+    failed = function(stage, item, caught, attempt, partial)
+      local extra = { partial = partial, item = item, place = depth }
+      if stage.id == job.entry then extra = { partial = partial, index = depth } end
+      report_failure(w, stage, caught, attempt, extra)
+    end,
+    context = function(stage, effect)
+      local ctx = contexts[stage.id]
+      contexts[stage.id] = context.new({
+        pipeline = ctx.pipeline, stage = ctx.stage, pid = ctx.pid, worker = ctx.worker,
+      }, effects.checker(effect))
+      contexts[stage.id].state = ctx.state
+      return contexts[stage.id]
+    end,
+    foreign = function() return core.process() ~= job.process end,
+    now = core.now,
+  })
+  local looping = {} -- stages whose stream ends with that of the process
+  for _, stage in ipairs(stages) do
+    emitters[stage.id] = w:emitter(stage.id)
+    if stage.loop and job.segment.kind == "process_per_batch" then looping[#looping + 1] = stage.id end
+  end
+  local function handler(item)
+    if current == 1 then entered = entered + 1 end
+    if looping[1] and job.plan.stages[job.entry].loop then links.states[job.entry].loop.once = true end
+    if item ~= nil or current == 0 then links:push(job.entry, item, current) end -- nil: nothing is left of a batch
+    for _, id in ipairs(looping) do links:end_loop(id) end
+    depth = depth + 1
+  end
+  local function tell_stats()
+    local stats = { report.STATS }
+    for id, s in pairs(links.stats) do
+      stats[#stats + 1] = { id, s.items_in - (id == job.entry and entered or 0), s.items_out, s.busy,
+        s.busy > 0 and s.service:take() or nil }
+      s.items_in, s.items_out, s.busy = 0, 0, 0
+    end
+    entered = 0
+    w:send(report.EDGE, stats)
+  end
+  return function(attempt, value)
+    current, depth, links.reread = attempt, 0, job.entry
+    while true do
+      local done, err, index, unreadable = w:run(handler, nil, nil, errors.note, value)
+      if done then break end
+      report_failure(w, job.plan.stages[job.entry], taken(err, unreadable), attempt, { index = index })
+      w:commit()
+      depth = index + 1
+      if job.inherited then break end
+    end
+    tell_stats()
+  end
+end
+
+-- Takes chunk after chunk through the stages.
+local function run_chunks(w, job, runs)
+  local look_at_heap = job.look_at_heap
+  while true do
+    local entry, _, attempt, kind = w:next()
+    if not entry then break end
+    job.entry, job.inherited = entry, kind == "inherited"
+    runs(attempt, job.value)
+    w:end_chunk()
+    look_at_heap()
+  end
+end
+
+--- Runs in the child until there is no more work.
+---@param w userdata the slot's worker
+---@param job table
+--- `plan`, `segment`, `number` (of the worker in its segment, from 1), `turn` (how many workers were forked before it);
+--- `source`: of a producer, in a run with a journal; `pid` is filled in;
+--- `value`, `inherited`: the one item of a fork per batch, when it came with the fork
+---@return integer code for the process to leave with
+function worker.main(w, job)
+  local segment = job.segment
+  local stages = {}
+  for i, id in ipairs(segment.stages) do
+    local stage = job.plan.stages[id]
+    stages[i] = stage
+    if stage.fold and not segment.groups then stage.handler = reduction.folder(stage.fold, w:stepper(), core.now) end
+  end
+  job.pid, job.process = core.pid(), core.process()
+  tasks.forget()
+  math.randomseed(core.random())
+  os.exit, os.execute, io.popen = exit, kept(os.execute), kept(io.popen) -- luacheck: ignore 122
+  meter.forbid()
+  core.unlimited() -- of a run inside of a handler
+  core.forget_freed()
+  core.watch_stops(nil)
+  core.heap_keep()
+  job.look_at_heap = deferred_collector()
+
+  local threads = segment.groups and hosted.new(w, job, effects.sender(w))
+  local contexts, runs = threads and threads.contexts or {}, nil -- runs: what takes a chunk through the stages
+  for _, stage in ipairs(stages) do contexts[stage.id] = contexts[stage.id] or make_context(w, job, stage) end
+  local own = #stages == 1 and contexts[stages[1].id] or make_context(w, job)
+  if #stages == 1 and not threads then
+    runs = run_single(w, job, stages[1], own)
+  elseif not threads then
+    runs = run_chain(w, job, stages, contexts)
+  end
+  if not run_hooks(w, segment.hooks.after_fork, own, contexts) then return 1 end
+  for _, stage in ipairs(stages) do
+    if not run_hooks(w, stage.hooks.before, contexts[stage.id]) then return 1 end
+  end
+  if threads then threads:run() else run_chunks(w, job, runs) end
+  for _, stage in ipairs(stages) do
+    if stage.returned and stage.emitting then w:send(report.EDGE, { report.RETURNED, stage.id }) end
+  end
+  for _, stage in ipairs(stages) do
+    if not run_hooks(w, stage.hooks.after, contexts[stage.id]) then return 1 end
+  end
+  if not run_hooks(w, segment.hooks.before_exit, own, contexts) then return 1 end
+  w:publish()
+  return 0
+end
+
+return worker

@@ -1,0 +1,120 @@
+--- Effects of a worker: what `ctx:collect` and `ctx:count` say, on its way to the coordinator; and the errors that name
+-- the user's line where something cannot be sent.
+local core = require "minigun.core"
+local errors = require "minigun.base.traceback"
+local failure = require "minigun.base.failure"
+local report = require "minigun.base.protocol"
+
+local effects = {}
+
+local refusal -- the last error that a value has raised which cannot be sent
+
+local function located(at, what, message) return (at and at .. ": " or "") .. what .. message end
+
+--- Raises that a value cannot be sent, at the line of the user's call.
+---@param message string the codec's
+---@param what string put before it
+---@param at string? "file:line" of the stage, where no call of the user's has led here
+function effects.refuse(message, what, at)
+  refusal = located(failure.where() or at, what, message)
+  error(refusal, 0)
+end
+
+--- Fields of a failure: a value cannot be sent.
+---@param value any
+---@param at string? "file:line"
+---@param message string the codec's
+---@return table fields
+function effects.refused(value, at, message)
+  local raised, traceback = errors.of_hook(message)
+  return { kind = "unserialisable", message = located(at, "", message), traceback = traceback, error = raised,
+    attempt = 1, item = value }
+end
+
+--- Fields of a failure: an item of a batch that cannot be decoded.
+---@param refused table { item, message }
+---@return table fields
+function effects.left_out(refused)
+  return errors.fields(errors.unreadable(refused[2]), { attempt = 1, item = refused[1] })
+end
+
+-- Raises where a value cannot be sent to another process.
+local function check(value, what)
+  local kind = type(value)
+  if kind == "number" or kind == "string" or kind == "boolean" then return end
+  local ok, message = pcall(core.encode, value)
+  if not ok then effects.refuse(message, what) end
+end
+
+--- Raises, at the user's line, where an item cannot be sent to another process.
+---@param item any
+function effects.check(item) check(item, "") end
+
+--- The record of an effect.
+---@param kind string "collect" or "count"
+---@param name string
+---@param value any
+---@return table
+function effects.record(kind, name, value)
+  return { kind == "collect" and report.COLLECT or report.COUNT, name, value }
+end
+
+--- Reports a failure; an item that cannot be sent goes as a text, an error that cannot be sent not at all.
+---@param send function (to, edge, record): raises where the record cannot be sent
+---@param to any what `send` is a method of
+---@param kind integer report.FAILED or report.LOST
+---@param stage table
+---@param fields table of the failure
+function effects.report(send, to, kind, stage, fields)
+  local told = { kind, stage.id, fields }
+  if pcall(send, to, report.EDGE, told) then return end
+  if not pcall(core.encode, fields.error) then fields.error = nil end
+  for _, refused in ipairs(fields.refused or {}) do
+    if not pcall(core.encode, refused[1]) then refused[1] = failure.show(refused[1]) end
+  end
+  if pcall(send, to, report.EDGE, told) then return end
+  fields.item, fields.item_text = nil, failure.show(fields.item)
+  if pcall(send, to, report.EDGE, told) then return end
+  fields.error = nil -- which nests too deeply for a report
+  send(to, report.EDGE, told)
+end
+
+--- Makes what takes effects and sends them.
+---@param w userdata the worker
+---@return function effect (kind, name, value)
+function effects.sender(w)
+  return function(kind, name, value)
+    local ok, message = pcall(w.send, w, report.EDGE, effects.record(kind, name, value))
+    if ok then return end
+    if kind == "collect" then check(value, "ctx:collect: ") end
+    error(message, 0)
+  end
+end
+
+--- The same for effects that are kept until the handler has returned: its attempt must fail before that.
+---@param effect function what keeps them
+---@return function effect
+function effects.checker(effect)
+  return function(kind, name, value)
+    if kind == "collect" then check(value, "ctx:collect: ") end
+    effect(kind, name, value)
+  end
+end
+
+--- Fields of the failure of an item whose handler has raised.
+---@param caught table
+---@param fields table
+---@return table fields
+function effects.failed(caught, fields)
+  errors.fields(caught, fields)
+  local raised = caught.raised
+  if not caught.kind and type(raised) == "string" and raised == refusal then -- a value that could not be sent
+    fields.kind = "unserialisable"
+    local by_hook, traceback = errors.of_hook(raised)
+    if traceback then fields.error, fields.traceback = by_hook, traceback end
+  end
+  refusal = nil -- an old one is nobody's any more
+  return fields
+end
+
+return effects

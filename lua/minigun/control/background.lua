@@ -1,0 +1,157 @@
+--- Background runs: the handle that `p:start()` returns.
+--
+-- A background run is moved by the program that started it: at the prompt or in a loop of its own with `step` and
+-- `wait`, or by an event loop, which watches `fd()` and calls `step` when it is readable. Between the calls workers go
+-- on with what they have been given; nothing else happens.
+local core = require "minigun.core"
+local failure = require "minigun.base.failure"
+local handle = require "minigun.control.execution"
+
+---@class minigun.Run
+--- A background run, moved by `step` and `wait`.
+local Run = { __name = "minigun.run", __close = handle.close, __gc = handle.forget }
+Run.__index = Run
+
+local function check(self, method)
+  if getmetatable(self) ~= Run then
+    failure.raise(("run:%s: call it with a colon, on what p:start() has returned"):format(method))
+  end
+  if self.process ~= core.process() then
+    failure.raise(("run:%s: the run belongs to another process, from which this one was forked"):format(method))
+  end
+end
+
+-- Makes the descriptor readable when there is something to do.
+local function arm(self)
+  local r = self.run
+  if self.over or not self.watched then return end
+  local now = r.busy or r.stop_asked and not r.stopped or r.stopping
+  local ok, message = self.watched:arm(now and 0 or r.due_at and math.max(0, r.due_at - core.now()))
+  if ok == nil then handle.conclude(self, message) end
+end
+
+local function step(self, deadline)
+  if self.watched then self.watched:wait(0) end
+  local more = handle.go_on(self, deadline)
+  arm(self)
+  if not more and self.interrupted then handle.outcome(self) end
+  return not self.over
+end
+
+--- Moves what can be moved, and goes on with that for so many seconds. Takes items from producers, hands them to
+--- workers and takes what these have done. `run:step()` does that once and does not wait: a few milliseconds, or as
+--- long as one call of a handler in this process takes. With seconds it waits where there is nothing to do, and comes
+--- back early only at the end of the run.
+---@param seconds number? 0 by default
+---@return boolean more false: the run is over; `wait` then gives the result, or raises its error
+function Run:step(seconds)
+  check(self, "step")
+  if seconds ~= nil then failure.check_seconds(seconds, "run:step") end
+  if self.over then return false end
+  return step(self, core.now() + (seconds or 0))
+end
+
+--- Lets the run go on to its end. Raises what `p:run` would raise; may be called again.
+---@param timeout number? seconds; nil: no limit
+---@return minigun.Result? result nil when the time is over before the run
+---@return "timeout"? message
+function Run:wait(timeout)
+  check(self, "wait")
+  if timeout ~= nil then failure.check_seconds(timeout, "run:wait") end
+  if not self.over and step(self, timeout and core.now() + timeout) then return nil, "timeout" end
+  handle.close(self) -- and with it the descriptor
+  return handle.outcome(self)
+end
+
+local function state_of(self)
+  if self.over then return self.run.result.ok and "done" or "failed" end
+  return (self.run.stop_asked or self.run.stopping) and "stopping" or "running"
+end
+
+---@class minigun.Status
+---@field state "running"|"stopping"|"done"|"failed"
+---@field elapsed number seconds
+---@field items integer of the terminal stages, so far
+---@field failures integer so far
+---@field workers integer alive
+---@field stages table<string, { pending: integer, items_in: integer, items_out: integer }>
+--- by name; pending items are queued, in a worker's hands, in an open batch, or wait for their next attempt
+
+--- How far the run is; only looks.
+---@return minigun.Status status
+function Run:status()
+  check(self, "status")
+  local r = self.run
+  return {
+    state = state_of(self), elapsed = self.over and r.result.elapsed or core.now() - r.started,
+    items = #r.result.items, failures = r.result.failed, workers = r:workers(), stages = r:tally(),
+  }
+end
+
+--- The status as one line for the prompt.
+---@return string
+function Run:__tostring()
+  local r = self.run
+  if self.over then return tostring(r.result) end
+  local n, failed, workers = #r.result.items, r.result.failed, r:workers()
+  return ("%s '%s': %d item%s, %s%d worker%s, %.3f s"):format(state_of(self), r.plan.name, n, n == 1 and "" or "s",
+    failed > 0 and failed .. " failed, " or "", workers, workers == 1 and "" or "s", core.now() - r.started)
+end
+
+--- A descriptor for an event loop: readable when `step` has something to do. Workers, retries, batches that fall due,
+--- time-outs and producers that are ready to emit all make it readable; no other timer is needed. Call `step` whenever
+--- it is. When `step` has returned false, stop watching it, and then call `wait` or `close`, which close it. It is the
+--- run's own (an epoll descriptor): watch it, do nothing else with it.
+---@return integer? fd always the same; nil when the run is over
+---@return string? message
+---@return integer? errno
+function Run:fd()
+  check(self, "fd")
+  if self.over then return nil, "the run is over" end
+  if not self.watched then
+    local pool, message, errno = self.run.pool, nil, nil
+    if not pool then pool, message, errno = self.run:open_bell() end
+    if not pool then return nil, message, errno end
+    self.watched = pool
+    pool:arm(0)
+  end
+  return self.watched:fd()
+end
+
+--- Ends the producers; what they have emitted is processed, and then the run ends in good order. Takes effect with the
+--- next step. `result.stopped` is then true, and that is no error. A producer in a child process ends at its next emit,
+--- and is killed when there is none within a second. Work that feeds itself through `emit:to` is inside: it goes on as
+--- long as it emits.
+---@return minigun.Run self
+function Run:stop()
+  check(self, "stop")
+  if not self.over then
+    self.run.stop_asked = true
+    if not self.driving then arm(self) end
+  end
+  return self
+end
+
+--- Ends the run at once: workers are killed, and what was inside is lost. `result.stats.warnings` says how many items
+--- were inside which stage, `result.ok` is false and `result.killed` true. The hook after_run runs. Called from a hook
+--- or handler of the run itself it takes effect when that has returned.
+---@return minigun.Result? result nil: when it takes effect later
+function Run:kill()
+  check(self, "kill")
+  return handle.kill(self)
+end
+
+--- Kills the run if it is not over; nothing of it is left. The same happens at the end of a to-be-closed variable, and
+--- when a forgotten handle is collected (then without the hook after_run).
+function Run:close()
+  handle.close(self)
+end
+
+-- Begins a run; what `p:start` calls.
+local function start(pipeline, given)
+  local self = handle.new(pipeline, given, true, Run)
+  if not handle.begin(self) then handle.outcome(self) end
+  return self
+end
+
+return { start = start }

@@ -1,0 +1,93 @@
+--- What handlers and hooks receive: the `ctx`. (`emit` is made where items go on: in chain, producers and worker.)
+local failure = require "minigun.base.failure"
+local meter = require "minigun.view.progress_line"
+
+local context = {}
+
+---@class minigun.Emit
+--- Sends an item to every stage downstream, `emit(item)`: any value but nil. An object that can be called. What is
+--- emitted is given away: receivers do not see what is done to a table afterwards.
+---@overload fun(item: any)
+---@field to fun(self: minigun.Emit, stage: string, item: any) sends it to that one stage, whatever the graph says
+
+---@class minigun.Input
+--- A loop stage's input, `for item in input do`: waits for the next item; nil at the end of the stream.
+---@overload fun(): any
+
+---@class minigun.Ctx
+---@field pipeline string its name
+---@field stage string? its name; in the hooks of a run nil
+---@field pid integer of the process
+---@field worker integer? number of the worker, from 1; nil in the coordinator
+---@field attempt integer at this item, from 1
+---@field state table the stage's own in this worker: handlers and hooks keep there what they need
+local Ctx = { __name = "minigun.ctx" }
+Ctx.__index = Ctx
+
+local EFFECT <const> = {} -- key of the function that takes what is collected and counted
+
+local levels = { debug = true, info = true, warning = true, error = true }
+
+-- `ctx.count("x")`, with a dot, is told apart first.
+local function check_self(self, method)
+  if getmetatable(self) ~= Ctx then
+    error(("call ctx:%s with a colon, on the ctx: ctx:%s(...)"):format(method, method), 3)
+  end
+end
+
+local function check_name(method, name)
+  if type(name) ~= "string" then
+    error(("ctx:%s: the name must be a string, got %s"):format(method, type(name)), 3)
+  end
+end
+
+--- Makes a ctx.
+---@param fields table `pipeline`, `stage` (names), `pid`, `worker` (slot number or nil)
+---@param effect function (kind, name, value): takes what is collected and counted
+---@return table ctx the fields, `attempt`, `state`, and the methods
+function context.new(fields, effect)
+  fields.attempt = 1
+  fields.state = {}
+  fields[EFFECT] = effect
+  return setmetatable(fields, Ctx)
+end
+
+--- Appends a value to `result.collected[name]`, from any process. From a handler it arrives once,
+--- when the item is done.
+---@param name string
+---@param value any any value but nil
+function Ctx:collect(name, value)
+  check_self(self, "collect")
+  check_name("collect", name)
+  if value == nil then error("ctx:collect: nil cannot be collected", 2) end
+  self[EFFECT]("collect", name, value)
+end
+
+--- Adds to `result.counters[name]`, from any process. From a handler it counts once, when the item is done.
+---@param name string
+---@param n number? 1 by default
+function Ctx:count(name, n)
+  check_self(self, "count")
+  check_name("count", name)
+  if n == nil then n = 1 end
+  if type(n) ~= "number" then error(("ctx:count: a number expected, got %s"):format(type(n)), 2) end
+  self[EFFECT]("count", name, n)
+end
+
+--- Writes a line to standard error, with pipeline, stage, worker and pid before it.
+---@param level "debug"|"info"|"warning"|"error"
+---@param text any
+function Ctx:log(level, text)
+  check_self(self, "log")
+  if not levels[level] then
+    error(("ctx:log: the level is debug, info, warning or error, got %s"):format(failure.show(level)), 2)
+  end
+  local told, shown = pcall(tostring, text)
+  if not told then error(("ctx:log: the text cannot be shown: %s"):format(failure.show(shown)), 2) end
+  local worker = self.worker and (", worker %d"):format(self.worker) or ""
+  -- One write, so that lines of several workers do not mix.
+  io.stderr:write(meter.before_text() .. ("[%s] %s%s%s (pid %d): %s\n"):format(level, self.pipeline,
+    self.stage and ("/" .. self.stage) or "", worker, self.pid, shown))
+end
+
+return context

@@ -1,0 +1,249 @@
+--- Options: what each kind of stage, context and run takes, as schemas (see base/schema.lua).
+local schema = require "minigun.base.schema"
+local types = require "minigun.base.types"
+
+local options = { types = types, schemas = types.schemas }
+
+-- Whoever needs the options needs these too.
+for _, name in ipairs { "is_callable", "got", "suggest", "hint", "value", "check", "fill", "describe" } do
+  options[name] = schema[name]
+end
+for _, name in ipairs { "MAX_WORKERS", "MAX_THREADS", "MAX_PROCESSES", "MAX_STAGES", "THREADS" } do
+  options[name] = types[name]
+end
+
+--- Least memory of a run, in bytes: one block of shared memory.
+options.MIN_MEMORY = 65536
+
+
+local to_field = { "to", types.names(true), default_text = "the next stage",
+  doc = "stages that receive what this one emits; each receives every item; `{}` makes the stage terminal" }
+local from_field = { "from", types.names(false), default_text = "the stage before",
+  doc = "stages whose emissions this one receives" }
+
+local route_field = { "route", types.route, default = "broadcast",
+  doc = "which targets an item goes to: all, each in turn, or those that `function(item) -> name or names` gives" }
+local await_field = { "await", types.await, default_text = "the stage before sends",
+  doc = "true: only `emit:to` reaches the stage, which ends with everything else; false: not even that" }
+
+local context_fields = {
+  { "inline", types.inline, default_text = "the block's context", doc = "run in the coordinator itself" },
+  { "threads", types.threads, default_text = "the block's context",
+    doc = "run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, " ..
+      "then in each worker" },
+  { "processes", types.processes, default_text = "the block's context",
+    doc = "run in that many workers, forked once per run (a producer: in one child of its own)" },
+  { "process_per_batch", types.process_per_batch, default_text = "the block's context",
+    doc = "run each item in a fresh child, at most `max` at once" },
+  { "fork", types.process_per_batch, default_text = "the block's context", doc = "the same as `process_per_batch`" },
+}
+
+local ordered_field = { "ordered", types.boolean, default = false,
+  doc = "what comes out is in the order of what has come in, whichever item is finished first; stands beside the " ..
+    "option that says where it runs" }
+
+local named_context = { { "context", types.name, default_text = "the block's context",
+  doc = "run in the context of that name, see `pipeline:context`" } }
+
+-- What groups, named contexts and pipelines take too, for the stages inside.
+local default_fields = {
+  { "retries", types.integer(0), default = 0, doc = "further attempts after an item's first failed one" },
+  { "backoff", types.backoff, default = 0,
+    doc = "seconds to wait before an attempt is repeated: always the same, or growing, see below" },
+  { "timeout", types.timeout, default_text = "none", doc = "seconds that one item may take; false: no limit" },
+  { "queue", types.queue, default_text = "by memory",
+    doc = "most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no "
+      .. "limit but that of memory" },
+}
+local item_fields = { ordered_field, table.unpack(default_fields) }
+local around_fields = {} -- the same where stages are inside: what is not said there comes from further out
+for i, field in ipairs(default_fields) do
+  around_fields[i] = { field[1], field[2], default_text = "from around it",
+    doc = field.doc .. "; for the stages inside" }
+end
+
+local partition_fields = {
+  { "partition", types.callable, default_text = "none",
+    doc = "`function(item) -> key`: in a pool, items with equal keys go to the same worker, in their order" },
+}
+
+local dead_letter_field = { "dead_letter", types.dead_letter, default_text = "the run's",
+  doc = "where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says " ..
+    "`await = true`, or into that spool; `run` does not raise for it then. false: nowhere" }
+
+local batch_fields = {
+  { "max_size", types.integer(1, 0xffffffff), default = 100, doc = "items in a full batch" },
+  { "max_wait", types.seconds(false), default_text = "none",
+    doc = "seconds after a batch's first item at which it is passed on although it is not full" },
+  { "by", types.callable, default_text = "none", doc = "`function(item) -> key`: one batch per key" },
+}
+
+local combine_type = { text = types.callable.text, check = types.callable.check, lua = "fun(a: any, b: any): any" }
+local combine_field = { "combine", combine_type, default_text = "the function itself",
+  doc = "`function(value, value) -> value`: combines what workers have made of their parts of the items; each part " ..
+    "then begins with the initial value, not with its first item" }
+
+local hook_fields = {
+  { "before", types.callables, default_text = "none",
+    doc = "where the stage runs, once per worker, before its items" },
+  { "after", types.callables, default_text = "none", doc = "where the stage runs, once per worker, after its items" },
+  { "before_fork", types.callables, default_text = "none",
+    doc = "in the coordinator, before each fork for this stage" },
+  { "after_fork", types.callables, default_text = "none", doc = "first thing in each child of this stage, or once" },
+  { "before_exit", types.callables, default_text = "none", doc = "last thing in each child that ends in good order" },
+}
+
+local run_fields = {
+  { "memory", types.bytes(options.MIN_MEMORY), default_text = "by machine", doc = "limit of shared memory" },
+  { "failures", types.choice { "raise", "collect", "stop" }, default = "raise",
+    doc = "raise an error that names them at the end, only collect them in the result, or stop at the first" },
+  { "keep_failures", types.integer(0), default = 1000,
+    doc = "how many failures the result keeps, the first ones; all are counted, and `on_failure` and dead letters " ..
+      "hear of each" },
+  { "max_restarts", types.integer(0), default = 10, doc = "deaths of workers in `restart_window` that a run bears" },
+  { "restart_window", types.seconds(false), default = 5, doc = "seconds over which deaths are counted" },
+  { "progress", types.boolean, default = true,
+    doc = "false: no progress line. A run of more than half a second has one where standard error is a terminal, " ..
+      "and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false" },
+  { "output", types.choice { "lines", "tag", "direct" }, default = "lines",
+    doc = "how what workers print gets to a terminal that has a progress line: through the coordinator, line by " ..
+      "line; with the stage and the worker's number before each; or directly, for programs that use the whole screen" },
+  { "grace", types.seconds(false), default_text = "no limit",
+    doc = "seconds that workers get for their hooks after the last item, and the run after SIGTERM, before all ends" },
+  { "workers", types.worker_count, default_text = "as defined",
+    doc = "workers of each context of processes, and most children of each `process_per_batch`, whatever they say" },
+  { "seed", types.integer(), default_text = "none",
+    doc = "`math.random` gives the handlers of each item the same numbers in every run, whichever worker takes it; " ..
+      "equal items of a stage get equal numbers" },
+  { "journal", types.journal, default_text = "none",
+    doc = "a file that tells which of the producers' items are finished: a run of the same pipeline with the same " ..
+      "journal goes on where one was killed" },
+}
+
+local inline_run = {
+  { "inline", types.boolean, default_text = "false",
+    doc = "true: the whole pipeline in the coordinator, whatever the stages say, to debug it" },
+}
+local for_pipeline <const> = "it is for the pipeline itself, minigun.pipeline(name, options); of a run there are " ..
+  "'inline' and 'workers'"
+
+local journal_fields = {
+  { "path", types.path, default_text = "must be given", doc = "the file; it is made where there is none" },
+  { "sync", types.sync, default = "end",
+    doc = "when the run waits until the disk has what is written: never, at its end, every so many seconds, or for " ..
+      "each record. Only a crash of the machine makes a difference, the death of the program does not" },
+}
+
+local run_dead_letter = { "dead_letter", types.dead_letter, default_text = "none",
+  doc = "for all stages that do not say it themselves, but for the dead letters' own stage and those after it" }
+
+local backoff_fields = {
+  { "first", types.wait, default = 0.1, doc = "seconds before the second attempt" },
+  { "factor", types.number(1), default = 2, doc = "how many times longer each further wait is" },
+  { "max", types.wait, default = 10, doc = "the longest wait in seconds" },
+  { "jitter", types.number(0, 1), default = 0.5,
+    doc = "the part of each wait that is left to chance: with 0.5 it is between half of it and all of it" },
+}
+
+local spool_fields = {
+  { "read_only", types.boolean, default = false,
+    doc = "the file must be there, and only `records` and `damage` work" },
+  { "sync", types.boolean, default = false, doc = "each `write` waits until the record is on the disk" },
+}
+
+local command_fields = {
+  { "timeout", types.seconds(false), default_text = "none",
+    doc = "seconds after which the program gets SIGTERM, and one second later SIGKILL" },
+  { "stdin", types.text, default_text = "none", doc = "what it reads from its standard input; without it `/dev/null`" },
+  { "env", types.environment, default_text = "none",
+    doc = "variables that its environment has besides, or has otherwise; false: it has none of that name" },
+  { "cwd", types.path, default_text = "this process's", doc = "the directory in which it runs" },
+  { "stdout", types.output, default_text = "`out`",
+    doc = "the file that its standard output goes to, made or emptied; true: to where this process's goes" },
+  { "stderr", types.output, default_text = "`err`", doc = "the same for its standard error output" },
+  { "limit", types.bytes(0), default = 64 << 20,
+    doc = "most bytes that are kept of each of its outputs; one that writes more is killed" },
+}
+
+-- What is for the stages inside and not for what stands around them, though that takes defaults.
+local function refused(reason, ...)
+  local names = {}
+  for _, fields in ipairs { partition_fields, batch_fields, { dead_letter_field }, ... } do
+    for _, field in ipairs(fields) do names[field[1]] = reason end
+  end
+  return { refused = names }
+end
+local to_stages <const> = "it is for stages; give it to those inside"
+local beside <const> = { refused = {} }
+for _, field in ipairs(default_fields) do
+  beside.refused[field[1]] = ("it stands beside it: { processes = 2, %s = ... }"):format(field[1])
+end
+
+local no_input = "it receives no items"
+local edge_fields = { to_field, from_field, route_field, await_field, dead_letter_field }
+local fork_size = { { "max", types.worker_count, default_text = "one per CPU", doc = "most children alive at once" },
+  ordered_field }
+local thread_size = { { "n", types.worker_count, default = types.THREADS, doc = "most items in work at once" },
+  ordered_field }
+local pool_size = { { "n", types.worker_count, default_text = "one per CPU", doc = "workers" }, ordered_field }
+
+-- The schemas by the name of what they belong to: the stages' kinds (`pipeline`: nested), `context`, `threads`,
+-- `processes`, `process_per_batch` (tables in place of a number), the groups that `p:processes` and the like take,
+-- `run`, `root` (a pipeline itself: its defaults and what its runs take), `backoff`, `journal`, `spool`,
+-- `command`.
+for name, made in next, {
+  producer = schema.new("producer", {
+    { to_field, route_field, dead_letter_field }, context_fields, named_context, hook_fields,
+  }, {
+    refused = { from = no_input, await = no_input, retries = no_input, backoff = no_input, timeout = no_input,
+      queue = no_input, ordered = no_input },
+  }),
+  processor = schema.new("processor",
+    { edge_fields, context_fields, named_context, item_fields, partition_fields, hook_fields }),
+  consumer = schema.new("consumer",
+    { edge_fields, context_fields, named_context, item_fields, partition_fields, hook_fields }),
+  accumulator = schema.new("accumulator",
+    { batch_fields, edge_fields, context_fields, named_context, item_fields, hook_fields }),
+  pipeline = schema.new("nested pipeline", { { to_field, from_field, route_field, await_field }, context_fields,
+    named_context, { ordered_field }, around_fields, hook_fields }, refused(to_stages)),
+  reduce = schema.new("reduce",
+    { { combine_field }, edge_fields, context_fields, named_context, item_fields, hook_fields }),
+  context = schema.new("context", { context_fields, { ordered_field }, around_fields }, refused(to_stages)),
+  process_per_batch = schema.new("process_per_batch", { fork_size }, beside),
+  threads = schema.new("threads", { thread_size }, beside),
+  processes = schema.new("processes", { pool_size }, beside),
+  fork_group = schema.new("group", { fork_size, around_fields }, refused(to_stages)),
+  thread_group = schema.new("group", { thread_size, around_fields }, refused(to_stages)),
+  process_group = schema.new("group", { pool_size, around_fields }, refused(to_stages)),
+  inline_group = schema.new("group", { around_fields }, refused(to_stages)),
+  run = schema.new("run", { run_fields, { run_dead_letter }, around_fields, inline_run }, { refused = {
+    ordered = "it belongs to a context: give it to the stage or block whose output is to be in order",
+    processes = for_pipeline, threads = for_pipeline, process_per_batch = for_pipeline, fork = for_pipeline,
+    context = for_pipeline } }),
+  root = schema.new("pipeline", { run_fields, { run_dead_letter }, around_fields, context_fields, named_context,
+    { ordered_field } }),
+  backoff = schema.new("backoff", { backoff_fields }),
+  spool = schema.new("spool", { spool_fields }),
+  command = schema.new("command", { command_fields }),
+  journal = schema.new("journal", { journal_fields }),
+} do
+  options.schemas[name] = made
+end
+
+--- Whether a table can only have been meant as options: it says where something runs, and nothing else than options.
+---@param value any
+---@param of table schema
+---@return boolean
+function options.are_options(value, of)
+  if type(value) ~= "table" or getmetatable(value) ~= nil then return false end
+  local placed = false
+  for name, each in next, value do
+    local field = of.by_name[name]
+    local ok, good = pcall(field and field.type.check or error, each, "", "")
+    if not (field and ok and good) then return false end
+    for _, context in ipairs(context_fields) do placed = placed or context[1] == name end
+  end
+  return placed
+end
+
+return options

@@ -1,0 +1,509 @@
+--- The plan: a pipeline's definitions and options as the structure that the runner executes.
+--
+-- Stages that share a context are put into one segment, the unit that workers are forked for. The stages of a block or
+-- of a named context are one segment; a stage with a context option of its own is one; all inline stages are one.
+-- Two kinds of stage leave the place they stand in: batches are gathered by the coordinator (inline), so that a
+-- worker's death cannot take half a batch with it, and only their handler runs in the accumulator's context; a producer
+-- in a block of workers gets a child of its own, as each of n workers would produce everything again.
+local defaults = require "minigun.plan.defaults"
+local failure = require "minigun.base.failure"
+local graph = require "minigun.plan.graph"
+local nesting = require "minigun.language.names"
+local options = require "minigun.language.schemas"
+local reduction = require "minigun.policy.reduce"
+local router = require "minigun.policy.route"
+local seeds = require "minigun.system.seeds"
+local silence = require "minigun.run.silence"
+local stages = require "minigun.language.stage"
+
+local plan = {}
+
+local run_hooks = { "before_run", "after_run", "after_producer", "on_failure", "on_worker_exit" }
+-- Of these, those that a nested pipeline's run before those of the pipelines around it.
+local at_the_end = { after_run = true, after_producer = true }
+
+local INLINE <const> = { kind = "inline", n = 1 }
+
+local function cpus()
+  return require("minigun.system.machine").cpus()
+end
+
+--- The context that a stage's handler runs in: names resolved, exceptions applied.
+---@param node table of the graph
+---@return table? context
+--- `{ kind =, n =, ordered =, name = }`, the same table for all that share workers; nil: it names one that is not there
+---@return string? name of that one
+---@return table? definition that names it
+function plan.context_of(node)
+  local definition = node.definition
+  local context, unknown, by = nesting.context(node)
+  local gathers_only = definition.kind == "accumulator" and not (definition.handler or definition.method)
+  if unknown then return nil, unknown, by end
+  if not context or context.kind == "inline" or gathers_only then return INLINE end
+  if definition.kind ~= "producer" then return context end
+  local on_loop = context.kind == "threads" and not context.host
+  return { kind = on_loop and "threads" or "processes", n = on_loop and context.n or 1, name = context.name }
+end
+
+-- The run's own say: everything in the coordinator, or so many workers.
+local function as_the_run_says(b, node, context)
+  if b.given.inline then return INLINE end
+  local workers, process = b.result.options.workers, context.host or context
+  if workers and node.kind ~= "producer" and (process.kind == "processes" or process.kind == "process_per_batch") then
+    process.n = workers
+  end
+  return context
+end
+
+local function resolve_context(b, node)
+  local context, name, by = plan.context_of(node)
+  local own, around = node.definition.context, nesting.around(node)
+  if own and own.lone and around and around.kind ~= "inline" then
+    failure.raise(("stage '%s': option 'ordered' belongs to the pipeline around it, which says where it runs; " ..
+      "give it to that"):format(node.name), node.definition.at)
+  end
+  if context and context.host and context.ordered then
+    failure.raise(("stage '%s': threads in a pipeline that is nested in workers: option 'ordered' belongs to these " ..
+      "workers"):format(node.name), node.definition.at)
+  end
+  if context then return as_the_run_says(b, node, context) end
+  local names, where = {}, node.parent
+  while where do
+    for other in pairs(where.pipeline.contexts) do names[#names + 1] = other end
+    where = where.parent
+  end
+  table.sort(names)
+  failure.raise(("stage '%s': there is no context '%s'%s; p:context(name, options) makes one, " ..
+    "processes = n, threads = n and process_per_batch = n need none"):format(node.name, name,
+      options.hint(name, names)), by.at)
+end
+
+local function new_stage(node, kind, handler)
+  local definition = node.definition
+  return {
+    name = node.name, at = definition.at, kind = kind, handler = handler, source = definition.source,
+    retries = 0, backoff = 0, outputs = {}, inputs = {}, route = node.route or "broadcast",
+    emitting = handler and silence.emitting[definition.label] and not definition.source and definition.label or nil,
+    iterator = definition.iterator, shows = definition.shows,
+  }
+end
+
+local function set_item_options(b, node, stage, ordered)
+  if node.kind == "producer" then return end
+  stage.ordered = ordered -- inline: it waits for its item's next attempt
+  stage.retries = defaults.option(node, "retries", b.given) or 0
+  stage.backoff = defaults.option(node, "backoff", b.given) or 0
+  stage.timeout = defaults.option(node, "timeout", b.given) or nil
+end
+
+local function queue_of(b, node)
+  return node.kind ~= "producer" and defaults.option(node, "queue", b.given) or nil
+end
+
+-- Adds the stages of a reduction: one where it runs inline, else three: batches are gathered, folded into parts in its
+-- context, and combined. Threads fold no faster than the process that they are in: there it runs.
+local function add_reduction(b, node, f, context, ordered, add, link)
+  if context.kind == "threads" then context = context.host or INLINE end
+  local definition, forked = node.definition, context.kind ~= "inline"
+  local fold = reduction.new(definition, f)
+  local gather = forked and add(new_stage(node, "accumulator"), INLINE)
+  local worker = forked and add(new_stage(node, "processor"), context)
+  local last = add(new_stage(node, "processor"), INLINE)
+  last.reduces = { fold = fold, parts = forked, at_drain = node.await == false, workers = context.n or cpus() }
+  for _, stage in ipairs { last, gather or nil, worker or nil } do stage.dead_letter = definition.dead_letter end
+  set_item_options(b, node, worker or last, ordered)
+  local first = gather or last
+  first.queue, first.await = queue_of(b, node), node.await
+  if not forked then return last, last, last end
+  gather.batch = { max_size = 1, numbered = true }
+  worker.fold, worker.gathers, worker.queue = fold, gather.id, 64 + 4 * last.reduces.workers
+  link(gather, worker)
+  link(worker, last)
+  return gather, last, worker
+end
+
+-- Adds the stage or, for an accumulator with a handler and for a partitioned pool, the two stages of a node. Returns
+-- the first, the last, and the one that runs the handler.
+local function add_stages(b, node)
+  local definition, context = node.definition, resolve_context(b, node)
+  local handler = definition.method and stages.bound(definition, nesting.object(node)) or definition.handler
+  b.result.threaded = b.result.threaded or context.kind == "threads" and not context.host
+  local said = nesting.context(node) or INLINE
+  local ordered = context.kind == "inline" and (said.host or said).ordered
+  local function add(stage, where)
+    stage.id = #b.result.stages + 1
+    b.result.stages[stage.id], b.contexts[stage.id], b.nodes[stage.id] = stage, where, node
+    return stage
+  end
+  local function link(before, stage) -- an internal stage of the coordinator, and the user's behind it
+    before.outputs[1], stage.inputs[1], stage.behind, before.route = stage.id, before.id, before.id, nil
+    before.await = node.await
+    return before, stage, stage
+  end
+  if definition.kind == "reduce" then return add_reduction(b, node, handler, context, ordered, add, link) end
+  if definition.kind ~= "accumulator" then
+    local lanes = definition.partition and add(new_stage(node, "processor"), INLINE)
+    local on_loop = definition.kind == "producer" and context.kind == "threads"
+    local stage = add(new_stage(node, definition.kind, handler), on_loop and INLINE or context)
+    stage.threaded = on_loop or nil
+    set_item_options(b, node, stage, ordered)
+    stage.queue, stage.dead_letter, stage.loop = queue_of(b, node), definition.dead_letter, definition.loop
+    if lanes then
+      stage.by_key = context.kind ~= "inline" and definition.partition or nil
+      lanes.partition, lanes.dead_letter = definition.partition, definition.dead_letter
+      return link(lanes, stage)
+    end
+    stage.await = node.await
+    return stage, stage, stage
+  end
+  local gather = add(new_stage(node, "accumulator"), INLINE)
+  local batch = definition.batch
+  gather.batch = { max_size = batch.max_size, max_wait = batch.max_wait, by = batch.by, at = definition.at }
+  gather.queue, gather.await, gather.dead_letter = queue_of(b, node), node.await, definition.dead_letter
+  if not handler then return gather, gather, gather end
+  local worker = add(new_stage(node, "processor", handler), context)
+  worker.gathers, worker.dead_letter = gather.id, definition.dead_letter
+  set_item_options(b, node, worker, ordered)
+  return link(gather, worker)
+end
+
+local function build_stages(b)
+  local g, result = b.g, b.result
+  for _, i in ipairs(g.order) do
+    local node = g.nodes[i]
+    b.entry[node], b.exit[node], b.runs[node] = add_stages(b, node)
+    result.by_name[node.name] = b.entry[node]
+  end
+  if #result.stages > options.MAX_STAGES then
+    failure.raise(("pipeline '%s': it has %d stages, with those of nested pipelines and those inside batches and " ..
+      "partitions; %d are possible"):format(result.name, #result.stages, options.MAX_STAGES))
+  end
+  local function entry(i) return b.entry[g.nodes[i]].id end
+  local function exit(i) return b.exit[g.nodes[i]].id end
+  for _, i in ipairs(g.order) do
+    local node = g.nodes[i]
+    local first, last = b.entry[node], b.exit[node]
+    for _, target in ipairs(g.outputs[i]) do table.insert(last.outputs, entry(target)) end
+    for _, source in ipairs(g.inputs[i]) do table.insert(first.inputs, exit(source)) end
+    if last.route ~= "broadcast" then
+      last.groups = {}
+      for k, group in ipairs(node.groups) do
+        last.groups[k] = { name = group.name }
+        for n, target in ipairs(group) do last.groups[k][n] = entry(target) end
+      end
+    end
+  end
+  for _, stage in ipairs(result.stages) do stage.terminal = #stage.outputs == 0 end
+end
+
+-- The ids of the stages that receive what is sent to a node; none where it is a producer or does not wait for anything.
+local function receivers(b, node)
+  local ids = {}
+  for _, each in ipairs(node and graph.entries(node) or {}) do
+    local stage = b.entry[each]
+    if stage.kind ~= "producer" and stage.await ~= false then ids[#ids + 1] = stage.id end
+  end
+  return ids
+end
+
+-- What names mean: to `emit:to`, once for all stages of a pipeline, and as answers of a route.
+local function build_names(b)
+  local tree, result, of = b.g.tree, b.result, {}
+  local function ids(node) return receivers(b, node) end
+  for id, stage in ipairs(result.stages) do
+    local node = b.nodes[id]
+    of[node.parent] = of[node.parent] or router.addresses(tree, node.parent, ids)
+    result.addresses[id] = of[node.parent]
+    if stage.groups then stage.answers = router.answers(tree, node.routed_by.parent, stage, ids) end
+  end
+end
+
+local function new_segment(id, context)
+  local n = context.kind == "inline" and 1 or context.n or cpus()
+  local text = stages.context_text { kind = context.kind, n = n, ordered = context.ordered }
+  return {
+    id = id, kind = context.kind, n = n, ordered = context.ordered, stages = {}, width = 0,
+    context = context.name and ("%s: %s"):format(context.name, text) or text,
+    hooks = { before_fork = {}, after_fork = {}, before_exit = {} },
+  }
+end
+
+-- Adds a stage to the threads of a segment's workers that run it; its other stages are one thread of each worker.
+local function add_to_group(segment, groups, context, id)
+  local group = groups[context]
+  if not group then
+    group = { n = context.kind == "threads" and context.n or 1, stages = {} }
+    groups[context] = group
+    segment.groups[#segment.groups + 1] = group
+    segment.width = segment.width + group.n
+  end
+  table.insert(group.stages, id)
+end
+
+local forks <const> = { processes = true, process_per_batch = true }
+
+local function build_segments(b)
+  local by_context, hosts, groups, result, contexts = {}, {}, {}, b.result, b.contexts
+  for _, context in ipairs(contexts) do
+    if context.host then hosts[context.host] = true end
+  end
+  local processes = 0
+  for _, stage in ipairs(result.stages) do
+    local context = contexts[stage.id]
+    local workers = context.host or context
+    local segment = by_context[workers]
+    if not segment then
+      segment = new_segment(#result.segments + 1, workers)
+      by_context[workers] = segment
+      result.segments[segment.id] = segment
+      processes = processes + (forks[segment.kind] and segment.n or 0)
+      if processes > options.MAX_PROCESSES then
+        failure.raise(("stage '%s': with %s the run would have %d workers; %d are possible in all"):format(stage.name,
+          segment.context, processes, options.MAX_PROCESSES), stage.at)
+      end
+      segment.groups = hosts[workers] and {} -- `width`: items that one of its workers may have in hand
+    end
+    stage.segment = segment.id
+    table.insert(segment.stages, stage.id)
+    if segment.groups then add_to_group(segment, groups, context, stage.id) end
+    if segment.width > options.MAX_THREADS then
+      failure.raise(("stage '%s': with its threads a worker of %s would have %d; %d are possible"):format(stage.name,
+        segment.context, segment.width, options.MAX_THREADS), stage.at)
+    end
+  end
+end
+
+local function unknown_stage(b, where, hook)
+  local _, choices = nesting.find(b.g.tree, where, hook.stage)
+  failure.raise(("hook %s: there is %s '%s'%s"):format(hook.name, choices and "a stage" or "no stage", hook.stage,
+    nesting.hint(b.g.tree, where, hook.stage, choices)), hook.at)
+end
+
+-- The ids of the stages of a node, or inside it.
+local function ids_inside(b, node)
+  local ids = {}
+  for id, each in ipairs(b.nodes) do
+    if each == node or nesting.inside(each, node) then ids[#ids + 1] = id end
+  end
+  return ids
+end
+
+-- A hook of the run: those of a nested pipeline are told of its own stages and producers. One that is nested twice has
+-- each of its hooks run once.
+local function add_run_hook(b, entries, where, hook)
+  local entry = entries[hook]
+  if not entry then
+    entry = { f = hook.f, at = hook.at, name = hook.name, stages = where.parent and {} or nil, producers = {} }
+    entries[hook] = entry
+    table.insert(b.result.hooks[hook.name], entry)
+  end
+  for _, id in ipairs(ids_inside(b, where)) do
+    if entry.stages then entry.stages[id] = true end
+    if b.result.stages[id].kind == "producer" then table.insert(entry.producers, id) end
+  end
+end
+
+-- A hook for all stages of a pipeline.
+local function add_wide_hook(b, where, hook)
+  local entry, segments = { f = hook.f, at = hook.at, name = hook.name }, {}
+  b.hook_of[entry] = hook
+  for _, id in ipairs(ids_inside(b, where)) do
+    local stage = b.result.stages[id]
+    table.insert(stage.hooks[hook.name], entry)
+    segments[stage.segment] = true
+  end
+  for id, segment in ipairs(b.result.segments) do
+    local of_segment = segments[id] and segment.hooks[hook.name]
+    if of_segment and not b.has[of_segment][hook] then
+      b.has[of_segment][hook] = true
+      table.insert(of_segment, entry)
+    end
+  end
+end
+
+-- A hook of one stage, or of a nested pipeline: that is, in each segment, of its first or last stage.
+local function add_own_hook(b, where, hook)
+  local node = nesting.find(b.g.tree, where, hook.stage) or unknown_stage(b, where, hook)
+  local entry, chosen = { f = hook.f, at = hook.at, name = hook.name }, {}
+  for _, id in ipairs(ids_inside(b, node)) do
+    local stage = b.result.stages[id]
+    local runs_handler = b.runs[b.nodes[id]] == stage
+    if runs_handler and (hook.name == "after" or not chosen[stage.segment]) then chosen[stage.segment] = stage end
+  end
+  for id, segment in ipairs(b.result.segments) do
+    if chosen[id] then
+      table.insert(chosen[id].hooks[hook.name], entry)
+      if segment.hooks[hook.name] then
+        local own = { f = hook.f, at = hook.at, name = hook.name, stage = chosen[id].id }
+        b.hook_of[own] = hook
+        table.insert(segment.hooks[hook.name], own)
+      end
+    end
+  end
+end
+
+-- The pipelines of a tree, each before those inside it, and each behind them.
+local function pipelines_of(where, inward, outward)
+  inward[#inward + 1] = where
+  for _, node in ipairs(where.children) do
+    if node.pipeline then pipelines_of(node, inward, outward) end
+  end
+  outward[#outward + 1] = where
+  return inward, outward
+end
+
+-- The coordinator is the worker of its own stages: a hook about forks all of whose stages run in it is called there,
+-- once. Other hooks of that kind are for the children only.
+local function build_coordinator_hooks(b)
+  local seen = {}
+  local function keep_new(kinds)
+    for _, segment in ipairs(b.result.segments) do
+      for name, list in pairs(kinds[segment.kind] and segment.hooks or {}) do
+        local kept = {}
+        for _, entry in ipairs(list) do
+          if kinds.processes or not seen[b.hook_of[entry]] then kept[#kept + 1] = entry end
+        end
+        for _, entry in ipairs(list) do seen[b.hook_of[entry]] = true end
+        segment.hooks[name] = kept
+      end
+    end
+  end
+  keep_new { processes = true, process_per_batch = true }
+  keep_new { threads = true } -- which start before the coordinator's other stages
+  keep_new { inline = true }
+end
+
+-- Pipeline-wide hooks come before a stage's own, those of an outer pipeline before those of one inside it (at the end
+-- it is the other way round), and else it is the order of definition.
+local function build_hooks(b)
+  local result, entries = b.result, {}
+  for _, name in ipairs(run_hooks) do result.hooks[name] = {} end
+  for _, stage in ipairs(result.stages) do
+    stage.hooks = {}
+    for _, name in ipairs(stages.hook_names) do stage.hooks[name] = {} end
+  end
+  for _, segment in ipairs(result.segments) do
+    for _, list in pairs(segment.hooks) do b.has[list] = {} end
+  end
+  local inward, outward = pipelines_of(b.g.tree.root, {}, {})
+  local function each_hook(pipelines, f)
+    for _, where in ipairs(pipelines) do
+      for _, hook in ipairs(where.pipeline.hooks) do f(where, hook) end
+    end
+  end
+  each_hook(inward, function(where, hook)
+    if not hook.stage and not result.hooks[hook.name] then add_wide_hook(b, where, hook) end
+    if result.hooks[hook.name] and not at_the_end[hook.name] then add_run_hook(b, entries, where, hook) end
+  end)
+  each_hook(inward, function(where, hook)
+    if hook.stage then add_own_hook(b, where, hook) end
+  end)
+  build_coordinator_hooks(b)
+  each_hook(outward, function(where, hook)
+    if at_the_end[hook.name] then add_run_hook(b, entries, where, hook) end
+  end)
+  local producers = {}
+  for id, stage in ipairs(result.stages) do
+    if stage.kind == "producer" then producers[#producers + 1] = id end
+  end
+  for _, entry in ipairs(result.hooks.after_producer) do
+    if #entry.producers == 0 then entry.producers = producers end
+  end
+end
+
+local function check_dead_letter(b, where, subject, name, at)
+  local tree = b.g.tree
+  local node, choices = nesting.find(tree, where, name)
+  local ids = receivers(b, node)
+  if #ids == 1 then return ids[1] end
+  local why = "which receives no items"
+  if #ids > 1 then why = "a pipeline with several entries; name one stage"
+  elseif choices then why = nesting.hint(tree, where, name, choices):sub(3)
+  elseif not node then
+    why = "a stage that there is not" .. options.hint(name, nesting.names(tree, where, function(each)
+      return #receivers(b, each) == 1
+    end))
+  end
+  failure.raise(("%s: option 'dead_letter' names '%s', %s"):format(subject, name, why), at)
+end
+
+-- The stages that what arrives at `id` may come to, by edges and as dead letters.
+local function behind(result, id, seen)
+  if seen[id] then return seen end
+  seen[id] = true
+  local stage = result.stages[id]
+  for _, target in ipairs(stage.outputs) do behind(result, target, seen) end
+  if math.type(stage.dead_letter) == "integer" then behind(result, stage.dead_letter, seen) end
+  return seen
+end
+
+-- Resolves the names of `dead_letter`. A dead letter that fails must not come back to where it came from: a stage that
+-- asks for that is refused, and the run's option is not for the stages behind the one that it names.
+local function build_dead_letters(b)
+  local result = b.result
+  for id, stage in ipairs(result.stages) do
+    if type(stage.dead_letter) == "string" then
+      local name, subject = stage.dead_letter, ("stage '%s'"):format(stage.name)
+      stage.dead_letter = check_dead_letter(b, b.nodes[id].parent, subject, name, stage.at)
+      if behind(result, stage.dead_letter, {})[stage.id] then
+        failure.raise(("%s: option 'dead_letter' names '%s', whose items come to it: a dead letter that fails would " ..
+          "come back for ever; name another stage, or a spool"):format(subject, name), stage.at)
+      end
+    end
+  end
+  local default, exempt = result.options.dead_letter, {}
+  if type(default) == "string" then
+    default = check_dead_letter(b, b.g.tree.root, ("pipeline '%s'"):format(result.name), default)
+    exempt = behind(result, default, {})
+  end
+  for id, stage in ipairs(result.stages) do
+    if stage.dead_letter == nil and not exempt[id] then stage.dead_letter = default end
+  end
+end
+
+-- Whether what has failed in a stage is wanted as it came: to be tried again, or by somebody who looks at failures.
+local function build_keeps(b)
+  local result = b.result
+  for id, stage in ipairs(result.stages) do
+    local keeps = stage.retries > 0 or stage.dead_letter or result.options.failures == "collect"
+    for _, hook in ipairs(result.hooks.on_failure) do keeps = keeps or not hook.stages or hook.stages[id] end
+    stage.keeps_item = keeps and not stage.reduces or nil
+  end
+end
+
+--- Builds the plan of one run. The pipeline is not changed and can be planned again.
+---@param pipeline table
+---@param run_options table? options of the run; they override the pipeline's
+---@return table plan
+--- `name`, `options`, `stages` (by id, in a stable topological order; those of nested pipelines are called
+--- "outer.inner"), `by_name`, `segments`, `hooks`, `addresses` (by id of a stage: what names mean to its `emit:to`);
+--- raises at the line of the mistake where the definition cannot run
+function plan.build(pipeline, run_options)
+  local schema = options.schemas.run
+  local checked = options.check(schema, run_options, "run")
+  for name, value in next, defaults.forced do checked[name] = value end
+  local g = graph.build(pipeline.stages, pipeline)
+  local problem = g.problems[1]
+  if problem then
+    failure.raise(("pipeline '%s': %s"):format(pipeline.name, problem.message), problem.at)
+  end
+  local result = {
+    name = pipeline.name,
+    options = options.fill(schema, checked, pipeline.options),
+    stages = {}, by_name = {}, segments = {}, hooks = {}, addresses = {},
+  }
+  -- By id of a stage: its context and its node; by node: its first and its last stage, and the one that runs the
+  -- handler. `given`: the run's own options. `has`: hooks of each list. `hook_of`: the definition of an entry in one.
+  local b = { g = g, result = result, given = checked, contexts = {}, nodes = {}, entry = {}, exit = {}, runs = {},
+    has = {}, hook_of = {} }
+  build_stages(b)
+  build_names(b)
+  build_segments(b)
+  build_hooks(b)
+  build_dead_letters(b)
+  if result.options.seed then seeds.sow(result, result.options.seed) end
+  build_keeps(b)
+  return result
+end
+
+return plan

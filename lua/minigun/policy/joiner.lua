@@ -1,0 +1,203 @@
+--- Batches of items that came as bytes: nothing is decoded as long as only bytes come. The policy, in terms of a writer
+-- that can join records (src/lua/lua_writer.c); it stands in the place of a batcher.
+--
+-- The open batch is an array of bytes in the writer's block, or a table. It becomes one, and stays it until it is
+-- passed on, when a Lua value comes (tables that several values share must stay shared), and when an item nests so
+-- deeply that the codec must see the whole. Where batches do not go to other processes there is no writer, and it is
+-- always a table. As long as no table is there, producers may write into the array themselves (see w:into in
+-- src/lua/lua_writer.c): `sync` finds out what they have done, and comes before anything else.
+local batcher = require "minigun.policy.batcher"
+local report = require "minigun.base.protocol"
+
+local joiner = {}
+
+local Joiner = {}
+Joiner.__index = Joiner
+
+--- Makes a joiner.
+---@param options table
+--- `max_size` (items, see resize), `max_wait` (seconds or nil), `max_bytes` (or nil: of batches of bytes); `numbered`:
+--- a batch is passed on as a pair, of its number, from 1, and its items
+---@param host table
+--- `pool`; `writer` (or nil); `now()`; `emit(batch)` passes on a table, `tables()` sees to it that those are with their
+--- receivers; `joined(n)` is told that n more arrays of bytes are in the writer's block, `flush()` passes those on;
+--- `refused(list)` is told of items that cannot be had, `dropped(gathered)` of a batch of which nothing is left;
+--- `fail(text)` raises
+---@return table joiner with the methods of a batcher, and the field `first` of one
+function joiner.new(options, host)
+  return setmetatable({ host = host, values = batcher.new(options), max_size = options.max_size,
+    max_wait = options.max_wait, max_bytes = options.max_bytes or math.maxinteger,
+    number = options.numbered and 1 or -1, open = nil, written = false, first = nil, shared = false }, Joiner)
+end
+
+--- Whether producers may write into its arrays: nothing is to be noted of each item then.
+---@return boolean
+function Joiner:shareable()
+  return self.host.writer and not (self.number > 0 or self.max_wait or self.note) or false
+end
+
+-- A table is begun, goes on, or is to be passed on: until it is with its receivers nobody else writes.
+local function keep_to_itself(self)
+  if self.shared then self.host.writer:arrays(0) end
+end
+
+--- Lets producers write into its arrays, see `shareable`. No table is open, and those before have been passed on.
+function Joiner:share()
+  self.shared = true
+  self.host.writer:arrays(self.max_size)
+end
+
+--- Takes note of what producers have written since the last time.
+function Joiner:sync()
+  if not self.shared then return end
+  local n, closed = self.host.writer:joining()
+  if closed > 0 then
+    self.written = true
+    self.host.joined(closed)
+  end
+  if n == 0 then self.open = nil else self.open = self.open or {} end
+  if n > 0 then self.open.n = n end
+  self.first = self.open or self.values.first
+end
+
+--- Changes how many items a batch has; also of the one that is open.
+---@param max_size integer up to 65535
+function Joiner:resize(max_size)
+  self.max_size, self.values.max_size = max_size, max_size
+end
+
+--- Keeps what tells where the items of each batch have come from, as a batcher does; `host.passing(gathered)` is told
+--- of an array of bytes before it is passed on.
+---@param note function (gathered) -> gathered
+function Joiner:trace(note)
+  self.note = note
+  self.values:trace(note)
+  self.origins = self.values.origins
+end
+
+-- A table as it is passed on.
+local function numbered(self, batch)
+  if self.number < 0 then return batch end
+  self.number = self.number + 1
+  local pair, origins = { self.number - 1, batch }, self.origins
+  if origins then origins[pair], origins[batch] = origins[batch], nil end
+  return pair
+end
+
+-- The array of bytes becomes a table.
+local function decode(self)
+  local items, problem = self.host.writer:join_take()
+  if not items then self.host.fail(problem) end
+  if self.number > 0 then items = items[2] end
+  local open = self.open
+  self.open = nil
+  if problem then self.host.refused(problem) end
+  if #items == 0 then return self.host.dropped(open.origin) end
+  self.values:reopen(items, #items, open.due, open.origin)
+end
+
+-- Before a table is passed on: arrays of bytes that came before it.
+local function flush(self)
+  if self.written then self.host.flush() end
+  self.written = false
+end
+
+local function close(self)
+  if self.note then self.host.passing(self.open.origin) end
+  self.open, self.written = nil, true
+  if self.number > 0 then self.number = self.number + 1 end
+  self.host.tables()
+  self.host.writer:join_end()
+  self.host.joined(1)
+end
+
+--- Adds an item.
+---@param item any
+---@param now function () -> seconds
+---@return table? batch the full batch that the item completed
+function Joiner:add(item, now)
+  self:sync()
+  keep_to_itself(self)
+  if self.open then decode(self) end
+  local batch = self.values:add(item, now)
+  self.first = self.values.first
+  if not batch then return nil end
+  flush(self)
+  return numbered(self, batch)
+end
+
+-- Decodes records into the table that is open, or is to be: as many as there is room for, or one. Returns the offset
+-- behind them.
+local function read(self, block, at, limit, only, one)
+  local pool, values, host = self.host.pool, self.values, self.host
+  keep_to_itself(self)
+  local n = values.first and values.first.n or 0
+  local behind, count = pool:walk(block, at, limit - at, only, one and 1 or math.max(1, self.max_size - n))
+  local items = behind and count > 0 and values:reserve(count, host.now)
+  local now, refused = n, nil
+  if items then now, refused = pool:decode_into(items, n, block, at, behind - at, only) end
+  if not behind or not now then host.fail "a worker has damaged its block" end
+  if refused then
+    host.refused(refused)
+    if now == 0 then host.dropped(values:drop()) else values.first.n = now end
+  end
+  if now >= self.max_size then
+    local batch = values:take()
+    flush(self)
+    host.emit(numbered(self, batch))
+  end
+  return behind
+end
+
+-- Joins records to the array that is open. Returns the offset behind them.
+local function join(self, block, at, limit, only)
+  local host, most = self.host, self.max_size
+  local n, behind, deep = host.writer:join(most, self.number, block, at, limit - at, only, self.max_bytes)
+  if not n then host.fail "a worker has damaged its block" end
+  if n > 0 and not self.open then self.open = { due = self.max_wait and host.now() + self.max_wait } end
+  if n > 0 then self.open.n = n end
+  if n > 0 and self.note then self.open.origin = self.note(self.open.origin) end
+  if n >= most or (behind < limit and not deep) then
+    close(self)
+  elseif deep then
+    if n > 0 then decode(self) end
+    behind = read(self, block, behind, limit, only, true)
+  end
+  return behind
+end
+
+--- Adds the records of a range.
+---@param entry table `block` (which stays held meanwhile), `offset`, `length`, `only`
+function Joiner:add_range(entry)
+  local at, limit = entry.offset, entry.offset + entry.length
+  self:sync()
+  while at < limit do
+    local as_bytes = self.host.writer and not self.values.first
+    at = (as_bytes and join or read)(self, entry.block, at, limit, entry.only or report.ANY)
+  end
+  self.first = self.open or self.values.first
+end
+
+--- Takes the batches that have waited long enough; an array of bytes is passed on at once.
+---@param now number? seconds; nil: all batches
+---@return table batches array, of tables
+function Joiner:due(now)
+  self:sync()
+  if self.open and (not now or self.open.due and self.open.due <= now) then close(self) end
+  local batches = self.values:due(now)
+  if #batches > 0 then
+    keep_to_itself(self)
+    flush(self)
+  end
+  for i, batch in ipairs(batches) do batches[i] = numbered(self, batch) end
+  self.first = self.open or self.values.first
+  return batches
+end
+
+--- When the open batch falls due.
+---@return number? seconds
+function Joiner:next_due()
+  return self.first and self.first.due
+end
+
+return joiner

@@ -1,0 +1,208 @@
+--- Reductions: the fold of a stream into one value. Values in, values out; no process.
+--
+-- In workers a reduction is cut up: batches, numbered in the order of their arrival, are folded into parts, and these
+-- are combined. Only neighbours are, so that a function which is associative gives what it gives inline.
+local failure = require "minigun.base.failure"
+local options = require "minigun.language.schemas"
+local stack = require "minigun.base.stack"
+
+local reduction = {}
+
+-- Seconds of work that one batch should be at least and at most, and the part of the coordinator's time that combining
+-- may take.
+local BATCH_SECONDS <const>, BATCH_MOST <const> = 0.002, 0.1
+local COMBINING <const> = 1 / 8
+local NEWEST <const> = 0.2 -- weight of the newest measurement in a running mean
+local MOST_ITEMS <const> = 65535
+
+--- Sorts out the arguments of `reduce`: `([name,] init, f [, options])`, or of its replacement `(name, options)`.
+---@param ... any
+---@return table parsed as from `stage.arguments`, with `init`
+function reduction.arguments(...)
+  local rest = table.pack(...)
+  local function is_function(value) return options.is_callable(value) or type(value) == "string" end
+  local parsed = {}
+  -- A string in front is the name, unless it can only be the initial value.
+  if type(rest[1]) == "string" and not (options.is_callable(rest[2]) and not is_function(rest[3])) then
+    parsed.name = table.remove(rest, 1)
+    rest.n = rest.n - 1
+  end
+  if rest.n == 1 and type(rest[1]) == "table" then
+    return { name = parsed.name, options = rest[1], rest = { n = 0 } }
+  end
+  for i = 4, rest.n do
+    if rest[i] ~= nil then
+      failure.raise(("reduce: unexpected argument: %s; the order is name, initial value, function, options"):format(
+        options.got(rest[i])))
+    end
+  end
+  if rest[3] ~= nil and type(rest[3]) ~= "table" then
+    failure.raise(("reduce: options must be a table, got %s; the order is name, initial value, function, options")
+      :format(options.got(rest[3])))
+  end
+  if options.are_options(rest[1], options.schemas.reduce) then
+    failure.raise(("reduce: a table of options, %s, stands where the initial value should; the order is name, " ..
+      "initial value, function, options"):format(failure.show(rest[1])))
+  end
+  parsed.init, parsed.options, parsed.rest = rest[1], rest[3], { rest[2], n = rest[2] ~= nil and 1 or 0 }
+  if parsed.init == nil then
+    failure.raise "reduce: an initial value expected, got nil; it is what comes out where there is no item"
+  end
+  return parsed
+end
+
+local function copy(value, copies)
+  if type(value) ~= "table" then return value end
+  if copies[value] then return copies[value] end
+  local own = {}
+  copies[value] = own
+  for key, field in next, value do own[copy(key, copies)] = copy(field, copies) end
+  return setmetatable(own, debug.getmetatable(value))
+end
+
+--- Makes the recipe of a reduction.
+---@param definition table `init`, `combine`, `at`, `name`
+---@param f function `function(value, item) -> value`
+---@return table fold
+--- `start()`: a fresh initial value; `f`; `combine(value, value)`; `nothing(what)`: raises, as no value came back;
+--- `seeded`: a part begins with the initial value, not with its first item
+function reduction.new(definition, f)
+  local init, g = definition.init, definition.combine
+  local fold = { f = f, seeded = g ~= nil, at = definition.at }
+  function fold.nothing(what)
+    error(("%s: stage '%s': %s returned nil, which is no value to go on with"):format(definition.at, definition.name,
+      what), 0)
+  end
+  function fold.combine(a, b)
+    local value = (g or f)(a, b)
+    if value == nil then fold.nothing(g and "the function given as 'combine'" or "the function") end
+    return value
+  end
+  function fold.start()
+    if type(init) ~= "function" then return copy(init, {}) end
+    local value = init()
+    if value == nil then fold.nothing "the function that makes the initial value" end
+    return value
+  end
+  return fold
+end
+
+--- The handler that folds a batch, a pair of number and items, into a part.
+---@param fold table
+---@param step function (i): the item in work is now the i-th of the batch, or none (0)
+---@param now function () -> seconds
+---@return function handler emits `{ number, part, items, seconds }`
+function reduction.folder(fold, step, now)
+  local f = fold.f
+  return stack.stands_for(function(batch, emit)
+    local items, began = batch[2], now()
+    if #items == 0 then return emit { batch[1], nil, 0, 0 } end -- none could be had
+    local value = items[1]
+    if fold.seeded then value = fold.start() end
+    for i = fold.seeded and 1 or 2, #items do
+      step(i)
+      value = f(value, items[i])
+      if value == nil then fold.nothing "the function" end
+    end
+    step(0)
+    emit { batch[1], value, #items, now() - began }
+  end, fold.at)
+end
+
+local Combiner = {}
+Combiner.__index = Combiner
+
+--- Makes what combines parts, and knows how large batches should be.
+---@param fold table
+---@param workers integer
+---@param clock function () -> seconds of processor time
+---@return table combiner
+function reduction.combiner(fold, workers, clock)
+  return setmetatable({ fold = fold, workers = workers, clock = clock, first = {}, last = {}, seconds = nil, cost = 0 },
+    Combiner)
+end
+
+local function mean(before, value)
+  return before and before + NEWEST * (value - before) or value
+end
+
+--- Takes a part, and combines it with its neighbours.
+---@param part table as a folder emits it
+function Combiner:add(part)
+  local number, value, began = part[1], part[2], self.clock()
+  local before, behind = self.last[number - 1], self.first[number + 1]
+  local function combine(a, b) -- nil: no item of theirs could be had
+    if a == nil then return b end
+    if b == nil then return a end
+    return self.fold.combine(a, b)
+  end
+  if before then value = combine(before.value, value) end
+  if behind then value = combine(value, behind.value) end
+  local run = { first = before and before.first or number, last = behind and behind.last or number, value = value }
+  if before then self.last[before.last] = nil end
+  if behind then self.first[behind.first] = nil end
+  self.first[run.first], self.last[run.last] = run, run
+  local calls = self.fold.seeded and part[3] or part[3] - 1 -- of the function that folds
+  if calls > 0 then self.seconds = mean(self.seconds, part[4] / calls) end
+  self.cost = mean(self.cost, self.clock() - began)
+end
+
+--- How many items a batch should have.
+---@return integer
+function Combiner:size()
+  if not self.seconds then return self.fold.seeded and 1 or 2 end
+  local batch = math.min(BATCH_MOST, math.max(BATCH_SECONDS, self.cost * self.workers / COMBINING))
+  return math.min(MOST_ITEMS, math.max(1, batch / math.max(self.seconds, 1e-9) // 1 | 0))
+end
+
+--- The values that have not been combined yet, as parts between them are missing.
+---@return table array in order
+function Combiner:values()
+  local runs, values = {}, {}
+  for _, run in pairs(self.first) do runs[#runs + 1] = run end
+  table.sort(runs, function(a, b) return a.first < b.first end)
+  for _, run in ipairs(runs) do values[#values + 1] = run.value end
+  return values
+end
+
+--- The value of the whole; once, at the end.
+---@return any value
+function Combiner:finish()
+  local fold, values = self.fold, self:values()
+  if not fold.seeded or #values == 0 then table.insert(values, 1, fold.start()) end
+  local value = values[1]
+  for i = 2, #values do value = fold.combine(value, values[i]) end
+  return value
+end
+
+local Folder = {}
+Folder.__index = Folder
+
+--- Makes what folds items one after the other, where they need not be cut up.
+---@param fold table
+---@return table folder with `add(item)`, `values()`, `finish()` as a combiner has them
+function reduction.inline(fold)
+  return setmetatable({ fold = fold, value = nil }, Folder)
+end
+
+--- Takes an item.
+---@param item any
+function Folder:add(item)
+  if self.value == nil then self.value = self.fold.start() end
+  local value = self.fold.f(self.value, item)
+  if value == nil then self.fold.nothing "the function" end
+  self.value = value
+end
+
+--- What there is.
+---@return table array
+function Folder:values() return { self.value } end
+
+--- The value of the whole.
+---@return any value
+function Folder:finish()
+  if self.value == nil then return self.fold.start() end
+  return self.value
+end
+
+return reduction

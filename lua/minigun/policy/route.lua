@@ -1,0 +1,118 @@
+--- The policy of `route`: which of a stage's targets an item goes to. Values in, stage ids out; no process.
+local nesting = require "minigun.language.names"
+
+local router = {}
+
+local function shown(name)
+  return type(name) == "string" and "'" .. name .. "'" or "a " .. type(name)
+end
+
+local function list(names)
+  table.sort(names)
+  return table.concat(names, ", ")
+end
+
+local function unknown(stage, name)
+  local names = {}
+  for i, group in ipairs(stage.groups) do names[i] = group.name end
+  error(("%s: route of stage '%s' gave %s, which is none of its targets (there are: %s)"):format(stage.at, stage.name,
+    shown(name), list(names)), 0)
+end
+
+local function by_function(stage)
+  local answers = stage.answers
+  return function(item)
+    local answer = stage.route(item)
+    if type(answer) ~= "table" then return answers[answer] or unknown(stage, answer) end
+    local ids = {}
+    for _, name in ipairs(answer) do
+      local more = answers[name] or unknown(stage, name)
+      table.move(more, 1, #more, #ids + 1, ids)
+    end
+    return ids
+  end
+end
+
+-- Each process deals for itself; they begin at different targets, as a fork per batch deals once.
+local function in_turn(stage, turn)
+  local groups, next_one = stage.groups, turn
+  return function()
+    next_one = next_one % #groups + 1
+    return groups[next_one]
+  end
+end
+
+--- Makes the function that chooses the targets of each item of a stage.
+---@param stage table of the plan
+---@param turn integer? where round_robin begins
+---@return function? choose
+--- `function(item) -> array of stage ids`, which is to be left as it is; raises for a name that is no target; nil:
+--- broadcast
+function router.new(stage, turn)
+  if not stage.route or stage.route == "broadcast" or stage.terminal then return nil end
+  if stage.route == "round_robin" then return in_turn(stage, turn or 0) end
+  return by_function(stage)
+end
+
+--- What names mean as answers of a stage's route.
+---@param tree table of nodes
+---@param where table the node of the pipeline that the route is given in
+---@param stage table of the plan
+---@param receivers fun(node: table): table the ids of the stages that receive what is sent to a node
+---@return table answers name -> array of those ids that are targets of the stage; nil: none is
+function router.answers(tree, where, stage, receivers)
+  local outputs = {}
+  for _, id in ipairs(stage.outputs) do outputs[id] = true end
+  return setmetatable({}, { __index = function(self, name)
+    local ids, node = {}, nesting.find(tree, where, name)
+    for _, id in ipairs(node and receivers(node) or {}) do
+      if outputs[id] then ids[#ids + 1] = id end
+    end
+    if #ids == 0 then return nil end
+    self[name] = ids
+    return ids
+  end })
+end
+
+--- What names mean to the `emit:to` of the stages of a pipeline.
+---@param tree table of nodes
+---@param where table the node of that pipeline
+---@param receivers fun(node: table): table the ids of the stages that receive what is sent to a node
+---@return table addresses name -> a stage's id, or array of ids; or a string: the error that this name is
+function router.addresses(tree, where, receivers)
+  return setmetatable({}, { __index = function(self, name)
+    local node, choices = nesting.find(tree, where, name)
+    local ids = receivers(node)
+    if #ids == 0 then
+      if choices then return "emit:to: the stage '" .. name .. "'" .. nesting.hint(tree, where, name, choices) end
+      return ("emit:to: there is no stage %s that receives items (there are: %s)"):format(
+        type(name) == "string" and shown(name) or "named by " .. shown(name),
+        list(nesting.names(tree, where, function(each) return #receivers(each) > 0 end)))
+    end
+    self[name] = #ids == 1 and ids[1] or ids
+    return self[name]
+  end })
+end
+
+--- Raises, at the line of the user's call, where `emit.to` is called with a dot.
+---@param emit any what stands before the dot, if it was a colon
+---@param level integer of the user's frame, as for `error`
+function router.check_colon(emit, level)
+  if type(emit) == "table" or type(emit) == "userdata" then return end
+  error('call emit:to with a colon: emit:to("stage", item)', level + 1)
+end
+
+--- The stages behind a name given to `emit:to`; an error at the line of the user's call where there is none.
+---@param addresses table from `addresses`
+---@param name any
+---@param item any
+---@param level integer of the user's frame, as for `error`
+---@return table ids array
+function router.resolve(addresses, name, item, level)
+  local ids = addresses[name]
+  if type(ids) == "string" then error(ids, level + 1) end
+  if item == nil then error("emit:to: nil cannot be emitted", level + 1) end
+  return type(ids) == "table" and ids or { ids }
+end
+
+return router

@@ -1,0 +1,551 @@
+--- A run: one execution of a pipeline, and the coordinator's only loop.
+--
+-- Its methods lie in twelve more files: contexts/inline.lua runs the coordinator's own stages, transport.lua moves
+-- items, limits.lua counts what waits, producers.lua lets producers emit, events.lua takes what workers say,
+-- batches.lua makes batches of it, reduces.lua reduces, retries.lua settles failures, hooks.lua calls hooks, status.lua
+-- tells how far it is, stalls.lua that somebody will wake it, and lineage.lua, where there is a journal, what is
+-- finished with all that came of it.
+--
+-- Invariants
+-- 1. `pending[stage]` counts the items that the stage has accepted and not finished: queued, in a worker's hands, or
+--    waiting for the next attempt. A stage is drained when every stage that sends to it is, and it has none pending.
+-- 2. Every reference to a block that an event brings is passed on to one entry, or released.
+-- 3. Whatever happens, `Run:close` ends every child and gives back every descriptor and mapping.
+local command = require "minigun.handlers.command"
+local context = require "minigun.handlers.ctx"
+local core = require "minigun.core"
+local failures = require "minigun.policy.failures"
+local fatal = require "minigun.base.fatal"
+local forked = require "minigun.contexts.workers"
+local heap = require "minigun.system.heap"
+local journals = require "minigun.run.journal"
+local machine = require "minigun.system.machine"
+local meter = require "minigun.view.progress_line"
+local output = require "minigun.run.output"
+local plan = require "minigun.plan.plan"
+local programs = require "minigun.system.programs"
+local queue = require "minigun.base.queue"
+local result = require "minigun.run.result"
+local signals = require "minigun.system.signals"
+local tasks = require "minigun.handlers.tasks"
+local terminate = require "minigun.system.terminate"
+local threaded = require "minigun.contexts.threads"
+
+local run = {}
+
+--- Bytes of a pool that is there for its descriptor only; never touched.
+run.BELL_MEMORY = 2 << 20
+
+local BLOCK <const> = 65536
+local LIMITS <const> = { [12] = true, [23] = true, [24] = true } -- ENOMEM, ENFILE, EMFILE
+-- Seconds to sleep at most while a deadline is waited for: a stop of this process is noticed, and how long it was, by
+-- looking at the clock before and after it (src/core/clock.h).
+local BEAT <const> = 0.1
+local WARNINGS <const> = 100                      -- that are kept
+
+local Run = {}
+Run.__index = Run
+
+for _, part in ipairs { "contexts.inline", "run.transport", "run.producers", "run.events", "run.batches", "run.reduces",
+  "run.retries", "run.status", "run.stalls", "run.limits", "run.hooks", "run.lineage" } do
+  for name, method in pairs(require("minigun." .. part)) do Run[name] = method end
+end
+
+-- A quarter of what the container has.
+local function default_memory()
+  return math.min(1 << 30, (machine.memory() or 1 << 30) // 4)
+end
+
+-- --- setting up --------------------------------------------------------------------------------------------------
+
+--- Makes a run; nothing has begun yet.
+---@param pipeline table
+---@param given table? checked options of the run
+---@return table run
+function run.new(pipeline, given)
+  local p = plan.build(pipeline, given)
+  local journal = p.options.journal and journals.open(p) or nil
+  local empty, records, producing, awaits = result.new(p), {}, {}, {}
+  for id, stage in ipairs(p.stages) do
+    if type(stage.await) == "number" then awaits[#awaits + 1] = stage end
+    records[id], producing[id] = empty.stats.stages[stage.name], stage.kind == "producer"
+  end
+  return setmetatable({
+    pipeline = pipeline, plan = p, result = empty, stats = records, producing = producing,
+    memory = p.options.memory or default_memory(),
+    segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.lines(),
+    retries = {}, producers = {}, on_loop = {}, writers = {}, folds = {}, outlets = {}, direct = {}, reach = {},
+    per = {}, limited = {}, waits = {}, late = {}, chunks = 0, moved = 0, told = {},
+    unhandled = failures.tally(), heap = heap.new(),
+    pid = core.pid(), process = core.process(), started = core.now(), clock_started = core.clock(),
+    changed = true, unseen = 0, rates = {},
+    journal = journal, awaits = awaits, timed = #awaits > 0,
+  }, Run)
+end
+
+--- Notes something that the user should know and that fails nothing. The first are kept, all are counted.
+---@param text string
+function Run:warn(text)
+  local warnings = self.result.stats.warnings
+  self.warned = (self.warned or 0) + 1
+  local more = self.warned - WARNINGS
+  warnings[math.min(self.warned, WARNINGS + 1)] = more <= 0 and text
+    or ("and %d more warning%s, the last: %s"):format(more, more == 1 and "" or "s", text)
+end
+
+--- Ends the run with an error; also where a user's function that has led here catches it (see `step`).
+---@param text string
+function Run:fail(text)
+  self.failed = self.failed or fatal.new(text)
+  error(self.failed, 0)
+end
+
+function Run:effect(kind, name, value)
+  local r = self.result
+  if kind == "count" then
+    r.counters[name] = (r.counters[name] or 0) + value
+  else
+    local list = r.collected[name]
+    if not list then
+      list = {}
+      r.collected[name] = list
+    end
+    list[#list + 1] = value
+  end
+end
+
+function Run:context(fields, effect)
+  fields.pipeline, fields.pid = self.plan.name, self.pid
+  return context.new(fields, effect or function(...) self:effect(...) end)
+end
+
+local has_slots <const> = { processes = true, process_per_batch = true }
+
+--- Opens a pool without slots, for its descriptor, in a run that has no other.
+---@return userdata? pool
+---@return string? message
+---@return integer? errno
+function Run:open_bell()
+  local message, errno
+  self.pool, message, errno = core.pool(0, run.BELL_MEMORY, run.BELL_MEMORY)
+  return self.pool, message, errno
+end
+
+--- The loop of threads and of waits for descriptors, made when it is first needed: after the forks of the pools.
+---@return table loop
+function Run:open_loop()
+  if self.loop then return self.loop end
+  local message
+  self.loop, message = tasks.new()
+  if not self.loop then self:fail(message) end
+  self.loop.seeded = self.plan.options.seed
+  if not self.pool and not self:open_bell() then self:fail "no descriptor is left to wait with" end
+  local ok, problem = self.pool:watch(self.loop:fd())
+  if not ok then self:fail(problem) end
+  return self.loop
+end
+
+-- What may wait in a queue, and be held back of an item's output.
+function Run:share_memory()
+  self.queue_bytes = math.max(BLOCK, math.min(4 << 20, self.memory // 16))
+  self.held_most = math.max(BLOCK, self.memory // 4)
+end
+
+-- Less could be had than was asked for: blocks are powers of two, and lie where there is room, so the limit is half.
+function Run:have_less(size)
+  if self.memory <= size // 2 then return end
+  if self.plan.options.memory then
+    self:warn(("only %d MiB of shared memory could be had (is the address space limited?): the limit is %d MiB, not " ..
+      "%d"):format(size >> 20, size >> 21, self.memory >> 20))
+  end
+  self.memory = size // 2
+  self:share_memory()
+end
+
+-- The pool, its segments, and which segment a stage is in.
+function Run:open_pool()
+  local slots, threads = 0, {}
+  for _, segment in ipairs(self.plan.segments) do
+    if has_slots[segment.kind] then slots = slots + segment.n end
+    if segment.kind == "threads" then threads[#threads + 1] = segment end
+  end
+  self.segment_of = {}
+  self:share_memory()
+  if slots == 0 and not self.plan.threaded then return end
+  local size = slots == 0 and run.BELL_MEMORY or math.max(self.memory * 8, 4 << 30)
+  local pool, message, errno = core.pool(slots, size, self.memory, machine.cpus())
+  if not pool then
+    self:fail(message .. (LIMITS[errno] and "; is the limit of memory or of open files too low?" or ""))
+  end
+  self.pool = pool
+  if pool:size() < size then self:have_less(pool:size()) end
+  self.memory = self.memory + pool:memory() -- what the slots themselves take comes on top
+  local first = 1
+  for _, segment in ipairs(self.plan.segments) do
+    if has_slots[segment.kind] then
+      local s = forked.new(self, segment, first)
+      self.segments[#self.segments + 1] = s
+      for _, slot in ipairs(s.slots) do self.by_slot[slot.index] = { segment = s, slot = slot } end
+      for _, id in ipairs(segment.stages) do self.segment_of[id] = s end
+      first = first + segment.n
+    end
+  end
+  for _, segment in ipairs(threads) do -- behind the others: they start in this order
+    local s = threaded.new(self, segment)
+    self.segments[#self.segments + 1] = s
+    for _, id in ipairs(segment.stages) do self.segment_of[id] = s end
+  end
+end
+
+-- --- the loop ----------------------------------------------------------------------------------------------------
+
+-- The earlier of two times, each of which may be nil: never.
+local function earlier(a, b)
+  if a and b then return math.min(a, b) end
+  return a or b
+end
+
+-- Starts retries and batches whose time has come. Returns the seconds until the next. `inside`: while one of the
+-- coordinator's own stages is at work, so they get nothing.
+function Run:check_clock(inside)
+  if #self.retries == 0 and not self.timed then return nil end
+  local now, wait = core.clock(), nil
+  local function sooner(due)
+    if due then wait = earlier(wait, math.max(due - now, 0)) end
+  end
+  for i = #self.retries, 1, -1 do
+    local retry = self.retries[i]
+    if retry.due <= now then
+      table.remove(self.retries, i)
+      self:enqueue(retry.entry)
+      wait = not inside and 0 or wait -- the stages of the coordinator have had their turn
+    else
+      sooner(retry.due)
+    end
+  end
+  for _, stage in ipairs(inside and {} or self.inline) do
+    local batches = self.chain.states[stage.id].batches
+    local due = batches and batches:next_due()
+    if due and due <= now then
+      self.chain:flush_batches(stage.id, now)
+      wait = 0
+    end
+    sooner(batches and batches:next_due())
+  end
+  for _, stage in ipairs(self.awaits) do
+    local due = self.clock_started + stage.await
+    if due <= now and not self.told[stage] then self.told[stage], self.changed, wait = true, true, 0
+    elseif due > now then sooner(due) end
+  end
+  for _, segment in ipairs(self.segments) do
+    local seconds = segment:check_time()
+    sooner(seconds and now + seconds)
+  end
+  return wait
+end
+
+-- Seconds until a segment looks for workers that are late; nil: none is to be looked for.
+function Run:next_look()
+  local at = nil
+  local segments <const> = self.segments
+  for i = 1, #segments do at = earlier(at, segments[i].look_at) end
+  return at and math.max(0, at - core.now())
+end
+
+-- Hands work and blocks to workers. Returns whether some was handed over, and whether a worker still lacks something.
+function Run:hand_out()
+  local busy, thirsty = false, false
+  local segments <const> = self.segments
+  for i = 1, #segments do
+    local segment = segments[i]
+    busy = segment:dispatch() or busy
+    if next(segment.thirsty) then
+      segment:supply()
+      thirsty = thirsty or next(segment.thirsty) ~= nil
+    end
+  end
+  return busy, thirsty
+end
+
+-- Passes on what is written for others.
+local function flush_writers(self)
+  if next(self.folds) then self:feed_folds() end
+  local writers <const> = self.writers
+  for i = 1, #writers do
+    local outlet = writers[i]
+    if outlet.writer and (not outlet.direct or self:idle_receiver(outlet)) then self:flush_writer(outlet) end
+  end
+end
+
+--- Keeps the workers going while the coordinator itself waits.
+---@param all boolean? true: what is written for them, too
+function Run:serve_workers(all)
+  if all then flush_writers(self) end
+  self:collect()
+  self:hand_out()
+end
+
+-- Takes what has come. Returns whether there was anything.
+function Run:take_in()
+  local busy = false
+  if self.pool then busy = self:collect() end
+  return self:run_inline_queue() or busy
+end
+
+-- Passes on what is there for others, lets threads run, and does what falls due: of what has just been handed over too,
+-- so this comes last. Returns whether there was anything, and whether what was handed over may have made room for more.
+function Run:give_out()
+  flush_writers(self)
+  local handed, thirsty = self:hand_out()
+  local ran = false
+  self.next_due = earlier(earlier(self:check_clock(), self:next_resume()), self:next_look())
+  if self.sources then self.next_due = earlier(self.next_due, self:tick()) end
+  if self.loop then
+    if self.meter then self.meter:before_handlers() end
+    ran = self.loop:step(self.guard)
+    self.next_due = earlier(self.next_due, self.loop:timeout())
+  end
+  return handed or ran, ran or handed and (thirsty or self.inline_queue:count() > 0)
+end
+
+-- One round of everything but the producers. Returns whether there was anything to do.
+function Run:turn()
+  local busy = self:take_in()
+  return self:give_out() or busy
+end
+
+-- Whether somebody waits for what is in an outlet's block: a segment with nothing to do, or a batch with a time limit.
+function Run:idle_receiver(outlet)
+  for _, target in ipairs(outlet.bytes) do
+    local segment, batch = self.segment_of[target], self.plan.stages[target].batch
+    if segment and segment.queued == 0 then return true end
+    if not segment and (batch.max_wait or self:idle_receiver(self.outlets[target].joined)) then return true end
+  end
+  return false
+end
+
+-- Sleeps until something happens, or the seconds are over; nil: without end.
+function Run:sleep(seconds)
+  if self.pool then
+    self.unseen = 0
+    local ok, message = self.pool:wait(seconds)
+    if ok == nil then self:fail(message) end
+  elseif seconds then
+    core.sleep(seconds)
+  end
+end
+
+-- Drains stages, front to back; when all are, ends the workers. Any handler that still runs may send to any stage with
+-- emit:to, so a stage that was drained is open again when something arrives, and no worker ends before everything is.
+-- What is awaited comes from anywhere: such a stage is drained, and passes on its last batch, when nothing is left to
+-- do anywhere else and the stages that no awaited one is before are drained.
+function Run:advance_ends()
+  local changed, over, front = false, true, true
+  for id, stage in ipairs(self.plan.stages) do
+    if not self.late[id] then front = front and self.drained[id] and self:can_drain(stage) end
+  end
+  for id, stage in ipairs(self.plan.stages) do
+    local ready = self:can_drain(stage)
+      and (not stage.await or self:given_up(stage) or front and self:nothing_pending())
+    local state = self.chain.states[id]
+    if ready and not (self.drained[id] and not (state and self:holds(state))) then
+      self:drain(stage, state)
+      changed = true
+    end
+    over = over and ready
+  end
+  for _, hook in ipairs(self.plan.hooks.after_producer) do
+    if not self.told[hook] and self:all_drained(hook.producers) then
+      self.told[hook] = true
+      self:hooks({ hook }, {})
+    end
+  end
+  if over and not self.finishing and self:nothing_pending() and not self:emit_next_fold() then self:finish() end
+  self.changed = self.changed or changed -- others may be ready now
+  return self.changed
+end
+
+-- Whether the time is over in which an awaited stage's first item should have come. One that comes later is taken all
+-- the same.
+function Run:given_up(stage)
+  if type(stage.await) ~= "number" or self.stats[stage.id].items_in > 0 then return false end
+  return core.clock() - self.clock_started >= stage.await
+end
+
+-- Whether a stage has nothing pending and all before it are drained.
+function Run:can_drain(stage)
+  if self.pending[stage.id] > 0 then return false end
+  for _, input in ipairs(stage.inputs) do
+    if not self.drained[input] then return false end
+  end
+  return true
+end
+
+-- Whether a stage of the coordinator has something to say at its end.
+function Run:holds(state)
+  return self:open_batch(state) or state.loop and state.loop:open()
+end
+
+function Run:all_drained(ids)
+  for _, id in ipairs(ids) do
+    if not self.drained[id] then return false end
+  end
+  return true
+end
+
+function Run:drain(stage, state)
+  if stage.loop and not state and self.segment_of[stage.id]:end_loops(stage.id) then
+    return -- it is drained when they have ended
+  end
+  if state then
+    if state.batches then self.chain:flush_batches(stage.id) end
+    if state.loop then self.chain:end_loop(stage.id) end
+    local fold = self.folds[stage.id]
+    if fold and stage.reduces.at_drain and not fold.late then self:emit_fold(fold) end
+    local outlet = self.outlets[stage.id]
+    if outlet.writer then self:flush_writer(outlet) end
+    if outlet.joined then self:flush_writer(outlet.joined) end
+  end
+  self.drained[stage.id] = true
+end
+
+-- Draining may have sent something once more.
+function Run:nothing_pending()
+  for _, outlet in ipairs(self.writers) do
+    if outlet.writer then self:flush_writer(outlet) end
+  end
+  for _, pending in ipairs(self.pending) do
+    if pending > 0 then return false end
+  end
+  return true
+end
+
+-- No more work will come for the workers; threads of the coordinator end after them, see Run:ended.
+function Run:finish()
+  self.finishing = true
+  for _, segment in ipairs(self.segments) do
+    if has_slots[segment.plan.kind] then segment:finish() end
+  end
+end
+
+-- Whether all is over. The last thing are the hooks `after` of the coordinator's stages, in threads and inline: what
+-- such a hook closes, a pipe to a program say, workers may have inherited.
+function Run:ended()
+  if not self.finishing then return false end
+  for i = 1, 2 do
+    for _, segment in ipairs(self.segments) do
+      if i == 2 then segment:finish() end
+      if (i == 2 or has_slots[segment.plan.kind]) and not segment:ended() then return false end
+    end
+  end
+  local inline = self.inline
+  self.inline = {}
+  for _, stage in ipairs(inline) do self:hooks(stage.hooks.after, nil, self.chain.states[stage.id].ctx) end
+  self:inline_hooks { "before_exit" }
+  return true
+end
+
+--- One round of the run: moves what can be moved, or sleeps until something happens.
+---@param limit number? seconds to sleep at most; nil: no limit
+---@return boolean more false when the run is over
+--- Then `busy` says whether anything was moved, and `next_due` in how many seconds a clock will move something.
+function Run:step(limit)
+  signals.check()
+  if self.failed then error(self.failed, 0) end
+  if self.torn then self:fail "not enough memory for the run itself" end
+  if self.misfit then self:fail(self.misfit) end
+  if self.stops and core.terminated() then terminate.ask(self) end
+  if self.end_by and core.clock() >= self.end_by then
+    self.killed, self.stopping = true, true
+    return false
+  end
+  if self.stop_asked and not self.stopped then self:stop_producers() end
+  self.origin = nil
+  local own = self.inline_queue
+  local busy = self:take_in() and own:count() > 0 -- more than there was time for
+  local pushed = own.pushed
+  busy = self:resume_producers() or busy
+  local _, room = self:give_out()
+  busy = busy or room or own.pushed > pushed or self:may_produce()
+  if self.changed then
+    self.changed = false
+    busy = self:advance_ends() or busy
+    if self:ended() then return false end
+  end
+  if self.stopping then return false end
+  self.busy = busy
+  if busy and self.meter then self.meter:look() end
+  if self.streams and self.result.items[1] ~= nil then return true end -- they are handed out before anything else
+  if not busy then
+    local seconds = self.next_due and math.min(self.next_due, BEAT)
+    if not seconds then seconds = self:before_sleep() end
+    self.due_at = seconds and core.now() + seconds
+    seconds = earlier(earlier(seconds, self.end_by and math.max(0, self.end_by - core.clock())), limit)
+    if self.meter then seconds = self.meter:look(seconds) end
+    self:sleep(seconds)
+  elseif self.pool then -- deaths show only there; a look costs a system call
+    self.unseen = self.unseen + 1
+    if self.unseen >= 16 then self:sleep(0) end
+  end
+  return true
+end
+
+--- Begins the run: hooks, shared memory, workers, producers.
+function Run:begin()
+  core.keep_freed(true)
+  core.watch_stops(true)
+  self.keeps_freed = true
+  command.hold()
+  self:hooks(self.plan.hooks.before_run, {})
+  if self.journal then self:open_lineage() end
+  self:open_pool()
+  self:draw_routes()
+  self:open_chain()
+  for id, outlet in pairs(self.outlets) do outlet.stage_id = id end
+  self.meter = not self.patient and meter.open(self) or nil
+  self.output = self.meter and output.open(self)
+  for _, segment in ipairs(self.segments) do segment:start() end
+  self:inline_hooks { "before_fork", "after_fork" }
+  for _, stage in ipairs(self.inline) do
+    self:hooks(stage.hooks.before, nil, self.chain.states[stage.id].ctx)
+  end
+  self:open_producers()
+end
+
+--- Ends every child and gives everything back. May be called twice.
+---@param keep boolean? true: the pool's descriptor stays open, until `pool:close()`
+function Run:close(keep)
+  if self.keeps_freed then -- first: of a run that is forgotten, the pool's own finalizer may have come before
+    core.keep_freed(false)
+    command.release()
+    core.watch_stops(false)
+  end
+  self.keeps_freed = nil
+  if self.meter then self.meter:close() end
+  self.meter = nil
+  self:stop_reading()
+  for _, producer in ipairs(self.producers) do pcall(programs.close, producer.thread) end -- with the files it reads
+  self.producers = {}
+  for _, state in pairs(self.chain and self.chain.states or {}) do
+    if state.loop then pcall(state.loop.abandon, state.loop) end
+  end
+  if self.pool then
+    self.result.stats.memory_most = select(3, self.pool:memory())
+    for _, outlet in ipairs(self.writers) do
+      if outlet.writer then outlet.writer:close() end
+    end
+    if self.output then self.output:close() end
+    self.pool:close(keep)
+    self.pool = nil
+  end
+  if self.loop then
+    self.loop:close()
+    for _, segment in ipairs(self.segments) do
+      if segment.close then segment:close() end
+    end
+  end
+end
+
+Run.__close = Run.close
+
+return run

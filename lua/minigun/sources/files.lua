@@ -1,0 +1,94 @@
+--- Reading from open files in a producer of the coordinator: where that would wait for a pipe, a terminal or a socket,
+-- the rest of the run goes on until there is something. For that `io.lines`, `io.read` and the methods `lines` and
+-- `read` of files are stood in for during a producer's turn, and are what they were at its end. Regular files never
+-- wait.
+local core = require "minigun.core"
+local tasks = require "minigun.handlers.tasks"
+
+local files = {}
+
+local methods <const> = getmetatable(io.stdout).__index
+local places <const> = { { methods, "lines" }, { methods, "read" }, { io, "lines" }, { io, "read" } }
+local old, own = {}, {} -- functions, in the order of `places`
+
+--- Waits until an open file has something to read, if the caller can wait without holding up others.
+---@param file file*
+---@param whole boolean a whole line is wanted
+function files.wait(file, whole)
+  while core.would_wait(file, whole) and tasks.may_wait() do
+    if not tasks.wait(file) then return end -- the call that follows will say what is wrong
+  end
+end
+
+local function waiting(f, ...)
+  local file, whole, regular = core.file_of(f)
+  if not file or regular then return f, ... end
+  return function(state, control)
+    files.wait(file, whole)
+    return f(state, control)
+  end, ...
+end
+
+local function is_line(format) return format == nil or type(format) == "string" and format:find "^%*?[lL]" ~= nil end
+
+-- What a call of the caller's caller has returned; an error is raised at its line.
+local function passed(ok, first, ...)
+  if not ok then error(first, 2) end
+  return first, ...
+end
+
+own[1] = function(file, ...)
+  if io.type(file) ~= "file" then return passed(pcall(old[1], file, ...)) end
+  return waiting(passed(pcall(old[1], file, ...)))
+end
+
+-- Formats with which reading from an open file does not raise.
+local good <const> = { l = true, L = true, n = true, a = true }
+
+own[2] = function(file, format, ...)
+  if io.type(file) ~= "file" or format and not good[format] or ... ~= nil then
+    return passed(pcall(old[2], file, format, ...))
+  end
+  files.wait(file, is_line(format))
+  if not format then return old[2](file) end
+  return old[2](file, format)
+end
+
+own[3] = function(path, ...)
+  local _, regular = nil, nil
+  if type(path) == "string" then _, regular = core.readable(path) end
+  if path ~= nil and regular ~= false then return passed(pcall(old[3], path, ...)) end
+  return waiting(passed(pcall(old[3], path, ...)))
+end
+
+own[4] = function(...)
+  local file = io.input()
+  if io.type(file) == "file" then files.wait(file, is_line(...)) end
+  return passed(pcall(old[4], ...))
+end
+
+local entered = false
+
+--- A producer's turn begins.
+---@return boolean first whoever gets true calls `leave`; false: the run is inside of another one's producer
+function files.enter()
+  if entered then return false end
+  entered = true
+  for i = 1, #places do
+    local place = places[i]
+    old[i] = place[1][place[2]]
+    place[1][place[2]] = own[i]
+  end
+  return true
+end
+
+--- It is over. What somebody else has put there meanwhile stays.
+function files.leave()
+  for i = 1, #places do
+    local place = places[i]
+    if place[1][place[2]] == own[i] then place[1][place[2]] = old[i] end
+  end
+  entered = false
+end
+
+return files

@@ -1,0 +1,167 @@
+--- The progress line: what a run that takes long shows at a terminal, and takes away again.
+--
+-- It goes to the standard error output, and only where that is a terminal and this process is in its foreground; from
+-- the process that called `run`, never from a child. It is drawn when the run waits or has gone round, ten times a
+-- second at most, never wraps, and the cursor stays at its begin. Where the coordinator runs stages of its own, which
+-- may print, it is erased before; what workers print comes through the coordinator (run/output.lua).
+local columns = require "minigun.view.columns"
+local core = require "minigun.core"
+local sources = require "minigun.sources.sources"
+
+local meter = {}
+
+local FIRST <const> = 0.5   -- seconds of a run without a line
+local EVERY <const> = 0.1   -- seconds between two drawings
+local ERASE <const> = "\r\27[J" -- to the end of the screen: one that has become narrower has broken the line in two
+local DRAW <const> = "\r\27[?7l%s\27[K\27[?7h\r" -- what does not fit is cut off by the terminal, too
+local UNKNOWN <const> = 80  -- columns of a terminal that does not know them
+local NO <const> = { ["0"] = true, off = true, no = true, ["false"] = true }
+
+local Meter = {}
+Meter.__index = Meter
+
+local current           -- the one that is open; in a child: that of its parent
+local forbidden = false -- this is a child
+local through = false   -- ... whose output goes through the coordinator
+
+--- Says that this process is a child: it draws none.
+function meter.forbid()
+  forbidden, through = true, current ~= nil and current.relays
+end
+
+--- What to put before a text for the terminal: it erases the line where there is one.
+---@return string
+function meter.before_text()
+  return current and not through and (forbidden or current.shown) and ERASE or ""
+end
+
+-- Stages of the coordinator other than sources, batches and the like: handlers that may print.
+local function has_handlers(run)
+  if run.plan.threaded then return true end
+  for _, each in ipairs(run.inline) do
+    if each.handler and each.kind ~= "producer" and not each.partition then return true end
+  end
+  return false
+end
+
+-- How many items the producers will emit; nil: one of them does not know.
+local function length_of(run)
+  local sum = 0
+  for _, each in ipairs(run.plan.stages) do
+    if each.kind == "producer" then
+      local length = sources.length_of(each.handler)
+      if not length then return nil end
+      sum = sum + length
+    end
+  end
+  return sum > 0 and sum or nil
+end
+
+--- Opens the line of a run; there is one at a time.
+---@param run table
+---@return table? meter nil: none is wanted, or there is no terminal
+function meter.open(run)
+  if current or forbidden or run.plan.options.progress == false then return nil end
+  if NO[(os.getenv "MINIGUN_PROGRESS" or ""):lower()] or os.getenv "TERM" == "dumb" then return nil end
+  if not core.terminal(2) then return nil end
+  current = setmetatable({
+    run = run, shown = false, due = run.started + FIRST, length = length_of(run), relays = false,
+    gives_way = core.terminal(1) ~= nil and has_handlers(run),
+  }, Meter)
+  return current
+end
+
+local function duration(seconds)
+  if seconds < 60 then return ("%d s"):format(math.ceil(seconds)) end
+  if seconds < 3600 then return ("%d:%02d min"):format(seconds // 60, seconds % 60 // 1) end
+  return seconds < 360000 and ("%d:%02d h"):format(seconds // 3600, seconds % 3600 // 60) or "more than 100 h"
+end
+
+-- What part of its work a run has done: of the source's items, as far as each stage has got with what it has received.
+local function part_done(run, rows, length)
+  local emitted, part, seen = 0, 1, {}
+  for _, each in ipairs(run.plan.stages) do
+    local row = rows[each.name]
+    if each.kind == "producer" then emitted = emitted + row.items_out
+    elseif row.items_in > 0 and not seen[row] then
+      part = part * math.max(0, row.items_in - row.pending) / row.items_in
+    end
+    seen[row] = true
+  end
+  return math.min(1, emitted / length * part)
+end
+
+local function estimate(run, rows, seconds, length)
+  local part = length and part_done(run, rows, length) or 0
+  if part <= 0 or seconds <= 0 then return "" end
+  local rate = part * length / seconds
+  return (", %d %%, %s/s, %s left"):format(part * 100 // 1, rate < 10 and ("%.1f"):format(rate) or rate // 1 | 0,
+    duration(seconds / part * (1 - part)))
+end
+
+--- The line: how far each stage is.
+---@param run table
+---@param seconds number since its begin
+---@param most integer columns
+---@param length integer? how many items the source has
+---@return string
+function meter.text(run, seconds, most, length)
+  local parts, seen, rows = {}, {}, run:tally()
+  for _, each in ipairs(run.plan.stages) do
+    local row = rows[each.name]
+    if not seen[each.name] then
+      seen[each.name] = true
+      local done, all = row.items_in - row.pending, row.items_in
+      if each.kind == "producer" then done, all = row.items_out, row.items_out end
+      parts[#parts + 1] = each.name .. " " .. (done == all and all or ("%d/%d"):format(math.max(done, 0), all))
+    end
+  end
+  local failed = run.result.failed or #run.result.failures
+  local text = ("%s, %.1f s%s%s: %s"):format(run.plan.name, seconds, estimate(run, rows, seconds, length),
+    failed > 0 and (", %d failed"):format(failed) or "", table.concat(parts, " > "))
+  return (columns.cut(text, most))
+end
+
+-- Writes to the terminal, unless somebody else has it: in its background the line would stand between other programs'
+-- output, and where it asks for that this process would be stopped.
+local function write(text)
+  local _, in_front = core.terminal(2)
+  if in_front then io.stderr:write(text) end -- one write
+  return in_front
+end
+
+--- Draws the line when it is time.
+---@param seconds number? that the run would like to sleep; nil: without end
+---@return number seconds until it should look again
+function Meter:look(seconds)
+  local now = core.now()
+  if now >= self.due then
+    local width = core.terminal(2) or 0
+    local most = (width > 0 and width or UNKNOWN) - 1
+    self.due = now + EVERY
+    if most > 0 then
+      self.shown = write(DRAW:format(meter.text(self.run, now - self.run.started, most, self.length)))
+    end
+  end
+  return math.min(seconds or math.huge, self.due - now)
+end
+
+--- Erases the line because others may print; it comes back soon.
+function Meter:give_way()
+  if not self.shown then return end
+  self.shown = false
+  write(ERASE)
+end
+
+--- The same, where the coordinator's own stages are about to run.
+function Meter:before_handlers()
+  if self.gives_way then self:give_way() end
+end
+
+--- Erases the line for good.
+function Meter:close()
+  self:give_way()
+  if current == self then current = nil end
+end
+
+return meter
