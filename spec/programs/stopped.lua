@@ -17,8 +17,8 @@ local function stop_in(seconds)
   local group, session = stat:read "a":match "^.*%) %S %d+ (%d+) (%d+)"
   stat:close()
   local stop, go_on = "kill -TSTP -" .. group, "kill -CONT -" .. group
-  if arg[3] == "frozen" then
-    local all = "$(ps -o pid= -s " .. session .. ")"
+  if arg[3] == "frozen" then -- ps stands still with a sanitizer's library in it
+    local all = "$(env -u LD_PRELOAD ps -o pid= -s " .. session .. ")"
     stop, go_on = "kill -STOP " .. all, "kill -CONT " .. all
   end
   os.execute(("setsid sh -c 'sleep %g; %s; sleep %g; %s' &"):format(seconds, stop, STOPPED, go_on))

@@ -60,6 +60,7 @@ static pid_t launch_once(mg_launch *l) {
   while (pid > 0 && (n == -EINTR || n == -EAGAIN)) n = mg_sys.read(status[0], &failed, sizeof failed);
   mg_shut(&status[0]);
   if (pid <= 0 || n == 0) return pid; /* end-of-file: its program has begun */
+  mg_shut(&l->watch);
   if (n == sizeof failed) l->failed = failed.step;
   if (l->failed > MG_LAUNCH_KEEP) mg_keeper_added(), mg_keeper_drop(pid);
   mg_sys.kill_wait(pid);
@@ -74,10 +75,10 @@ static pid_t start_program(mg_launch *l) {
 }
 
 /* The program runs: from now on it is watched. */
-static void begin(mg_command *c, pid_t pid) {
+static void begin(mg_command *c, pid_t pid, int watch) {
   mg_keeper_added();
   c->pid = pid;
-  c->watch = mg_sys.pidfd_open(pid); /* whatever is wrong with it: then it is looked for */
+  c->watch = watch >= 0 ? watch : mg_sys.pidfd_open(pid); /* whatever is wrong with it: then it is looked for */
   if (c->watch >= 0 && mg_sys.epoll_set(c->epoll, c->watch, EPOLLIN) < 0) mg_shut(&c->watch);
   c->next = commands;
   commands = c;
@@ -101,7 +102,7 @@ int mg_command_start(mg_command *c, mg_launch *l, const mg_streams *s, size_t li
   for (int i = 0; i < 3; i++)
     if (!s->inherit[i]) mg_shut(&l->fds[i]);
   if (pid < 0) close_descriptors(c);
-  else begin(c, pid);
+  else begin(c, pid, l->watch);
   return pid < 0 ? pid : 0;
 }
 

@@ -40,6 +40,7 @@ typedef struct mg_launch {
   int keeper;        /* its number is written there first */
   int status;        /* takes an mg_failed_launch where it does not come to its program; close-on-exec */
   int failed;        /* the caller's: the step that has failed */
+  int watch;         /* filled in: its pidfd, had with its birth; -1 where the kernel gives none */
 } mg_launch;
 
 typedef struct mg_failed_launch {
@@ -66,7 +67,7 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
   X(kill_other, int, (pid_t pid, int sig), (pid, sig))                                              \
   X(kill_wait, int, (pid_t pid), (pid))                                                             \
   X(has_ended, int, (pid_t pid), (pid))                                                             \
-  X(launch, pid_t, (const mg_launch *program), (program))                                           \
+  X(launch, pid_t, (mg_launch *program), (program))                                                 \
   X(new_session, int, (void), ())                                                                   \
   X(print_into, int, (int fd, int out, int err), (fd, out, err))                                    \
   X(new_group, int, (void), ())                                                                     \
