@@ -37,6 +37,7 @@ build = {
         "src/core/shm.c",
         "src/core/slot.c",
         "src/core/sys.c",
+        "src/core/wait.c",
         "src/core/worker.c",
         "src/lua/lua_alloc.c",
         "src/lua/lua_array.c",

@@ -185,6 +185,30 @@ describe("a pool", function()
     assert.equal(at_first, (pool:memory()))
   end)
 
+  it("ends its wait for each of the descriptors that it watches, until it watches them no more", function()
+    local pool <close> = core.pool(1, MEBI, MEBI)
+    local others = {}
+    for i = 1, 9 do
+      others[i] = core.pool(0, MEBI, MEBI)
+      assert.is_true(pool:watch(others[i]:fd()))
+    end
+    local function waited(seconds)
+      local began = core.now()
+      assert.is_true(pool:wait(seconds))
+      return core.now() - began
+    end
+    assert.is_true(waited(0.02) >= 0.019)
+    for _, other in ipairs(others) do
+      assert.is_true(other:arm(0)) -- readable from now on
+      assert.is_true(waited(20) < 10)
+      assert.is_true(pool:unwatch(other:fd()))
+      assert.is_true(waited(0.02) >= 0.019)
+      local ok, message, errno = pool:unwatch(other:fd())
+      assert.same({ "nil", "string", 2 }, { type(ok), type(message), errno })
+      other:close()
+    end
+  end)
+
   it("belongs to the process that opened it", function()
     local pool <close> = core.pool(2, 16 * MEBI, 16 * MEBI)
     local writer = core.writer(pool, 1, function(w, need) w:open(math.max(need, 65536)) end, error, 1, 1)

@@ -8,7 +8,7 @@
  *
  *   here            in src/
  *   S1 .. S5, W1 .. W4   the steps at the top of event.h: mg_event_prepare, sleep_until in worker.c and mg_pool_wait in
- *                        pool.c; mg_event_signal
+ *                        wait.c; mg_event_signal
  *   pidfd           a worker's death wakes the coordinator; the coordinator's wakes a worker, by its life-line
  */
 #ifndef FAULT

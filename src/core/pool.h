@@ -1,4 +1,4 @@
-/* pool.h - the slots of one run, the memory they borrow, and the one place where the coordinator waits.
+/* pool.h - the slots of one run, the memory they borrow, and what is reported of them.  How it waits: wait.h.
  *
  * The pool is mechanism: it spawns what it is told, hands over what it is given, and reports what happened as events.
  * Which chunk goes where, what is tried again and when to stop is decided above it.
@@ -26,8 +26,9 @@ typedef struct mg_pool {
   mg_file kind;    /* what a descriptor of ours looks like, but for the life-line */
   int lost;
   int timer;    /* made by the first mg_pool_arm; -1: none */
-  int watched;  /* somebody else's descriptor that ends a wait too; -1: none */
   int kept;     /* closed but for the epoll descriptor */
+  int *watch;   /* the caller's descriptors that end a wait too */
+  uint32_t watches, watch_room;
   int armed;    /* the workers have been told that the coordinator sleeps */
   int64_t look; /* nanoseconds to the next look at the commit words of an armed pool */
   mg_slot_event *queue; /* events not yet taken: a ring buffer */
@@ -66,25 +67,8 @@ int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w);
 int mg_pool_collect(mg_pool *p);
 /* Takes the oldest event: 1, or 0 when there is none.  The reference of a range in it passes to the caller. */
 int mg_pool_event(mg_pool *p, mg_slot_event *out);
-/* Waits for something to collect, a child's end, or ns nanoseconds (< 0: without end; 0: only looks).  Reaps.
- * With ns = 0 it looks at the commit words too.  0, -EINTR when a signal came, -errno. */
-int mg_pool_wait(mg_pool *p, int64_t ns);
-/* Makes the epoll descriptor tell somebody else's event loop when mg_pool_wait has something to do: it becomes readable
- * when a worker publishes or ends, after ns nanoseconds (< 0: no such limit), or at once when ns is 0 or something is
- * there already; and now and then while workers are busy, as finished items may show in their commit words only.  It
- * stays readable until the next mg_pool_wait, which must come before the next mg_pool_arm.
- * 1: it is readable now, 0: not yet, -errno. */
-int mg_pool_arm(mg_pool *p, int64_t ns);
-/* From now on a wait ends when fd is readable too, as long as it is.  fd stays the caller's, who closes it after the
- * pool; a child of the pool closes its copy.  0 or -errno. */
-int mg_pool_watch(mg_pool *p, int fd);
-/* 1 when there is something to collect. */
-int mg_pool_anything(const mg_pool *p);
-/* 1 when one of the slots first..last has a worker without work. */
-int mg_pool_idle(const mg_pool *p, uint32_t first, uint32_t last);
 /* Ends the wait of every open pool, or its next one.  May be called from a signal handler: what one does just before
- * the
- * coordinator goes to sleep would otherwise be noticed only at its next event. */
+ * the coordinator goes to sleep would otherwise be noticed only at its next event. */
 void mg_pool_wake(void);
 /* Notes when a call's result says that a descriptor is not ours any more (`lost`).  Returns the result. */
 int mg_pool_seen(mg_pool *p, int rc);
@@ -93,5 +77,21 @@ void mg_pool_kill_all(void);
 /* Kills the child of slot i for a time-out if the item that began at `began` is still in hand. */
 int mg_pool_time_out(mg_pool *p, uint32_t i, uint64_t began);
 void mg_pool_check(const mg_pool *p);
+
+/* For wait.c: what the tags of the epoll descriptor say beside the numbers of slots, and what is done then. */
+#define MG_TAG_WAKE UINT32_MAX
+#define MG_TAG_TIMER (UINT32_MAX - 1)
+#define MG_TAG_WATCHED (UINT32_MAX - 2)
+#define MG_TAG_SAID ((uint64_t)1 << 32) /* added to the slot's number */
+/* Slot i's child may have ended: reaps it, and takes back what it had.  0 or -errno. */
+int mg_pool_reap(mg_pool *p, uint32_t i);
+/* What slot i's worker has printed is there to be read; `last`: it has ended, nothing more will come.  0 or -ENOMEM. */
+int mg_pool_heard(mg_pool *p, uint32_t i, int last);
+/* Looks at what slot i's worker has finished since its last descriptor and, with `nudges`, after a worker that is not
+ * heard of.  0 or -errno. */
+int mg_pool_peek(mg_pool *p, uint32_t i, int nudges);
+/* Whatever has failed first: a pool that has lost its epoll descriptor closes no number that is not seen to be its own.
+ */
+void mg_pool_look_for_loss(mg_pool *p);
 
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/wait.h"
 #include "lua_mg.h"
 
 #define LOST "the program has closed descriptors that are not its own, but the run's"
@@ -322,6 +323,15 @@ static int l_watch(lua_State *L) {
   return 1;
 }
 
+/* p:unwatch(fd) -> true | nil, message, errno.  See mg_pool_unwatch. */
+static int l_unwatch(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  int rc = mg_pool_unwatch(p, (int)mg_check_u32(L, 2));
+  if (rc < 0) return mg_lua_fail(L, "cannot leave a descriptor alone", rc);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 /* p:stop(slot): the producer in its hand ends at its next emit */
 static int l_stop(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
@@ -409,7 +419,7 @@ static const luaL_Reg methods[] = {
     {"wait", l_wait},     {"kill", l_kill},     {"overtime", l_overtime}, {"time_out", l_time_out},
     {"state", l_state},   {"memory", l_memory},   {"size", l_size}, {"retain", l_retain},     {"release", l_release},
     {"check", l_check},   {"fd", l_fd},         {"arm", l_arm},           {"stop", l_stop},
-    {"watch", l_watch},   {"widen", l_widen},   {"anything", l_anything}, {"relay", l_relay},
+    {"watch", l_watch}, {"unwatch", l_unwatch},   {"widen", l_widen},   {"anything", l_anything}, {"relay", l_relay},
     {"shorten", l_shorten}, {"said", l_said},
     {"__gc", l_close},    {"__close", l_close},
     {NULL, NULL},

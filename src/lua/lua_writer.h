@@ -5,6 +5,7 @@
 #ifndef MG_LUA_WRITER_H
 #define MG_LUA_WRITER_H
 
+#include "core/wait.h"
 #include "lua_mg.h"
 
 /* Bytes beside an array's own that its block has at least. */
