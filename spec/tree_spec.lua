@@ -82,6 +82,20 @@ local LAYERS = {
   record = 3, spool = 3, slot = 4, keeper = 4, worker = 5, command = 5, relay = 5, pool = 6, wait = 7, job = 7, lua = 8,
 }
 
+-- From a room to the rooms whose headers it may include besides its own; "core/mg.h": that one header.
+local ROOMS = {
+  core = { "test/faults.h" }, codec = { "core/mg.h" }, store = { "core/mg.h", "core/sys.h" },
+  lua = { "core", "codec", "store" }, test = { "core", "lua" },
+}
+
+local function may_include(room, header)
+  local other = header:match("^(%w+)/")
+  for _, allowed in ipairs(other and other ~= room and ROOMS[room] or {}) do
+    if allowed == other or allowed == header then return true end
+  end
+  return not other or other == room
+end
+
 local function c_module(path)
   local name = path:match("([^/]+)%.[ch]$")
   return LAYERS[name] and name or name:match("^[^_]+")
@@ -99,6 +113,26 @@ describe("the layers of src/", function()
       end
     end)
   end
+
+  it("are in rooms, which have a README and include headers of the rooms that they may", function()
+    local found = {}
+    for _, path in ipairs(lines_of("find src -name '*.[ch]'")) do
+      local room = path:match("^src/(%w+)/[%w_]+%.[ch]$")
+      assert.is_table(ROOMS[room], path .. " is in no room")
+      for header in support.read_file(path):gmatch('#%s*include%s+"([^"]+)"') do
+        if not may_include(room, header) then found[#found + 1] = path .. " includes " .. header end
+      end
+    end
+    assert.same({}, found)
+    for room in pairs(ROOMS) do
+      local text = assert(support.read_file(("src/%s/README.md"):format(room)), room .. " has no README")
+      for _, path in ipairs(files("src/" .. room, "*.[ch]")) do
+        local name = path:match("([%w_]+)%.[ch]$")
+        assert.is_truthy(text:find("`" .. name .. "`", 1, true) or text:find("`" .. name .. ".h`", 1, true),
+          ("src/%s/README.md does not name %s"):format(room, name))
+      end
+    end
+  end)
 
   it("keep Lua in the binding and the codec", function()
     for _, path in ipairs(lines_of("find src -name '*.[ch]'")) do
