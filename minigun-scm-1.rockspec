@@ -64,6 +64,7 @@ build = {
     },
     ["minigun.control.background"] = "lua/minigun/control/background.lua",
     ["minigun.policy.batcher"] = "lua/minigun/policy/batcher.lua",
+    ["minigun.base.work"] = "lua/minigun/base/work.lua",
     ["minigun.base.traceback"] = "lua/minigun/base/traceback.lua",
     ["minigun.handlers.chain"] = "lua/minigun/handlers/chain.lua",
     ["minigun.view.columns"] = "lua/minigun/view/columns.lua",

@@ -3,6 +3,7 @@
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
 local queue = require "minigun.base.queue"
+local work = require "minigun.base.work"
 
 local ends = {}
 
@@ -53,7 +54,7 @@ function ends:end_loops(id)
       self.lanes[slot.number] = self.lanes[slot.number] or queue.new()
       self.run.pending[id] = self.run.pending[id] + 1
       self.arrived = self.arrived + 1
-      self:push { stage = id, count = 1, attempt = 0, lane = slot.number, first = self.arrived }
+      self:push(work.of_end(id, slot.number, self.arrived))
     end
   end
   return true

@@ -5,6 +5,7 @@ local core = require "minigun.core"
 local report = require "minigun.base.protocol"
 local signals = require "minigun.system.signals"
 local stats = require "minigun.base.stats"
+local work = require "minigun.base.work"
 
 local inline = {}
 
@@ -34,7 +35,9 @@ function inline:open_chain()
       }), function()
         return self:folded(stage, item)
       end, item ~= nil and not caught.unreadable and function()
-        return { stage = stage.id, count = 1, value = item, first = number }
+        local again = work.of_value(stage.id, item)
+        again.first = number
+        return again
       end)
     end,
     context = function(stage, effect) return self:context({ stage = stage.name }, effect) end,
@@ -139,10 +142,9 @@ local function take(self, entry)
     local at = n < entry.count and self.pool:walk(entry.block, entry.offset, entry.length, entry.only, n)
     if at then
       self.pool:retain(entry.block)
-      local slice = { stage = entry.stage, count = n, attempt = entry.attempt, block = entry.block,
-        offset = entry.offset, length = at - entry.offset, only = entry.only,
-        origin = entry.origin and self.cut(entry, n) }
-      entry.length, entry.offset, entry.count = entry.length - slice.length, at, entry.count - n
+      local origin = entry.origin and self.cut(entry, n)
+      local slice = work.cut(entry, n, at)
+      slice.origin = origin
       self.inline_queue:cut(slice.length)
       return slice
     end

@@ -10,6 +10,7 @@ local forked = require "minigun.contexts.workers"
 local order = require "minigun.policy.order"
 local queue = require "minigun.base.queue"
 local signals = require "minigun.system.signals"
+local work = require "minigun.base.work"
 
 local threaded = {}
 
@@ -108,7 +109,7 @@ local function settle(self, thread, stage, item, caught, attempt, partial)
     number = attempt > 0 and self.only_way_in == stage.id and job.first or nil,
   }), function() return item end, not caught.unreadable and function()
     if self.order then self.order:retry(job.first) end
-    return { stage = stage.id, count = 1, value = item, lane = job.lane, first = job.first, again = true }
+    return work.repeats(work.of_value(stage.id, item), job.first, job.lane)
   end)
   run.origin = before
 end

@@ -1,19 +1,14 @@
 --- A segment whose stages run in child processes: `processes(n)` and `process_per_batch{max = n}`.
 --
 -- The ledger of a segment: every item that was pushed is in the queue, in a worker's hands, or waits for its next
--- attempt, until the run is told that it is finished. Entries are chunks of work:
---     { stage =, count =, attempt =, block =, offset =, length =, only = }   items as bytes; holds one reference
---     { stage =, count = 1, attempt =, value = }                            one Lua value of the coordinator
---     { stage =, count = 1, attempt = 0, lane = }                           the end of a loop stage's input
--- `lane`: the number of the one worker that may have it (partition); `first`: ordinal of its first item, in the order
--- of arrival in the segment; `again`: a further attempt at that item, or at a part of it; `death`: of the worker that
--- had it before, with the failure's `record`, where it cost one; `returned`: taken back from a worker that was late.
+-- attempt, until the run is told that it is finished. Entries are work (base/work.lua).
 -- Its methods for the ends of workers, expected and other, lie in ends.lua.
 local core = require "minigun.core"
 local order = require "minigun.policy.order"
 local queue = require "minigun.base.queue"
 local report = require "minigun.base.protocol"
 local stats = require "minigun.base.stats"
+local work = require "minigun.base.work"
 local worker = require "minigun.child.main"
 
 local forked = {}
@@ -107,14 +102,6 @@ function Segment:queue_for(slot)
   return entry and (not self.order or self.order:may_begin(entry.first)) and own
 end
 
--- A part of an entry as an entry of its own, without a reference: `n` items behind the first `passed`.
-local function part(entry, passed, n, offset, length)
-  return { stage = entry.stage, count = n, attempt = entry.attempt, block = entry.block, offset = offset,
-    length = length, only = entry.only, value = entry.value, lane = entry.lane, first = entry.first + passed,
-    again = entry.again, death = entry.death, tried = n == entry.count and entry.tried or nil, origin = entry.origin,
-    is_source = entry.is_source }
-end
-
 -- At most n items of the oldest entry of a queue.
 function Segment:take(n, own)
   local entry = own:first()
@@ -126,10 +113,9 @@ function Segment:take(n, own)
         self.run.plan.stages[entry.stage].name))
     end
     self.pool:retain(entry.block)
-    slice = part(entry, 0, n, entry.offset, at - entry.offset)
-    if entry.origin then slice.origin = self.run.cut(entry, n) end
-    entry.length, entry.offset, entry.count = entry.length - slice.length, at, entry.count - n
-    entry.first = entry.first + n
+    local origin = entry.origin and self.run.cut(entry, n)
+    slice = work.cut(entry, n, at)
+    slice.origin = origin
   else
     own:pop()
   end
@@ -315,8 +301,7 @@ end
 ---@param count integer items
 function Segment:on_rest(slot, number, _, offset, length, count)
   local entry = slot.hand[number]
-  entry.count, entry.length = entry.count - count, entry.length - length
-  local rest = part(entry, entry.count, count, offset, length)
+  local rest = work.cut_end(entry, count, offset, length)
   rest.returned = true
   self:push(rest, true)
 end
@@ -546,15 +531,14 @@ function Segment:return_left(slot, left, fields, death)
   local run, entry = self.run, slot.hand[left.number]
   run.origin = entry.origin
   if entry.block then self.pool:release(entry.block) end -- the ledger's; the event has brought another reference
-  local rest = part(entry, entry.finished or 0, left.count, left.offset, left.length)
+  local rest = work.part(entry, entry.finished or 0, left.count, left.offset, left.length)
   if left.in_hand then
     local one = rest
     if rest.block then run:check_entry(rest) end
     if rest.count > 1 then
       local at = self.pool:walk(rest.block, rest.offset, rest.length, rest.only, 1)
       self.pool:retain(rest.block)
-      one = part(rest, 0, 1, rest.offset, at - rest.offset)
-      rest = part(rest, 1, rest.count - 1, at, rest.length - one.length)
+      one = work.cut(rest, 1, at)
     else
       rest = nil
     end

@@ -11,6 +11,7 @@ local seeds = require "minigun.system.seeds"
 local signals = require "minigun.system.signals"
 local sources = require "minigun.sources.sources"
 local terminate = require "minigun.system.terminate"
+local work = require "minigun.base.work"
 
 local producers = {}
 
@@ -149,7 +150,7 @@ function producers:open_producers()
     if stage.kind == "producer" then
       if self.segment_of[stage.id] then
         self.pending[stage.id] = 1
-        self.segment_of[stage.id]:push { stage = stage.id, count = 1, attempt = 1 }
+        self.segment_of[stage.id]:push(work.of_value(stage.id))
       else
         local own = pace.new(core.now(), stage.source == "array")
         local emit, ctx = self:producer_emit(stage, own), self.chain.states[stage.id].ctx

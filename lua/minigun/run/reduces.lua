@@ -7,6 +7,7 @@ local core = require "minigun.core"
 local effects = require "minigun.child.replies"
 local reduction = require "minigun.policy.reduce"
 local signals = require "minigun.system.signals"
+local work = require "minigun.base.work"
 
 local folds = {}
 
@@ -128,7 +129,7 @@ function folds:batch_failed(segment, stage, fields, entry, batch, again, ordinal
       message = "what is left of a batch without a failed item cannot be sent again" }, function() return items end)
     return record
   end
-  rest.attempt, rest.tried, rest.first, rest.again = 1, shifted, ordinal, true
+  work.repeats(rest, ordinal).tried = shifted
   if segment.order then segment.order:retry(ordinal) end
   self.pending[stage.id] = self.pending[stage.id] + 1
   if self.sources then self:owe(rest) end

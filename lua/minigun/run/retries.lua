@@ -6,6 +6,7 @@ local failure = require "minigun.base.failure"
 local silence = require "minigun.run.silence"
 local report = require "minigun.base.protocol"
 local signals = require "minigun.system.signals"
+local work = require "minigun.base.work"
 
 local retries = {}
 
@@ -180,10 +181,9 @@ function retries:item_failed(segment, slot, stage, fields, entry)
       local next_at, n = pool:walk(entry.block, at, limit - at, entry.only, 1)
       if n ~= 1 then self:found_damage(stage, 1, n) end
       pool:retain(entry.block)
-      return { stage = stage.id, count = 1, block = entry.block, offset = at, length = next_at - at, only = entry.only,
-        lane = entry.lane }
+      return work.of_bytes(stage.id, entry.block, at, next_at - at, 1, entry.only)
     elseif fields.index then
-      return { stage = stage.id, count = 1, value = entry.value }
+      return work.of_value(stage.id, entry.value)
     elseif fields.item ~= nil then
       return self:encode(stage, fields.item)
     end
@@ -191,7 +191,7 @@ function retries:item_failed(segment, slot, stage, fields, entry)
   local function retry()
     local next_attempt = again()
     if not next_attempt then return nil end
-    next_attempt.first, next_attempt.again = ordinal, true
+    work.repeats(next_attempt, ordinal, at and entry.lane or nil)
     if segment.order then segment.order:retry(ordinal) end
     return next_attempt
   end
@@ -209,7 +209,7 @@ end
 
 --- An entry for one Lua value that goes back into a pool.
 function retries:encode(stage, item)
-  if self.segment_of[stage.id].by_value then return { stage = stage.id, count = 1, value = item } end
+  if self.segment_of[stage.id].by_value then return work.of_value(stage.id, item) end
   local bad = false
   local writer = core.writer(self.pool, stage.id, function(w, need)
     if need > 0 and not w:open(need) then self:fail "out of shared memory" end
@@ -219,7 +219,7 @@ function retries:encode(stage, item)
   local entry
   if not bad then
     local block, offset, length = writer:take()
-    entry = { stage = stage.id, count = 1, block = block, offset = offset, length = length, only = report.ANY }
+    entry = work.of_bytes(stage.id, block, offset, length, 1, report.ANY)
   end
   writer:close()
   return entry

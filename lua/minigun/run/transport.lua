@@ -6,6 +6,7 @@ local failure = require "minigun.base.failure"
 local tasks = require "minigun.handlers.tasks"
 local report = require "minigun.base.protocol"
 local weigh = require "minigun.base.weight"
+local work = require "minigun.base.work"
 
 local routes = {}
 
@@ -171,7 +172,7 @@ end
 function routes:send_to(stage, id, item)
   local segment = self.segment_of[id]
   if not segment or segment.by_value then
-    return self:accept { stage = id, count = 1, attempt = 1, value = item }
+    return self:accept(work.of_value(id, item))
   end
   self:send_bytes(stage, id, item)
 end
@@ -231,7 +232,7 @@ function routes:open_lanes(stage)
     local lane = routes.lane(partition(item), has_lanes and segment.plan.n or 1, stage.at)
     if not has_lanes then lane = nil end
     if not segment or segment.by_value then
-      return self:accept { stage = id, count = 1, attempt = 1, value = item, lane = lane }
+      return self:accept(work.of_value(id, item, lane))
     end
     -- Each lane has a block of its own: what is in another one has come before.
     if segment.order and last and last ~= lane then self:flush_writer(self.direct[id << 16 | last]) end
@@ -301,7 +302,7 @@ function routes:share_out(outlet, item)
       if used then own = core.copy(item) end
       used = true
     end
-    self:accept { stage = values[i], count = 1, attempt = 1, value = own }
+    self:accept(work.of_value(values[i], own))
   end
 end
 
@@ -311,7 +312,7 @@ function routes:deliver(stage, item)
   if outlet.terminal then return keep_item(self, stage, item) end
   local values <const> = outlet.values
   if #values == 1 then
-    self:accept { stage = values[1], count = 1, attempt = 1, value = item }
+    self:accept(work.of_value(values[1], item))
   elseif values[1] then
     self:share_out(outlet, item)
   end
@@ -367,8 +368,9 @@ function routes:route(targets, block, offset, length, count, only, lane, origin)
   for i = 1, #targets do
     local target = targets[i]
     if i > 1 then self.pool:retain(block) end
-    self:accept { stage = target, count = count, attempt = 1, block = block, offset = offset, length = length,
-      only = only, lane = lane, origin = origin }
+    local own = work.of_bytes(target, block, offset, length, count, only)
+    own.lane, own.origin = lane, origin
+    self:accept(own)
   end
 end
 
