@@ -3,15 +3,22 @@
 local support = require "spec.support"
 
 describe("workers that write over the run's shared memory", function()
-  it("lose nothing in silence, hang nothing, and cause no internal error", function()
+  local function scribble(runs, what)
     support.deadline(120)
-    local runs = support.short_or_long(60, 2000)
     local seed = tonumber(os.getenv "SEED") or os.time()
-    local done = support.run(("lua5.4 spec/programs/scribbler.lua %d %d"):format(runs, seed),
+    local done = support.run(("lua5.4 spec/programs/scribbler.lua %d %d 1 %s"):format(runs, seed, what),
       { timeout = support.short_or_long(100, 3000), env = support.lua_env() })
-    local said = ("spec/programs/scribbler.lua %d %d: %s%s"):format(runs, seed, done.stdout, done.stderr)
+    local said = ("spec/programs/scribbler.lua %d %d 1 %s: %s%s"):format(runs, seed, what, done.stdout, done.stderr)
     assert.is_false(done.timed_out, said)
     local silent, internal = done.stdout:match "(%d+) silent, (%d+) internal"
     assert.same({ "0", "0" }, { silent, internal }, said)
+  end
+
+  it("lose nothing in silence, hang nothing, and cause no internal error", function()
+    scribble(support.short_or_long(60, 2000), "")
+  end)
+
+  it("do not have what the coordinator has read once read again", function()
+    scribble(support.short_or_long(40, 1000), "heads")
   end)
 end)

@@ -102,7 +102,7 @@ static void push(void) {
                .sure_count = length / 8, .nanos = byte()};
   if (d.flags & MG_OUT_END && byte() % 4) d.done = oldest->range.count;
   switch (byte() % 12) {
-  case 0: d.kind = number(); break;
+  case 0: d.kind = (uint16_t)number(); break;
   case 1: d.flags = number(); break;
   case 2: d.block = number(); break;
   case 3: d.offset = number(); break;
@@ -115,6 +115,7 @@ static void push(void) {
   case 10: d.sure_length = d.sure_count = 0; break; /* of the item in hand: held */
   default: break;
   }
+  if (byte() % 16) d.check = mg_desc_check(&d, head); /* else what is in the ring is found to be damaged */
   r->entry[head % MG_RING] = d;
   atomic_store(&r->head, head + 1);
 }

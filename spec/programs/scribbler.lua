@@ -1,6 +1,6 @@
--- Workers that write into the run's shared memory what nobody may write: scribbler.lua RUNS SEED [FROM]. Each run ends
--- unharmed (each item once), named (each item once, or in a failure) or ended (the run has failed and says of what). It
--- may not lose or double an item in silence, not hang, and not fail with an error of the library's own.
+-- Workers that write into the run's shared memory what nobody may write: scribbler.lua RUNS SEED [FROM [heads]]. Each
+-- run ends unharmed (each item once), named (each item once, or in a failure) or ended (the run has failed and says of
+-- what). It may not lose or double an item in silence, not hang, and not fail with an error of the library's own.
 --
 -- What is written over: the words of the slots' shared part (src/core/slot.h) and heads of records
 -- (src/core/record.h). The bytes of a value are not: nobody can tell one that has been changed from one that was
@@ -8,6 +8,7 @@
 local minigun = require "minigun"
 
 local runs, seed, from = tonumber(arg[1]), tonumber(arg[2]) or os.time(), tonumber(arg[3]) or 1
+local only_heads = arg[4] == "heads" -- of the rings to the coordinator: it is shown descriptors that it has had
 local UNIT, N = 65536, 30
 
 -- --- memory ------------------------------------------------------------------------------------------------------
@@ -65,6 +66,10 @@ end
 local function scribble_word(rng, m, slots)
   local slot, n = rng(0, slots - 1), 4
   local at
+  if only_heads then
+    at = rng(2, 3) * UNIT + RING -- of the forks, whose slots have been used before
+    return memory.write(m, at, string.pack("<I4", string.unpack("<I4", memory.read(m, at, 4)) + rng(3)))
+  end
   if rng(3) == 1 then at = rng(0, 1) * RING + 128 + 64 * rng(0, 7) + 4 * rng(0, 15) -- in a descriptor
   else at, n = table.unpack(WORDS[rng(#WORDS)]) end
   at = at + slot * UNIT
@@ -175,6 +180,7 @@ local tally = { unharmed = 0, named = 0, ended = 0 }
 for number = from, from + runs - 1 do
   local rng = generator(seed + number)
   local shape, dirty_at, times, word = rng(#shapes), rng(N), rng(2), rng(2) == 1
+  if only_heads then shape, dirty_at, times, word = 6, N // 2, 200, true end
   local slots
   local p = minigun.pipeline("scribbled"):producer("gen", { to = "a" }, function(emit)
     for x = 1, N do emit(x) end

@@ -188,8 +188,8 @@ static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
   w->shared = s->shared;
   w->base = p->shm.base;
   w->block = MG_NO_BLOCK;
-  w->in = (mg_ring_end){.ring = &s->shared->in};
-  w->out = (mg_ring_end){.ring = &s->shared->out};
+  w->in = mg_ring_consumer(&s->shared->in);
+  w->out = mg_ring_producer(&s->shared->out);
   w->epoll = s->bell.epoll;
   w->coordinator = p->bell;
   w->told = mg_now();

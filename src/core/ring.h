@@ -6,6 +6,9 @@
  *  3. Entries [tail, head) are published: the producer does not touch them again until tail has passed them.
  *  4. Each end keeps its own copy of its own counter in private memory (mg_ring_end): what the other process writes
  *     into the shared page can starve an end or show it rubbish, but cannot make it run past the ring.
+ *  5. The counters go on from one life of the ring to the next (mg_ring_clear), and the check of a descriptor covers
+ *     its counter.  So neither a changed descriptor nor an old one, which a damaged head shows again, passes for a new
+ *     one.
  *
  * The release store of head is the publication of an entry; the matching acquire load makes its contents visible.
  * The release store of tail hands the entry back.  No fence is needed beyond these two (event.h adds its own).
@@ -14,12 +17,14 @@
 #define MG_RING_H
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "test/faults.h"
 
 /* One descriptor: 64 bytes, one cache line.  What each field means depends on `kind` (slot.h). */
 typedef struct mg_desc {
-  uint32_t kind;
+  uint16_t kind;
+  uint16_t check; /* the ring's own: mg_desc_check */
   uint32_t flags;
   uint32_t block;
   uint32_t offset;
@@ -46,9 +51,30 @@ typedef struct mg_ring_end { /* private to one end */
   uint32_t mine; /* this end's counter */
 } mg_ring_end;
 
-static inline void mg_ring_clear(mg_ring *r) {
-  atomic_store_explicit(&r->head, 0, memory_order_relaxed);
-  atomic_store_explicit(&r->tail, 0, memory_order_relaxed);
+/* Empties a ring for the next pair of ends, each made by mg_ring_begin.  `last`: the producer's counter, or the
+ * consumer's, in the life before. */
+static inline void mg_ring_clear(mg_ring *r, uint32_t last) {
+  atomic_store_explicit(&r->head, last + MG_RING, memory_order_relaxed);
+  atomic_store_explicit(&r->tail, last + MG_RING, memory_order_relaxed);
+}
+
+/* The end of a producer, which begins at the head of an empty ring. */
+static inline mg_ring_end mg_ring_producer(mg_ring *r) {
+  return (mg_ring_end){.ring = r, .mine = atomic_load_explicit(&r->head, memory_order_relaxed)};
+}
+
+/* The end of a consumer, which begins at the tail. */
+static inline mg_ring_end mg_ring_consumer(mg_ring *r) {
+  return (mg_ring_end){.ring = r, .mine = atomic_load_explicit(&r->tail, memory_order_relaxed)};
+}
+
+/* 16 bits of a descriptor's words (with `check` 0) and of its counter.  The multiplier is 2^64 divided by the golden
+ * ratio, as in Knuth's multiplicative hashing. */
+static inline uint16_t mg_desc_check(const mg_desc *d, uint32_t counter) {
+  uint64_t word[sizeof *d / 8], h = counter + 1;
+  memcpy(word, d, sizeof word);
+  for (size_t i = 0; i < sizeof word / sizeof *word; i++) h = ((h ^ word[i]) * 0x9e3779b97f4a7c15u) ^ h >> 31;
+  return (uint16_t)(h >> 48);
 }
 
 /* Free entries as the producer sees them; 0 also when the other side wrote rubbish. */
@@ -64,7 +90,10 @@ static inline int mg_ring_sound(const mg_ring_end *p) {
 
 /* Publishes a copy of *d.  The caller has seen mg_ring_room() > 0. */
 static inline void mg_ring_push(mg_ring_end *p, const mg_desc *d) {
-  p->ring->entry[p->mine % MG_RING] = *d;
+  mg_desc copy = *d;
+  copy.check = 0;
+  copy.check = mg_desc_check(&copy, p->mine);
+  p->ring->entry[p->mine % MG_RING] = copy;
   MG_POINT(ring_filled);
   p->mine++;
   atomic_store_explicit(&p->ring->head, p->mine, memory_order_release);
@@ -76,11 +105,16 @@ static inline uint32_t mg_ring_waiting(const mg_ring_end *c) {
 }
 
 /* Copies the oldest entry out and hands its place back.  The caller has seen 0 < mg_ring_waiting() <= MG_RING.
- * The copy is what is checked and used afterwards: the producer may be hostile and write again. */
-static inline void mg_ring_pop(mg_ring_end *c, mg_desc *out) {
+ * The copy is what is checked and used afterwards: the producer may be hostile and write again.  0, or -1 where the
+ * entry is not the one that the producer has published at this place in its order. */
+static inline int mg_ring_pop(mg_ring_end *c, mg_desc *out) {
   *out = c->ring->entry[c->mine % MG_RING];
+  uint16_t check = out->check;
+  out->check = 0;
+  int ok = check == mg_desc_check(out, c->mine);
   c->mine++;
   atomic_store_explicit(&c->ring->tail, c->mine, memory_order_release);
+  return ok ? 0 : -1;
 }
 
 #endif

@@ -35,10 +35,10 @@ void mg_slot_begin(mg_slot *s) {
     s->room = MG_CHUNKS;
   }
   MG_ASSERT(s->state == MG_SLOT_EMPTY && s->chunks == 0 && s->lents == 0 && s->helds == 0);
-  mg_ring_clear(&sh->in);
-  mg_ring_clear(&sh->out);
-  s->in = (mg_ring_end){.ring = &sh->in};
-  s->out = (mg_ring_end){.ring = &sh->out};
+  mg_ring_clear(&sh->in, s->in.mine);
+  mg_ring_clear(&sh->out, s->out.mine);
+  s->in = mg_ring_producer(&sh->in);
+  s->out = mg_ring_consumer(&sh->out);
   atomic_store(&sh->commit, 0);
   atomic_store(&sh->began, 0);
   atomic_store(&sh->step, 0);
@@ -255,7 +255,7 @@ int mg_slot_collect(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
   int full = n > MG_RING / 2;
   while (n-- > 0) {
     mg_desc d;
-    mg_ring_pop(&s->out, &d);
+    if (mg_ring_pop(&s->out, &d) < 0) return -EPROTO;
     int rc = take(s, shm, sink, to, &d);
     if (rc < 0) return rc;
   }

@@ -19,7 +19,7 @@ static void take_in(mg_worker *w) {
   mg_desc d;
   for (uint32_t n; (n = mg_ring_waiting(&w->in)) > 0;) {
     if (MG_UNLIKELY(n > MG_RING)) mg_exit_now(71); /* some worker has written there */
-    mg_ring_pop(&w->in, &d);
+    if (MG_UNLIKELY(mg_ring_pop(&w->in, &d) < 0)) mg_exit_now(71);
     if (d.kind == MG_IN_CHUNK) w->pending[(w->pending_first + w->pendings++) & (w->room - 1)] = d;
     else if (d.kind == MG_IN_BLOCK) w->spare[(w->spare_first + w->spares++) % MG_LENT] = d;
     else if (d.kind == MG_IN_END) w->ending = 1;
