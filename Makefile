@@ -33,11 +33,13 @@ BUILD ?= build
 SRC := src/codec/codec.c src/codec/codec_copy.c src/codec/codec_decode.c src/codec/codec_encode.c \
        src/codec/codec_join.c src/core/clock.c src/core/command.c src/core/event.c src/core/heap.c src/core/job.c \
        src/core/keeper.c src/core/pool.c src/core/proc.c src/core/relay.c src/core/shm.c src/core/slot.c \
-       src/core/sys.c src/core/wait.c src/core/worker.c src/lua/lua_alloc.c src/lua/lua_array.c src/lua/lua_codec.c \
-       src/lua/lua_command.c src/lua/lua_core.c src/lua/lua_limit.c src/lua/lua_lines.c src/lua/lua_poll.c \
-       src/lua/lua_pool.c src/lua/lua_reader.c src/lua/lua_signal.c src/lua/lua_spool.c src/lua/lua_terminate.c \
-       src/lua/lua_threads.c src/lua/lua_worker.c src/lua/lua_writer.c src/store/crc.c src/store/spool.c \
-       src/test/faults.c src/test/lua_faults.c
+       src/core/sys.c src/core/sys_file.c src/core/sys_process.c src/core/sys_wait.c src/core/wait.c \
+       src/core/worker.c src/lua/lua_alloc.c src/lua/lua_array.c src/lua/lua_codec.c src/lua/lua_command.c \
+       src/lua/lua_core.c src/lua/lua_limit.c src/lua/lua_lines.c src/lua/lua_poll.c src/lua/lua_pool.c \
+       src/lua/lua_reader.c src/lua/lua_signal.c src/lua/lua_spool.c src/lua/lua_terminate.c src/lua/lua_threads.c \
+       src/lua/lua_worker.c src/lua/lua_writer.c src/store/crc.c src/store/spool.c src/test/faults.c \
+       src/test/lua_faults.c
+SYS := $(filter src/core/sys%,$(SRC))
 OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/minigun/core.so
 LUA_MODULES = $(shell find lua -name '*.lua' 2>/dev/null)
@@ -104,8 +106,8 @@ check: test
 test: all faults $(BUILD)/ring_threads
 	@$(RUN_SPECS) $(SPECS) -- $(LUA) $(BUSTED) --ignore-lua
 
-# Two threads at the two ends of a ring; sys.c is all of the rest that it needs.
-$(BUILD)/ring_threads: spec/threads/ring_threads.c $(addprefix src/core/,event.c sys.c event.h ring.h mg.h sys.h) \
+# Two threads at the two ends of a ring; sys is all of the rest that it needs.
+$(BUILD)/ring_threads: spec/threads/ring_threads.c $(SYS) $(addprefix src/core/,event.c event.h ring.h mg.h sys.h) \
                        $(BUILD)/flags
 	$(COMPILE) -pthread $(LDFLAGS) -o $@ $(filter %.c,$^)
 
@@ -189,8 +191,8 @@ decode_fuzz slot_fuzz spool_fuzz:
 	$(FUZZ) spec/fuzz/$@.c $(FUZZ_SRC)
 
 decode_fuzz: FUZZ_SRC = $(SRC) $(LUA_LIBS) -lm -ldl
-slot_fuzz:   FUZZ_SRC = $(addprefix src/core/,slot.c shm.c event.c proc.c sys.c) src/test/faults.c
-spool_fuzz:  FUZZ_SRC = $(addprefix src/store/,spool.c crc.c) $(addprefix src/core/,proc.c sys.c) src/test/faults.c
+slot_fuzz:   FUZZ_SRC = $(SYS) $(addprefix src/core/,slot.c shm.c event.c proc.c) src/test/faults.c
+spool_fuzz:  FUZZ_SRC = $(SYS) $(addprefix src/store/,spool.c crc.c) src/core/proc.c src/test/faults.c
 
 # ---- other checks ----------------------------------------------------------------------------------------------
 

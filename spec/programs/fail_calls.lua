@@ -34,7 +34,8 @@ local plausible = {
   has_ended = { EPERM }, kill_other = { EPERM }, new_group = { EPERM },
   new_session = { EPERM }, close_others = {}, read_link = { ENOMEM }, write_pipe = { EINTR, EAGAIN },
   do_not_block = { EPERM }, open_output = { EMFILE, ENFILE, ENOSPC, EINTR },
-  barrier = { EPERM, ENOSYS },
+  barrier = { EPERM, ENOSYS }, flush = { ENOSPC }, complain = { ENOSPC }, read_ahead = {}, raise = {},
+  sleep = { EINTR },
 }
 
 local ITEMS <const> = arg[1] ~= "-" and 300 or 60

@@ -17,13 +17,35 @@ void mg_heap_settle(void) {
   for (size_t i = 0; i < SETTLE; i++) free(taken[i]);
 }
 
+typedef struct maps { /* /proc/self/maps, which is read in parts */
+  int fd;
+  size_t from, end;
+  char part[4096];
+} maps;
+
+/* The next line, or as much of it as fits, without its newline; 0 at the end. */
+static int next_line(maps *m, char *line, size_t room) {
+  for (size_t n = 0;;) {
+    if (m->from == m->end) {
+      ssize_t got = mg_sys.read(m->fd, m->part, sizeof m->part);
+      m->from = 0;
+      m->end = got > 0 ? (size_t)got : 0;
+      if (got <= 0) return 0;
+    }
+    char c = m->part[m->from++];
+    if (c != '\n' && n + 1 < room) line[n++] = c;
+    line[n] = '\0';
+    if (c == '\n') return 1;
+  }
+}
+
 uintptr_t mg_heap_collapse(uintptr_t from, size_t most, int *busy) {
   char line[512];
   uintptr_t next = 0;
   *busy = 0;
-  FILE *maps = fopen("/proc/self/maps", "re");
-  if (!maps) return 0;
-  while (!next && fgets(line, sizeof line, maps)) {
+  maps all = {.fd = mg_sys.open_file("/proc/self/maps", MG_OPEN_READ | MG_OPEN_FOLLOW)};
+  if (all.fd < 0) return 0;
+  while (!next && next_line(&all, line, sizeof line)) {
     unsigned long begin, end, inode;
     char mode[5], name[64] = "";
     int n = sscanf(line, "%lx-%lx %4s %*s %*s %lu %63s", &begin, &end, mode, &inode, name);
@@ -38,7 +60,7 @@ uintptr_t mg_heap_collapse(uintptr_t from, size_t most, int *busy) {
     *busy = rc == -EAGAIN || rc == -EBUSY;
     next = end;
   }
-  fclose(maps);
+  mg_sys.close(all.fd);
   return next;
 }
 

@@ -49,7 +49,7 @@ void mg_proc_ask_end(uint32_t word, mg_exit *out) {
 
 /* exit, called past us: by os.exit of before the run, or by a C library. */
 static void leave_at_exit(int code) {
-  fflush(NULL);
+  mg_sys.flush(1);
   mg_proc_leave(code);
 }
 
@@ -143,7 +143,7 @@ int mg_proc_spawn(mg_proc *p) {
   p->pid = 0;
   p->watch = -1;
   if (rc < 0) return rc;
-  fflush(NULL);
+  mg_sys.flush(1);
   rc = mg_sys.block_signals(&old);
   pid_t pid = rc < 0 ? rc : mg_sys.fork();
   if (pid == 0) {

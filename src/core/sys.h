@@ -117,6 +117,11 @@ enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
   X(ticker_close, int, (void), ())                                                                  \
   X(at_exit, int, (void (*leave)(int code)), (leave))                                               \
   X(line_buffer, int, (void), ())                                                                   \
+  X(flush, int, (int all), (all))                                                                   \
+  X(complain, int, (const char *what, const char *text), (what, text))                              \
+  X(read_ahead, ssize_t, (FILE *f, void *to, size_t n), (f, to, n))                                 \
+  X(raise, int, (int sig), (sig))                                                                   \
+  X(sleep, int, (struct timespec *left), (left))                                                    \
   X(wiped_page, void *, (void), ())                                                                 \
   X(barrier, int, (int join), (join))
 

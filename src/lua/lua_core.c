@@ -1,6 +1,5 @@
 /* lua_core.c - the module minigun.core: its functions, and what the binding shares. */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -161,8 +160,8 @@ static int l_sleep(lua_State *L) {
   int ignored, rc;
   do {
     ignored = mg_proc_ignored;
-    rc = nanosleep(&t, &t);
-  } while (rc < 0 && errno == EINTR && mg_proc_ignored != ignored);
+    rc = mg_sys.sleep(&t);
+  } while (rc == -EINTR && mg_proc_ignored != ignored);
   lua_pushboolean(L, rc == 0);
   return 1;
 }
@@ -206,8 +205,7 @@ static int l_fill_standard(lua_State *L) {
  * shared with the coordinator) */
 static int l_flush(lua_State *L) {
   (void)L;
-  fflush(stdout);
-  fflush(stderr);
+  mg_sys.flush(0);
   return 0;
 }
 
@@ -215,17 +213,16 @@ static int l_flush(lua_State *L) {
  * run, both of which would move the position of files that are shared with the coordinator */
 static int l_exit(lua_State *L) {
   int code = (int)luaL_checkinteger(L, 1);
-  fflush(NULL);
+  mg_sys.flush(1);
   mg_proc_leave(code);
 }
 
 /* die_of(signal): ends this process by the signal's default action, as if nobody had handled it */
 static int l_die_of(lua_State *L) {
   int sig = (int)luaL_checkinteger(L, 1);
-  fflush(stdout);
-  fflush(stderr);
+  mg_sys.flush(0);
   mg_sys.handle_signal(sig, SIG_DFL);
-  raise(sig);
+  mg_sys.raise(sig);
   mg_exit_now(128 + sig); /* where the signal is blocked */
 }
 

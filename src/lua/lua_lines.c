@@ -53,8 +53,11 @@ static int make_room(mg_lines *r, size_t more) {
 static int take_ahead(mg_lines *r, FILE *f) {
   size_t n = mg_file_ahead(f, NULL);
   int rc = n > 0 ? make_room(r, n) : 0;
-  if (rc == 0 && n > 0) r->end += fread(r->buffer + r->end, 1, n, f);
-  return rc;
+  if (rc < 0 || n == 0) return rc;
+  ssize_t got = mg_sys.read_ahead(f, r->buffer + r->end, n);
+  if (got < 0) return (int)got;
+  r->end += (size_t)got;
+  return 0;
 }
 
 static FILE *open_file(lua_State *L, int arg) {

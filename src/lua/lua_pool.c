@@ -4,7 +4,6 @@
  * one.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,7 +58,7 @@ static int l_close_or_end(lua_State *L) {
  * the coordinator must not follow, their files would be closed and their finalizers run.  The code is not told here. */
 static int l_last(lua_State *L) {
   (void)L;
-  fflush(NULL);
+  mg_sys.flush(1);
   mg_proc_leave(EXIT_FAILURE);
 }
 
@@ -89,12 +88,12 @@ static _Noreturn void run_child(lua_State *L, int args) {
   if (mg_process_serial != own) mg_exit_now(1); /* a copy that a handler has forked has come back here */
   if (status != LUA_OK) {
     const char *msg = lua_tostring(L, -1);
-    fprintf(stderr, "minigun: a worker failed: %s\n", msg ? msg : "(an error that is no string)");
+    mg_sys.complain("a worker failed", msg ? msg : "(an error that is no string)");
     code = 70;
   } else if (lua_isinteger(L, -1)) {
     code = (int)lua_tointeger(L, -1);
   }
-  fflush(NULL); /* also the files that its handlers left open */
+  mg_sys.flush(1); /* also the files that its handlers left open */
   mg_proc_leave(code);
 }
 

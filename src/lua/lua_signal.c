@@ -62,7 +62,7 @@ static void on_interrupt(int sig, siginfo_t *info, void *context) {
     call_before(sig, info, context);
   } else if (last_at - first_at > SHORTLY_NS) {
     mg_sys.handle_signal(sig, SIG_DFL);
-    raise(sig); /* blocked while this runs: it comes when this returns */
+    mg_sys.raise(sig); /* blocked while this runs: it comes when this returns */
   }
   mg_pool_wake(); /* it may be about to sleep, and would notice the hook at its next event only */
   errno = saved;

@@ -39,7 +39,7 @@ static void handle(int sig, void (*handler)(int), int flags) {
 static _Noreturn void die(void) {
   sigset_t mask;
   mg_sys.handle_signal(SIGTERM, SIG_DFL);
-  raise(SIGTERM);
+  mg_sys.raise(SIGTERM);
   mg_sys.block_signals(&mask);
   sigdelset(&mask, SIGTERM);
   mg_sys.set_signals(&mask);

@@ -43,12 +43,13 @@ static int fails(int which) {
   return call[which].error;
 }
 
-/* A failed call of pointer type gives NULL, of an integer type -errno.  What `close` closes is closed all the same. */
+/* A failed call of pointer type gives NULL, of an integer type -errno.  What `close` closes is closed all the same, and
+ * `flush` leaves nothing to be written twice. */
 #define FAILED(type, error) _Generic((type)0, void *: NULL, default: (type)(intptr_t)(error))
 #define X(name, type, params, args)                              \
   static type counted_##name params {                            \
     int error = fails(CALL_##name);                              \
-    if (error && CALL_##name != CALL_close) return FAILED(type, -error); \
+    if (error && CALL_##name != CALL_close && CALL_##name != CALL_flush) return FAILED(type, -error); \
     type result = real.name args;                                \
     return error ? FAILED(type, -error) : result;                \
   }
@@ -108,7 +109,7 @@ void mg_fault_point(const char *name) {
   if (p) atomic_fetch_add(&p->hits, 1);
   if (atomic_load(&shared->die_in) > 0 && shared->armed_by != mg_pid() && strcmp(name, shared->die_name) == 0 &&
       atomic_fetch_sub(&shared->die_in, 1) == 1)
-    raise(SIGKILL);
+    real.raise(SIGKILL);
 }
 
 void mg_fault_die(const char *name, unsigned long nth) {
