@@ -41,20 +41,17 @@ static int open_stream(mg_command *c, int fds[3], const mg_streams *s, int i) {
   return rc < 0 ? rc : mg_sys.epoll_set(c->epoll, c->own[i], i == 0 ? EPOLLOUT : EPOLLIN);
 }
 
-/* Starts the program, once its streams are there.  Returns its number or -errno. */
+/* Starts the program, once its streams are there and all signals are blocked.  Returns its number or -errno. */
 static pid_t launch_once(mg_launch *l) {
   mg_failed_launch failed = {0, 0};
   int status[2];
-  sigset_t old;
   int rc = l->keeper = mg_keeper_fd();
   l->failed = MG_LAUNCH_KEEP;
   if (rc < 0) return rc;
   l->failed = MG_LAUNCH_START;
   if ((rc = mg_sys.lifeline(status)) < 0) return rc;
   l->status = status[1];
-  rc = mg_sys.block_signals(&old);
-  pid_t pid = rc < 0 ? rc : mg_sys.launch(l);
-  if (rc == 0) mg_sys.set_signals(&old);
+  pid_t pid = mg_sys.launch(l);
   mg_shut(&status[1]);
   ssize_t n = -EINTR;
   while (pid > 0 && (n == -EINTR || n == -EAGAIN)) n = mg_sys.read(status[0], &failed, sizeof failed);
@@ -85,7 +82,8 @@ static void begin(mg_command *c, pid_t pid, int watch) {
 }
 
 int mg_command_start(mg_command *c, mg_launch *l, const mg_streams *s, size_t limit, int *failed_stream) {
-  int rc = 0;
+  int rc = 0, blocked = -1;
+  sigset_t old;
   memset(c, 0, sizeof *c);
   c->own[0] = c->own[1] = c->own[2] = c->watch = -1;
   c->serial = mg_process_serial;
@@ -98,11 +96,13 @@ int mg_command_start(mg_command *c, mg_launch *l, const mg_streams *s, size_t li
   for (int i = 0; i < 3; i++) l->fds[i] = -1;
   for (int i = 0; i < 3 && rc >= 0; i++)
     if ((rc = open_stream(c, l->fds, s, i)) < 0) *failed_stream = i;
+  if (rc >= 0) rc = blocked = mg_sys.block_signals(&old); /* so that mg_command_signal reaches what has begun */
   pid_t pid = rc < 0 ? rc : start_program(l);
   for (int i = 0; i < 3; i++)
     if (!s->inherit[i]) mg_shut(&l->fds[i]);
   if (pid < 0) close_descriptors(c);
   else begin(c, pid, l->watch);
+  if (blocked == 0) mg_sys.set_signals(&old);
   return pid < 0 ? pid : 0;
 }
 
