@@ -49,7 +49,7 @@ describe("a run that waits", function()
   for name, define in pairs(WAITS) do
     it("costs next to nothing: " .. name, function()
       local p = new():producer("gen", numbers(3))
-      define(p, 1.5 * support.patience)
+      define(p, 0.4 * support.patience)
       local from, cpu = support.now(), os.clock()
       p:run()
       local seconds = support.now() - from

@@ -11,6 +11,26 @@ local function pipeline(given) return minigun.pipeline("load", given) end
 -- Sleeps in the whole process: also where it is a thread's own coroutine that calls.
 local function block(seconds) coroutine.wrap(minigun.sleep)(seconds) end
 
+-- Items that have been begun, counted for all processes in a file: n of them, or ten seconds are over.
+local function counter(n)
+  local path = os.tmpname()
+  local function size()
+    local file <close> = assert(io.open(path))
+    return file:seek "end"
+  end
+  return {
+    begin = function()
+      local file <close> = assert(io.open(path, "a"))
+      file:write "."
+    end,
+    wait = function()
+      local deadline = minigun.now() + 10 * contexts.patience
+      while size() < n and minigun.now() < deadline do block(0.005) end
+    end,
+    size = size, remove = function() os.remove(path) end,
+  }
+end
+
 -- Where a pool's stage may stand: `add(p, handler)` adds it; `n`: who work at the same time.
 local PLACES <const> = {
   { "a pool", 4, function(p, f) p:processor("work", { processes = 4 }, f) end },
@@ -56,12 +76,12 @@ local function name_of(place)
   return ("%s [%s]"):format(place[1], place.few and "process_per_batch" or "processes")
 end
 
--- Runs n items through a stage that is slow where `is_slow` says so; returns the result, and who has begun what when.
-local function run(place, n, is_slow, seconds, given)
+-- Runs n items through a stage that waits in `wait(item)`; returns the result, and who has begun what when.
+local function run(place, n, wait, given)
   local p = contexts.source(pipeline(given), n)
   place[3](p, function(item, emit, ctx)
     local began = minigun.now()
-    if is_slow(item) then block(seconds) end
+    wait(item)
     ctx:collect("begun", { item = item, at = began, ended = minigun.now(), worker = ctx.pid })
     emit(item)
   end)
@@ -74,8 +94,8 @@ describe("uneven load", function()
   for _, place in ipairs(PLACES) do
     it(("R76 slow items behind quick ones go to all who could work, in %s"):format(name_of(place)), function()
       support.deadline(120)
-      local quick, slow, seconds = place.few and 4 or 60, 12, 0.25
-      local _, begun = run(place, quick + slow, function(item) return item > quick end, seconds)
+      local quick, slow, seconds = place.few and 4 or 60, 12, 0.12
+      local _, begun = run(place, quick + slow, function(item) if item > quick then block(seconds) end end)
       local by, first, last = {}, math.huge, 0
       for _, each in ipairs(begun) do
         if each.item > quick then
@@ -94,8 +114,10 @@ describe("uneven load", function()
     it(("R76 nothing waits behind one slow item while somebody has nothing to do, in %s"):format(name_of(place)),
       function()
       support.deadline(120)
-      local n, straggler, seconds = place.few and 12 or 400, place.few and 3 or 290, 1.5
-      local _, begun = run(place, n, function(item) return item == straggler end, seconds)
+      local n, straggler = place.few and 12 or 400, place.few and 3 or 290
+      local others = counter(n - 1)
+      local _, begun = run(place, n, function(item) if item == straggler then others.wait() else others.begin() end end)
+      others.remove()
       local stop, late = nil, 0
       for _, each in ipairs(begun) do
         if each.item == straggler then stop = each.ended end
@@ -107,7 +129,9 @@ describe("uneven load", function()
 
   it("R76 of two costs the dear items are spread over all workers", function()
     support.deadline(60)
-    local _, begun = run(PLACES[1], 3000, function(item) return item > 1500 and item % 62 == 0 end, 0.1)
+    local _, begun = run(PLACES[1], 3000, function(item)
+      if item > 1500 and item % 62 == 0 then block(0.1) end
+    end)
     local by = {}
     for _, each in ipairs(begun) do
       if each.item > 1500 and each.item % 62 == 0 then by[#by + 1] = each.worker end
@@ -160,7 +184,7 @@ describe("uneven load", function()
   it("R76 a journal acknowledges what was taken back as it does everything", function()
     local path = os.tmpname()
     os.remove(path)
-    local result = run(PLACES[1], 400, function(item) return item % 90 == 0 end, 0.1, { journal = path })
+    local result = run(PLACES[1], 400, function(item) if item % 90 == 0 then block(0.1) end end, { journal = path })
     assert.equal(400, #result.items)
     local again = contexts.source(pipeline { journal = path }, 400)
     again:processor("work", { processes = 4 }, function(item, emit) emit(item) end)
@@ -184,13 +208,24 @@ describe("uneven load, where the system has no barrier for other processes", fun
           if not of_child then core.faults.call("barrier", 1, 1) end
           for i = 1, 400 do emit(i) end
         end)
+        local path = os.tmpname()
+        local function others(more)
+          local file <close> = io.open(path, "a")
+          file:write(more)
+          return file:seek "end"
+        end
         p:processor("work", { processes = 3 }, function(item, emit)
           local began = minigun.now()
-          if item == 290 then minigun.sleep(1.5) end
+          if item == 290 then
+            while others "" < 399 and minigun.now() < began + 10 do minigun.sleep(0.005) end
+          else
+            others "."
+          end
           emit { item, began, minigun.now() }
         end)
         local seen, n, stop, late = {}, 0, nil, 0
         local items = p:run().items
+        os.remove(path)
         for _, item in ipairs(items) do
           assert(not seen[item[1] ])
           seen[item[1] ], n = true, n + 1

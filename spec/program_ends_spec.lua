@@ -1,7 +1,10 @@
 -- R81: a program that a handler has started ends with its item's time-out, its worker and its run, whatever started it.
 local contexts = require "spec.contexts"
 local minigun = require "minigun"
+local programs = require "spec.programs.build"
 local support = require "spec.support"
+
+local unruly = programs.unruly()
 
 -- What a handler starts, each with children of its own; MARK is a number of seconds that no other test uses. In the
 -- coordinator's own process only minigun.command can promise it.
@@ -41,18 +44,20 @@ local function all_gone(mark)
   return support.wait_until(function() return running(mark) == 0 end, 10 * support.patience)
 end
 
--- Starts a program of Lua in the background; returns its pid and a function that ends what is left of it.
+-- Starts a program of Lua as a job of its own, with default signals (a stop has no effect in a group that nobody of its
+-- session looks after); returns its pid and a function that ends what is left of it.
 local function start(source, mark, pids)
-  local path, pidfile, out = os.tmpname(), os.tmpname(), os.tmpname()
+  if not unruly then pending "there is no C compiler" end
+  local path, out = os.tmpname(), os.tmpname()
   support.write_file(path, 'local minigun, core = require "minigun", require "minigun.core"\n' .. STARTS .. source)
-  os.execute(("MARK=%s PIDS=%s %s lua5.4 %s >%s 2>&1 & echo $! >%s"):format(mark, pids or "/dev/null",
-    support.env_words(support.lua_env()), path, out, pidfile))
-  local pid = tonumber(support.read_file(pidfile))
+  local pid = unruly.launch(("MARK=%s PIDS=%s exec env %s lua5.4 %s >%s 2>&1"):format(mark, pids or "/dev/null",
+    support.env_words(support.lua_env()), path, out))
   return pid, function()
     local ended = support.wait_until(function() return not support.alive(pid) end, 20 * support.patience)
     if not ended then os.execute("kill -9 " .. pid) end
+    unruly.wait(pid)
     local text = support.read_file(out)
-    for _, name in ipairs { path, pidfile, out } do os.remove(name) end
+    for _, name in ipairs { path, out } do os.remove(name) end
     return ended, text
   end
 end
@@ -149,7 +154,7 @@ describe("R81 a program that a handler has started ends", function()
     if not context.inline or context.threads then
       it(("with its item's time-out [%s]"):format(context.name), function()
         local mark = new_mark()
-        local _, finish = start(pipeline(context, { timeout = 1 }) .. [[
+        local _, finish = start(pipeline(context, { timeout = 0.5 }) .. [[
           p:on_failure(function(failure)
             local left = true
             for _ = 1, 500 do

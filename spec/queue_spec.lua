@@ -68,8 +68,9 @@ describe("a queue's limit", function()
     end
   end
 
-  -- How many items a producer has emitted at most that were not begun behind it.
-  local function lead(n, before, options, producer)
+  -- How many items a producer has emitted at most that were not begun behind it. The limited stage needs far more time
+  -- for an item (`seconds`) than what is before it.
+  local function lead(n, seconds, before, options, producer)
     local p = minigun.pipeline "queue"
     p:producer("gen", producer or {}, function(emit)
       for i = 1, n do emit { i, minigun.now() } end
@@ -77,7 +78,7 @@ describe("a queue's limit", function()
     before(p)
     p:processor("slow", options, function(item, emit)
       local began = minigun.now()
-      minigun.sleep(0.004)
+      minigun.sleep(seconds)
       emit { item[1], item[2], began }
     end)
     local items, begun, at, most = p:run().items, {}, 1, 0
@@ -96,8 +97,8 @@ describe("a queue's limit", function()
     for _, before in ipairs(BEFORE) do
       it(("R59 R77 holds behind %s [%s]"):format(before[1], context.name), function()
         support.deadline(120)
-        local n, limit = before.few and 80 or 250, 3
-        local most = lead(n, before[3], contexts.options(context, { queue = limit }))
+        local n, limit = before.few and 80 or 160, 3
+        local most = lead(n, before.few and 0.004 or 0.001, before[3], contexts.options(context, { queue = limit }))
         -- One more than wait and are in work is in the producer's hand.
         local allowed = limit + (context.workers or context.n) + 1 + before[2]
         assert.is_true(most <= allowed, ("%d items ahead, %d at most expected"):format(most, allowed))
@@ -105,14 +106,15 @@ describe("a queue's limit", function()
     end
 
     it(("R77 holds for a producer that has a process of its own [%s]"):format(context.name), function()
-      local most = lead(250, function() end, contexts.options(context, { queue = 3 }), { processes = 1 })
+      local most = lead(160, 0.001, function() end, contexts.options(context, { queue = 3 }), { processes = 1 })
       assert.is_true(most <= 3 + (context.workers or context.n) + 3, most)
     end)
   end
 
   for i, before in ipairs { BEFORE[1], BEFORE[2], BEFORE[3], BEFORE[10] } do
     it(("R59 R77 holds after %s, where keys choose the worker"):format(before[1]), function()
-      local most = lead(250, before[3], { processes = 2, queue = 3, partition = function(item) return item[1] % 2 end })
+      local options = { processes = 2, queue = 3, partition = function(item) return item[1] % 2 end }
+      local most = lead(160, 0.001, before[3], options)
       assert.is_true(most <= 6 + before[2], ("%d items ahead (row %d)"):format(most, i))
     end)
   end

@@ -342,11 +342,11 @@ describe("what waiting costs", function()
     local sleepy = {
       function(emit)
         emit(1)
-        minigun.sleep(1.5)
+        minigun.sleep(0.5)
         emit(2)
       end,
       function(emit)
-        for line in io.popen("echo 1; sleep 1.5; echo 2"):lines() do emit(line) end
+        for line in io.popen("echo 1; sleep 0.5; echo 2"):lines() do emit(line) end
       end,
     }
     for _, source in ipairs(sleepy) do
@@ -356,9 +356,9 @@ describe("what waiting costs", function()
         local cpu, waits = core.worked()
         p:run()
         local cpu_after, waits_after = core.worked()
-        assert.is_true(cpu_after - cpu < 0.075 * contexts.patience,
+        assert.is_true(cpu_after - cpu < 0.06 * contexts.patience,
           ("%s: %.3f s"):format(context.name, cpu_after - cpu))
-        assert.is_true(waits_after - waits < 300, ("%s: woken %d times"):format(context.name, waits_after - waits))
+        assert.is_true(waits_after - waits < 150, ("%s: woken %d times"):format(context.name, waits_after - waits))
       end
     end
   end)

@@ -30,7 +30,7 @@ p:producer("source", function(emit)
     end
     return
   end
-  for i = 1, handler == "ignored" and 40 or journal and 120 or 1000000 do
+  for i = 1, handler == "ignored" and 40 or journal and 60 or 1000000 do
     produced = produced + 1
     emit(i)
   end
