@@ -1,5 +1,5 @@
-/* sys.c - the table mg_sys; calls for memory, signals and the process itself. Nothing but sys*.c makes a call to the
- * operating system. */
+/* sys.c - calls of mg_sys for memory, signals and the process itself, and what all of sys*.c share.  Nothing else makes
+ * a call to the operating system. */
 #define _GNU_SOURCE
 #include "sys_calls.h"
 
@@ -17,12 +17,6 @@
 #include <unistd.h>
 
 const char *mg_sys_refused;
-
-mg_sys_table mg_sys = {
-#define X(name, type, params, args) .name = mg_sys_##name,
-    MG_SYS_CALLS(X)
-#undef X
-};
 
 int mg_checked(const char *function, long result) {
   if (result >= 0) return (int)result;

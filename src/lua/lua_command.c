@@ -7,6 +7,7 @@
 
 #include "core/command.h"
 #include "core/keeper.h"
+#include "core/proc.h"
 #include "lua_mg.h"
 
 #define MG_COMMAND_TYPE "minigun.program"

@@ -1,90 +1,12 @@
-/* lua_core.c - the module minigun.core: its functions, and what the binding shares. */
+/* lua_core.c - the module minigun.core: it begins every other file of the binding, and has the functions of no type. */
 #include <errno.h>
 #include <string.h>
 
 #include "core/clock.h"
 #include "core/heap.h"
 #include "core/job.h"
+#include "core/proc.h"
 #include "lua_mg.h"
-
-int mg_lua_fail(lua_State *L, const char *what, int rc) {
-  luaL_pushfail(L);
-  if (mg_is_refused(rc) && mg_sys_refused)
-    lua_pushfstring(L, "%s: %s: %s (by the kernel, or by a container's filter of system calls)", what, mg_sys_refused,
-                    strerror(-rc));
-  else lua_pushfstring(L, "%s: %s", what, strerror(-rc));
-  lua_pushinteger(L, -rc);
-  return 3;
-}
-
-uint32_t mg_check_block(lua_State *L, int arg) {
-  if (!lua_toboolean(L, arg)) return MG_NO_BLOCK;
-  lua_Integer b = luaL_checkinteger(L, arg);
-  luaL_argcheck(L, b >= 0 && b < MG_NO_BLOCK, arg, "not a block");
-  return (uint32_t)b;
-}
-
-void mg_push_block(lua_State *L, uint32_t block) {
-  if (block == MG_NO_BLOCK) lua_pushboolean(L, 0);
-  else lua_pushinteger(L, block);
-}
-
-void mg_method_type(lua_State *L, const char *name, const luaL_Reg *methods) {
-  luaL_newmetatable(L, name);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
-}
-
-/* Lua looks `__call` up at every call.  What comes into an empty table first is found at once, whatever the hashes. */
-void mg_callable_type(lua_State *L, const char *name, lua_CFunction call) {
-  lua_createtable(L, 0, 8);
-  lua_pushcfunction(L, call);
-  lua_setfield(L, -2, "__call");
-  lua_pushstring(L, name);
-  lua_setfield(L, -2, "__name");
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable");
-  lua_pushvalue(L, -1);
-  lua_setfield(L, LUA_REGISTRYINDEX, name);
-}
-
-typedef struct encode_call {
-  mg_codec *codec;
-  uint8_t *buf;
-  size_t cap, *len;
-  unsigned *flags;
-  int rc;
-} encode_call;
-
-static int call_encode(lua_State *L) {
-  encode_call *e = lua_touserdata(L, 2);
-  e->rc = mg_encode(L, e->codec, 1, e->buf, e->cap, e->len, e->flags);
-  return e->rc == MG_CODEC_BAD; /* its message */
-}
-
-int mg_encode_alone(lua_State *L, mg_codec *c, int *busy, int idx, uint8_t *buf, size_t cap, size_t *len,
-                    unsigned *flags) {
-  if (MG_LIKELY(!mg_codec_has_hooks(c))) return mg_encode(L, c, idx, buf, cap, len, flags);
-  encode_call e = {c, buf, cap, len, flags, 0};
-  idx = lua_absindex(L, idx);
-  lua_pushcfunction(L, call_encode);
-  lua_pushvalue(L, idx);
-  lua_pushlightuserdata(L, &e);
-  *busy = 1;
-  int status = lua_pcall(L, 2, LUA_MULTRET, 0);
-  *busy = 0;
-  return status == LUA_OK ? e.rc : lua_error(L);
-}
-
-int mg_encode_item(lua_State *L, mg_codec *c, int *busy, int idx, uint8_t *buf, size_t cap, size_t *len,
-                   unsigned *flags) {
-  int rc = mg_encode_alone(L, c, busy, idx, buf, cap, len, flags);
-  if (MG_LIKELY(rc != MG_CODEC_NOFIT) || *len <= MG_MAX_ITEM) return rc;
-  lua_pushliteral(L, "item of more than 2 GiB: emit it in parts");
-  return MG_CODEC_BAD;
-}
 
 /* now() -> seconds of the monotonic clock, a float */
 static int l_now(lua_State *L) {

@@ -6,6 +6,7 @@
  * returns: who has set the limit looks at the clock then. A hook of the program's own stays, and nothing but that look
  * is left. */
 #include "core/clock.h"
+#include "core/sys.h"
 #include "lua_mg.h"
 
 enum { INSTRUCTIONS = 1000, CLEAN_UP_NS = 50000000 };

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/sys.h"
 #include "lua_mg.h"
 
 #define MG_LINES_TYPE "minigun.line_reader"

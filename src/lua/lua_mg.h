@@ -6,11 +6,6 @@
 #include <lua.h>
 
 #include "codec/codec.h"
-#include "core/pool.h"
-
-#define MG_POOL_TYPE "minigun.pool"
-#define MG_WORKER_TYPE "minigun.worker"
-#define MG_WRITER_TYPE "minigun.writer"
 
 /* Pushes nil, "what: reason", errno for a result of -errno; returns 3. */
 int mg_lua_fail(lua_State *L, const char *what, int rc);
@@ -34,16 +29,8 @@ void mg_faults_setup(lua_State *L); /* lua_faults.c */
 /* Whether Ctrl-C is to end the run that goes on: nothing further is to be begun (lua_signal.c). */
 int mg_interrupted(void);
 
-/* The open pool at `arg`; an error to the caller when it is closed or belongs to another process. */
-mg_pool *mg_check_pool(lua_State *L, int arg);
-/* Arguments: an unsigned number, a block in use, a range (block, offset, length) inside its block. */
+/* An unsigned number of 32 bits. */
 uint32_t mg_check_u32(lua_State *L, int arg);
-uint32_t mg_check_held(lua_State *L, mg_pool *p, int arg);
-mg_range mg_check_range(lua_State *L, mg_pool *p, int arg);
-extern const luaL_Reg mg_reader_methods[]; /* lua_reader.c */
-extern const luaL_Reg mg_thread_methods[]; /* lua_threads.c */
-/* The worker at `arg`, which belongs to this process. */
-mg_worker *mg_check_worker(lua_State *L, int arg);
 
 /* mg_encode into memory that an emit writes to.  *busy is set meanwhile, and an error if it is set already: a dump hook
  * that emits must not find a block with half an item in it. */
@@ -53,12 +40,6 @@ int mg_encode_alone(lua_State *L, mg_codec *c, int *busy, int idx, uint8_t *buf,
 /* The same, where a value of more than MG_MAX_ITEM bytes is refused as one that cannot be serialised. */
 int mg_encode_item(lua_State *L, mg_codec *c, int *busy, int idx, uint8_t *buf, size_t cap, size_t *len,
                    unsigned *flags);
-
-/* Pushes a new, idle worker userdata and returns its worker, to be filled in the child. */
-mg_worker *mg_push_worker(lua_State *L);
-/* A block argument: nil or false is no block. */
-uint32_t mg_check_block(lua_State *L, int arg);
-void mg_push_block(lua_State *L, uint32_t block);
 
 /* Registers a type of userdata with these methods, metamethods among them. */
 void mg_method_type(lua_State *L, const char *name, const luaL_Reg *methods);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "core/proc.h"
 #include "lua_mg.h"
 
 #define MG_POLLER_TYPE "minigun.poller"

@@ -9,18 +9,12 @@
 
 #include "core/clock.h"
 #include "core/wait.h"
-#include "lua_mg.h"
+#include "lua_block.h"
+#include "lua_worker.h"
 
 #define LOST "the program has closed descriptors that are not its own, but the run's"
 
 static mg_pool *to_pool(lua_State *L, int arg) { return luaL_checkudata(L, arg, MG_POOL_TYPE); }
-
-mg_pool *mg_check_pool(lua_State *L, int arg) {
-  mg_pool *p = to_pool(L, arg);
-  if (!p->slot) luaL_argerror(L, arg, "the pool is closed");
-  if (p->serial != mg_process_serial) luaL_argerror(L, arg, "the pool belongs to another process (forked from here)");
-  return p;
-}
 
 static uint32_t check_slot(lua_State *L, mg_pool *p, int arg) {
   lua_Integer i = luaL_checkinteger(L, arg);

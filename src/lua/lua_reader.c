@@ -4,29 +4,7 @@
  */
 #include <string.h>
 
-#include "lua_mg.h"
-
-uint32_t mg_check_u32(lua_State *L, int arg) {
-  lua_Integer n = luaL_checkinteger(L, arg);
-  luaL_argcheck(L, n >= 0 && n <= UINT32_MAX, arg, "out of range");
-  return (uint32_t)n;
-}
-
-uint32_t mg_check_held(lua_State *L, mg_pool *p, int arg) {
-  uint32_t block = mg_check_block(L, arg);
-  luaL_argcheck(L, mg_shm_held(&p->shm, block), arg, "not a block in use");
-  return block;
-}
-
-/* A range at arg...: block, offset, length, inside the block. */
-mg_range mg_check_range(lua_State *L, mg_pool *p, int arg) {
-  mg_range r = {.block = mg_check_held(L, p, arg)};
-  r.offset = mg_check_u32(L, arg + 1);
-  r.length = mg_check_u32(L, arg + 2);
-  size_t size = mg_shm_block_size(&p->shm, r.block);
-  luaL_argcheck(L, r.offset <= size && r.length <= size - r.offset, arg, "range outside its block");
-  return r;
-}
+#include "lua_block.h"
 
 /* p:walk(block, offset, length, only, most) -> offset behind `most` records of edge `only`, how many there were | nil
  * when the block is damaged */

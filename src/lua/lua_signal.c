@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/pool.h"
 #include "lua_mg.h"
 
 #define MG_GUARD_TYPE "minigun.guard"

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "store/crc.h"
+#include "core/proc.h"
 #include "lua_mg.h"
 #include "store/spool.h"
 

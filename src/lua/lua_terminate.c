@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/pool.h"
 #include "lua_mg.h"
 
 enum { TICK_MS = 50 };

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lua_mg.h"
+#include "lua_worker.h"
 
 #define MG_BUNDLE_TYPE "minigun.bundle"
 

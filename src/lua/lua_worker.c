@@ -6,12 +6,12 @@
 #include <string.h>
 
 #include "codec/codec_scalar.h"
-#include "lua_mg.h"
+#include "lua_worker.h"
 
 #define MG_EMIT_TYPE "minigun.emit"
 
 typedef struct lua_worker {
-  mg_worker w;
+  mg_worker w; /* first: see mg_check_worker */
   mg_codec *codec;
   int encoding;  /* see mg_encode_alone */
   int accepting; /* a handler runs: emit may be called */
@@ -35,13 +35,7 @@ mg_worker *mg_push_worker(lua_State *L) {
   return &lw->w;
 }
 
-static lua_worker *to_worker(lua_State *L, int arg) {
-  lua_worker *lw = luaL_checkudata(L, arg, MG_WORKER_TYPE);
-  if (lw->w.serial != mg_process_serial) luaL_argerror(L, arg, "the worker belongs to another process");
-  return lw;
-}
-
-mg_worker *mg_check_worker(lua_State *L, int arg) { return &to_worker(L, arg)->w; }
+static lua_worker *to_worker(lua_State *L, int arg) { return (lua_worker *)(void *)mg_check_worker(L, arg); }
 
 /* A value, at idx, that cannot be serialised; the codec's message is on top of the stack.  Emitted, it is given to the
  * function of w:on_refused, where there is one, which may raise.  Otherwise raises the message. */

@@ -6,7 +6,9 @@
 #define MG_LUA_WRITER_H
 
 #include "core/wait.h"
-#include "lua_mg.h"
+#include "lua_block.h"
+
+#define MG_WRITER_TYPE "minigun.writer"
 
 /* Bytes beside an array's own that its block has at least. */
 enum { ARRAY_LEAST = 128 };

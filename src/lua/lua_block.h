@@ -1,0 +1,23 @@
+/* lua_block.h - arguments and results that are a pool, a block or a range of one, for the files that move items. */
+#ifndef MG_LUA_BLOCK_H
+#define MG_LUA_BLOCK_H
+
+#include "core/pool.h"
+#include "lua_mg.h"
+
+#define MG_POOL_TYPE "minigun.pool"
+
+/* The open pool at `arg`; an error to the caller when it is closed or belongs to another process. */
+mg_pool *mg_check_pool(lua_State *L, int arg);
+/* A block argument: nil or false is no block. */
+uint32_t mg_check_block(lua_State *L, int arg);
+/* A block that is in use. */
+uint32_t mg_check_held(lua_State *L, mg_pool *p, int arg);
+/* A range at arg...: block, offset, length, inside its block. */
+mg_range mg_check_range(lua_State *L, mg_pool *p, int arg);
+/* Pushes a block, or false for none. */
+void mg_push_block(lua_State *L, uint32_t block);
+
+extern const luaL_Reg mg_reader_methods[]; /* lua_reader.c: of a pool */
+
+#endif

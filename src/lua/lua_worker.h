@@ -1,0 +1,21 @@
+/* lua_worker.h - a worker as an argument, for the files with its methods. */
+#ifndef MG_LUA_WORKER_H
+#define MG_LUA_WORKER_H
+
+#include "core/worker.h"
+#include "lua_mg.h"
+
+#define MG_WORKER_TYPE "minigun.worker"
+
+/* The worker at `arg`, which belongs to this process: the first field of its userdata. */
+static inline mg_worker *mg_check_worker(lua_State *L, int arg) {
+  mg_worker *w = luaL_checkudata(L, arg, MG_WORKER_TYPE);
+  if (w->serial != mg_process_serial) luaL_argerror(L, arg, "the worker belongs to another process");
+  return w;
+}
+
+/* Pushes a new, idle worker userdata and returns its worker, to be filled in the child. */
+mg_worker *mg_push_worker(lua_State *L);
+extern const luaL_Reg mg_thread_methods[]; /* lua_threads.c */
+
+#endif
