@@ -270,6 +270,7 @@ int mg_pool_peek(mg_pool *p, uint32_t i, int nudges) {
 }
 
 int mg_pool_collect(mg_pool *p) {
+  p->rounds++;
   for (uint32_t i = 0; i < p->slots; i++) {
     if (p->slot[i].state == MG_SLOT_EMPTY) continue;
     sink_at at = {p, i};

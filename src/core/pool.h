@@ -37,6 +37,7 @@ typedef struct mg_pool {
   mg_spin spin;
   uint64_t nudged;   /* when workers that are not heard of were last looked after */
   uint32_t unlooked; /* waits since the descriptors were last looked at */
+  uint32_t rounds;   /* of collecting: before the next one no worker is found idle that was not */
   int cpus;
   unsigned serial; /* process that opened it: elsewhere it is dead */
   struct mg_pool *next;

@@ -23,6 +23,7 @@ enum { LOOK_EVERY_NS = 200000, COLLECT_EVERY_NS = 1000000, CLOCK_EVERY = 64 };
  * and CREDIT_NS in advance.  A source without a rest is so looked after once in LOOK_EVERY_NS. What
  * workers have said is taken in once in COLLECT_EVERY_NS: a round for less costs more than it brings. */
 enum { ROUND_NS = 10000, CREDIT_NS = 500000, SHARE = 50 };
+
 /* writer(pool, edge, on_full, on_bad, first, last, on_to) -> writer.  on_full(writer, bytes needed or 0, whether for
  * the array of another writer, see w:into); on_bad(value, message) for a value that cannot be serialised; first..last:
  * slots of the receivers; on_to(name, item) for w:to */
@@ -58,17 +59,20 @@ static int call_full(lua_State *L, size_t need, lua_KFunction k);
 static int go_on(lua_State *L, int status, lua_KContext again);
 
 /* 1 when a receiver is idle, workers have something to say, or the patience is over; looks at the slots now and then,
- * and at the clock not for each of many quick items. */
+ * and at the exact clock not for each of many quick items, but where the coarse one has moved on, or the coordinator
+ * has collected: before that no worker is idle that was not at the last look. */
 static int wanted(mg_writer *w) {
   uint64_t tick = mg_now_coarse();
-  if (MG_LIKELY(--w->clock_in > 0 && tick == w->tick)) return 0;
+  if (MG_LIKELY(--w->clock_in > 0 && tick == w->tick && w->round == w->pool->rounds)) return 0;
   uint64_t now = mg_now(), since = now - w->looked;
   w->tick = tick;
-  w->credit += (now - w->clock) / SHARE;
+  w->round = w->pool->rounds;
+  uint64_t gap = now - w->clock;
+  w->credit += gap / SHARE;
   if (w->credit > CREDIT_NS) w->credit = CREDIT_NS;
   w->clock = now;
   int rich = w->credit >= ROUND_NS;
-  if (rich || since > LOOK_EVERY_NS) w->clock_every = 1;
+  if (gap > LOOK_EVERY_NS / 4) w->clock_every = 1;
   else if (w->clock_every < CLOCK_EVERY) w->clock_every *= 2;
   w->clock_in = w->clock_every;
   if (since < LOOK_EVERY_NS && !rich) return 0;

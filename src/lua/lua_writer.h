@@ -24,6 +24,7 @@ typedef struct mg_writer {
   uint32_t count;
   uint32_t first, last;      /* slots of the receivers */
   uint32_t clock_every, clock_in; /* items between two looks at the clock, and to the next one */
+  uint32_t round;          /* of the pool at the last look */
   uint64_t looked, called; /* at the slots; on_full */
   uint64_t clock, tick;    /* when the source went on or was looked at last; the coarse clock then */
   uint64_t credit;         /* ns that may be spent on passing items on one by one */

@@ -187,7 +187,7 @@ end
 local function drop(state)
   for i = 1, state.n do state.buffer[i], state.direct[i] = nil, nil end
   state.n = 0
-  state.effects = {}
+  for i = 1, #state.effects do state.effects[i] = nil end
 end
 
 function Chain:gather(state, item)
@@ -339,41 +339,43 @@ function Chain:push_all(id, fetch, read_again)
   local state = self.states[id]
   if state.batches then return self:gather_all(state, fetch) end
   if state.limit then return self:push_each(state, fetch) end
-  local handler, emit, ctx, before = state.handler, state.emit, state.ctx, state.read
-  local keeps, left = state.keeps, state.left
+  local before, keeps, left = state.read, state.keeps, state.left
   local done, at = 0, 0 -- items that are through, and the place of the one at work behind these
   state.keeps = nil -- the bytes are there
-  local function call(item, problem)
-    if problem then errors.raise_again(errors.unreadable(problem, item or nil)) end
-    state.running = true
-    if handler(item, emit, ctx) ~= nil then state.stage.returned = true end
-    state.running = false
-  end
   local function loop()
+    -- For each of most items, so nothing is looked up that can be had once.
+    local own <const>, get <const>, effects <const> = state, fetch, state.effects
+    local handler <const>, emit <const>, ctx <const> = state.handler, state.emit, state.ctx
+    local function call(item, problem)
+      if problem then errors.raise_again(errors.unreadable(problem, item or nil)) end
+      own.running = true
+      if handler(item, emit, ctx) ~= nil then own.stage.returned = true end
+      own.running = false
+    end
     while true do
-      for i = 1, left do -- most items, so `call` is written out
-        local item, problem = fetch()
+      for i = 1, left do -- `call` is written out
+        local item, problem = get()
         if item == nil then return end
         at = i
         if problem then errors.raise_again(errors.unreadable(problem, item or nil)) end
-        state.running = true
-        if handler(item, emit, ctx) ~= nil then state.stage.returned = true end
-        state.running = false
-        if state.n > 0 or state.effects[1] then self:flush(state) end
+        own.running = true
+        if handler(item, emit, ctx) ~= nil then own.stage.returned = true end
+        own.running = false
+        if own.n > 0 or effects[1] then self:flush(own) end
       end
       done, at, left = done + at, 0, 0
-      local item, problem = fetch()
+      local item, problem = get()
       if item == nil then return end
       at = 1
-      look(state)
+      look(own)
       call(item, problem)
-      looked(state)
-      done, at, left = done + 1, 0, state.left
-      if state.n > 0 or state.effects[1] then self:flush(state) end
+      looked(own)
+      done, at, left = done + 1, 0, own.left
+      if own.n > 0 or effects[1] then self:flush(own) end
     end
   end
   while true do
-    ctx.attempt, state.partial = 1, nil
+    state.ctx.attempt, state.partial = 1, nil
     local ok, err = xpcall(loop, note)
     done, left, at = done + at, left - at, 0
     if ok then break end
