@@ -5,7 +5,7 @@
 --   minigun run examples/verify_packages.lua [--workers N] [--megabytes N] [--no-time] [--root DIR]
 --
 -- --workers N     worker processes (default: one per CPU)
--- --megabytes N   verifies files until so many megabytes are reached (default 24; 0: all of them)
+-- --megabytes N   verifies files until so many megabytes are reached (default 48; 0: all of them)
 -- --no-time       no times, and no second run for the comparison
 -- --root DIR      of the system to verify (default /)
 --
@@ -109,7 +109,7 @@ end
 -- --- the program -------------------------------------------------------------------------------------------------
 
 local function arguments(words)
-  local given, i = { workers = minigun.cpus(), megabytes = 24, root = "", times = true }, 1
+  local given, i = { workers = minigun.cpus(), megabytes = 48, root = "", times = true }, 1
   while words[i] do
     local word, value = words[i], words[i + 1]
     if word == "--no-time" then given.times, i = false, i - 1

@@ -109,8 +109,10 @@ end
 -- Weight of the newest measurement in the running mean of a stage's time per item.
 local NEWEST <const> = 0.3
 -- Seconds of work that one slice should be: long against the cost of handing it over (some us, and where no processor
--- is free a worker is interrupted for it), short against a run; and where so much waits that nobody will be without.
-local SLICE_SECONDS <const>, LONG_SECONDS <const> = 0.0005, 0.004
+-- is free a worker is interrupted for it), short against a run; and where so much waits that no worker will be without.
+-- The long one outlasts the time after which a busy machine lets the coordinator run again; what a worker has not begun
+-- of it can be taken back.
+local SLICE_SECONDS <const>, LONG_SECONDS <const> = 0.0005, 0.016
 local MOST_ITEMS <const> = 1 << 20
 
 --- A running mean of the time per item, from which slices are cut.
