@@ -36,6 +36,10 @@ local plausible = {
   do_not_block = { EPERM }, open_output = { EMFILE, ENFILE, ENOSPC, EINTR },
   barrier = { EPERM, ENOSYS }, flush = { ENOSPC }, complain = { ENOSPC }, read_ahead = {}, raise = {},
   sleep = { EINTR },
+  -- those of servers: see fail_server.lua
+  resolve = {}, socket = {}, socket_option = {}, bind = {}, listen = {}, accept = {}, connect = {}, socket_name = {},
+  is_listening = {}, send = {}, receive = {}, shutdown = {}, epoll_share = {}, copy = {}, inherit = {}, execute = {},
+  remove_file = {}, find_user = {}, find_group = {}, become_user = {}, memory_of = {},
 }
 
 local ITEMS <const> = arg[1] ~= "-" and 300 or 60

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -24,7 +25,7 @@ typedef struct mg_exit { /* how a child ended */
 
 typedef struct mg_file { /* what is known of an open file, or of one that may be read */
   uint64_t size, device, inode;
-  int regular, directory;
+  int regular, directory, socket;
 } mg_file;
 
 /* A program to start: what `launch` makes of a child between fork and execve. It becomes a process group of its own,
@@ -54,9 +55,48 @@ typedef struct mg_failed_launch {
 enum { MG_OPEN_READ = 0, MG_OPEN_APPEND = 1, MG_OPEN_CREATE = 2, MG_OPEN_FOLLOW = 4 };
 enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
 
+/* Where a socket is, or is to be: of IPv4, IPv6 or Unix. */
+typedef struct mg_address {
+  socklen_t length;
+  struct sockaddr_storage at;
+} mg_address;
+
+typedef struct mg_user { /* whom a process becomes, for good */
+  uid_t user;
+  gid_t group;
+  const char *name; /* whose further groups it gets; NULL: none */
+} mg_user;
+
+enum { MG_SOCKET_REUSE, MG_SOCKET_V6_ONLY, MG_SOCKET_NO_DELAY }; /* options that are switched on */
+
+/* Rows as those below; sys_server.c has them. */
+#define MG_SYS_SERVER_CALLS(X)                                                                      \
+  X(resolve, int, (const char *host, const char *port, mg_address *out), (host, port, out))         \
+  X(socket, int, (int family, int stream), (family, stream))                                        \
+  X(socket_option, int, (int fd, int option), (fd, option))                                         \
+  X(bind, int, (int fd, const mg_address *to), (fd, to))                                            \
+  X(listen, int, (int fd, int backlog), (fd, backlog))                                              \
+  X(accept, int, (int fd), (fd))                                                                    \
+  X(connect, int, (int fd, const mg_address *to), (fd, to))                                         \
+  X(socket_name, int, (int fd, int of_peer, mg_address *out), (fd, of_peer, out))                   \
+  X(is_listening, int, (int fd), (fd))                                                              \
+  X(send, ssize_t, (int fd, const void *from, size_t n), (fd, from, n))                             \
+  X(receive, ssize_t, (int fd, void *to, size_t n), (fd, to, n))                                    \
+  X(shutdown, int, (int fd, int how), (fd, how))                                                    \
+  X(epoll_share, int, (int ep, int fd, uint64_t tag), (ep, fd, tag))                                \
+  X(copy, int, (int fd), (fd))                                                                      \
+  X(inherit, int, (int fd, int inherited), (fd, inherited))                                         \
+  X(execute, int, (const char *path, char *const *argv, char *const *envp), (path, argv, envp))     \
+  X(remove_file, int, (const char *path), (path))                                                   \
+  X(find_user, int, (const char *name, mg_user *out), (name, out))                                  \
+  X(find_group, int, (const char *name, gid_t *out), (name, out))                                   \
+  X(become_user, int, (const mg_user *user), (user))                                                \
+  X(memory_of, int64_t, (pid_t pid), (pid))
+
 /* name, return type, parameters, arguments: one row per call; the table, its default and the fault layer come from
  * it. */
 #define MG_SYS_CALLS(X)                                                                             \
+  MG_SYS_SERVER_CALLS(X)                                                                            \
   X(map_shared, void *, (size_t size), (size))                                                      \
   X(map_private, void *, (size_t size), (size))                                                     \
   X(unmap, int, (void *at, size_t size), (at, size))                                                \

@@ -69,7 +69,8 @@ int mg_sys_open_file(const char *path, int how) {
 
 static int facts_of(const struct stat *st, mg_file *out) {
   *out = (mg_file){.size = (uint64_t)st->st_size, .device = st->st_dev, .inode = st->st_ino,
-                   .regular = S_ISREG(st->st_mode), .directory = S_ISDIR(st->st_mode)};
+                   .regular = S_ISREG(st->st_mode), .directory = S_ISDIR(st->st_mode),
+                   .socket = S_ISSOCK(st->st_mode)};
   return 0;
 }
 

@@ -22,6 +22,10 @@ void mg_threads_setup(lua_State *L);
 void mg_command_setup(lua_State *L);
 void mg_limit_setup(lua_State *L);
 void mg_terminate_setup(lua_State *L);
+void mg_server_setup(lua_State *L);
+void mg_connection_setup(lua_State *L);
+void mg_board_setup(lua_State *L);
+void mg_accept_setup(lua_State *L);
 #ifdef MG_FAULTS
 void mg_faults_setup(lua_State *L); /* lua_faults.c */
 #endif

@@ -1,0 +1,15 @@
+/* listen.h - sockets that listen, and the files of those that have one. */
+#ifndef MG_LISTEN_H
+#define MG_LISTEN_H
+
+#include "sys.h"
+
+/* Opens a socket that listens there.  The file of a Unix socket that nobody listens at any more is replaced; of one
+ * that somebody listens at, and of what is no socket, it is left alone: -EADDRINUSE.  Two processes that begin at the
+ * same moment are kept apart by a lock of the file's directory.  `file` gets the facts of the file, where there is one.
+ * Returns the descriptor, which is the caller's, or -errno. */
+int mg_listen(const mg_address *at, int backlog, mg_file *file);
+/* Removes the file of a Unix socket, if it still is the one of `file`: not that of another server.  0 or -errno. */
+int mg_listen_remove(const char *path, const mg_file *file);
+
+#endif

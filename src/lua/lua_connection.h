@@ -1,0 +1,16 @@
+/* lua_connection.h - connections of blocking servers, for those that accept them. */
+#ifndef MG_LUA_CONNECTION_H
+#define MG_LUA_CONNECTION_H
+
+#include "core/board.h"
+#include "core/proc.h"
+#include "lua_mg.h"
+
+/* Pushes a connection without a descriptor.  `line`: the worker's, which outlives it, or NULL. */
+void mg_push_connection(lua_State *L, mg_line *line);
+/* Gives the connection at idx its descriptor, which does not block and is closed with it. */
+void mg_connect(lua_State *L, int idx, int fd);
+/* Pushes host, port and family of an address; returns 3 (lua_server.c). */
+int mg_push_address(lua_State *L, const mg_address *a);
+
+#endif
