@@ -1,6 +1,7 @@
 -- A pool without processes, and what a place that runs stages in workers sees of a run: both note what they are asked.
 -- So the policy of a place (who gets what, what a death costs) is tested without a fork. Records are 8 bytes each.
 
+local acks = require "minigun.policy.acks"
 local failure = require "minigun.base.failure"
 local stats = require "minigun.base.stats"
 local workers = require "minigun.contexts.workers"
@@ -74,7 +75,7 @@ function M.run(pool, options)
     finished_items = 0, result = { failed = 0, stats = { workers = {} } },
     plan = { stages = { stage }, hooks = { on_worker_exit = {} },
       options = { max_restarts = 3, restart_window = 5, grace = nil } },
-    hooks = quiet, release_overdraft = quiet, check_entry = quiet, under_origin = quiet,
+    hooks = quiet, release_overdraft = quiet, check_entry = quiet, acks = acks.new(quiet), resume = false,
   }
   function run:warn(text) self.warnings[#self.warnings + 1] = text end
   function run:fail(text) error(text, 0) end

@@ -2,7 +2,7 @@
 -- SEED=n runs the same sequence of kills again (not the same interleaving). MINIGUN_LONG=n: n times as many kills.
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
-local lineage = require "minigun.run.lineage"
+local acks = require "minigun.policy.acks"
 local lfs = require "lfs"
 local minigun = require "minigun"
 local support = require "spec.support"
@@ -515,14 +515,14 @@ describe("what is in flight is not acknowledged:", function()
       return e
     end
     local e = entry {}
-    local cut = lineage.cut(e, 1)
+    local cut = acks.cut(e, 1)
     assert.same({ count = 1, source = {}, ranges = { 11, 11 } }, cut)
     assert.same({ count = 3, source = {}, ranges = { 12, 14 } }, e.origin)
     for _, other in ipairs {
       entry { is_source = false }, entry { count = 3 }, entry { origin = { count = 8, ranges = { 11, 14 } } },
       entry { origin = { count = 4, ranges = { 11, 12, 14, 15 } } }, entry { origin = { count = 4, parents = {} } },
     } do
-      assert.equal(other.origin, lineage.cut(other, 1))
+      assert.equal(other.origin, acks.cut(other, 1))
     end
   end)
 end)

@@ -23,7 +23,6 @@ local MAY_USE <const> = {
 -- Known breaches: "file -> module". Each is a thing to mend.
 local BREACHES <const> = {
   "base/traceback -> core",
-  "child/main -> run.lineage",
   "child/main -> view.progress_line",
   "child/main -> sources.sources",
   "child/threads -> run.transport",

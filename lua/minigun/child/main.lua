@@ -9,12 +9,13 @@ local core = require "minigun.core"
 local effects = require "minigun.child.replies"
 local failure = require "minigun.base.failure"
 local hosted = require "minigun.child.threads"
-local lineage = require "minigun.run.lineage"
 local loop = require "minigun.handlers.loop_stage"
+local marks = require "minigun.child.marks"
 local meter = require "minigun.view.progress_line"
 local reduction = require "minigun.policy.reduce"
 local report = require "minigun.base.protocol"
 local router = require "minigun.policy.route"
+local numbered = require "minigun.policy.sources"
 local sources = require "minigun.sources.sources"
 local tasks = require "minigun.handlers.tasks"
 
@@ -126,7 +127,7 @@ local function routed_emit(w, emit, choose, lost, skip)
 end
 
 -- The emit of a producer that has acknowledged items to skip; each item that a stage is sent counts, see
--- run/lineage.lua.
+-- policy/sources.lua.
 local function skipping_emit(w, emit, skip, addresses)
   local direct = direct_emitters(w)
   return setmetatable({}, { __name = "emit", __metatable = false,
@@ -146,7 +147,7 @@ end
 local function skipper(w, job, stage)
   local source = job.source
   return function(item)
-    local skip, problem = lineage.skips(source, item)
+    local skip, problem = numbered.skips(source, item, marks.of_new)
     if problem then
       w:send(report.EDGE, { report.RESUMED, stage.id, source.skipped, problem })
       w:publish()
@@ -199,7 +200,7 @@ local function run_single(w, job, stage, ctx)
       if done and err then stage.returned = true end
       if done and skip then
         w:send(report.EDGE, { report.RESUMED, stage.id, job.source.skipped,
-          not w:stopped() and lineage.too_short(job.source, job.source.seen) or nil })
+          not w:stopped() and numbered.too_short(job.source, job.source.seen) or nil })
       end
       if done or w:stopped() then return end
       report_failure(w, stage, taken(err, unreadable), attempt,

@@ -1,4 +1,5 @@
 --- Inline: the stages that run in the coordinator itself. Methods of a run (see run/run.lua).
+local acks = require "minigun.policy.acks"
 local chain = require "minigun.handlers.chain"
 local errors = require "minigun.base.traceback"
 local core = require "minigun.core"
@@ -53,7 +54,7 @@ function inline:open_chain()
     if stage.reduces then self:open_fold(stage) end
     self.timed = self.timed or stage.batch and stage.batch.max_wait
   end
-  if self.sources then self:trace_chain() end
+  if self.resume then self.resume:trace(self.chain, own, self.segments) end
   for _, segment in ipairs(self.segments) do
     self.timed = self.timed or segment.timeout
     for _, id in ipairs(segment.plan.kind == "threads" and segment.plan.stages or {}) do
@@ -92,8 +93,9 @@ end
 
 -- Runs the items of an entry through its stage and all behind it.
 local function run(self, entry)
-  local id, before = entry.stage, self.origin
-  self.origin = entry.origin
+  local id, own = entry.stage, self.acks
+  local before = own.origin
+  own.origin = entry.origin or false
   if self.meter then self.meter:before_handlers() end
   self.in_handler = true
   if not entry.block then
@@ -110,7 +112,7 @@ local function run(self, entry)
     end
     self.pool:release(entry.block)
   end
-  self.origin, self.in_handler = before, false
+  own.origin, self.in_handler = before, false
   self:finished(id, entry.count, entry.origin)
 end
 
@@ -142,7 +144,7 @@ local function take(self, entry)
     local at = n < entry.count and self.pool:walk(entry.block, entry.offset, entry.length, entry.only, n)
     if at then
       self.pool:retain(entry.block)
-      local origin = entry.origin and self.cut(entry, n)
+      local origin = entry.origin and acks.cut(entry, n)
       local slice = work.cut(entry, n, at)
       slice.origin = origin
       self.inline_queue:cut(slice.length)

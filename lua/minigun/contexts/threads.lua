@@ -37,7 +37,7 @@ function threaded.new(run, segment)
   for i = 1, segment.n do self.slots[i] = { number = i, pid = run.pid } end
   if segment.ordered then
     self.order = order.new(function(part)
-      run:under_origin(part.origin, part.give, run, part.stage, part.item, part.more)
+      run.acks:under(part.origin, part.give, run, part.stage, part.item, part.more)
     end, run.memory // 8)
   end
   return self
@@ -88,22 +88,24 @@ end
 
 -- Gives on what a thread's stage has emitted, at its turn.
 local function give(self, thread, how, stage, item, more)
-  local run, before = self.run, self.run.origin
-  run.origin = thread.job.origin
+  local run, own = self.run, self.run.acks
+  local before = own.origin
+  own.origin = thread.job.origin or false
   if self.order then
     self.order:put(thread.job.first, VALUE_BYTES, { give = how, stage = stage, item = item, more = more,
-      origin = run.sources and run:hold_origin() or nil })
+      origin = run.resume and own:hold(1) or nil })
   else
     how(run, stage, item, more)
   end
-  run.origin = before
+  own.origin = before
 end
 
 local function settle(self, thread, stage, item, caught, attempt, partial)
   local run, job = self.run, thread.job
   signals.pass_on(caught.raised)
-  local before = run.origin
-  run.origin = job.origin
+  local own = run.acks
+  local before = own.origin
+  own.origin = job.origin or false
   run:settle_failure(stage, errors.fields(caught, {
     attempt = attempt, partial = partial, pid = run.pid, worker = thread.number, workers = self.plan.n,
     number = attempt > 0 and self.only_way_in == stage.id and job.first or nil,
@@ -111,7 +113,7 @@ local function settle(self, thread, stage, item, caught, attempt, partial)
     if self.order then self.order:retry(job.first) end
     return work.repeats(work.of_value(stage.id, item), job.first, job.lane)
   end)
-  run.origin = before
+  own.origin = before
 end
 
 local function host_of(self, thread)

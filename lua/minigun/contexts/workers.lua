@@ -3,6 +3,7 @@
 -- The ledger of a segment: every item that was pushed is in the queue, in a worker's hands, or waits for its next
 -- attempt, until the run is told that it is finished. Entries are work (base/work.lua).
 -- Its methods for the ends of workers, expected and other, lie in ends.lua.
+local acks = require "minigun.policy.acks"
 local core = require "minigun.core"
 local order = require "minigun.policy.order"
 local queue = require "minigun.base.queue"
@@ -46,7 +47,7 @@ function forked.new(run, segment, first)
   }, Segment)
   if segment.ordered then
     self.order = order.new(function(part)
-      run:under_origin(part.origin, run.worker_emitted, run, self, table.unpack(part))
+      run.acks:under(part.origin, run.worker_emitted, run, self, table.unpack(part))
     end, run.memory // 8)
   end
   for i = 1, segment.n do
@@ -113,7 +114,7 @@ function Segment:take(n, own)
         self.run.plan.stages[entry.stage].name))
     end
     self.pool:retain(entry.block)
-    local origin = entry.origin and self.run.cut(entry, n)
+    local origin = entry.origin and acks.cut(entry, n)
     slice = work.cut(entry, n, at)
     slice.origin = origin
   else
@@ -141,7 +142,7 @@ function Segment:spawn(slot, value)
   local start = core.now()
   local pid, message, errno = self.pool:spawn(slot.index, run.held_most, worker.main, {
     plan = run.plan, segment = self.plan, number = slot.number, turn = self.spawned, value = value,
-    source = run.sources and run.sources[self.plan.stages[1]],
+    source = run.resume and run.resume.sources[self.plan.stages[1]],
   })
   if not pid then
     if errno == EAGAIN and self:alive() > 0 and not self.partitioned then
@@ -458,7 +459,7 @@ function Segment:finished(entry, passed, n)
   else self.order:finished(entry.first + passed, n) end
 end
 
---- What a worker says is of this origin, see run/lineage.lua; nil: of no chunk, or of a producer's.
+--- What a worker says is of this origin, see policy/acks.lua; nil: of no chunk, or of a producer's.
 ---@param slot table
 ---@param number integer? of the chunk, where the worker has threads
 ---@return table?
@@ -529,7 +530,7 @@ end
 -- What is left of a chunk goes on: its first item as failed, if it was in hand, the rest back to the queue.
 function Segment:return_left(slot, left, fields, death)
   local run, entry = self.run, slot.hand[left.number]
-  run.origin = entry.origin
+  run.acks.origin = entry.origin or false
   if entry.block then self.pool:release(entry.block) end -- the ledger's; the event has brought another reference
   local rest = work.part(entry, entry.finished or 0, left.count, left.offset, left.length)
   if left.in_hand then

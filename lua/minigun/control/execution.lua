@@ -87,7 +87,7 @@ function handle.conclude(self, err)
   result.stopped, result.killed = r.stop_asked, r.killed
   result.ok = not err and not r.killed and result.failed == 0
   r.pipeline.last, handle.last = result, result
-  if r.journal then r:count_resumed() end
+  if r.resume then r.resume:count(r.finishing or false) end
   self.err, self.after = err, after_run(self)
   if r.guard then
     if core.interrupted() then signals.settle() end
@@ -114,7 +114,7 @@ end
 function handle.close_journal(self)
   local r = self.run
   local delivered = not r.killed and not told(self)
-  r:close_lineage(delivered and (r.streams or not terminate.dies()))
+  r:close_journal(delivered and (r.streams or not terminate.dies()))
   terminate.close(self, told(self))
 end
 
@@ -211,7 +211,7 @@ function handle.close(self)
   if not self.over then handle.kill(self) end
   if self.driving then return end
   self.run:close()
-  self.run:close_lineage(false) -- unless that has been done
+  self.run:close_journal(false) -- unless that has been done
   if self.watched then self.watched:close() end
 end
 
@@ -222,7 +222,7 @@ function handle.forget(self)
   terminate.close(self)
   self.over = true
   local ended, problem = pcall(self.run.close, self.run)
-  local closed, other = pcall(self.run.close_lineage, self.run, false)
+  local closed, other = pcall(self.run.close_journal, self.run, false)
   if self.watched then self.watched:close() end
   if not (ended and closed) then error(ended and other or problem, 0) end -- Lua makes a warning of it
 end

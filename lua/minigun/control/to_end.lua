@@ -29,7 +29,7 @@ function runner.iterate(pipeline, given)
   local result <const> = self.run.result
   local handed_out = false
   local function handed()
-    if self.run.journal and handed_out then self.run:hand_items(1) end
+    if self.run.resume and handed_out then self.run.resume:hand_items(1) end
     handed_out = false
   end
   local function next_item()

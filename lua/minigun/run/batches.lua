@@ -34,11 +34,13 @@ function joins:open_join(stage)
     tables = function()
       if outlet.writer then self:flush_writer(outlet) end
     end,
-    passing = function(gathered) self:pass_joined(outlet.joined, gathered) end,
+    passing = function(gathered)
+      outlet.joined.origin = self.acks:pass(outlet.joined.origin, gathered)
+    end,
     flush = function() self:flush_writer(outlet.joined) end,
     refused = function(list) self:items_refused(stage, list) end,
     dropped = function(gathered)
-      if gathered then self:release_origin(gathered, 1) end
+      if gathered then self.acks:release(gathered, 1) end
     end,
     fail = function(message) self:fail(("stage '%s': items cannot be read: %s"):format(stage.name, message)) end,
   })

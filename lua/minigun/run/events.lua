@@ -55,7 +55,7 @@ function inbox:reports(segment, slot, block, offset, length, count)
         return fields.item_text
       end)
     elseif kind == report.RESUMED then
-      self.sources[r[2]].skipped = r[3]
+      self.resume.sources[r[2]].skipped = r[3]
       if r[4] then self:fail(r[4]) end
     elseif kind == report.HOOK then
       self:hook_failed(r[2], r[3], { message = r[4], traceback = r[5] ~= "" and r[5] or nil })
@@ -97,11 +97,11 @@ end
 ---@param number integer of the chunk, where the worker has threads
 function inbox:on_out(segment, slot, block, offset, length, count, edge, number)
   segment:on_range(length)
-  if self.sources then
-    if self.sources[segment.plan.stages[1]] then
+  if self.resume then
+    if self.resume.sources[segment.plan.stages[1]] then
       return self:on_source(segment, slot, block, offset, length, count, edge)
     end
-    self.origin = segment:origin_of(slot, number)
+    self.acks.origin = segment:origin_of(slot, number) or false
   end
   local ordinal = segment:output_ordinal(slot, number)
   if edge ~= report.ANY and edge ~= report.EDGE then
@@ -126,22 +126,22 @@ end
 ---@param count integer records
 ---@param edge integer
 function inbox:on_source(segment, slot, block, offset, length, count, edge)
-  local source, counts, lost = self.sources[segment.plan.stages[1]], { [edge] = count }, 0
+  local source, counts, lost = self.resume.sources[segment.plan.stages[1]], { [edge] = count }, 0
   if edge == report.ANY then counts = count_edges(self, segment, block, offset, length, count) end
   local items, reports = 0, counts[report.EDGE]
   for only, n in pairs(counts) do
     if only ~= report.EDGE then items = items + n end
   end
-  local origin = self.arrived(source, items)
-  if not reports then self:mark_range(origin, block, offset, length) end
-  self.origin = origin
+  local origin = self.resume:arrived(source, items)
+  if not reports then self.resume:mark_range(origin, self.pool, block, offset, length) end
+  self.acks.origin = origin
   if reports then lost = select(2, self:reports(segment, slot, block, offset, length, reports)) end
-  local more = self.arrived(source, lost).ranges
+  local more = self.resume:arrived(source, lost).ranges
   table.move(more, 1, #more, #origin.ranges + 1, origin.ranges)
   self:mixed(segment, nil, counts, block, offset, length)
   self.pool:release(block)
   origin.fresh = nil
-  self:release_origin(origin, 1)
+  self.acks:release(origin, 1)
 end
 
 --- Passes on the items of a range in which several stages' are mixed; each takes a reference of its own.
@@ -192,7 +192,7 @@ end
 function inbox:in_order(segment, ordinal, edge, block, offset, length, count)
   if not ordinal then return self:worker_emitted(segment, edge, block, offset, length, count) end
   segment.order:put(ordinal, length, { edge, block, offset, length, count,
-    origin = self.sources and self:hold_origin() or nil })
+    origin = self.resume and self.acks:hold(1) or nil })
 end
 
 --- Passes on the items of one stage in a range, and its reference: to its receivers, or into the result.
@@ -218,7 +218,7 @@ function inbox:worker_emitted(segment, id, block, offset, length, count)
   if refused and read > count or not refused and read ~= count then damaged(self, segment) end
   self.pool:release(block)
   if refused then self:items_refused(stage, refused) end
-  if self.sources then self:keep_items(n - before) end
+  if self.resume then self.resume:keep_items(n - before) end
   if list ~= self.result.items then table.move(list, before + 1, n, #self.result.items + 1, self.result.items) end
 end
 
@@ -241,7 +241,7 @@ end
 local on_event = {
   out = inbox.on_out,
   done = function(self, segment, slot, number, items, ended, streamed, seconds)
-    if self.sources then self.origin = segment:origin_of(slot, number) end
+    if self.resume then self.acks.origin = segment:origin_of(slot, number) or false end
     segment:on_done(slot, number, items, ended, streamed, seconds)
     if items > 0 then self:release_overdraft(slot) end
   end,
@@ -266,10 +266,11 @@ local on_event = {
 
 local function handle(self, kind, index, ...)
   if not kind then return false end
-  local at, before = self.by_slot[index], self.origin
+  local at, own = self.by_slot[index], self.acks
+  local before = own.origin
   at.segment.thirsty[at.slot] = true
   on_event[kind](self, at.segment, at.slot, ...)
-  self.origin = before
+  own.origin = before
   return true
 end
 

@@ -4,10 +4,12 @@
 --     { "minigun journal", version, pipeline, edges }   each run begins with one; `edges`: see `signature`
 --     { "done", ranges, marks }                         by producer: { first, last... } and { ordinal, mark... }
 --     { "end" }                                         a run has come to its end: nothing was left to do
--- A mark stands for an item (`journal.mark`); some of the ordinals have one (`journal.marked`), so that a producer that
--- emits something else than in the run before is found out.
+-- A mark stands for an item (child/marks.lua); some of the ordinals have one (policy/sources.lua).
+--
+-- To a run it is a port of four calls: acknowledge, remember, tick, finish.
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
+local sources = require "minigun.policy.sources"
 
 local journal = {}
 
@@ -17,52 +19,9 @@ local AGAIN <const> = 1        -- seconds until the next attempt where a record 
 local PATIENCE <const> = 2     -- seconds for the workers of a run that has just been killed to be gone
 local EAGAIN <const> = 11
 local COMPACT <const> = 1 << 16
-local DEPTH <const> = 8        -- of tables that a mark looks into
 
 local Journal = {}
 Journal.__index = Journal
-
--- --- marks -------------------------------------------------------------------------------------------------------
-
---- The first ordinal from n on that has a mark: each up to 64, then 32 in each octave.
----@param n integer
----@return integer
-function journal.marked(n)
-  if n <= 64 then return n end
-  local step <const> = 1 << (math.log(n, 2) // 1 | 0) - 5
-  return (n + step - 1) // step * step
-end
-
-local function hash(value, depth)
-  local kind = math.type(value) or type(value)
-  if kind == "integer" then return core.crc32c(string.pack("<i8", value)) end
-  if kind == "string" then return core.crc32c(value) end
-  if kind == "float" then return core.crc32c(string.pack("<d", value)) end
-  if kind ~= "table" then return core.crc32c(kind == "boolean" and tostring(value) or kind) end
-  local sum = 0
-  if depth > 0 then -- the order of fields is not the same in each process
-    for key, field in next, value do
-      sum = sum + core.crc32c(string.pack("<I4I4", hash(key, depth - 1), hash(field, depth - 1)))
-    end
-  end
-  return core.crc32c(string.pack("<i8", sum))
-end
-
---- What stands for an item in the journal: the same for equal items, in every process. It is of what `dump` hooks have
---- given: a `load` hook may fail in one run and not in the next.
----@param item any as it comes out of a block, without the help of load hooks
----@return integer
-function journal.mark(item) return hash(item, DEPTH) end
-
---- The mark of an item that may not have been in a block yet.
----@param item any
----@return integer? mark nil: it cannot be serialised
-function journal.mark_of(item)
-  local ok, bytes, references = pcall(core.encode, item)
-  if not ok then return nil end
-  local decoded, value = pcall(core.decode, bytes, references, true)
-  return decoded and journal.mark(value) or nil
-end
 
 -- --- reading -----------------------------------------------------------------------------------------------------
 
@@ -179,8 +138,9 @@ end
 --- Opens the journal of a run, and reads what earlier runs have acknowledged. Raises at the caller's line.
 ---@param plan table
 ---@return table journal
+---@return table past
 --- `done[producer]`: `ranges`, sorted, { first, last... }, and `marks` by ordinal; `ended`: the last run came to its
---- end; `warnings`: what the result is to tell
+--- end; `warnings`: what the result is to tell; `path`
 function journal.open(plan)
   local given, edges = plan.options.journal, signature(plan)
   local file, message = core.spool_file(given.path, false)
@@ -194,7 +154,9 @@ function journal.open(plan)
     local ok, why = file:write { MAGIC, VERSION, plan.name, edges }
     problem = not ok and "cannot be begun: " .. why or nil
   end
-  if not problem then return self end
+  if not problem then
+    return self, { done = self.done, ended = self.ended, warnings = self.warnings, path = self.path }
+  end
   file:close()
   failure.raise(("pipeline '%s': the journal '%s' %s; give it another path, or delete the file to start over"):format(
     plan.name, given.path, problem))
@@ -210,9 +172,9 @@ function Journal:acknowledge(name, first, last)
     own = { from = {}, to = {} }
     self.pending[name] = own
   end
-  local before, behind = own.to[first - 1], own.from[last + 1] -- ranges by their first and last ordinal
+  local before, after = own.to[first - 1], own.from[last + 1] -- ranges by their first and last ordinal
   if before then own.to[first - 1], first = nil, before end
-  if behind then own.from[last + 1], last = nil, behind end
+  if after then own.from[last + 1], last = nil, after end
   own.from[first], own.to[last] = last, first
   self.dirty = true
 end
@@ -238,13 +200,13 @@ local function flat(own, marks)
   for _, first in ipairs(firsts) do
     local last, n = own.from[first], #ranges
     ranges[n + 1], ranges[n + 2] = first, last
-    local at = journal.marked(first)
+    local at = sources.marked(first)
     while at <= last do
       if marks and marks[at] then
         told = told or {}
         told[#told + 1], told[#told + 2] = at, marks[at]
       end
-      at = journal.marked(at + 1)
+      at = sources.marked(at + 1)
     end
   end
   return ranges, told
@@ -287,7 +249,7 @@ function Journal:tick()
   return self.dirty and AGAIN or nil
 end
 
---- Closes the journal behind the run.
+--- Closes the journal after the run.
 ---@param over boolean whether nothing was left to do
 ---@return string? warning what could not be written
 function Journal:finish(over)

@@ -52,16 +52,18 @@ end
 ---@param tempo table the producer's pace
 function producers:producer_emit(stage, tempo)
   local outlet, state = self.outlets[stage.id], self.chain.states[stage.id]
-  local limited, source = self.limited[stage.id], self.sources and self.sources[stage.id]
+  local limited, resume = self.limited[stage.id], self.resume
+  local source = resume and resume.sources[stage.id]
   if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not limited and not state.choose then
     outlet.direct = true
     self:write_into(outlet)
     if self.patient then outlet.writer:patience(SLICE) end
-    return source and source.ranges[1] and self:skipping_emit(stage, outlet.writer) or outlet.writer
+    if not (source and source.ranges[1]) then return outlet.writer end
+    return resume:skipping_emit(stage.id, outlet.writer, function() self:let_others(MORE) end)
   end
   local s, me, moved, enough, alone = self.stats[stage.id], self, -1, lead(self), nil
   local watched, left, passed = state.given, 0, 0
-  if source then self:open_source(source, stage.id) end
+  if source then resume:open_source(source, self:sends_singly(stage.id)) end
   local function sent(n)
     s.items_out = s.items_out + n
     if passed > 0 and me.moved == moved then
@@ -107,12 +109,12 @@ function producers:producer_emit(stage, tempo)
       if left < 0 then left = watched:watches() and 0 or EVERY end
     end
     local n = 0
-    if not source or me:begin_emission(source, item) then
+    if not source or resume:begin_emission(source, item) then
       n = 1
       me.in_handler = true
       if state.choose then n = send_chosen(item) else me.chain:send(state, item) end
       me.in_handler = false
-      if source then me:end_emission(source) end
+      if source then resume:end_emission(source) end
     end
     sent(n)
   end, __index = { to = function(own, name, item)
@@ -120,6 +122,17 @@ function producers:producer_emit(stage, tempo)
     me:producer_sends(stage, name, item, 2)
     sent(0) -- it is counted
   end } })
+end
+
+--- Whether each item of a producer is work of its own: in a thread, a fork or the loop over `iterate`, or counted by a
+--- queue.
+---@param id integer the producer
+---@return boolean
+function producers:sends_singly(id)
+  for segment, limit in pairs(self.reach[id]) do
+    if limit ~= true or segment.by_value then return true end
+  end
+  return self.streams or false
 end
 
 --- emit:to in a producer of the coordinator.
@@ -132,15 +145,20 @@ function producers:producer_sends(stage, name, item, level)
   if self.chain.states[stage.id].closed or core.process() ~= self.process then
     error("emit called after its handler has returned, or in another process", level + 1)
   end
-  local source = self.sources and self.sources[stage.id]
-  local beside = source and self.outlets[stage.id].direct and self:begin_beside(stage, item)
-  if source and not beside and not self:begin_emission(source, item) then return end
+  local resume, beside = self.resume, nil
+  local source = resume and resume.sources[stage.id]
+  if source and self.outlets[stage.id].direct then
+    self:flush_writer(self.outlets[stage.id])
+    beside = resume:begin_beside(stage.id, item)
+  elseif source and not resume:begin_emission(source, item) then
+    return
+  end
   for _, id in ipairs(ids) do
     local segment = self.segment_of[id]
     if segment then self.reach[stage.id][segment] = true end -- from now on it waits for this one too
     self:send_to(stage, id, (not segment or segment.by_value) and core.copy(item) or item)
   end
-  if beside then self:end_beside(beside) elseif source then self:end_emission(source) end
+  if beside then resume:end_beside(beside) elseif source then resume:end_emission(source) end
   self.stats[stage.id].items_out = self.stats[stage.id].items_out + #ids
 end
 
@@ -252,12 +270,9 @@ function producers:end_producer(stage, ok, caught, own)
     outlet.writer:close()
     outlet.writer = nil
   end
-  local source = self.sources and self.sources[stage.id]
-  if source then self:leave_source(source) end
-  if ok and source and not self.stopped then
-    local problem = self.too_short(source, source.seen)
-    if problem then self:fail(problem) end
-  end
+  local source = self.resume and self.resume.sources[stage.id]
+  if source then self.resume:leave_source(source) end
+  if ok and source and not self.stopped then self.resume:check_end(source) end
   if ok then
     stage.returned = stage.returned or caught ~= nil
     return
@@ -303,7 +318,7 @@ function producers:resume_producers()
         self:look_after(i, producer)
         busy = true
       else
-        busy = self:resume(i, producer) or busy
+        busy = self:resume_one(i, producer) or busy
       end
     end
   end
@@ -355,7 +370,7 @@ end
 ---@param i integer its place in the list
 ---@param producer table
 ---@return boolean busy false: it waits for receivers
-function producers:resume(i, producer)
+function producers:resume_one(i, producer)
   local own, start = producer.pace, core.now()
   if self.meter then self.meter:before_handlers() end
   self.current = producer.thread

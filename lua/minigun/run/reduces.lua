@@ -132,7 +132,7 @@ function folds:batch_failed(segment, stage, fields, entry, batch, again, ordinal
   work.repeats(rest, ordinal).tried = shifted
   if segment.order then segment.order:retry(ordinal) end
   self.pending[stage.id] = self.pending[stage.id] + 1
-  if self.sources then self:owe(rest) end
+  if self.resume then self.resume:owe(rest) end
   self:enqueue(rest)
   return record, true
 end

@@ -100,7 +100,7 @@ function retries:settle_failure(stage, fields, item, again)
       local seconds = retries.delay(stage.backoff, attempt, chance())
       if stage.ordered then return self:retry_in_place(entry, core.clock() + seconds) end
       self.pending[stage.id] = self.pending[stage.id] + 1
-      if self.sources then self:owe(entry) end
+      if self.resume then self.resume:owe(entry) end
       self.retries[#self.retries + 1] = { due = core.clock() + seconds, entry = entry }
       return
     end

@@ -1,9 +1,9 @@
 --- A run: one execution of a pipeline, and the coordinator's only loop.
 --
--- Its methods lie in twelve more files: contexts/inline.lua runs the coordinator's own stages, transport.lua moves
+-- Its methods lie in eleven more files: contexts/inline.lua runs the coordinator's own stages, transport.lua moves
 -- items, limits.lua counts what waits, producers.lua lets producers emit, events.lua takes what workers say,
 -- batches.lua makes batches of it, reduces.lua reduces, retries.lua settles failures, hooks.lua calls hooks, status.lua
--- tells how far it is, stalls.lua that somebody will wake it, and lineage.lua, where there is a journal, what is
+-- tells how far it is, stalls.lua that somebody will wake it. Where there is a journal, resume.lua says what is
 -- finished with all that came of it.
 --
 -- Invariants
@@ -11,6 +11,7 @@
 --    waiting for the next attempt. A stage is drained when every stage that sends to it is, and it has none pending.
 -- 2. Every reference to a block that an event brings is passed on to one entry, or released.
 -- 3. Whatever happens, `Run:close` ends every child and gives back every descriptor and mapping.
+local acks = require "minigun.policy.acks"
 local command = require "minigun.handlers.command"
 local context = require "minigun.handlers.ctx"
 local core = require "minigun.core"
@@ -26,6 +27,7 @@ local plan = require "minigun.plan.plan"
 local programs = require "minigun.system.programs"
 local queue = require "minigun.base.queue"
 local result = require "minigun.run.result"
+local resume = require "minigun.run.resume"
 local signals = require "minigun.system.signals"
 local tasks = require "minigun.handlers.tasks"
 local terminate = require "minigun.system.terminate"
@@ -47,7 +49,7 @@ local Run = {}
 Run.__index = Run
 
 for _, part in ipairs { "contexts.inline", "run.transport", "run.producers", "run.events", "run.batches", "run.reduces",
-  "run.retries", "run.status", "run.stalls", "run.limits", "run.hooks", "run.lineage" } do
+  "run.retries", "run.status", "run.stalls", "run.limits", "run.hooks" } do
   for name, method in pairs(require("minigun." .. part)) do Run[name] = method end
 end
 
@@ -64,13 +66,14 @@ end
 ---@return table run
 function run.new(pipeline, given)
   local p = plan.build(pipeline, given)
-  local journal = p.options.journal and journals.open(p) or nil
+  local journal, past
+  if p.options.journal then journal, past = journals.open(p) end
   local empty, records, producing, awaits = result.new(p), {}, {}, {}
   for id, stage in ipairs(p.stages) do
     if type(stage.await) == "number" then awaits[#awaits + 1] = stage end
     records[id], producing[id] = empty.stats.stages[stage.name], stage.kind == "producer"
   end
-  return setmetatable({
+  local self = setmetatable({
     pipeline = pipeline, plan = p, result = empty, stats = records, producing = producing,
     memory = p.options.memory or default_memory(),
     segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.lines(),
@@ -79,8 +82,14 @@ function run.new(pipeline, given)
     unhandled = failures.tally(), heap = heap.new(),
     pid = core.pid(), process = core.process(), started = core.now(), clock_started = core.clock(),
     changed = true, unseen = 0, rates = {},
-    journal = journal, awaits = awaits, timed = #awaits > 0,
+    resume = false, awaits = awaits, timed = #awaits > 0,
   }, Run)
+  self.acks = acks.new(function(source, first, last) journal:acknowledge(source.name, first, last) end)
+  if journal then
+    self.resume = resume.new { plan = p, stats = records, result = empty, acks = self.acks, journal = journal,
+      past = past, warn = function(text) self:warn(text) end, fail = function(text) self:fail(text) end }
+  end
+  return self
 end
 
 --- Notes something that the user should know and that fails nothing. The first are kept, all are counted.
@@ -299,7 +308,7 @@ function Run:give_out()
   local handed, thirsty = self:hand_out()
   local ran = false
   self.next_due = earlier(earlier(self:check_clock(), self:next_resume()), self:next_look())
-  if self.sources then self.next_due = earlier(self.next_due, self:tick()) end
+  if self.resume then self.next_due = earlier(self.next_due, self.resume:tick()) end
   if self.loop then
     if self.meter then self.meter:before_handlers() end
     ran = self.loop:step(self.guard)
@@ -453,14 +462,13 @@ function Run:step(limit)
   signals.check()
   if self.failed then error(self.failed, 0) end
   if self.torn then self:fail "not enough memory for the run itself" end
-  if self.misfit then self:fail(self.misfit) end
   if self.stops and core.terminated() then terminate.ask(self) end
   if self.end_by and core.clock() >= self.end_by then
     self.killed, self.stopping = true, true
     return false
   end
   if self.stop_asked and not self.stopped then self:stop_producers() end
-  self.origin = nil
+  self.acks.origin = false
   local own = self.inline_queue
   local busy = self:take_in() and own:count() > 0 -- more than there was time for
   local pushed = own.pushed
@@ -497,7 +505,6 @@ function Run:begin()
   self.keeps_freed = true
   command.hold()
   self:hooks(self.plan.hooks.before_run, {})
-  if self.journal then self:open_lineage() end
   self:open_pool()
   self:draw_routes()
   self:open_chain()
@@ -510,6 +517,13 @@ function Run:begin()
     self:hooks(stage.hooks.before, nil, self.chain.states[stage.id].ctx)
   end
   self:open_producers()
+end
+
+--- Closes the journal, where there is one. May be called twice.
+---@param delivered boolean the caller gets the result, with its items
+function Run:close_journal(delivered)
+  if not self.resume then return end
+  self.resume:close(delivered and self.finishing or false, delivered and not self.streams, self.stopped or false)
 end
 
 --- Ends every child and gives everything back. May be called twice.

@@ -156,13 +156,14 @@ function routes:refused(stage, value, message, writer)
     return
   end
   if stage.batch then return self:batch_refused(stage, value, message, writer) end
-  local beside = self.sources and stage.kind == "producer" and self.outlets[stage.id].direct
-  local origin = beside and self:begin_beside(stage, value)
+  local beside = self.resume and stage.kind == "producer" and self.outlets[stage.id].direct
+  if beside then self:flush_writer(self.outlets[stage.id]) end
+  local origin = beside and self.resume:begin_beside(stage.id, value)
   -- A producer's emit is still being called.
   local fields = effects.refused(value, stage.kind == "producer" and failure.where() or stage.at, message)
   fields.pid = self.pid
   self:settle_failure(stage, fields, function() return value end)
-  if origin then self:end_beside(origin) end
+  if origin then self.resume:end_beside(origin) end
 end
 
 --- Sends an item from a stage of the coordinator to one stage, whatever the graph says.
@@ -250,7 +251,7 @@ function routes:accept(entry)
   local id = entry.stage
   self.moved = self.moved + 1
   self.pending[id] = self.pending[id] + entry.count
-  if self.sources then self:owe(entry) end
+  if self.resume then self.resume:owe(entry) end
   if not entry.block then entry.length = weigh(entry.value) end
   self.drained[id] = false
   local in_chain = not entry.block and not self.segment_of[id] -- which counts values itself
@@ -274,11 +275,11 @@ end
 --- Items of a stage are finished, well or not.
 ---@param id integer
 ---@param n integer
----@param origin table? of them, see lineage.lua
+---@param origin table? of them, see policy/acks.lua
 function routes:finished(id, n, origin)
   local left = self.pending[id] - n
   self.pending[id] = left
-  if origin then self:release_origin(origin, n) end
+  if origin then self.acks:release(origin, n) end
   -- Nothing can be drained before the first producer has ended.
   if left == 0 and (self.closing or self.producing[id]) then self.closing, self.changed = true, true end
 end
@@ -287,7 +288,7 @@ local function keep_item(self, stage, item)
   local list, items = self.result.by_stage[stage.name], self.result.items
   items[#items + 1] = item
   if list ~= items and not self.streams then list[#list + 1] = item end
-  if self.sources then self:keep_items(1) end
+  if self.resume then self.resume:keep_items(1) end
 end
 
 --- Sends a value to several receivers that take it as it is: each gets one of its own. Forks per batch do not, as what
@@ -325,10 +326,10 @@ end
 ---@param outlet table
 ---@param item any
 function routes:write(stage, outlet, item)
-  if self.sources then
-    outlet.origin = self:gather_origin(outlet.origin)
+  if self.resume then
+    outlet.origin = self.acks:gather(outlet.origin)
     outlet.writer(item)
-    outlet.origin = self:gather_origin(outlet.origin)
+    outlet.origin = self.acks:gather(outlet.origin)
   else
     outlet.writer(item)
   end
@@ -345,11 +346,11 @@ function routes:flush_writer(outlet)
     local s = self.stats[outlet.stage_id]
     s.items_out = s.items_out + count
   end
-  local origin = self.sources and self:leave_outlet(outlet, block, offset, length, count)
+  local origin = self.resume and self.resume:leave_outlet(outlet, self.pool, block, offset, length, count)
   if block then self:route(outlet.bytes, block, offset, length, count, report.ANY, outlet.lane, origin) end
   if origin then
     origin.fresh = nil
-    self:release_origin(origin, 1)
+    self.acks:release(origin, 1)
   end
   self.torn = torn
 end
@@ -362,7 +363,7 @@ end
 ---@param count integer items
 ---@param only integer edge of the records that are meant
 ---@param lane integer? the one worker that may have them
----@param origin table? see lineage.lua; nil: that of what the coordinator is at
+---@param origin table? see policy/acks.lua; nil: that of what the coordinator is at
 function routes:route(targets, block, offset, length, count, only, lane, origin)
   if #targets == 0 then self.pool:release(block) end
   for i = 1, #targets do
