@@ -9,7 +9,8 @@ local MAY_USE <const> = {
   policy = { "base" },
   store = { "base", "core" },
   system = { "base", "core" },
-  handlers = { "base", "policy", "system", "core" },
+  loops = { "base", "system", "core" },
+  handlers = { "base", "policy", "system", "loops", "core" },
   sources = { "base", "store", "system", "handlers", "core" },
   language = { "base", "policy", "store", "sources" },
   plan = { "base", "policy", "language" },
@@ -76,7 +77,7 @@ describe("the rooms", function()
   end)
 
   it("hold every module but the door", function()
-    assert.same({ "lua/minigun/init.lua", "lua/minigun/pipeline.lua" },
+    assert.same({ "lua/minigun/init.lua", "lua/minigun/loop.lua", "lua/minigun/pipeline.lua" },
       lines_of "find lua/minigun -maxdepth 1 -name '*.lua'")
   end)
 

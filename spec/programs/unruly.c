@@ -10,10 +10,14 @@
  *   unruly.wait(pid) -> code | nil, signal
  *   unruly.exit(code)           exit of C, as a library would call it
  *   unruly.reaper()             waits for all children whenever one ends, as servers do
+ *   unruly.pipe() -> fd to read from, fd to write to; unruly.read(fd) -> bytes | nil: nothing there, or the end;
+ *   unruly.write(fd, bytes), unruly.close(fd)
+ *   unruly.block(signal, boolean), unruly.blocked() -> how many signals are blocked
  *   unruly.catch(signal)        counts it, and unruly.caught() -> how many have come; unruly.ignore(signal)
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <signal.h>
@@ -50,6 +54,43 @@ static int l_handler(lua_State *L) {
   lua_Integer address = 0;
   memcpy(&address, &sa.sa_handler, sizeof sa.sa_handler);
   return lua_pushinteger(L, address), 1;
+}
+
+static int l_pipe(lua_State *L) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) return luaL_error(L, "pipe: %s", strerror(errno));
+  return lua_pushinteger(L, ends[0]), lua_pushinteger(L, ends[1]), 2;
+}
+
+static int l_read(lua_State *L) {
+  char bytes[4096];
+  ssize_t n = read((int)luaL_checkinteger(L, 1), bytes, sizeof bytes);
+  if (n <= 0) return 0;
+  return lua_pushlstring(L, bytes, (size_t)n), 1;
+}
+
+static int l_write(lua_State *L) {
+  size_t n;
+  const char *bytes = luaL_checklstring(L, 2, &n);
+  return lua_pushinteger(L, write((int)luaL_checkinteger(L, 1), bytes, n)), 1;
+}
+
+static int l_close(lua_State *L) { return lua_pushboolean(L, close((int)luaL_checkinteger(L, 1)) == 0), 1; }
+
+static int l_block(lua_State *L) {
+  sigset_t one;
+  sigemptyset(&one);
+  sigaddset(&one, (int)luaL_checkinteger(L, 1));
+  int how = lua_toboolean(L, 2) ? SIG_BLOCK : SIG_UNBLOCK;
+  return lua_pushboolean(L, sigprocmask(how, &one, NULL) == 0), 1;
+}
+
+static int l_blocked(lua_State *L) {
+  sigset_t now;
+  int n = 0;
+  sigprocmask(SIG_SETMASK, NULL, &now);
+  for (int sig = 1; sig < NSIG; sig++) n += sigismember(&now, sig) == 1;
+  return lua_pushinteger(L, n), 1;
 }
 
 static int l_pause(lua_State *L) {
@@ -113,7 +154,9 @@ static const luaL_Reg functions[] = {
     {"kill", l_kill},         {"fork", l_fork},   {"leave", l_leave}, {"close_from", l_close_from},
     {"fault", l_fault},       {"handler", l_handler}, {"pause", l_pause}, {"wait", l_wait},
     {"launch", l_launch},     {"exit", l_exit},   {"reaper", l_reaper}, {"catch", l_catch},
-    {"caught", l_caught},     {"ignore", l_ignore},   {NULL, NULL},
+    {"caught", l_caught},     {"ignore", l_ignore},   {"pipe", l_pipe},
+    {"read", l_read},         {"write", l_write}, {"close", l_close}, {"block", l_block},
+    {"blocked", l_blocked},   {NULL, NULL},
 };
 
 int luaopen_unruly(lua_State *L);

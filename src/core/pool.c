@@ -179,6 +179,18 @@ void mg_pool_close(mg_pool *p) {
 
 /* --- spawning --------------------------------------------------------------------------------------------------- */
 
+void mg_pool_child(void) {
+  for (mg_pool *each = open_pools; each; each = each->next) {
+    each->kept = 0;
+    close_descriptors(each);
+    mg_relay_child(&each->relay);
+    while (each->watches > 0) mg_shut(&each->watch[--each->watches]);
+  }
+  open_pools = NULL;
+  mg_command_child();
+  mg_keeper_child();
+}
+
 static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
   mg_slot *s = &p->slot[i];
   memset(w, 0, sizeof *w);
@@ -199,15 +211,7 @@ static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
                         memory_order_release);
   mg_proc_tell_end(&s->shared->last_word);
   s->bell.epoll = p->epoll = p->bell.fd = p->lifeline[0] = -1; /* kept open: they are the worker's now */
-  for (mg_pool *each = open_pools; each; each = each->next) {
-    each->kept = 0;
-    close_descriptors(each);
-    mg_relay_child(&each->relay);
-    while (each->watches > 0) mg_shut(&each->watch[--each->watches]);
-  }
-  open_pools = NULL;
-  mg_command_child();
-  mg_keeper_child();
+  mg_pool_child();
 }
 
 int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w) {

@@ -64,6 +64,8 @@ size_t mg_pool_said(mg_pool *p, uint32_t i, void *to, size_t n);
 /* Fills slot i with a new child.  In the coordinator: its pid, or -errno.  In the child: 0 with *w ready; every
  * descriptor of other slots and pools is closed there. */
 int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w);
+/* In any child: closes the descriptors of its parent's pools, programs and keeper. */
+void mg_pool_child(void);
 /* Reads all out-rings into the event queue.  0 or -ENOMEM. */
 int mg_pool_collect(mg_pool *p);
 /* Takes the oldest event: 1, or 0 when there is none.  The reference of a range in it passes to the caller. */

@@ -71,9 +71,19 @@ static void drop_stop(void) {
   mg_sys.signal_action(SIGTSTP, &usual, NULL);
 }
 
-static void become_child(pid_t parent, const sigset_t *mask) {
+static void begin_child(void) {
   mg_process_serial = ++serial_most;
   last_word = NULL;
+}
+
+static void become_plain(void) {
+  begin_child();
+  if (mg_sys.at_exit(leave_at_exit) < 0) mg_exit_now(1);
+  mg_sys.default_signals();
+}
+
+static void become_worker(pid_t parent, const sigset_t *mask) {
+  begin_child();
   mg_sys.parent_death_signal(SIGKILL);
   if (mg_parent_pid() != parent) mg_exit_now(1); /* it died before the signal was set */
   if (mg_sys.at_exit(leave_at_exit) < 0) mg_exit_now(1);
@@ -116,7 +126,7 @@ static int watch_ended(mg_proc *p) {
   int ends[2], rc = mg_sys.lifeline(ends);
   if (rc < 0) return rc;
   mg_sys.close(ends[1]);
-  p->is_pipe = 1;
+  p->is_pipe = p->is_ended = 1;
   p->watch = ends[0];
   return 0;
 }
@@ -136,19 +146,22 @@ static int watch(mg_proc *p, pid_t pid, int ends[2]) {
   return rc;
 }
 
-int mg_proc_spawn(mg_proc *p) {
+static int spawn(mg_proc *p, int plain) {
   sigset_t old;
   pid_t parent = mg_pid();
   int ends[2], rc = open_pipe(ends);
   p->pid = 0;
   p->watch = -1;
+  p->plain = plain;
+  p->is_ended = 0;
   if (rc < 0) return rc;
   mg_sys.flush(1);
   rc = mg_sys.block_signals(&old);
   pid_t pid = rc < 0 ? rc : mg_sys.fork();
   if (pid == 0) {
     mg_shut(&ends[0]);
-    become_child(parent, &old);
+    if (plain) become_plain();
+    else become_worker(parent, &old);
     return 0;
   }
   if (pid > 0) {
@@ -161,9 +174,36 @@ int mg_proc_spawn(mg_proc *p) {
   return pid;
 }
 
+int mg_proc_spawn(mg_proc *p) { return spawn(p, 0); }
+
+int mg_proc_fork(mg_proc *p) { return spawn(p, 1); }
+
+int mg_proc_watch(mg_proc *p, pid_t pid) {
+  *p = (mg_proc){.pid = pid, .plain = 1};
+  int rc = p->watch = mg_sys.pidfd_open(pid);
+  if (mg_is_refused(rc)) rc = mg_sys.kill_other(pid, 0) == -ESRCH ? -ESRCH : 0;
+  else if (rc >= 0) rc = mg_sys.file_facts(p->watch, &p->kind);
+  if (rc < 0) mg_shut(&p->watch);
+  else if (p->watch < 0) p->watch = -1;
+  return rc;
+}
+
+void mg_proc_forget(mg_proc *p) { close_watch(p); }
+
+/* A process without a pidfd, and that nobody can wait for, is no child of this one: it is there or it is not. */
+static int reap_plain(mg_proc *p, mg_exit *out) {
+  struct pollfd fd = {.fd = p->watch, .events = POLLIN};
+  int has_pidfd = p->watch >= 0 && !p->is_pipe;
+  if (has_pidfd && mg_sys.poll(&fd, 1, 0) == 0) return 0;
+  int rc = mg_sys.reap(p->pid, has_pidfd ? p->watch : -1, out);
+  if (rc > 0 && !out->known && !has_pidfd && !p->is_ended && mg_sys.kill_other(p->pid, 0) != -ESRCH) return 0;
+  return rc;
+}
+
 /* What the child has started is of its group, and ends now.  As long as nobody has waited for the child its number is
  * that of no other group. */
 int mg_proc_reap(mg_proc *p, mg_exit *out) {
+  if (p->plain) return reap_plain(p, out);
   int ended = mg_sys.has_ended(p->pid);
   if (ended == 0) return 0;
   if (ended > 0) mg_sys.kill(-p->pid, -1, SIGKILL);

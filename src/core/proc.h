@@ -24,6 +24,8 @@ typedef struct mg_proc {
   pid_t pid;
   int watch;   /* becomes readable when the child has ended: its pidfd; -1 when there is no child */
   mg_file kind; /* what `watch` looks like: the program may close it, and open another file under its number */
+  int is_ended; /* nobody need wait for it: its number may be another's by now */
+  int plain;   /* by mg_proc_fork or mg_proc_watch: of no group of ours */
   int is_pipe; /* ... where the kernel has no pidfds (before Linux 5.3, under valgrind): a pipe whose other end the
                   child holds.  A process that the child has forked can keep it open: then it must be looked for too */
 } mg_proc;
@@ -34,6 +36,14 @@ typedef struct mg_proc {
  * parent-death signal set; the child must leave by mg_proc_leave.  All stdio streams are flushed first, so that nothing
  * is written twice. */
 int mg_proc_spawn(mg_proc *p);
+/* The same for a child that is a program's own: with the standard descriptors and the group of its parent, signals as
+ * exec leaves them (default actions, but those that are ignored; none blocked), and no parent-death signal. */
+int mg_proc_fork(mg_proc *p);
+/* Watches a process that somebody else has started, a child of this one or not.  p->watch is -1 where the kernel gives
+ * no pidfd: then mg_proc_reap has to be called now and then.  0, -ESRCH: there is none of that number, -errno. */
+int mg_proc_watch(mg_proc *p, pid_t pid);
+/* In a child, or where it is not to be waited for: closes what watches it. */
+void mg_proc_forget(mg_proc *p);
 /* In a child: the word where it says that it ends by itself; it lies in shared memory and is 0. */
 void mg_proc_tell_end(_Atomic uint32_t *word);
 /* Ends this process, a child or a copy of one, without exit handlers and without flushing anything; says so. */
@@ -42,7 +52,9 @@ _Noreturn void mg_proc_leave(int code);
 void mg_proc_ask_end(uint32_t word, mg_exit *out);
 /* How often a handler has taken a signal that is no reason to wake who sleeps. */
 extern volatile sig_atomic_t mg_proc_ignored;
-/* 1 when the child has ended: *out says how, and the pidfd is closed.  0 while it lives, -errno. */
+/* 1 when the child has ended: *out says how, and the pidfd is closed, but that of a plain one, which may have to be
+ * taken out of an epoll before.  0 while it lives, -errno.  Of a process that is no child nobody says how it has ended,
+ * before Linux 6.15: then `known` is 0. */
 int mg_proc_reap(mg_proc *p, mg_exit *out);
 /* Sends a signal; 0 also when the child has ended already. */
 int mg_proc_kill(mg_proc *p, int sig);

@@ -88,6 +88,19 @@ int mg_sys_handle_signal(int sig, void (*handler)(int)) {
   return check(sigaction(sig, &sa, NULL));
 }
 
+/* What exec does to them: those that are handled get their default action, those that are ignored stay so; and none is
+ * blocked. */
+int mg_sys_default_signals(void) {
+  struct sigaction now, usual = {.sa_handler = SIG_DFL};
+  sigset_t none;
+  for (int sig = 1; sig < NSIG; sig++) {
+    int handled = sigaction(sig, NULL, &now) == 0 && ((now.sa_flags & SA_SIGINFO) || now.sa_handler != SIG_IGN);
+    if (handled) sigaction(sig, &usual, NULL);
+  }
+  sigemptyset(&none);
+  return check(sigprocmask(SIG_SETMASK, &none, NULL));
+}
+
 int mg_sys_signal_action(int sig, const struct sigaction *to, struct sigaction *old) {
   return check(sigaction(sig, to, old));
 }

@@ -21,6 +21,8 @@ typedef struct mg_exit { /* how a child ended */
   int known;             /* 0 when another part of the program reaped it first and nobody says how: the others are 0 */
   int code;              /* exit code, when it exited */
   int signal;            /* signal number, when one ended it */
+  int core;              /* it has left a core dump */
+  uint64_t max_rss, cpu; /* bytes, nanoseconds: what it and the children that it waited for have used */
 } mg_exit;
 
 typedef struct mg_file { /* what is known of an open file, or of one that may be read */
@@ -119,6 +121,8 @@ enum { MG_SOCKET_REUSE, MG_SOCKET_V6_ONLY, MG_SOCKET_NO_DELAY }; /* options that
   X(timer_set, int, (int fd, int64_t ns), (fd, ns))                                                 \
   X(lifeline, int, (int fds[2]), (fds))                                                             \
   X(epoll_create, int, (void), ())                                                                  \
+  X(renew_epolls, int, (const int *keep, unsigned n), (keep, n))                                    \
+  X(symbol, void *, (const char *file, const char *name), (file, name))                             \
   X(epoll_add, int, (int ep, int fd, uint64_t tag), (ep, fd, tag))                                  \
   X(epoll_del, int, (int ep, int fd), (ep, fd))                                                     \
   X(epoll_set, int, (int ep, int fd, uint32_t events), (ep, fd, events))                            \
@@ -146,6 +150,7 @@ enum { MG_SOCKET_REUSE, MG_SOCKET_V6_ONLY, MG_SOCKET_NO_DELAY }; /* options that
   X(block_signals, int, (sigset_t *old), (old))                                                     \
   X(set_signals, int, (const sigset_t *mask), (mask))                                               \
   X(handle_signal, int, (int sig, void (*handler)(int)), (sig, handler))                            \
+  X(default_signals, int, (void), ())                                                               \
   X(signal_action, int, (int sig, const struct sigaction *to, struct sigaction *old), (sig, to, old)) \
   X(stop_self, int, (int sig), (sig))                                                               \
   X(random, int, (void *to, size_t n), (to, n))                                                     \

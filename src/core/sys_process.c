@@ -46,16 +46,26 @@ int mg_sys_kill_wait(pid_t pid) {
   return rc;
 }
 
-static int wait_by(int kind, int which, siginfo_t *info) {
+static void used_by(const struct rusage *r, mg_exit *out) {
+  out->max_rss = (uint64_t)r->ru_maxrss * 1024;
+  out->cpu = ((uint64_t)r->ru_utime.tv_sec + (uint64_t)r->ru_stime.tv_sec) * 1000000000u +
+             ((uint64_t)r->ru_utime.tv_usec + (uint64_t)r->ru_stime.tv_usec) * 1000u;
+}
+
+/* The kernel's own call: libc's does not tell what the child has used. */
+static int wait_by(int kind, int which, siginfo_t *info, mg_exit *out) {
+  struct rusage used = {0};
   int rc;
   memset(info, 0, sizeof *info);
-  do rc = check(waitid((idtype_t)kind, (id_t)which, info, WEXITED | WNOHANG));
+  do rc = check(syscall(SYS_waitid, kind, which, info, WEXITED | WNOHANG, &used));
   while (rc == -EINTR);
+  if (rc == 0 && info->si_pid != 0) used_by(&used, out);
   return rc;
 }
 
 static void from_status(int status, mg_exit *out) {
   out->known = 1;
+  out->core = WIFSIGNALED(status) && WCOREDUMP(status);
   if (WIFSIGNALED(status)) out->signal = WTERMSIG(status);
   else out->code = WEXITSTATUS(status);
 }
@@ -70,16 +80,18 @@ static void ask_pidfd(int pidfd, mg_exit *out) {
 /* 1 with *out filled when the child has ended, 0 while it lives.  Only this child is asked for, never any other. */
 int mg_sys_reap(pid_t pid, int pidfd, mg_exit *out) {
   enum { BY_PIDFD = 3 };
+  struct rusage used = {0};
   siginfo_t info;
-  int status = 0, rc = pidfd >= 0 ? wait_by(BY_PIDFD, pidfd, &info) : -ENOSYS;
   memset(out, 0, sizeof *out);
-  if (by_number(rc)) rc = wait_by(P_PID, pid, &info);
+  int status = 0, rc = pidfd >= 0 ? wait_by(BY_PIDFD, pidfd, &info, out) : -ENOSYS;
+  if (by_number(rc)) rc = wait_by(P_PID, pid, &info, out);
   if (mg_is_refused(rc)) {
-    do rc = check(waitpid(pid, &status, WNOHANG));
+    do rc = check(wait4(pid, &status, WNOHANG, &used));
     while (rc == -EINTR);
-    if (rc > 0) from_status(status, out);
+    if (rc > 0) from_status(status, out), used_by(&used, out);
   } else if (rc == 0 && info.si_pid != 0) {
     rc = out->known = 1;
+    out->core = info.si_code == CLD_DUMPED;
     if (info.si_code == CLD_EXITED) out->code = info.si_status;
     else out->signal = info.si_status;
   }

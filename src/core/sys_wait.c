@@ -2,9 +2,15 @@
 #define _GNU_SOURCE
 #include "sys_calls.h"
 
+#include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/timerfd.h>
+#include <unistd.h>
 
 int mg_sys_eventfd(void) { return mg_above_standard(check(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))); }
 int mg_sys_timerfd(void) {
@@ -23,6 +29,46 @@ int mg_sys_timer_set(int fd, int64_t ns) {
 }
 
 int mg_sys_epoll_create(void) { return mg_above_standard(check(epoll_create1(EPOLL_CLOEXEC))); }
+
+/* An epoll descriptor says that `probe`, which it does not watch, is not there; any other says that it is none. */
+static int is_epoll(int fd, int probe) {
+  return fd != probe && epoll_ctl(fd, EPOLL_CTL_DEL, probe, NULL) < 0 && errno == ENOENT;
+}
+
+static int renew_epoll(int fd, int probe, const int *keep, unsigned n) {
+  for (unsigned i = 0; i < n; i++)
+    if (keep[i] == fd) return 0;
+  if (!is_epoll(fd, probe)) return 0;
+  int at_exec = fcntl(fd, F_GETFD), fresh = epoll_create1(EPOLL_CLOEXEC);
+  int rc = check(fresh < 0 ? -1 : dup3(fresh, fd, at_exec & FD_CLOEXEC ? O_CLOEXEC : 0));
+  if (fresh >= 0) close(fresh);
+  return rc;
+}
+
+/* In a child: what of its parent's epoll descriptors it has, but those in `keep`, are new and empty from now on, under
+ * the same numbers. */
+int mg_sys_renew_epolls(const int *keep, unsigned n) {
+  int rc = 0, probe = check(eventfd(0, EFD_CLOEXEC));
+  if (probe < 0) return probe;
+  DIR *all = opendir("/proc/self/fd");
+  for (struct dirent *each = NULL; all && (each = readdir(all)) && rc >= 0;)
+    if (each->d_name[0] != '.') rc = renew_epoll(atoi(each->d_name), probe, keep, n);
+  struct rlimit most = {.rlim_cur = 1024};
+  if (!all) getrlimit(RLIMIT_NOFILE, &most);
+  for (int fd = 0; !all && fd < 65536 && (rlim_t)fd < most.rlim_cur && rc >= 0; fd++)
+    rc = renew_epoll(fd, probe, keep, n);
+  if (all) closedir(all);
+  close(probe);
+  return rc < 0 ? rc : 0;
+}
+
+/* A function of a library that is loaded already, or of one that this needs; NULL: there is none. */
+void *mg_sys_symbol(const char *file, const char *name) {
+  void *library = dlopen(file, RTLD_LAZY | RTLD_NOLOAD);
+  void *at = library ? dlsym(library, name) : NULL;
+  if (library) dlclose(library);
+  return at;
+}
 
 int mg_sys_epoll_add(int ep, int fd, uint64_t tag) {
   struct epoll_event ev = {.events = EPOLLIN, .data.u64 = tag};

@@ -192,6 +192,7 @@ MG_EXPORT int luaopen_minigun_core(lua_State *L) {
   mg_signal_setup(L);
   mg_spool_setup(L);
   mg_poll_setup(L);
+  mg_process_setup(L);
   mg_lines_setup(L);
   mg_threads_setup(L);
   mg_command_setup(L);

@@ -17,6 +17,7 @@ void mg_alloc_setup(lua_State *L);
 void mg_signal_setup(lua_State *L);
 void mg_spool_setup(lua_State *L);
 void mg_poll_setup(lua_State *L);
+void mg_process_setup(lua_State *L);
 void mg_lines_setup(lua_State *L);
 void mg_threads_setup(lua_State *L);
 void mg_command_setup(lua_State *L);
@@ -32,6 +33,12 @@ void mg_faults_setup(lua_State *L); /* lua_faults.c */
 
 /* Whether Ctrl-C is to end the run that goes on: nothing further is to be begun (lua_signal.c). */
 int mg_interrupted(void);
+
+/* In a child: runs the function that has `args` arguments above it, and leaves with the integer that it returns, or 0.
+ * Where it raises, `what` is complained of. */
+_Noreturn void mg_run_child(lua_State *L, int args, const char *what);
+/* In a child: closes what its parent's loops have open. */
+void mg_pollers_child(void);
 
 /* An unsigned number of 32 bits. */
 uint32_t mg_check_u32(lua_State *L, int arg);

@@ -71,8 +71,7 @@ static int call_child(lua_State *L) {
   return 1;
 }
 
-/* In the child: runs the function and leaves; never returns. */
-static _Noreturn void run_child(lua_State *L, int args) {
+_Noreturn void mg_run_child(lua_State *L, int args, const char *what) {
   int code = 0;
   lua_pushcfunction(L, call_child);
   lua_insert(L, -args - 2);
@@ -82,7 +81,7 @@ static _Noreturn void run_child(lua_State *L, int args) {
   if (mg_process_serial != own) mg_exit_now(1); /* a copy that a handler has forked has come back here */
   if (status != LUA_OK) {
     const char *msg = lua_tostring(L, -1);
-    mg_sys.complain("a worker failed", msg ? msg : "(an error that is no string)");
+    mg_sys.complain(what, msg ? msg : "(an error that is no string)");
     code = 70;
   } else if (lua_isinteger(L, -1)) {
     code = (int)lua_tointeger(L, -1);
@@ -102,7 +101,7 @@ static int l_spawn(lua_State *L) {
   mg_worker *w = mg_push_worker(L);
   lua_insert(L, 5);
   int pid = mg_pool_spawn(p, i, (size_t)held, w);
-  if (pid == 0) run_child(L, lua_gettop(L) - 4);
+  if (pid == 0) mg_run_child(L, lua_gettop(L) - 4, "a worker failed");
   if (pid < 0) return mg_lua_fail(L, "cannot start a worker process", pid);
   lua_pushinteger(L, pid);
   return 1;

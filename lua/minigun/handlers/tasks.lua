@@ -12,6 +12,7 @@
 --     cqueues' own    what cqueues.poll was given
 -- A task that has a `deadline` is resumed then, at the latest.
 local core = require "minigun.core"
+local descriptors = require "minigun.system.descriptors"
 local failure = require "minigun.base.failure"
 local programs = require "minigun.system.programs"
 local seeds = require "minigun.system.seeds"
@@ -442,19 +443,6 @@ function tasks.sleep(seconds)
   until rest <= 0
 end
 
--- An object with a method for it has the descriptor that this gives.
-local function descriptor(object)
-  if math.type(object) == "integer" then return object >= 0 and object <= 0x7fffffff and object or nil end
-  local fd = core.fileno(object)
-  local kind = type(object)
-  if fd or kind ~= "table" and kind ~= "userdata" then return fd end
-  for _, name in ipairs { "getfd", "pollfd" } do
-    local found, method = pcall(function() return object[name] end)
-    if found and type(method) == "function" then method = method(object) end
-    if found and math.type(method) == "integer" then return descriptor(method) end
-  end
-end
-
 --- What `minigun.wait` does.
 ---@param object integer|table|userdata
 ---@param mode string?
@@ -463,7 +451,7 @@ end
 ---@return string? message "timeout", or the system's
 ---@return integer? errno
 function tasks.wait(object, mode, timeout)
-  local fd = descriptor(object)
+  local fd = descriptors.of(object)
   if not fd then
     failure.raise(("minigun.wait: a descriptor, an open file, or an object with getfd or pollfd expected, " ..
       "got %s"):format(failure.show(object)))

@@ -1,0 +1,22 @@
+--- Descriptors: what of an object can be waited for.
+local core = require "minigun.core"
+
+local descriptors = {}
+
+--- The descriptor of an object: a number is one, an open file has one, and so has an object with a method `getfd` or
+--- `pollfd` that gives one.
+---@param object any
+---@return integer? fd nil: it has none
+function descriptors.of(object)
+  if math.type(object) == "integer" then return object >= 0 and object <= 0x7fffffff and object or nil end
+  local fd = core.fileno(object)
+  local kind = type(object)
+  if fd or kind ~= "table" and kind ~= "userdata" then return fd end
+  for _, name in ipairs { "getfd", "pollfd" } do
+    local found, method = pcall(function() return object[name] end)
+    if found and type(method) == "function" then method = method(object) end
+    if found and math.type(method) == "integer" then return descriptors.of(method) end
+  end
+end
+
+return descriptors
