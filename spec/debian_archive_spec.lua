@@ -1,4 +1,4 @@
--- examples/debian_archive.lua against spec/programs/count_archive.sh, which counts the same with sort, uniq and awk.
+-- examples/903_debian_archive.lua against spec/programs/count_archive.sh, which counts the same with sort, uniq, awk.
 
 local lfs = require "lfs"
 local support = require "spec.support"
@@ -55,7 +55,7 @@ local function file(name, text)
 end
 
 local function archive(words)
-  return support.run("./bin/minigun run examples/debian_archive.lua --no-time " .. words, { timeout = 60 })
+  return support.run("./bin/minigun run examples/903_debian_archive.lua --no-time " .. words, { timeout = 60 })
 end
 
 local function assert_counts(wanted, words)
@@ -112,8 +112,8 @@ describe("debian_archive counts what the text tools count", function()
   ;(helper and it or pending)("through apt-helper where the format's own tool is not there", function()
     local packed = path_of "helped.gz"
     support.run(("gzip -c %s > %s"):format(index, packed))
-    local result = support.run(('PATH=/none "$(command -v lua5.4)" examples/debian_archive.lua --no-time %s'):format(
-      packed), { env = support.lua_env() })
+    local result = support.run('PATH=/none "$(command -v lua5.4)" examples/903_debian_archive.lua --no-time ' .. packed,
+      { env = support.lua_env() })
     assert.same({ "", 0, expected }, { result.stderr, result.code, result.stdout })
   end)
 

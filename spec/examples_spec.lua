@@ -43,11 +43,11 @@ local function expectation(path)
 end
 
 -- What an example that takes long without arguments is given in the short form of the run.
-local LESS <const> = { ["examples/debian_archive.lua"] = " /var/lib/dpkg/status",
-  ["examples/word_count.lua"] = " README.md docs/*.md", ["examples/verify_packages.lua"] = " --megabytes 1" }
+local LESS <const> = { ["examples/903_debian_archive.lua"] = " /var/lib/dpkg/status",
+  ["examples/004_word_count.lua"] = " README.md docs/*.md", ["examples/902_verify_packages.lua"] = " --megabytes 1" }
 
 -- What prints who was faster.
-local TIMED <const> = { ["examples/ordered.lua"] = true, ["examples/web_crawler.lua"] = true }
+local TIMED <const> = { ["examples/310_ordered.lua"] = true, ["examples/307_web_crawler.lua"] = true }
 
 local function run_example(command, path)
   if TIMED[path] and support.under == "gcstress" then return pending "it measures time, which all else takes here" end
@@ -93,13 +93,13 @@ describe("example", function()
   end
 end)
 
-describe("examples/word_count.lua", function()
+describe("examples/004_word_count.lua", function()
   it("counts the files given", function()
     local path = support.write_file(os.tmpname(), "one two, two\nthree3three Three")
-    local result = support.run("./bin/minigun run examples/word_count.lua " .. path)
+    local result = support.run("./bin/minigun run examples/004_word_count.lua " .. path)
     assert.same({ "", 0 }, { result.stderr, result.code })
     assert.equal("6 words in 1 file, 3 different\n       3 three\n       2 two\n       1 one\n", result.stdout)
-    result = support.run(("./bin/minigun run examples/word_count.lua %s %s.none"):format(path, path))
+    result = support.run(("./bin/minigun run examples/004_word_count.lua %s %s.none"):format(path, path))
     assert.equal(1, result.code)
     assert.matches("^word_count: left out: [^\n]*%.none: No such file or directory[^\n]*\n$", result.stderr)
     assert.matches("^6 words in 1 file, 3 different\n", result.stdout)

@@ -1,4 +1,4 @@
--- examples/verify_packages.lua against md5sum.
+-- examples/902_verify_packages.lua against md5sum.
 
 local support = require "spec.support"
 
@@ -15,7 +15,7 @@ end)
 teardown(function() os.execute("rm -rf " .. support.quote(root)) end)
 
 local function verify(words)
-  return support.run(("./bin/minigun run examples/verify_packages.lua --no-time --root %s %s"):format(root, words),
+  return support.run(("./bin/minigun run examples/902_verify_packages.lua --no-time --root %s %s"):format(root, words),
     { timeout = 60 })
 end
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# count_archive.sh FILE...: what examples/debian_archive.lua --no-time prints for these plain Packages files, counted
+# count_archive.sh FILE...: what examples/903_debian_archive.lua --no-time prints for these plain Packages files, counted
 # with the text tools of the system alone.
 set -eu
 LC_ALL=C

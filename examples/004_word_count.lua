@@ -1,7 +1,7 @@
 -- The most frequent words of the files given as arguments; without any, of this machine's C headers and licences.
 -- Each worker counts whole files and emits one table for each, so that little travels between the processes.
 --
---   minigun run examples/word_count.lua [FILE...]
+--   minigun run examples/004_word_count.lua [FILE...]
 --
 -- Expected output:
 --   ~ [1-9]%d* words in [1-9]%d* files?, [1-9]%d* different

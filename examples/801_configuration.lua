@@ -1,7 +1,7 @@
 -- Options are values like any other: they may come from a table, the machine, the environment or the arguments, and
 -- stages may be left out. `processes = false` means no workers: the stage runs in the coordinator.
 --
---   minigun run examples/configuration.lua [workers=N] [batch=N] [even=yes]
+--   minigun run examples/801_configuration.lua [workers=N] [batch=N] [even=yes]
 --
 -- Expected output:
 --   pipeline 'default', 3 stages

@@ -2,7 +2,7 @@
 -- installed size by section, the 20 packages that most others depend on, the 20 busiest maintainers; then the same job
 -- in one process, for comparison.
 --
---   minigun run examples/debian_archive.lua [--workers N] [--inline] [--no-time] [--chunk BYTES] [FILE...]
+--   minigun run examples/903_debian_archive.lua [--workers N] [--inline] [--no-time] [--chunk BYTES] [FILE...]
 --
 -- FILE           a Packages file or dpkg's status file, also compressed (.lz4 .gz .xz). Without one: what
 --                `apt-get update` left in /var/lib/apt/lists; where nothing is there, /var/lib/dpkg/status.

@@ -4,7 +4,7 @@
 -- Expected output:
 --   passed: 1 2 4 5
 --   item 2 came through at attempt 3
---   ~ item 3, error after 3 attempts: %S*errors_and_retries%.lua:%d+: three is never right
+--   ~ item 3, error after 3 attempts: %S*601_errors_and_retries%.lua:%d+: three is never right
 --   ~ item 6, crash after 3 attempts: .*signal 9.*
 
 local minigun = require "minigun"

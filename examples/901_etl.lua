@@ -5,8 +5,8 @@
 --   1,Ada,1815
 --   2,Grace,1906
 --   4,Barbara,1939
---   ~ 3;Alan;n/a  %S*etl%.lua:%d+: no year: n/a
---   ~ five  %S*etl%.lua:%d+: three fields expected
+--   ~ 3;Alan;n/a  %S*901_etl%.lua:%d+: no year: n/a
+--   ~ five  %S*901_etl%.lua:%d+: three fields expected
 --   3 loaded, 2 rejected
 
 local minigun = require "minigun"

@@ -2,7 +2,7 @@
 -- cannot read to another stage, which nothing else reaches (`await = true`). The run ends when there is nothing left to
 -- visit.
 --
---   minigun run examples/crawl.lua
+--   minigun run examples/208_crawl.lua
 --
 -- Expected output:
 --   121 pages, deepest at depth 4

@@ -5,7 +5,7 @@
 --   books: 4 orders
 --   music: 3 orders
 --   letter: 4 orders
---   ~ order 8 failed: %S*routing.lua:%d+: .*'games', which is none of its targets %(there are: books, letter, music%)
+--   ~ order 8 failed: %S*202_routing.lua:%d+: .*'games', which is none of its targets %(.*books, letter, music%)
 
 local minigun = require "minigun"
 

@@ -2,7 +2,7 @@
 -- package has brought; this computes them anew, in plain Lua, over all cores; then the same in one process, to compare.
 -- A job where workers pay: much work for each byte, and little to send: a path goes to a worker, one word comes back.
 --
---   minigun run examples/verify_packages.lua [--workers N] [--megabytes N] [--no-time] [--root DIR]
+--   minigun run examples/902_verify_packages.lua [--workers N] [--megabytes N] [--no-time] [--root DIR]
 --
 -- --workers N     worker processes (default: one per CPU)
 -- --megabytes N   verifies files until so many megabytes are reached (default 48; 0: all of them)

@@ -3,8 +3,8 @@
 --
 -- Expected output:
 --   to a stage: 3 parsed, 2 dead letters
---   ~ the dead letter 'four' after 3 attempts: %S*dead_letters%.lua:%d+: not a number: four
---   ~ the dead letter 'two' after 3 attempts: %S*dead_letters%.lua:%d+: not a number: two
+--   ~ the dead letter 'four' after 3 attempts: %S*603_dead_letters%.lua:%d+: not a number: four
+--   ~ the dead letter 'two' after 3 attempts: %S*603_dead_letters%.lua:%d+: not a number: two
 --   into a spool: 3 parsed, 2 dead letters; the run is over
 --   a later script finds: four two
 --   it mends them, and sends them through again: 2 4
