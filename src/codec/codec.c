@@ -205,21 +205,3 @@ const uint8_t *mg_token(const uint8_t *p, const uint8_t *end, uint64_t *children
   p += head;
   return (uint64_t)(end - p) < payload ? NULL : p + payload;
 }
-
-int mg_encode_whole(lua_State *L, mg_codec *c, int idx, size_t head, uint8_t *small, size_t *usual, uint8_t **buf,
-                    size_t *len, unsigned *flags) {
-  size_t size = MG_CODEC_SMALL;
-  int status;
-  *buf = small;
-  if (head + *usual > size) {
-    size = head + *usual;
-    *buf = lua_newuserdatauv(L, size, 0);
-  }
-  while ((status = mg_encode(L, c, idx, *buf + head, size - head, len, flags)) == MG_CODEC_NOFIT) {
-    size = head + (*len > 4 * size ? *len : 4 * size);
-    lua_settop(L, idx);
-    *buf = lua_newuserdatauv(L, size, 0);
-  }
-  if (status == MG_CODEC_OK) *usual = *len + *len / 8;
-  return status;
-}

@@ -1,10 +1,8 @@
-/* Minigun: bytes to Lua values.
+/* Minigun: the bytes of one value to that value.
  *
  * The bytes may change while they are read: each is loaded once, a length is checked in the register it was loaded to,
- * and short strings and keys are copied before Lua, which reads a string twice to intern it, sees them; of a short
- * message all is copied at once. Functions that read take the place p and return the place behind what they read, with
- * its value pushed; or NULL, with a message. */
-#include "codec_state.h"
+ * and short strings and keys are copied before Lua, which reads a string twice to intern it, sees them. */
+#include "codec_decode.h"
 
 #include <limits.h>
 #include <math.h>
@@ -23,73 +21,8 @@
 /* Packed arrays of so many elements are built on the stack and packed by one call. */
 #define STACK_MIN 8
 #define STACK_MAX 1024
-/* Messages of up to so many bytes are copied before they are read. */
-#define COPIED_MOST 1024
 
-typedef struct decoder {
-  lua_State *L;
-  mg_codec *c;
-  const uint8_t *base, *end, *whole_end; /* end: of the object that is read, or of the message */
-  size_t budget; /* elements that containers may still declare */
-  int depth;
-  int keys; /* stack index of the key cache's strings */
-  int refs; /* stack index of number -> table, present for the numbers that are referred to; 0: no references */
-  int refusal; /* stack index of the message of the first object that was refused, nil; 0: none can be */
-  uint32_t opened;
-  bool own; /* nobody else can change the bytes */
-  bool plain; /* MG_CODEC_PLAIN */
-} decoder;
-
-/* Its address stands for a table that is referred to somewhere and has not been read yet. */
-static const char not_open = 0;
-
-static const uint8_t *get_value(decoder *d, const uint8_t *p);
-
-/* --- errors --- */
-
-/* Pushes the problem, which is on top of the stack, with the place of the token at p. */
-static const uint8_t *bad_pushed(const decoder *d, const uint8_t *p) {
-  lua_pushfstring(d->L, "%s, at byte %I of %I", lua_tostring(d->L, -1), (lua_Integer)(p - d->base),
-                  (lua_Integer)(d->whole_end - d->base));
-  return NULL;
-}
-
-static const uint8_t *bad(const decoder *d, const uint8_t *p, const char *problem) {
-  lua_pushstring(d->L, problem);
-  return bad_pushed(d, p);
-}
-
-static const uint8_t *cut_short(const decoder *d, const uint8_t *p) {
-  return bad(d, p, "the value ends too early");
-}
-
-/* n of what is declared, in units that take at least `each` bytes. */
-static const uint8_t *bad_count(const decoder *d, const uint8_t *token, const uint8_t *p, const char *what, size_t n,
-                                const char *unit, size_t each) {
-  size_t left = (size_t)(d->end - p);
-  if (n > left / each) {
-    lua_pushfstring(d->L, "%s of %I %s but %I bytes left", what, (lua_Integer)n, unit, (lua_Integer)left);
-  } else {
-    lua_pushfstring(d->L, "%s of %I %s but the message is too short for all that it declares", what, (lua_Integer)n,
-                    unit);
-  }
-  return bad_pushed(d, token);
-}
-
-/* Enters a container or object. */
-static bool enter(decoder *d, const uint8_t *token) {
-  if (MG_UNLIKELY(d->depth == MG_CODEC_MAX_DEPTH)) {
-    lua_pushfstring(d->L, "nested deeper than %d levels", MG_CODEC_MAX_DEPTH);
-    bad_pushed(d, token);
-    return false;
-  }
-  if (d->depth % MG_STACK_LEVELS == 0 && MG_UNLIKELY(!lua_checkstack(d->L, MG_STACK_ROOM))) {
-    bad(d, token, "the Lua stack is full");
-    return false;
-  }
-  d->depth++;
-  return true;
-}
+static const uint8_t *get_value(mg_decoder *d, const uint8_t *p);
 
 /* --- strings --- */
 
@@ -100,8 +33,8 @@ static MG_NOINLINE void push_short_string(lua_State *L, const uint8_t *p, size_t
   lua_pushlstring(L, copy, n);
 }
 
-static inline const uint8_t *get_string(decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
-  if (MG_UNLIKELY(n > (size_t)(d->end - p))) return bad_count(d, token, p, "string", n, "bytes", 1);
+static inline const uint8_t *get_string(mg_decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
+  if (MG_UNLIKELY(n > (size_t)(d->end - p))) return mg_damaged_count(d, token, p, "string", n, "bytes", 1);
   if (n <= SHORT_STRING && !d->own) {
     push_short_string(d->L, p, n);
   } else {
@@ -133,7 +66,7 @@ static inline mg_key *key_slots(mg_codec *c, uint64_t head, uint64_t tail, size_
 }
 
 /* Pushes a key string that is not in the cache, and puts it there. */
-static MG_NOINLINE void push_new_key(const decoder *d, const uint8_t *p, size_t n) {
+static MG_NOINLINE void push_new_key(const mg_decoder *d, const uint8_t *p, size_t n) {
   lua_State *L = d->L;
   uint8_t copy[MG_KEY_MAX];
   uint64_t head, tail;
@@ -149,7 +82,7 @@ static MG_NOINLINE void push_new_key(const decoder *d, const uint8_t *p, size_t 
 }
 
 /* Pushes the key string p[0..n), 1 <= n <= MG_KEY_MAX, which lies before d->end. */
-static inline void push_key(decoder *d, const uint8_t *p, size_t n) {
+static inline void push_key(mg_decoder *d, const uint8_t *p, size_t n) {
   mg_codec *c = d->c;
   uint64_t head, tail;
   load_ends(p, n, (size_t)(d->end - p), &head, &tail);
@@ -165,27 +98,15 @@ static inline void push_key(decoder *d, const uint8_t *p, size_t n) {
 
 /* --- containers --- */
 
-/* Gives the table on top of the stack the next number. */
-static inline void open_table(decoder *d) {
-  if (MG_LIKELY(!d->refs)) return;
-  lua_State *L = d->L;
-  if (lua_rawgeti(L, d->refs, d->opened) != LUA_TNIL) {
-    lua_pushvalue(L, -2);
-    lua_rawseti(L, d->refs, d->opened);
-  }
-  lua_pop(L, 1);
-  d->opened++;
-}
-
-static const uint8_t *get_array(decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
+static const uint8_t *get_array(mg_decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
   lua_State *L = d->L;
   if (MG_UNLIKELY(n > (size_t)(d->end - p) || n > d->budget || n > INT_MAX)) {
-    return bad_count(d, token, p, "array", n, "elements", 1);
+    return mg_damaged_count(d, token, p, "array", n, "elements", 1);
   }
-  if (MG_UNLIKELY(!enter(d, token))) return NULL;
+  if (MG_UNLIKELY(!mg_decode_enter(d, token))) return NULL;
   d->budget -= n;
   lua_createtable(L, (int)n, 0);
-  open_table(d);
+  mg_open_table(d);
   int t = lua_gettop(L);
   for (size_t i = 1; i <= n; i++) {
     p = get_value(d, p);
@@ -197,14 +118,16 @@ static const uint8_t *get_array(decoder *d, const uint8_t *token, const uint8_t 
 }
 
 /* Reads a map's key that the cache does not serve. */
-static const uint8_t *get_key(decoder *d, const uint8_t *p) {
+static const uint8_t *get_key(mg_decoder *d, const uint8_t *p) {
   lua_State *L = d->L;
   const uint8_t *token = p;
   p = get_value(d, p);
   if (MG_UNLIKELY(!p)) return NULL;
   int type = lua_type(L, -1);
-  if (type == LUA_TNIL) return bad(d, token, "a map's key is nil");
-  if (type == LUA_TNUMBER && lua_tonumber(L, -1) != lua_tonumber(L, -1)) return bad(d, token, "a map's key is NaN");
+  if (type == LUA_TNIL) return mg_damaged(d, token, "a map's key is nil");
+  if (type == LUA_TNUMBER && lua_tonumber(L, -1) != lua_tonumber(L, -1)) {
+    return mg_damaged(d, token, "a map's key is NaN");
+  }
   return p;
 }
 
@@ -254,20 +177,20 @@ static bool count_key(lua_State *L, places *all) {
   return all->steps <= all->most;
 }
 
-static const uint8_t *get_map(decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
+static const uint8_t *get_map(mg_decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
   lua_State *L = d->L;
   if (MG_UNLIKELY(n > (size_t)(d->end - p) / 2 || 2 * n > d->budget || n > INT_MAX / 2)) {
-    return bad_count(d, token, p, "map", n, "pairs", 2);
+    return mg_damaged_count(d, token, p, "map", n, "pairs", 2);
   }
-  if (MG_UNLIKELY(!enter(d, token))) return NULL;
+  if (MG_UNLIKELY(!mg_decode_enter(d, token))) return NULL;
   d->budget -= 2 * n;
   places *watched = NULL;
   if (MG_UNLIKELY(n > WATCHED_MAP_MIN)) {
-    if (!lua_checkstack(L, MG_STACK_ROOM)) return bad(d, token, "the Lua stack is full");
+    if (!lua_checkstack(L, MG_STACK_ROOM)) return mg_damaged(d, token, "the Lua stack is full");
     watched = push_places(L, n);
   }
   lua_createtable(L, 0, (int)n);
-  open_table(d);
+  mg_open_table(d);
   int t = lua_gettop(L);
   bool cached = n <= CACHED_MAP_MAX && d->keys; /* no keys: the first byte was another when mg_decode looked at it */
   for (size_t i = 0; i < n; i++) {
@@ -284,7 +207,7 @@ static const uint8_t *get_map(decoder *d, const uint8_t *token, const uint8_t *p
       if (MG_UNLIKELY(!p)) return NULL;
       if (MG_UNLIKELY(watched) && !count_key(L, watched)) {
         lua_pushfstring(L, "map of %I pairs whose keys collide in a table of Lua's", (lua_Integer)n);
-        return bad_pushed(d, token);
+        return mg_damaged_pushed(d, token);
       }
     }
     p = get_value(d, p);
@@ -319,120 +242,67 @@ static inline void push_number(lua_State *L, const uint8_t *p, size_t width, boo
   }
 }
 
-static const uint8_t *get_packed(decoder *d, const uint8_t *token, const uint8_t *p, size_t bytes, bool integers) {
+static const uint8_t *get_packed(mg_decoder *d, const uint8_t *token, const uint8_t *p, size_t bytes, bool integers) {
   lua_State *L = d->L;
   const uint8_t *end = p + bytes;
   size_t width = 8;
   if (integers) {
     width = bytes > 0 ? mg_load8(p++) : 0;
-    if (width != 1 && width != 2 && width != 4 && width != 8) return bad(d, token, "packed integers of unknown width");
+    if (width != 1 && width != 2 && width != 4 && width != 8) {
+      return mg_damaged(d, token, "packed integers of unknown width");
+    }
   }
   size_t n = (size_t)(end - p) / width;
-  if (n * width != (size_t)(end - p)) return bad(d, token, "packed numbers that are cut short");
-  if (n > INT_MAX) return bad(d, token, "more packed numbers than a table can hold");
+  if (n * width != (size_t)(end - p)) return mg_damaged(d, token, "packed numbers that are cut short");
+  if (n > INT_MAX) return mg_damaged(d, token, "more packed numbers than a table can hold");
   if (n >= STACK_MIN && n <= STACK_MAX && lua_checkstack(L, 2 * (int)n + 8)) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, d->c->pack_ref);
     for (size_t i = 0; i < n; i++) push_number(L, p + i * width, width, integers);
     lua_call(L, (int)n, 1);
   } else {
-    if (!lua_checkstack(L, 8)) return bad(d, token, "the Lua stack is full");
+    if (!lua_checkstack(L, 8)) return mg_damaged(d, token, "the Lua stack is full");
     lua_createtable(L, (int)n, 0);
     for (size_t i = 0; i < n; i++) {
       push_number(L, p + i * width, width, integers);
       lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
   }
-  open_table(d);
+  mg_open_table(d);
   return end;
 }
 
-static const uint8_t *get_reference(decoder *d, const uint8_t *token, const uint8_t *p) {
+static const uint8_t *get_reference(mg_decoder *d, const uint8_t *token, const uint8_t *p) {
   lua_State *L = d->L;
   uint32_t number = mg_load32(p);
-  if (!d->refs) return bad(d, token, "a reference in a message that was announced without");
-  if (lua_rawgeti(L, d->refs, number) == LUA_TNIL || lua_touserdata(L, -1) == &not_open) {
+  if (!d->refs) return mg_damaged(d, token, "a reference in a message that was announced without");
+  if (lua_rawgeti(L, d->refs, number) == LUA_TNIL || lua_touserdata(L, -1) == &mg_not_open) {
     lua_pushfstring(L, "a reference to table %I, which is not open yet", (lua_Integer)number);
-    return bad_pushed(d, token);
+    return mg_damaged_pushed(d, token);
   }
   return p + 4;
 }
 
-/* An object cannot be made, and why is on top of the stack, which is left: its contents are to stand for it. */
-static bool refuse_object(decoder *d, const uint8_t *token) {
-  lua_State *L = d->L;
-  int below = lua_gettop(L) - 1;
-  bad_pushed(d, token);
-  if (!d->refusal) return false;
-  if (lua_isnil(L, d->refusal)) lua_replace(L, d->refusal);
-  lua_settop(L, below);
-  return true;
-}
-
-/* Replaces the contents, on top of the stack, by the object that its load hook, on top of them, makes of them; the
- * type's record lies below. */
-static bool load_object(decoder *d, const uint8_t *token) {
-  lua_State *L = d->L;
-  const char *outer = d->c->hook_stack;
-  int contents = lua_gettop(L) - 1;
-  if (!mg_codec_may_call(d->c)) {
-    bad(d, token, "load hooks that decode nest too deeply");
-    return false;
-  }
-  lua_pushvalue(L, contents);
-  bool called = mg_codec_call_hook(L, d->c);
-  d->c->hook_stack = outer;
-  if (called && !lua_isnil(L, -2)) {
-    lua_settop(L, contents + 1);
-    lua_replace(L, contents);
-    return true;
-  }
-  lua_rawgeti(L, contents - 1, MG_TYPE_NAME);
-  const char *why = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "no object";
-  lua_pushfstring(L, "the load hook of type '%s' %s %s", lua_tostring(L, -1), called ? "returned" : "raised:", why);
-  lua_replace(L, contents + 1);
-  lua_settop(L, contents + 1);
-  return refuse_object(d, token);
-}
-
-/* Replaces the contents, on top of the stack, by the object that they make; the type's record lies below. */
-static bool make_object(decoder *d, const uint8_t *token) {
-  lua_State *L = d->L;
-  if (lua_rawgeti(L, -2, MG_TYPE_LOAD) == LUA_TFUNCTION) {
-    if (!d->plain) return load_object(d, token);
-    lua_pop(L, 1);
-    return true;
-  }
-  lua_pop(L, 1);
-  if (lua_type(L, -1) != LUA_TTABLE || lua_getmetatable(L, -1)) {
-    bad(d, token, "the contents of an object without a load hook are not a plain table");
-    return false;
-  }
-  lua_rawgeti(L, -2, MG_TYPE_METATABLE);
-  lua_setmetatable(L, -2);
-  return true;
-}
-
 /* Reads an object of `bytes` bytes; leaves nothing but the object on the stack. */
-static const uint8_t *get_object(decoder *d, const uint8_t *token, const uint8_t *p, size_t bytes) {
+static const uint8_t *get_object(mg_decoder *d, const uint8_t *token, const uint8_t *p, size_t bytes) {
   lua_State *L = d->L;
   const uint8_t *outer = d->end;
-  if (!enter(d, token)) return NULL;
+  if (!mg_decode_enter(d, token)) return NULL;
   d->end = p + bytes;
   uint32_t number = d->opened++;
   lua_rawgeti(L, LUA_REGISTRYINDEX, d->c->by_name_ref);
   p = get_value(d, p);
   if (!p) return NULL;
-  if (lua_type(L, -1) != LUA_TSTRING) return bad(d, token, "an object without a type name");
+  if (lua_type(L, -1) != LUA_TSTRING) return mg_damaged(d, token, "an object without a type name");
   lua_pushvalue(L, -1);
   bool known = lua_rawget(L, -3) == LUA_TTABLE;
   p = get_value(d, p);
   if (!p) return NULL;
-  if (p != d->end) return bad(d, p, "bytes behind an object's contents");
+  if (p != d->end) return mg_damaged(d, p, "bytes behind an object's contents");
   if (known) {
-    if (!make_object(d, token)) return NULL;
+    if (!mg_make_object(d, token)) return NULL;
   } else if (!d->plain) {
     lua_pushfstring(L, "an object of the unknown type '%s': minigun.register it here too", lua_tostring(L, -3));
-    if (!refuse_object(d, token)) return NULL;
+    if (!mg_refuse_object(d, token)) return NULL;
   }
   lua_replace(L, -4);
   lua_pop(L, 2);
@@ -448,10 +318,10 @@ static const uint8_t *get_object(decoder *d, const uint8_t *token, const uint8_t
   return p;
 }
 
-static const uint8_t *get_extension(decoder *d, const uint8_t *token, const uint8_t *p, size_t bytes) {
-  if (p == d->end) return cut_short(d, token);
+static const uint8_t *get_extension(mg_decoder *d, const uint8_t *token, const uint8_t *p, size_t bytes) {
+  if (p == d->end) return mg_cut_short(d, token);
   uint8_t type = mg_load8(p++);
-  if (bytes > (size_t)(d->end - p)) return bad_count(d, token, p, "extension", bytes, "bytes", 1);
+  if (bytes > (size_t)(d->end - p)) return mg_damaged_count(d, token, p, "extension", bytes, "bytes", 1);
   switch (type) {
     case MG_EXT_INTEGERS: return get_packed(d, token, p, bytes, true);
     case MG_EXT_FLOATS: return get_packed(d, token, p, bytes, false);
@@ -462,19 +332,19 @@ static const uint8_t *get_extension(decoder *d, const uint8_t *token, const uint
     default: break;
   }
   lua_pushfstring(d->L, "extension %d is unknown", (int)(int8_t)type);
-  return bad_pushed(d, token);
+  return mg_damaged_pushed(d, token);
 }
 
 /* --- values --- */
 
 /* Reads a value whose first byte, at token, is none of the single-byte forms; p is behind it. */
-static const uint8_t *get_long(decoder *d, const uint8_t *token, uint8_t tag, const uint8_t *p) {
+static const uint8_t *get_long(mg_decoder *d, const uint8_t *token, uint8_t tag, const uint8_t *p) {
   static const uint8_t head[] = { /* c0 to df: bytes behind the first before contents, data or extension type */
     0, 0, 0, 0, 1, 2, 4, 1, 2, 4, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 0, 0, 0, 0, 0, 1, 2, 4, 2, 4, 2, 4
   };
   lua_State *L = d->L;
   size_t size = head[tag - MG_NIL];
-  if (MG_UNLIKELY((size_t)(d->end - p) < size)) return cut_short(d, token);
+  if (MG_UNLIKELY((size_t)(d->end - p) < size)) return mg_cut_short(d, token);
   uint64_t v = size == 1 ? mg_load8(p) : size == 2 ? mg_load16(p) : size == 4 ? mg_load32(p)
                                                                    : size == 8 ? mg_load64(p) : 0;
   p += size;
@@ -493,7 +363,7 @@ static const uint8_t *get_long(decoder *d, const uint8_t *token, uint8_t tag, co
       return p;
     }
     case MG_UINT64:
-      if (v > INT64_MAX) return bad(d, token, "an integer above 9223372036854775807");
+      if (v > INT64_MAX) return mg_damaged(d, token, "an integer above 9223372036854775807");
       /* fall through */
     case MG_UINT8: case MG_UINT16: case MG_UINT32: case MG_INT64: lua_pushinteger(L, (int64_t)v); return p;
     case MG_INT8: lua_pushinteger(L, (int8_t)v); return p;
@@ -510,12 +380,12 @@ static const uint8_t *get_long(decoder *d, const uint8_t *token, uint8_t tag, co
     default: break;
   }
   if (tag >= MG_FIXEXT1 && tag <= MG_FIXEXT16) return get_extension(d, token, p, (size_t)1 << (tag - MG_FIXEXT1));
-  return bad(d, token, "byte c1, which begins no value");
+  return mg_damaged(d, token, "byte c1, which begins no value");
 }
 
-static const uint8_t *get_value(decoder *d, const uint8_t *p) {
+static const uint8_t *get_value(mg_decoder *d, const uint8_t *p) {
   const uint8_t *token = p;
-  if (MG_UNLIKELY(p >= d->end)) return cut_short(d, p);
+  if (MG_UNLIKELY(p >= d->end)) return mg_cut_short(d, p);
   uint8_t tag = mg_load8(p++);
   if (tag < MG_FIXMAP || tag >= MG_NEGATIVE_FIXINT) {
     lua_pushinteger(d->L, (int8_t)tag);
@@ -527,182 +397,4 @@ static const uint8_t *get_value(decoder *d, const uint8_t *p) {
   return get_map(d, token, p, tag & 15u);
 }
 
-/* Pushes a table with an entry, &not_open, for each number that the message refers to: only those tables are
- * remembered. What it misses because the bytes change or are cut short is an error when the reference is read. */
-static void push_refs(lua_State *L, const uint8_t *p, const uint8_t *end) {
-  lua_newtable(L);
-  while (p && p < end) {
-    uint64_t children;
-    const uint8_t *token = p;
-    p = mg_token(p, end, &children);
-    if (p && p - token == 6 && mg_load8(token) == MG_FIXEXT4 && mg_load8(token + 1) == MG_EXT_REFERENCE) {
-      lua_pushlightuserdata(L, (void *)&not_open);
-      lua_rawseti(L, -2, mg_load32(token + 2));
-    }
-  }
-}
-
-/* Whether there may be a reference in p[0..len), len > 1. */
-static bool may_refer(const uint8_t *p, size_t len) {
-  const uint8_t *last = p + len - 1;
-  while ((p = memchr(p, MG_FIXEXT4, (size_t)(last - p))) && mg_load8(p + 1) != MG_EXT_REFERENCE) p++;
-  return p != NULL;
-}
-
-/* Whether a value that begins with this byte is a number of no more than 9 bytes, a string or a constant. */
-static inline bool is_scalar(uint8_t tag) {
-  return tag < MG_FIXMAP || tag >= MG_NEGATIVE_FIXINT || (tag >= MG_FIXSTR && tag <= MG_BIN32) ||
-         (tag >= MG_FLOAT32 && tag <= MG_INT64) || (tag >= MG_STR8 && tag <= MG_STR32);
-}
-
-/* Reads the head of an array; *n is how many elements follow. NULL, without a message, when it is something else. */
-static const uint8_t *get_head(const decoder *d, const uint8_t *p, size_t *n) {
-  uint64_t children;
-  uint8_t tag = p < d->end ? mg_load8(p) : MG_NIL;
-  if ((tag & 0xf0) != MG_FIXARRAY && tag != MG_ARRAY16 && tag != MG_ARRAY32) return NULL;
-  p = mg_token(p, d->end, &children);
-  *n = (size_t)children;
-  return p;
-}
-
-/* Appends { item, message }, which are on top of the stack, to the array at `list`. */
-static void note_refused(lua_State *L, int list) {
-  lua_createtable(L, 2, 0);
-  lua_insert(L, -3);
-  lua_rawseti(L, -3, 2);
-  lua_rawseti(L, -2, 1);
-  lua_rawseti(L, list, (lua_Integer)lua_rawlen(L, list) + 1);
-}
-
-/* Reads an array of items; those that are refused go into the array at d->refusal, which is made for them, instead. */
-static const uint8_t *get_items(decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
-  lua_State *L = d->L;
-  int list = d->refusal;
-  if (n > (size_t)(d->end - p) || n > d->budget || n > INT_MAX) {
-    return bad_count(d, token, p, "array", n, "elements", 1);
-  }
-  if (!enter(d, token)) return NULL;
-  d->budget -= n;
-  lua_createtable(L, (int)n, 0);
-  open_table(d);
-  int t = lua_gettop(L);
-  lua_pushnil(L);
-  d->refusal = t + 1;
-  lua_Integer good = 0;
-  for (size_t i = 0; i < n; i++) {
-    p = get_value(d, p);
-    if (!p) return NULL;
-    if (lua_isnil(L, d->refusal)) {
-      lua_rawseti(L, t, ++good);
-      continue;
-    }
-    lua_pushvalue(L, d->refusal);
-    if (lua_isnil(L, list)) {
-      lua_newtable(L);
-      lua_replace(L, list);
-    }
-    note_refused(L, list);
-    lua_pushnil(L);
-    lua_replace(L, d->refusal);
-  }
-  d->refusal = list;
-  lua_settop(L, t);
-  d->depth--;
-  return p;
-}
-
-/* Reads a batch, see MG_CODEC_BATCH; or whatever it is. */
-static const uint8_t *get_batch(decoder *d, const uint8_t *p, bool pair) {
-  lua_State *L = d->L;
-  size_t n;
-  const uint8_t *token = p, *behind = get_head(d, p, &n);
-  if (!behind || (pair && n != 2)) return get_value(d, p);
-  if (!pair) return get_items(d, token, behind, n);
-  if (!enter(d, token)) return NULL;
-  d->budget -= d->budget < 2 ? d->budget : 2;
-  lua_createtable(L, 2, 0);
-  open_table(d);
-  p = get_value(d, behind);
-  if (!p) return NULL;
-  lua_rawseti(L, -2, 1);
-  behind = get_head(d, p, &n);
-  p = behind ? get_items(d, p, behind, n) : get_value(d, p);
-  if (!p) return NULL;
-  lua_rawseti(L, -2, 2);
-  d->depth--;
-  return p;
-}
-
-static int decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags, bool own) {
-  decoder d;
-  luaL_checkstack(L, 10, "codec");
-  d.L = L;
-  d.c = c;
-  d.base = buf;
-  d.end = d.whole_end = buf + len;
-  d.budget = len;
-  d.depth = 0;
-  d.keys = 0;
-  d.refs = 0;
-  d.refusal = 0;
-  d.opened = 0;
-  d.own = own;
-  d.plain = (flags & MG_CODEC_PLAIN) != 0;
-  int top = lua_gettop(L);
-  if (len > 1 && !is_scalar(mg_load8(buf))) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, c->keys_ref);
-    d.keys = top + 1;
-    if (MG_UNLIKELY(flags & MG_CODEC_REFS) && may_refer(buf, len)) {
-      push_refs(L, buf, d.end);
-      d.refs = top + 2;
-    }
-    if (MG_UNLIKELY(c->hooks > 0) && !d.plain) {
-      lua_pushnil(L);
-      d.refusal = lua_gettop(L);
-    }
-  }
-  const uint8_t *p;
-  if (MG_UNLIKELY(d.refusal && (flags & MG_CODEC_BATCH))) p = get_batch(&d, buf, (flags & MG_CODEC_PAIR) != 0);
-  else p = get_value(&d, buf);
-  if (MG_UNLIKELY(p && p != d.end)) {
-    lua_pushfstring(L, "trailing %I byte%s after the value", (lua_Integer)(d.end - p), d.end - p == 1 ? "" : "s");
-    p = NULL;
-  }
-  if (MG_UNLIKELY(p && d.refusal && !lua_isnil(L, d.refusal))) {
-    lua_pushvalue(L, d.refusal);
-    lua_replace(L, top + 2); /* the value lies above */
-    lua_replace(L, top + 1);
-    lua_settop(L, top + 2);
-    return MG_CODEC_REFUSED;
-  }
-  if (lua_gettop(L) > top + 1) {
-    lua_replace(L, top + 1);
-    lua_settop(L, top + 1);
-  }
-  return MG_LIKELY(p) ? MG_CODEC_OK : MG_CODEC_BAD;
-}
-
-int mg_decode_own(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags) {
-  return decode(L, c, buf, len, flags, true);
-}
-
-/* Pushes the message's value where it is a number in its shortest form, as so many items are. Returns whether it is. */
-static bool push_usual(lua_State *L, const uint8_t *buf, size_t len) {
-  if (len == 0 || len > 5) return false;
-  uint8_t tag = mg_load8(buf++);
-  if (len == 1 && (tag < MG_FIXMAP || tag >= MG_NEGATIVE_FIXINT)) lua_pushinteger(L, (int8_t)tag);
-  else if (len == 2 && tag == MG_UINT8) lua_pushinteger(L, mg_load8(buf));
-  else if (len == 3 && tag == MG_UINT16) lua_pushinteger(L, mg_load16(buf));
-  else if (len == 5 && tag == MG_UINT32) lua_pushinteger(L, mg_load32(buf));
-  else return false;
-  return true;
-}
-
-int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags) {
-  uint8_t copy[COPIED_MOST];
-  if (push_usual(L, buf, len)) return MG_CODEC_OK;
-  if (len > COPIED_MOST || (len > 0 && is_scalar(mg_load8(buf)))) return decode(L, c, buf, len, flags, false);
-  memcpy(copy, buf, len);
-  __asm__ volatile("" : : "r"(copy) : "memory");
-  return decode(L, c, copy, len, flags, true);
-}
+const uint8_t *mg_decode_value(mg_decoder *d, const uint8_t *p) { return get_value(d, p); }
