@@ -160,20 +160,56 @@ describe("the layers of src/", function()
     return false
   end
 
+  -- From a module to the symbols that it defines and those that it uses.
+  local function symbols_of(path)
+    local object = path:gsub("^src", "build-faults/obj"):gsub("c$", "o")
+    local defined, used, lines = {}, {}, lines_of("nm " .. object)
+    assert.is_true(#lines > 0, "nm " .. object .. " gives nothing (make faults)")
+    for _, line in ipairs(lines) do
+      local kind, symbol = line:match(" (%a) ([%w_]+)")
+      if kind == "U" or kind == "w" then used[#used + 1] = symbol
+      elseif kind and kind == kind:upper() then defined[#defined + 1] = symbol end
+    end
+    return defined, used
+  end
+
   it("leave all system calls to sys, where tests can make them fail: so say the symbols of the objects", function()
     local found, ours = {}, 0
     for _, path in ipairs(C_SOURCES) do
-      local object = path:gsub("^src", "build-faults/obj"):gsub("c$", "o")
-      local symbols = lines_of("nm " .. object)
-      assert.is_true(#symbols > 0, "nm " .. object .. " gives nothing (make faults)")
-      for _, line in ipairs(symbols) do
-        local symbol = line:match(" [Uw] ([%w_]+)")
+      local _, used = symbols_of(path)
+      for _, symbol in ipairs(used) do
         if c_module(path) == "sys" then ours = ours + 1
-        elseif symbol and not pure(symbol) then found[#found + 1] = path .. " calls " .. symbol end
+        elseif not pure(symbol) then found[#found + 1] = path .. " calls " .. symbol end
       end
     end
     assert.same({}, found)
     assert.is_true(ours > 60)
+  end)
+
+  it("have no circles: no file calls one that calls it, or one that does in turn", function()
+    local home, calls = {}, {}
+    for _, path in ipairs(C_SOURCES) do
+      local defined
+      defined, calls[path] = symbols_of(path)
+      for _, symbol in ipairs(defined) do home[symbol] = path end
+    end
+    local state, circles = {}, {}
+    local function visit(path, way)
+      state[path] = "open"
+      for _, symbol in ipairs(calls[path]) do
+        local to = home[symbol]
+        if to and to ~= path and state[to] == "open" then
+          circles[#circles + 1] = ("%s, %s calls %s of %s"):format(way, path, symbol, to)
+        elseif to and not state[to] then
+          visit(to, way .. ", " .. path)
+        end
+      end
+      state[path] = "done"
+    end
+    for _, path in ipairs(C_SOURCES) do
+      if not state[path] then visit(path, "from") end
+    end
+    assert.same({}, circles)
   end)
 end)
 
