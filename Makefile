@@ -226,6 +226,7 @@ bench: all
 
 docs:
 	$(LUA) docs/generate.lua
+	$(LUA) docs/generate_tutorial.lua
 
 # ---- install ---------------------------------------------------------------------------------------------------
 

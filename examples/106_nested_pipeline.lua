@@ -34,3 +34,6 @@ local stats = p:run().stats.stages
 print(("%d orders, %d euros"):format(orders, sum))
 local valid = stats["parse.valid"]              -- stages inside are called by the qualified name
 print(("%d line dropped by parse.valid"):format(valid.items_in - valid.items_out))
+
+-- From outside the stages of the inner pipeline have names such as `parse.valid`. The inner pipeline is a function that
+-- defines stages, or a pipeline that is there already and also runs by itself.

@@ -33,3 +33,7 @@ for _, failure in ipairs(result.failures) do
   print(("order %d failed: %s"):format(failure.item.id, failure.message))
 end
 return true -- the failures above are what it shows: the command need not end with status 1
+
+-- An item goes to every stage that `to` names, or only to the stages that `route` returns. `from` says the same from
+-- the other end. A stage with `to = {}` sends to no stage: what it emits is in the result. `emit:to(name, item)`
+-- sends an item to any stage by its name; a stage with `await = true` gets only what `emit:to` sends to it.

@@ -48,3 +48,19 @@ print(("in threads: %d items, %s"):format(#pids.fetch, pids.fetch[1] == pids.rou
 print(("in the pool: %d items, 2 processes or fewer"):format(#pids.square))
 print(("in forks: %d items, %d processes"):format(#pids.check, different(pids.check)))
 print("sum of the squares: " .. sum)
+
+-- There are four contexts:
+--
+-- | context | for |
+-- | --- | --- |
+-- | inline | short steps, and steps that change variables of your program |
+-- | `threads(n)` | steps that wait: n handlers in your process; while one waits, the others go on |
+-- | `processes(n)` | steps that compute: the same workers from the first item to the last |
+-- | `process_per_batch{ max = n }` | large steps: each item's child sees your program's data without a copy |
+--
+-- What a child of `process_per_batch` changes or allocates is gone when it ends. Threads help handlers that wait;
+-- they do not make computing faster.
+--
+-- Change the word and run again: results, failures and hooks stay the same. A **processor** is the general stage. Its
+-- function, the **handler**, gets the item, `emit`, which it may call any number of times, and `ctx`, a record with
+-- the attempt, the stage and the worker.

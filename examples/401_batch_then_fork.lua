@@ -37,3 +37,6 @@ end
 print(("%d readings in %d batches, a child for each"):format(count, #result.items))
 print(("average of all: %.1f"):format(sum / count))
 print(("batches above the average: %d"):format(above))
+
+-- `batch(100)` gathers items into arrays of a hundred; the last array may be shorter. `process_per_batch` forks a new
+-- process, a **child**, for each item that comes, here for each array; at most two live at once.

@@ -45,3 +45,6 @@ print "in the coordinator:"
 print("  " .. table.concat(coordinator, "\n  "))
 print "in the worker:"
 print("  " .. table.concat(result.collected.worker, "\n  "))
+
+-- A child inherits open files and connections. When two processes use the same one, their data gets mixed. So open it
+-- in the process that uses it: in `after_fork`, and close it in `before_exit`.

@@ -33,3 +33,7 @@ for _, worker in ipairs(result.stats.workers) do
 end
 print(("the two workers together had %d items and were replaced %d times"):format(items, restarts))
 print((tostring(result):gsub("in [%d.]+ s", "in a moment")))
+
+-- Each worker has its own copy of all variables. Besides items, `ctx:count` and `ctx:collect` send something from any
+-- process to the result. `ctx.state` is a table in which a stage keeps values from one item to the next; each worker
+-- has its own. `after` is a hook: it runs in each worker after its last item.

@@ -40,3 +40,8 @@ for _, failure in ipairs(result.failures) do
   print(("item %s, %s after %d attempts: %s"):format(failure.item, failure.kind, failure.attempts,
     failure.message:match("[^\n]*")))
 end
+
+-- A failure is a record: it also has the traceback, the worker, its pid and the number of attempts. When a worker
+-- dies, by a signal or by `os.exit`, the item that it was processing loses one attempt. A new worker takes its place,
+-- and the other items go on. What a failed attempt has emitted is thrown away: every item arrives exactly once, or it
+-- is among the failures. When a handler may hang, give its stage a `timeout`.

@@ -36,3 +36,6 @@ for pid in pairs(pids) do
   end
 end
 print("workers still alive: " .. alive)
+
+-- While all workers are busy, `emit` in the producer waits, so a producer without end does not fill the memory. At a
+-- terminal, a run that takes longer than half a second shows its progress in one line, and erases this line at its end.

@@ -293,6 +293,11 @@ describe("documentation in the sources", function()
     assert.same({ 0, "" }, { result.code, result.stderr })
   end)
 
+  it("of the examples is what docs/tutorial.md was made from", function()
+    local result = support.run("lua5.4 docs/generate_tutorial.lua --check")
+    assert.same({ 0, "" }, { result.code, result.stderr })
+  end)
+
   it("stands at the head of each example", function()
     for _, path in ipairs(lines_of("ls examples/*.lua 2>/dev/null")) do
       assert.matches("^%-%-", support.read_file(path):gsub("^#![^\n]*\n", ""), nil, nil, path .. " has no head comment")
