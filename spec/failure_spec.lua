@@ -347,11 +347,11 @@ describe("R48 a timeout", function()
   it("does not count the time in which the worker waits for those behind it", function()
     local p = minigun.pipeline "pressed"
     p:producer("numbers", { 1, 2, 3 })
-    p:processor("quick", { processes = 1, timeout = 0.5 * support.patience }, function(item, emit)
+    p:processor("quick", { processes = 1, timeout = 0.25 * support.patience }, function(item, emit)
       for _ = 1, 40 do emit { item, ("x"):rep(30000) } end
     end)
     p:processor("slow", { processes = 1 }, function(item, emit)
-      core.sleep(0.03 * support.patience)
+      core.sleep(0.015 * support.patience)
       emit(item[1])
     end)
     local result = p:run { memory = "1 MB" }
