@@ -194,6 +194,24 @@ for _, context in ipairs(contexts.forked) do
   describe(context.name .. ", ordered", function()
     local n = context.per_item and support.short_or_long(12, 24) or support.short_or_long(100, 300)
 
+    it("R60 ends where an older item comes back while a younger one has overdrawn the memory", function()
+      local again, text = os.tmpname(), ("x"):rep(150000)
+      local p = minigun.pipeline "p"
+      p:producer { 1, 2 }
+      p:processor("grow", ordered(context, { retries = 1, backoff = 0.1 }), function(item, emit, ctx)
+        if item == 1 and ctx.attempt == 1 then error "no" end
+        if item == 1 then support.write_file(again, "comes back") end
+        for i = 1, 20 do
+          emit { item, text }
+          while item == 2 and i == 10 and support.read_file(again) == "" do minigun.sleep(0.005) end
+        end
+      end)
+      p:processor("shrink", { processes = 1 }, function(item, emit) emit(item[1]) end)
+      local items = p:run { memory = "1M" }.items
+      os.remove(again)
+      assert.same((("1 "):rep(20) .. ("2 "):rep(20)), table.concat(items, " ") .. " ")
+    end)
+
     it("R47 R48 waits for items whose worker has died or was too slow", function()
       local p = source(minigun.pipeline "p", n)
       p:processor("work", ordered(context, { retries = 1, timeout = 0.3 * contexts.patience }),

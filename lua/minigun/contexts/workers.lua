@@ -379,12 +379,14 @@ function Segment:lend(slot, size)
   return self.pool:lend(slot.index, size)
 end
 
--- The worker that is at the oldest item of all workers.
+-- The worker that has the oldest unfinished item of all: a further attempt may have come to it after younger ones.
 function Segment:oldest()
   local oldest, ordinal
   for _, slot in ipairs(self.slots) do
-    local _, at = chunk_of(slot)
-    if at and (not ordinal or at < ordinal) then oldest, ordinal = slot, at end
+    for _, entry in pairs(slot.hand) do
+      local at = entry.first + (entry.finished or 0)
+      if not ordinal or at < ordinal then oldest, ordinal = slot, at end
+    end
   end
   return oldest
 end
@@ -401,7 +403,10 @@ function Segment:supply()
     else
       if blocked == nil then blocked = run:receivers_full(self.targets) end
       local size = math.max(want and want.bytes or 0, self.out_size)
-      local younger = self.order and slot ~= self:oldest()
+      local oldest = self.order and self:oldest()
+      local younger = self.order and slot ~= oldest
+      -- An item that is older than the one that has overdrawn may come back to another worker.
+      if want and oldest == slot then run:take_overdraft(slot, self.slots) end
       -- It waits for those behind it, and they may need what it alone may: output that was let through is not held.
       if blocked and held == 0 then run:release_overdraft(slot) end
       if (not blocked or held > 0) and run:may_lend(slot, size, want, younger) and self:lend(slot, size) and want then

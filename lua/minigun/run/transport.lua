@@ -502,6 +502,15 @@ function routes:may_lend(slot, size, want, younger)
   return used + size <= self.memory // 2
 end
 
+--- The worker at a segment's oldest item may overdraw instead of another one of the segment, which has to wait for it.
+---@param slot table
+---@param slots table array of the segment's
+function routes:take_overdraft(slot, slots)
+  for _, each in ipairs(slots) do
+    if self.overdraft == each then self.overdraft = slot end
+  end
+end
+
 --- The worker that has overdrawn has committed its output, or is gone.
 function routes:release_overdraft(slot)
   if self.overdraft == slot then self.overdraft = nil end
