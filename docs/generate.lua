@@ -6,7 +6,7 @@
 -- usage: lua5.4 docs/generate.lua [--check]     --check writes nothing and fails where a file is not up to date
 --
 -- A doc comment is a run of lines that begin with `---`, before a function, before `owner.name = ...`, or one that says
--- `@class`. Beside the language server's own tags it may hold the call in backquotes behind a colon, where parameters
+-- `@class`. Beside the language server's own tags it may hold the call in backquotes after a colon, where parameters
 -- can be left out in front: "Adds a producer: `p:producer([name,] [options,] source)`."
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 local failure = require "minigun.base.failure"
@@ -67,7 +67,7 @@ local SCHEMAS <const> = {
 
 -- ---- reading ------------------------------------------------------------------------------------------------------
 
--- "string? shown in messages" to type and text. A blank inside brackets, and one behind ":", belongs to the type.
+-- "string? shown in messages" to type and text. A blank inside brackets, and one after ":", belongs to the type.
 local function split_type(text)
   local depth = 0
   for at = 1, #text do
@@ -115,7 +115,7 @@ local function parse(comment)
   return entry
 end
 
--- What stands behind a comment: owner, name and parameters of a public function, or the owner and name of a value.
+-- What stands after a comment: owner, name and parameters of a public function, or the owner and name of a value.
 local function subject_of(line)
   local owner, name, list = line:match "^function ([%w_]+)[.:](%a[%w_]*)%((.-)%)"
   if not owner then owner, name = line:match "^([%w_]+)%.(%a[%w_]*) = " end

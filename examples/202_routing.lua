@@ -1,4 +1,4 @@
--- A message router: `route` names the stage that each message goes to, by its type. A type that nobody knows is a
+-- A message router: `route` names the stage that each message goes to, by its type. A type that it does not know is a
 -- failure of that one message, and says which targets there are.
 --
 -- Expected output:

@@ -1,4 +1,4 @@
--- Priorities: urgent jobs have workers of their own, so that they never queue behind the others. The first of the
+-- Priorities: urgent jobs have workers of their own, so that they never wait for the others. The first of the
 -- ordinary jobs is slow, and one worker has them all; the urgent ones come last and are done first.
 --
 -- Expected output:

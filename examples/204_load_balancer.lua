@@ -1,5 +1,5 @@
--- Load balancing needs no stage of its own: in a pool, work goes to whoever is idle. While one worker is busy with a
--- long job the others do the short ones. (Dealing the jobs out in turn would let a third of them wait behind it.)
+-- Load balancing needs no stage of its own: in a pool, work goes to an idle worker. While one worker is busy with a
+-- long job the others do the short ones. (Dealing the jobs out in turn would let a third of them wait for it.)
 --
 -- Expected output:
 --   30 jobs are done

@@ -1,5 +1,5 @@
 -- Where an item goes may be known only when it is there: `emit:to` sends it to a stage by name, whatever the graph
--- says. A stage reached in no other way says `await = true`; it ends when nobody is left who could send to it.
+-- says. A stage reached in no other way says `await = true`; it ends when no stage is left that could send to it.
 --
 -- Expected output:
 --   pages: index, news

@@ -30,7 +30,7 @@ local function run(context)
     local sum = 0
     for i, n in ipairs(item.batch) do
       sum = item.sum and item.sum(sum, n) or sum + n
-      numbers[i] = nil                          -- the child's copy: nobody else sees it
+      numbers[i] = nil                          -- the child's copy: no other process sees it
     end
     if item.sum then
       ctx:count("function", 1)

@@ -1,5 +1,5 @@
 -- A stage with a loop of its own: `p:stage(name, function(input, emit, ctx) ... end)`. What other stages would keep in
--- ctx.state are local variables here, and behind the loop is the place for what can only be said at the end: each of
+-- ctx.state are local variables here, and after the loop is the place for what can only be said at the end: each of
 -- the two workers emits its own total then. With `partition` each key is counted by one worker only.
 --
 -- Expected output:

@@ -1,5 +1,6 @@
--- Items that hang, and items that end whoever takes them. `timeout` kills a worker whose handler stays too long,
--- `retries` allows further attempts, in another worker. In the end both are failures, and the others have passed.
+-- Items that hang, and items that end every worker that takes them. `timeout` kills a worker whose handler stays too
+-- long, `retries` allows further attempts, in another worker. In the end both are failures, and the others have
+-- passed.
 --
 -- Expected output:
 --   passed: four one three two

@@ -1,5 +1,5 @@
--- Back-pressure: a source is held up while those behind it are busy, so it may be endless, and memory stays bounded.
--- `queue` says how many items may wait for a stage.
+-- Back-pressure: a source is held up while the stages after it are busy, so it may be endless, and memory stays
+-- bounded. `queue` says how many items may wait for a stage.
 --
 -- Expected output:
 --   50 items through a slow stage; the source was never far ahead: true

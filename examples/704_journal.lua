@@ -31,7 +31,7 @@ end
 
 local journal, sent = os.tmpname(), os.tmpname()
 
--- The first run is that of a process of its own, so that there is somebody left to tell of it.
+-- The first run is that of a process of its own, so that one process is left to tell of it.
 local first = minigun.pipeline "first run"
 first:producer { "go" }
 first:consumer({ process_per_batch = 1 }, function(_, _, ctx) send_invoices(journal, sent, ctx.pid) end)

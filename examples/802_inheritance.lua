@@ -59,7 +59,7 @@ local audit = orders:extend("audit", function(p)
 end)
 
 local plain = orders:extend "plain"
-plain:reroute("parse", "total")                                          -- past the discount, which nobody sends to now
+plain:reroute("parse", "total")                                          -- past the discount, which gets nothing now
 plain:remove "discount"
 
 local function report(p)

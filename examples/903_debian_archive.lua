@@ -86,7 +86,7 @@ local function open(path)
 end
 
 -- Reads about `size` bytes and on to the next empty line. Returns the text with one line end before it, so that each
--- field stands behind one, and whether it ends with an empty line; nil at the end of the file.
+-- field stands after one, and whether it ends with an empty line; nil at the end of the file.
 local function read_records(file, size)
   local text = file:read(size)
   if not text then

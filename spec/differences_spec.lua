@@ -196,10 +196,10 @@ rows["a table that a handler changes after `emit`, for the first time after hund
       if item.i == "changed" then return "its receiver in the same process may see it" end
     end
   end
-  return "nobody sees it"
+  return "no other stage sees it"
 end
 
-rows["the item of a failure, where nobody has asked for it (no `retries`, `dead_letter`, `on_failure`, " ..
+rows["the item of a failure, where nothing needs it (no `retries`, `dead_letter`, `on_failure`, " ..
   '`failures = "collect"`), after hundreds of calls'] = function(context)
   for try = 1, 4 do
     local n = context == "process_per_batch" and 3 or LONG + 7 * try
