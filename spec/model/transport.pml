@@ -1,4 +1,4 @@
-/* transport.pml - the transport of src/core/slot.c and src/core/worker.c as a model for spin: lend, offer, commit, recover.
+/* transport.pml - the transport of src/core/slot*.c and worker.c as a model for spin: lend, offer, commit, recover.
  *
  * Two slots, workers that may die between any two steps, items that emit two records each into blocks of three, so that
  * an item's output may lie in two blocks.  Checked: every record is delivered exactly once; no block is lent while

@@ -35,3 +35,18 @@ mg_range mg_check_range(lua_State *L, mg_pool *p, int arg) {
   luaL_argcheck(L, r.offset <= size && r.length <= size - r.offset, arg, "range outside its block");
   return r;
 }
+
+uint32_t mg_check_slot(lua_State *L, mg_pool *p, int arg) {
+  lua_Integer i = luaL_checkinteger(L, arg);
+  luaL_argcheck(L, i >= 1 && i <= (lua_Integer)p->slots, arg, "no such slot");
+  return (uint32_t)(i - 1);
+}
+
+int mg_push_range(lua_State *L, const mg_range *r) {
+  mg_push_block(L, r->block);
+  lua_pushinteger(L, r->offset);
+  lua_pushinteger(L, r->length);
+  lua_pushinteger(L, r->count);
+  lua_pushinteger(L, r->edge);
+  return 5;
+}

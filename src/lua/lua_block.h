@@ -18,6 +18,15 @@ mg_range mg_check_range(lua_State *L, mg_pool *p, int arg);
 /* Pushes a block, or false for none. */
 void mg_push_block(lua_State *L, uint32_t block);
 
+/* Pushes block, offset, length, count, edge: 5 results. */
+int mg_push_range(lua_State *L, const mg_range *r);
+/* The index of a slot, which is counted from 1 in Lua. */
+uint32_t mg_check_slot(lua_State *L, mg_pool *p, int arg);
+
+/* What is said when mg_pool's `lost` is set. */
+#define MG_LOST "the program has closed descriptors that are not its own, but the run's"
+
 extern const luaL_Reg mg_reader_methods[]; /* lua_reader.c: of a pool */
+extern const luaL_Reg mg_slot_methods[];   /* lua_slot.c: of a pool */
 
 #endif

@@ -7,20 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/clock.h"
 #include "core/wait.h"
 #include "lua_block.h"
 #include "lua_worker.h"
 
-#define LOST "the program has closed descriptors that are not its own, but the run's"
-
 static mg_pool *to_pool(lua_State *L, int arg) { return luaL_checkudata(L, arg, MG_POOL_TYPE); }
-
-static uint32_t check_slot(lua_State *L, mg_pool *p, int arg) {
-  lua_Integer i = luaL_checkinteger(L, arg);
-  luaL_argcheck(L, i >= 1 && i <= (lua_Integer)p->slots, arg, "no such slot");
-  return (uint32_t)(i - 1);
-}
 
 /* pool(slots, bytes, keep, cpus) -> pool | nil, message, errno */
 static int l_open(lua_State *L) {
@@ -94,7 +85,7 @@ _Noreturn void mg_run_child(lua_State *L, int args, const char *what) {
  * with the integer that f returns, or 0. */
 static int l_spawn(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
-  uint32_t i = check_slot(L, p, 2);
+  uint32_t i = mg_check_slot(L, p, 2);
   lua_Integer held = luaL_checkinteger(L, 3);
   luaL_checktype(L, 4, LUA_TFUNCTION);
   luaL_argcheck(L, p->slot[i].state == MG_SLOT_EMPTY, 2, "the slot has a worker");
@@ -105,94 +96,6 @@ static int l_spawn(lua_State *L) {
   if (pid < 0) return mg_lua_fail(L, "cannot start a worker process", pid);
   lua_pushinteger(L, pid);
   return 1;
-}
-
-/* What handing something over came to: a boolean; a worker that cannot be woken would wait for ever. */
-static int push_taken(lua_State *L, mg_pool *p, int rc) {
-  mg_pool_seen(p, rc);
-  if (p->lost) return luaL_error(L, "cannot wake a worker: %s", LOST);
-  if (rc < 0 && rc != -EAGAIN) return luaL_error(L, "cannot wake a worker: %s", strerror(-rc));
-  lua_pushboolean(L, rc != -EAGAIN);
-  return 1;
-}
-
-/* p:offer(slot, number, block, offset, length, count, only, stage, attempt, flags) -> boolean: false when the slot is
- * full.  Takes the block (if there is one) when it returns true. */
-static int l_offer(lua_State *L) {
-  mg_pool *p = mg_check_pool(L, 1);
-  uint32_t i = check_slot(L, p, 2);
-  mg_chunk c = {.number = (uint64_t)luaL_checkinteger(L, 3), .range = {.block = MG_NO_BLOCK}};
-  if (lua_toboolean(L, 4)) c.range = mg_check_range(L, p, 4);
-  c.range.count = mg_check_u32(L, 7);
-  luaL_argcheck(L, c.range.count >= 1 && c.range.count <= MG_MAX_CHUNK, 7, "1 to 1048576 items expected");
-  c.range.edge = mg_check_u32(L, 8);
-  c.stage = mg_check_u32(L, 9);
-  c.attempt = mg_check_u32(L, 10);
-  c.flags = mg_check_u32(L, 11);
-  luaL_argcheck(L, p->slot[i].state == MG_SLOT_LIVE, 2, "the slot has no worker that takes work");
-  luaL_argcheck(L, p->slot[i].wide ? (c.flags & MG_CHUNK_SET) && c.range.count == 1 : !(c.flags & MG_CHUNK_SET), 11,
-                "MG_CHUNK_SET and one item go with a wide slot");
-  return push_taken(L, p, mg_slot_offer(&p->slot[i], &c));
-}
-
-/* p:widen(slot, chunks) -> true | nil, message, errno: for a worker with threads, before its first spawn.  The slot
- * then takes chunks of one item each, flagged MG_CHUNK_SET, and has room for so many. */
-static int l_widen(lua_State *L) {
-  mg_pool *p = mg_check_pool(L, 1);
-  uint32_t i = check_slot(L, p, 2), chunks = mg_check_u32(L, 3);
-  luaL_argcheck(L, chunks <= MG_WIDE_CHUNKS, 3, "at most 2048 chunks expected");
-  luaL_argcheck(L, p->slot[i].state == MG_SLOT_EMPTY && !p->slot[i].wide, 2, "the slot is wide, or has a worker");
-  int rc = mg_slot_widen(&p->slot[i], chunks);
-  if (rc < 0) return mg_lua_fail(L, "cannot make room for threads", rc);
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
-/* p:lend(slot, bytes) -> bytes lent, or false when there is no memory or no room */
-static int l_lend(lua_State *L) {
-  mg_pool *p = mg_check_pool(L, 1);
-  uint32_t i = check_slot(L, p, 2);
-  uint32_t block = mg_shm_alloc(&p->shm, (size_t)luaL_checkinteger(L, 3));
-  int rc = block == MG_NO_BLOCK || p->slot[i].state == MG_SLOT_EMPTY ? -EAGAIN
-                                                                     : mg_slot_lend(&p->slot[i], &p->shm, block);
-  if (rc == -EAGAIN && block != MG_NO_BLOCK) mg_shm_release(&p->shm, block);
-  if (rc < 0) return push_taken(L, p, rc);
-  lua_pushinteger(L, (lua_Integer)mg_shm_block_size(&p->shm, block));
-  return 1;
-}
-
-/* p:finish(slot): no more chunks for it */
-static int l_finish(lua_State *L) {
-  mg_pool *p = mg_check_pool(L, 1);
-  return push_taken(L, p, mg_slot_finish(&p->slot[check_slot(L, p, 2)]));
-}
-
-static int push_range(lua_State *L, const mg_range *r) {
-  mg_push_block(L, r->block);
-  lua_pushinteger(L, r->offset);
-  lua_pushinteger(L, r->length);
-  lua_pushinteger(L, r->count);
-  lua_pushinteger(L, r->edge);
-  return 5;
-}
-
-/* p:revoke(slot) -> number, block, offset, length, count, only: the newest chunk, not begun | nothing */
-static int l_revoke(lua_State *L) {
-  mg_pool *p = mg_check_pool(L, 1);
-  mg_chunk c;
-  if (!mg_slot_revoke(&p->slot[check_slot(L, p, 2)], &c)) return 0;
-  lua_pushinteger(L, (lua_Integer)c.number);
-  return 1 + push_range(L, &c.range);
-}
-
-/* p:shorten(slot) -> number, block, offset, length, count, only: what its worker has not begun of the chunk in hand,
- * with a reference to the block | nothing; then a "rest" may come.  After p:collect(). */
-static int l_shorten(lua_State *L) {
-  mg_pool *p = mg_check_pool(L, 1);
-  mg_chunk c;
-  if (!mg_slot_shorten(&p->slot[check_slot(L, p, 2)], &p->shm, &c)) return 0;
-  lua_pushinteger(L, (lua_Integer)c.number);
-  return 1 + push_range(L, &c.range);
 }
 
 /* p:collect(): reads what the workers have published */
@@ -227,7 +130,7 @@ static int l_event(lua_State *L) {
   lua_pushinteger(L, e.slot + 1);
   switch (e.kind) {
     case MG_EVENT_OUT:
-      push_range(L, &e.range);
+      mg_push_range(L, &e.range);
       lua_pushinteger(L, (lua_Integer)e.number);
       return 8;
     case MG_EVENT_DONE:
@@ -240,7 +143,7 @@ static int l_event(lua_State *L) {
     case MG_EVENT_NEED: lua_pushinteger(L, (lua_Integer)e.a << MG_UNIT_SHIFT); return 3;
     case MG_EVENT_LEFT:
       lua_pushinteger(L, (lua_Integer)e.number);
-      push_range(L, &e.range);
+      mg_push_range(L, &e.range);
       lua_pushinteger(L, e.stage);
       lua_pushinteger(L, e.attempt);
       lua_pushinteger(L, e.a);
@@ -258,7 +161,7 @@ static int l_event(lua_State *L) {
       return 6;
     case MG_EVENT_REST:
       lua_pushinteger(L, (lua_Integer)e.number);
-      return 3 + push_range(L, &e.range);
+      return 3 + mg_push_range(L, &e.range);
     case MG_EVENT_SAID: lua_pushboolean(L, (int)e.c); return 3;
     default: lua_pushinteger(L, e.pid); return 3;
   }
@@ -279,7 +182,7 @@ static int l_relay(lua_State *L) {
 static int l_said(lua_State *L) {
   char part[16384];
   mg_pool *p = mg_check_pool(L, 1);
-  size_t n = mg_pool_said(p, check_slot(L, p, 2), part, sizeof part);
+  size_t n = mg_pool_said(p, mg_check_slot(L, p, 2), part, sizeof part);
   if (n > 0) lua_pushlstring(L, part, n);
   else luaL_pushfail(L);
   return 1;
@@ -290,7 +193,7 @@ static int l_wait(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   lua_Number s = luaL_optnumber(L, 2, -1);
   int rc = mg_pool_wait(p, s < 0 ? -1 : s > 1e6 ? (int64_t)1e15 : (int64_t)(s * 1e9));
-  if (p->lost) return mg_lua_fail(L, "cannot wait for the workers: " LOST, rc);
+  if (p->lost) return mg_lua_fail(L, "cannot wait for the workers: " MG_LOST, rc);
   if (rc < 0 && rc != -EINTR) return mg_lua_fail(L, "cannot wait for the workers", rc);
   lua_pushboolean(L, rc == 0);
   return 1;
@@ -322,39 +225,6 @@ static int l_unwatch(lua_State *L) {
   if (rc < 0) return mg_lua_fail(L, "cannot leave a descriptor alone", rc);
   lua_pushboolean(L, 1);
   return 1;
-}
-
-/* p:stop(slot): the producer in its hand ends at its next emit */
-static int l_stop(lua_State *L) {
-  mg_pool *p = mg_check_pool(L, 1);
-  mg_slot_stop(&p->slot[check_slot(L, p, 2)]);
-  return 0;
-}
-
-/* p:kill(slot, signal) */
-static int l_kill(lua_State *L) {
-  mg_pool *p = mg_check_pool(L, 1);
-  int rc = mg_proc_kill(&p->slot[check_slot(L, p, 2)].proc, (int)luaL_optinteger(L, 3, SIGKILL));
-  if (rc < 0) return mg_lua_fail(L, "cannot signal a worker", rc);
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
-/* p:overtime(slot) -> seconds the item in hand has taken (see clock.h), and its mark for p:time_out */
-static int l_overtime(lua_State *L) {
-  mg_pool *p = mg_check_pool(L, 1);
-  mg_slot *s = &p->slot[check_slot(L, p, 2)];
-  uint64_t began = s->state == MG_SLOT_EMPTY ? 0 : mg_slot_began(s), ns = began ? mg_clock_since(began) : 0;
-  lua_pushnumber(L, (lua_Number)ns / 1e9);
-  lua_pushinteger(L, (lua_Integer)began);
-  return 2;
-}
-
-/* p:time_out(slot, mark): kills the worker for the item that has this mark */
-static int l_time_out(lua_State *L) {
-  mg_pool *p = mg_check_pool(L, 1);
-  mg_pool_time_out(p, check_slot(L, p, 2), (uint64_t)luaL_checkinteger(L, 3));
-  return 0;
 }
 
 /* p:memory() -> bytes used, resident, most used; zeros of a closed pool */
@@ -395,31 +265,18 @@ static int l_fd(lua_State *L) {
   return 1;
 }
 
-/* p:state(slot) -> chunks in its ledger, blocks lent to it, held ranges */
-static int l_state(lua_State *L) {
-  mg_pool *p = mg_check_pool(L, 1);
-  mg_slot *s = &p->slot[check_slot(L, p, 2)];
-  lua_pushinteger(L, s->chunks);
-  lua_pushinteger(L, s->lents);
-  lua_pushinteger(L, s->helds);
-  return 3;
-}
-
 static const luaL_Reg methods[] = {
-    {"close", l_close_or_end}, {"spawn", l_spawn},   {"offer", l_offer},       {"lend", l_lend},
-    {"finish", l_finish}, {"revoke", l_revoke}, {"collect", l_collect},   {"event", l_event},
-    {"wait", l_wait},     {"kill", l_kill},     {"overtime", l_overtime}, {"time_out", l_time_out},
-    {"state", l_state},   {"memory", l_memory},   {"size", l_size}, {"retain", l_retain},     {"release", l_release},
-    {"check", l_check},   {"fd", l_fd},         {"arm", l_arm},           {"stop", l_stop},
-    {"watch", l_watch}, {"unwatch", l_unwatch},   {"widen", l_widen},   {"anything", l_anything}, {"relay", l_relay},
-    {"shorten", l_shorten}, {"said", l_said},
-    {"__gc", l_close},    {"__close", l_close},
-    {NULL, NULL},
+    {"close", l_close_or_end}, {"spawn", l_spawn},     {"collect", l_collect}, {"event", l_event},
+    {"wait", l_wait},          {"memory", l_memory},   {"size", l_size},       {"retain", l_retain},
+    {"release", l_release},    {"check", l_check},     {"fd", l_fd},           {"arm", l_arm},
+    {"watch", l_watch},        {"unwatch", l_unwatch}, {"relay", l_relay},     {"said", l_said},
+    {"anything", l_anything},  {"__gc", l_close},      {"__close", l_close},   {NULL, NULL},
 };
 
 void mg_pool_setup(lua_State *L) {
   luaL_newmetatable(L, MG_POOL_TYPE);
   luaL_setfuncs(L, methods, 0);
+  luaL_setfuncs(L, mg_slot_methods, 0);
   luaL_setfuncs(L, mg_reader_methods, 0);
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "__index");
