@@ -3,6 +3,7 @@
 
 local acks = require "minigun.policy.acks"
 local failure = require "minigun.base.failure"
+local ledger = require "minigun.run.ledger"
 local stats = require "minigun.base.stats"
 local workers = require "minigun.contexts.workers"
 
@@ -71,12 +72,13 @@ function M.run(pool, options)
   local function quiet() end
   local run = {
     pool = pool, memory = 1 << 26, queue_bytes = 1 << 20, held_most = 1 << 24, chunks = 0, warnings = {}, failures = {},
-    heap = { prepare = quiet, forked = quiet }, stats = { stats.stage() }, pending = { 0 }, drained = {},
+    heap = { prepare = quiet, forked = quiet }, stats = { stats.stage() }, ledger = false,
     finished_items = 0, result = { failed = 0, stats = { workers = {} } },
     plan = { stages = { stage }, hooks = { on_worker_exit = {} },
       options = { max_restarts = 3, restart_window = 5, grace = nil } },
     hooks = quiet, release_overdraft = quiet, check_entry = quiet, acks = acks.new(quiet), resume = false,
   }
+  run.ledger = ledger.new { stage }
   function run:warn(text) self.warnings[#self.warnings + 1] = text end
   function run:fail(text) error(text, 0) end
   function run:finished(_, n) self.finished_items = self.finished_items + n end

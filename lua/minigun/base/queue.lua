@@ -46,6 +46,17 @@ function Queue:count()
   return self.tail - self.head + 1
 end
 
+--- How many items of a stage its entries hold.
+---@param stage integer
+---@return integer
+function Queue:items(stage)
+  local n = 0
+  for i = self.head, self.tail do
+    if self[i].stage == stage then n = n + self[i].count end
+  end
+  return n
+end
+
 --- Takes the first entry.
 ---@return any entry
 function Queue:pop()
@@ -102,6 +113,14 @@ end
 --- So much of an entry, which stays, has been taken.
 ---@param bytes integer
 function Lines:cut(bytes) self.bytes = self.bytes - bytes end
+
+--- How many items of a stage wait.
+---@param stage integer
+---@return integer
+function Lines:items(stage)
+  local own = self.stages[stage]
+  return own and own:items(stage) or 0
+end
 
 --- How many entries there are.
 ---@return integer

@@ -52,7 +52,7 @@ function ends:end_loops(id)
   for _, slot in ipairs(self.slots) do
     if slot.pid then
       self.lanes[slot.number] = self.lanes[slot.number] or queue.new()
-      self.run.pending[id] = self.run.pending[id] + 1
+      self.run.ledger:accept(id, 1)
       self.arrived = self.arrived + 1
       self:push(work.of_end(id, slot.number, self.arrived))
     end
@@ -62,7 +62,7 @@ end
 
 --- Something has come in after all: loops that have been told begin again, and will be told again.
 function ends:go_on_with_loops()
-  for id in pairs(self.told) do self.run.drained[id] = false end
+  for id in pairs(self.told) do self.run.ledger:reopen(id) end
   self.told = {}
 end
 

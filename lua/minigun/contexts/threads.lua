@@ -56,6 +56,16 @@ end
 ---@return integer
 function Segment:in_work(id) return self.at[id] or 0 end
 
+--- How many items of a stage are here: in the queue, and in the hands of threads.
+---@param id integer
+---@return integer queued
+---@return integer in_hand
+function Segment:tally(id)
+  local queued = self.queue:items(id)
+  for _, lane in pairs(self.lanes) do queued = queued + lane:items(id) end
+  return queued, self.at[id] or 0
+end
+
 -- Whether those behind have room for what an item may emit.
 local function may_begin(self)
   local run = self.run

@@ -169,6 +169,21 @@ function Segment:name()
   return table.concat(names, "+")
 end
 
+--- How many items of a stage are here: in the queue, and in the hands of workers.
+---@param id integer
+---@return integer queued
+---@return integer in_hand
+function Segment:tally(id)
+  local queued, in_hand = self.queue:items(id), 0
+  for _, lane in pairs(self.lanes) do queued = queued + lane:items(id) end
+  for _, slot in ipairs(self.slots) do
+    for _, entry in pairs(slot.hand) do
+      if entry.stage == id then in_hand = in_hand + entry.count - (entry.finished or 0) end
+    end
+  end
+  return queued, in_hand
+end
+
 --- How many workers live.
 ---@return integer
 function Segment:alive()
@@ -588,7 +603,7 @@ function Segment:on_exit(slot, pid, code, signal, expected)
   end
   self:count_worker(slot, pid, code, signal, expected)
   if not expected then self:lost_loops(slot, pid, self.cause(code, signal), in_hand) end
-  slot.pid, slot.items, self.wants[slot], run.changed = nil, 0, nil, true
+  slot.pid, slot.items, self.wants[slot], run.ledger.changed = nil, 0, nil, true
   run:release_overdraft(slot)
   local any_late, death = false, {}
   for i = #slot.left, 1, -1 do -- from the last: each goes to the front of the queue

@@ -61,7 +61,7 @@ end
 function joins:write_into(outlet)
   local target = #outlet.bytes == 1 and outlet.bytes[1]
   local batches = outlet.joins and target and self.chain.states[target].batches
-  if not batches or not batches:shareable() or batches.values.first or self.pending[target] > 0
+  if not batches or not batches:shareable() or batches.values.first or self.ledger.pending[target] > 0
     or outlet.writer:pending() > 0 then return end
   outlet.into = target
   if self.outlets[target].writer then self:flush_writer(self.outlets[target]) end -- tables

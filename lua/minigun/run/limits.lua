@@ -17,7 +17,7 @@ local function some(segment) return SOME + EACH * segment.plan.n end
 ---@return integer
 function limits:waiting(id)
   local segment = self.segment_of[id]
-  return self.pending[id] - (segment and segment:in_work(id) or 0)
+  return self.ledger.pending[id] - (segment and segment:in_work(id) or 0)
 end
 
 --- Whether any of what a stage or a segment sends to is limited. A reduction's own limit, which the library has set,

@@ -66,7 +66,7 @@ function producers:producer_emit(stage, tempo)
   if source then resume:open_source(source, self:sends_singly(stage.id)) end
   local function sent(n)
     s.items_out = s.items_out + n
-    if passed > 0 and me.moved == moved then
+    if passed > 0 and me.ledger.moved == moved then
       passed = passed - 1
       return
     end
@@ -74,7 +74,8 @@ function producers:producer_emit(stage, tempo)
     if alone == nil then alone = is_alone(me) or tempo.known end
     local before, now = tempo.clock, core.now()
     passed = alone and not limited and not me.streams and now - before < QUICK and PASSED or 0
-    if me.moved ~= moved and me:must_wait(stage.id) then -- nothing is fuller than before unless something has moved
+    -- Nothing is fuller than before unless something has moved.
+    if me.ledger.moved ~= moved and me:must_wait(stage.id) then
       repeat until me:let_others(WAIT) or not me:must_wait(stage.id)
       tempo:begin(core.now())
     elseif enough() or tempo:due(now, alone) then
@@ -83,7 +84,7 @@ function producers:producer_emit(stage, tempo)
       tempo:begin(core.now())
       return
     end
-    moved = me.moved
+    moved = me.ledger.moved
   end
   local function send_chosen(item)
     local ok, ids = errors.call(state.choose, item)
@@ -167,7 +168,7 @@ function producers:open_producers()
   for _, stage in ipairs(self.plan.stages) do
     if stage.kind == "producer" then
       if self.segment_of[stage.id] then
-        self.pending[stage.id] = 1
+        self.ledger:accept(stage.id, 1)
         self.segment_of[stage.id]:push(work.of_value(stage.id))
       else
         local own = pace.new(core.now(), stage.source == "array")
@@ -178,7 +179,7 @@ function producers:open_producers()
         if stage.threaded then self:open_on_loop(producer, body)
         else producer.thread = coroutine.create(body) end
         self.producers[#self.producers + 1] = producer
-        self.pending[stage.id] = 1
+        self.ledger:accept(stage.id, 1)
       end
     end
   end
@@ -191,7 +192,7 @@ function producers:open_on_loop(producer, body)
   local s, on = self.stats[producer.stage.id], self:open_loop()
   producer.task = on:spawn(function()
     producer.ended = table.pack(body())
-    self.changed = true
+    self.ledger.changed = true
   end, function(seconds)
     s.busy, s.blocked, s.blocked_most = s.busy + seconds, s.blocked + seconds, math.max(s.blocked_most, seconds)
   end)
@@ -203,7 +204,7 @@ end
 local function at_work(self, producer)
   for segment, limit in pairs(self.reach[producer.stage.id]) do
     for _, id in ipairs(limit == true and segment.plan.stages or {}) do
-      if self.pending[id] > 0 then return true end
+      if self.ledger.pending[id] > 0 then return true end
     end
   end
   return false
@@ -285,7 +286,7 @@ end
 --- Ends all producers; what they have emitted goes its way. Those in children end at their next emit, or are killed
 --- when none comes soon.
 function producers:stop_producers()
-  self.stopped, self.changed = true, true
+  self.stopped, self.ledger.changed = true, true
   local list = self.producers
   self.producers = {}
   for _, producer in ipairs(list) do
@@ -297,7 +298,7 @@ function producers:stop_producers()
     self:end_producer(producer.stage, ok, err, producer.pace)
   end
   for _, stage in ipairs(self.plan.stages) do
-    local segment = stage.kind == "producer" and self.pending[stage.id] > 0 and self.segment_of[stage.id]
+    local segment = stage.kind == "producer" and self.ledger.pending[stage.id] > 0 and self.segment_of[stage.id]
     if segment then
       segment:stop_producer(GRACE)
       self.timed = true
@@ -423,8 +424,8 @@ end
 ---@return boolean served false: there is nothing that could go on, the caller blocks
 function producers:serve(due, fd, mode)
   if not self.in_handler or not self.pool or self.process ~= core.process() then return false end
-  local torn, task, co, outer = self.torn, tasks.forget(self) -- threads run as if nobody did
-  self.torn, self.in_handler = true, false
+  local torn, task, co, outer = self.ledger.torn, tasks.forget(self) -- threads run as if nobody did
+  self.ledger.torn, self.in_handler = true, false
   while true do
     self:serve_workers(true)
     local seconds = self:check_clock(true) or 1
@@ -437,7 +438,7 @@ function producers:serve(due, fd, mode)
     self:sleep(math.min(seconds, rest, fd and 0.01 or 1))
   end
   tasks.restore(task, co, outer)
-  self.torn, self.in_handler = torn, true
+  self.ledger.torn, self.in_handler = torn, true
   return true
 end
 

@@ -48,14 +48,16 @@ function folds:feed_folds()
   end
 end
 
---- Emits the value of a reduction.
----@param each table of `folds`
-function folds:emit_fold(each)
+--- Emits the value of a reduction, unless it has done so.
+---@param id integer its last stage
+function folds:emit_fold(id)
+  local each = self.folds[id]
+  if not each or each.late then return end
   each.late = ("stage '%s' has emitted its value already; this item was sent to it afterwards, with emit:to"):format(
     each.stage.name)
   each.entry.late, each.stage.retries = each.late, 0
   local ok, value = errors.call(each.result.finish, each.result)
-  self.changed = true
+  self.ledger.changed = true
   if ok then return self.chain:emit_batch(self.chain.states[each.stage.id], value) end
   signals.pass_on(value.raised)
   self:settle_failure(each.stage, errors.fields(value, { attempt = 1, pid = self.pid, batch = true }),
@@ -68,7 +70,7 @@ function folds:emit_next_fold()
   for id in ipairs(self.plan.stages) do
     local each = self.folds[id]
     if each and not each.late then
-      self:emit_fold(each)
+      self:emit_fold(id)
       return true
     end
   end
@@ -131,7 +133,7 @@ function folds:batch_failed(segment, stage, fields, entry, batch, again, ordinal
   end
   work.repeats(rest, ordinal).tried = shifted
   if segment.order then segment.order:retry(ordinal) end
-  self.pending[stage.id] = self.pending[stage.id] + 1
+  self.ledger:accept(stage.id, rest.count)
   if self.resume then self.resume:owe(rest) end
   self:enqueue(rest)
   return record, true

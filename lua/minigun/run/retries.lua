@@ -99,7 +99,7 @@ function retries:settle_failure(stage, fields, item, again)
       s.retried = s.retried + 1
       local seconds = retries.delay(stage.backoff, attempt, chance())
       if stage.ordered then return self:retry_in_place(entry, core.clock() + seconds) end
-      self.pending[stage.id] = self.pending[stage.id] + 1
+      self.ledger:wait(stage.id, entry.count)
       if self.resume then self.resume:owe(entry) end
       self.retries[#self.retries + 1] = { due = core.clock() + seconds, entry = entry }
       return

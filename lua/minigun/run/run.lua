@@ -7,19 +7,20 @@
 -- finished with all that came of it.
 --
 -- Invariants
--- 1. `pending[stage]` counts the items that the stage has accepted and not finished: queued, in a worker's hands, or
---    waiting for the next attempt. A stage is drained when every stage that sends to it is, and it has none pending.
+-- 1. Every item is in exactly one place, and the ledger counts it (ledger.lua).
 -- 2. Every reference to a block that an event brings is passed on to one entry, or released.
 -- 3. Whatever happens, `Run:close` ends every child and gives back every descriptor and mapping.
 local acks = require "minigun.policy.acks"
 local command = require "minigun.handlers.command"
 local context = require "minigun.handlers.ctx"
 local core = require "minigun.core"
+local drain = require "minigun.run.drain"
 local failures = require "minigun.policy.failures"
 local fatal = require "minigun.base.fatal"
 local forked = require "minigun.contexts.workers"
 local heap = require "minigun.system.heap"
 local journals = require "minigun.run.journal"
+local ledger = require "minigun.run.ledger"
 local machine = require "minigun.system.machine"
 local meter = require "minigun.view.progress_line"
 local output = require "minigun.run.output"
@@ -44,6 +45,7 @@ local LIMITS <const> = { [12] = true, [23] = true, [24] = true } -- ENOMEM, ENFI
 -- looking at the clock before and after it (src/core/clock.h).
 local BEAT <const> = 0.1
 local WARNINGS <const> = 100                      -- that are kept
+local CHECK <const> = os.getenv "MINIGUN_CHECK" ~= nil
 
 local Run = {}
 Run.__index = Run
@@ -68,22 +70,28 @@ function run.new(pipeline, given)
   local p = plan.build(pipeline, given)
   local journal, past
   if p.options.journal then journal, past = journals.open(p) end
-  local empty, records, producing, awaits = result.new(p), {}, {}, {}
-  for id, stage in ipairs(p.stages) do
-    if type(stage.await) == "number" then awaits[#awaits + 1] = stage end
-    records[id], producing[id] = empty.stats.stages[stage.name], stage.kind == "producer"
-  end
+  local empty, records = result.new(p), {}
+  for id, stage in ipairs(p.stages) do records[id] = empty.stats.stages[stage.name] end
   local self = setmetatable({
-    pipeline = pipeline, plan = p, result = empty, stats = records, producing = producing,
+    pipeline = pipeline, plan = p, result = empty, stats = records, ledger = ledger.new(p.stages),
     memory = p.options.memory or default_memory(),
-    segments = {}, by_slot = {}, pending = {}, drained = {}, inline_queue = queue.lines(),
+    segments = {}, segment_of = {}, by_slot = {}, inline_queue = queue.lines(),
     retries = {}, producers = {}, on_loop = {}, writers = {}, folds = {}, outlets = {}, direct = {}, reach = {},
-    per = {}, limited = {}, waits = {}, late = {}, chunks = 0, moved = 0, told = {},
+    per = {}, limited = {}, waits = {}, chunks = 0,
     unhandled = failures.tally(), heap = heap.new(),
     pid = core.pid(), process = core.process(), started = core.now(), clock_started = core.clock(),
-    changed = true, unseen = 0, rates = {},
-    resume = false, awaits = awaits, timed = #awaits > 0,
+    unseen = 0, rates = {}, resume = false, timed = false,
   }, Run)
+  self.drain = drain.new {
+    plan = p, stats = records, started = self.clock_started, ledger = self.ledger, inline = self, clock = core.clock,
+    places = { of = self.segment_of },
+    transport = { outlets = self.outlets, flush = function(_, outlet) self:flush_writer(outlet) end,
+      flush_all = function() self:flush_all() end },
+    reduces = { emit = function(_, id) self:emit_fold(id) end,
+      emit_next = function() return self:emit_next_fold() end },
+    hooks = { call = function(_, ...) self:hooks(...) end },
+  }
+  self.timed = self.drain:timed()
   self.acks = acks.new(function(source, first, last) journal:acknowledge(source.name, first, last) end)
   if journal then
     self.resume = resume.new { plan = p, stats = records, result = empty, acks = self.acks, journal = journal,
@@ -178,7 +186,6 @@ function Run:open_pool()
     if has_slots[segment.kind] then slots = slots + segment.n end
     if segment.kind == "threads" then threads[#threads + 1] = segment end
   end
-  self.segment_of = {}
   self:share_memory()
   if slots == 0 and not self.plan.threaded then return end
   local size = slots == 0 and run.BELL_MEMORY or math.max(self.memory * 8, 4 << 30)
@@ -226,6 +233,7 @@ function Run:check_clock(inside)
     local retry = self.retries[i]
     if retry.due <= now then
       table.remove(self.retries, i)
+      self.ledger:wake(retry.entry.stage, retry.entry.count)
       self:enqueue(retry.entry)
       wait = not inside and 0 or wait -- the stages of the coordinator have had their turn
     else
@@ -241,11 +249,9 @@ function Run:check_clock(inside)
     end
     sooner(batches and batches:next_due())
   end
-  for _, stage in ipairs(self.awaits) do
-    local due = self.clock_started + stage.await
-    if due <= now and not self.told[stage] then self.told[stage], self.changed, wait = true, true, 0
-    elseif due > now then sooner(due) end
-  end
+  local due, fell_due = self.drain:check_clock(now)
+  if fell_due then wait = 0 end
+  sooner(due)
   for _, segment in ipairs(self.segments) do
     local seconds = segment:check_time()
     sooner(seconds and now + seconds)
@@ -344,89 +350,28 @@ function Run:sleep(seconds)
   end
 end
 
--- Drains stages, front to back; when all are, ends the workers. Any handler that still runs may send to any stage with
--- emit:to, so a stage that was drained is open again when something arrives, and no worker ends before everything is.
--- What is awaited comes from anywhere: such a stage is drained, and passes on its last batch, when nothing is left to
--- do anywhere else and the stages that no awaited one is before are drained.
+-- Drains what can be drained; when all is, no more work will come. Returns whether anything has changed.
 function Run:advance_ends()
-  local changed, over, front = false, true, true
-  for id, stage in ipairs(self.plan.stages) do
-    if not self.late[id] then front = front and self.drained[id] and self:can_drain(stage) end
-  end
-  for id, stage in ipairs(self.plan.stages) do
-    local ready = self:can_drain(stage)
-      and (not stage.await or self:given_up(stage) or front and self:nothing_pending())
-    local state = self.chain.states[id]
-    if ready and not (self.drained[id] and not (state and self:holds(state))) then
-      self:drain(stage, state)
-      changed = true
-    end
-    over = over and ready
-  end
-  for _, hook in ipairs(self.plan.hooks.after_producer) do
-    if not self.told[hook] and self:all_drained(hook.producers) then
-      self.told[hook] = true
-      self:hooks({ hook }, {})
-    end
-  end
-  if over and not self.finishing and self:nothing_pending() and not self:emit_next_fold() then self:finish() end
-  self.changed = self.changed or changed -- others may be ready now
-  return self.changed
+  self.ledger.changed = false
+  local over, changed = self.drain:advance()
+  if over and not self.finishing then self:finish() end
+  self.ledger.changed = self.ledger.changed or changed
+  return self.ledger.changed
 end
 
--- Whether the time is over in which an awaited stage's first item should have come. One that comes later is taken all
--- the same.
-function Run:given_up(stage)
-  if type(stage.await) ~= "number" or self.stats[stage.id].items_in > 0 then return false end
-  return core.clock() - self.clock_started >= stage.await
-end
-
--- Whether a stage has nothing pending and all before it are drained.
-function Run:can_drain(stage)
-  if self.pending[stage.id] > 0 then return false end
-  for _, input in ipairs(stage.inputs) do
-    if not self.drained[input] then return false end
+-- Where the items of a stage are: how many are queued, in hand, and wait for their time. For the ledger's check.
+function Run:tally_of(id)
+  local in_hand, waiting = 0, 0
+  for _, retry in ipairs(self.retries) do
+    if retry.entry.stage == id then waiting = waiting + retry.entry.count end
   end
-  return true
-end
-
--- Whether a stage of the coordinator has something to say at its end.
-function Run:holds(state)
-  return self:open_batch(state) or state.loop and state.loop:open()
-end
-
-function Run:all_drained(ids)
-  for _, id in ipairs(ids) do
-    if not self.drained[id] then return false end
+  local segment = self.segment_of[id]
+  local queued = self.inline_queue:items(id)
+  if segment then queued, in_hand = segment:tally(id) end
+  for _, producer in ipairs(self.producers) do
+    if producer.stage.id == id then in_hand = in_hand + 1 end
   end
-  return true
-end
-
-function Run:drain(stage, state)
-  if stage.loop and not state and self.segment_of[stage.id]:end_loops(stage.id) then
-    return -- it is drained when they have ended
-  end
-  if state then
-    if state.batches then self.chain:flush_batches(stage.id) end
-    if state.loop then self.chain:end_loop(stage.id) end
-    local fold = self.folds[stage.id]
-    if fold and stage.reduces.at_drain and not fold.late then self:emit_fold(fold) end
-    local outlet = self.outlets[stage.id]
-    if outlet.writer then self:flush_writer(outlet) end
-    if outlet.joined then self:flush_writer(outlet.joined) end
-  end
-  self.drained[stage.id] = true
-end
-
--- Draining may have sent something once more.
-function Run:nothing_pending()
-  for _, outlet in ipairs(self.writers) do
-    if outlet.writer then self:flush_writer(outlet) end
-  end
-  for _, pending in ipairs(self.pending) do
-    if pending > 0 then return false end
-  end
-  return true
+  return queued, in_hand, waiting
 end
 
 -- No more work will come for the workers; threads of the coordinator end after them, see Run:ended.
@@ -461,7 +406,7 @@ end
 function Run:step(limit)
   signals.check()
   if self.failed then error(self.failed, 0) end
-  if self.torn then self:fail "not enough memory for the run itself" end
+  if self.ledger.torn then self:fail "not enough memory for the run itself" end
   if self.stops and core.terminated() then terminate.ask(self) end
   if self.end_by and core.clock() >= self.end_by then
     self.killed, self.stopping = true, true
@@ -475,11 +420,11 @@ function Run:step(limit)
   busy = self:resume_producers() or busy
   local _, room = self:give_out()
   busy = busy or room or own.pushed > pushed or self:may_produce()
-  if self.changed then
-    self.changed = false
+  if self.ledger.changed then
     busy = self:advance_ends() or busy
     if self:ended() then return false end
   end
+  if CHECK then self.ledger:check(function(id) return self:tally_of(id) end) end
   if self.stopping then return false end
   self.busy = busy
   if busy and self.meter then self.meter:look() end

@@ -37,7 +37,7 @@ end
 ---@param id integer the stage
 ---@return integer
 function progress:inside(id)
-  local state, n = self.chain and self.chain.states[id], self.pending[id] or 0
+  local state, n = self.chain and self.chain.states[id], self.ledger.pending[id]
   local entry = state and self:open_batch(state)
   while entry do
     n, entry = n + entry.n, entry.after

@@ -1,5 +1,5 @@
---- Routes: how items move between the stages of a run. Methods of a run (see run.lua), which keeps the ledger: what a
--- stage has accepted and not finished is in `pending`.
+--- Routes: how items move between the stages of a run. Methods of a run (see run.lua), whose ledger says what a
+-- stage has accepted and not finished.
 local core = require "minigun.core"
 local effects = require "minigun.child.replies"
 local failure = require "minigun.base.failure"
@@ -75,7 +75,6 @@ function routes:draw_routes()
       if apart or self.segment_of[target] ~= own then outlet.targets[#outlet.targets + 1] = target end
     end
     self.outlets[id], self.reach[id] = outlet, reach
-    self.pending[id] = 0
     if stage.terminal then self.result.by_stage[stage.name] = {} end
   end
   local terminals = 0
@@ -84,10 +83,6 @@ function routes:draw_routes()
     self.only_list = list
   end
   if terminals == 1 then self.result.items = self.only_list else self.only_list = nil end
-  for id, stage in ipairs(stages) do -- awaited, or behind one that is
-    self.late[id] = stage.await
-    for _, input in ipairs(stage.inputs) do self.late[id] = self.late[id] or self.late[input] end
-  end
   self:draw_waits()
 end
 
@@ -112,7 +107,7 @@ function routes:draw_waits()
   end
   self:mark_limited()
   for id in ipairs(stages) do
-    if not self.segment_of[id] and not self.producing[id] then
+    if not self.segment_of[id] and stages[id].kind ~= "producer" then
       self.waits[id] = {}
       add(self.waits[id], id, id)
     end
@@ -246,14 +241,12 @@ end
 -- An error in the middle (memory that is short) would leave the ledger torn, and may surface in a producer whose emit
 -- has led here; `torn` then stays, and ends the run (Run:step).
 function routes:accept(entry)
-  local torn = self.torn
-  self.torn = true
-  local id = entry.stage
-  self.moved = self.moved + 1
-  self.pending[id] = self.pending[id] + entry.count
+  local ledger, id = self.ledger, entry.stage
+  local torn = ledger.torn
+  ledger.torn = true
+  ledger:accept(id, entry.count)
   if self.resume then self.resume:owe(entry) end
   if not entry.block then entry.length = weigh(entry.value) end
-  self.drained[id] = false
   local in_chain = not entry.block and not self.segment_of[id] -- which counts values itself
   -- A stage behind an internal one of the same name: its items are those that came to that one.
   if not in_chain and not self.plan.stages[id].behind then
@@ -261,7 +254,7 @@ function routes:accept(entry)
     s.items_in = s.items_in + entry.count
   end
   self:enqueue(entry)
-  self.torn = torn
+  ledger.torn = torn
 end
 
 --- Puts an entry where its stage takes from: a segment's queue, or the coordinator's own.
@@ -277,11 +270,8 @@ end
 ---@param n integer
 ---@param origin table? of them, see policy/acks.lua
 function routes:finished(id, n, origin)
-  local left = self.pending[id] - n
-  self.pending[id] = left
+  self.ledger:finish(id, n)
   if origin then self.acks:release(origin, n) end
-  -- Nothing can be drained before the first producer has ended.
-  if left == 0 and (self.closing or self.producing[id]) then self.closing, self.changed = true, true end
 end
 
 local function keep_item(self, stage, item)
@@ -338,8 +328,9 @@ end
 
 --- Passes on what is written into the open block. What a producer writes straight into it is counted here.
 function routes:flush_writer(outlet)
-  local torn = self.torn
-  self.torn = true
+  local ledger = self.ledger
+  local torn = ledger.torn
+  ledger.torn = true
   if outlet.into then self:count_into(outlet) end
   local block, offset, length, count = outlet.writer:take()
   if block and outlet.direct then
@@ -352,7 +343,14 @@ function routes:flush_writer(outlet)
     origin.fresh = nil
     self.acks:release(origin, 1)
   end
-  self.torn = torn
+  ledger.torn = torn
+end
+
+--- Passes on all that is written.
+function routes:flush_all()
+  for _, outlet in ipairs(self.writers) do
+    if outlet.writer then self:flush_writer(outlet) end
+  end
 end
 
 --- Accepts a range of records, and its reference, for several stages; each further one takes a reference of its own.
@@ -422,7 +420,7 @@ end
 ---@param writer userdata
 ---@param need integer bytes
 function routes:open_block(stage, writer, need)
-  self.moved = self.moved + 1
+  self.ledger.moved = self.ledger.moved + 1
   local roomy = math.min(LARGE_ITEMS * need, LARGE_BLOCK, self.memory // 64)
   if not writer:open(math.max(need, BLOCK, roomy)) then
     self:fail(("stage '%s': an item of %d bytes or more does not fit into the shared memory that can be had"):format(
@@ -441,10 +439,11 @@ function routes:let_others(why)
     coroutine.yield(why)
     return true
   end
-  local torn = self.torn
-  self.torn = true
+  local ledger = self.ledger
+  local torn = ledger.torn
+  ledger.torn = true
   local busy = self:turn() -- called through C, from where a coroutine cannot yield
-  self.torn = torn
+  ledger.torn = torn
   if not busy and why == WAIT then self:sleep(0.001) end
   return false
 end
@@ -477,7 +476,7 @@ function routes:must_wait(id)
   for segment, limit in pairs(self.reach[id]) do
     if limit == true then
       for _, each in ipairs(segment.plan.stages) do
-        if self.pending[each] > 0 then return true end -- memory comes back when these are through
+        if self.ledger.pending[each] > 0 then return true end -- memory comes back when these are through
       end
     end
   end
