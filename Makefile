@@ -69,7 +69,7 @@ endif
 .SUFFIXES:
 .PHONY: lint lint-lua lint-c lint-gcc lint-clang
 .PHONY: all help test check faults install uninstall clean bench asan sanitized gcstress tsan valgrind fuzz model storm
-.PHONY: docs FORCE
+.PHONY: mutants docs FORCE
 
 all: $(LIB)
 
@@ -82,6 +82,7 @@ help:
 	@echo 'make asan       the specs under AddressSanitizer and UBSan; also: tsan, valgrind'
 	@echo 'make gcstress   the same with full collections of Lua at arbitrary allocations, one in about COLLECT=100'
 	@echo 'make storm      kill workers at random moments, SIGNALS=10000 times, and compare what arrives'
+	@echo 'make mutants    N=100 small faults put into the sources one by one: which ones no spec notices'
 	@echo 'make fuzz       build the fuzz targets with libFuzzer;  make model   check the models with spin'
 	@echo 'make bench      the benchmarks;  make docs   the reference from the sources'
 
@@ -196,6 +197,14 @@ decode_fuzz slot_fuzz spool_fuzz:
 decode_fuzz: FUZZ_SRC = $(SRC) $(LUA_LIBS) -lm -ldl
 slot_fuzz:   FUZZ_SRC = $(SYS) $(addprefix src/core/,slot.c slot_events.c shm.c event.c proc.c) src/test/faults.c
 spool_fuzz:  FUZZ_SRC = $(SYS) $(addprefix src/store/,spool.c crc.c) src/core/proc.c src/test/faults.c
+
+# Changes of one operator, constant, condition, call or argument at a time in lua/ and src/, and which of them no spec
+# notices: N=100 SEED=1, ONLY='3 17', FILES=pattern, JOBS, SUITE=1 (see spec/mutants/main.lua). Hours for hundreds.
+N ?= 100
+
+mutants: all
+	@MAKEFLAGS= MAKELEVEL=0 N='$(N)' SEED='$(SEED)' ONLY='$(ONLY)' FILES='$(FILES)' JOBS='$(JOBS)' SUITE='$(SUITE)' \
+	  LUA_INC='$(LUA_INC)' $(LUA) spec/mutants/main.lua
 
 # ---- other checks ----------------------------------------------------------------------------------------------
 

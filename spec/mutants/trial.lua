@@ -1,0 +1,153 @@
+--- Tries one mutant: runs tests that execute its line in a copy of the tree with that line changed, those that are
+-- most about its file and quickest first, until one fails. Each failure is tried again there and in a copy without the
+-- change, so that a test which a busy machine makes late kills nothing.
+
+local draw = require "spec.mutants.draw"
+local shell = require "spec.mutants.shell"
+
+local M = {}
+
+local DEADLINE = 30                               -- seconds that a test has which names no time of its own
+local FIRST = { files = 4, tests = 8, seconds = 4 } -- at most, of the first tests
+local QUICK = 0.25                                -- seconds; slower tests come last
+local MOST = 150                                  -- names that are given to one run; else the whole file is run
+
+local function pattern(name) return "^" .. name:gsub("%W", "%%%0") .. "$" end
+
+-- What is to be run of one spec file: `names` nil for all.
+local function command(dir, job)
+  local words, seconds = {}, 60 + 6 * job.seconds
+  for i, name in ipairs(job.names and #job.names <= MOST and job.names or {}) do
+    words[i] = shell.quote("--filter=" .. pattern(name))
+  end
+  return shell.contained(("cd %s && MINIGUN_TEST_DEADLINE=%d bash spec/run %s --no-keep-going %s -- lua5.4 "
+    .. "/usr/bin/busted --ignore-lua"):format(dir, DEADLINE, job.spec, table.concat(words, " ")), seconds)
+end
+
+-- The first failure of jobs in one copy: what spec/run has said; nil where all tests have passed.
+local function run(self, dir, jobs, beside)
+  local commands = {}
+  for i, job in ipairs(jobs) do commands[i] = command(dir, job) end
+  local results = shell.beside(self.dir .. "/jobs", commands, beside)
+  for i = 1, #jobs do
+    local result = results[i]
+    if result and result.code ~= 0 then
+      local output = result.output
+      local hung = result.code == 124 or result.code == 137 or output:find("did not end in time", 1, true)
+      return { job = jobs[i], name = output:match("\nFAIL ([^\n]*)") or output:match("^FAIL ([^\n]*)"),
+        hung = hung and true, output = output, text = output:match("FAIL [^\n]*\n%s*([^\n]*)") }
+    end
+  end
+  return nil
+end
+
+-- Whether a failure is the mutant's.
+local function confirmed(self, failure)
+  local name = failure.name and failure.name:match("^after '(.*)'$") or failure.name
+  local job = { spec = failure.job.spec, names = self.known[name] and { name } or failure.job.names,
+    seconds = failure.job.seconds }
+  if run(self, self.plain, { job }, 1) then
+    self.fails_anyway[job.spec .. ": " .. tostring(failure.name)] = true
+    return false
+  end
+  return failure.hung or run(self, self.copy, { job }, 1) ~= nil
+end
+
+-- By the share of a test's blocks that are of the mutant's file, and by its time.
+local function ranked(tests, group)
+  local list = { table.unpack(tests) }
+  local score = {}
+  for i, test in ipairs(list) do
+    score[test] = (test.counts[group] or 0) / test.total / (0.1 + test.seconds) + i * 1e-9
+  end
+  table.sort(list, function(a, b) return score[a] > score[b] end)
+  return list
+end
+
+-- Jobs, one a spec file, of tests.
+local function jobs_of(tests)
+  local jobs, by_spec = {}, {}
+  for _, test in ipairs(tests) do
+    local job = by_spec[test.spec]
+    if not job then
+      job = { spec = test.spec, names = {}, seconds = 0 }
+      by_spec[test.spec] = job
+      jobs[#jobs + 1] = job
+    end
+    job.names[#job.names + 1] = test.name
+    job.seconds = job.seconds + test.seconds
+  end
+  return jobs
+end
+
+-- Three rounds of tests: a few, the other quick ones, the slow ones.
+local function rounds(tests, group)
+  local first, quick, slow, files, count, seconds = {}, {}, {}, {}, 0, 0
+  for _, test in ipairs(ranked(tests, group)) do
+    local of_file = files[test.spec] or 0
+    if (of_file > 0 or count < FIRST.files) and of_file < FIRST.tests and seconds + test.seconds <= FIRST.seconds then
+      count = count + (of_file == 0 and 1 or 0)
+      files[test.spec], seconds = of_file + 1, seconds + test.seconds
+      first[#first + 1] = test
+    else
+      local list = test.seconds <= QUICK and quick or slow
+      list[#list + 1] = test
+    end
+  end
+  local list = { jobs_of(first), jobs_of(quick), jobs_of(slow) }
+  for i = 2, 3 do table.sort(list[i], function(a, b) return a.seconds < b.seconds end) end
+  return list
+end
+
+-- Makes the mutant in the copy; false where the core cannot be built with it.
+local function make(self, mutant)
+  shell.run("rm -rf %s && cp -a %s %s", self.copy, self.plain, self.copy)
+  local path = self.copy .. "/" .. mutant.path
+  shell.write(path, draw.with_line(shell.read(path), mutant.line, mutant.new))
+  return mutant.path:find("%.lua$") or os.execute(("make -s -C %s all faults >/dev/null 2>&1"):format(self.copy))
+end
+
+--- @param dir string, a directory for copies of the tree, with one in `plain` that is built
+-- @param jobs integer, how many spec files at once
+-- @param tests array, all tests, from coverage.lua
+-- @return table, for `try`
+function M.new(dir, jobs, tests)
+  local known = {}
+  for _, test in ipairs(tests) do known[test.name] = true end
+  return { dir = dir, plain = dir .. "/plain", copy = dir .. "/copy", jobs = jobs, known = known, fails_anyway = {} }
+end
+
+--- @param self table, from `new`
+-- @param mutant table, from draw.lua
+-- @param tests array of those tests that execute its line
+-- @param suite boolean: all specs when these have passed
+-- @return table: result = "killed" | "SURVIVED" | "invalid", round =, by = (the spec), name =, hung =
+function M.try(self, mutant, tests, suite)
+  if not make(self, mutant) then return { result = "invalid" } end
+  local list = rounds(tests, mutant.group)
+  if suite then
+    list[4] = {}
+    for _, spec in ipairs(shell.lines "find spec -name '*_spec.lua' | LC_ALL=C sort") do
+      table.insert(list[4], { spec = spec, seconds = 60 })
+    end
+  end
+  for round, jobs in pairs(list) do
+    while #jobs > 0 do
+      local failure = run(self, self.copy, jobs, round == 1 and 1 or self.jobs)
+      if not failure then break end
+      if confirmed(self, failure) then
+        return { result = "killed", round = round, by = failure.job.spec, name = failure.name, hung = failure.hung,
+          text = failure.text }
+      end
+      for i, job in ipairs(jobs) do                   -- on with those after it, and with the rest of its own
+        if job == failure.job then
+          table.remove(jobs, i)
+          break
+        end
+      end
+    end
+  end
+  return { result = "SURVIVED" }
+end
+
+return M
