@@ -41,7 +41,8 @@ local OWNERS <const> = {
   Histogram = { class = "minigun.Histogram", prefix = "histogram:" },
 }
 
--- Schema, class, what takes the options; and the word of the column "for" of those that share a table.
+-- Each entry: the schema; the class of its options; the functions that take them; and, where several schemas share a
+-- table of the page, the word that stands for this schema in the column "for".
 local SCHEMAS <const> = {
   { "root", "PipelineOptions", "of `minigun.pipeline(name, options)`: of its runs, and defaults for its stages",
     "pipeline" },

@@ -19,7 +19,7 @@
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it; for the stages inside
 ---@field inline? boolean run in the coordinator itself
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
@@ -45,13 +45,13 @@
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it; for the stages inside
 ---@field inline? boolean true: the whole pipeline in the coordinator, whatever the stages say, to debug it
 
 --- Options of a producer.
 ---@class minigun.ProducerOptions
 ---@field to? string|string[] stages that receive what this one emits; each receives every item; `{}` makes the stage terminal
----@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets an item goes to: all, each in turn, or those that `function(item) -> name or names` gives
+---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] the targets of an item: all of them, one after the other in turn, or those that `function(item) -> name or names` returns
 ---@field dead_letter? string|minigun.Spool|false where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says `await = true`, or into that spool; `run` does not raise for it then. false: nowhere
 ---@field inline? boolean run in the coordinator itself
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
@@ -69,8 +69,8 @@
 ---@class minigun.ProcessorOptions
 ---@field to? string|string[] stages that receive what this one emits; each receives every item; `{}` makes the stage terminal
 ---@field from? string|string[] stages whose emissions this one receives
----@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets an item goes to: all, each in turn, or those that `function(item) -> name or names` gives
----@field await? boolean|number true: only `emit:to` reaches the stage, which ends with everything else; false: not even that
+---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] the targets of an item: all of them, one after the other in turn, or those that `function(item) -> name or names` returns
+---@field await? boolean|number true: only `emit:to` sends to the stage, and it ends when all other stages have ended; false: no stage sends to it
 ---@field dead_letter? string|minigun.Spool|false where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says `await = true`, or into that spool; `run` does not raise for it then. false: nowhere
 ---@field inline? boolean run in the coordinator itself
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
@@ -82,7 +82,7 @@
 ---@field retries? integer further attempts after an item's first failed one
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below
 ---@field timeout? number|false seconds that one item may take; false: no limit
----@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory
+---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it
 ---@field partition? fun(item: any): any `function(item) -> key`: in a pool, items with equal keys go to the same worker, in their order
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
@@ -97,8 +97,8 @@
 ---@field by? fun(item: any): any `function(item) -> key`: one batch per key
 ---@field to? string|string[] stages that receive what this one emits; each receives every item; `{}` makes the stage terminal
 ---@field from? string|string[] stages whose emissions this one receives
----@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets an item goes to: all, each in turn, or those that `function(item) -> name or names` gives
----@field await? boolean|number true: only `emit:to` reaches the stage, which ends with everything else; false: not even that
+---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] the targets of an item: all of them, one after the other in turn, or those that `function(item) -> name or names` returns
+---@field await? boolean|number true: only `emit:to` sends to the stage, and it ends when all other stages have ended; false: no stage sends to it
 ---@field dead_letter? string|minigun.Spool|false where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says `await = true`, or into that spool; `run` does not raise for it then. false: nowhere
 ---@field inline? boolean run in the coordinator itself
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
@@ -110,7 +110,7 @@
 ---@field retries? integer further attempts after an item's first failed one
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below
 ---@field timeout? number|false seconds that one item may take; false: no limit
----@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory
+---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
 ---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
@@ -121,8 +121,8 @@
 ---@class minigun.NestedOptions
 ---@field to? string|string[] stages that receive what this one emits; each receives every item; `{}` makes the stage terminal
 ---@field from? string|string[] stages whose emissions this one receives
----@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets an item goes to: all, each in turn, or those that `function(item) -> name or names` gives
----@field await? boolean|number true: only `emit:to` reaches the stage, which ends with everything else; false: not even that
+---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] the targets of an item: all of them, one after the other in turn, or those that `function(item) -> name or names` returns
+---@field await? boolean|number true: only `emit:to` sends to the stage, and it ends when all other stages have ended; false: no stage sends to it
 ---@field inline? boolean run in the coordinator itself
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
@@ -133,7 +133,7 @@
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it; for the stages inside
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
 ---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
@@ -145,8 +145,8 @@
 ---@field combine? fun(a: any, b: any): any `function(value, value) -> value`: combines what workers have made of their parts of the items; each part then begins with the initial value, not with its first item
 ---@field to? string|string[] stages that receive what this one emits; each receives every item; `{}` makes the stage terminal
 ---@field from? string|string[] stages whose emissions this one receives
----@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets an item goes to: all, each in turn, or those that `function(item) -> name or names` gives
----@field await? boolean|number true: only `emit:to` reaches the stage, which ends with everything else; false: not even that
+---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] the targets of an item: all of them, one after the other in turn, or those that `function(item) -> name or names` returns
+---@field await? boolean|number true: only `emit:to` sends to the stage, and it ends when all other stages have ended; false: no stage sends to it
 ---@field dead_letter? string|minigun.Spool|false where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says `await = true`, or into that spool; `run` does not raise for it then. false: nowhere
 ---@field inline? boolean run in the coordinator itself
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
@@ -158,7 +158,7 @@
 ---@field retries? integer further attempts after an item's first failed one
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below
 ---@field timeout? number|false seconds that one item may take; false: no limit
----@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory
+---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
 ---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
@@ -176,7 +176,7 @@
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it; for the stages inside
 
 --- Options inside `threads`.
 ---@class minigun.ThreadOptions
@@ -200,7 +200,7 @@
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it; for the stages inside
 
 --- Options of `p:process_per_batch(options, block)`.
 ---@class minigun.ForkGroupOptions
@@ -209,7 +209,7 @@
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it; for the stages inside
 
 --- Options of `p:threads(options, block)`.
 ---@class minigun.ThreadGroupOptions
@@ -218,14 +218,14 @@
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it; for the stages inside
 
 --- Options of `p:inline(options, block)`.
 ---@class minigun.GroupOptions
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
----@field queue? integer most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no limit but that of memory; for the stages inside
+---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it; for the stages inside
 
 --- Options inside `backoff`.
 ---@class minigun.BackoffOptions
@@ -602,7 +602,7 @@ function Pipeline:after_fork(stage, f) end
 ---@overload fun(self: minigun.Pipeline, f: fun(ctx: minigun.Ctx)): minigun.Pipeline
 function Pipeline:before_exit(stage, f) end
 
---- Runs the pipeline to its end. Raises for failed items that nobody handles, see `failures`.
+--- Runs the pipeline to its end. Raises for failed items that no hook, dead letter or option handles, see `failures`.
 ---@param options minigun.RunOptions? of this run; they override the pipeline's
 ---@return minigun.Result result
 function Pipeline:run(options) end
@@ -632,7 +632,7 @@ function Pipeline:extend(name, options, block) end
 
 --- Puts another handler into a stage's place. Its edges stay, unless `to` or `from` say otherwise.
 ---@param name string the stage; of one in a nested pipeline "outer.inner", here and in the methods below
----@param options minigun.ProcessorOptions|minigun.ProducerOptions|minigun.AccumulatorOptions|integer those not given are kept, a context takes the place of the old one, hooks run after those that are there; of a batch also its size
+---@param options minigun.ProcessorOptions|minigun.ProducerOptions|minigun.AccumulatorOptions|integer an option that is not given keeps its value; a context replaces the old one; hooks are added and run after the old ones; of a batch also its size
 ---@param handler any of the form that the stage's method takes (of a `map`: `function(item) -> item`; of a producer: a source; of a nested pipeline: a block or a pipeline); without one the old handler stays
 ---@return minigun.Pipeline self
 ---@overload fun(self: minigun.Pipeline, name: string, handler: any): minigun.Pipeline
@@ -951,7 +951,7 @@ function Spool:close() end
 --- What has become of a program; `tostring` gives one line. It can be emitted.
 ---@class minigun.Command
 ---@field ok boolean it has exited with code 0, in time, and nothing of its output is missing
----@field code integer? its exit code; nil: a signal has ended it, or nobody knows
+---@field code integer? its exit code; nil: a signal has ended it, or it is not known
 ---@field signal integer? the signal that has ended it
 ---@field unknown boolean? how is lost: before Linux 6.15, in a program that ignores SIGCHLD or waits for all children
 ---@field out string what it has written to its standard output; empty where that went elsewhere

@@ -143,7 +143,7 @@ describe("minigun.command", function()
       end]]):format(ROUNDS))
     local known = ("true\t0\tnil\tnil\ttrue: exited with code 0 after N s\n" ..
       "false\t1\tnil\tnil\tfalse: exited with code 1 after N s\n"):rep(ROUNDS)
-    local nobody = "false\tnil\tnil\ttrue\t%s: ended, nobody knows how after N s\n"
+    local nobody = "false\tnil\tnil\ttrue\t%s: ended, and it is not known how after N s\n"
     local unknown = (nobody:format "true" .. nobody:format "false"):rep(ROUNDS)
     local function run(words)
       return support.run(("%s chld=ignore %s -- lua5.4 -e %s"):format(confined, words, script),

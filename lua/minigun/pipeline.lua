@@ -426,7 +426,8 @@ local function checked_for_run(self, given, method)
   return options.check(options.schemas.run, given, method)
 end
 
---- Runs the pipeline to its end: `p:run([options])`. Raises for failed items that nobody handles, see `failures`.
+--- Runs the pipeline to its end: `p:run([options])`. Raises for failed items that no hook, dead letter or option
+--- handles, see `failures`.
 ---@param options minigun.RunOptions? of this run; they override the pipeline's
 ---@return minigun.Result result
 function Pipeline:run(given)

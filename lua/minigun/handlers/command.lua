@@ -18,7 +18,7 @@ local SIGTERM <const>, SIGKILL <const> = 15, 9
 ---@class minigun.Command
 --- What has become of a program; `tostring` gives one line. It can be emitted.
 ---@field ok boolean it has exited with code 0, in time, and nothing of its output is missing
----@field code integer? its exit code; nil: a signal has ended it, or nobody knows
+---@field code integer? its exit code; nil: a signal has ended it, or it is not known
 ---@field signal integer? the signal that has ended it
 ---@field unknown boolean? how is lost: before Linux 6.15, in a program that ignores SIGCHLD or waits for all children
 ---@field out string what it has written to its standard output; empty where that went elsewhere
@@ -38,7 +38,7 @@ end
 local function how_it_ended(self)
   if self.timed_out then return "was ended by its time-out" end
   if self.exceeded then return ("was killed: more than the limit came from its %s"):format(self.exceeded) end
-  if self.unknown then return "ended, nobody knows how" end
+  if self.unknown then return "ended, and it is not known how" end
   return self.signal and "was ended by signal " .. self.signal or "exited with code " .. self.code
 end
 

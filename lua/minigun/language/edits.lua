@@ -98,8 +98,8 @@ end
 --- `from` say otherwise.
 ---@param name string the stage; of one in a nested pipeline "outer.inner", here and in the methods below
 ---@param options minigun.ProcessorOptions|minigun.ProducerOptions|minigun.AccumulatorOptions|integer
---- those not given are kept, a context takes the place of the old one, hooks run after those that are there; of a
---- batch also its size
+--- an option that is not given keeps its value; a context replaces the old one; hooks are added and run after the old
+--- ones; of a batch also its size
 ---@param handler any
 --- of the form that the stage's method takes (of a `map`: `function(item) -> item`; of a producer: a source; of a
 --- nested pipeline: a block or a pipeline); without one the old handler stays

@@ -22,9 +22,11 @@ local from_field = { "from", types.names(false), default_text = "the stage befor
   doc = "stages whose emissions this one receives" }
 
 local route_field = { "route", types.route, default = "broadcast",
-  doc = "which targets an item goes to: all, each in turn, or those that `function(item) -> name or names` gives" }
+  doc = "the targets of an item: all of them, one after the other in turn, or those that "
+    .. "`function(item) -> name or names` returns" }
 local await_field = { "await", types.await, default_text = "the stage before sends",
-  doc = "true: only `emit:to` reaches the stage, which ends with everything else; false: not even that" }
+  doc = "true: only `emit:to` sends to the stage, and it ends when all other stages have ended; false: no stage "
+    .. "sends to it" }
 
 local context_fields = {
   { "inline", types.inline, default_text = "the block's context", doc = "run in the coordinator itself" },
@@ -52,8 +54,8 @@ local default_fields = {
     doc = "seconds to wait before an attempt is repeated: always the same, or growing, see below" },
   { "timeout", types.timeout, default_text = "none", doc = "seconds that one item may take; false: no limit" },
   { "queue", types.queue, default_text = "by memory",
-    doc = "most items that may wait for this stage, beside those that its workers have in work; 0 or `math.huge`: no "
-      .. "limit but that of memory" },
+    doc = "most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: "
+      .. "only memory limits it" },
 }
 local item_fields = { ordered_field, table.unpack(default_fields) }
 local around_fields = {} -- the same where stages are inside: what is not said there comes from further out
