@@ -329,7 +329,7 @@ describe("support", function()
     local result = support.run_lua("print(...); print(package.path); os.exit(3)", { args = { "a b", "'" } })
     assert.equal("", result.stderr)
     assert.equal(3, result.code)
-    assert.matches("^a b\t'\n%./lua/%?%.lua;", result.stdout)
+    assert.matches("^a b\t'\n.-%./lua/%?%.lua;", result.stdout)
   end)
 
   it("sees children come and go", function()

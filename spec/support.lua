@@ -215,11 +215,14 @@ function M.env_words(env)
   return table.concat(words, " ")
 end
 
---- The environment with which a child of a spec finds the tree's own modules.
+--- The environment with which a child of a spec finds the tree's own modules, as spec/run has compiled them or as they
+-- are.
 -- @return table of strings
 function M.lua_env()
+  local compiled = os.getenv "MINIGUN_COMPILED"
   return {
-    LUA_PATH = "./lua/?.lua;./lua/?/init.lua;./?.lua;;",
+    LUA_PATH = (compiled and ("%s/?.lua;%s/?/init.lua;"):format(compiled, compiled) or "") ..
+      "./lua/?.lua;./lua/?/init.lua;./?.lua;;",
     LUA_CPATH = ("./%s/?.so;;"):format(M.build_dir()),
   }
 end
