@@ -120,6 +120,7 @@ function schema.check(of, given, subject)
     if not of.by_name[name] then unknown_option(of, name, subject) end
   end
   local checked = {}
+  if next(given) == nil then return checked end
   for _, field in ipairs(of) do
     local value = given[field.name]
     if value ~= nil then
@@ -135,12 +136,11 @@ end
 ---@return table filled
 function schema.fill(of, ...)
   local filled = {}
-  for _, field in ipairs(of) do
-    for i = 1, select("#", ...) do
-      local layer = select(i, ...)
-      if layer and filled[field.name] == nil then filled[field.name] = layer[field.name] end
+  for name, default in next, of.defaults do filled[name] = default end
+  for i = select("#", ...), 1, -1 do
+    for name, value in next, (select(i, ...)) or {} do
+      if of.by_name[name] then filled[name] = value end
     end
-    if filled[field.name] == nil then filled[field.name] = field.default end
   end
   return filled
 end
@@ -166,7 +166,7 @@ end
 --- `refused`: names that other kinds have, with the reason why this one has not
 ---@return table schema
 function schema.new(name, lists, extra)
-  local made = { name = name, names = {}, by_name = {}, refused = extra and extra.refused or {} }
+  local made = { name = name, names = {}, by_name = {}, defaults = {}, refused = extra and extra.refused or {} }
   for _, list in ipairs(lists) do
     for _, field in ipairs(list) do
       made[#made + 1] = {
@@ -174,6 +174,7 @@ function schema.new(name, lists, extra)
       }
       made.names[#made.names + 1] = field[1]
       made.by_name[field[1]] = made[#made]
+      made.defaults[field[1]] = field.default
     end
   end
   return made

@@ -15,13 +15,13 @@ local EPHEMERON <const> = { __mode = "k" }
 
 local copy <const>, same <const>, watch <const> = core.copy, core.same, core.watch
 
-local CALLS <const> = 256      -- of a stage's handler that are watched before it is trusted
+local CALLS <const> = 32      -- of a stage's handler that are watched before it is trusted
 local ROOM <const> = 1 << 14   -- entries of tables that are copied for that, in all
 local LARGE <const> = 1 << 12  -- entries of a table that is not copied for it
 local WHOLE <const> = 1 << 17  -- entries of the first of those, which is copied all the same
 local PASSED <const> = 16      -- of calls that are looked at later one in so many is watched
 local HELD <const> = 32        -- tables that are looked at once more, later ...
-local LATER <const> = 128      -- ... when so many of the first calls are left, and after the last of them
+local LATER <const> = 16      -- ... when so many of the first calls are left, and after the last of them
 
 local Given = {}
 Given.__index = Given

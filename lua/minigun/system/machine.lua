@@ -46,16 +46,21 @@ local function has_controller(list, name)
   return ("," .. list .. ","):find("," .. name .. ",", 1, true) ~= nil
 end
 
--- Calls f with each directory, from the group itself up, that may hold a limit of a controller.
+-- Calls f with each directory, from the group itself up, that may hold a limit of a controller: once with each.
 local function each_group(root, groups, controller, f)
+  local mounted, seen = mounts(root), {}
   for id, controllers, path in groups:gmatch "([^:\n]+):([^:\n]*):([^\n]*)" do
     local kind = id == "0" and controllers == "" and "cgroup2" or "cgroup"
     if kind == "cgroup2" or has_controller(controllers, controller) then
-      for _, mount in ipairs(mounts(root)) do
+      for _, mount in ipairs(mounted) do
         if mount.kind == kind and (kind == "cgroup2" or has_controller(mount.options, controller)) then
           local own = below(mount, path)
           while own do
-            f(root .. mount.at .. own, kind)
+            local directory = root .. mount.at .. own
+            if not seen[directory] then
+              seen[directory] = true
+              f(directory, kind)
+            end
             own = own:match "^(.*)/[^/]*$"
           end
         end
@@ -64,6 +69,7 @@ local function each_group(root, groups, controller, f)
   end
 end
 
+local KEPT <const> = 1 -- seconds
 local MOST_MEMORY <const> = 1 << 60 -- what version 1 has for "no limit" is above this
 
 local function cpu_limit(directory, kind)
@@ -103,39 +109,55 @@ local function least(root, groups, controller, limit)
   return value
 end
 
-local known = {} -- by root: `groups`, for which `cpu` and `memory` were found
+local known = {}  -- by root: `groups`, for which `cpu` and `memory` were found; false: there is no limit
+local recent = {} -- by name: what was found on this machine, and until when that is taken for true
 
--- The limits of the container. Looked up again when the process has been moved to other groups.
-local function limits(root)
+-- The limit of a controller in the container. Looked up again when the process has been moved to other groups.
+local function limit_of(controller, find, root)
   local groups = read(root .. "/proc/self/cgroup") or "0::/\n"
   local own = known[root]
   if not own or own.groups ~= groups then
-    own = { groups = groups, cpu = least(root, groups, "cpu", cpu_limit),
-      memory = least(root, groups, "memory", memory_limit) }
+    own = { groups = groups }
     known[root] = own
   end
-  return own
+  if own[controller] == nil then own[controller] = least(root, groups, controller, find) or false end
+  return own[controller] or nil
+end
+
+-- What `find` finds: of this machine, where no root is given, once in KEPT seconds, as it takes some system calls.
+local function recently(name, root, find)
+  if root then return find(root) end
+  local now, own = core.now(), recent[name]
+  if not own or now >= own.till then
+    own = { value = find "", till = now + KEPT }
+    recent[name] = own
+  end
+  return own.value
+end
+
+local function find_quota(root) return limit_of("cpu", cpu_limit, root) end
+
+local function find_memory(root)
+  local kib = tonumber((read(root .. "/proc/meminfo") or ""):match "MemTotal:%s*(%d+)")
+  local limit = limit_of("memory", memory_limit, root)
+  if not kib then return limit end
+  return math.min(limit or kib << 10, kib << 10)
 end
 
 --- Processors that this process may use: affinity and cgroup quota counted.
 ---@param root string? where /proc and /sys are; for specs
 ---@return integer
 function machine.cpus(root)
-  local quota, bound = limits(root or "").cpu, core.cpus()
+  local quota, bound = recently("cpu", root, find_quota), core.cpus()
   return quota and math.max(1, math.min(bound, math.ceil(quota))) or bound
 end
 
 --- Bytes of memory that this process may use: the machine's, or what the container has of it.
 ---@param root string? where /proc and /sys are; for specs
 ---@return integer? bytes nil: it is not known
-function machine.memory(root)
-  local kib = tonumber((read((root or "") .. "/proc/meminfo") or ""):match "MemTotal:%s*(%d+)")
-  local limit = limits(root or "").memory
-  if not kib then return limit end
-  return math.min(limit or kib << 10, kib << 10)
-end
+function machine.memory(root) return recently("memory", root, find_memory) end
 
 --- Forgets what was found, so that it is looked up again.
-function machine.forget() known = {} end
+function machine.forget() known, recent = {}, {} end
 
 return machine
