@@ -1,11 +1,11 @@
 local chain = require "minigun.handlers.chain"
+local core = require "minigun.core"
 local support = require "spec.support"
 
 -- A chain over plain tables, and what its host was told.
 ---@param definitions table array of { handler = or batch =, to = { ids }, out = true }
 local function new(definitions)
-  local host = { delivered = {}, failures = {}, effects = {}, clock = 0, elsewhere = false,
-    addresses = {} }
+  local host = { delivered = {}, failures = {}, effects = {}, clock = 0, process = core.process(), addresses = {} }
   local stages = {}
   for id, definition in ipairs(definitions) do
     stages[id] = { id = id, name = "stage " .. id, handler = definition.handler, batch = definition.batch,
@@ -17,7 +17,6 @@ local function new(definitions)
   end
   function host.effect(kind, name, value) table.insert(host.effects, { kind, name, value }) end
   function host.context(_, effect) return { collect = function(_, ...) effect("collect", ...) end } end
-  function host.foreign() return host.elsewhere end
   function host.now() return host.clock end
   return chain.new(stages, host), host
 end
@@ -191,7 +190,7 @@ describe("a chain", function()
     local ok, message = pcall(late)
     assert.is_false(ok)
     assert.equal(debug.getinfo(late, "S").linedefined, tonumber(message:match "^spec/chain_spec.lua:(%d+): "))
-    host.elsewhere = true
+    host.process = -1
     links:push(1, 2, 1)
     assert.equal(2, #host.failures)
     assert.same({}, host.delivered)

@@ -19,6 +19,8 @@ function stack.is_library(source) return library and source:sub(1, #library) == 
 
 local blamed = setmetatable({}, { __mode = "k" }) -- from a function of the library's to the place that made it
 
+local ours = setmetatable({}, { __mode = "k" })   -- functions that are known to be the library's
+
 --- A function of the library's that stands for a user's, which has returned when it emits: what is wrong with that is
 --- blamed on the place of the definition.
 ---@param f function
@@ -35,11 +37,14 @@ function stack.where()
   if not library then return nil end
   local level = 2
   while true do
-    local info = getinfo(level, "Slf")
-    if not info then return nil end
-    if blamed[info.func] then return blamed[info.func] end
-    if info.currentline > 0 and not stack.is_library(info.source) then
-      return info.short_src .. ":" .. info.currentline
+    local frame = getinfo(level, "f")
+    local f = frame and frame.func
+    if not f then return nil end
+    if blamed[f] then return blamed[f] end
+    if not ours[f] then
+      local info = getinfo(level, "Sl")
+      if stack.is_library(info.source) then ours[f] = true
+      elseif info.currentline > 0 then return info.short_src .. ":" .. info.currentline end
     end
     level = level + 1
   end

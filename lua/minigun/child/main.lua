@@ -243,7 +243,7 @@ local function run_chain(w, job, stages, contexts)
       contexts[stage.id].state = ctx.state
       return contexts[stage.id]
     end,
-    foreign = function() return core.process() ~= job.process end,
+    process = job.process,
     now = core.now,
   })
   local looping = {} -- stages whose stream ends with that of the process

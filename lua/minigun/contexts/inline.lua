@@ -42,7 +42,7 @@ function inline:open_chain()
       end)
     end,
     context = function(stage, effect) return self:context({ stage = stage.name }, effect) end,
-    foreign = function() return core.process() ~= self.process end,
+    process = self.process,
     watch = function(thread) self.guard:watch(thread) end,
     warn = function(text) self:warn(text) end,
     limits = true,

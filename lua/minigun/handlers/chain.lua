@@ -28,7 +28,7 @@ local SENT <const> = 0x8000
 local EVERY <const>, SLOW <const> = 61, 2e-5
 -- Entries of an item that is kept although nobody has asked for that.
 local SMALL <const> = 1 << 10
-local copy <const>, now <const>, clock <const> = core.copy, core.now, core.clock
+local copy <const>, now <const>, clock <const>, process <const> = core.copy, core.now, core.clock, core.process
 
 local note <const>, take <const> = errors.note, errors.take
 
@@ -37,7 +37,7 @@ Chain.__index = Chain
 
 local function make_emit(state, host)
   local buffer, direct, choose, addresses = state.buffer, state.direct, state.choose, host.addresses[state.stage.id]
-  local foreign, check = host.foreign, host.check
+  local check = host.check
   local function add(item, id)
     if state.watching then
       item = state.given:take(item)
@@ -59,7 +59,7 @@ local function make_emit(state, host)
       if item == nil then
         error("nil cannot be emitted (an item is any value but nil; call emit only when there is one)", 2)
       end
-      if not state.running or foreign() then refuse() end
+      if not state.running or process() ~= host.process then refuse() end
       local n = state.n + 1
       if state.watching or choose or check or n == KEEP then -- what most emissions are not
         local ids = choose and choose(item)
@@ -72,7 +72,7 @@ local function make_emit(state, host)
     __index = {
       to = function(self, name, item)
         router.check_colon(self, 2)
-        if not state.running or foreign() then refuse() end
+        if not state.running or process() ~= host.process then refuse() end
         local ids = router.resolve(addresses, name, item, 2)
         if check then check(item) end
         add_all(ids, item, SENT)
@@ -96,8 +96,8 @@ end
 --- partial, number)` is told of a failed item, the number-th that came to the stage; `send_to(stage, id, item, sent)`
 --- sends to one stage, by emit:to (sent) or by a route; `addresses`: the plan's; `turn`: where round_robin begins;
 --- `effect(kind, name, value)` keeps what `ctx` collects; `context(stage)` makes the stage's ctx, given a function that
---- takes effects; `foreign()` tells that this is another process than the chain's own; `check(item)`, where there is
---- one, raises for what cannot be emitted, at the line of its caller's caller; `watch` and `wait`: see loop_stage.lua
+--- takes effects; `process`, the chain's own, as of core.process(); `check(item)`, where there is one, raises for what
+--- cannot be emitted, at the line of its caller's caller; `watch` and `wait`: see loop_stage.lua
 --- `limits`: true where a time-out is to be seen to here; `warn(text)`, where there is one, notes what is odd
 ---@return table chain
 --- `chain.stats[id]` counts `items_in`, `items_out`, `failed`, `busy` and `service` of each stage; `reread`: the stage

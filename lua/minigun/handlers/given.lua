@@ -2,26 +2,26 @@
 --
 -- What goes to another process is encoded when it is emitted. Inside a process a copy would do the same, and cost as
 -- much as all the rest. So whether a stage needs copies is found out: its first tables are copied and watched, which
--- also makes a short run right in any case. A stage that changes a table after its emit, be it some calls later, or
--- emits one table or a part of it again, gets a copy of each for good. Of the others, what they emit is passed on as it
--- is, but for a call now and then that is looked at in the same way. Of tables that are too large for that only the
--- first is watched; they are known again, and the second emit of one is an error at the user's line.
+-- also makes a short run right. A stage that changes a table after its emit, be it some calls later, or emits one table
+-- or a part of it again, gets a copy of each for good. Of the others, what they emit is passed on as it is, but for a
+-- call now and then, ever more seldom, that is looked at in the same way. Of tables that are too large for that only
+-- the first is watched; they are known again, and the second emit of one is an error at the user's line.
 local core = require "minigun.core"
 
 local given = {}
 
--- From a table that was emitted to a copy. What nobody has any more nobody can change, and is not kept for this.
-local EPHEMERON <const> = { __mode = "k" }
+-- What nobody has any more nobody can change, and is not kept for this.
+local WEAK_KEYS <const>, WEAK_VALUES <const> = { __mode = "k" }, { __mode = "v" }
 
 local copy <const>, same <const>, watch <const> = core.copy, core.same, core.watch
 
-local CALLS <const> = 32      -- of a stage's handler that are watched before it is trusted
+local CALLS <const> = 16       -- of a stage's handler that are watched before it is trusted
 local ROOM <const> = 1 << 14   -- entries of tables that are copied for that, in all
 local LARGE <const> = 1 << 12  -- entries of a table that is not copied for it
 local WHOLE <const> = 1 << 17  -- entries of the first of those, which is copied all the same
-local PASSED <const> = 16      -- of calls that are looked at later one in so many is watched
-local HELD <const> = 32        -- tables that are looked at once more, later ...
-local LATER <const> = 16      -- ... when so many of the first calls are left, and after the last of them
+local SPACED <const> = 6       -- calls that are looked at after the first ones, ever more seldom, and watched too
+local PASSED <const> = 16      -- of those that are looked at later one in so many is watched
+local HELD <const> = 16        -- tables that are looked at once more: before it is trusted, at the next watched call
 
 local Given = {}
 Given.__index = Given
@@ -32,17 +32,23 @@ Given.__index = Given
 ---@return table given
 --- `copies`: each table is copied; `large`: there are some that cannot be; then `take` must see each
 function given.new(always, warn)
-  return setmetatable({ copies = always or false, large = false, calls = CALLS, room = ROOM, n = 0, passed = 0,
-    originals = {}, made = {}, held = setmetatable({}, EPHEMERON), n_held = 0,
-    seen = setmetatable({}, { __mode = "k" }), last = setmetatable({}, { __mode = "v" }),
-    warn = warn }, Given)
+  return setmetatable({ copies = always or false, large = false, calls = CALLS, room = ROOM, n = 0, n_held = 0,
+    passed = 0, warn = warn }, Given)
+end
+
+-- Makes what is needed for tables: at the first one.
+local function begin_tables(self)
+  self.originals, self.made = {}, {} -- of the call that is watched: tables as they were emitted, and copies
+  self.held = setmetatable({}, WEAK_KEYS) -- from such a table of an earlier call to a copy
+  self.seen, self.last = setmetatable({}, WEAK_KEYS), setmetatable({}, WEAK_VALUES)
 end
 
 --- Whether the next call is to be watched too.
 ---@return boolean
 function Given:watches() return self.calls > 0 or self.copies or self.large end
 
---- A call begins that may be watched. After the first ones one in so many is.
+--- A call begins that may be watched: each of the first ones, then the next few that are looked at, then one in so
+--- many.
 ---@return boolean watched
 function Given:begin()
   if self.copies then return true end
@@ -54,8 +60,8 @@ function Given:begin()
     self:distrust(true)
     return true
   end
-  self.passed, self.room = (self.passed + 1) % PASSED, LARGE
-  return self.passed == 0
+  self.passed, self.room = self.passed + 1, LARGE
+  return self.passed <= SPACED or self.passed % PASSED == 0
 end
 
 -- Whether one of the tables that are held has been changed since its call has ended. None is held any more.
@@ -73,8 +79,8 @@ end
 ---@param late boolean? others may have seen a change
 function Given:distrust(late)
   if self.copies then return end
-  self.copies, self.large, self.n, self.originals, self.made = true, false, 0, {}, {}
-  self.seen, self.last, self.n_held, self.held = nil, nil, 0, nil
+  self.copies, self.large, self.n, self.n_held = true, false, 0, 0
+  self.originals, self.made, self.seen, self.last, self.held = nil, nil, nil, nil, nil
   if late and self.warn then
     self.warn("emits a table again that it has emitted, or changes one afterwards; before this was seen receivers " ..
       "in the same process may have seen such a change. From now on copies are made")
@@ -88,12 +94,13 @@ function Given:take(item)
   local kind = type(item)
   if kind ~= "table" and kind ~= "userdata" then return item end
   if self.copies then return copy(item) end
+  if not self.seen then begin_tables(self) end
   if not self.large and self.room > 0 then
     local made, left, met = watch(item, self.seen, math.min(self.room, LARGE))
     if made then
       self.room = self.room - math.min(self.room, LARGE) + left
       if met then
-        self:distrust(self.calls == 0)
+        self:distrust(self.passed > 0)
       elseif made ~= item then
         local n = self.n + 1
         self.n, self.originals[n], self.made[n] = n, item, made
@@ -120,19 +127,20 @@ end
 
 --- A watched call has ended, or what it has emitted so far is passed on: looks whether it has changed some of it. It is
 --- held, to be looked at later, as a later call may.
-function Given:check()
+---@param apart boolean? true: no receiver has the copies
+function Given:check(apart)
   local changed, originals, made, n = false, self.originals, self.made, self.n_held
   for i = 1, self.n do
     local original = originals[i]
     changed = changed or not same(original, made[i])
     if n < HELD then
-      n, self.held[original] = n + 1, copy(made[i]) -- the receiver may change the other copy
+      n, self.held[original] = n + 1, apart and made[i] or copy(made[i]) -- a receiver may change its own
     end
     originals[i], made[i] = nil, nil
   end
   self.n, self.n_held = 0, n
-  if n > 0 and self.calls == LATER then changed = self:changed_since() or changed end
-  if changed then self:distrust(self.calls == 0) end
+  if n > 0 and self.calls == 0 and self.passed == 0 then changed = self:changed_since() or changed end -- the last time
+  if changed then self:distrust(self.passed > 0) end
 end
 
 --- Of a producer of the coordinator, whose items are passed on at once: what is passed on instead of one. The look at
@@ -140,9 +148,13 @@ end
 ---@param item any
 ---@return any given as from `take`
 function Given:next(item)
-  if self.calls == 0 and self.n_held > 0 and self:changed_since() then self:distrust(true) end
-  if self.n > 0 then self:check() end
-  if self.calls > 0 then self.calls = self.calls - 1 else self.room = LARGE end
+  if self.calls > 0 then
+    self.calls = self.calls - 1
+  elseif not self.copies then
+    self.passed, self.room = self.passed + 1, LARGE
+    if self.n_held > 0 and self:changed_since() then self:distrust(true) end
+  end
+  if self.n > 0 then self:check(true) end
   local value = self:take(item)
   for i = 1, self.n do self.made[i] = copy(self.made[i]) end -- its receivers may change it
   return value

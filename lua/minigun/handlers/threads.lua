@@ -93,7 +93,7 @@ local function new_thread(self)
   local thread = { index = number, number = link.first + number - 1 }
   local host = link.host(thread)
   host.addresses, host.turn, host.now = link.plan.addresses, thread.number - 1, core.now
-  host.foreign = function() return core.process() ~= self.process end
+  host.process = self.process
   host.context = function(stage, effect)
     local ctx = context.new({ pipeline = link.plan.name, stage = stage.name, pid = self.pid, worker = thread.number },
       link.check and link.check(effect) or effect)

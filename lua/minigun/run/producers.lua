@@ -17,7 +17,8 @@ local producers = {}
 
 local WAIT <const>, MORE <const> = tasks.PARK, tasks.MORE -- what a producer's coroutine says when it yields
 local SLICE <const> = 0.002                        -- seconds that one may emit where a step must not take long
-local EVERY <const> = 2048                         -- of so many items two are watched, see handlers/given.lua
+-- Items between two and two that are watched after the first ones, see handlers/given.lua: doubled each time; at most.
+local SPACE <const>, SPACE_MOST <const> = 16, 2048
 local GRACE <const> = 1                            -- seconds to the next emit of a stopped one in a child
 local LEAD <const>, LEAD_KIB <const> = 256, 1024   -- items that one may emit in a turn, and what they may take
 local STOOD_STILL <const> = 0.1                    -- seconds in a source that are worth a warning
@@ -62,7 +63,7 @@ function producers:producer_emit(stage, tempo)
     return resume:skipping_emit(stage.id, outlet.writer, function() self:let_others(MORE) end)
   end
   local s, me, moved, enough, alone = self.stats[stage.id], self, -1, lead(self), nil
-  local watched, left, passed = state.given, 0, 0
+  local watched, left, space, passed = state.given, 0, SPACE, 0
   if source then resume:open_source(source, self:sends_singly(stage.id)) end
   local function sent(n)
     s.items_out = s.items_out + n
@@ -107,7 +108,11 @@ function producers:producer_emit(stage, tempo)
     if left <= 0 then -- two in a row, as what is done to one shows with the next
       item = watched:next(item)
       if item == nil then error(given.AGAIN, 2) end
-      if left < 0 then left = watched:watches() and 0 or EVERY end
+      if left < 0 and watched:watches() then
+        left = 0
+      elseif left < 0 then
+        left, space = space, math.min(2 * space, SPACE_MOST)
+      end
     end
     local n = 0
     if not source or resume:begin_emission(source, item) then
