@@ -28,4 +28,21 @@ function loop.new(name)
   return make(name, require(adapters[name]).new())
 end
 
+--- Makes a loop inside one that the program has already: a controller of cqueues, an event base of luaevent, or one of
+--- the modules luv, copas and socket.
+---@param object any
+---@return minigun.Loop? loop
+---@return string? message
+---@return integer? errno
+function loop.adopt(object)
+  for _, name in ipairs(NAMES) do
+    local adapter = name ~= "epoll" and require(adapters[name])
+    local driver = adapter and adapter.adopt(object)
+    if driver then return make(name, driver) end
+  end
+  if face.is(object) then return object end
+  failure.raise(("loop.adopt: a controller of cqueues, an event base of luaevent, or one of the modules luv, copas " ..
+    "and socket expected, got %s"):format(failure.show(object)))
+end
+
 return loop

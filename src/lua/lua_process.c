@@ -2,6 +2,7 @@
  * one.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "core/pool.h"
 #include "core/proc.h"
@@ -126,12 +127,42 @@ static int l_renew_epolls(lua_State *L) {
   return 1;
 }
 
+/* luv_forked(path, step) -> true | nil, message: in a child, step 1 renews what luv's loop shares with the parent's, and
+ * step 2 gives luv a new loop.  path: of the library that is loaded */
+static int l_luv_forked(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  void *(*get)(lua_State *) = (void *(*)(lua_State *))(uintptr_t)mg_sys.symbol(path, "luv_loop");
+  void (*set)(lua_State *, void *) = (void (*)(lua_State *, void *))(uintptr_t)mg_sys.symbol(path, "luv_set_loop");
+  int (*forked)(void *) = (int (*)(void *))(uintptr_t)mg_sys.symbol(path, "uv_loop_fork");
+  int (*init)(void *) = (int (*)(void *))(uintptr_t)mg_sys.symbol(path, "uv_loop_init");
+  size_t (*size)(void) = (size_t(*)(void))(uintptr_t)mg_sys.symbol(path, "uv_loop_size");
+  if (!get || !set || !forked || !init || !size) {
+    luaL_pushfail(L);
+    lua_pushliteral(L, "this luv does not give away its loop (luv_loop, luv_set_loop, uv_loop_fork)");
+    return 2;
+  }
+  void *old = get(L);
+  if (luaL_checkinteger(L, 2) == 1) {
+    int rc = forked(old);
+    if (rc < 0) return mg_lua_fail(L, "libuv cannot renew its loop", rc);
+  } else {
+    void *fresh = calloc(1, size()); /* as long as the process: its handles may be collected at any time */
+    int rc = fresh ? init(fresh) : -ENOMEM;
+    if (rc < 0) return mg_lua_fail(L, "libuv cannot make a loop", rc);
+    *(void **)fresh = *(void **)old; /* uv_loop_t begins with `data`, where luv has its state */
+    set(L, fresh);
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 static const luaL_Reg methods[] = {
     {"fd", l_fd}, {"reap", l_reap}, {"close", l_close}, {"__gc", l_close}, {NULL, NULL},
 };
 
 static const luaL_Reg functions[] = {
-    {"fork", l_fork}, {"watch_process", l_watch}, {"renew_epolls", l_renew_epolls}, {NULL, NULL},
+    {"fork", l_fork}, {"watch_process", l_watch}, {"renew_epolls", l_renew_epolls},
+    {"luv_forked", l_luv_forked}, {NULL, NULL},
 };
 
 #define SIGNAL(name) {#name, SIG##name}

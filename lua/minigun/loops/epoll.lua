@@ -26,8 +26,8 @@ local bits <const> = { r = 1, w = 2, rw = 3 }
 function epoll.sync(self)
   local driver, wanted = self.driver, self.watching > 0
   if not driver or wanted == self.attached then return end
-  self.attached = wanted
   if wanted then driver:attach(self.poller:fd(), self.ready) else driver:detach() end
+  self.attached = wanted
 end
 
 local function count(self, by)

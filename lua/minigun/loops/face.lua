@@ -303,13 +303,18 @@ Loop.__close, Loop.__gc = Loop.close, Loop.close
 ---@param again fun(): table makes another one of the same kind, in a child
 ---@param driver table?
 --- what the adapter does: `attach(fd, f)`: from now on f is called whenever fd is readable; `detach()`; `run()`, until
---- `epoll.stop()` or nothing is left; `step(timeout)`. nil: the library's own loop
+--- `stop()` or nothing is left; `step(timeout)`; `most`: the highest descriptor that it can wait for.
+--- nil: the library's own loop
 ---@return minigun.Loop? loop
 ---@return string? message
 ---@return integer? errno
 function face.new(name, again, driver)
   local poller, message, errno = core.poller()
   if not poller then return nil, message, errno end
+  if driver and driver.most and poller:fd() > driver.most then
+    failure.raise(("loop.new '%s': it can wait for descriptors up to %d, and this would be %d; use another loop, " ..
+      "such as 'epoll'"):format(name, driver.most, poller:fd()))
+  end
   local self = setmetatable({
     name = name, again = again, driver = driver, poller = poller, process = core.process(), pid = core.pid(),
     watching = 0, attached = false, exposed = driver ~= nil, passes = 0,

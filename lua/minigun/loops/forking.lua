@@ -5,6 +5,7 @@
 -- of, or loses. So all that it has inherited are new and empty there, under the same numbers (src/core/sys.c): what a
 -- library, a finalizer or the user does with an inherited loop stays in the child.
 local core = require "minigun.core"
+local inherited = require "minigun.loops.inherited"
 local traceback = require "minigun.base.traceback"
 
 local forking = {}
@@ -29,6 +30,7 @@ local function main(f, make)
   core.unlimited() -- of a run inside of whose handler it was forked
   core.forget_freed()
   core.watch_stops(nil)
+  inherited.leave()
   for _, each in ipairs(in_child) do each() end
   return f(assert(make()))
 end

@@ -1,0 +1,63 @@
+--- What a forked child makes of the event libraries that its parent has loaded: it can use each of them as if the
+-- parent had not. Epoll descriptors are new already (forking.lua); here is what each library has besides.
+local core = require "minigun.core"
+
+local inherited = {}
+
+--- From a library's name to why it cannot be used in this process.
+---@type table<string, string>
+inherited.unusable = {}
+
+local libraries = {}
+
+-- luv shares more with the parent than its epoll: the pipe of its signals, the bell of its threads. libuv renews them,
+-- but luv does not say so to Lua. All inherited handles are closed, which never ends, as their loop does not run any
+-- more: no callback of the parent's runs here. The child has a new loop.
+function libraries.luv(uv)
+  local path = package.searchpath("luv", package.cpath)
+  local ok, message = core.luv_forked(path or "luv.so", 1)
+  if ok then
+    uv.walk(function(handle)
+      if not handle:is_closing() then handle:close() end
+    end)
+    ok, message = core.luv_forked(path, 2)
+  end
+  inherited.unusable.luv = not ok and "in a forked child: " .. message or nil
+end
+
+-- In a child that was forked by a coroutine of cqueues that one still counts as running, and a step of another
+-- controller would yield to it.
+function libraries.cqueues(cqueues)
+  local outer = cqueues.running()
+  if not outer then return end
+  local running = cqueues.running
+  function cqueues.running() -- luacheck: ignore 122
+    local controller, main = running()
+    if controller == outer then return nil, true end
+    return controller, main
+  end
+end
+
+-- The threads and sockets of the parent lie in variables of the module: it is loaded anew, into the table that the
+-- program has.
+function libraries.copas(copas)
+  package.loaded.copas = nil
+  local ok, fresh = pcall(require, "copas")
+  package.loaded.copas = copas
+  if not ok then
+    inherited.unusable.copas = "in a forked child: " .. tostring(fresh)
+    return
+  end
+  for name in pairs(copas) do copas[name] = fresh[name] end
+  for name, value in pairs(fresh) do copas[name] = value end
+end
+
+--- Called in each child, before anything of the user's.
+function inherited.leave()
+  for name, leave in pairs(libraries) do
+    local loaded = package.loaded[name]
+    if type(loaded) == "table" then leave(loaded) end
+  end
+end
+
+return inherited
