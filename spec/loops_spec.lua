@@ -3,18 +3,10 @@
 local loop = require "minigun.loop"
 local core = require "minigun.core"
 local programs = require "spec.programs.build"
+local loops = require "spec.loops"
 local support = require "spec.support"
 
 local unruly = programs.unruly()
-
--- From an adapter's name to the library that it needs.
-local ADAPTERS <const> = {
-  { "epoll" },
-}
-
-local function missing(library)
-  return library and not pcall(require, library) and library .. " is not installed"
-end
 
 -- Runs the loop until the condition holds; an error when it does not within the time.
 local function run_until(l, condition, seconds)
@@ -33,18 +25,19 @@ end
 
 local function send(name, pid) assert(unruly.kill(pid or core.pid(), core.signal_numbers[name])) end
 
-for _, adapter in ipairs(ADAPTERS) do
-  local name, library = table.unpack(adapter)
+for _, adapter in ipairs(loops.list) do
+  local name = adapter.name
   describe(("the loop '%s'"):format(name), function()
     local l
 
     local function test(title, f)
       it(title, function()
-        local reason = missing(library) or not unruly and "there is no C compiler"
+        local reason = adapter.missing or not unruly and "there is no C compiler"
         if reason then return pending(reason) end
         l = assert(loop.new(name))
         f()
-        if l.process == core.process() then l:close() end
+        if l then l:close() end
+        l = nil
       end)
     end
 
@@ -189,6 +182,91 @@ for _, adapter in ipairs(ADAPTERS) do
         assert.is_false(l:step(0.1))
         assert.equal(2, calls)
       end)
+    end)
+
+    -- What a child may do by mistake or on purpose, with the face and with the library's own loop.
+    local mischief = {
+      { "does nothing but end", function() end },
+      { "watches, and runs its loop", function(own, _, _, other)
+        own:watch_io(other, "r", function() end)
+        own:after(0.02, function() own:stop() end)
+        own:run()
+      end },
+      { "watches in the inherited loop, and runs that", function(_, theirs, _, other, w)
+        unruly.write(w, "what nobody reads")
+        if theirs then
+          theirs.watch(other, function() end)
+          theirs.run(0.05)
+        end
+      end },
+      { "ends the parent's watches, and closes what they watch", function(_, theirs, parents, other)
+        pcall(parents.watch.stop, parents.watch)
+        pcall(parents.loop.close, parents.loop)
+        if parents.stop then parents.stop() end
+        for _, fd in ipairs(parents.descriptors) do unruly.close(fd) end
+        if theirs then
+          theirs.watch(other, function() end)
+          theirs.run(0.02)
+        end
+      end },
+      { "collects all that it has inherited", function(_, _, parents)
+        for key in pairs(parents) do parents[key] = nil end
+        l = nil
+        collectgarbage()
+        collectgarbage()
+      end },
+      { "leaves by os.exit, which closes the state", function() os.exit(0, true) end },
+      { "leaves by exit of C", function() unruly.exit(0) end },
+      { "raises", function() error "a child's error" end },
+      { "crashes", function() unruly.fault() end },
+    }
+
+    describe("L2, L3: the parent goes on, told once of each event, when a child", function()
+      for _, case in ipairs(mischief) do
+        test(case[1], function()
+          local theirs = adapter.own and adapter.own(adapter.loaded)
+          if theirs then
+            l:close()
+            l = loop.adopt(theirs.object)
+            assert.equal(name, l.name)
+          end
+          local r, w = unruly.pipe()
+          local own_r, own_w = unruly.pipe()
+          local idle_r, idle_w = unruly.pipe()
+          local calls, own_calls, wakes, ended = 0, 0, 0, false
+          local parents = { loop = l, descriptors = { r, own_r, w, own_w } }
+          parents.watch = l:watch_io(r, "r", function()
+            wakes = wakes + 1
+            if unruly.read(r) then calls = calls + 1 end
+          end)
+          parents.stop = theirs and theirs.watch(own_r, function()
+            wakes = wakes + 1
+            if unruly.read(own_r) then own_calls = own_calls + 1 end
+          end)
+          local ticks = 0
+          local ticker = l:every(0.01, function() ticks = ticks + 1 end)
+          local err, said = unruly.pipe()
+          l:fork(function(own)
+            unruly.redirect(said, 2)
+            case[2](own, theirs, parents, idle_r, idle_w)
+          end, { on_exit = function() ended = true end })
+          run_until(l, function() return ended end)
+          for i = 1, 5 do
+            unruly.write(w, "x")
+            unruly.write(own_w, "x")
+            run_until(l, function() return calls == i and (not theirs or own_calls == i) end)
+          end
+          local passes, before = l.passes, ticks
+          run_until(l, function() return ticks >= before + 3 end)
+          assert.is_true(l.passes - passes < 200, "the loop spins: " .. l.passes - passes .. " passes")
+          assert.equal(theirs and 10 or 5, wakes)
+          ticker:stop()
+          parents.watch:stop()
+          if parents.stop then parents.stop() end
+          if theirs then theirs.run(0.01) end
+          for _, fd in ipairs { r, w, own_r, own_w, idle_r, idle_w, err, said } do unruly.close(fd) end
+        end)
+      end
     end)
 
     describe("L3, L4", function()

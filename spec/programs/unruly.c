@@ -12,6 +12,7 @@
  *   unruly.reaper()             waits for all children whenever one ends, as servers do
  *   unruly.pipe() -> fd to read from, fd to write to; unruly.read(fd) -> bytes | nil: nothing there, or the end;
  *   unruly.write(fd, bytes), unruly.close(fd)
+ *   unruly.redirect(fd, to)     to is what fd is
  *   unruly.block(signal, boolean), unruly.blocked() -> how many signals are blocked
  *   unruly.catch(signal)        counts it, and unruly.caught() -> how many have come; unruly.ignore(signal)
  */
@@ -76,6 +77,10 @@ static int l_write(lua_State *L) {
 }
 
 static int l_close(lua_State *L) { return lua_pushboolean(L, close((int)luaL_checkinteger(L, 1)) == 0), 1; }
+
+static int l_redirect(lua_State *L) {
+  return lua_pushboolean(L, dup2((int)luaL_checkinteger(L, 1), (int)luaL_checkinteger(L, 2)) >= 0), 1;
+}
 
 static int l_block(lua_State *L) {
   sigset_t one;
@@ -155,7 +160,7 @@ static const luaL_Reg functions[] = {
     {"fault", l_fault},       {"handler", l_handler}, {"pause", l_pause}, {"wait", l_wait},
     {"launch", l_launch},     {"exit", l_exit},   {"reaper", l_reaper}, {"catch", l_catch},
     {"caught", l_caught},     {"ignore", l_ignore},   {"pipe", l_pipe},
-    {"read", l_read},         {"write", l_write}, {"close", l_close}, {"block", l_block},
+    {"read", l_read},         {"write", l_write}, {"close", l_close}, {"redirect", l_redirect}, {"block", l_block},
     {"blocked", l_blocked},   {NULL, NULL},
 };
 

@@ -127,7 +127,7 @@ static int l_renew_epolls(lua_State *L) {
   return 1;
 }
 
-/* luv_forked(path, step) -> true | nil, message: in a child, step 1 renews what luv's loop shares with the parent's, and
+/* luv_forked(path, step) -> true | nil, message.  In a child: step 1 renews what luv's loop shares with the parent's,
  * step 2 gives luv a new loop.  path: of the library that is loaded */
 static int l_luv_forked(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);

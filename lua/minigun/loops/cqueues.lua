@@ -52,15 +52,20 @@ function Driver:step(timeout)
   step(self, timeout)
 end
 
-local function driver(cqueues, controller)
-  return setmetatable({ cqueues = cqueues, controller = controller }, Driver)
+--- Gives the controller's descriptors back, where it was made here.
+function Driver:close()
+  if self.own then self.controller:close() end
+end
+
+local function driver(cqueues, controller, own)
+  return setmetatable({ cqueues = cqueues, controller = controller, own = own }, Driver)
 end
 
 --- Makes a driver with a controller of its own.
 ---@return table driver
 function adapter.new()
   local cqueues = library.load("cqueues", "cqueues", "lua-cqueues")
-  return driver(cqueues, library.above_standard(cqueues.new))
+  return driver(cqueues, library.above_standard(cqueues.new), true)
 end
 
 --- Makes a driver for a controller of the program's.

@@ -293,6 +293,7 @@ function Loop:close()
   epoll.stop_all(self)
   epoll.sync(self)
   self.closed = true
+  if self.driver and self.driver.close then self.driver:close() end
   self.poller:close()
 end
 
@@ -303,7 +304,8 @@ Loop.__close, Loop.__gc = Loop.close, Loop.close
 ---@param again fun(): table makes another one of the same kind, in a child
 ---@param driver table?
 --- what the adapter does: `attach(fd, f)`: from now on f is called whenever fd is readable; `detach()`; `run()`, until
---- `stop()` or nothing is left; `step(timeout)`; `most`: the highest descriptor that it can wait for.
+--- `stop()` or nothing is left; `step(timeout)`; `most`: the highest descriptor that it can wait for;
+--- `close()`, where it holds something.
 --- nil: the library's own loop
 ---@return minigun.Loop? loop
 ---@return string? message

@@ -38,17 +38,18 @@ function libraries.cqueues(cqueues)
   end
 end
 
--- The threads and sockets of the parent lie in variables of the module: it is loaded anew, into the table that the
--- program has.
+-- The threads and sockets of the parent lie in variables of the module: its file is run anew, into the table that the
+-- program has. It refuses that where socket.http has been loaded before it.
 function libraries.copas(copas)
-  package.loaded.copas = nil
-  local ok, fresh = pcall(require, "copas")
-  package.loaded.copas = copas
-  if not ok then
-    inherited.unusable.copas = "in a forked child: " .. tostring(fresh)
-    return
-  end
-  for name in pairs(copas) do copas[name] = fresh[name] end
+  local http = package.loaded["socket.http"]
+  package.loaded["socket.http"] = nil
+  local path = type(copas.step) == "function" and debug.getinfo(copas.step, "S").source:match "^@(.*)" or ""
+  local chunk, message = loadfile(path)
+  local ok, fresh = pcall(chunk or error, chunk and "copas" or message, path)
+  package.loaded["socket.http"] = http
+  inherited.unusable.copas = not ok and "in a forked child: it cannot be begun anew: " .. tostring(fresh) or nil
+  if not ok then return end
+  for name in pairs(copas) do copas[name] = nil end
   for name, value in pairs(fresh) do copas[name] = value end
 end
 

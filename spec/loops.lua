@@ -1,0 +1,112 @@
+-- The event loops of the specs: for each adapter a loop, and what its library offers by itself.
+
+local core = require "minigun.core"
+
+-- Debian has copas for older versions of Lua only; it runs on 5.4.
+local function load(library)
+  local path = package.path
+  if library == "copas" then package.path = path .. ";/usr/share/lua/5.3/?.lua;/usr/share/lua/5.2/?.lua" end
+  local found, loaded = pcall(require, library)
+  package.path = path
+  return found and loaded or nil
+end
+
+local loops = {}
+
+-- `library`: that it needs. `own(loaded)` makes a loop of the library's kind: the object that loop.adopt takes,
+-- `watch(fd, f)`, which returns a function that ends the watch, and `run(seconds)`.
+loops.list = {
+  { name = "epoll" },
+  { name = "select", library = "socket" },
+  { name = "copas", library = "copas", own = function(copas)
+    return { object = copas,
+      watch = function(fd, f)
+        local asked, stopped = false, false
+        local socket = { getfd = function() return stopped and -1 or fd end, close = function() end }
+        function socket.receive()
+          asked = not asked
+          if asked then return nil, "timeout" end
+          return 1
+        end
+        copas.addthread(function()
+          while not stopped do
+            copas.receive(socket, 1)
+            if not stopped then f() end
+          end
+        end)
+        return function() stopped = true end
+      end,
+      run = function(seconds)
+        local due = core.now() + seconds
+        repeat copas.step(0.01) until core.now() >= due
+      end }
+  end },
+  { name = "cqueues", library = "cqueues", own = function(cqueues)
+    local controller = cqueues.new()
+    return { object = controller,
+      watch = function(fd, f)
+        local stopped = false
+        controller:wrap(function()
+          while not stopped do
+            cqueues.poll { pollfd = fd, events = "r" }
+            if not stopped then f() end
+          end
+        end)
+        controller:step(0)
+        return function()
+          stopped = true
+          controller:cancel(fd)
+        end
+      end,
+      run = function(seconds) controller:loop(seconds) end }
+  end },
+  { name = "luv", library = "luv", own = function(uv)
+    return { object = uv,
+      watch = function(fd, f)
+        local poll = uv.new_poll(fd)
+        poll:start("r", f)
+        return function()
+          if not poll:is_closing() then poll:close() end
+        end
+      end,
+      run = function(seconds)
+        local timer = uv.new_timer()
+        timer:start(math.ceil(seconds * 1000), 0, function() uv.stop() end)
+        uv.run()
+        timer:close()
+      end }
+  end },
+  { name = "event", library = "luaevent.core", own = function(event)
+    local base = event.new()
+    return { object = base,
+      watch = function(fd, f)
+        local watched = base:addevent(fd, event.EV_READ, function()
+          f()
+          return event.EV_READ
+        end)
+        return function() watched:close() end
+      end,
+      run = function(seconds)
+        base:addevent(nil, event.EV_TIMEOUT, function() return event.LEAVE end, seconds)
+        base:loopexit(seconds)
+        base:loop()
+      end }
+  end },
+}
+
+for _, each in ipairs(loops.list) do
+  each.loaded = each.library and load(each.library)
+  each.missing = each.library and not each.loaded and each.library .. " is not installed" or nil
+end
+
+--- Those whose library is installed.
+---@return table[]
+function loops.installed()
+  local list = {}
+  for _, each in ipairs(loops.list) do
+    if not each.missing then list[#list + 1] = each end
+  end
+  return list
+end
+
+return loops
