@@ -135,7 +135,7 @@ asan: sanitized
 
 sanitized: faults build/ring_threads
 	@$(MAKE) --no-print-directory BUILD=$(SANITIZED) FORTIFY= CFLAGS='-O1 -g' \
-	  VARIANT='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DMG_CHECK $(MORE)' all
+	  VARIANT='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer $(MORE)' all
 	@rm -f $(SANITIZED)/report.*
 
 # Full collections of Lua at arbitrary allocations: an object that the core uses and has not anchored is gone then, and

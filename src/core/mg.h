@@ -43,4 +43,8 @@
 
 _Noreturn void mg_assert_failed(const char *what, const char *file, int line); /* sys.c */
 
+/* 1 where $MINIGUN_CHECK is set, as in all specs: the coordinator asserts the invariants of its pools after each round
+ * (mg_pool_check), a worker its own after each step (mg_worker_check). */
+extern int mg_checking; /* sys.c */
+
 #endif

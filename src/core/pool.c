@@ -282,6 +282,7 @@ int mg_pool_collect(mg_pool *p) {
     if (rc == -EPROTO || p->slot[i].damaged == 1) rc = corrupt(p, i);
     if (rc == -ENOMEM) return rc;
   }
+  if (MG_UNLIKELY(mg_checking)) mg_pool_check(p);
   return 0;
 }
 
@@ -335,10 +336,48 @@ int mg_pool_time_out(mg_pool *p, uint32_t i, uint64_t began) {
   return mg_proc_kill(&s->proc, SIGKILL);
 }
 
+/* Counts a mention of a block. */
+static void mention(const mg_pool *p, uint32_t *mentions, uint32_t block) {
+  if (block == MG_NO_BLOCK) return;
+  MG_ASSERT(mg_shm_held(&p->shm, block));
+  mentions[block]++;
+}
+
+/* No block is mentioned, by slots and events, more often than it has references: the caller has the others. */
+static void check_references(const mg_pool *p) {
+  uint32_t *mentions = calloc(p->shm.bump ? p->shm.bump : 1, sizeof *mentions);
+  if (!mentions) return;
+  for (uint32_t i = 0; i < p->slots; i++) {
+    const mg_slot *s = &p->slot[i];
+    mention(p, mentions, s->home);
+    for (uint32_t k = 0; k < s->chunks; k++)
+      mention(p, mentions, s->chunk[(s->chunk_first + k) & (s->room - 1)].range.block);
+    for (uint32_t k = 0; k < s->lents; k++) mention(p, mentions, s->lent[(s->lent_first + k) % MG_LENT]);
+    for (uint32_t k = 0; k < s->helds; k++) mention(p, mentions, s->held[k].block);
+  }
+  for (uint32_t i = 0; i < p->queued; i++) {
+    const mg_slot_event *ev = &p->queue[(p->queue_first + i) % p->queue_room];
+    MG_ASSERT(ev->slot < p->slots);
+    if (ev->kind == MG_EVENT_OUT || ev->kind == MG_EVENT_LEFT || ev->kind == MG_EVENT_REST)
+      mention(p, mentions, ev->range.block);
+  }
+  for (uint32_t b = 0; b < p->shm.bump; b++) MG_ASSERT(mentions[b] <= p->shm.unit[b].refs);
+  free(mentions);
+}
+
 void mg_pool_check(const mg_pool *p) {
+  if (!p->slot || p->serial != mg_process_serial) return;
   mg_shm_check(&p->shm);
   for (uint32_t i = 0; i < p->slots; i++) {
-    mg_slot_check(&p->slot[i], &p->shm);
-    MG_ASSERT((p->slot[i].state == MG_SLOT_EMPTY) == (p->slot[i].proc.watch < 0));
+    const mg_slot *s = &p->slot[i];
+    mg_slot_check(s, &p->shm);
+    MG_ASSERT((s->state == MG_SLOT_EMPTY) == (s->proc.watch < 0)); /* 2 */
+    if (s->state == MG_SLOT_EMPTY || s->damaged) continue;
+    mg_ring_check(&s->in, 1);
+    mg_ring_check(&s->out, 0);
   }
+  MG_ASSERT(p->queued <= p->queue_room);
+  check_references(p); /* 1 */
+  const int ours[] = {p->epoll, p->bell.fd, p->lifeline[0], p->lifeline[1], p->timer};
+  for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) MG_ASSERT(ours[i] < 0 || ours[i] > 2); /* 3 */
 }

@@ -79,6 +79,7 @@ int mg_pool_seen(mg_pool *p, int rc);
 void mg_pool_kill_all(void);
 /* Kills the child of slot i for a time-out if the item that began at `began` is still in hand. */
 int mg_pool_time_out(mg_pool *p, uint32_t i, uint64_t began);
+/* Asserts the invariants of the pool, its memory, its slots and their rings; a walk over all blocks. */
 void mg_pool_check(const mg_pool *p);
 
 /* For wait.c: what the tags of the epoll descriptor say beside the numbers of slots, and what is done then. */

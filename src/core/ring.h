@@ -1,6 +1,6 @@
 /* ring.h - a single-producer single-consumer ring of descriptors in shared memory.
  *
- * Invariants
+ * Invariants (mg_ring_check)
  *  1. Only the producer writes `head`, only the consumer writes `tail`; both only grow (modulo 2^32).
  *  2. 0 <= head - tail <= MG_RING, compared by difference, so that wrapping is harmless.
  *  3. Entries [tail, head) are published: the producer does not touch them again until tail has passed them.
@@ -115,6 +115,20 @@ static inline int mg_ring_pop(mg_ring_end *c, mg_desc *out) {
   c->mine++;
   atomic_store_explicit(&c->ring->tail, c->mine, memory_order_release);
   return ok ? 0 : -1;
+}
+
+/* Asserts the invariants, as the end of a producer or of a consumer sees them; the other end may be moving. */
+static inline void mg_ring_check(const mg_ring_end *e, int producer) {
+  uint32_t head = atomic_load_explicit(&e->ring->head, memory_order_acquire);
+  uint32_t tail = atomic_load_explicit(&e->ring->tail, memory_order_acquire);
+  MG_ASSERT(e->mine == (producer ? head : tail));                     /* 1, 4 */
+  MG_ASSERT((producer ? e->mine - tail : head - e->mine) <= MG_RING); /* 2 */
+  for (uint32_t i = tail; producer && i != e->mine; i++) {            /* 3, 5 */
+    mg_desc d = e->ring->entry[i % MG_RING];
+    uint16_t check = d.check;
+    d.check = 0;
+    MG_ASSERT(check == mg_desc_check(&d, i));
+  }
 }
 
 #endif

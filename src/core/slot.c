@@ -171,19 +171,26 @@ void mg_slot_drop(mg_slot *s, mg_shm *shm) {
   for (; s->chunks > 0; s->chunks--, s->chunk_first = (s->chunk_first + 1) & (s->room - 1))
     if (mg_chunk_at(s, 0)->range.block != MG_NO_BLOCK) mg_shm_release(shm, mg_chunk_at(s, 0)->range.block);
   for (; s->lents > 0; s->lents--, s->lent_first = (s->lent_first + 1) % MG_LENT) mg_shm_release(shm, mg_open_block(s));
-  s->done = s->published = s->ahead = s->ahead_count = 0;
+  s->done = s->limit = s->published = s->ahead = s->ahead_count = 0;
   s->state = MG_SLOT_EMPTY;
 }
 
 void mg_slot_check(const mg_slot *s, const mg_shm *shm) {
-  MG_ASSERT(s->chunks <= s->room && s->lents <= MG_LENT);
-  MG_ASSERT(s->chunks == 0 ? s->done == 0 : s->done <= s->chunk[s->chunk_first].range.count);
+  size_t held = 0;
+  MG_ASSERT(s->chunks <= s->room && s->lents <= MG_LENT && s->helds <= s->held_room);
   for (uint32_t i = 0; i < s->chunks; i++) {
-    uint32_t block = s->chunk[(s->chunk_first + i) & (s->room - 1)].range.block;
-    MG_ASSERT(block == MG_NO_BLOCK || mg_shm_held(shm, block));
+    const mg_range *r = &s->chunk[(s->chunk_first + i) & (s->room - 1)].range;
+    if (i == 0) MG_ASSERT(s->done <= r->count && s->limit <= r->count); /* 1 */
+    MG_ASSERT(r->block == MG_NO_BLOCK || mg_shm_held(shm, r->block));   /* 3 */
+    MG_ASSERT(r->block == MG_NO_BLOCK || (size_t)r->offset + r->length <= mg_shm_block_size(shm, r->block));
   }
+  MG_ASSERT(s->chunks > 0 || (s->done == 0 && s->limit == 0));
   for (uint32_t i = 0; i < s->lents; i++) MG_ASSERT(mg_shm_held(shm, s->lent[(s->lent_first + i) % MG_LENT]));
-  for (uint32_t i = 0; i < s->helds; i++) MG_ASSERT(mg_shm_held(shm, s->held[i].block));
-  MG_ASSERT(s->lents == 0 || s->published + s->ahead <= mg_shm_block_size(shm, mg_open_block(s)));
-  MG_ASSERT(s->state != MG_SLOT_EMPTY || (s->chunks == 0 && s->lents == 0 && s->helds == 0));
+  for (uint32_t i = 0; i < s->helds; i++) {
+    MG_ASSERT(mg_shm_held(shm, s->held[i].block));
+    held += s->held[i].length;
+  }
+  MG_ASSERT(held == s->held_bytes);
+  MG_ASSERT((size_t)s->published + s->ahead <= (s->lents ? mg_shm_block_size(shm, mg_open_block(s)) : 0)); /* 2 */
+  MG_ASSERT(s->state != MG_SLOT_EMPTY || (s->chunks == 0 && s->lents == 0 && s->helds == 0));              /* 4 */
 }

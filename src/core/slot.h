@@ -234,6 +234,7 @@ int mg_slot_recover(mg_slot *s, mg_shm *shm, mg_sink sink, void *to);
 uint64_t mg_slot_began(const mg_slot *s);
 /* Drops every reference the slot holds, without delivering anything. */
 void mg_slot_drop(mg_slot *s, mg_shm *shm);
+/* Asserts the invariants, as far as private memory tells: what a worker writes cannot break them. */
 void mg_slot_check(const mg_slot *s, const mg_shm *shm);
 
 #endif

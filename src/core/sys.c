@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 const char *mg_sys_refused;
+int mg_checking;
 
 int mg_checked(const char *function, long result) {
   if (result >= 0) return (int)result;

@@ -151,6 +151,7 @@ static int wait_for(mg_pool *p, int64_t ns) {
 int mg_pool_wait(mg_pool *p, int64_t ns) {
   int rc = wait_for(p, ns);
   if (rc < 0) mg_pool_look_for_loss(p);
+  if (MG_UNLIKELY(mg_checking)) mg_pool_check(p);
   return rc;
 }
 

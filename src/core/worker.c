@@ -100,6 +100,19 @@ static void wait_for(mg_worker *w, int (*ready)(mg_worker *)) {
 
 /* --- the out-ring ----------------------------------------------------------------------------------------------- */
 
+void mg_worker_check(const mg_worker *w) {
+  uint64_t word = atomic_load_explicit(&w->shared->commit, memory_order_relaxed);
+  MG_ASSERT(w->published <= w->mark && w->mark <= w->end && w->end <= w->size); /* 1 */
+  MG_ASSERT((w->published | w->mark | w->end) % 8 == 0);
+  MG_ASSERT((w->count > 0) == (w->end > w->published) && (w->mark_count > 0) == (w->mark > w->published)); /* 2 */
+  MG_ASSERT(w->mark_count <= w->count);
+  MG_ASSERT(!w->item_held || w->busy);                                                     /* 3 */
+  MG_ASSERT(word == MG_COMMIT_WORD(w->generation, w->done, w->mark));                      /* 4 */
+  MG_ASSERT(w->pendings <= w->room && w->spares <= MG_LENT);
+  mg_ring_check(&w->in, 0);
+  mg_ring_check(&w->out, 1);
+}
+
 static uint32_t loose(const mg_worker *w) { return w->busy && !w->loose ? 0 : MG_OUT_LOOSE; }
 
 static void store_commit(mg_worker *w) {
@@ -107,6 +120,7 @@ static void store_commit(mg_worker *w) {
   MG_POINT(before_commit);
   atomic_store_explicit(&w->shared->commit, MG_COMMIT_WORD(w->generation, w->done, w->mark), memory_order_release);
   MG_POINT(after_commit);
+  if (MG_UNLIKELY(mg_checking)) mg_worker_check(w);
 }
 
 static void tell(mg_worker *w, uint32_t flags, uint32_t need) {
@@ -130,7 +144,7 @@ static void tell(mg_worker *w, uint32_t flags, uint32_t need) {
   w->count = w->mark_count = 0;
   w->generation++;
   if (flags & MG_OUT_END) {
-    w->busy = w->loose = 0;
+    w->busy = w->loose = w->item_held = 0;
     w->done = 0;
     atomic_store_explicit(&w->shared->began, 0, memory_order_relaxed);
   }
@@ -194,6 +208,8 @@ void mg_worker_rollback(mg_worker *w) {
   if (w->item_held) {
     w->item_held = 0;
     tell(w, MG_OUT_DROP, 0);
+  } else if (MG_UNLIKELY(mg_checking)) {
+    mg_worker_check(w);
   }
 }
 
@@ -213,6 +229,7 @@ static int claim(mg_worker *w, mg_desc *chunk) {
 
 int mg_worker_next(mg_worker *w) {
   for (;;) {
+    if (MG_UNLIKELY(mg_checking)) mg_worker_check(w);
     if (w->end > w->published) mg_worker_publish(w); /* what the hooks have said */
     wait_for(w, have_work);
     if (w->pendings == 0) return 0;
@@ -278,6 +295,7 @@ int mg_worker_offered(mg_worker *w, uint32_t *n) {
 }
 
 int mg_worker_take(mg_worker *w, uint32_t *index) {
+  MG_ASSERT(!w->busy); /* 5 */
   take_in(w);
   while (w->pendings > 0) {
     uint32_t i = 0;
@@ -375,9 +393,4 @@ void mg_worker_append(mg_worker *w, size_t length, unsigned edge, unsigned flags
   store_commit(w);
   if (w->busy && (w->chunk.flags & MG_CHUNK_SINGLY)) tell(w, MG_OUT_RETURN | loose(w), 0);
   else if (w->busy && wanted(w)) mg_worker_publish(w);
-}
-
-void mg_worker_check(const mg_worker *w) {
-  MG_ASSERT(w->published <= w->mark && w->mark <= w->end && w->end <= w->size);
-  MG_ASSERT(w->pendings <= w->room && w->spares <= MG_LENT && w->mark_count <= w->count);
 }

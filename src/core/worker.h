@@ -6,7 +6,7 @@
  *   open block:   |  published  |   sure   |  the item in hand  |  free  |
  *                 0         published     mark                 end     size
  *
- * Invariants
+ * Invariants (mg_worker_check)
  *  1. published <= mark <= end <= size, all multiples of 8.
  *  2. [published, mark) belongs to finished items, [mark, end) to the item in hand.
  *  3. What the item in hand has published before its end is held by the coordinator: `item_held` is 1.
@@ -93,6 +93,7 @@ void mg_worker_mark(mg_worker *w, uint32_t index, uint32_t step, uint64_t began)
 /* Sleeps until fd is readable, ns have passed (< 0: no limit) or, if `want`, there is a chunk to take or no more come.
  * The caller wants as long as mg_worker_take has not said that no more come, and it has room for one. */
 void mg_worker_rest(mg_worker *w, int fd, int want, int64_t ns);
+/* Asserts the invariants, as they hold between two steps. */
 void mg_worker_check(const mg_worker *w);
 
 #endif

@@ -1,5 +1,6 @@
 /* lua_core.c - the module minigun.core: it begins every other file of the binding, and has the functions of no type. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -180,6 +181,7 @@ static const luaL_Reg functions[] = {
 MG_EXPORT int luaopen_minigun_core(lua_State *L);
 MG_EXPORT int luaopen_minigun_core(lua_State *L) {
   luaL_checkversion(L);
+  mg_checking = getenv("MINIGUN_CHECK") != NULL;
   if (mg_proc_open() < 0) return luaL_error(L, "minigun.core: out of memory");
   luaL_newlib(L, functions);
   lua_pushliteral(L, MG_VERSION);
