@@ -78,6 +78,7 @@ build = {
         "src/store/spool.c",
         "src/test/faults.c",
         "src/test/lua_faults.c",
+        "src/test/miscount.c",
       },
       incdirs = { "src" },
     },

@@ -7,7 +7,8 @@ describe("workers that write over the run's shared memory", function()
     support.deadline(120)
     local seed = tonumber(os.getenv "SEED") or os.time()
     -- What is looked at where $MINIGUN_CHECK is set takes a damaged word for a fault of the library's own.
-    local done = support.run(("env -u MINIGUN_CHECK lua5.4 spec/programs/scribbler.lua %d %d 1 %s"):format(runs, seed, what),
+    local command = "env -u MINIGUN_CHECK lua5.4 spec/programs/scribbler.lua %d %d 1 %s"
+    local done = support.run(command:format(runs, seed, what),
       { timeout = support.short_or_long(100, 3000), env = support.lua_env() })
     local said = ("spec/programs/scribbler.lua %d %d 1 %s: %s%s"):format(runs, seed, what, done.stdout, done.stderr)
     assert.is_false(done.timed_out, said)

@@ -7,6 +7,9 @@
 
 #include "core/sys.h"
 #include "faults.h"
+#include "lua/lua_block.h"
+#include "lua/lua_worker.h"
+#include "miscount.h"
 
 /* call(name, nth, errno) */
 static int l_call(lua_State *L) {
@@ -129,6 +132,16 @@ static int l_allocations(lua_State *L) {
   return 1;
 }
 
+/* miscount(pool, what, slot), miscount(worker, what): breaks one of its invariants, see miscount.h */
+static int l_miscount(lua_State *L) {
+  const char *what = luaL_checkstring(L, 2);
+  int rc = luaL_testudata(L, 1, MG_WORKER_TYPE)
+               ? mg_miscount_worker(mg_check_worker(L, 1), what)
+               : mg_miscount_pool(mg_check_pool(L, 1), mg_check_slot(L, mg_check_pool(L, 1), 3), what);
+  luaL_argcheck(L, rc == 0, 2, "not known, or there is nothing of it");
+  return 0;
+}
+
 static int l_reset(lua_State *L) {
   (void)L;
   mg_fault_reset();
@@ -139,7 +152,8 @@ static int l_reset(lua_State *L) {
 void mg_faults_setup(lua_State *L) {
   static const luaL_Reg functions[] = {{"call", l_call},     {"calls", l_calls}, {"die", l_die},
                                        {"points", l_points}, {"reset", l_reset}, {"allocation", l_allocation},
-                                       {"allocations", l_allocations}, {"collect", l_collect}, {NULL, NULL}};
+                                       {"allocations", l_allocations}, {"collect", l_collect},
+                                       {"miscount", l_miscount}, {NULL, NULL}};
   const char *n = getenv("MINIGUN_COLLECT"); /* collect(n) for a whole run of the specs: make gcstress */
   if (mg_faults_open() < 0) luaL_error(L, "minigun.core: out of memory");
   luaL_newlib(L, functions);
