@@ -11,6 +11,7 @@
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 local failure = require "minigun.base.failure"
 local options = require "minigun.language.schemas"
+for name, made in next, require "minigun.supervisor.options".schemas do options.schemas[name] = made end
 
 -- The modules that users meet, in reading order; what else is in lua/minigun is for the project's own developers.
 local MODULES <const> = {
@@ -26,6 +27,8 @@ local MODULES <const> = {
   { "sources/lines", "Lines: `minigun.lines`" },
   { "store/spool", "Spools: `minigun.spool`" },
   { "handlers/command", "Programs: `minigun.command`" },
+  { "supervisor/server", "Servers: `minigun.supervisor`" },
+  { "supervisor/worker", "What a worker of a server receives: `w`" },
 }
 
 -- Whose functions are public: from the name in the source to class and the way a user writes it.
@@ -38,6 +41,9 @@ local OWNERS <const> = {
   Run = { class = "minigun.Run", prefix = "run:" },
   Lines = { class = "minigun.Lines", prefix = "lines:" },
   Spool = { class = "minigun.Spool", prefix = "spool:" },
+  Supervisor = { class = "minigun.Supervisor", prefix = "server:" },
+  Server = { class = "minigun.Server", prefix = "running:" },
+  Worker = { class = "minigun.Worker", prefix = "w:" },
   Histogram = { class = "minigun.Histogram", prefix = "histogram:" },
 }
 
@@ -64,6 +70,8 @@ local SCHEMAS <const> = {
   { "journal", "JournalOptions", "inside `journal`" },
   { "spool", "SpoolOptions", "of `minigun.spool`" },
   { "command", "CommandOptions", "of `minigun.command`" },
+  { "supervisor", "SupervisorOptions", "of `minigun.supervisor`" },
+  { "back_off", "BackOffOptions", "inside `back_off`" },
 }
 
 -- ---- reading ------------------------------------------------------------------------------------------------------

@@ -254,6 +254,43 @@
 ---@field stderr? string|true the same for its standard error output
 ---@field limit? integer|string most bytes that are kept of each of its outputs; one that writes more is killed
 
+--- Options of `minigun.supervisor`.
+---@class minigun.SupervisorOptions
+---@field name? string how it is called in messages
+---@field listen? string|integer|(string|integer)[] where it listens: opened once, before the forks. `*` as host is every IPv4 address, `[::]` every IPv6 one; `unix:@name` is a socket without a file. Sockets that the program has inherited (`LISTEN_FDS` of systemd) are used for the addresses that they have; what other inherited ones there are comes after these
+---@field backlog? integer connections that may wait to be accepted, per socket
+---@field workers? integer|"auto" worker processes; "auto": one per CPU
+---@field loop? "epoll"|"select"|"copas"|"cqueues"|"luv"|"event" the event loop of a worker, see `minigun.loop`; without one it may block in `w:accept()`
+---@field worker? fun(item: any): any `function(w)`: what a worker does
+---@field start_timeout? number seconds until a worker must be ready; then it is killed
+---@field stop_timeout? number seconds that a worker has to finish what is in hand; then it is killed
+---@field heartbeat_timeout? number|false seconds without a beat after which a worker that does not wait counts as stuck: its traceback goes to standard error, and it is killed and replaced. false: never
+---@field back_off? minigun.BackOffOptions how long a worker that has died waits for its successor, see below
+---@field healthy_after? number seconds for which a worker must have been ready for its next restart to be at once again
+---@field max_restarts? integer deaths of workers in `restart_window` that the server bears; one more, and it gives up
+---@field restart_window? number seconds over which deaths are counted
+---@field max_requests? integer requests (`w:done()`) after which a worker is replaced
+---@field max_age? number seconds after which a worker is replaced
+---@field max_memory? integer|string resident memory at which a worker is replaced, looked at once a second
+---@field recycle_jitter? number the part of these three that is left to chance, so that workers are not all replaced at once
+---@field user? string the user that workers become, after the sockets are open
+---@field group? string the group that workers become
+---@field pid_file? string a file that holds the number of the master while it serves
+---@field log? fun(item: any): any `function(text)`: gets each message of the supervisor, without a newline
+---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the master, before each fork: `f(number)`
+---@field after_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in a worker, before anything else: `f(w)`
+---@field on_ready? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the master, when a worker is ready: `f(worker)`, a `minigun.WorkerStatus`
+---@field on_exit? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the master, when a worker has ended: `f(worker, cause)`; `cause` has `code` or `signal`, `expected`, `text`, `stderr` (its last lines)
+---@field on_giving_up? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the master, when it gives up: `f(reason)`
+---@field reopen? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the master and in each worker after SIGUSR1, to open log files anew; `f(w)` in a worker, `f()` in the master
+
+--- Options inside `back_off`.
+---@class minigun.BackOffOptions
+---@field first? number seconds before the first restart
+---@field factor? number how many times longer each further wait is
+---@field max? number the longest wait in seconds
+---@field jitter? number the part of each wait that is left to chance: with 0.5 it is between half of it and all of it
+
 ---@class minigun
 ---@field version string the version of the library
 local minigun = {}
@@ -340,6 +377,13 @@ function minigun.sleep(seconds) end
 ---@return string? message
 ---@return integer? errno
 function minigun.wait(object, mode, timeout) end
+
+--- Makes a server of forked workers that share listening sockets: `local server = minigun.supervisor { listen = 8080,
+--- worker = function(w) for connection in w:accept() do ... w:done() end end }`, then `os.exit(server:run())`. See
+--- docs/server.md.
+---@param options minigun.SupervisorOptions
+---@return minigun.Supervisor server
+function minigun.supervisor(options) end
 
 --- Processors that this process may use: affinity and cgroup quota counted.
 ---@return integer
@@ -960,5 +1004,147 @@ function Spool:close() end
 ---@field timed_out boolean? it was ended by its own `timeout`
 ---@field exceeded ("stdout"|"stderr")? it was killed because it wrote more than `limit` bytes there
 ---@field command string what was run, for messages
+
+--- What is known of a worker.
+---@class minigun.WorkerStatus
+---@field number integer
+---@field pid integer
+---@field state "starting"|"ready"|"draining"|"gone"
+---@field generation integer
+---@field requests integer that it has answered
+---@field accepted integer connections that it has taken
+---@field in_hand integer connections that it has now, or had at its end
+---@field restarts integer how often a worker of this number has died
+---@field beat number? seconds since its last beat
+---@field doing string? what it is at, as it has said
+---@field memory integer? bytes that are resident
+---@field age number? seconds since it was forked
+
+--- What is known of a server.
+---@class minigun.ServerStatus
+---@field name string
+---@field pid integer of the master
+---@field state "starting"|"serving"|"stopping"|"ended"
+---@field generation integer one more after each rolling restart
+---@field wanted integer workers
+---@field workers minigun.WorkerStatus[] by number; old and new ones while they change
+---@field listen string[] addresses
+---@field status integer? the exit status, where it has ended
+
+--- What `minigun.supervisor` returns: a server that can be run.
+---@class minigun.Supervisor
+local Supervisor = {}
+
+--- A server that was started, as `server:start()` returns it.
+---@class minigun.Server
+local Server = {}
+
+--- Runs the server until it ends, with the signals' meanings of docs/server.md. What keeps it from starting is written
+--- to standard error.
+---@return integer status for os.exit: 0 ended in good order; 1 gave up, or could not start; 124 workers had to be killed after `stop_timeout`; 128 and the signal's number: ended at once
+function Supervisor:run() end
+
+--- Starts the server in the background: its workers serve, and it is looked after by `step`. No signal is touched.
+---@return minigun.Server? running nil: it cannot listen, or has not what it needs
+---@return string? message
+---@return integer? errno
+function Supervisor:start() end
+
+--- What is known of the server and its workers.
+---@return minigun.ServerStatus
+function Supervisor:status() end
+
+--- Does what a signal does.
+---@param name string "TERM", "HUP", "USR1" …, with or without "SIG"
+function Supervisor:signal(name) end
+
+--- The same for a server that was started.
+---@return minigun.ServerStatus
+function Server:status() end
+
+--- Does what a signal does.
+---@param name string
+function Server:signal(name) end
+
+--- Looks after the workers: to be called when `fd` is readable, or now and then.
+---@param timeout number? seconds to wait where there is nothing to do; 0 by default
+---@return integer? status nil: it goes on; then as `run` returns it
+function Server:step(timeout) end
+
+--- A descriptor for an event loop: readable when `step` has something to do.
+---@return integer fd
+function Server:fd() end
+
+--- Ends the server in good order, and waits for that.
+---@return integer status as `run` returns it
+function Server:stop() end
+
+--- Ends the server at once, where it still runs, and gives everything back. So does the end of a to-be-closed
+--- variable.
+function Server:close() end
+
+--- A connection of a worker without an event loop (and under epoll and event, where nothing waits: its time-out is 0
+--- there). Its methods have luasocket's names and results, so that code written for that works.
+---@class minigun.Connection
+---@field receive fun(self, pattern?: "*l"|"*a"|integer, prefix?: string): string?, string?, string? a line (the default), all until the end, or so many bytes; nil, the reason ("closed", "timeout", "line too long" at 1 MiB, or the system's) and what has come
+---@field send fun(self, bytes: string, from?: integer, to?: integer): integer?, string?, integer? the number of the last byte that was sent; nil, the reason and that number
+---@field settimeout fun(self, seconds?: number, mode?: "b"|"t") how long one wait ("b", the default) or one call ("t") may take; nil: no limit, as at the beginning
+---@field shutdown fun(self, how?: "receive"|"send"|"both")
+---@field close fun(self)
+---@field getfd fun(self): integer
+---@field dirty fun(self): boolean whether `receive` has bytes already, which no event loop sees
+---@field getpeername fun(self): string, integer, string host, port, family
+---@field getsockname fun(self): string, integer, string
+
+--- A worker of a supervisor, as its function gets it.
+---@class minigun.Worker
+---@field number integer from 1; its successor has the same
+---@field generation integer 1, and one more after each rolling restart
+---@field name string the supervisor's
+---@field loop minigun.Loop? the event loop, where the option `loop` names one
+local Worker = {}
+
+--- Says that this worker serves from now on. A replacement's predecessor drains now.
+function Worker:ready() end
+
+--- Counts a request that was answered, which is a beat, too.
+function Worker:done() end
+
+--- Says that this worker is alive: in long work between two waits. Costs no system call.
+---@param text string? what it is at, for the message where it gets stuck; at most 63 bytes are kept
+function Worker:beat(text) end
+
+--- Whether this worker is to stop: it takes nothing new and leaves when what is in hand is done.
+---@return boolean
+function Worker:stopping() end
+
+--- Calls a function when this worker is to stop; at once where it is already. For what a library's own accept is to
+--- end.
+---@param f fun()
+function Worker:on_stop(f) end
+
+--- One of the sockets that the server listens at, as the loop's own kind of socket: cqueues', luv's (a `uv_tcp_t` or
+--- `uv_pipe_t`), luasocket's for select and copas; without a loop, and for epoll and event, its descriptor.
+---@param i integer? 1 by default, in the order of `listen`
+---@return any socket
+function Worker:socket(i) end
+
+--- The sockets that the server listens at.
+---@return string[] addresses
+function Worker:addresses() end
+
+--- Takes connections. Without a function: an iterator, `for connection in w:accept() do`, which ends when the worker
+--- is asked to stop, and closes each connection when the next is taken; an error in the loop ends the worker. With a
+--- function: it is called for each connection, which is closed when it returns; its error is written to standard error
+--- and ends this connection only. In a worker with an event loop `accept` returns at once, and the function runs as a
+--- coroutine of the loop under cqueues and copas; elsewhere it is a callback, and the connection is in hand until
+--- `w:close(connection)`.
+---@param f fun(connection: any, w: minigun.Worker)?
+---@return fun(): minigun.Connection? next without a function and loop
+function Worker:accept(f) end
+
+--- With an event loop: a connection of `w:accept(f)` is not in hand any more; it is closed.
+---@param connection any
+function Worker:close(connection) end
 
 return minigun

@@ -18,6 +18,7 @@ local MAY_USE <const> = {
   contexts = { "base", "policy", "system", "handlers", "child", "core" },
   run = { "base", "policy", "store", "system", "sources", "handlers", "plan", "child", "contexts", "core" },
   view = { "base" },
+  supervisor = { "base", "system", "loop", "core" },
   control = { "base", "system", "handlers", "language", "run", "view", "core" },
 }
 

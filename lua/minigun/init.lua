@@ -117,6 +117,13 @@ minigun.sleep = tasks.sleep
 ---@return integer? errno
 minigun.wait = tasks.wait
 
+--- Makes a server of forked workers that share listening sockets: `local server = minigun.supervisor { listen = 8080,
+--- worker = function(w) for connection in w:accept() do ... w:done() end end }`, then `os.exit(server:run())`. See
+--- docs/server.md.
+---@param options minigun.SupervisorOptions
+---@return minigun.Supervisor server
+minigun.supervisor = function(options) return require("minigun.supervisor.server").new(options) end
+
 --- Processors that this process may use: affinity and cgroup quota counted.
 ---@return integer
 minigun.cpus = function() return machine.cpus() end

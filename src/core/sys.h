@@ -64,7 +64,7 @@ typedef struct mg_address {
 } mg_address;
 
 typedef struct mg_user { /* whom a process becomes, for good */
-  uid_t user;
+  uid_t user;       /* -1: as it is */
   gid_t group;
   const char *name; /* whose further groups it gets; NULL: none */
 } mg_user;

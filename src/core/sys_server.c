@@ -121,8 +121,8 @@ int mg_sys_find_group(const char *name, gid_t *out) {
 /* Groups first: afterwards they cannot be changed any more. */
 int mg_sys_become_user(const mg_user *to) {
   int rc = to->name ? initgroups(to->name, to->group) : setgroups(0, NULL);
-  if (rc < 0 || setgid(to->group) < 0 || setuid(to->user) < 0) return -errno;
-  return 0;
+  if (rc < 0 || setgid(to->group) < 0) return -errno;
+  return to->user == (uid_t)-1 ? 0 : check(setuid(to->user));
 }
 
 /* Bytes of memory that a process has in use (RSS). */

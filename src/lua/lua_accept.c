@@ -4,7 +4,8 @@
  *
  * 1. What is asked stands in the worker's line and is looked at before each connection is taken: under full load too it
  *    is noticed at once.  The pipe from the master only wakes who waits; its end is the master's death.
- * 2. Of several workers that wait for one socket the kernel wakes one, so what is ready may have been taken meanwhile.
+ * 2. Of several workers that wait for one socket the kernel wakes one, so what is ready may have been taken meanwhile;
+ *    and a worker that was woken takes a connection whatever it is asked, as nobody else is woken for that one.
  */
 #include <errno.h>
 #include <string.h>
@@ -22,6 +23,7 @@ typedef struct acceptor { /* its user value is the line */
   uint32_t reopened;
   int epoll, control, n, at; /* at: the socket to look at first */
   int listens;               /* the sockets are looked at */
+  int woken;                 /* by a socket: see 2 */
   int fds[MOST_SOCKETS];
   mg_bell bell;
 } acceptor;
@@ -92,7 +94,7 @@ static int look(acceptor *a, int waits) {
   int n = mg_sys.epoll_wait(a->epoll, ready, 8, waits ? -1 : 0);
   if (n < 0) return n == -EINTR ? 0 : n;
   for (int i = 0; i < n; i++) {
-    if (ready[i].data.u64 < (uint64_t)a->n) a->at = (int)ready[i].data.u64;
+    if (ready[i].data.u64 < (uint64_t)a->n) a->at = (int)ready[i].data.u64, a->woken = 1;
     if (ready[i].data.u64 == FROM_MASTER && mg_sys.read(a->control, bytes, sizeof bytes) == 0) return -EPIPE;
   }
   return 0;
@@ -113,12 +115,13 @@ static int say(lua_State *L, const char *what) {
   return 2;
 }
 
+static uint32_t reopens(const acceptor *a) { return atomic_load_explicit(&a->line->reopen, memory_order_relaxed); }
+
 /* What is asked, but for a stop, as long as connections wait: pushes the answer of `accept`, or nothing and gives 0. */
 static int is_asked(lua_State *L, acceptor *a, unsigned asked) {
   if (asked == MG_ASKED_DRAIN) return say(L, "stop");
-  uint32_t reopen = atomic_load_explicit(&a->line->reopen, memory_order_relaxed);
-  if (reopen == a->reopened) return 0;
-  a->reopened = reopen;
+  if (a->reopened == reopens(a)) return 0;
+  a->reopened = reopens(a);
   return say(L, "reopen");
 }
 
@@ -138,9 +141,10 @@ static int l_accept(lua_State *L) {
   lua_setiuservalue(L, connection, 1);
   for (;;) {
     unsigned asked = mg_line_asked(a->line);
-    int answers = is_asked(L, a, asked);
+    int answers = a->woken ? 0 : is_asked(L, a, asked);
     if (answers) return answers;
     int fd = take_any(a);
+    a->woken = 0;
     if (fd >= 0) {
       mg_connect(L, connection, fd);
       atomic_fetch_add_explicit(&a->line->accepted, 1, memory_order_relaxed);
@@ -150,7 +154,7 @@ static int l_accept(lua_State *L) {
     }
     if (fd != -EAGAIN) return mg_lua_fail(L, "cannot accept a connection", fd);
     if (asked != MG_ASKED_NOTHING) return say(L, "stop");
-    int rc = wait_for_any(a);
+    int rc = a->reopened == reopens(a) ? wait_for_any(a) : 0;
     if (rc < 0) return failed(L, "cannot wait for connections", rc);
   }
 }

@@ -277,9 +277,20 @@ static int l_group(lua_State *L) {
   return 1;
 }
 
-/* become(user, group, name | nil) -> 0 | nil, message, errno; the parent's death still ends this process */
+/* die_with_parent(parent) -> whether that is still this process's parent: from now on its death kills this one.  It has
+ * a group of its own, so that a terminal's signals are the parent's alone, and reads nothing from standard input. */
+static int l_die_with_parent(lua_State *L) {
+  lua_Integer parent = luaL_checkinteger(L, 1);
+  mg_sys.parent_death_signal(SIGKILL);
+  mg_sys.new_group();
+  mg_sys.null_stdin();
+  lua_pushboolean(L, mg_parent_pid() == parent);
+  return 1;
+}
+
+/* become(user | nil, group, name | nil) -> 0 | nil, message, errno; the parent's death still ends this process */
 static int l_become(lua_State *L) {
-  mg_user to = {.user = (uid_t)luaL_checkinteger(L, 1), .group = (gid_t)luaL_checkinteger(L, 2),
+  mg_user to = {.user = (uid_t)luaL_optinteger(L, 1, -1), .group = (gid_t)luaL_checkinteger(L, 2),
                 .name = luaL_optstring(L, 3, NULL)};
   pid_t parent = mg_parent_pid();
   int rc = mg_sys.become_user(&to);
@@ -309,6 +320,7 @@ static const luaL_Reg functions[] = {
     {"event", l_event}, {"event_ring", l_event_ring}, {"event_clear", l_event_clear}, {"read_fd", l_read},
     {"write_fd", l_write}, {"shut", l_shut}, {"copy_fd", l_copy}, {"print_into", l_print_into}, {"execute", l_execute},
     {"environment", l_environment}, {"user", l_user}, {"group", l_group}, {"become", l_become}, {"memory", l_memory},
+    {"die_with_parent", l_die_with_parent},
     {"parent", l_parent}, {NULL, NULL},
 };
 

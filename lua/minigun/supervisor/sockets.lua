@@ -1,0 +1,102 @@
+--- The sockets that a server listens at: opened by the master before the forks, or inherited from the service manager
+-- or from the master that was before.
+local core = require "minigun.core"
+
+local sockets = {}
+
+local FIRST_INHERITED <const> = 3 -- of LISTEN_FDS
+
+-- What a socket's address is called in messages and in `listen`.
+local function text_of(fd)
+  local host, port, family = core.socket_name(fd)
+  if not host then return "?" end
+  if family == "unix" then return "unix:" .. host, host end
+  return (family == "inet6" and "[%s]:%d" or "%s:%d"):format(host, port)
+end
+
+local function describe(fd, extra)
+  local socket = extra or {}
+  socket.fd, socket.address = fd, nil
+  socket.address, socket.path = text_of(fd)
+  if socket.path and not socket.path:find "^@" and not socket.device then
+    socket.device, socket.inode = core.path_id(socket.path)
+  end
+  return socket
+end
+
+--- The descriptors that this process was started with, to listen at: systemd's LISTEN_FDS, where LISTEN_PID is this
+--- process, and those that a former master hands over (MINIGUN_SOCKETS).
+---@return table list array of sockets; `inherited`: "systemd" or "master"
+function sockets.inherited()
+  local list, numbers = {}, {}
+  for fd in (os.getenv "MINIGUN_SOCKETS" or ""):gmatch "%d+" do numbers[math.tointeger(fd)] = "master" end
+  local n = tonumber(os.getenv "LISTEN_FDS") or 0
+  if tonumber(os.getenv "LISTEN_PID") == core.pid() then
+    for fd = FIRST_INHERITED, FIRST_INHERITED + n - 1 do numbers[fd] = numbers[fd] or "systemd" end
+  end
+  for fd, from in pairs(numbers) do
+    if core.is_listening(fd) then list[#list + 1] = describe(fd, { inherited = from }) end
+  end
+  table.sort(list, function(a, b) return a.fd < b.fd end)
+  return list
+end
+
+-- Whether an inherited socket is at an address of the options.
+local function is_at(socket, address)
+  if address.path then return socket.path == address.path end
+  if socket.path then return false end
+  local host, port = core.socket_name(socket.fd)
+  return tostring(port) == address.port and (host == address.host or address.host == "localhost")
+end
+
+local function open_one(address, backlog)
+  local fd, device, inode = core.listen(address.path or address.host, not address.path and address.port or nil, backlog)
+  if not fd then return nil, device, inode end
+  return describe(fd, address.path and { device = device, inode = inode } or nil)
+end
+
+--- Opens what is to be listened at.
+---@param addresses table array of { text =, path = | host =, port = }
+---@param backlog integer
+---@return table? list array of sockets: fd, address (text), path, inherited
+---@return string? message
+---@return integer? errno
+function sockets.open(addresses, backlog)
+  local inherited, list = sockets.inherited(), {}
+  for i, address in ipairs(addresses) do
+    for k, socket in ipairs(inherited) do
+      if is_at(socket, address) then list[i] = table.remove(inherited, k) break end
+    end
+    local message, errno
+    if not list[i] then list[i], message, errno = open_one(address, backlog) end
+    if not list[i] then
+      sockets.close(list)
+      sockets.close(inherited)
+      return nil, ("cannot listen at %s: %s"):format(address.text, message), errno
+    end
+  end
+  return table.move(inherited, 1, #inherited, #list + 1, list)
+end
+
+--- Nothing more may wait at them: called before those that listen take what waits, for the last time.
+---@param list table
+function sockets.stop(list)
+  for _, socket in ipairs(list) do
+    if not socket.inherited then core.backlog(socket.fd, 0) end
+  end
+end
+
+--- Closes them. `remove`: their files too, but for those of the service manager.
+---@param list table
+---@param remove boolean?
+function sockets.close(list, remove)
+  for i = #list, 1, -1 do
+    local socket = table.remove(list, i)
+    if remove and socket.inode and socket.inode ~= 0 and socket.inherited ~= "systemd" then
+      core.unlisten(socket.path, socket.device, socket.inode)
+    end
+    core.shut(socket.fd)
+  end
+end
+
+return sockets
