@@ -199,12 +199,12 @@ slot_fuzz:   FUZZ_SRC = $(SYS) $(addprefix src/core/,slot.c slot_events.c shm.c 
 spool_fuzz:  FUZZ_SRC = $(SYS) $(addprefix src/store/,spool.c crc.c) src/core/proc.c src/test/faults.c
 
 # Changes of one operator, constant, condition, call or argument at a time in lua/ and src/, and which of them no spec
-# notices: N=100 SEED=1, ONLY='3 17', FILES=pattern, JOBS, SUITE=1 (see spec/mutants/main.lua). Hours for hundreds.
+# notices: N=100 SEED=1, ONLY='3 17', FILES=pattern, JOBS, ROUNDS (see spec/mutants/main.lua). Hours for hundreds.
 N ?= 100
 
 mutants: all
-	@MAKEFLAGS= MAKELEVEL=0 N='$(N)' SEED='$(SEED)' ONLY='$(ONLY)' FILES='$(FILES)' JOBS='$(JOBS)' SUITE='$(SUITE)' \
-	  LUA_INC='$(LUA_INC)' $(LUA) spec/mutants/main.lua
+	@MAKEFLAGS= MAKELEVEL=0 N='$(N)' SEED='$(SEED)' ONLY='$(ONLY)' FILES='$(FILES)' JOBS='$(JOBS)' \
+	  ROUNDS='$(ROUNDS)' LIST='$(LIST)' LUA_INC='$(LUA_INC)' $(LUA) spec/mutants/main.lua
 
 # ---- other checks ----------------------------------------------------------------------------------------------
 

@@ -4,7 +4,9 @@
 --   ONLY='3 17'                    of these only those with the numbers
 --   FILES=journal                  drawn from files only whose paths match this pattern of Lua
 --   JOBS=2                         spec files at once
---   SUITE=1                        a mutant that all tests of its line let pass meets all specs
+--   ROUNDS=3                       1: a mutant meets a few tests of those that execute its line, 2: the quick ones of
+--                                  the others too, 3: all of them; 4: all specs
+--   LIST=1                         the mutants are only shown
 --
 -- All is done in copies of the tree in build-mutants; they are kept for the next run, and so is the map of what each
 -- test executes. Known equivalents are named in equivalents.lua. Fails where less than GOAL of the mutants are killed.
@@ -86,7 +88,7 @@ local function show(mutant)
     mutant.outcome or "", trimmed(mutant.old), trimmed(mutant.new))
 end
 
-local function try_all(mutants, tests, only, suite, jobs)
+local function try_all(mutants, tests, only, rounds, jobs)
   local trials = trial.new(DIR, jobs, tests)
   for _, mutant in ipairs(mutants) do
     if not only or only[mutant.number] then
@@ -95,10 +97,10 @@ local function try_all(mutants, tests, only, suite, jobs)
       mutant.why = reason_of(mutant)
       if mutant.why then
         mutant.result, mutant.outcome = "equivalent", "equivalent: " .. mutant.why
-      elseif #list == 0 and not suite then
+      elseif #list == 0 and rounds < 4 then
         mutant.result, mutant.outcome = "SURVIVED", "SURVIVED: no test executes it"
       else
-        local r = trial.try(trials, mutant, list, suite)
+        local r = trial.try(trials, mutant, list, rounds)
         mutant.result = r.result
         mutant.outcome = r.result .. (r.result == "killed" and (" in round %d%s by %s: %s"):format(r.round,
           r.hung and ", which hung," or "", r.by, r.name) or (" (%d tests execute it)"):format(#list))
@@ -148,14 +150,14 @@ local function main()
     out["same code"])
   local tests = coverage.tests(add_marks(mutants))
   say("%d tests", #tests)
-  if os.getenv "LIST" then
+  if os.getenv "LIST" == "1" then
     for _, mutant in ipairs(mutants) do
       mutant.outcome = ("%d tests"):format(#executing(mutant, tests))
       show(mutant)
     end
     return true
   end
-  try_all(mutants, tests, only, os.getenv "SUITE" == "1", jobs)
+  try_all(mutants, tests, only, option("ROUNDS", 3), jobs)
   return sum_up(mutants, seed)
 end
 

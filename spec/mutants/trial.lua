@@ -7,8 +7,8 @@ local shell = require "spec.mutants.shell"
 
 local M = {}
 
-local DEADLINE = 30                               -- seconds that a test has which names no time of its own
-local FIRST = { files = 4, tests = 8, seconds = 4 } -- at most, of the first tests
+local DEADLINE, PATIENCE = 15, 6                  -- a test has so many seconds, and its own time so many times
+local FIRST = { files = 5, tests = 8, seconds = 5 } -- at most, of the first tests
 local QUICK = 0.25                                -- seconds; slower tests come last
 local MOST = 150                                  -- names that are given to one run; else the whole file is run
 
@@ -16,12 +16,13 @@ local function pattern(name) return "^" .. name:gsub("%W", "%%%0") .. "$" end
 
 -- What is to be run of one spec file: `names` nil for all.
 local function command(dir, job)
-  local words, seconds = {}, 60 + 6 * job.seconds
+  local words = {}
   for i, name in ipairs(job.names and #job.names <= MOST and job.names or {}) do
     words[i] = shell.quote("--filter=" .. pattern(name))
   end
   return shell.contained(("cd %s && MINIGUN_TEST_DEADLINE=%d bash spec/run %s --no-keep-going %s -- lua5.4 "
-    .. "/usr/bin/busted --ignore-lua"):format(dir, DEADLINE, job.spec, table.concat(words, " ")), seconds)
+    .. "/usr/bin/busted --ignore-lua"):format(dir, math.ceil(DEADLINE + PATIENCE * job.longest), job.spec,
+    table.concat(words, " ")), 60 + PATIENCE * job.seconds)
 end
 
 -- The first failure of jobs in one copy: what spec/run has said; nil where all tests have passed.
@@ -45,7 +46,7 @@ end
 local function confirmed(self, failure)
   local name = failure.name and failure.name:match("^after '(.*)'$") or failure.name
   local job = { spec = failure.job.spec, names = self.known[name] and { name } or failure.job.names,
-    seconds = failure.job.seconds }
+    seconds = failure.job.seconds, longest = failure.job.longest }
   if run(self, self.plain, { job }, 1) then
     self.fails_anyway[job.spec .. ": " .. tostring(failure.name)] = true
     return false
@@ -70,12 +71,12 @@ local function jobs_of(tests)
   for _, test in ipairs(tests) do
     local job = by_spec[test.spec]
     if not job then
-      job = { spec = test.spec, names = {}, seconds = 0 }
+      job = { spec = test.spec, names = {}, seconds = 0, longest = 0 }
       by_spec[test.spec] = job
       jobs[#jobs + 1] = job
     end
     job.names[#job.names + 1] = test.name
-    job.seconds = job.seconds + test.seconds
+    job.seconds, job.longest = job.seconds + test.seconds, math.max(job.longest, test.seconds)
   end
   return jobs
 end
@@ -120,18 +121,19 @@ end
 --- @param self table, from `new`
 -- @param mutant table, from draw.lua
 -- @param tests array of those tests that execute its line
--- @param suite boolean: all specs when these have passed
+-- @param last integer: 1: a few of them, 2: all that are quick, 3: all, 4: all specs after them
 -- @return table: result = "killed" | "SURVIVED" | "invalid", round =, by = (the spec), name =, hung =
-function M.try(self, mutant, tests, suite)
+function M.try(self, mutant, tests, last)
   if not make(self, mutant) then return { result = "invalid" } end
   local list = rounds(tests, mutant.group)
-  if suite then
+  if last == 4 then
     list[4] = {}
     for _, spec in ipairs(shell.lines "find spec -name '*_spec.lua' | LC_ALL=C sort") do
-      table.insert(list[4], { spec = spec, seconds = 60 })
+      table.insert(list[4], { spec = spec, seconds = 60, longest = 15 })
     end
   end
-  for round, jobs in pairs(list) do
+  for round = 1, last do
+    local jobs = list[round]
     while #jobs > 0 do
       local failure = run(self, self.copy, jobs, round == 1 and 1 or self.jobs)
       if not failure then break end
