@@ -66,7 +66,7 @@ local function code_of(path, text, dir, include)
     .. "| grep '\\.c$' | LC_ALL=C sort"):format(dir, path:match("[^/]+$")))
   local codes = {}
   for _, user in ipairs(users) do
-    local built = os.execute(("cd %s && cc -std=gnu11 -w -fPIC -fvisibility=hidden -O2 %s -I%s -Isrc -c -o mutant.o %s "
+    local built = os.execute(("cd %s && cc -std=gnu11 -fPIC -fvisibility=hidden -O2 %s -I%s -Isrc -c -o mutant.o %s "
       .. "2>/dev/null"):format(dir, STRICT, include, user))
     codes[#codes + 1] = built and shell.read(object) or false
     if not built then break end
