@@ -65,6 +65,7 @@ build = {
         "src/lua/lua_poll.c",
         "src/lua/lua_pool.c",
         "src/lua/lua_process.c",
+        "src/lua/lua_protocol.c",
         "src/lua/lua_reader.c",
         "src/lua/lua_server.c",
         "src/lua/lua_signal.c",

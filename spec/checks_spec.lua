@@ -5,7 +5,7 @@ local support = require "spec.support"
 local function run(source, what)
   return support.run_lua([[
     local core = require "minigun.core"
-    local MEBI <const>, ANY <const> = 1 << 20, 0xffff
+    local MEBI <const>, ANY <const> = 1 << 20, core.protocol.ANY
 
     -- A block with an item on edge 1: block, offset, length, count.
     local function block_of(pool)

@@ -21,7 +21,11 @@
 
 #define MG_RECORD_HEAD 8u
 #define MG_RECORD_VERSION 1
-#define MG_EDGE_ANY UINT16_MAX      /* as a filter: every edge; as a block's edge: it mixes several */
+enum { /* edges; items travel on the number of the stage that has emitted them, from 1 */
+  MG_EDGE_TO = 0x8000,      /* plus a stage's number: items sent to that stage, whatever the graph says */
+  MG_EDGE_REPORTS = 0xfffe, /* what a worker tells beside items */
+  MG_EDGE_ANY = UINT16_MAX  /* as a filter: every edge; as a block's edge: it mixes several */
+};
 
 typedef struct mg_record {
   const uint8_t *value;

@@ -87,6 +87,10 @@ enum { /* flags of MG_OUT_DATA */
   MG_OUT_NEED = 8,   /* wants a block; `attempt` = least size in units */
   MG_OUT_LOOSE = 16  /* output that belongs to no chunk (hooks): valid as it is */
 };
+enum { /* bits of `c` of MG_EVENT_LEFT */
+  MG_LEFT_STREAMED = 1, /* some of the output of the item in hand has been let through */
+  MG_LEFT_TIMED_OUT = 2 /* its time-out has ended it */
+};
 /* sure_length and sure_count of MG_OUT_DATA say how much of the range belongs to finished items: the rest is held. */
 
 enum {
@@ -176,8 +180,8 @@ enum {
                     nanos = time spent since the last such event */
   MG_EVENT_NEED, /* a = least size in bytes of a block that the worker waits for */
   MG_EVENT_LEFT, /* after a death or a revocation: chunk with range cut to what is unfinished (reference passes),
-                    a = items finished in it before, b = 1 when its first item was in hand; c: bit 0 when that
-                    one was streamed, bit 1 when it was ended by its time-out; step: which part of it was in work */
+                    a = items finished in it before, b = 1 when its first item was in hand; c: MG_LEFT_... of that
+                    one; step: which part of it was in work */
   MG_EVENT_EXIT, /* the worker is gone: a = exit code, b = signal, c: bit 0 when expected, bit 1 when it
                     is not known how (a and b are 0 then), pid */
   MG_EVENT_SAID, /* the worker has printed something: mg_relay_read; c = 1: it is gone */

@@ -195,11 +195,11 @@ static int give_left(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t i
   ev.range = c.range;
   ev.a = i == 0 ? s->done : 0;
   ev.b = (i == 0 || set) && atomic_load(mg_claim_at(s, i)) == MG_CLAIM_TAKEN;
-  ev.c = ev.b && i == 0 && s->streaming;
+  ev.c = ev.b && i == 0 && s->streaming ? MG_LEFT_STREAMED : 0;
   ev.step = ev.b ? atomic_load(&s->shared->step) : 0;
   int late = s->timed_out && s->timed_out == atomic_load(&s->shared->began);
   if (set && atomic_load(&s->shared->running) != c.number) late = (int)(ev.step = 0);
-  if (ev.b && late) ev.c |= 2;
+  if (ev.b && late) ev.c |= MG_LEFT_TIMED_OUT;
   else if (ev.b && s->timed_out && !ev.c) ev.b = 0; /* the kill was meant for the item before it, or beside it */
   return sink(to, &ev);
 }

@@ -200,6 +200,7 @@ MG_EXPORT int luaopen_minigun_core(lua_State *L) {
   mg_command_setup(L);
   mg_limit_setup(L);
   mg_terminate_setup(L);
+  mg_protocol_setup(L);
   mg_server_setup(L);
   mg_connection_setup(L);
   mg_board_setup(L);

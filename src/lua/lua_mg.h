@@ -23,6 +23,7 @@ void mg_threads_setup(lua_State *L);
 void mg_command_setup(lua_State *L);
 void mg_limit_setup(lua_State *L);
 void mg_terminate_setup(lua_State *L);
+void mg_protocol_setup(lua_State *L);
 void mg_server_setup(lua_State *L);
 void mg_connection_setup(lua_State *L);
 void mg_board_setup(lua_State *L);

@@ -97,8 +97,6 @@ static int l_emit(lua_State *L) {
   return 0;
 }
 
-enum { TO = 0x8000 }; /* report.TO: plus a stage's number, the edge of items sent to that stage */
-
 /* emit:to(name, item) */
 static int l_emit_to(lua_State *L) {
   lua_emit *e = luaL_testudata(L, 1, MG_EMIT_TYPE);
@@ -117,7 +115,7 @@ static int l_emit_to(lua_State *L) {
     if (kind == LUA_TTABLE) lua_rawgeti(L, 5, i);
     unsigned id = (unsigned)lua_tointeger(L, -1);
     lua_settop(L, 5);
-    append(L, e->worker, 3, TO | id);
+    append(L, e->worker, 3, MG_EDGE_TO | id);
   }
   return 0;
 }

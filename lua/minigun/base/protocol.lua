@@ -1,24 +1,35 @@
 --- What a worker tells the coordinator beside items: records on an edge of their own, `report.EDGE`.
 --
 -- A report that belongs to an item is committed or forgotten with it. Each is an array whose first element is its kind.
+-- What the core has a part in comes from the core: it is read here, and written nowhere else in Lua.
 local failure = require "minigun.base.failure"
+local shared <const> = require "minigun.core".protocol
 
 local report = {
-  EDGE = 0xfffe,  -- of all reports; items travel on the number of the stage that emitted them
-  TO = 0x8000,    -- plus a stage's number: an item sent to that stage, whatever the graph says
-  ANY = 0xffff,   -- as a filter: records of every edge
+  UNIT = shared.UNIT,   -- bytes of the smallest block
+  -- Edges (src/core/record.h).
+  EDGE = shared.EDGE,   -- of all reports; items travel on the number of the stage that emitted them
+  TO = shared.TO,       -- plus a stage's number: an item sent to that stage, whatever the graph says
+  ANY = shared.ANY,     -- as a filter: records of every edge
+  -- Flags of a chunk (src/core/slot.h).
+  TIMED = shared.TIMED,   -- note when items begin
+  LOOSE = shared.LOOSE,   -- a producer's
+  SET = shared.SET,       -- one item for a worker with threads
+  SINGLY = shared.SINGLY, -- a producer's, that waits for room for each item
+  -- What is known of the item that a worker had in hand (src/core/slot.h).
+  STREAMED = shared.STREAMED,   -- some of its output has been let through
+  TIMED_OUT = shared.TIMED_OUT, -- its time-out has ended it
+  -- What goes through the coordinator of what a worker prints (src/core/relay.h).
+  STDOUT = shared.STDOUT, STDERR = shared.STDERR,
+  -- Kinds of reports.
   COLLECT = 1,    -- { COLLECT, name, value }
   COUNT = 2,      -- { COUNT, name, n }
   FAILED = 3,     -- { FAILED, stage id, fields }: see child/main.lua
   STATS = 4,      -- { STATS, { stage id, items in, items out, seconds in its handler, classes of these or nil }... }
   HOOK = 5,       -- { HOOK, name, at, message, traceback }: a hook has raised; the run fails
   LOST = 6,       -- { LOST, stage id, fields }: an item that was emitted cannot go on; the stage can
-  SINGLY = 8,     -- flag of a chunk: a producer's, that waits for room for each item (MG_CHUNK_SINGLY)
-  SET = 4,        -- flag of a chunk: one item for a worker with threads (MG_CHUNK_SET)
   RESUMED = 7,    -- { RESUMED, stage id, n, message or nil }: a producer has not passed on n items, see run/resume.lua
   RETURNED = 8,   -- { RETURNED, stage id }: its handler has returned a value, see run/silence.lua
-  LOOSE = 2,      -- flag of a chunk: a producer's (MG_CHUNK_LOOSE in src/core/slot.h)
-  TIMED = 1,      -- flag of a chunk: note when items begin (MG_CHUNK_TIMED)
 }
 
 local FAILURE <const> = { [report.FAILED] = true, [report.LOST] = true }

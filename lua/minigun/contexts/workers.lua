@@ -14,7 +14,7 @@ local worker = require "minigun.child.main"
 
 local forked = {}
 
-local BLOCK <const> = 65536
+local BLOCK <const> = report.UNIT
 local LENT <const> = 2          -- empty blocks that a worker has in store
 local EAGAIN <const> = 11
 local SIGKILL <const> = 9
@@ -570,7 +570,7 @@ function Segment:return_left(slot, left, fields, death)
     end
     fields.index, fields.attempt, fields.step = 0, one.attempt, left.step
     if one.attempt == 0 and fields.message then fields.message = fields.message:gsub("the item", "its end") end
-    fields.partial = left.how & 1 ~= 0 or run.plan.stages[one.stage].kind == "producer" or nil
+    fields.partial = left.how & report.STREAMED ~= 0 or run.plan.stages[one.stage].kind == "producer" or nil
     death.record = run:item_failed(self, slot, run.plan.stages[one.stage], fields, one)
     self:finished(one, 0, 1)
     if one.block then self.pool:release(one.block) end
@@ -608,7 +608,7 @@ function Segment:on_exit(slot, pid, code, signal, expected)
   local any_late, death = false, {}
   for i = #slot.left, 1, -1 do -- from the last: each goes to the front of the queue
     -- Of a worker with threads: by whose time-out it was killed; unless it had left by itself when the signal came.
-    local late = slot.left[i].how & 2 ~= 0 and (signal == SIGKILL or not signal)
+    local late = slot.left[i].how & report.TIMED_OUT ~= 0 and (signal == SIGKILL or not signal)
     any_late = any_late or late
     self:return_left(slot, slot.left[i], {
       kind = late and "timeout" or "crash", pid = pid, worker = slot.number,

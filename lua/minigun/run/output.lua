@@ -5,10 +5,11 @@
 -- lines is kept; what it has written before it is killed comes as well. A line that is not ended waits for its end, or
 -- for that of the worker.
 local core = require "minigun.core"
+local report = require "minigun.base.protocol"
 
 local output = {}
 
-local STDOUT <const>, STDERR <const> = 1, 2 -- bits of what goes through, see src/core/relay.h
+local STDOUT <const>, STDERR <const> = report.STDOUT, report.STDERR
 
 local Output = {}
 Output.__index = Output

@@ -27,6 +27,7 @@ local output = require "minigun.run.output"
 local plan = require "minigun.plan.plan"
 local programs = require "minigun.system.programs"
 local queue = require "minigun.base.queue"
+local report = require "minigun.base.protocol"
 local result = require "minigun.run.result"
 local resume = require "minigun.run.resume"
 local signals = require "minigun.system.signals"
@@ -39,7 +40,7 @@ local run = {}
 --- Bytes of a pool that is there for its descriptor only; never touched.
 run.BELL_MEMORY = 2 << 20
 
-local BLOCK <const> = 65536
+local BLOCK <const> = report.UNIT
 local LIMITS <const> = { [12] = true, [23] = true, [24] = true } -- ENOMEM, ENFILE, EMFILE
 -- Seconds to sleep at most while a deadline is waited for: a stop of this process is noticed, and how long it was, by
 -- looking at the clock before and after it (src/core/clock.h).

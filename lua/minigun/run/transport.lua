@@ -10,7 +10,7 @@ local work = require "minigun.base.work"
 
 local routes = {}
 
-local BLOCK <const> = 65536
+local BLOCK <const> = report.UNIT
 -- A block for large items has room for some more of them: each block costs a round of the loop.
 local LARGE_ITEMS <const>, LARGE_BLOCK <const> = 32, 512 << 10
 local INLINE_MOST <const> = 1024 -- entries that may wait for stages of the coordinator's own before who sends waits too

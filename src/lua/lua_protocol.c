@@ -1,0 +1,30 @@
+/* lua_protocol.c - the table core.protocol: the numbers that C and Lua agree on, from the headers that say what they
+ * mean.  lua/minigun/base/protocol.lua hands them on. */
+#include "core/relay.h"
+#include "core/slot.h"
+#include "lua_mg.h"
+
+typedef struct constant {
+  const char *name;
+  lua_Integer value;
+} constant;
+
+static const constant constants[] = {
+    /* mg.h */
+    {"UNIT", MG_UNIT}, {"MAX_SLOTS", MG_MAX_SLOTS}, {"MAX_CHUNK", MG_MAX_CHUNK}, {"WIDE_CHUNKS", MG_WIDE_CHUNKS},
+    {"ANY", MG_EDGE_ANY}, {"EDGE", MG_EDGE_REPORTS}, {"TO", MG_EDGE_TO}, /* edges: record.h */
+    /* slot.h */
+    {"TIMED", MG_CHUNK_TIMED}, {"LOOSE", MG_CHUNK_LOOSE}, {"SET", MG_CHUNK_SET}, {"SINGLY", MG_CHUNK_SINGLY},
+    {"STREAMED", MG_LEFT_STREAMED}, {"TIMED_OUT", MG_LEFT_TIMED_OUT},
+    {"STDOUT", MG_RELAY_OUT}, {"STDERR", MG_RELAY_ERR}, /* relay.h */
+};
+
+void mg_protocol_setup(lua_State *L) {
+  int n = (int)(sizeof constants / sizeof *constants);
+  lua_createtable(L, 0, n);
+  for (int i = 0; i < n; i++) {
+    lua_pushinteger(L, constants[i].value);
+    lua_setfield(L, -2, constants[i].name);
+  }
+  lua_setfield(L, -2, "protocol");
+}
