@@ -34,10 +34,18 @@ static inline size_t mg_float_bytes(uint8_t *out, double v) {
   return 9;
 }
 
+/* The type of the value at idx, for mg_scalar: integers, which so many items are, have one of their own. */
+enum { MG_TINTEGER = LUA_NUMTYPES };
+
+static inline int mg_scalar_type(lua_State *L, int idx) {
+  return lua_isinteger(L, idx) ? MG_TINTEGER : lua_type(L, idx);
+}
+
 /* Writes the value at idx, of that type, to `to`, which has room for MG_SCALAR_MOST bytes. Returns how many it took; 0:
  * it is none of these, or a longer string. */
 static inline size_t mg_scalar(lua_State *L, int type, int idx, uint8_t *to) {
   switch (type) {
+    case MG_TINTEGER: return mg_integer_bytes(to, lua_tointegerx(L, idx, NULL));
     case LUA_TNUMBER: {
       if (lua_isinteger(L, idx)) return mg_integer_bytes(to, lua_tointegerx(L, idx, NULL));
       return mg_float_bytes(to, lua_tonumberx(L, idx, NULL));

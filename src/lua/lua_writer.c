@@ -61,7 +61,7 @@ static int go_on(lua_State *L, int status, lua_KContext again);
 /* 1 when a receiver is idle, workers have something to say, or the patience is over; looks at the slots now and then,
  * and at the exact clock not for each of many quick items, but where the coarse one has moved on, or the coordinator
  * has collected: before that no worker is idle that was not at the last look. */
-static int wanted(mg_writer *w) {
+static inline int wanted(mg_writer *w) {
   uint64_t tick = mg_now_coarse();
   if (MG_LIKELY(--w->clock_in > 0 && tick == w->tick && w->round == w->pool->rounds)) return 0;
   uint64_t now = mg_now(), since = now - w->looked;
@@ -178,7 +178,7 @@ static int call_full(lua_State *L, size_t need, lua_KFunction k) {
 /* writer(value): emits it */
 static int l_put(lua_State *L) {
   mg_writer *w = lua_touserdata(L, 1);
-  int type = lua_type(L, 2);
+  int type = mg_scalar_type(L, 2);
   if (MG_UNLIKELY(type <= LUA_TNIL))
     return luaL_error(L, "nil cannot be emitted (an item is any value but nil; call emit only when there is one)");
   if (into_open(w)) return put_into(L, mg_writer_open(L, w), type);

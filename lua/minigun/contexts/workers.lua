@@ -241,9 +241,9 @@ function Segment:dispatch_pool(room)
     for i = 1, #slots do
       local slot = slots[i]
       if self.queued == 0 then return busy end
-      local own = slot.pid and slot.hands < level and self:queue_for(slot)
-      local most = math.min(n, math.max(1, room))
       if room < 1 and level > 1 then return busy end
+      local own = slot.pid and slot.hands < level and self:queue_for(slot)
+      local most = room < n and math.max(1, room) or n
       if own and own:first().returned then -- the next slow item may be among these: every worker gets some
         most = math.min(most, (self.queued - 1) // self:alive() + 1)
         own = level == 1 and own

@@ -330,6 +330,14 @@ function Chain:reject(id, item, problem)
   if problem then self:unreadable(state, item, problem) end
 end
 
+-- Calls the handler with an item that a cursor has given; raises its error.
+local function call(state, item, problem)
+  if problem then errors.raise_again(errors.unreadable(problem, item or nil)) end
+  state.running = true
+  if state.handler(item, state.emit, state.ctx) ~= nil then state.stage.returned = true end
+  state.running = false
+end
+
 --- Runs all the items that a cursor gives through the stage: one protected call for many, a new one after a failure.
 ---@param id integer the stage
 ---@param fetch function () -> item, nil; what stands for an item that cannot be had, what is wrong; nothing at the end
@@ -346,14 +354,8 @@ function Chain:push_all(id, fetch, read_again)
     -- For each of most items, so nothing is looked up that can be had once.
     local own <const>, get <const>, effects <const> = state, fetch, state.effects
     local handler <const>, emit <const>, ctx <const> = state.handler, state.emit, state.ctx
-    local function call(item, problem)
-      if problem then errors.raise_again(errors.unreadable(problem, item or nil)) end
-      own.running = true
-      if handler(item, emit, ctx) ~= nil then own.stage.returned = true end
-      own.running = false
-    end
     while true do
-      for i = 1, left do -- `call` is written out
+      for i = 1, left do -- what `call` does is written out
         local item, problem = get()
         if item == nil then return end
         at = i
@@ -368,7 +370,7 @@ function Chain:push_all(id, fetch, read_again)
       if item == nil then return end
       at = 1
       look(own)
-      call(item, problem)
+      call(own, item, problem)
       looked(own)
       done, at, left = done + 1, 0, own.left
       if own.n > 0 or effects[1] then self:flush(own) end

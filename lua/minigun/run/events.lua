@@ -5,6 +5,8 @@ local report = require "minigun.base.protocol"
 
 local inbox = {}
 
+local COLLECT <const>, type <const> = report.COLLECT, type
+
 -- What a worker has written is not what it has said. Whose damage it is nobody knows: all workers can write everywhere.
 local function damaged(self, segment)
   self:fail(("%s: a worker has damaged the run's shared memory: what was read is not what was announced"):format(
@@ -17,6 +19,37 @@ local function count_edges(self, segment, block, offset, length, count)
   for _, n in pairs(counts or {}) do all = all + n end
   if all ~= count then damaged(self, segment) end
   return counts
+end
+
+-- Takes the i-th report, where it is none of a value that is as usual. Returns how many items it says are lost.
+local function other_report(self, segment, slot, r, i, wrong, failed)
+  if r and not report.is_sound(r, self.plan) then damaged(self, segment) end
+  local kind = r and r[1]
+  if not r or kind == COLLECT and wrong[r] then
+    self:items_refused(self.plan.stages[segment.plan.stages[1]], { { r and r[3], wrong[r] } })
+  elseif kind == COLLECT then self:effect("collect", r[2], r[3])
+  elseif kind == report.COUNT then self:effect("count", r[2], r[3])
+  elseif kind == report.FAILED then
+    segment:on_failed(slot, self.plan.stages[r[2]], r[3])
+    failed[#failed + 1] = { i, r[3] }
+  elseif kind == report.LOST then
+    local fields = r[3]
+    fields.pid, fields.worker, fields.workers = slot.pid, slot.number, segment.plan.n
+    self:settle_failure(self.plan.stages[r[2]], fields, function()
+      if fields.item ~= nil then return fields.item end
+      return fields.item_text
+    end)
+    return 1
+  elseif kind == report.RESUMED then
+    self.resume.sources[r[2]].skipped = r[3]
+    if r[4] then self:fail(r[4]) end
+  elseif kind == report.HOOK then
+    self:hook_failed(r[2], r[3], { message = r[4], traceback = r[5] ~= "" and r[5] or nil })
+  elseif kind == report.RETURNED then
+    self.plan.stages[r[2]].returned = true
+  elseif kind == report.STATS then
+    for k = 2, #r do self:add_stats(r[k]) end
+  end
 end
 
 --- Takes the reports in a range: what was collected and counted, failures, statistics, hooks that raised.
@@ -35,34 +68,14 @@ function inbox:reports(segment, slot, block, offset, length, count)
   if n ~= count then damaged(self, segment) end
   local wrong = {} -- from a report to what is wrong with it: the contents of an object stand for it
   for _, pair in ipairs(refused or {}) do wrong[pair[1]] = pair[2] end
+  local values, name = nil, nil -- what has been collected under that name
   for i = 1, n do
     local r = list[i]
-    if r and not report.is_sound(r, self.plan) then damaged(self, segment) end
-    local kind = r and r[1]
-    if not r or kind == report.COLLECT and wrong[r] then
-      self:items_refused(self.plan.stages[segment.plan.stages[1]], { { r and r[3], wrong[r] } })
-    elseif kind == report.COLLECT then self:effect("collect", r[2], r[3])
-    elseif kind == report.COUNT then self:effect("count", r[2], r[3])
-    elseif kind == report.FAILED then
-      segment:on_failed(slot, self.plan.stages[r[2]], r[3])
-      failed[#failed + 1] = { i, r[3] }
-    elseif kind == report.LOST then
-      local fields = r[3]
-      lost = lost + 1
-      fields.pid, fields.worker, fields.workers = slot.pid, slot.number, segment.plan.n
-      self:settle_failure(self.plan.stages[r[2]], fields, function()
-        if fields.item ~= nil then return fields.item end
-        return fields.item_text
-      end)
-    elseif kind == report.RESUMED then
-      self.resume.sources[r[2]].skipped = r[3]
-      if r[4] then self:fail(r[4]) end
-    elseif kind == report.HOOK then
-      self:hook_failed(r[2], r[3], { message = r[4], traceback = r[5] ~= "" and r[5] or nil })
-    elseif kind == report.RETURNED then
-      self.plan.stages[r[2]].returned = true
-    elseif kind == report.STATS then
-      for k = 2, #r do self:add_stats(r[k]) end
+    if not refused and type(r) == "table" and r[1] == COLLECT and r[2] ~= nil then -- which most are
+      if not values or r[2] ~= name then values, name = self:collected(r[2]), r[2] end
+      values[#values + 1] = r[3]
+    else
+      lost = lost + (other_report(self, segment, slot, r, i, wrong, failed) or 0)
     end
   end
   return failed, lost

@@ -119,17 +119,26 @@ function Run:fail(text)
 end
 
 function Run:effect(kind, name, value)
-  local r = self.result
   if kind == "count" then
-    r.counters[name] = (r.counters[name] or 0) + value
-  else
-    local list = r.collected[name]
-    if not list then
-      list = {}
-      r.collected[name] = list
-    end
-    list[#list + 1] = value
+    local counters = self.result.counters
+    counters[name] = (counters[name] or 0) + value
+    return
   end
+  local list = self:collected(name)
+  list[#list + 1] = value
+end
+
+--- What has been collected under a name.
+---@param name any
+---@return table values in the order in which they came; those that come are added to it
+function Run:collected(name)
+  local collected = self.result.collected
+  local list = collected[name]
+  if not list then
+    list = {}
+    collected[name] = list
+  end
+  return list
 end
 
 function Run:context(fields, effect)

@@ -8,8 +8,7 @@ local tasks = require "minigun.handlers.tasks"
 local files = {}
 
 local methods <const> = getmetatable(io.stdout).__index
-local places <const> = { { methods, "lines" }, { methods, "read" }, { io, "lines" }, { io, "read" } }
-local old, own = {}, {} -- functions, in the order of `places`
+local old, own = {}, {} -- functions: the methods `lines` and `read`, io.lines, io.read
 
 --- Waits until an open file has something to read, if the caller can wait without holding up others.
 ---@param file file*
@@ -74,20 +73,19 @@ local entered = false
 function files.enter()
   if entered then return false end
   entered = true
-  for i = 1, #places do
-    local place = places[i]
-    old[i] = place[1][place[2]]
-    place[1][place[2]] = own[i]
-  end
+  local methods <const>, io <const>, old <const>, own <const> = methods, io, old, own -- luacheck: ignore 431
+  old[1], old[2], old[3], old[4] = methods.lines, methods.read, io.lines, io.read
+  methods.lines, methods.read, io.lines, io.read = own[1], own[2], own[3], own[4] -- luacheck: ignore 122
   return true
 end
 
 --- It is over. What somebody else has put there meanwhile stays.
 function files.leave()
-  for i = 1, #places do
-    local place = places[i]
-    if place[1][place[2]] == own[i] then place[1][place[2]] = old[i] end
-  end
+  local methods <const>, io <const>, old <const>, own <const> = methods, io, old, own -- luacheck: ignore 431
+  if methods.lines == own[1] then methods.lines = old[1] end
+  if methods.read == own[2] then methods.read = old[2] end
+  if io.lines == own[3] then io.lines = old[3] end -- luacheck: ignore 122
+  if io.read == own[4] then io.read = old[4] end -- luacheck: ignore 122
   entered = false
 end
 
