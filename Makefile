@@ -68,7 +68,7 @@ endif
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: lint lint-lua lint-c lint-gcc lint-clang
-.PHONY: all help test check faults install uninstall clean bench asan sanitized gcstress tsan valgrind fuzz model storm
+.PHONY: all help test check surroundings faults install uninstall clean bench asan sanitized gcstress tsan valgrind fuzz model storm
 .PHONY: mutants docs FORCE
 
 all: $(LIB)
@@ -81,6 +81,7 @@ help:
 	@echo 'make lint       luacheck, cppcheck, a build that takes warnings for errors'
 	@echo 'make asan       the specs under AddressSanitizer and UBSan; also: tsan, valgrind'
 	@echo 'make gcstress   the same with full collections of Lua at arbitrary allocations, one in about COLLECT=100'
+	@echo 'make surroundings  the specs of deaths where SIGCHLD is ignored, system calls are refused, ...'
 	@echo 'make storm      kill workers at random moments, SIGNALS=10000 times, and compare what arrives'
 	@echo 'make mutants    N=100 small faults put into the sources one by one: which ones no spec notices'
 	@echo 'make fuzz       build the fuzz targets with libFuzzer;  make model   check the models with spin'
@@ -114,6 +115,11 @@ test: all faults $(BUILD)/ring_threads
 $(BUILD)/ring_threads: spec/threads/ring_threads.c $(SYS) $(addprefix src/core/,event.c event.h ring.h mg.h sys.h) \
                        $(BUILD)/flags
 	$(COMPILE) -pthread $(LDFLAGS) -o $@ $(filter %.c,$^)
+
+# The specs of deaths and of the program around a run, once in each of the surroundings that a program may meet.
+surroundings: all faults
+	@mkdir -p $(BUILD)/spec && $(CC) -O1 -Wall -Wextra -o $(BUILD)/spec/confined spec/programs/confined.c
+	@CONFINED=$(BUILD)/spec/confined bash spec/surroundings $(LUA) $(BUSTED) --ignore-lua
 
 # A build in which specs can make the Nth call of the operating system fail (see src/core/sys.h).
 faults:

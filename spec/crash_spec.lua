@@ -15,6 +15,10 @@ local less = support.short_or_long(math.min(long, 0.1), long)
 local seed = tonumber(os.getenv "SEED") or os.time()
 io.stdout:write(("spec/crash_spec.lua: SEED=%d\n"):format(seed))
 
+-- Of spec/surroundings, where that runs this file; in some of them not even the kernel says how a child ended.
+local SURROUNDING <const> = os.getenv "MINIGUN_SURROUNDING" or ""
+local ENDS_UNKNOWN <const> = SURROUNDING:find "^SIGCHLD ignored, " ~= nil
+
 local SIGUSR1 <const>, SIGKILL <const> = 10, 9
 
 local function it_natively(name, body)
@@ -124,7 +128,8 @@ describe("R47 kill -9 at random moments", function()
       assert_exactly_once(n, result)
       assert.is_true(#result.failures <= deaths, #result.failures .. " failures of " .. deaths .. " deaths")
       for _, failure in ipairs(result.failures) do
-        assert.same({ "crash", SIGKILL }, { failure.kind, failure.signal })
+        assert.equal("crash", failure.kind)
+        assert.is_true(failure.signal == SIGKILL or ENDS_UNKNOWN and failure.signal == nil)
       end
       assert.equal(n - #result.failures, result.counters.handled)
       return #result.failures
@@ -385,7 +390,8 @@ describe("a worker that is killed", function()
     for _, exit in ipairs(exits) do
       if pids[exit.pid] then
         deaths = deaths + 1
-        assert.same({ false, SIGKILL }, { exit.expected, exit.signal })
+        assert.is_false(exit.expected)
+        assert.is_true(exit.signal == SIGKILL or ENDS_UNKNOWN and exit.signal == nil)
       end
     end
     assert.equal(2, deaths)
@@ -508,6 +514,9 @@ describe("R71 when the coordinator is killed no worker lives a second later:", f
   }
   for _, row in ipairs(BLOCKS) do
     it(row[1], function()
+      if SURROUNDING:find "^what is new" and row[1] ~= "an idle worker" then
+        return pending "without prctl a worker notices that only when it next waits"
+      end
       for _, signal in ipairs { SIGKILL, SIGUSR1 } do
         local seconds = orphan(row[2], signal)
         assert.is_truthy(seconds)
