@@ -68,7 +68,8 @@ endif
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: lint lint-lua lint-c lint-gcc lint-clang
-.PHONY: all help test check surroundings faults install uninstall clean bench asan sanitized gcstress tsan valgrind fuzz model storm
+.PHONY: all help test check surroundings faults install uninstall clean bench asan sanitized gcstress tsan \
+        valgrind fuzz model storm
 .PHONY: mutants docs FORCE
 
 all: $(LIB)
