@@ -298,6 +298,35 @@ describe("documentation in the sources", function()
     assert.same({ 0, "" }, { result.code, result.stderr })
   end)
 
+  it("has types for each function of the core and its objects, and no other: library/minigun.core.meta.lua", function()
+    local described, class, of, params = {}, nil, {}, {}
+    for line in io.lines "library/minigun.core.meta.lua" do
+      class = line:match "^%-%-%-@class ([%w_.]+)" or class
+      local variable = line:match "^local (%w+) = {}$"
+      if variable then of[variable] = class end
+      params[#params + 1] = line:match "^%-%-%-@param ([%w_.]+)"
+      local owner, name, list = line:match "^function (%w+)[.:]([%w_]+)%((.-)%) end$"
+      if owner then
+        assert.equal(list, table.concat(params, ", "), of[owner] .. "." .. name .. ": its parameters and their types")
+        described[#described + 1], params = of[owner] .. "." .. name, {}
+      end
+    end
+    local there = {}
+    local function add(name, functions)
+      for key, value in pairs(functions) do
+        if type(value) == "function" and key:sub(1, 2) ~= "__" then there[#there + 1] = name .. "." .. key end
+      end
+    end
+    add("minigun.core", require "minigun.core")
+    for name, value in pairs(debug.getregistry()) do -- luaL_newmetatable has put the types there
+      local methods = type(name) == "string" and name:find "^minigun%." and type(value) == "table" and value.__index
+      if methods then add(name, methods) end
+    end
+    table.sort(described)
+    table.sort(there)
+    assert.same(there, described)
+  end)
+
   it("stands at the head of each example", function()
     for _, path in ipairs(lines_of("ls examples/*.lua 2>/dev/null")) do
       assert.matches("^%-%-", support.read_file(path):gsub("^#![^\n]*\n", ""), nil, nil, path .. " has no head comment")

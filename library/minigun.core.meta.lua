@@ -1,0 +1,1360 @@
+---@meta minigun.core
+
+-- Types of the library's part in C, for the Lua language server; the comments are those of src/lua/. A function that is
+-- not here, or not there any more, is found by spec/tree_spec.lua.
+
+---The library's part in C: what `require "minigun.core"` gives. For the library's own modules; programs use `minigun`.
+---@class minigun.core
+---@field version string
+---@field protocol table<string, integer> numbers that C and Lua agree on (lua_protocol.c)
+---@field signal_numbers table<string, integer>
+local core = {}
+
+---Seconds of the monotonic clock, a float
+---@return number seconds
+function core.now() end
+
+---Seconds of the clock for deadlines, which stands still while this process is stopped; see clock.h
+---@return number seconds
+function core.clock() end
+
+---Stops are noticed from now on; false: no more, when that was said as often; nil: in a child, not any more, however
+---often its parent has asked for it
+---@param on? boolean
+function core.watch_stops(on) end
+
+---Processors that this process is bound to; its container's quota is not counted (see machine.lua)
+---@return integer n
+function core.cpus() end
+
+---This process's id
+---@return integer pid
+function core.pid() end
+
+---A number that is another one in every process forked from here; asks memory, not the kernel
+---@return integer number
+function core.process() end
+
+---Seconds of processor time that this thread has used, and how often it has waited
+---@return number seconds
+---@return integer waits
+function core.worked() end
+
+---Two integers of the system's randomness, for math.randomseed; where it has none, of clock and process
+---@return integer a
+---@return integer b
+function core.random() end
+
+---True, or false when a signal ended it early
+---@param seconds number
+---@return boolean whole
+function core.sleep(seconds) end
+
+---See mg_heap_settle in heap.h.
+function core.heap_settle() end
+
+---See mg_heap_keep in heap.h.
+function core.heap_keep() end
+
+---Where to go on, or nil at the end; whether the kernel was busy. See heap.h.
+---@param from integer
+---@param most integer
+---@return integer? next
+---@return boolean busy
+function core.heap_collapse(from, most) end
+
+---Columns of the terminal behind it, 0 where they are not known, and whether this process is in its foreground | nil:
+---it is none
+---@param fd integer
+---@return integer? columns
+---@return boolean? foreground
+function core.terminal(fd) end
+
+---Standard output and error of this process; files opened for reading must not be flushed (their position is shared
+---with the coordinator)
+function core.flush() end
+
+---Ends this process by the signal's default action, as if nobody had handled it
+---@param signal integer
+function core.die_of(signal) end
+
+---N: opens the standard descriptors that are closed, so that no other is made under their numbers; fill_standard(n):
+---closes them again
+---@param n? integer
+---@return integer n
+function core.fill_standard(n) end
+
+---No cycle of the collector before kib KiB more have been allocated
+---@param kib integer
+function core.defer_collector(kib) end
+
+---Ends this process at once: open files are flushed, but neither is the state closed nor are exit handlers run, both
+---of which would move the position of files that are shared with the coordinator
+---@param code integer
+function core.exit(code) end
+
+---The generator of f, which is this Lua's math.random, as bytes; with state it is set to that. nil: f has no such
+---generator
+---@param f function
+---@param state? string
+---@return string? state
+function core.random_state(f, state) end
+
+---Whether blocks are kept now. true: a run begins; false: one that has begun so ends
+---@param on? boolean
+---@return boolean kept
+function core.keep_freed(on) end
+
+---In a child, whose kept blocks lie all over the heap that it shares: each would copy a page
+function core.forget_freed() end
+
+---String, references value any value that can be sent string its bytes references boolean: hand it to decode as its
+---second argument Raises at the caller's line, with the path, for a value that cannot be serialised.
+---@param value any
+---@return string bytes
+---@return boolean references
+function core.encode(value) end
+
+---Value | nil, message string bytes of exactly one value references boolean: whether ext 3 is accepted; default true
+---plain boolean: no load hook is called, objects' contents stand for them; default false nil, message for bytes that
+---are no value (and nil alone for the encoded nil).
+---@param bytes string
+---@param references? boolean
+---@param plain? boolean
+---@return any value
+---@return string? message
+function core.decode(bytes, references, plain) end
+
+---Name string of 1 to 255 bytes that stands for the type on the wire metatable of the objects; tables, or userdata
+---with hooks dump function(object) -> value that can be sent load function(value) -> object Without hooks the table's
+---own contents are sent, and the metatable is put back. The same name and metatable may be registered again: the hooks
+---are replaced. Raises for a name that has another metatable, and the other way round.
+---@param name string
+---@param metatable table
+---@param dump? function
+---@param load? function
+function core.register(name, metatable, dump, load) end
+
+---A copy that shares nothing with it but what cannot be sent: see codec_copy.c | nil where it has more than so many
+---entries
+---@param value any
+---@param most? integer
+---@return any copy
+function core.copy(value, most) end
+
+---Copy, entries that are left of `most`, whether one of its tables was in `seen` already, a table with weak keys, into
+---which they are put | nil where it has more entries
+---@param value any
+---@param seen table
+---@param most integer
+---@return any copy
+---@return integer? left
+---@return boolean? met
+function core.watch(value, seen, most) end
+
+---Whether they still have the same contents, as far as that can be told soon
+---@param value any
+---@param copy any
+---@return boolean same
+function core.same(value, copy) end
+
+---True: a table was there more than once, and its later ones are copies now. Looks at each with the few before it.
+---@param list any[]
+---@param n integer
+---@return boolean shared
+function core.unshare(list, n) end
+
+---F(error) -> string is called for what a hook has raised, as a message handler
+---@param f fun(error: any): string
+function core.on_raise(f) end
+
+---Program | nil, reason, errno, step: "keeper", "start", "cwd", "program", "stdin", "stdout" or "stderr". given:
+---`stdin`, `cwd`, `stdout`, `stderr` (a path, or true), `limit` (bytes), `more`, `gone` (arrays: "NAME=value", "NAME")
+---@param argv string[]
+---@param given table
+---@return minigun.program? program
+---@return string? reason
+---@return integer? errno
+---@return string? step
+function core.command(argv, given) end
+
+---Ends the keeper where it has nothing to keep
+function core.keeper_rest() end
+
+---True | nil, message, errno: what this process starts from now on dies with it, also where it is killed; it must lead
+---a group of its own
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function core.keep_group() end
+
+---Of a child of this process, or of a child of such
+---@param pid integer
+---@param signal integer
+function core.kill(pid, signal) end
+
+---Where a symbolic link leads | nil: it is none, or a very long one
+---@param path string
+---@return string? path
+function core.link(path) end
+
+---What unlimit is to be given: from now on what runs in the thread is ended at that time (seconds of core.clock), or
+---earlier, where a limit was set before
+---@param due number
+---@param thread thread
+---@return any before
+function core.limit(due, thread) end
+
+---Undoes limit
+---@param before any
+---@param thread thread
+function core.unlimit(before, thread) end
+
+---As xpcall(handler, message handler, ...), within a limit
+---@param due number
+---@param handler function
+---@param on_error function
+---@param ... any
+---@return boolean ok
+---@return any ...
+function core.call_limited(due, handler, on_error, ...) end
+
+---A limit that is set meanwhile is for this coroutine too, which was made before
+---@param thread thread
+function core.limits(thread) end
+
+---A forked child has no limit
+function core.unlimited() end
+
+---The library's own work inside of a handler is not to be ended
+---@param on boolean
+function core.pause_limit(on) end
+
+---Seconds until the limit | nil: there is none. Raises when it is over.
+---@return number? seconds
+function core.limited() end
+
+---Reader | nil, message, errno. Only what it has opened itself does it close.
+---@param source string|integer|file*|nil
+---@param longest? integer
+---@return minigun.line_reader? reader
+---@return string? message
+---@return integer? errno
+function core.lines(source, longest) end
+
+---True, whether it is a regular file | nil, message, errno
+---@param path string
+---@return boolean? readable
+---@return boolean|string|nil regular or message
+---@return integer? errno
+function core.readable(path) end
+
+---The open file whose lines it reads, whether it reads whole lines, whether that is a regular file | nil: it is not
+---what io.lines or file:lines has returned, which is a C function with the file, the number of its formats and a
+---boolean.
+---@param iterator function
+---@return file*? file
+---@return boolean? whole
+---@return boolean? regular
+function core.file_of(iterator) end
+
+---Whether to read from an open file would wait: nothing (no whole line) is read ahead, and nothing has come
+---@param file file*
+---@param whole boolean
+---@return boolean waits
+function core.would_wait(file, whole) end
+
+---The descriptor of an open Lua file | nil: closed, or no file
+---@param file file*
+---@return integer? fd
+function core.fileno(file) end
+
+---Device, inode of what it is open on | nil: it is closed
+---@param fd integer
+---@return integer? device
+---@return integer? inode
+function core.file_id(fd) end
+
+---Whether it can be read from ("r") or written to ("w"), waiting for that at most so long | nil, message, errno. false
+---comes early when a signal ended the wait. Where there is an error or an end, both can be done: the next call tells
+---of it.
+---@param fd integer
+---@param mode string
+---@param seconds? number
+---@return boolean? ready
+---@return string? message
+---@return integer? errno
+function core.wait(fd, mode, seconds) end
+
+---Poller | nil, message, errno
+---@return minigun.poller? poller
+---@return string? message
+---@return integer? errno
+function core.poller() end
+
+---True | nil, message, errno: it is counted from now on; false: one such less
+---@param number integer
+---@param on boolean
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function core.count_signal(number, on) end
+
+---How often it has come
+---@param number integer
+---@return integer n
+function core.signal_count(number) end
+
+---Pool | nil, message, errno
+---@param slots integer
+---@param bytes integer
+---@param keep integer
+---@param cpus? integer
+---@return minigun.pool? pool
+---@return string? message
+---@return integer? errno
+function core.pool(slots, bytes, keep, cpus) end
+
+---Process, pid | nil, message, errno. In the child: f(...), then it ends with the integer that f returns, or 0. It has
+---no descriptor of its parent's loops and pools, and default signals.
+---@param f function
+---@param ... any
+---@return minigun.process? process
+---@return integer|string|nil pid_or_message
+---@return integer? errno
+function core.fork(f, ...) end
+
+---Process | nil, message, errno
+---@param pid integer
+---@return minigun.process? process
+---@return string? message
+---@return integer? errno
+function core.watch_process(pid) end
+
+---True | nil, message, errno: in a child, epoll descriptors that it has of its parent are new and empty
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function core.renew_epolls() end
+
+---True | nil, message. In a child: step 1 renews what luv's loop shares with the parent's, step 2 gives luv a new
+---loop. path: of the library that is loaded
+---@param path string
+---@param step integer
+---@return boolean? ok
+---@return string? message
+function core.luv_forked(path, step) end
+
+---Fd; listen(path, nil, backlog) -> fd, device, inode (0: it has no file) | nil, message, errno
+---@param host string
+---@param port? integer
+---@param backlog integer
+---@return integer? fd
+---@return integer|string|nil device or message
+---@return integer|nil inode or errno
+function core.listen(host, port, backlog) end
+
+---Removes a socket's file, if it is that one
+---@param path string
+---@param device integer
+---@param inode integer
+function core.unlisten(path, device, inode) end
+
+---Device, inode | nil, message, errno
+---@param path string
+---@return integer? device
+---@return integer|string|nil inode or message
+---@return integer? errno
+function core.path_id(path) end
+
+---How many connections may wait from now on
+---@param fd integer
+---@param n integer
+function core.backlog(fd, n) end
+
+---As of mg_push_address | nil, message, errno
+---@param fd integer
+---@return string? host
+---@return integer|string|nil port or message
+---@return integer? errno
+function core.socket_name(fd) end
+
+---Whether it is a stream socket that listens; then it does not block from now on
+---@param fd integer
+---@return boolean listens
+function core.is_listening(fd) end
+
+---0 | nil, message, errno: a datagram to a Unix socket
+---@param path string
+---@param text string
+---@return integer? zero
+---@return string? message
+---@return integer? errno
+function core.notify(path, text) end
+
+---The end to read from, which does not block, the end to write to | nil, message, errno
+---@return integer? from
+---@return integer|string|nil to or message
+---@return integer? errno
+function core.pipe() end
+
+---A descriptor that is readable after event_ring(fd), until event_clear(fd) | nil, message, errno
+---@return integer? fd
+---@return string? message
+---@return integer? errno
+function core.event() end
+
+---Makes the descriptor of core.event readable.
+---@param fd integer
+function core.event_ring(fd) end
+
+---Makes it not readable.
+---@param fd integer
+function core.event_clear(fd) end
+
+---Bytes, "" at the end | nil, message, errno
+---@param fd integer
+---@return string? bytes
+---@return string? message
+---@return integer? errno
+function core.read_fd(fd) end
+
+---N | nil, message, errno: into a pipe or file
+---@param fd integer
+---@param bytes string
+---@return integer? n
+---@return string? message
+---@return integer? errno
+function core.write_fd(fd, bytes) end
+
+---Closes it
+---@param fd integer
+function core.shut(fd) end
+
+---Another descriptor of the same socket | nil, message, errno
+---@param fd integer
+---@return integer? fd
+---@return string? message
+---@return integer? errno
+function core.copy_fd(fd) end
+
+---Standard error goes there
+---@param fd integer
+function core.print_into(fd) end
+
+---Nil, message, errno: becomes that program, which has these descriptors beside 0, 1 and 2
+---@param path string
+---@param argv string[]
+---@param environment string[]
+---@param fds integer[]
+---@return nil nothing
+---@return string message
+---@return integer errno
+function core.execute(path, argv, environment, fds) end
+
+---Array of "NAME=value"
+---@return string[] list
+function core.environment() end
+
+---User's number, number of its group | nil, message, errno (ENOENT: there is none)
+---@param name string
+---@return integer? user
+---@return integer|string|nil group or message
+---@return integer? errno
+function core.user(name) end
+
+---Its number | nil, message, errno
+---@param name string
+---@return integer? group
+---@return string? message
+---@return integer? errno
+function core.group(name) end
+
+---0 | nil, message, errno; the parent's death still ends this process
+---@param user? integer
+---@param group integer
+---@param name? string
+---@return integer? zero
+---@return string? message
+---@return integer? errno
+function core.become(user, group, name) end
+
+---Bytes that a process has in use | nil, message, errno
+---@param pid integer
+---@return integer? bytes
+---@return string? message
+---@return integer? errno
+function core.memory(pid) end
+
+---Whether that is still this process's parent: from now on its death kills this one. It has a group of its own, so
+---that a terminal's signals are the parent's alone, and reads nothing from standard input.
+---@param parent integer
+---@return boolean parent
+function core.die_with_parent(parent) end
+
+---The number of this process's parent
+---@return integer pid
+function core.parent() end
+
+---Guard, open until g:close(), its end as a to-be-closed variable, or its collection
+---@return minigun.guard guard
+function core.guard() end
+
+---Seconds since the last Ctrl-C, where one is to end the run | nil
+---@return number? seconds
+function core.interrupted() end
+
+---File | nil, message, errno
+---@param path string
+---@param read_only? boolean
+---@return minigun.spool_file? file
+---@return string? message
+---@return integer? errno
+function core.spool_file(path, read_only) end
+
+---Integer
+---@param bytes string
+---@return integer sum
+function core.crc32c(bytes) end
+
+---A run is open. grace: seconds from the signal to its end, of the first run that is open
+---@param grace? number
+function core.term_open(grace) end
+
+---Whether this was the last open run, and SIGTERM has come: the caller dies of it
+---@return boolean dies
+function core.term_close() end
+
+---Whether SIGTERM has come; whoever asks sees to it
+---@return boolean terminated
+function core.terminated() end
+
+---Whether somebody moves a run just now
+---@param on boolean
+function core.term_driving(on) end
+
+---Whether a producer runs from now on; false: whether SIGTERM has interrupted what it called
+---@param on boolean
+---@return boolean? interrupted
+function core.term_source(on) end
+
+---Acceptor | nil, message, errno. sockets: array of descriptors; control: the end of the pipe from the master. The
+---sockets are not looked at before a:listen(true). SIGTERM asks for a drain from now on.
+---@param line minigun.line
+---@param sockets integer[]
+---@param control integer
+---@return minigun.acceptor? acceptor
+---@return string? message
+---@return integer? errno
+function core.acceptor(line, sockets, control) end
+
+---Board | nil, message, errno
+---@param n integer
+---@return minigun.board? board
+---@return string? message
+---@return integer? errno
+function core.board(n) end
+
+---An empty bundle
+---@return minigun.bundle bundle
+function core.bundle() end
+
+---Writer. on_full(writer, bytes needed or 0, whether for the array of another writer, see w:into); on_bad(value,
+---message) for a value that cannot be serialised; first..last: slots of the receivers; on_to(name, item) for w:to
+---@param pool minigun.pool
+---@param edge integer
+---@param on_full function
+---@param on_bad function
+---@param first integer
+---@param last integer
+---@param on_to? function
+---@return minigun.writer writer
+function core.writer(pool, edge, on_full, on_bad, first, last, on_to) end
+
+---Takes connections from listening sockets, in a worker of a server (lua_accept.c).
+---@class minigun.acceptor
+local Acceptor = {}
+
+---Connection | nil, "stop": nothing more is to be taken | nil, "reopen": log files are to be opened anew | nil,
+---"orphan": the master is gone | nil, message, errno
+---@return minigun.connection? connection
+---@return string? message
+---@return integer? errno
+function Acceptor:accept() end
+
+---The descriptor of a connection, which counts as in hand | nil, "again": there is nothing, or as `accept`
+---@return integer? fd
+---@return string? message
+---@return integer? errno
+function Acceptor:take() end
+
+---Connection: of one that was taken
+---@param fd integer
+---@return minigun.connection connection
+function Acceptor:connection(fd) end
+
+---True | nil, message, errno: the sockets are looked at, or not, from now on
+---@param on boolean
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function Acceptor:listen(on) end
+
+---The descriptor that is readable when there is something to take
+---@return integer fd
+function Acceptor:fd() end
+
+---May be called twice
+function Acceptor:close() end
+
+---What a server's workers say of themselves, in shared memory (lua_board.c).
+---@class minigun.board
+local Board = {}
+
+---For a worker that is about to be forked
+---@param i integer
+function Board:wipe(i) end
+
+---State, waiting, connections in hand, beat (seconds of the monotonic clock), requests, connections that it has
+---accepted, what it is at
+---@param i integer
+---@return integer state
+---@return integer waiting
+---@return integer in_hand
+---@return number beat
+---@return integer requests
+---@return integer accepted
+---@return string at
+function Board:read(i) end
+
+---1 drain, 2 stop; 3: open log files anew
+---@param i integer
+---@param what integer
+function Board:ask(i, what) end
+
+---Line: in the worker that it is of
+---@param i integer
+---@return minigun.line line
+function Board:take(i) end
+
+---May be called twice
+function Board:close() end
+
+---A worker's own line of a board (lua_board.c).
+---@class minigun.line
+local Line = {}
+
+---0 starting, 1 ready, 2 draining
+---@param n integer
+function Line:state(n) end
+
+---It is alive; and what it is at
+---@param text? string
+function Line:beat(text) end
+
+---Requests: one more is answered
+---@return integer requests
+function Line:done() end
+
+---So many connections more, or less, are in its hand
+---@param n integer
+function Line:hold(n) end
+
+---What its master, or SIGTERM, has asked for (board.h), and how often log files are to be opened anew
+---@return integer what
+---@return integer reopened
+function Line:asked() end
+
+---As if its master had asked for it
+function Line:drain() end
+
+---SIGABRT writes a traceback to standard error, and nothing else
+function Line:on_notice() end
+
+---A program that runs beside this process (lua_command.c).
+---@class minigun.program
+local Program = {}
+
+---Whether it is over: moves what can be moved
+---@return boolean over
+function Program:step() end
+
+---The descriptor that is readable when c:step() has something to do, and whether it tells of the end, too
+---@return integer fd
+---@return boolean tells_end
+function Program:fd() end
+
+---To its whole group
+---@param signal integer
+function Program:kill(signal) end
+
+---Code | nil, signal | nil, out, err, the descriptor that has exceeded the limit | nil; of one that is over. Neither
+---code nor signal: somebody else has waited for it
+---@return integer? code
+---@return integer? signal
+---@return string? out
+---@return string? err
+---@return integer? exceeded
+function Program:result() end
+
+---Kills what still runs; may be called twice
+function Program:close() end
+
+---A connection of a server (lua_connection.c).
+---@class minigun.connection
+local Connection = {}
+
+---Bytes | nil, reason, what has come: "*l" (the default), "*a", or a number of bytes; the reason is "closed",
+---"timeout", "line too long" (1 MiB) or the system's
+---@param pattern string|integer|nil
+---@param prefix? string
+---@return string? bytes
+---@return string? reason
+---@return string? partial
+function Connection:receive(pattern, prefix) end
+
+---Index of the last byte that was sent | nil, reason, that index
+---@param bytes string
+---@param from? integer
+---@param to? integer
+---@return integer? last
+---@return string? reason
+---@return integer? sent
+function Connection:send(bytes, from, to) end
+
+---1: "b" of each wait, "t" of each call; nil or less than 0: no limit
+---@param seconds? number
+---@param mode? string
+---@return integer one
+function Connection:settimeout(seconds, mode) end
+
+---1 | nil, reason
+---@param how? string
+---@return integer? one
+---@return string? reason
+function Connection:shutdown(how) end
+
+---1; may be called twice
+---@return integer one
+function Connection:close() end
+
+---Its descriptor; -1: it is closed
+---@return integer fd
+function Connection:getfd() end
+
+---Whether there are bytes to receive without waiting: a select would not see them
+---@return boolean dirty
+function Connection:dirty() end
+
+---, c:getsockname() -> host, port, family | nil, reason
+---@return string? host
+---@return string|integer|nil port
+---@return string? family
+function Connection:getpeername() end
+
+---As getpeername, of its own end.
+---@return string? host
+---@return string|integer|nil port
+---@return string? family
+function Connection:getsockname() end
+
+---Whole lines out of a descriptor, without waiting (lua_lines.c).
+---@class minigun.line_reader
+local LineReader = {}
+
+---A line without its newline | false: that would wait | nil at the end | nil, message, errno
+---@return string|false|nil line
+---@return string? message
+---@return integer? errno
+function LineReader:line() end
+
+---Its descriptor | nil: it is closed
+---@return integer? fd
+function LineReader:fd() end
+
+---May be called twice
+function LineReader:close() end
+
+---An epoll descriptor with the waits of a loop (lua_poll.c).
+---@class minigun.poller
+local Poller = {}
+
+---True | nil, message, errno. From now on fd is watched for "r", "w" or "rw"; "": not any more
+---@param fd integer
+---@param mode string
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function Poller:set(fd, mode) end
+
+---N | nil, message, errno. list is filled with n pairs: a descriptor, and "r", "w" or "rw"
+---@param seconds? number
+---@param list any[]
+---@return integer? n
+---@return string? message
+---@return integer? errno
+function Poller:wait(seconds, list) end
+
+---True | nil, message, errno: p:fd() becomes readable after so long; nil: not by a time. The next p:wait ends at once
+---then.
+---@param seconds? number
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function Poller:wake(seconds) end
+
+---True | nil, message, errno: from now on each signal that is counted ends a wait
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function Poller:ring() end
+
+---The descriptor, which is readable when a watched one is ready
+---@return integer fd
+function Poller:fd() end
+
+---May be called twice
+function Poller:close() end
+
+---The slots and the memory of a run (lua_pool.c, lua_slot.c, lua_reader.c).
+---@class minigun.pool
+local Pool = {}
+
+---Keep: the descriptor that p:fd() has given stays open until the next p:close()
+---@param keep? boolean
+function Pool:close(keep) end
+
+---Pid | nil, message, errno. In the child: f(worker, ...), then the process ends with the integer that f returns, or
+---0.
+---@param slot integer
+---@param held_most integer
+---@param f fun(worker: minigun.worker, ...: any): integer?
+---@param ... any
+---@return integer? pid
+---@return string? message
+---@return integer? errno
+function Pool:spawn(slot, held_most, f, ...) end
+
+---Reads what the workers have published.
+function Pool:collect() end
+
+---Kind, slot, ... | nothing. By kind: "out" block, offset, length, count, edge, number committed output; the block is
+---given; number: of the chunk, where the slot is wide "done" number, items, ended, streamed, seconds "need" bytes
+---"left" number, block, offset, length, count, only, stage, attempt, done before, in hand, how, step "exit" pid, code,
+---signal, expected; code and signal are nil where it is not known how it ended "said" last: p:said(slot) gives it
+---"corrupt" pid "rest" number, block, offset, length, count, only not begun: the chunk ends before it
+---@return string? kind
+---@return integer? slot
+---@return any ...
+function Pool:event() end
+
+---True | false when a signal came | nil, message, errno. nil waits without end.
+---@param seconds? number
+---@return boolean? whole
+---@return string? message
+---@return integer? errno
+function Pool:wait(seconds) end
+
+---Bytes used, resident, most used; zeros of a closed pool
+---@return integer used
+---@return integer resident
+---@return integer most
+function Pool:memory() end
+
+---Bytes of the mapping: all that can be in use
+---@return integer bytes
+function Pool:size() end
+
+---Adds a reference to a block.
+---@param block integer
+function Pool:retain(block) end
+
+---Drops a reference to a block.
+---@param block integer
+function Pool:release(block) end
+
+---Asserts the invariants of the pool: see mg_pool_check.
+function Pool:check() end
+
+---The epoll descriptor, for an event loop of another library: see p:arm.
+---@return integer fd
+function Pool:fd() end
+
+---Whether p:fd() is readable now | nil, message, errno. See mg_pool_arm.
+---@param seconds? number
+---@return boolean? readable
+---@return string? message
+---@return integer? errno
+function Pool:arm(seconds) end
+
+---True | nil, message, errno. See mg_pool_watch.
+---@param fd integer
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function Pool:watch(fd) end
+
+---True | nil, message, errno. See mg_pool_unwatch.
+---@param fd integer
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function Pool:unwatch(fd) end
+
+---True | nil, message, errno: from now on what the workers that are forked print comes by "said"
+---@param which integer
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function Pool:relay(which) end
+
+---Some of what its worker has printed | nil: nothing more, for now
+---@param slot integer
+---@return string? text
+function Pool:said(slot) end
+
+---Whether there are events, or workers have published what is not read yet
+---@return boolean anything
+function Pool:anything() end
+
+---Offset behind `most` records of edge `only`, how many there were | nil when the block is damaged
+---@param block integer
+---@param offset integer
+---@param length integer
+---@param only integer
+---@param most integer
+---@return integer? behind
+---@return integer? count
+function Pool:walk(block, offset, length, only, most) end
+
+---{ [edge] = count } of a range that mixes several | nil when it is damaged
+---@param block integer
+---@param offset integer
+---@param length integer
+---@return table<integer,integer>? counts
+function Pool:edges(block, offset, length) end
+
+---Offset behind, value, what is wrong: see `decode` | nil, message. The first record of edge `only` from offset `at`
+---on; nothing when there is none before `limit`. plain: no load hook is called, their objects' contents stand for
+---them.
+---@param block integer
+---@param at integer
+---@param limit integer
+---@param only integer
+---@param plain? boolean
+---@return integer? behind
+---@return any value
+---@return any wrong
+function Pool:decode(block, at, limit, only, plain) end
+
+---N after appending every record's value, nil or an array of { item, message } of those that cannot be had, which are
+---appended only with `all` | nil, message: the range is damaged
+---@param list any[]
+---@param n integer
+---@param block integer
+---@param offset integer
+---@param length integer
+---@param only integer
+---@param all? boolean
+---@return integer? n
+---@return any wrong
+function Pool:decode_into(list, n, block, offset, length, only, all) end
+
+---Function () -> next value | nothing. The block must stay held meanwhile.
+---@param block integer
+---@param offset integer
+---@param length integer
+---@param only integer
+---@return  fun():any
+---@return any next
+function Pool:cursor(block, offset, length, only) end
+
+---Boolean: false when the slot is full. Takes the block (if there is one) when it returns true.
+---@param slot integer
+---@param number integer
+---@param block integer|false
+---@param offset integer
+---@param length integer
+---@param count integer
+---@param only integer
+---@param stage integer
+---@param attempt integer
+---@param flags integer
+---@return boolean taken
+function Pool:offer(slot, number, block, offset, length, count, only, stage, attempt, flags) end
+
+---True | nil, message, errno: for a worker with threads, before its first spawn. The slot then takes chunks of one
+---item each, flagged MG_CHUNK_SET, and has room for so many.
+---@param slot integer
+---@param chunks integer
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function Pool:widen(slot, chunks) end
+
+---Bytes lent, or false when there is no memory or no room
+---@param slot integer
+---@param bytes integer
+---@return integer|false lent
+function Pool:lend(slot, bytes) end
+
+---No more chunks for it
+---@param slot integer
+---@return boolean told
+function Pool:finish(slot) end
+
+---Number, block, offset, length, count, only: the newest chunk, not begun | nothing
+---@param slot integer
+---@return integer? number
+---@return integer|false|nil block
+---@return integer? offset
+---@return integer? length
+---@return integer? count
+---@return integer? only
+function Pool:revoke(slot) end
+
+---Number, block, offset, length, count, only: what its worker has not begun of the chunk in hand, with a reference to
+---the block | nothing; then a "rest" may come. After p:collect().
+---@param slot integer
+---@return integer? number
+---@return integer? block
+---@return integer? offset
+---@return integer? length
+---@return integer? count
+---@return integer? only
+function Pool:shorten(slot) end
+
+---The producer in its hand ends at its next emit
+---@param slot integer
+function Pool:stop(slot) end
+
+---@param slot integer
+---@param signal? integer
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function Pool:kill(slot, signal) end
+
+---Seconds the item in hand has taken (see clock.h), and its mark for p:time_out
+---@param slot integer
+---@return number seconds
+---@return integer mark
+function Pool:overtime(slot) end
+
+---Kills the worker for the item that has this mark
+---@param slot integer
+---@param mark integer
+function Pool:time_out(slot, mark) end
+
+---Chunks in its ledger, blocks lent to it, held ranges
+---@param slot integer
+---@return integer chunks
+---@return integer lent
+---@return integer held
+function Pool:state(slot) end
+
+---A child of a loop (lua_process.c).
+---@class minigun.process
+local Process = {}
+
+---The descriptor that is readable when it has ended | nil, and whether p:reap() has to be called now and then besides
+---@return integer? fd
+---@return boolean look
+function Process:fd() end
+
+---False: it lives | true, code | nil, signal | nil, core, max_rss (bytes) | nil, cpu (seconds) | nil. Once after it
+---has ended
+---@return boolean ended
+---@return integer? code
+---@return integer? signal
+---@return boolean? core
+---@return integer? max_rss
+---@return number? cpu
+function Process:reap() end
+
+---It is not watched any more, and stays to be waited for; may be called twice
+function Process:close() end
+
+---Ctrl-C, as long as a run is open (lua_signal.c).
+---@class minigun.guard
+local Guard = {}
+
+---The coroutine that is about to run; without one: the caller's own runs again
+---@param thread? thread
+function Guard:watch(thread) end
+
+---May be called twice
+function Guard:close() end
+
+---A file of values (lua_spool.c).
+---@class minigun.spool_file
+local SpoolFile = {}
+
+---True | nil, message, errno | false, message: the value cannot be serialised | false: closed
+---@param value any
+---@return boolean? written
+---@return string? message
+---@return integer? errno
+function SpoolFile:write(value) end
+
+---True | nil, message, errno
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function SpoolFile:sync() end
+
+---True | nil, message, errno
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function SpoolFile:close() end
+
+---Boolean
+---@return boolean closed
+function SpoolFile:closed() end
+
+---Reader | nil, message, errno
+---@return minigun.spool_reader? reader
+---@return string? message
+---@return integer? errno
+function SpoolFile:reader() end
+
+---True | nil, message, errno (EAGAIN: somebody else holds it): see mg_spool_hold
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function SpoolFile:hold() end
+
+---The records of such a file (lua_spool.c).
+---@class minigun.spool_reader
+local SpoolReader = {}
+
+---True, value | true, what stands for a value that cannot be had or nil, what is wrong | false: the end | nil,
+---message, errno. The next call goes on behind.
+---@return boolean? more
+---@return any value
+---@return any wrong
+function SpoolReader:next() end
+
+---{ records =, bytes =, places =, { offset =, bytes = }... }: of what has been read so far
+---@return table damage
+function SpoolReader:damage() end
+
+---What is known of damage stays
+function SpoolReader:close() end
+
+---A child's side of its slot (lua_worker.c, lua_threads.c).
+---@class minigun.worker
+local Worker = {}
+
+---Stage, count, attempt, kind, number | nil at the end. kind: "items", "inherited" (no bytes: the value came with the
+---fork) or "producer"
+---@return integer? stage
+---@return integer? count
+---@return integer? attempt
+---@return string? kind
+---@return integer? number
+function Worker:next() end
+
+---True when the chunk is through, whether the handler returned a value | false, error, items done, whether the item
+---after those cannot be had: that one has failed, its output is forgotten; call w:commit() to pass over it, then w:run
+---again
+---@param handler function
+---@param emit minigun.emit|nil
+---@param ctx any
+---@param on_error function
+---@param value any
+---@return boolean through
+---@return any what
+---@return integer? done
+---@return boolean? unreadable
+function Worker:run(handler, emit, ctx, on_error, value) end
+
+---A callable that emits on that edge; addresses, or nil: for emit:to, what a name means: a stage's number, an array of
+---them, or the string that is the error
+---@param edge integer
+---@param addresses? table
+---@return minigun.emit emit
+function Worker:emitter(edge, addresses) end
+
+---A record of the library's own, valid also between items
+---@param edge integer
+---@param value any
+function Worker:send(edge, value) end
+
+---The item in hand is finished: its output is committed.
+function Worker:commit() end
+
+---Whether a producer has been ended by p:stop
+---@return boolean stopped
+function Worker:stopped() end
+
+---Ends the chunk in hand.
+function Worker:end_chunk() end
+
+---What hooks have sent
+function Worker:publish() end
+
+---Function (part): the item in hand goes on to this part of it; 0: to none
+---@return fun(part:integer) step
+function Worker:stepper() end
+
+---The part that the item in hand was at, which it is not any more | nil
+---@return integer? part
+function Worker:step() end
+
+---F(value, message) is called for what is emitted and cannot be serialised, instead of an error
+---@param f fun(value: any, message: string)
+function Worker:on_refused(f) end
+
+---That list, of a batch whose handler has raised | nil
+---@return any[]? list
+function Worker:left_out() end
+
+---F(list) is called when the handler has returned for a batch whose items { item, message } of the list cannot be had,
+---and are not in it; for its error see w:left_out. Where none is left of it the handler is called with nil, or, with
+---skip, not at all.
+---@param f fun(list: any[])
+---@param skip? boolean
+function Worker:on_left_out(f, skip) end
+
+---Index, stage, attempt, kind, value, refused: a chunk is begun, its item decoded; kind as of w:next; refused: of a
+---batch the array of { item, message } of those that cannot be had; or index, stage, attempt, "unreadable", message |
+---nil: none at present | false: no more come
+---@return integer? index
+---@return integer? stage
+---@return integer? attempt
+---@return string? kind
+---@return any value
+---@return any refused
+function Worker:take() end
+
+---The item of a begun chunk is finished, and the bundle its output: the commit. Empties the bundle.
+---@param index integer
+---@param bundle minigun.bundle
+function Worker:finish(index, bundle) end
+
+---A handler of that chunk runs, at this part of the item, and is late when the clock is at `seconds` plus the
+---segment's time-out; w:mark(): none runs
+---@param index? integer
+---@param seconds? number
+---@param part? integer
+function Worker:mark(index, seconds, part) end
+
+---See mg_worker_rest
+---@param fd integer
+---@param want boolean
+---@param seconds? number
+function Worker:rest(fd, want, seconds) end
+
+---How many chunks wait to be begun | false: none, and no more come
+---@return integer|false n
+function Worker:offered() end
+
+---What an item has emitted, until the thread's item is finished (lua_threads.c).
+---@class minigun.bundle
+local Bundle = {}
+
+---Raises, and nothing is added, when the value cannot be serialised
+---@param edge integer
+---@param value any
+function Bundle:add(edge, value) end
+
+---Forgets what has been added.
+function Bundle:clear() end
+
+---Called with a value: emits it (lua_worker.c).
+---@class minigun.emit
+---@overload fun(value: any)
+local Emit = {}
+
+---Sends an item to a stage by its name.
+---@param name string
+---@param item any
+function Emit:to(name, item) end
+
+---The open block of an edge that begins in the coordinator; called with a value: emits it (lua_writer.c, lua_array.c).
+---@class minigun.writer
+---@overload fun(value: any)
+local Writer = {}
+
+---Emit:to, for which on_to is called with the same arguments
+---@param name string
+---@param item any
+function Writer:to(name, item) end
+
+---Block, offset, length, count of what was written since the last take (one reference is given) | nil. A block that is
+---larger than usual, for a large item, is left then: small ones must not hold it while they fill it.
+---@return integer? block
+---@return integer? offset
+---@return integer? length
+---@return integer? count
+function Writer:take() end
+
+---True | false when memory is exhausted. Leaves the open block, which must have been taken from; an array that is
+---being joined moves into the new one, which is larger if it must.
+---@param bytes integer
+---@return boolean opened
+function Writer:open(bytes) end
+
+---Items written and not taken, bytes free in the open block
+---@return integer count
+---@return integer free
+function Writer:pending() end
+
+---Values become elements of the arrays of another writer, as long as that has arrays. What this one has written must
+---have become elements before.
+---@param other minigun.writer
+function Writer:into(other) end
+
+---Values that have become elements of arrays of another writer, since the last time; whether the next one would
+---@return integer n
+---@return boolean next
+function Writer:sent() end
+
+---Elements in the open array, offset behind the last record that was taken, whether the next one must be decoded as it
+---nests too deeply | nil when the range is damaged. Adds records of edge `only` until the array has `most` elements or
+---at least so many bytes. number >= 0: see mg_join_begin; it counts where an array begins. The block must stay held
+---meanwhile.
+---@param most integer
+---@param number integer
+---@param block integer
+---@param offset integer
+---@param length integer
+---@param only integer
+---@param bytes integer
+---@return integer? elements
+---@return integer? behind
+---@return boolean? deep
+function Writer:join(most, number, block, offset, length, only, bytes) end
+
+---The open array is complete, the value of a record like any other
+function Writer:join_end() end
+
+---The open array as a value, nil or the array of { item, message } of those that cannot be had and are not in it; it
+---is not written | nil, message
+---@return any[]? array
+---@return any wrong
+function Writer:join_take() end
+
+---How many elements an array has that other writers write; 0: they may not
+---@param most integer
+function Writer:arrays(most) end
+
+---Elements in the open array, 0: there is none; arrays that other writers have completed since the last time
+---@return integer elements
+---@return integer closed
+function Writer:joining() end
+
+---On_full is called when so long has gone by since the last time; it may let others go on
+---@param seconds number
+function Writer:patience(seconds) end
+
+---What is emitted are arrays of items; pair: pairs of a number and such an array
+---@param pair boolean
+function Writer:batches(pair) end
+
+---Gives up the open block; may be called twice.
+function Writer:close() end
+
+return core
