@@ -163,6 +163,11 @@ local PLACES <const> = {
     collected = true, build = function(p, options)
       source(p):processor("w", options, function(n, _, ctx) ctx:collect("n", object(n)) end)
     end },
+  { name = "load of what the second stage of a block collects", hook = "load", kind = "unserialisable", stage = "w2",
+    filter = keep, collected = true, build = function(p, options)
+      source(p):context("own", options):map("w", { context = "own" }, function(n) return n end)
+      p:processor("w2", { context = "own" }, function(n, _, ctx) ctx:collect("n", object(n)) end)
+    end },
   { name = "load in a batch", hook = "load", kind = "unserialisable", stage = "w", filter = keep_pools,
     build = function(p, options)
       p:producer("source", function(emit) for i = 1, N do emit(object(i)) end end):batch("batch", 4)

@@ -109,6 +109,9 @@ acts.faults = {
   unserialisable = { weight = 1, functions = true, act = function(w, item)
     w.emit { f = print, back = again(item), item }
   end },
+  unloadable = { weight = 1, functions = true, act = function(w, item)
+    w.emit { f = values.unloadable, back = again(item), item }
+  end },
 }
 
 acts.rows = {}
@@ -150,7 +153,7 @@ end
 ---@param item any
 ---@return any
 function acts.key(salt, item)
-  local n = values.chance(salt, item, 5)
+  local n = values.chance(salt, values.copy(item), 5) -- as it is now: a table that is filled again is another item
   return ({ [0] = false, "a", 2, 2.5, "bb" })[n]
 end
 
@@ -160,7 +163,7 @@ end
 ---@return string|table
 function acts.route(stage, item)
   local outputs = stage.outputs
-  local n = values.chance(stage.salt + 1, item, 8)
+  local n = values.chance(stage.salt + 1, values.copy(item), 8)
   if n == 0 then return outputs end
   if n == 1 then return {} end
   if n == 2 and stage.bad_route then return "nowhere" end

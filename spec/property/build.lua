@@ -10,6 +10,17 @@ local values = require "spec.property.values"
 
 local build = {}
 
+-- Some raise, some refuse.
+local function refuse(hook)
+  if core.now() * 1e6 // 1 % 2 == 0 then error { hook } end
+  return nil, hook .. " refuses"
+end
+
+minigun.register("spec.property", values.Hooked, function(object)
+  if object.refuses == "dump" then return refuse "dump" end
+  return { 1 }
+end, function() return refuse "load" end)
+
 local main_pid <const> = core.pid()
 
 local function die(how, ctx)

@@ -114,7 +114,7 @@ local function add_producer(d, draw)
   s.items = {}
   local n = d.many and 100 + draw(500) or draw(10) == 1 and 0 or draw(12)
   for i = 1, n do
-    s.items[i] = d.functions and draw(8) == 1 and { f = print, n = i } or values.random(draw, d.limit)
+    s.items[i] = d.functions and draw(8) == 1 and { f = values.stubborn(draw), n = i } or values.random(draw, d.limit)
   end
   s.source = ({ "array", "iterator", "coroutine", "handler", "handler" })[draw(5)]
   s.rests = (s.source == "coroutine" or s.source == "handler") and draw(3) == 1 and 1 + draw(6) or nil

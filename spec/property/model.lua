@@ -1,8 +1,9 @@
 --- What must come out of a pipeline: an interpreter of descriptions (generate.lua) that shares nothing with the library
 -- but the acts of the handlers. It has one list of items to be handled, and takes a batch for so many batches of one.
 --
--- Where a stage runs matters to it in three ways: what is in a worker's hand when it dies is lost together; a worker's
--- death is a crash, which elsewhere is an error; and a value with a function in it stays in its process.
+-- Where a stage runs matters to it in four ways: what is in a worker's hand when it dies is lost together; a worker's
+-- death is a crash, which elsewhere is an error; a value with a function in it stays in its process; and one that
+-- cannot be loaded leaves it and arrives nowhere.
 local acts = require "spec.property.acts"
 local values = require "spec.property.values"
 
@@ -104,11 +105,11 @@ end
 
 -- --- settling ----------------------------------------------------------------------------------------------------
 
-function Model:settle(s, kind, item, attempt, no_retry)
+function Model:settle(s, kind, item, attempt, no_retry, bytes)
   local stats = self:stats(s)
   if attempt <= (s.retries or 0) and not no_retry then
     stats.retried = stats.retried + 1
-    self:later(s, item, attempt + 1, true)
+    self:later(s, item, attempt + 1, true, bytes)
     return
   end
   stats.failed = stats.failed + 1
@@ -118,9 +119,9 @@ function Model:settle(s, kind, item, attempt, no_retry)
   end
 end
 
--- `again`: it goes to the handler at once, past batches and lanes.
-function Model:later(s, item, attempt, again)
-  self.todo[#self.todo + 1] = { s = s, item = item, attempt = attempt, again = again }
+-- `again`: it goes to the handler at once, past batches and lanes. `bytes`: it comes from another process.
+function Model:later(s, item, attempt, again, bytes)
+  self.todo[#self.todo + 1] = { s = s, item = item, attempt = attempt, again = again, bytes = bytes }
 end
 
 -- --- sending -----------------------------------------------------------------------------------------------------
@@ -133,18 +134,24 @@ function Model:entry(s)
 end
 
 -- Sends out of the coordinator, to the targets of one emission: what cannot go to a pool is a failure of the sender's.
-function Model:send_here(s, item, targets)
+function Model:send_here(s, item, targets, bytes)
   local refused = false
   for _, target in ipairs(targets) do
     local key, keeps = self:entry(target)
     if key ~= HERE and not keeps and values.holds_function(item) then refused = true
-    else self:later(target, item, 1) end
+    else self:later(target, item, 1, false, bytes) end
   end
   if refused then self:settle(s, "unserialisable", item, 1, true) end
 end
 
 function Model:terminal(s, item)
   put(self.account.results[model.label(s)], values.text(item))
+end
+
+-- A result that comes from another process.
+function Model:arrive(s, item)
+  if values.is_lost(item) then return self:settle(s, "unserialisable", item, 1, true) end
+  self:terminal(s, item)
 end
 
 -- The targets of what is emitted: array of arrays, one for each sending that the library counts.
@@ -224,6 +231,14 @@ function Model:effect(entry)
   end
 end
 
+-- The same, of a handler in another process.
+function Model:effect_away(s, entry)
+  if entry[1] == "collect" and values.is_lost(entry[3]) then
+    return self:settle(s, "unserialisable", entry[3], 1, true)
+  end
+  self:effect(entry)
+end
+
 -- What a handler has done, in the coordinator.
 function Model:pass_on(s, log)
   local stats = self:stats(s)
@@ -254,7 +269,7 @@ function Model:handle_away(s, item, attempt, key)
     if not ok then
       if log == CRASH or not log.kind then error(log, 0) end
       commit[#commit + 1] = function()
-        self:settle(stage, log.kind, value, nth, inner and values.holds_function(value))
+        self:settle(stage, log.kind, value, nth, inner and values.holds_function(value), inner)
       end
       return
     end
@@ -275,8 +290,8 @@ function Model:handle_away(s, item, attempt, key)
         commit[#commit + 1] = function()
           self:stats(stage).items_out = self:stats(stage).items_out + 1
           if refused[i] then return self:settle(stage, "unserialisable", emitted, 1, true) end
-          if #stage.outputs == 0 and kind == "emit" then self:terminal(stage, emitted) end
-          for _, target in ipairs(outside) do self:later(target, emitted, 1) end
+          if #stage.outputs == 0 and kind == "emit" then self:arrive(stage, emitted) end
+          for _, target in ipairs(outside) do self:later(target, emitted, 1, false, true) end
         end
         for _, target in ipairs(targets) do
           if kind == "emit" and self:entry(target) == key then
@@ -285,7 +300,7 @@ function Model:handle_away(s, item, attempt, key)
           end
         end
       else
-        commit[#commit + 1] = function() self:effect(entry) end
+        commit[#commit + 1] = function() self:effect_away(stage, entry) end
       end
     end
   end
@@ -312,6 +327,11 @@ function Model:step(entry)
   local s, item = entry.s, entry.item
   local home = self.home[s.name]
   self:note_size(item)
+  local loaded = entry.bytes or home.key ~= HERE and not home.per_item
+  if loaded and values.is_lost(item) then
+    if not entry.again then self:stats(s).items_in = self:stats(s).items_in + 1 end
+    return self:settle(s, "unserialisable", item, entry.attempt, true)
+  end
   if entry.again then
     if home.key == HERE then return self:handle_here(s, item, entry.attempt) end
     if home.per_item then self.forks = self.forks + 1 end
@@ -339,18 +359,23 @@ end
 -- What a producer has done is done; an item that cannot be sent is a failure of its own.
 function Model:produce(s)
   local home = self.home[s.name]
+  local away = home.key ~= HERE
   local function send(log)
     for _, entry in ipairs(log) do
       local kind, value, targets = entry[1], entry[2], entry[3]
       if kind == "lost" then
         self:settle(s, "error", value, 1, true)
       elseif kind ~= "emit" and kind ~= "to" then
-        self:effect(entry)
+        if away then self:effect_away(s, entry) else self:effect(entry) end
       elseif home.key ~= HERE and values.holds_function(value) then
         self:settle(s, "unserialisable", value, 1, true)
       else
         self:stats(s).items_out = self:stats(s).items_out + 1
-        if kind == "emit" and #s.outputs == 0 then self:terminal(s, value) else self:send_here(s, value, targets) end
+        if kind == "emit" and #s.outputs == 0 then
+          if away then self:arrive(s, value) else self:terminal(s, value) end
+        else
+          self:send_here(s, value, targets, away)
+        end
       end
     end
   end

@@ -13,6 +13,22 @@ function values.generator(seed)
   end
 end
 
+--- Objects of a type whose hooks (build.lua) refuse to dump them, or to load what was dumped. Nobody can change them.
+values.Hooked = { __name = "hooked", __newindex = function() end }
+
+local hooked = {}
+for _, hook in ipairs { "dump", "load" } do hooked[hook] = setmetatable({ refuses = hook }, values.Hooked) end
+
+--- What one process keeps to itself: a function, an object that cannot be dumped; or one that cannot be loaded.
+---@param draw function
+---@return any
+function values.stubborn(draw) return ({ print, hooked.dump, hooked.load })[draw(3)] end
+
+--- An object that leaves its process and arrives nowhere.
+values.unloadable = hooked.load
+
+local function is_hooked(value) return getmetatable(value) == values.Hooked end
+
 local function scalar(value)
   local kind = math.type(value) or type(value)
   if kind == "integer" then return ("%d"):format(value) end
@@ -24,6 +40,7 @@ end
 
 local function text_of(value, seen)
   if type(value) ~= "table" then return (scalar(value)) end
+  if is_hooked(value) then return "refuses " .. value.refuses end
   if seen[value] then return "#" .. seen[value] end
   seen.n = seen.n + 1
   seen[value] = seen.n
@@ -39,12 +56,12 @@ end
 
 local known = setmetatable({}, { __mode = "k" }) -- texts of tables as they came; see forget
 
---- A copy of a value, with its own tables; functions stay.
+--- A copy of a value, with its own tables; functions and objects stay.
 ---@param value any
 ---@param seen table?
 ---@return any
 function values.copy(value, seen)
-  if type(value) ~= "table" then return value end
+  if type(value) ~= "table" or is_hooked(value) then return value end
   seen = seen or {}
   if seen[value] then return seen[value] end
   local made = {}
@@ -89,21 +106,30 @@ function values.chance(salt, item, n)
   return (h >> 20) % n
 end
 
---- Whether a value holds a function, which cannot leave its process.
----@param value any
----@param seen table?
----@return boolean
-function values.holds_function(value, seen)
-  if type(value) == "function" then return true end
-  if type(value) ~= "table" then return false end
-  seen = seen or {}
-  if seen[value] then return false end
+-- Whether a value is, or holds, something of which `is` is true.
+local function holds(value, is, seen)
+  if is(value) then return true end
+  if type(value) ~= "table" or seen[value] then return false end
   seen[value] = true
   for key, inner in next, value do
-    if values.holds_function(key, seen) or values.holds_function(inner, seen) then return true end
+    if holds(key, is, seen) or holds(inner, is, seen) then return true end
   end
   return false
 end
+
+local function stays(value) return type(value) == "function" or value == hooked.dump end
+
+--- Whether a value holds a function or another thing that cannot leave its process.
+---@param value any
+---@return boolean
+function values.holds_function(value) return holds(value, stays, {}) end
+
+local function is_unloadable(value) return value == hooked.load end
+
+--- Whether a value leaves its process, and cannot be had again from the bytes.
+---@param value any
+---@return boolean
+function values.is_lost(value) return holds(value, is_unloadable, {}) end
 
 --- The bytes that the strings in a value take, and some for the rest.
 ---@param value any

@@ -22,7 +22,7 @@ local report = {
   -- What goes through the coordinator of what a worker prints (src/core/relay.h).
   STDOUT = shared.STDOUT, STDERR = shared.STDERR,
   -- Kinds of reports.
-  COLLECT = 1,    -- { COLLECT, name, value }
+  COLLECT = 1,    -- { COLLECT, name, value, stage id, where it is not the segment's first }
   COUNT = 2,      -- { COUNT, name, n }
   FAILED = 3,     -- { FAILED, stage id, fields }: see child/main.lua
   STATS = 4,      -- { STATS, { stage id, items in, items out, seconds in its handler, classes of these or nil }... }
@@ -70,7 +70,7 @@ function report.is_sound(r, plan)
   if type(r) ~= "table" then return false end
   local kind, name = r[1], r[2]
   local stage = math.type(name) == "integer" and plan.stages[name]
-  if kind == report.COLLECT then return name ~= nil end
+  if kind == report.COLLECT then return name ~= nil and (r[4] == nil or plan.stages[r[4]] ~= nil) end
   if kind == report.COUNT then return name ~= nil and type(r[3]) == "number" end
   if FAILURE[kind] then return stage and is_failure(r[3]) or false end
   if kind == report.RESUMED then return stage and is_count(r[3]) end

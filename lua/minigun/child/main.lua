@@ -229,7 +229,7 @@ local function run_chain(w, job, stages, contexts)
       sender = stage
       emitters[stage.id](item)
     end,
-    effect = effects.sender(w),
+    effect = effects.sender(w, job.segment.stages[1]),
     failed = function(stage, item, caught, attempt, partial)
       local extra = { partial = partial, item = item, place = depth }
       if stage.id == job.entry then extra = { partial = partial, index = depth } end

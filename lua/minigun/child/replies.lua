@@ -54,9 +54,10 @@ function effects.check(item) check(item, "") end
 ---@param kind string "collect" or "count"
 ---@param name string
 ---@param value any
+---@param id integer? of the stage that it is of; nil: the segment's first, or a hook
 ---@return table
-function effects.record(kind, name, value)
-  return { kind == "collect" and report.COLLECT or report.COUNT, name, value }
+function effects.record(kind, name, value, id)
+  return { kind == "collect" and report.COLLECT or report.COUNT, name, value, id }
 end
 
 --- Reports a failure; an item that cannot be sent goes as a text, an error that cannot be sent not at all.
@@ -81,10 +82,11 @@ end
 
 --- Makes what takes effects and sends them.
 ---@param w userdata the worker
----@return function effect (kind, name, value)
-function effects.sender(w)
-  return function(kind, name, value)
-    local ok, message = pcall(w.send, w, report.EDGE, effects.record(kind, name, value))
+---@param first integer? id of the segment's first stage
+---@return function effect (kind, name, value, id)
+function effects.sender(w, first)
+  return function(kind, name, value, id)
+    local ok, message = pcall(w.send, w, report.EDGE, effects.record(kind, name, value, id ~= first and id or nil))
     if ok then return end
     if kind == "collect" then check(value, "ctx:collect: ") end
     error(message, 0)

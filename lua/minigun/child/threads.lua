@@ -157,10 +157,11 @@ local function host_of(self, thread, targets)
       if not sent and self.group_of[id] then push(self, token, id, item, 1)
       else emit(token, stage, report.TO | id, item) end
     end,
-    effect = function(kind, name, value)
+    effect = function(kind, name, value, id)
       local token = thread.job and thread.job.token
       if not token then return self.effect(kind, name, value) end
-      token.bundle:add(report.EDGE, effects.record(kind, name, value))
+      if id == self.job.segment.stages[1] then id = nil end
+      token.bundle:add(report.EDGE, effects.record(kind, name, value, id))
     end,
     failed = function(stage, item, caught, attempt, partial)
       local job = thread.job

@@ -95,9 +95,9 @@ end
 --- what surrounds it: `deliver(stage, item)` sends an item out of the chain; `failed(stage, item, caught, attempt,
 --- partial, number)` is told of a failed item, the number-th that came to the stage; `send_to(stage, id, item, sent)`
 --- sends to one stage, by emit:to (sent) or by a route; `addresses`: the plan's; `turn`: where round_robin begins;
---- `effect(kind, name, value)` keeps what `ctx` collects; `context(stage)` makes the stage's ctx, given a function that
---- takes effects; `process`, the chain's own, as of core.process(); `check(item)`, where there is one, raises for what
---- cannot be emitted, at the line of its caller's caller; `watch` and `wait`: see loop_stage.lua
+--- `effect(kind, name, value, id)` keeps what a stage's `ctx` collects; `context(stage)` makes that, given a function
+--- that takes effects; `process`, the chain's own, as of core.process(); `check(item)`, where there is one, raises for
+--- what cannot be emitted, at the line of its caller's caller; `watch` and `wait`: see loop_stage.lua
 --- `limits`: true where a time-out is to be seen to here; `warn(text)`, where there is one, notes what is odd
 ---@return table chain
 --- `chain.stats[id]` counts `items_in`, `items_out`, `failed`, `busy` and `service` of each stage; `reread`: the stage
@@ -120,7 +120,7 @@ function chain.new(stages, host)
     state.ctx = host.context(stage, function(kind, name, value)
       if kind == "collect" then value = copy(value) end
       if state.running then state.effects[#state.effects + 1] = { kind, name, value }
-      else host.effect(kind, name, value) end
+      else host.effect(kind, name, value, stage.id) end
     end)
     if stage.loop then
       state.loop = loops.new(stage.handler, host)
@@ -157,7 +157,7 @@ function Chain:flush(state, partial)
   for i = 1, #state.effects do
     local effect = state.effects[i]
     state.effects[i] = nil
-    host.effect(effect[1], effect[2], effect[3])
+    host.effect(effect[1], effect[2], effect[3], state.stage.id)
   end
   stats.items_out = stats.items_out + n
   state.n = 0

@@ -26,7 +26,8 @@ local function other_report(self, segment, slot, r, i, wrong, failed)
   if r and not report.is_sound(r, self.plan) then damaged(self, segment) end
   local kind = r and r[1]
   if not r or kind == COLLECT and wrong[r] then
-    self:items_refused(self.plan.stages[segment.plan.stages[1]], { { r and r[3], wrong[r] } })
+    local id = r and r[4] or segment.plan.stages[1]
+    self:items_refused(self.plan.stages[id], { { r and r[3], wrong[r] } })
   elseif kind == COLLECT then self:effect("collect", r[2], r[3])
   elseif kind == report.COUNT then self:effect("count", r[2], r[3])
   elseif kind == report.FAILED then
