@@ -7,11 +7,12 @@ local BEGIN = [[
   local minigun, core, support = require "minigun", require "minigun.core", require "spec.support"
   warn "@on"
   local function collect() for _ = 1, 3 do collectgarbage() end end
-  -- What a run takes for itself and gives back at its end: children, descriptors, mappings, the handler of SIGCONT.
+  -- What a run takes for itself and gives back at its end: children, descriptors, mappings, the handlers
+  -- of SIGCONT and SIGTERM.
   local function state()
     local caught = tonumber(support.read_file "/proc/self/status":match "SigCgt:%s*(%x+)", 16)
-    return ("%d children, %d descriptors, %d mappings, SIGCONT %d"):format(#support.children(),
-      support.descriptor_count(), support.shared_mappings(), caught >> 17 & 1)
+    return ("%d children, %d descriptors, %d mappings, SIGCONT %d, SIGTERM %d"):format(#support.children(),
+      support.descriptor_count(), support.shared_mappings(), caught >> 17 & 1, caught >> 14 & 1)
   end
   local function pipeline()
     return minigun.pipeline "forgotten":producer("gen", function(emit) for i = 1, 1e9 do emit(i) end end)

@@ -51,6 +51,7 @@ local function interrupted(command, body, more)
 end
 
 local BUSY <const> = {
+  { "in after_run", "p:after_run(busy) p:producer('n', { 1 })" },
   { "in a handler of a pool", "p:producer('n', { 1, 2 }) p:processor('w', { processes = 2 }, busy)" },
   { "in a fork per batch", "p:producer('n', { 1, 2 }) p:processor('w', { process_per_batch = 2 }, busy)" },
   { "in an inline handler", "p:producer('n', { 1, 2 }) "

@@ -65,6 +65,19 @@ describe("a copy of a pipeline with nested ones", function()
     assert.same({ { "sbcdt" }, { "sabcdt" } }, { items(p), items(copy) })
   end)
 
+  it("R55 looks up what a new stage names from the inside outward, as it stands in the block", function()
+    local function sends(name, to)
+      return function(q) q:insert_after(name, function(i) i:processor("n", { to = to }, mark "n") end) end
+    end
+    local function twins()
+      return new():producer("gen", { "" }):pipeline("x", function(q) chain(q, "a b") end)
+        :pipeline("y", { from = "x" }, function(q) chain(q, "a b") end):processor("b", { from = "y" }, mark "b")
+    end
+    assert.equal("gen>x.a x.a>x.n x.n>x.b x.b>y.a y.a>y.b y.b>b", edges(twins():extend("copy", sends("x.a", "b"))))
+    assert.equal("gen>x.a x.a>x.b x.b>y.a y.a>y.n y.n>y.b y.b>b", edges(twins():extend("copy", sends("y.a", "b"))))
+    assert.equal("gen>x.a,x.b x.a>x.n x.n>b x.b>y.a y.a>y.b y.b>b", edges(twins():extend("copy", sends("x.a", ".b"))))
+  end)
+
   it("R55 does not change a pipeline object that others have nested too", function()
     local shared = chain(minigun.pipeline "shared", "a b")
     local p = new():producer("gen", { "" }):pipeline(shared)

@@ -197,11 +197,17 @@ describe("failure.show", function()
     for _, case in ipairs {
       { 17, "17" }, { 1.0, "1.0" }, { true, "true" }, { "a\n\"b\0", [["a\n\"b\000"]] }, { {}, "{}" },
       { { 1, "x", { 2 } }, '{1, "x", {...}}' }, { { id = 1, b = false }, "{b = false, id = 1}" },
+      { { a = 1, b = 2, c = 3, d = 4, e = 5, f = 6, g = 7, h = 8 },
+        "{a = 1, b = 2, c = 3, d = 4, e = 5, f = 6, g = 7, h = 8}" },
+      { { 1, 2, 3, 4, 5, 6, 7, 8, 9 }, "{1, 2, 3, 4, 5, 6, 7, 8, ...}" },
       { { [3.5] = 1 }, "{[3.5] = 1}" }, { print, "a function" }, { { 1, n = 1 }, "{1, n = 1}" },
     } do
       assert.equal(case[2], failure.show(case[1]))
     end
     assert.equal("nil", failure.show(nil))
+    local nine = {}
+    for i = 1, 9 do nine[("abcdefghi"):sub(i, i)] = i end
+    assert.matches("^{%a = %d, .*, %.%.%.}$", failure.show(nine))
   end)
 
   it("cuts what is long, and comes to an end in a cycle", function()

@@ -98,6 +98,13 @@ describe("a pipeline", function()
       assert.same({ 1, 2 }, produced(new():producer("p", ipairs { "x", "y" })))
       assert.same({ "k" }, produced(new():producer("p", { to = {} }, pairs { k = 1 })))
       assert.same({ 7 }, produced(new():producer(coroutine.wrap(function() coroutine.yield(7) end))))
+      local told = {}
+      assert.same({ 10, 20 }, produced(new():producer(coroutine.wrap(function(...)
+        told[1] = { ... }
+        told[2] = { coroutine.yield(10) }
+        told[3] = { coroutine.yield(20) }
+      end), "state", "begin")))
+      assert.same({ { "state", "begin" }, { "state", 10 }, { "state", 20 } }, told) -- as a for loop calls it
       assert.equal("iterator", new():producer(pairs {}).stages[1].source)
     end)
 

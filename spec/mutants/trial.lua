@@ -105,7 +105,18 @@ local function make(self, mutant)
   shell.run("rm -rf %s && cp -a %s %s", self.copy, self.plain, self.copy)
   local path = self.copy .. "/" .. mutant.path
   shell.write(path, draw.with_line(shell.read(path), mutant.line, mutant.new))
-  return mutant.path:find("%.lua$") or os.execute(("make -s -C %s all faults >/dev/null 2>&1"):format(self.copy))
+  self.faults = mutant.path:find("%.lua$") ~= nil -- the build for them is up to date
+  return self.faults or os.execute(("make -s -C %s all >/dev/null 2>&1"):format(self.copy))
+end
+
+-- The build in which calls fail takes as long as a few tests: it is made for those that use it.
+local function make_faults(self, jobs)
+  for _, job in ipairs(jobs) do
+    if not self.faults and shell.read(job.spec):find "faults" then
+      shell.run("make -s -C %s faults >/dev/null 2>&1", self.copy)
+      self.faults = true
+    end
+  end
 end
 
 --- @param dir string, a directory for copies of the tree, with one in `plain` that is built
@@ -135,6 +146,7 @@ function M.try(self, mutant, tests, last)
   for round = 1, last do
     local jobs = list[round]
     while #jobs > 0 do
+      make_faults(self, jobs)
       local failure = run(self, self.copy, jobs, round == 1 and 1 or self.jobs)
       if not failure then break end
       if confirmed(self, failure) then
