@@ -16,6 +16,7 @@ local WEAK_KEYS <const>, WEAK_VALUES <const> = { __mode = "k" }, { __mode = "v" 
 local copy <const>, same <const>, watch <const> = core.copy, core.same, core.watch
 
 local CALLS <const> = 16       -- of a stage's handler that are watched before it is trusted
+local PLAIN <const> = 4        -- so many of them counts one that has emitted no table
 local ROOM <const> = 1 << 14   -- entries of tables that are copied for that, in all
 local LARGE <const> = 1 << 12  -- entries of a table that is not copied for it
 local WHOLE <const> = 1 << 17  -- entries of the first of those, which is copied all the same
@@ -62,6 +63,11 @@ function Given:begin()
   end
   self.passed, self.room = self.passed + 1, LARGE
   return self.passed <= SPACED or self.passed % PASSED == 0
+end
+
+-- A watched call has emitted no table.
+local function was_plain(self)
+  if self.calls > 0 then self.calls = math.max(0, self.calls + 1 - PLAIN) end
 end
 
 -- Whether one of the tables that are held has been changed since its call has ended. None is held any more.
@@ -130,6 +136,7 @@ end
 ---@param apart boolean? true: no receiver has the copies
 function Given:check(apart)
   local changed, originals, made, n = false, self.originals, self.made, self.n_held
+  if self.n == 0 then was_plain(self) end
   for i = 1, self.n do
     local original = originals[i]
     changed = changed or not same(original, made[i])
@@ -156,6 +163,7 @@ function Given:next(item)
   end
   if self.n > 0 then self:check(true) end
   local value = self:take(item)
+  if self.n == 0 then was_plain(self) end
   for i = 1, self.n do self.made[i] = copy(self.made[i]) end -- its receivers may change it
   return value
 end
