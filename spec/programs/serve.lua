@@ -57,10 +57,34 @@ end
 
 local function web(w) w:accept(serve) end
 
+-- For `loop = "epoll"`: connections stay open, and each request is answered as it comes.
+local function keep_alive(w)
+  w:accept(function(c)
+    local watch
+    local function over()
+      watch:stop()
+      w:close(c)
+    end
+    watch = w.loop:watch_io(c, "r", function()
+      while true do
+        local line, reason = c:receive()
+        if not line then return reason ~= "timeout" and over() end
+        if line == "" then
+          local last = w:stopping()
+          c:send(("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: %s\r\n\r\nhello"):format(last and "close"
+            or "keep-alive"))
+          w:done()
+          if last then return over() end
+        end
+      end
+    end)
+  end)
+end
+
 local function on_ready(it) say("ready", it.number, it.pid, it.generation, server:status().listen[1]) end
 
-local environment = setmetatable({ web = web, say = say, serve = serve, core = core, minigun = minigun, spin = spin,
-  answer = answer, status = function() return server:status() end, signal = function(name) server:signal(name) end },
+local environment = setmetatable({ web = web, keep_alive = keep_alive, say = say, serve = serve, core = core,
+  minigun = minigun, spin = spin, answer = answer },
   { __index = _G })
 local options = assert(load("return {" .. (arg[1] or "") .. "}", "=options", "t", environment))()
 options.worker = options.worker or web

@@ -190,9 +190,9 @@ local function count_death(self, slot, worker, how, now)
     give_up(self, ("%d workers died within %g s, more than max_restarts = %d:\n  %s%s"):format(#deaths,
       self.options.restart_window, self.options.max_restarts, table.concat(deaths, "\n  "), how.tail), now)
   elseif slot.next then
-    self:say("%s %s; its successor starts already%s", fleet.title(worker), how.text, how.tail)
+    self:say("%s %s; its successor starts already", fleet.title(worker), how.text)
   else
-    self:say("%s %s; started again in %.2f s%s", fleet.title(worker), how.text, wait, how.tail)
+    self:say("%s %s; started again in %.2f s", fleet.title(worker), how.text, wait)
   end
 end
 
@@ -200,8 +200,8 @@ end
 local function count_failed(self, slot, worker, how, now)
   slot.failures = slot.failures + 1
   slot.retry_at = now + self.restarts:delay(slot.failures)
-  self:say("%s, which was to replace another one, %s before it was ready; the old one stays%s", fleet.title(worker),
-    how.text, how.tail)
+  self:say("%s, which was to replace another one, %s before it was ready; the old one stays", fleet.title(worker),
+    how.text)
   rolling.failed(self, worker)
 end
 
@@ -222,7 +222,7 @@ function Fleet:exited(worker, how, now)
     slot.next = nil
     count_death(self, slot, worker, how, now)
   elseif drained and not worker.killed and how.code ~= 0 then
-    self:say("%s %s while it drained%s", fleet.title(worker), how.text, how.tail)
+    self:say("%s %s while it drained", fleet.title(worker), how.text)
   end
 end
 

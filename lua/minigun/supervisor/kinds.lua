@@ -1,7 +1,39 @@
---- Sockets as each event loop has them: one that listens, and a connection that was accepted, made of a descriptor.
+--- Event loops of workers, and sockets as each of them has them: one that listens, and a connection that was accepted,
+-- made of a descriptor.
 local core = require "minigun.core"
+local loops = require "minigun.loop"
 
 local kinds = {}
+
+local native = {
+  cqueues = function() return require("cqueues").new() end,
+  luv = function() return require "luv" end,
+  copas = function() return require "copas" end,
+  select = function() return require "socket" end,
+}
+
+local libraries = { cqueues = "cqueues", luv = "luv", copas = "copas", select = "socket", event = "luaevent.core" }
+
+--- Why a loop cannot be had, found out without loading its library, which may make descriptors.
+---@param name string?
+---@return string? message nil: it can
+function kinds.missing(name)
+  local library = libraries[name]
+  if not library or package.loaded[library] or package.preload[library] then return nil end
+  if package.searchpath(library, package.path) or package.searchpath(library, package.cpath) then return nil end
+  return ("the loop '%s' needs the library '%s', which is not installed (lua-%s in Debian)"):format(name, library,
+    name == "select" and "socket" or name)
+end
+
+--- Makes the loop of a worker.
+---@param name string
+---@return minigun.Loop loop
+---@return any native the library's own: a controller of cqueues, the module luv, copas or socket; nil for the others
+function kinds.make_loop(name)
+  local made = native[name] and assert(loops.new(name)) and native[name]()
+  if made then return assert(loops.adopt(made)), made end
+  return assert(loops.new(name))
+end
 
 local function copy(fd) return assert(core.copy_fd(fd)) end
 
@@ -14,13 +46,14 @@ local function luv_handle(socket_or_path, fd)
   return handle
 end
 
--- luasocket makes an object before it takes a descriptor; that of the object is closed.
-local function luasocket(path, fd, method)
+-- luasocket makes an object before it takes a descriptor, and only its own calls make it one that listens or is
+-- connected. Those would change the socket (`listen` its backlog), so the object's class is set here.
+local function luasocket(path, fd, class)
   local socket = path and require("socket.unix").stream() or assert(require("socket").tcp4())
   socket:close()
   socket:setfd(fd)
-  local made, message = socket[method](socket)
-  if method == "listen" then assert(made, message) end
+  local name = (path and "unixstream{%s}" or "tcp{%s}"):format(class)
+  debug.setmetatable(socket, assert(debug.getregistry()[name], "this luasocket has no " .. name))
   socket:settimeout(0)
   return socket
 end
@@ -28,7 +61,7 @@ end
 local listening = {
   cqueues = function(socket) return cqueues_socket(copy(socket.fd)) end,
   luv = function(socket) return luv_handle(socket.path, copy(socket.fd)) end,
-  select = function(socket) return luasocket(socket.path, copy(socket.fd), "listen") end,
+  select = function(socket) return luasocket(socket.path, copy(socket.fd), "server") end,
 }
 listening.copas = listening.select
 
@@ -53,7 +86,7 @@ local connection = {
     return socket
   end,
   luv = function(fd) return luv_handle(family(fd) == "unix", fd) end,
-  select = function(fd) return luasocket(family(fd) == "unix", fd, "getpeername") end,
+  select = function(fd) return luasocket(family(fd) == "unix", fd, "client") end,
 }
 connection.copas = connection.select
 
@@ -72,13 +105,13 @@ end
 
 --- Begins the handler of a connection.
 ---@param name string the loop's name
----@param loop minigun.Loop
+---@param own any what `make_loop` has given
 ---@param f fun(in_coroutine: boolean) true: it has done with the connection when it returns
-function kinds.start(name, loop, f) -- luacheck: ignore 212
+function kinds.start(name, own, f)
   if name == "cqueues" then
-    loop:object():wrap(function() f(true) end)
+    own:wrap(function() f(true) end)
   elseif name == "copas" then
-    require("copas").addthread(function() f(true) end)
+    own.addthread(function() f(true) end)
   else
     f(false)
   end

@@ -7,6 +7,7 @@
 local core = require "minigun.core"
 local fleet = require "minigun.supervisor.fleet"
 local identity = require "minigun.supervisor.identity"
+local kinds = require "minigun.supervisor.kinds"
 local loops = require "minigun.loop"
 local notify = require "minigun.supervisor.notify"
 local output = require "minigun.supervisor.output"
@@ -95,7 +96,6 @@ local function in_child(self, w, control)
     number = w.number, generation = w.generation, options = options, sockets = self.sockets,
     line = self.board:take(w.line), bell = self.bell, control = control,
     most_requests = w.max_requests and math.max(1, math.ceil(w.max_requests)),
-    make_loop = options.loop and function() return assert(loops.new(options.loop)) end,
   }
 end
 
@@ -348,6 +348,7 @@ Master.__gc, Master.__close = Master.close, Master.close
 local function open(self)
   local options = self.options
   local whom, message, errno = identity.find(options.user, options.group)
+  message = message or kinds.missing(options.loop)
   if message then return nil, message, errno end
   options.identity = whom
   self.board, message, errno = core.board(LINES)

@@ -33,6 +33,7 @@ local PAUSE <const> = 0.05 -- seconds for which nothing is accepted where there 
 ---@field generation integer 1, and one more after each rolling restart
 ---@field name string the supervisor's
 ---@field loop minigun.Loop? the event loop, where the option `loop` names one
+---@field native any what that loop is in: a controller of cqueues, or the module luv, copas or socket; nil for others
 local Worker = { __name = "minigun.worker" }
 Worker.__index = Worker
 
@@ -189,7 +190,7 @@ local function begin_connection(self, fd)
   local connection = kinds.connection(self.options.loop, fd, self.acceptor)
   self.held[connection] = true
   self.busy = self.busy + 1
-  kinds.start(self.options.loop, self.loop, function(in_coroutine)
+  kinds.start(self.options.loop, self.native, function(in_coroutine)
     local ok = run_handler(self, connection)
     if in_coroutine or not ok then self:close(connection) end
   end)
@@ -255,7 +256,7 @@ local function main(self)
 end
 
 --- What a worker's process does.
----@param given table `number`, `generation`, `options`, `sockets`, `line`, `bell`, `control`, `make_loop`
+---@param given table `number`, `generation`, `options`, `sockets`, `line`, `bell`, `control`
 ---@return integer code to leave with
 function worker.run(given)
   local self = setmetatable(given, Worker)
@@ -266,7 +267,7 @@ function worker.run(given)
     become(self.options)
     self.acceptor = assert(core.acceptor(self.line, fds, self.control))
     self.line:on_notice()
-    self.loop = self.make_loop and self.make_loop()
+    if self.options.loop then self.loop, self.native = kinds.make_loop(self.options.loop) end
     return main(self)
   end)
   if not ok then

@@ -1,0 +1,121 @@
+-- Servers under load: rolling restarts, kills and scaling while wrk asks, and each example of examples/servers. What
+-- needs wrk is left out without it.
+local servers = require "spec.servers"
+local support = require "spec.support"
+
+local wrk = support.run("command -v wrk").code == 0
+
+-- Begins to ask a server, with `connections` at once, for so many seconds. What it returns waits for the end and gives
+-- the counts of wrk. Its table of descriptors is 10 + 3 * connections long, and it has those of this process, too.
+local function ask(server, connections, seconds)
+  local path = os.tmpname()
+  local pid = servers.unruly.launch(("exec wrk -t 1 -c %d -d %d --timeout 20 http://127.0.0.1:%d/ >%s 2>&1"):format(
+    connections, seconds, server.port, path))
+  return function()
+    servers.unruly.wait(pid)
+    local text = support.read_file(path)
+    os.remove(path)
+    local counts = { text = text, requests = tonumber(text:match "(%d+) requests in"), failed = 0,
+      other = tonumber(text:match "Non%-2xx or 3xx responses: (%d+)") or 0 }
+    for n in (text:match "Socket errors:[^\n]*" or ""):gmatch "%d+" do counts.failed = counts.failed + tonumber(n) end
+    return counts
+  end
+end
+
+local function killed_in_hand(server)
+  local sum = 0
+  for n in server:output():gmatch "died%s+9%s+(%d+)" do sum = sum + tonumber(n) end
+  return sum
+end
+
+local KINDS <const> = {
+  { "without a loop", "worker = web" }, { "over an event loop", "loop = 'epoll', worker = keep_alive" },
+}
+
+describe("a server under load", function()
+  for _, kind in ipairs(KINDS) do
+    it(kind[1] .. ", S6: fails no request in rolling restarts and scaling; S12: a kill fails only what was in the " ..
+      "killed worker's hands", function()
+      if servers.missing or not wrk then return pending(servers.missing or "wrk is not installed") end
+      support.deadline(support.short_or_long(60, 200))
+      local seed = tonumber(os.getenv "SEED") or os.time()
+      math.randomseed(seed)
+      local server = servers.start([[workers = 4, max_restarts = 1000, max_requests = 3000,
+        on_exit = function(w, cause) say("died", cause.signal, w.in_hand) end, ]] .. kind[2])
+      finally(function() server:close() end)
+      local seconds = support.short_or_long(3, 30)
+      local finish, began = ask(server, 16, seconds), support.now()
+      local acts = {}
+      local restarts, kills, scalings = support.short_or_long(4, 10), support.short_or_long(6, 20),
+        support.short_or_long(3, 5)
+      for _ = 1, restarts do acts[#acts + 1] = function() server:signal "HUP" end end
+      for i = 1, scalings do acts[#acts + 1] = function() server:signal(i % 2 == 1 and "TTIN" or "TTOU") end end
+      for _ = 1, kills do
+        acts[#acts + 1] = function()
+          local children = server:children()
+          if #children > 0 then server:signal("KILL", children[math.random(#children)]) end
+        end
+      end
+      for i = #acts, 2, -1 do
+        local k = math.random(i)
+        acts[i], acts[k] = acts[k], acts[i]
+      end
+      for i, act in ipairs(acts) do
+        support.sleep(math.max(0, began + (seconds - 0.5) * i / #acts - support.now()))
+        act()
+      end
+      local counts = finish()
+      local code, log = server:stop()
+      local context = ("SEED=%d\n%s\n%s"):format(seed, counts.text, log)
+      assert.equal(0, code, context)
+      assert.equal(0, counts.other, context)
+      assert.is_true(counts.requests > 100, context)
+      assert.is_true(counts.failed <= killed_in_hand(server), ("%d failed, %d were in hand\n%s"):format(counts.failed,
+        killed_in_hand(server), context))
+    end)
+  end
+end)
+
+-- --- the examples ---------------------------------------------------------------------------------------------------
+
+local NEEDS <const> = { blocking = false, cqueues = "cqueues", luv = "luv", copas = "copas", pipeline = false }
+
+local function free_port()
+  local socket = require("socket").bind("127.0.0.1", 0)
+  local _, port = socket:getsockname()
+  socket:close()
+  return tonumber(port)
+end
+
+describe("the example", function()
+  for name, library in pairs(NEEDS) do
+    it(("examples/servers/server_%s.lua serves, under load too, restarts and ends"):format(name), function()
+      local path = package.path .. ";/usr/share/lua/5.3/?.lua;/usr/share/lua/5.2/?.lua"
+      local missing = servers.missing or library and not package.searchpath(library, path) and
+        not package.searchpath(library, package.cpath) and library .. " is not installed"
+      if missing then return pending(missing) end
+      support.deadline(60)
+      local port = free_port()
+      local env = { WORKERS = "2", LUA_PATH = "./lua/?.lua;./lua/?/init.lua;./?.lua;" .. path }
+      local server = servers.launch(("examples/servers/server_%s.lua 127.0.0.1:%d"):format(name, port), { env = env })
+      finally(function() server:close() end)
+      server.port = port
+      local page = name == "pipeline" and "/primes/1000" or "/"
+      local expected = name == "pipeline" and "^168 primes\n$" or "^hello from worker %d\n$"
+      assert(server:wait_for(function() return server:get(page) end), server:log())
+      for _ = 1, 20 do assert.matches(expected, server:get(page)) end
+      assert.matches("404", select(2, server:get "/nothing"))
+      if wrk and name ~= "pipeline" then
+        local finish = ask(server, 16, 1)
+        support.sleep(0.3)
+        server:signal "HUP"
+        assert(server:said("rolling restart done", 20), server:log())
+        local counts = finish()
+        assert.same({ 0, 0 }, { counts.failed, counts.other }, counts.text .. server:log())
+        assert.is_true(counts.requests > 100, counts.text)
+      end
+      assert.matches(expected, server:get(page))
+      assert.equal(0, (server:stop()))
+    end)
+  end
+end)
