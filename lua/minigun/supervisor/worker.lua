@@ -32,7 +32,7 @@ local PAUSE <const> = 0.05 -- seconds for which nothing is accepted where there 
 ---@field number integer from 1; its successor has the same
 ---@field generation integer 1, and one more after each rolling restart
 ---@field name string the supervisor's
----@field loop minigun.Loop? the event loop, where the option `loop` names one
+---@field loop table? the event loop (`minigun.loop`), where the option `loop` names one
 ---@field native any what that loop is in: a controller of cqueues, or the module luv, copas or socket; nil for others
 local Worker = { __name = "minigun.worker" }
 Worker.__index = Worker
