@@ -541,6 +541,32 @@ describe("a value that cannot be sent", function()
     end
   end)
 
+  it("is a table where the Lua stack has no room for its levels", function()
+    local deep = {}
+    for _ = 1, 100 do deep = { deep } end
+    -- The arguments fill the stack; what is left is for `f`. Finds the most that leaves `f` something.
+    local function beside(n, f)
+      return pcall(function()
+        return (function(...)
+          local done, message = f()
+          return done, message, (...) -- no call at the end: the arguments would be gone
+        end)(table.unpack({}, 1, n))
+      end)
+    end
+    local fits, full = 100000, 1000000
+    while full - fits > 1 do
+      local n = (fits + full) // 2
+      if beside(n, function() return pcall(string.len, "") end) then fits = n else full = n end
+    end
+    local said = {}
+    for n = fits - 400, fits, 10 do
+      local _, done, message = beside(n, function() return pcall(encode, deep) end)
+      if done == false then said[#said + 1] = message end
+    end
+    assert.matches("the Lua stack is full", table.concat(said, "\n"), 1, true)
+    assert_round_trip(deep)
+  end)
+
   it("is a table nested deeper than 128 levels", function()
     local function nested(levels, key)
       local t = {}

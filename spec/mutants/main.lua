@@ -4,8 +4,8 @@
 --   ONLY='3 17'                    of these only those with the numbers
 --   FILES=journal                  drawn from files only whose paths match this pattern of Lua
 --   JOBS=2                         spec files at once
---   ROUNDS=3                       1: a mutant meets a few tests of those that execute its line, 2: the quick ones of
---                                  the others too, 3: all of them; 4: all specs
+--   ROUNDS=3                       1: a mutant meets a few tests of those that execute its line, 2: more, 3: all, if
+--                                  the others let it pass; 4: all specs
 --   LIST=1                         the mutants are only shown
 --
 -- All is done in copies of the tree in build-mutants; they are kept for the next run, and so is the map of what each

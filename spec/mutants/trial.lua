@@ -8,8 +8,10 @@ local shell = require "spec.mutants.shell"
 local M = {}
 
 local DEADLINE, PATIENCE = 15, 6                  -- a test has so many seconds, and its own time so many times
-local FIRST = { files = 5, tests = 8, seconds = 5 } -- at most, of the first tests
-local QUICK = 0.25                                -- seconds; slower tests come last
+local ROUNDS = {                                  -- at most; of a file
+  { files = 5, tests = 8, seconds = 5 }, { files = 20, tests = 25, seconds = 30 },
+  { files = math.huge, tests = math.huge, seconds = math.huge },
+}
 local MOST = 150                                  -- names that are given to one run; else the whole file is run
 
 local function pattern(name) return "^" .. name:gsub("%W", "%%%0") .. "$" end
@@ -81,22 +83,24 @@ local function jobs_of(tests)
   return jobs
 end
 
--- Three rounds of tests: a few, the other quick ones, the slow ones.
+-- The jobs of each round: the best tests, those after them, all others.
 local function rounds(tests, group)
-  local first, quick, slow, files, count, seconds = {}, {}, {}, {}, 0, 0
-  for _, test in ipairs(ranked(tests, group)) do
-    local of_file = files[test.spec] or 0
-    if (of_file > 0 or count < FIRST.files) and of_file < FIRST.tests and seconds + test.seconds <= FIRST.seconds then
-      count = count + (of_file == 0 and 1 or 0)
-      files[test.spec], seconds = of_file + 1, seconds + test.seconds
-      first[#first + 1] = test
-    else
-      local list = test.seconds <= QUICK and quick or slow
-      list[#list + 1] = test
+  local left, list = ranked(tests, group), {}
+  for i, most in ipairs(ROUNDS) do
+    local taken, later, of_file, files, seconds = {}, {}, {}, 0, 0
+    for _, test in ipairs(left) do
+      local n = of_file[test.spec] or 0
+      if (n > 0 or files < most.files) and n < most.tests and seconds + test.seconds <= most.seconds then
+        files = files + (n == 0 and 1 or 0)
+        of_file[test.spec], seconds = n + 1, seconds + test.seconds
+        taken[#taken + 1] = test
+      else
+        later[#later + 1] = test
+      end
     end
+    list[i], left = jobs_of(taken), later
   end
-  local list = { jobs_of(first), jobs_of(quick), jobs_of(slow) }
-  for i = 2, 3 do table.sort(list[i], function(a, b) return a.seconds < b.seconds end) end
+  table.sort(list[3], function(a, b) return a.seconds < b.seconds end)
   return list
 end
 
@@ -132,7 +136,7 @@ end
 --- @param self table, from `new`
 -- @param mutant table, from draw.lua
 -- @param tests array of those tests that execute its line
--- @param last integer: 1: a few of them, 2: all that are quick, 3: all, 4: all specs after them
+-- @param last integer: 1: a few of them, 2: more, 3: all, 4: all specs after them
 -- @return table: result = "killed" | "SURVIVED" | "invalid", round =, by = (the spec), name =, hung =
 function M.try(self, mutant, tests, last)
   if not make(self, mutant) then return { result = "invalid" } end
