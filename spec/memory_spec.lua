@@ -117,3 +117,45 @@ describe("memory", function()
     assert.equal("flat", result.stdout)
   end)
 end)
+
+describe("memory that malloc gives", function()
+  it("may hold anything: nothing counts on zeros", function()
+    local result = support.run_lua([=[
+      local minigun, core = require "minigun", require "minigun.core"
+      local function pass(x, emit) emit(x) end
+      local function sum(list)
+        local n = 0
+        for _, x in ipairs(list) do n = n + (type(x) == "table" and x.n or x) end
+        return n
+      end
+      local shared = { 1 }
+      local text, references = core.encode { shared, shared, n = 0.5, [1 << 40] = ("x"):rep(300) }
+      local back = core.decode(text, references)
+      assert(back[1] == back[2] and back.n == 0.5 and #back[1 << 40] == 300)
+      for _, options in ipairs { {}, { processes = 2 }, { process_per_batch = 2 }, { threads = 3 },
+        { processes = 2, threads = 3 }, { processes = 2, ordered = true } } do
+        local p = minigun.pipeline "dirty":producer("gen", function(emit) for i = 1, 200 do emit { n = i } end end)
+          :processor("work", options, pass):batch(7)
+          :processor("batches", options.ordered and {} or options, function(b, emit) emit(sum(b)) end)
+        assert(sum(p:run().items) == 20100)
+      end
+      local path, letters = os.tmpname(), os.tmpname()
+      os.remove(path)
+      local spool <close> = minigun.spool(letters)
+      for i = 1, 20 do spool:write { n = i } end
+      spool:sync()
+      local n = 0
+      for record in spool:records() do n = n + record.n end
+      assert(n == 210)
+      local r = minigun.pipeline "journal":producer { 1, 2, 3 }:processor("w", { processes = 1 }, pass)
+        :run { journal = path }
+      assert(sum(r.items) == 6)
+      local ran = assert(minigun.command({ "cat" }, { stdin = "dirty" }))
+      assert(ran.ok and ran.out == "dirty")
+      os.remove(path)
+      os.remove(letters)
+      io.write "sound"
+    ]=], { env = { MALLOC_PERTURB_ = "165" } })
+    assert.same({ "", "sound" }, { result.stderr, result.stdout })
+  end)
+end)

@@ -1,0 +1,76 @@
+-- What a run says, word for word, and what it tells of its workers.
+local core = require "minigun.core"
+local minigun = require "minigun"
+local support = require "spec.support"
+
+local SIGKILL <const> = 9
+
+local function new() return minigun.pipeline "told" end
+local function noop() end
+
+describe("ctx:log", function()
+  it("writes one line: level, pipeline, stage, worker, pid and the text of any value", function()
+    local done = support.run_lua [[
+      local minigun, core = require "minigun", require "minigun.core"
+      local p = minigun.pipeline "told"
+      p:producer("gen", function(emit, ctx) ctx:log("debug", "begun") emit(1) end)
+      p:processor("pool", { processes = 1 }, function(x, emit, ctx)
+        ctx:log("info", x)
+        ctx:log("warning", setmetatable({}, { __tostring = function() return "a table" end }))
+        emit(ctx.pid)
+      end)
+      p:processor("here", function(pid, _, ctx) io.write(core.pid(), " ", pid) ctx:log("error", nil) end)
+      p:after_run(function() io.stdout:flush() end)
+      p:run()
+    ]]
+    local own, worker = done.stdout:match "^(%d+) (%d+)$"
+    assert.equal(([[
+[debug] told/gen (pid OWN): begun
+[info] told/pool, worker 1 (pid WORKER): 1
+[warning] told/pool, worker 1 (pid WORKER): a table
+[error] told/here (pid OWN): nil
+]]):gsub("%u%u+", { OWN = own, WORKER = worker }), done.stderr)
+  end)
+
+  it("refuses a level that there is not, and a text that cannot be shown, at the caller's line", function()
+    local bad = setmetatable({}, { __tostring = function() error("no text", 0) end })
+    local said = {}
+    new():producer { 1 }:processor("here", function(_, _, ctx)
+      said[1] = select(2, pcall(ctx.log, ctx, "loud", "x"))
+      said[2] = select(2, pcall(ctx.log, ctx, "info", bad))
+    end):run()
+    assert.same({ 'ctx:log: the level is debug, info, warning or error, got "loud"',
+      'ctx:log: the text cannot be shown: "no text"' }, said)
+  end)
+end)
+
+describe("the record of a worker", function()
+  it("counts how many followed the first, and tells on_worker_exit of each", function()
+    local exits = {}
+    local r = new():producer { 1, 2, 3 }:processor("work", { processes = 1, retries = 1 }, function(x, emit, ctx)
+      if ctx.attempt == 1 and x < 3 then core.kill(ctx.pid, SIGKILL) end
+      emit(x)
+    end):on_worker_exit(function(exit) exits[#exits + 1] = { exit.number or exit.worker, exit.signal or 0 } end):run()
+    table.sort(r.items)
+    assert.same({ 1, 2, 3 }, r.items)
+    assert.equal(1, #r.stats.workers)
+    assert.equal(2, r.stats.workers[1].restarts)
+    assert.equal(3, #exits)
+    assert.same({ SIGKILL, SIGKILL, 0 }, { exits[1][2], exits[2][2], exits[3][2] })
+  end)
+
+  it("of forks per batch counts the further forks", function()
+    local r = new():producer { 1, 2, 3, 4 }:each("work", { process_per_batch = 1 }, noop):run()
+    assert.equal(3, r.stats.workers[1].restarts)
+  end)
+end)
+
+describe("a hint", function()
+  it("names the first of several names that are as near", function()
+    local p = new()
+    for letter in ("hgfedcba"):gmatch "." do p:context("pool_" .. letter, { processes = 1 }) end
+    p:producer { 1 }:each("work", { context = "pool_x" }, noop)
+    assert.matches("told_spec.lua:%d+: stage 'work': there is no context 'pool_x' %(did you mean 'pool_a'%?%); p:co",
+      select(2, pcall(p.run, p)))
+  end)
+end)
