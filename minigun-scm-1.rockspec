@@ -21,6 +21,7 @@ build = {
     ["minigun.core"] = {
       sources = {
         "src/codec/codec.c",
+        "src/codec/codec_collide.c",
         "src/codec/codec_copy.c",
         "src/codec/codec_decode.c",
         "src/codec/codec_encode.c",

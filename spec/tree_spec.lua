@@ -144,6 +144,28 @@ describe("the layers of src/", function()
     end
   end)
 
+  it("are small: a file has at most 400 lines, a function at most 50", function()
+    local found, functions = {}, 0
+    for _, path in ipairs(lines_of("find src -name '*.[ch]'")) do
+      local number, first, before = 0, nil, ""
+      for line in io.lines(path) do
+        number = number + 1
+        local opens = line:match "^[%a_].*{$" and not line:match "^%l* ?enum" and not line:match "^typedef"
+        if opens and (line .. before):find("(", 1, true) then first = number end
+        if first and line:match "^}" then
+          functions = functions + 1
+          local lines = number - first + 1
+          if lines > 50 then found[#found + 1] = ("%s:%d: %d lines"):format(path, first, lines) end
+          first = nil
+        end
+        before = line
+      end
+      if number > 400 then found[#found + 1] = ("%s: %d lines"):format(path, number) end
+    end
+    assert.same({}, found)
+    assert.is_true(functions > 700, functions)
+  end)
+
   -- What else an object may call, none of which makes a system call, but for more memory.
   local PURE = {
     "^mg_", "^luaL?_", "^_GLOBAL_OFFSET_TABLE_$", "^__stack_chk_fail$", -- ours, Lua's, the compiler's

@@ -5,7 +5,6 @@
 #include "codec_decode.h"
 
 #include <limits.h>
-#include <math.h>
 
 /* Keeps a function's buffer off the frames of the recursion. */
 #define MG_NOINLINE __attribute__((noinline))
@@ -14,10 +13,8 @@
 #define SHORT_STRING 40
 /* Keys of larger maps are not looked up in the key cache. */
 #define CACHED_MAP_MAX 16
-/* Keys of larger maps are watched, so that their collisions cannot cost much more than COLLISIONS_FREE steps. */
+/* Keys of larger maps are watched: codec_collide.c. */
 #define WATCHED_MAP_MIN 2800
-#define COLLISIONS_FREE (1u << 22)
-#define COLLISIONS_EACH 64u
 /* Packed arrays of so many elements are built on the stack and packed by one call. */
 #define STACK_MIN 8
 #define STACK_MAX 1024
@@ -131,52 +128,6 @@ static const uint8_t *get_key(mg_decoder *d, const uint8_t *p) {
   return p;
 }
 
-/* How many keys of a map lie at each place of its table.  Lua hashes strings with a secret of the process, but numbers
- * in a way that is known: bytes can be made whose keys all lie at one place, where each further one is compared with
- * all. */
-typedef struct places {
-  uint64_t steps, most; /* comparisons so far; allowed */
-  uint32_t size;
-  uint16_t keys[];
-} places;
-
-/* Pushes the places of a map of n pairs. */
-static places *push_places(lua_State *L, size_t n) {
-  uint32_t size = 1;
-  while (size < n) size *= 2;
-  places *all = lua_newuserdatauv(L, sizeof *all + size * sizeof *all->keys, 0);
-  memset(all, 0, sizeof *all + size * sizeof *all->keys);
-  all->size = size;
-  all->most = COLLISIONS_FREE + (uint64_t)COLLISIONS_EACH * n;
-  return all;
-}
-
-/* Lua's hash of a float (ltable.c). */
-static unsigned hash_float(lua_Number v) {
-  int exponent;
-  lua_Integer whole;
-  v = frexp(v, &exponent) * -(lua_Number)INT_MIN;
-  if (!lua_numbertointeger(v, &whole)) return 0;
-  unsigned u = (unsigned)exponent + (unsigned)whole;
-  return u <= INT_MAX ? u : ~u;
-}
-
-/* Counts the key on top of the stack.  Returns whether that is still within what is allowed. */
-static bool count_key(lua_State *L, places *all) {
-  if (lua_type(L, -1) != LUA_TNUMBER) return true;
-  int whole;
-  lua_Unsigned hash = (lua_Unsigned)lua_tointegerx(L, -1, &whole);
-  if (!whole) hash = hash_float(lua_tonumber(L, -1));
-#if LUA_VERSION_RELEASE_NUM < 504 * 100 + 3
-  uint32_t at = (uint32_t)(whole ? hash & (all->size - 1) : hash % ((all->size - 1) | 1));
-#else
-  uint32_t at = (uint32_t)(hash % ((all->size - 1) | 1));
-#endif
-  all->steps += all->keys[at];
-  if (all->keys[at] < UINT16_MAX) all->keys[at]++;
-  return all->steps <= all->most;
-}
-
 static const uint8_t *get_map(mg_decoder *d, const uint8_t *token, const uint8_t *p, size_t n) {
   lua_State *L = d->L;
   if (MG_UNLIKELY(n > (size_t)(d->end - p) / 2 || 2 * n > d->budget || n > INT_MAX / 2)) {
@@ -184,10 +135,10 @@ static const uint8_t *get_map(mg_decoder *d, const uint8_t *token, const uint8_t
   }
   if (MG_UNLIKELY(!mg_decode_enter(d, token))) return NULL;
   d->budget -= 2 * n;
-  places *watched = NULL;
+  mg_places *watched = NULL;
   if (MG_UNLIKELY(n > WATCHED_MAP_MIN)) {
     if (!lua_checkstack(L, MG_STACK_ROOM)) return mg_damaged(d, token, "the Lua stack is full");
-    watched = push_places(L, n);
+    watched = mg_places_push(L, n);
   }
   lua_createtable(L, 0, (int)n);
   mg_open_table(d);
@@ -205,7 +156,7 @@ static const uint8_t *get_map(mg_decoder *d, const uint8_t *token, const uint8_t
     } else {
       p = get_key(d, p);
       if (MG_UNLIKELY(!p)) return NULL;
-      if (MG_UNLIKELY(watched) && !count_key(L, watched)) {
+      if (MG_UNLIKELY(watched) && !mg_places_count(L, watched)) {
         lua_pushfstring(L, "map of %I pairs whose keys collide in a table of Lua's", (lua_Integer)n);
         return mg_damaged_pushed(d, token);
       }

@@ -37,6 +37,13 @@ static inline const uint8_t *mg_cut_short(const mg_decoder *d, const uint8_t *p)
 /* Reads the value at p. */
 const uint8_t *mg_decode_value(mg_decoder *d, const uint8_t *p);
 
+/* How many keys of a map lie at each place of its table (codec_collide.c). */
+typedef struct mg_places mg_places;
+/* Pushes those of a map of n pairs. */
+mg_places *mg_places_push(lua_State *L, size_t n);
+/* Counts the key on top of the stack.  Returns whether that is still within what is allowed. */
+bool mg_places_count(lua_State *L, mg_places *all);
+
 /* An object cannot be made, and why is on top of the stack, which is left: its contents are to stand for it. */
 bool mg_refuse_object(mg_decoder *d, const uint8_t *token);
 /* Replaces the contents, on top of the stack, by the object that they make; the type's record lies below. */

@@ -54,7 +54,8 @@
  * Invariants (mg_slot_check)
  *  1. 0 <= done <= count of the oldest chunk; only the oldest chunk has done > 0.
  *  2. published <= size of lent[0]; output is committed in order of offsets, without gaps.
- *  3. Every block in lent and chunks is held in shm, one reference for each mention; so is every held range.
+ *  3. Every block in lent and chunks is held in shm, one reference for each mention (mg_pool_check counts them); so is
+ *     every held range, and held_bytes is their sum.
  *  4. EMPTY: no chunk, no lent block, nothing held.
  */
 #ifndef MG_SLOT_H
