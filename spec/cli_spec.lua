@@ -397,6 +397,7 @@ describe("make install", function()
   end
 
   it("gives a command that finds its modules and its Lua, whatever the paths, and says what lua needs", function()
+    if support.under then return pending "a sanitizer's library is not to be had in a bare environment" end
     local prefix = directory .. "/my place & more|less"
     local lua = directory .. "/other lua"
     assert.equal(0, support.run(("ln -s \"$(command -v lua5.4)\" %s"):format(support.quote(lua))).code)

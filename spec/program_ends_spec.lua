@@ -89,7 +89,7 @@ local ENDS <const> = {
   ["the run's kill"] = { run = [[
     local run = p:start()
     run:step(0.1)
-    repeat run:step(0.05) until minigun.command { "pgrep", "-f", "slee[p] " .. mark }.ok
+    repeat run:step(0.05) until minigun.command { "env", "-u", "LD_PRELOAD", "pgrep", "-f", "slee[p] " .. mark }.ok
     run:kill()
     print "over"
     io.read()]], over = true },
@@ -122,7 +122,7 @@ describe("R81 a program that a handler has started ends", function()
         p:on_worker_exit(function()
           local left = true
           for _ = 1, 500 do
-            left = minigun.command { "pgrep", "-f", "slee[p] " .. mark }.ok
+            left = minigun.command { "env", "-u", "LD_PRELOAD", "pgrep", "-f", "slee[p] " .. mark }.ok
             if not left then break end
             minigun.sleep(0.02)
           end
@@ -158,7 +158,7 @@ describe("R81 a program that a handler has started ends", function()
           p:on_failure(function(failure)
             local left = true
             for _ = 1, 500 do
-              left = minigun.command { "pgrep", "-f", "slee[p] " .. mark }.ok
+              left = minigun.command { "env", "-u", "LD_PRELOAD", "pgrep", "-f", "slee[p] " .. mark }.ok
               if not left then break end
               minigun.sleep(0.02)
             end

@@ -78,7 +78,7 @@ describe("a queue's limit", function()
     before(p)
     p:processor("slow", options, function(item, emit)
       local began = minigun.now()
-      minigun.sleep(seconds)
+      minigun.sleep(seconds * contexts.patience)
       emit { item[1], item[2], began }
     end)
     local items, begun, at, most = p:run().items, {}, 1, 0

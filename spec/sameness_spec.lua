@@ -467,6 +467,7 @@ describe("R75 what has failed is as it came", function()
 end)
 
 -- How a handler overstays.
+local SLEEP <const> = ("sleep %g"):format(0.3 * support.patience)
 local stays = {
   ["computes"] = function() while true do end end,
   ["computes in protected calls"] = function()
@@ -476,14 +477,14 @@ local stays = {
   end,
   ["catches the error and returns"] = function() pcall(function() while true do end end) end,
   ["computes in a coroutine of its own"] = function() coroutine.wrap(function() while true do end end)() end,
-  ["blocks in a call of the system"] = function() os.execute "sleep 0.3" end,
+  ["blocks in a call of the system"] = function() os.execute(SLEEP) end,
   ["sleeps"] = function() minigun.sleep(60) end,
   ["waits"] = function()
-    local pipe <close> = io.popen("sleep 0.3", "r")
+    local pipe <close> = io.popen(SLEEP, "r")
     minigun.wait(pipe, "r")
   end,
   ["fails too late"] = function()
-    os.execute "sleep 0.3"
+    os.execute(SLEEP)
     error "late"
   end,
 }

@@ -171,7 +171,8 @@ end
 ---@return table pipeline
 ---@return table names of its stages by those in the description
 function build.pipeline(d)
-  local p = minigun.pipeline("property", { failures = "collect", memory = d.memory, max_restarts = 1 << 30 })
+  local p = minigun.pipeline("property", { failures = "collect", keep_failures = 1 << 30, memory = d.memory,
+    max_restarts = 1 << 30 })
   for i, context in ipairs(d.contexts) do
     if context.how == "named" then
       context.name = "context " .. i

@@ -98,7 +98,8 @@ local function fill_acts(s, d, draw, kind)
     end
   end
   if kind.passes then add_acts(s, d, draw, "same", { one_in = kind.passes }) end
-  if not kind.plain and draw(3) == 1 then add_acts(s, d, draw, acts.spoils, { one_in = draw(3) }) end
+  -- Always or never: for the first time after some calls is what its receiver may see (differences_spec.lua).
+  if not kind.plain and draw(3) == 1 and not d.many then add_acts(s, d, draw, acts.spoils) end
   if not kind.plain and not whole and draw(3) == 1 then add_faults(s, d, draw) end
 end
 
@@ -131,7 +132,7 @@ local function add_producer(d, draw)
   end
   local own = s.source == "handler" and draw(3)
   add_acts(s, d, draw, own == 1 and ({ "refilled", "doubled", "shared" })[draw(3)] or "same")
-  if own and own < 3 then add_acts(s, d, draw, acts.spoils, { one_in = draw(2) }) end
+  if own and own < 3 then add_acts(s, d, draw, acts.spoils) end
   return s
 end
 

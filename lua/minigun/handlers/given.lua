@@ -17,6 +17,7 @@ local copy <const>, same <const>, watch <const> = core.copy, core.same, core.wat
 
 local CALLS <const> = 16       -- of a stage's handler that are watched before it is trusted
 local PLAIN <const> = 4        -- so many of them counts one that has emitted no table
+given.PLAIN = 256              -- calls in which the first table of such a one is noticed
 local ROOM <const> = 1 << 14   -- entries of tables that are copied for that, in all
 local LARGE <const> = 1 << 12  -- entries of a table that is not copied for it
 local WHOLE <const> = 1 << 17  -- entries of the first of those, which is copied all the same
@@ -63,6 +64,11 @@ function Given:begin()
   end
   self.passed, self.room = self.passed + 1, LARGE
   return self.passed <= SPACED or self.passed % PASSED == 0
+end
+
+--- The first table of a stage that was trusted because it emitted none: it is watched as if it began with it.
+function Given:begin_again()
+  if not self.copies then self.calls, self.passed, self.room = CALLS, 0, ROOM end
 end
 
 -- A watched call has emitted no table.

@@ -63,7 +63,7 @@ function producers:producer_emit(stage, tempo)
     return resume:skipping_emit(stage.id, outlet.writer, function() self:let_others(MORE) end)
   end
   local s, me, moved, enough, alone = self.stats[stage.id], self, -1, lead(self), nil
-  local watched, left, space, passed = state.given, 0, SPACE, 0
+  local watched, left, space, passed, plain = state.given, 0, SPACE, 0, true -- no table was emitted yet
   if source then resume:open_source(source, self:sends_singly(stage.id)) end
   local function sent(n)
     s.items_out = s.items_out + n
@@ -105,6 +105,10 @@ function producers:producer_emit(stage, tempo)
       error("emit called after its handler has returned, or in another process", 2)
     end
     left = left - 1
+    if plain and type(item) == "table" then
+      plain, left = false, 0
+      watched:begin_again()
+    end
     if left <= 0 then -- two in a row, as what is done to one shows with the next
       item = watched:next(item)
       if item == nil then error(given.AGAIN, 2) end
@@ -112,6 +116,7 @@ function producers:producer_emit(stage, tempo)
         left = 0
       elseif left < 0 then
         left, space = space, math.min(2 * space, SPACE_MOST)
+        plain = plain and space <= given.PLAIN
       end
     end
     local n = 0
