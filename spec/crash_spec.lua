@@ -269,7 +269,7 @@ describe("R47 kill -9 at random moments", function()
     -- What was not counted was in loops that died: a warning or a failure tells of each.
     local lost = 0
     for _, warning in ipairs(result.stats.warnings) do
-      lost = lost + (tonumber(warning:match "loop of stage 'first', behind (%d+) item") or 0)
+      lost = lost + (tonumber(warning:match "loop of stage 'first', after (%d+) item") or 0)
     end
     if at_end == 0 then assert.equal(n, (result.counters.counted or 0) + lost) end
   end)

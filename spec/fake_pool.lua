@@ -1,10 +1,10 @@
 -- A pool without processes, and what a place that runs stages in workers sees of a run: both note what they are asked.
 -- So the policy of a place (who gets what, what a death costs) is tested without a fork. Records are 8 bytes each.
 
-local acks = require "minigun.policy.acks"
+local core = require "minigun.core"
 local failure = require "minigun.base.failure"
-local ledger = require "minigun.run.ledger"
 local stats = require "minigun.base.stats"
+local work = require "minigun.base.work"
 local workers = require "minigun.contexts.workers"
 
 local M = {}
@@ -62,94 +62,98 @@ function Pool:walk(_, offset, length, _, n)
   return offset + M.RECORD * n, n
 end
 
---- What a place sees of a run of one stage in workers.
+--- The port of a place (contexts/contract.lua) over it, for one stage; notes what it is asked.
 -- @param pool from `pool`
 -- @param options table: fields of the stage
--- @return table run; `finished_items`, `failures`, `warnings`: what it was told
-function M.run(pool, options)
+-- @return table port; `finished_items`, `failures`, `warnings`, `ends`, `workers`: what it was told; `is_full`,
+-- `room_left`: what it answers
+function M.port(pool, options)
   local stage = { id = 1, name = "work", kind = "processor", hooks = { after = {} }, outputs = {}, retries = 0 }
   for key, value in pairs(options or {}) do stage[key] = value end
   local function quiet() end
-  local run = {
-    pool = pool, memory = 1 << 26, queue_bytes = 1 << 20, held_most = 1 << 24, chunks = 0, warnings = {}, failures = {},
-    heap = { prepare = quiet, forked = quiet }, stats = { stats.stage() }, ledger = false,
-    finished_items = 0, result = { failed = 0, stats = { workers = {} } },
+  local port = {
+    pool = pool, memory = 1 << 26, queue_bytes = 1 << 20, held_most = 1 << 24, pid = 1, warnings = {}, failures = {},
+    heap = { prepare = quiet, forked = quiet }, stats = { stats.stage() }, finished_items = 0, ends = 0, workers = {},
     plan = { stages = { stage }, hooks = { on_worker_exit = {} },
       options = { max_restarts = 3, restart_window = 5, grace = nil } },
-    hooks = quiet, release_overdraft = quiet, check_entry = quiet, acks = acks.new(quiet), resume = false,
+    now = core.now, clock = core.clock, is_full = false, room_left = math.huge,
+    hooks = quiet, returned = quiet, check = quiet, under = quiet, changed = quiet, source = quiet, timed = quiet,
+    take_overdraft = quiet, reopen = quiet,
   }
-  run.ledger = ledger.new { stage }
-  function run:warn(text) self.warnings[#self.warnings + 1] = text end
-  function run:fail(text) error(text, 0) end
-  function run:finished(_, n) self.finished_items = self.finished_items + n end
-  function run:item_failed(_, _, _, fields, entry)
-    fields.stage, fields.attempts, fields.first = "work", fields.attempt, entry.first
-    self.failures[#self.failures + 1] = failure.new(fields)
-    return self.failures[#self.failures]
+  function port.warn(text) port.warnings[#port.warnings + 1] = text end
+  function port.fail(text) error(text, 0) end
+  function port.finished(_, n) port.finished_items = port.finished_items + n end
+  function port.failed(_, _, _, fields, own)
+    fields.stage, fields.attempts, fields.first = "work", fields.attempt, own.first
+    port.failures[#port.failures + 1] = failure.new(fields)
+    return port.failures[#port.failures]
   end
-  function run:settle_failure(_, fields) self:item_failed(nil, nil, nil, fields, {}) end
-  function run:receivers_full() return self.full or false end
-  function run:room() return self.room_left or math.huge end
-  function run:room_of() return self.room_left or math.huge end
-  function run:may_lend() return true end
-  return run
+  function port.settle(_, fields) port.failed(nil, nil, nil, fields, {}) end
+  function port.any_failed() return #port.failures > 0 end
+  function port.accept() port.ends = port.ends + 1 end
+  function port.worker(record) port.workers[#port.workers + 1] = record end
+  function port.blocked() return port.is_full end
+  function port.room() return port.room_left end
+  function port.room_of() return port.room_left end
+  function port.lend() return true end
+  return port
 end
 
---- A segment of workers over them, started.
+--- A place of workers over them, started.
 -- @param n workers
--- @param options table?: fields of the stage; `ordered`, `per_item`
--- @return segment, pool, run
-function M.segment(n, options)
+-- @param options table?: fields of the stage; `ordered`; `items_per_worker`
+-- @return place, pool, port
+function M.place(n, options)
   local pool = M.pool()
-  local run = M.run(pool, options)
+  local port = M.port(pool, options)
   options = options or {}
-  local segment = workers.new(run, { id = 1, kind = options.per_item and "process_per_batch" or "processes", n = n,
-    stages = { 1 }, width = 0, context = ("processes(%d)"):format(n), ordered = options.ordered,
-    hooks = { before_fork = {}, after_fork = {}, before_exit = {} } }, 1)
-  segment:start()
-  return segment, pool, run
+  local place = workers.new(port, { id = 1, kind = "processes", n = n, name = "work", stages = { 1 }, width = 0,
+    items_per_worker = options.items_per_worker or math.huge, context = ("processes(%d)"):format(n),
+    ordered = options.ordered, hooks = { before_fork = {}, after_fork = {}, before_exit = {} } }, 1)
+  place:start()
+  return place, pool, port
 end
 
 --- Queues n items in one block.
-function M.push(segment, n, block)
+function M.push(place, n, block)
   block = block or 7
-  segment.pool:retain(block)
-  segment:push { stage = 1, count = n, attempt = 1, block = block, offset = 0, length = n * M.RECORD }
+  place.pool:retain(block)
+  place:push(work.of_bytes(1, block, 0, n * M.RECORD, n, 0xffff))
 end
 
 --- How many items are in the hands of workers.
-function M.in_hand(segment)
+function M.in_hand(place)
   local n = 0
-  for _, slot in ipairs(segment.slots) do
+  for _, slot in ipairs(place.slots) do
     for _, entry in pairs(slot.hand) do n = n + entry.count - (entry.finished or 0) end
   end
   return n
 end
 
 --- A worker has finished items of the chunk that it is at.
-function M.done(segment, worker, items, ended, seconds)
-  local slot = segment.slots[worker]
+function M.done(place, worker, items, ended, seconds)
+  local slot = place.slots[worker]
   local number
   for each in pairs(slot.hand) do number = math.min(number or each, each) end
   local block = slot.hand[number].block
-  segment:on_done(slot, number, items, ended, false, seconds or 0.0001)
-  if ended and block then segment.pool:release(block) end -- the pool's own reference
+  place:on_done(slot, number, items, ended, false, seconds or 0.0001)
+  if ended and block then place.pool:release(block) end -- the pool's own reference
 end
 
 --- A worker has died; `in_hand`: in the middle of an item of the chunk that it was at. The pool's references to the
 -- blocks of its chunks come with the events.
-function M.die(segment, worker, in_hand, code, signal, how)
-  local slot, numbers = segment.slots[worker], {}
+function M.die(place, worker, in_hand, code, signal, how)
+  local slot, numbers = place.slots[worker], {}
   for number in pairs(slot.hand) do numbers[#numbers + 1] = number end
   table.sort(numbers)
   for i, number in ipairs(numbers) do
     local entry = slot.hand[number]
     local passed = entry.finished or 0
-    segment:on_left(slot, { number = number, block = entry.block, offset = (entry.offset or 0) + passed * M.RECORD,
+    place:on_left(slot, { number = number, block = entry.block, offset = (entry.offset or 0) + passed * M.RECORD,
       length = (entry.count - passed) * M.RECORD, count = entry.count - passed, in_hand = in_hand and i == 1,
       how = how or 0 })
   end
-  segment:on_exit(slot, slot.pid, code or 0, signal or 0, false)
+  place:on_exit(slot, slot.pid, code or 0, signal or 0, false)
 end
 
 return M

@@ -332,7 +332,7 @@ describe("a loop stage", function()
     local lost = 60 - result.counters.counted
     local warning = table.concat(result.stats.warnings)
     if lost > 0 then
-      assert.matches(("was killed by signal 9 in the middle of the loop of stage 'work', behind %d item"):format(lost),
+      assert.matches(("was killed by signal 9 in the middle of the loop of stage 'work', after %d item"):format(lost),
         warning, 1, true)
     else
       assert.equal("", warning)

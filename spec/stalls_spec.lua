@@ -1,19 +1,19 @@
 -- No sleep is without somebody who will end it: a run that nobody can move any more fails and says what it has, and
 -- where less memory can be had than was asked for the limit follows.
+local blocks = require "minigun.contexts.blocks"
 local contexts = require "spec.contexts"
-local forked = require "minigun.contexts.workers"
 local minigun = require "minigun"
 local support = require "spec.support"
 
 describe("a run that nobody can move any more", function()
-  local lend = forked.methods.lend
+  local lend = blocks.methods.lend
 
-  after_each(function() forked.methods.lend = lend end)
+  after_each(function() blocks.methods.lend = lend end)
 
   for _, context in ipairs(contexts.forked) do
     it("R60 fails, and says what it has and what it waits for [" .. context.name .. "]", function()
       support.deadline(30)
-      function forked.methods.lend() return false end
+      function blocks.methods.lend() return false end
       local p = minigun.pipeline("stalled"):producer { 1, 2, 3 }
         :processor("work", contexts.options(context), function(x, emit) emit(x) end)
       local ok, message = pcall(p.run, p)

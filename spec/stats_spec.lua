@@ -40,24 +40,6 @@ describe("the histogram of times", function()
   end)
 end)
 
-describe("the size of slices", function()
-  it("is one item until something is known, then half a millisecond of work", function()
-    local rate = stats.rate()
-    assert.same({ 1, 1 }, { stats.slice(rate), stats.depth(rate) })
-    stats.learn(rate, 1, 1000000)
-    assert.is_true(math.abs(stats.slice(rate) - 500) <= 1)
-    assert.is_true(math.abs(stats.slice(rate, 100) - 500) <= 1)
-    assert.equal(1000, stats.slice(rate, 1000)) -- up to sixteen milliseconds, where so many wait for each
-    assert.is_true(math.abs(stats.slice(rate, 50000) - 16000) <= 1)
-    assert.equal(2, stats.depth(rate))
-    stats.learn(rate, 0.02, 1) -- much slower counts at once
-    assert.same({ 1, 1, 1 }, { stats.slice(rate), stats.slice(rate, 5000), stats.depth(rate) })
-    for _ = 1, 100 do stats.learn(rate, 0, 1000) end
-    local most = stats.slice(rate)
-    assert.is_true(most > 1000 and most <= 1 << 20)
-  end)
-end)
-
 describe("R44 statistics", function()
   for _, context in ipairs(contexts.all) do
     local where = " [" .. context.name .. "]"

@@ -106,47 +106,4 @@ function stats.stage()
   }
 end
 
--- Weight of the newest measurement in the running mean of a stage's time per item.
-local NEWEST <const> = 0.3
--- Seconds of work that one slice should be: long against the cost of handing it over (some us, and where no processor
--- is free a worker is interrupted for it), short against a run; and where so much waits that no worker will be without.
--- The long one outlasts the time after which a busy machine lets the coordinator run again; what a worker has not begun
--- of it can be taken back.
-local SLICE_SECONDS <const>, LONG_SECONDS <const> = 0.0005, 0.016
-local MOST_ITEMS <const> = 1 << 20
-
---- A running mean of the time per item, from which slices are cut.
----@return table rate `seconds`: nil before the first measurement
-function stats.rate()
-  return { seconds = nil }
-end
-
---- Takes a measurement into the mean. Much slower than before counts at once: slices must not grow too long.
----@param rate table
----@param seconds number spent on n items
----@param n integer
-function stats.learn(rate, seconds, n)
-  local one = seconds / n
-  if not rate.seconds or one > 4 * rate.seconds then rate.seconds = one
-  else rate.seconds = rate.seconds + NEWEST * (one - rate.seconds) end
-end
-
---- How many items to hand over at once.
----@param rate table
----@param share integer? items that wait for each who takes some
----@return integer
-function stats.slice(rate, share)
-  if not rate.seconds then return 1 end
-  local each = math.max(rate.seconds, 1e-9)
-  local most = math.min(MOST_ITEMS, LONG_SECONDS / each // 1 | 0)
-  return math.max(1, math.min(most, math.max(share or 0, SLICE_SECONDS / each // 1 | 0)))
-end
-
---- How many slices a worker may hold: a second one in store hides the hand-over, but behind a slow item it would wait.
----@param rate table
----@return integer
-function stats.depth(rate)
-  return rate.seconds and rate.seconds < 0.002 and 2 or 1
-end
-
 return stats

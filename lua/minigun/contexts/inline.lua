@@ -5,7 +5,7 @@ local errors = require "minigun.base.traceback"
 local core = require "minigun.core"
 local report = require "minigun.base.protocol"
 local signals = require "minigun.system.signals"
-local stats = require "minigun.base.stats"
+local rates = require "minigun.policy.rates"
 local work = require "minigun.base.work"
 
 local inline = {}
@@ -56,7 +56,6 @@ function inline:open_chain()
   end
   if self.resume then self.resume:trace(self.chain, own, self.segments) end
   for _, segment in ipairs(self.segments) do
-    self.timed = self.timed or segment.timeout
     for _, id in ipairs(segment.plan.kind == "threads" and segment.plan.stages or {}) do
       self:open_outlet(self.plan.stages[id])
     end
@@ -138,8 +137,8 @@ local function take(self, entry)
   local unknown = combiner and not combiner.seconds
   local limited = self.limited[entry.stage]
   if (self.patient or unknown or limited or entry.is_source) and entry.block then
-    self.rates[entry.stage] = self.rates[entry.stage] or stats.rate()
-    local n = unknown and UNKNOWN or stats.slice(self.rates[entry.stage])
+    self.rates[entry.stage] = self.rates[entry.stage] or rates.new()
+    local n = unknown and UNKNOWN or self.rates[entry.stage]:slice()
     if limited then n = math.min(n, self:room(self.waits[entry.stage], self.per[entry.stage])) end
     local at = n < entry.count and self.pool:walk(entry.block, entry.offset, entry.length, entry.only, n)
     if at then
@@ -170,7 +169,7 @@ function inline:run_inline_queue()
       local s = self.stats[entry.stage]
       s.busy = s.busy + seconds
     end
-    if self.rates[entry.stage] then stats.learn(self.rates[entry.stage], seconds, entry.count) end
+    if self.rates[entry.stage] then self.rates[entry.stage]:learn(seconds, entry.count) end
     busy = true
     spent = spent + seconds
     if spent > INLINE_SECONDS then break end

@@ -222,7 +222,8 @@ local function new_segment(id, context)
   local n = context.kind == "inline" and 1 or context.n or cpus()
   local text = stages.context_text { kind = context.kind, n = n, ordered = context.ordered }
   return {
-    id = id, kind = context.kind, n = n, ordered = context.ordered, stages = {}, width = 0,
+    id = id, kind = context.kind, n = n, ordered = context.ordered, stages = {}, width = 0, name = "",
+    items_per_worker = context.kind == "process_per_batch" and 1 or context.max_items or math.huge,
     context = context.name and ("%s: %s"):format(context.name, text) or text,
     hooks = { before_fork = {}, after_fork = {}, before_exit = {} },
   }
@@ -265,6 +266,7 @@ local function build_segments(b)
     end
     stage.segment = segment.id
     table.insert(segment.stages, stage.id)
+    segment.name = (segment.name == "" and "" or segment.name .. "+") .. stage.name
     if segment.groups then add_to_group(segment, groups, context, stage.id) end
     if segment.width > options.MAX_THREADS then
       failure.raise(("stage '%s': with its threads a worker of %s would have %d; %d are possible"):format(stage.name,

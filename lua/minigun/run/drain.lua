@@ -50,7 +50,7 @@ end
 
 local function drain_stage(self, stage, state)
   local id = stage.id
-  if stage.loop and not state and self.places.of[id]:end_loops(id) then
+  if stage.loop and not state and self.places.of[id]:end_input(id) then
     return -- it is drained when they have ended
   end
   if state then

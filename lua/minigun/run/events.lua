@@ -272,7 +272,7 @@ local on_event = {
     if self.output then self.output:take(segment, slot, last) end
   end,
   corrupt = function(self, segment, slot, pid)
-    slot.ends, segment.wants[slot] = true, nil
+    segment:on_corrupt(slot)
     self:warn(("%s: worker %d (pid %d) has written what no worker may write, and was killed"):format(
       segment.plan.context, slot.number, pid))
   end,
@@ -282,7 +282,7 @@ local function handle(self, kind, index, ...)
   if not kind then return false end
   local at, own = self.by_slot[index], self.acks
   local before = own.origin
-  at.segment.thirsty[at.slot] = true
+  at.segment.lacking[at.slot] = true
   on_event[kind](self, at.segment, at.slot, ...)
   own.origin = before
   return true

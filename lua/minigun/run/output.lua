@@ -35,7 +35,7 @@ end
 
 -- Whole lines, each with its tag.
 local function tag(segment, slot, lines)
-  local mark = ("[%s %d] "):format(segment:name(), slot.number)
+  local mark = ("[%s %d] "):format(segment.plan.name, slot.number)
   return (lines:gsub("[^\n]*\n", function(line) return mark .. line end))
 end
 

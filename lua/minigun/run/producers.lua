@@ -141,7 +141,7 @@ end
 ---@return boolean
 function producers:sends_singly(id)
   for segment, limit in pairs(self.reach[id]) do
-    if limit ~= true or segment.by_value then return true end
+    if limit ~= true or segment.takes == "values" then return true end
   end
   return self.streams or false
 end
@@ -167,7 +167,7 @@ function producers:producer_sends(stage, name, item, level)
   for _, id in ipairs(ids) do
     local segment = self.segment_of[id]
     if segment then self.reach[stage.id][segment] = true end -- from now on it waits for this one too
-    self:send_to(stage, id, (not segment or segment.by_value) and core.copy(item) or item)
+    self:send_to(stage, id, (not segment or segment.takes == "values") and core.copy(item) or item)
   end
   if beside then resume:end_beside(beside) elseif source then resume:end_emission(source) end
   self.stats[stage.id].items_out = self.stats[stage.id].items_out + #ids

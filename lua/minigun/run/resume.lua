@@ -71,7 +71,7 @@ function Resume:trace(links, inline, segments)
   for _, segment in ipairs(segments) do
     local keeps = false
     for _, id in ipairs(segment.plan.stages) do
-      keeps = keeps or self.plan.stages[id].loop and not segment.per_item
+      keeps = keeps or self.plan.stages[id].loop and not segment.fresh
     end
     for _, id in ipairs(segment.plan.stages) do self.keeps[id] = keeps or nil end
   end

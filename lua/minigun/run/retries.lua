@@ -50,7 +50,7 @@ function retries:send_dead_letter(stage, record)
   local letter = { item = record.item, failure = told }
   local is_stage = type(target) == "number"
   local segment = is_stage and self.segment_of[target]
-  local travels = not is_stage or (segment and not segment.by_value)
+  local travels = not is_stage or (segment and segment.takes ~= "values")
   if not travels then letter.item = core.copy(letter.item) end -- the failure's item stays as it is
   if travels and not protected(core.encode, letter) then
     if not protected(core.encode, told.error) then told.error = nil end
@@ -209,7 +209,7 @@ end
 
 --- An entry for one Lua value that goes back into a pool.
 function retries:encode(stage, item)
-  if self.segment_of[stage.id].by_value then return work.of_value(stage.id, item) end
+  if self.segment_of[stage.id].takes == "values" then return work.of_value(stage.id, item) end
   local bad = false
   local writer = core.writer(self.pool, stage.id, function(w, need)
     if need > 0 and not w:open(need) then self:fail "out of shared memory" end

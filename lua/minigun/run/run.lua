@@ -17,14 +17,15 @@ local core = require "minigun.core"
 local drain = require "minigun.run.drain"
 local failures = require "minigun.policy.failures"
 local fatal = require "minigun.base.fatal"
-local forked = require "minigun.contexts.workers"
 local heap = require "minigun.system.heap"
 local journals = require "minigun.run.journal"
+local kinds = require "minigun.contexts.kinds"
 local ledger = require "minigun.run.ledger"
 local machine = require "minigun.system.machine"
 local meter = require "minigun.view.progress_line"
 local output = require "minigun.run.output"
 local plan = require "minigun.plan.plan"
+local ports = require "minigun.run.port"
 local programs = require "minigun.system.programs"
 local queue = require "minigun.base.queue"
 local report = require "minigun.base.protocol"
@@ -33,7 +34,6 @@ local resume = require "minigun.run.resume"
 local signals = require "minigun.system.signals"
 local tasks = require "minigun.handlers.tasks"
 local terminate = require "minigun.system.terminate"
-local threaded = require "minigun.contexts.threads"
 
 local run = {}
 
@@ -146,8 +146,6 @@ function Run:context(fields, effect)
   return context.new(fields, effect or function(...) self:effect(...) end)
 end
 
-local has_slots <const> = { processes = true, process_per_batch = true }
-
 --- Opens a pool without slots, for its descriptor, in a run that has no other.
 ---@return userdata? pool
 ---@return string? message
@@ -191,13 +189,14 @@ end
 
 -- The pool, its segments, and which segment a stage is in.
 function Run:open_pool()
-  local slots, threads = 0, {}
+  local slots, others = 0, {}
   for _, segment in ipairs(self.plan.segments) do
-    if has_slots[segment.kind] then slots = slots + segment.n end
-    if segment.kind == "threads" then threads[#threads + 1] = segment end
+    local kind = kinds[segment.kind]
+    if kind and kind.slots then slots = slots + segment.n
+    elseif kind then others[#others + 1] = segment end
   end
   self:share_memory()
-  if slots == 0 and not self.plan.threaded then return end
+  if slots == 0 and not (self.plan.threaded or others[1]) then return end
   local size = slots == 0 and run.BELL_MEMORY or math.max(self.memory * 8, 4 << 30)
   local pool, message, errno = core.pool(slots, size, self.memory, machine.cpus())
   if not pool then
@@ -206,21 +205,21 @@ function Run:open_pool()
   self.pool = pool
   if pool:size() < size then self:have_less(pool:size()) end
   self.memory = self.memory + pool:memory() -- what the slots themselves take comes on top
-  local first = 1
+  local first, port = 1, ports.new(self)
+  local function add(segment)
+    local place = kinds[segment.kind].new(port, segment, first)
+    self.segments[#self.segments + 1] = place
+    for _, id in ipairs(segment.stages) do self.segment_of[id] = place end
+    return place
+  end
   for _, segment in ipairs(self.plan.segments) do
-    if has_slots[segment.kind] then
-      local s = forked.new(self, segment, first)
-      self.segments[#self.segments + 1] = s
-      for _, slot in ipairs(s.slots) do self.by_slot[slot.index] = { segment = s, slot = slot } end
-      for _, id in ipairs(segment.stages) do self.segment_of[id] = s end
+    if kinds[segment.kind] and kinds[segment.kind].slots then
+      local place = add(segment)
+      for _, slot in ipairs(place.slots) do self.by_slot[slot.index] = { segment = place, slot = slot } end
       first = first + segment.n
     end
   end
-  for _, segment in ipairs(threads) do -- behind the others: they start in this order
-    local s = threaded.new(self, segment)
-    self.segments[#self.segments + 1] = s
-    for _, id in ipairs(segment.stages) do self.segment_of[id] = s end
-  end
+  for _, segment in ipairs(others) do add(segment) end -- they start in this order
 end
 
 -- --- the loop ----------------------------------------------------------------------------------------------------
@@ -263,8 +262,7 @@ function Run:check_clock(inside)
   if fell_due then wait = 0 end
   sooner(due)
   for _, segment in ipairs(self.segments) do
-    local seconds = segment:check_time()
-    sooner(seconds and now + seconds)
+    sooner(segment:due(now))
   end
   return wait
 end
@@ -284,10 +282,7 @@ function Run:hand_out()
   for i = 1, #segments do
     local segment = segments[i]
     busy = segment:dispatch() or busy
-    if next(segment.thirsty) then
-      segment:supply()
-      thirsty = thirsty or next(segment.thirsty) ~= nil
-    end
+    thirsty = segment:supply() or thirsty
   end
   return busy, thirsty
 end
@@ -388,7 +383,7 @@ end
 function Run:finish()
   self.finishing = true
   for _, segment in ipairs(self.segments) do
-    if has_slots[segment.plan.kind] then segment:finish() end
+    if segment.first then segment:finish() end
   end
 end
 
@@ -399,7 +394,7 @@ function Run:ended()
   for i = 1, 2 do
     for _, segment in ipairs(self.segments) do
       if i == 2 then segment:finish() end
-      if (i == 2 or has_slots[segment.plan.kind]) and not segment:ended() then return false end
+      if (i == 2 or segment.first) and not segment:ended() then return false end
     end
   end
   local inline = self.inline
@@ -509,9 +504,7 @@ function Run:close(keep)
   end
   if self.loop then
     self.loop:close()
-    for _, segment in ipairs(self.segments) do
-      if segment.close then segment:close() end
-    end
+    for _, segment in ipairs(self.segments) do segment:close() end
   end
 end
 

@@ -9,23 +9,11 @@ local stalls = {}
 -- Rounds in a row, with short sleeps between, in which nobody was found: what has just happened may not be seen yet.
 local ROUNDS <const>, SECONDS <const> = 20, 0.02
 
--- Whether a worker of a segment of child processes will be heard of.
-local function will_tell(segment)
-  for _, slot in ipairs(segment.slots) do
-    if slot.pid and not segment.wants[slot] and (segment.finishing or slot.ends or slot.hands > 0) then return true end
-  end
-  return false
-end
-
 --- Whether there is somebody who can end a sleep without a time limit.
 ---@return boolean
 function stalls:can_be_woken()
   for _, segment in ipairs(self.segments) do
-    if segment.in_hand then
-      if segment.in_hand > 0 then return true end
-    elseif will_tell(segment) then
-      return true
-    end
+    if segment:wakes() then return true end
   end
   for _, producer in ipairs(self.producers) do
     if not producer.waits then return true end
@@ -37,12 +25,9 @@ end
 local function states(self)
   local parts = {}
   for _, segment in ipairs(self.segments) do
-    local hands, wants = segment.in_hand or 0, 0
-    for slot, want in pairs(segment.wants or {}) do
-      if slot.pid then wants = math.max(wants, want.bytes) end
-    end
-    for _, slot in ipairs(segment.slots) do hands = hands + (slot.hands or 0) end
-    parts[#parts + 1] = ("'%s' has %d in its queue and %d in hand%s"):format(segment:name(), segment.queued, hands,
+    local hands, wants = 0, segment:wanted()
+    for _, id in ipairs(segment.plan.stages) do hands = hands + select(2, segment:tally(id)) end
+    parts[#parts + 1] = ("'%s' has %d in its queue and %d in hand%s"):format(segment.plan.name, segment.queued, hands,
       wants > 0 and (", and waits for a block of %d bytes"):format(wants) or "")
   end
   if self.inline_queue:count() > 0 then

@@ -39,7 +39,7 @@ function routes:joins_bytes(stage)
   if not stage.batch or stage.batch.by or self.segment_of[stage.id] or chooses(stage) then return false end
   for _, target in ipairs(stage.outputs) do
     local segment = self.segment_of[target]
-    if segment and segment.by_value then return false end
+    if segment and segment.takes == "values" then return false end
   end
   return self:slots_of(stage.outputs) ~= nil
 end
@@ -121,10 +121,10 @@ function routes:open_outlet(stage)
   for _, target in ipairs(outlet.targets) do
     local segment = self.segment_of[target]
     local joins = stage.writes_blocks and not segment
-    local by_value = not joins and (not segment or segment.by_value)
+    local by_value = not joins and (not segment or segment.takes == "values")
     local list = by_value and outlet.values or outlet.bytes
     list[#list + 1] = target
-    if by_value and segment and segment.per_item then outlet.reads = (outlet.reads or 0) + 1 end
+    if by_value and segment and segment.fresh then outlet.reads = (outlet.reads or 0) + 1 end
     outlet.joins = outlet.joins or joins
     for _, receiver in ipairs(by_value and {} or joins and stages[target].outputs or { target }) do
       receivers[#receivers + 1] = receiver
@@ -167,7 +167,7 @@ end
 ---@param item any
 function routes:send_to(stage, id, item)
   local segment = self.segment_of[id]
-  if not segment or segment.by_value then
+  if not segment or segment.takes == "values" then
     return self:accept(work.of_value(id, item))
   end
   self:send_bytes(stage, id, item)
@@ -222,12 +222,12 @@ end
 function routes:open_lanes(stage)
   local id = stage.outputs[1]
   local segment, partition, last = self.segment_of[id], stage.partition, nil
-  local has_lanes = segment and not segment.per_item
+  local has_lanes = segment and not segment.fresh
   if has_lanes then segment:open_lanes() end
   stage.handler = function(item)
     local lane = routes.lane(partition(item), has_lanes and segment.plan.n or 1, stage.at)
     if not has_lanes then lane = nil end
-    if not segment or segment.by_value then
+    if not segment or segment.takes == "values" then
       return self:accept(work.of_value(id, item, lane))
     end
     -- Each lane has a block of its own: what is in another one has come before.
@@ -289,7 +289,7 @@ function routes:share_out(outlet, item)
   local values, used = outlet.values, (outlet.reads or 0) > 0
   for i = 1, #values do
     local segment, own = self.segment_of[values[i]], item
-    if not (segment and segment.per_item) then
+    if not (segment and segment.fresh) then
       if used then own = core.copy(item) end
       used = true
     end
@@ -410,7 +410,7 @@ function routes:hold_back(id)
       waits = waits or is_full(segment, limit) and segment:working() and not self:receivers_full(segment.targets)
     end
     if not waits then return end
-    for _, segment in ipairs(self.segments) do segment:check_time() end
+    for _, segment in ipairs(self.segments) do segment:due(core.clock()) end
     self:sleep(0.01)
   end
 end

@@ -1,0 +1,57 @@
+--- Dispatch: how much work a worker is given, and when it is taken back. Numbers in, numbers out; no clock, no process.
+--
+-- 1. A slice is as long as the rate says; the first one, before anything is known, is one item.
+-- 2. Where stages after this one have a limit, no more is begun than there is room for what comes out, but for one item
+--    of each worker, so that all of them work.
+-- 3. What has come back from a worker that was late is shared out in small slices: the next slow item may be in it.
+-- 4. A worker that is at a slice for long while another has nothing to do is late: what it has not begun is taken back.
+--    Each try costs it something, so they become rarer.
+local dispatch = {}
+
+-- Seconds that a worker may be at a slice before it is late, as long as a slice should take; most between two tries.
+local LATE <const>, LATE_MOST <const> = 0.001, 0.064
+
+--- How much each worker may have.
+---@param rate table see policy/rates.lua
+---@param queued integer items that wait
+---@param workers integer
+---@param threads integer? items that one worker may have in hand, each by itself; nil: it has no threads
+---@return integer most items of a slice
+---@return integer depth slices of one worker
+function dispatch.terms(rate, queued, workers, threads)
+  if threads then return 1, threads end
+  return rate:slice(queued // (4 * workers)), rate:depth()
+end
+
+--- How many items the next slice has.
+---@param most integer
+---@param room number items that may be begun
+---@param returned boolean? it is of what was taken back
+---@param queued integer items that wait
+---@param alive integer workers
+---@return integer
+function dispatch.size(most, room, returned, queued, alive)
+  if room < most then most = math.max(1, room) end
+  return returned and math.min(most, (queued - 1) // math.max(1, alive) + 1) or most
+end
+
+local Patience = {}
+Patience.__index = Patience
+
+--- Makes what tells when a worker is late with a slice.
+---@return table patience `at`: when it will be, in seconds
+function dispatch.patience() return setmetatable({ slice = nil, wait = LATE, at = math.huge }, Patience) end
+
+--- Whether a worker is late.
+---@param slice integer number of the one that it is at
+---@param now number seconds
+---@return boolean
+function Patience:over(slice, now)
+  if self.slice ~= slice then self.slice, self.wait, self.at = slice, LATE, now + LATE end
+  if self.at > now then return false end
+  self.wait = math.min(2 * self.wait, LATE_MOST)
+  self.at = now + self.wait
+  return true
+end
+
+return dispatch
