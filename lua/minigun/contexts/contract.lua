@@ -46,13 +46,14 @@
 --     unreadable(stage, list)                  items cannot be decoded
 --     effect(kind, name, value)                what ctx collects and counts
 --     blocked(place)                           whether what it sends to is full
+--     may_begin(place)                         whether a thread may: the run goes on, and no receiver is full
 --     room(place)                              how many items it may begin as far as those after it are concerned
 --     room_of(place)                           how many may still be sent to it, as it stands before a limited stage
 --     lend(slot, size, want, younger), take_overdraft(slot, slots), returned(slot)    the limit of memory
 --     hooks(list, fields, argument), warn(text), fail(text)
 --     accept(stage), reopen(stage)             the end of a loop's input is an item of its own; it is to be told again
 --     worker(record), count(stage, counts)     for the statistics: a worker; what a stage of values has done
---     any_failed(), stopping(), inline_full()  whether an item has failed; the run stops; the coordinator has enough
+--     any_failed()                             whether an item has failed for good
 --     fork_hooks(segment, names, ctx_of)       hooks about forks of stages that run in the coordinator
 --     raised(err)                              ends the run where what was raised is Ctrl-C
 --     loop()                                   the event loop
@@ -72,14 +73,6 @@ local contract = {}
 local Place = {}
 Place.__index = Place
 contract.Place = Place
-
---- Makes a kind of place: a class whose objects have the methods of every place.
----@return table class
-function contract.kind()
-  local class = setmetatable({}, { __index = Place })
-  class.__index = class
-  return class
-end
 
 --- Gives a place the fields that each has.
 ---@param place table with fields of its own
@@ -220,5 +213,15 @@ function Place:alive() return 0 end
 function Place:close() return self end
 function Place:finish() self.finishing = true end
 function Place:ended() return self.finishing and self.queued == 0 end
+
+--- Makes a kind of place: a class whose objects have the methods of every place. They are in it from the start, as a
+--- look-up through two classes would be felt with each item.
+---@return table class
+function contract.kind()
+  local class = {}
+  for name, method in pairs(Place) do class[name] = method end
+  class.__index = class
+  return class
+end
 
 return contract

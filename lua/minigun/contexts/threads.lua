@@ -35,12 +35,6 @@ function Threads:tally(id) return self:count_queued(id), self.at[id] or 0 end
 function Threads:idles() return self.queued == 0 and self.in_hand < self.plan.n end
 function Threads:wakes() return self.in_hand > 0 end
 
--- Whether those after it have room for what an item may emit.
-local function may_begin(self)
-  local port = self.port
-  return not port.stopping() and not port.inline_full() and not port.blocked(self)
-end
-
 -- Decodes work that came as bytes.
 local function decode(self, own)
   local port, pool = self.port, self.pool
@@ -60,7 +54,7 @@ end
 
 -- The next item for a thread.
 local function take(self, thread)
-  local line = self.queued > 0 and may_begin(self) and self:queue_for(thread)
+  local line = self.queued > 0 and self.port.may_begin(self) and self:queue_for(thread)
   if not line then return nil end
   local own = self:take(1, line)
   if own.block then decode(self, own) end
@@ -72,14 +66,14 @@ end
 -- Gives on what a thread's stage has emitted, at its turn.
 local function give(self, thread, how, stage, item, more)
   local port, job = self.port, thread.job
-  local before = port.under(job.origin)
+  local before = job.origin and port.under(job.origin)
   if self.order then
     self.order:put(job.first, VALUE_BYTES, { give = how, stage = stage, item = item, more = more,
       origin = port.holds() })
   else
     how(stage, item, more)
   end
-  port.under(before)
+  if job.origin then port.under(before) end
 end
 
 local function settle(self, thread, stage, item, caught, attempt, partial)
@@ -151,7 +145,7 @@ end
 --- Gives work to threads that have none; they run with the next step of the loop, which tells whether any did.
 ---@return boolean busy
 function Threads:dispatch()
-  if self.queued > 0 and may_begin(self) then
+  if self.queued > 0 and self.port.may_begin(self) then
     self.threads:wake(next(self.lanes) and self.plan.n or self.queued) -- a lane's one thread must look itself
   end
   return false

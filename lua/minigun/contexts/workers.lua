@@ -213,15 +213,9 @@ function Workers:offer(slot, own)
   return true
 end
 
--- Whether a worker, or one that would be forked for it, can be given another slice.
-local function takes_more(self, slot, level)
-  if not slot.pid then return slot.vacant end
-  return slot.hands < level and slot.given < self.per_worker
-end
-
 -- Gives work to all that can take some. `room`: for how many items' output there is room, beside that of those in hand.
 local function hand_out(self, room)
-  local busy, slots <const>, plan <const> = false, self.slots, self.plan
+  local busy, slots <const>, plan <const>, per_worker <const> = false, self.slots, self.plan, self.per_worker
   local most, depth = dispatch.terms(self.rate, self.queued, plan.n, plan.groups and plan.width)
   if plan.groups then room = math.huge end -- each worker has threads for so many
   for level = 1, depth do
@@ -229,11 +223,14 @@ local function hand_out(self, room)
       local slot = slots[i]
       if self.queued == 0 then return busy end
       if room < 1 and level > 1 then return busy end
-      local line = takes_more(self, slot, level) and self:queue_for(slot)
+      local more = slot.vacant -- one that is forked for it
+      if slot.pid then more = slot.hands < level and slot.given < per_worker end
+      local line = more and self:queue_for(slot)
       local returned = line and line:first().returned
       if line and not (returned and level > 1) then
         local n = dispatch.size(most, room, returned, self.queued, self:alive())
-        local own = self:take(math.min(n, self.per_worker - slot.given), line)
+        if n > per_worker - slot.given then n = per_worker - slot.given end
+        local own = self:take(n, line)
         if not slot.pid and not self:begin(slot, own.value) then
           self:push(own, true)
           return busy
@@ -434,7 +431,7 @@ function Workers:on_done(slot, number, items, ended, streamed, seconds)
   own.busy = (own.busy or 0) + seconds
   local s, alone = port.stats[own.stage], #self.plan.stages == 1 -- the stages of a block tell their times themselves
   if alone then s.busy = s.busy + seconds end
-  settle_failed(self, slot, own, streamed)
+  if slot.failed[1] then settle_failed(self, slot, own, streamed) end
   if items > 0 then
     local passed = own.finished or 0
     own.finished = passed + items

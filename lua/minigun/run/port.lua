@@ -15,31 +15,35 @@ function port.new(run)
     memory = run.memory, queue_bytes = run.queue_bytes, held_most = run.held_most,
     now = core.now, clock = core.clock,
 
-    finished = function(...) run:finished(...) end,
+    finished = function(stage, n, origin)
+      ledger:finish(stage, n)
+      if origin then acks:release(origin, n) end
+    end,
     emitted = function(stage, item) run:deliver(stage, item) end,
     sent = function(stage, id, item) run:send_to(stage, id, item) end,
     in_turn = function(place, part)
       if part.give then acks:under(part.origin, part.give, part.stage, part.item, part.more)
       else acks:under(part.origin, run.worker_emitted, run, place, table.unpack(part)) end
     end,
-    failed = function(...) return run:item_failed(...) end,
-    settle = function(...) return run:settle_failure(...) end,
+    failed = function(place, slot, stage, fields, work) return run:item_failed(place, slot, stage, fields, work) end,
+    settle = function(stage, fields, item, again) return run:settle_failure(stage, fields, item, again) end,
     raised = signals.pass_on,
-    unreadable = function(...) run:items_refused(...) end,
-    effect = function(...) run:effect(...) end,
+    unreadable = function(stage, list) run:items_refused(stage, list) end,
+    effect = function(kind, name, value) run:effect(kind, name, value) end,
     any_failed = function() return run.result.failed > 0 end,
 
     blocked = function(place) return run:receivers_full(place.targets) end,
     room = function(place) return run:room(place.targets, place.per) end,
     room_of = run.room_of,
-    inline_full = function() return run:inline_full() end,
-    stopping = function() return run.stopping or false end,
-    lend = function(...) return run:may_lend(...) end,
-    take_overdraft = function(...) run:take_overdraft(...) end,
+    may_begin = function(place)
+      return not (run.stopping or run:inline_full() or run:receivers_full(place.targets))
+    end,
+    lend = function(slot, size, want, younger) return run:may_lend(slot, size, want, younger) end,
+    take_overdraft = function(slot, slots) run:take_overdraft(slot, slots) end,
     returned = function(slot) run:release_overdraft(slot) end,
 
-    hooks = function(...) run:hooks(...) end,
-    fork_hooks = function(...) run:fork_hooks(...) end,
+    hooks = function(list, fields, argument) run:hooks(list, fields, argument) end,
+    fork_hooks = function(segment, names, ctx_of) run:fork_hooks(segment, names, ctx_of) end,
     warn = function(text) run:warn(text) end,
     fail = function(text) run:fail(text) end,
     worker = function(record) table.insert(run.result.stats.workers, record) end,
