@@ -291,6 +291,49 @@ describe("a server", function()
   end)
 end)
 
+describe("minigun serve FILE", function()
+  test("serves what the table in FILE says; options on the command line win", function(_, add)
+    local path, pid_file = os.tmpname(), os.tmpname()
+    support.write_file(path, [[
+      local page = ...
+      io.stdout:setvbuf "no"
+      return { listen = "unix:/nowhere/x", workers = 9, log = print, worker = function(w)
+        w:ready()
+        print("ready", w.number, 1, 1, w:addresses()[1])
+        w:accept(function(c)
+          c:receive()
+          c:send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\n" .. page)
+        end)
+      end }
+    ]])
+    local server = add(servers.launch(("bin/minigun serve %s --listen 127.0.0.1:0 --workers=2 --pid-file %s page")
+      :format(path, pid_file)))
+    assert(server:wait_for(function() return #server:ready() >= 2 end), server:log())
+    assert.equal("page", server:get "/")
+    assert.equal(2, #server:children())
+    assert(server:wait_for(function() return tonumber(support.read_file(pid_file)) == server.pid end))
+    assert.equal(0, (server:stop()))
+    support.write_file(path, "return { wrokers = 2, worker = print }")
+    local result = support.run("bin/minigun serve " .. path)
+    assert.equal(2, result.code)
+    assert.matches("supervisor 'server': unknown option 'wrokers' (did you mean 'workers'?)", result.stderr, 1, true)
+    support.write_file(path, "return 7")
+    assert.matches("returns no table for minigun.supervisor, but a number",
+      support.run("bin/minigun serve " .. path).stderr, 1, true)
+    os.remove(path)
+    os.remove(pid_file)
+  end)
+
+  test("refuses a wrong call", function()
+    for _, case in ipairs { { "", "the FILE to serve is missing" }, { "--lisen 1 x", "did you mean '--listen'?" },
+      { "x --workers many", "needs a whole number, got 'many'" }, { "x --listen", "needs a value" } } do
+      local result = support.run("bin/minigun serve " .. case[1])
+      assert.equal(2, result.code)
+      assert.matches(case[2], result.stderr, 1, true)
+    end
+  end)
+end)
+
 -- --- S2 -------------------------------------------------------------------------------------------------------------
 
 -- For each option what shows, in a worker or of it, that it has come there: options as text, and what is asked.
