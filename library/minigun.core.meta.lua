@@ -479,6 +479,10 @@ function core.group(name) end
 ---@return integer? errno
 function core.become(user, group, name) end
 
+---Kills a child and waits for it, as far as nobody else has
+---@param pid integer
+function core.end_child(pid) end
+
 ---Bytes that a process has in use | nil, message, errno
 ---@param pid integer
 ---@return integer? bytes

@@ -291,6 +291,30 @@ describe("a server", function()
   end)
 end)
 
+describe("docs/server.md", function()
+  test("has a first server that serves", function(_, add)
+    local path = os.tmpname()
+    local program = support.read_file "docs/server.md":match "```lua\n(.-)```"
+    local port = require("socket").bind("127.0.0.1", 0)
+    local _, number = port:getsockname()
+    port:close()
+    support.write_file(path, (program:gsub("127%.0%.0%.1:8080", "127.0.0.1:" .. number)))
+    local server = add(servers.launch(path))
+    server.port = tonumber(number)
+    assert(server:wait_for(function() return server:get "/" end), server:log())
+    assert.matches("^hello from worker %d\n$", server:get "/")
+    assert.equal(0, (server:stop()))
+    os.remove(path)
+  end)
+
+  test("names each option's and signal's table as they are", function()
+    local text = support.read_file "docs/server.md"
+    for _, name in ipairs(require("minigun.supervisor.master").signals) do
+      if name ~= "WINCH" then assert.matches(name, text, 1, true) end
+    end
+  end)
+end)
+
 describe("minigun serve FILE", function()
   test("serves what the table in FILE says; options on the command line win", function(_, add)
     local path, pid_file = os.tmpname(), os.tmpname()

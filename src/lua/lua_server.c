@@ -300,6 +300,14 @@ static int l_become(lua_State *L) {
   return answer(L, "", 0);
 }
 
+/* end_child(pid): kills a child and waits for it, as far as nobody else has */
+static int l_end_child(lua_State *L) {
+  lua_Integer pid = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, pid > 1 && pid <= INT32_MAX, 1, "the number of a child expected");
+  mg_sys.kill_wait((pid_t)pid);
+  return 0;
+}
+
 /* memory(pid) -> bytes that a process has in use | nil, message, errno */
 static int l_memory(lua_State *L) {
   int64_t bytes = mg_sys.memory_of((pid_t)luaL_checkinteger(L, 1));
@@ -321,7 +329,7 @@ static const luaL_Reg functions[] = {
     {"write_fd", l_write}, {"shut", l_shut}, {"copy_fd", l_copy}, {"print_into", l_print_into}, {"execute", l_execute},
     {"environment", l_environment}, {"user", l_user}, {"group", l_group}, {"become", l_become}, {"memory", l_memory},
     {"die_with_parent", l_die_with_parent},
-    {"parent", l_parent}, {NULL, NULL},
+    {"parent", l_parent}, {"end_child", l_end_child}, {NULL, NULL},
 };
 
 void mg_server_setup(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -6,21 +6,12 @@ local sockets = {}
 
 local FIRST_INHERITED <const> = 3 -- of LISTEN_FDS
 
--- What a socket's address is called in messages and in `listen`.
-local function text_of(fd)
-  local host, port, family = core.socket_name(fd)
-  if not host then return "?" end
-  if family == "unix" then return "unix:" .. host, host end
-  return (family == "inet6" and "[%s]:%d" or "%s:%d"):format(host, port)
-end
-
-local function describe(fd, extra)
-  local socket = extra or {}
-  socket.fd, socket.address = fd, nil
-  socket.address, socket.path = text_of(fd)
-  if socket.path and not socket.path:find "^@" and not socket.device then
-    socket.device, socket.inode = core.path_id(socket.path)
-  end
+-- Completes what is known of a socket. `address`: as the options have it; what the kernel says is more exact.
+local function describe(socket)
+  local host, port, family = core.socket_name(socket.fd)
+  if not host then return socket end
+  if family == "unix" then socket.address, socket.path = "unix:" .. host, host
+  else socket.address = (family == "inet6" and "[%s]:%d" or "%s:%d"):format(host, port) end
   return socket
 end
 
@@ -35,7 +26,11 @@ function sockets.inherited()
     for fd = FIRST_INHERITED, FIRST_INHERITED + n - 1 do numbers[fd] = numbers[fd] or "systemd" end
   end
   for fd, from in pairs(numbers) do
-    if core.is_listening(fd) then list[#list + 1] = describe(fd, { inherited = from }) end
+    if core.is_listening(fd) then
+      local socket = describe { fd = fd, address = "?", inherited = from }
+      if socket.path and not socket.path:find "^@" then socket.device, socket.inode = core.path_id(socket.path) end
+      list[#list + 1] = socket
+    end
   end
   table.sort(list, function(a, b) return a.fd < b.fd end)
   return list
@@ -52,7 +47,7 @@ end
 local function open_one(address, backlog)
   local fd, device, inode = core.listen(address.path or address.host, not address.path and address.port or nil, backlog)
   if not fd then return nil, device, inode end
-  return describe(fd, address.path and { device = device, inode = inode } or nil)
+  return describe { fd = fd, address = address.text, path = address.path, device = device, inode = inode }
 end
 
 --- Opens what is to be listened at.
@@ -92,7 +87,7 @@ end
 function sockets.close(list, remove)
   for i = #list, 1, -1 do
     local socket = table.remove(list, i)
-    if remove and socket.inode and socket.inode ~= 0 and socket.inherited ~= "systemd" then
+    if remove and socket.path and (socket.inode or 0) ~= 0 and socket.inherited ~= "systemd" then
       core.unlisten(socket.path, socket.device, socket.inode)
     end
     core.shut(socket.fd)
