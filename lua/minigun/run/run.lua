@@ -429,7 +429,7 @@ function Run:step(limit)
     busy = self:advance_ends() or busy
     if self:ended() then return false end
   end
-  if CHECK then self.ledger:check(function(id) return self:tally_of(id) end) end
+  if CHECK and not self.ledger.torn then self.ledger:check(function(id) return self:tally_of(id) end) end
   if self.stopping then return false end
   self.busy = busy
   if busy and self.meter then self.meter:look() end
