@@ -187,6 +187,7 @@
 ---@class minigun.PoolOptions
 ---@field n? integer workers
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+---@field max_items? integer a worker ends after so many items, batches or further attempts, and a fresh one takes its place: for handlers whose memory grows. 1: a process for each item, as with `process_per_batch`
 
 --- Options inside `process_per_batch`.
 ---@class minigun.ForkOptions
@@ -197,6 +198,7 @@
 ---@class minigun.PoolGroupOptions
 ---@field n? integer workers
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+---@field max_items? integer a worker ends after so many items, batches or further attempts, and a fresh one takes its place: for handlers whose memory grows. 1: a process for each item, as with `process_per_batch`
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside

@@ -334,7 +334,7 @@ function Pipeline:context(name, given)
       table.concat(stage.context_options, ", ")))
   end
   self.contexts[name] = { kind = context.kind, n = context.n, host = context.host, ordered = context.ordered,
-    name = name, defaults = checked }
+    max_items = context.max_items, name = name, defaults = checked }
   return self
 end
 

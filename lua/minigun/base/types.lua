@@ -160,9 +160,10 @@ local function context_type(kind, counts, n, of, class)
       local given = schema.check(types.schemas[of], value, ("%s: %s"):format(subject, name))
       local defaults = {}
       for key, each in next, given do
-        if key ~= counts and key ~= "ordered" then defaults[key] = each end
+        if key ~= counts and key ~= "ordered" and key ~= "max_items" then defaults[key] = each end
       end
-      return true, { kind = kind, n = given[counts] or n, ordered = given.ordered, defaults = defaults }
+      return true, { kind = kind, n = given[counts] or n, ordered = given.ordered, max_items = given.max_items,
+        defaults = defaults }
     end,
   }
 end

@@ -172,7 +172,7 @@ end
 local function run_single(w, job, stage, ctx)
   local handler = stage.handler
   if stage.loop then
-    local own = loop.new(handler, {}, job.segment.kind == "process_per_batch")
+    local own = loop.new(handler, {}, job.segment.items_per_worker == 1)
     handler = function(...) return own:take(...) end
   end
   local emit = w:emitter(stage.id, job.plan.addresses[stage.id])
@@ -249,7 +249,7 @@ local function run_chain(w, job, stages, contexts)
   local looping = {} -- stages whose stream ends with that of the process
   for _, stage in ipairs(stages) do
     emitters[stage.id] = w:emitter(stage.id)
-    if stage.loop and job.segment.kind == "process_per_batch" then looping[#looping + 1] = stage.id end
+    if stage.loop and job.segment.items_per_worker == 1 then looping[#looping + 1] = stage.id end
   end
   local function handler(item)
     if current == 1 then entered = entered + 1 end

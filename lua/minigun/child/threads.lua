@@ -249,7 +249,7 @@ function hosted.new(w, job, effect)
   local segment, targets = job.segment, {}
   local self = setmetatable({ w = w, job = job, loop = on, effect = effect, groups = {}, group_of = {}, contexts = {},
     more = true, tokens = 0, bundles = {}, patience = 0, several = #segment.stages > 1,
-    loops = segment.kind == "process_per_batch" and {} or nil }, Host)
+    loops = segment.items_per_worker == 1 and {} or nil }, Host)
   for i, each in ipairs(segment.groups) do
     local group = { n = each.n, stages = {}, queue = queue.new(), lanes = {}, waiting = 0 }
     for k = 1, each.n do group.lanes[k] = queue.new() end

@@ -187,7 +187,10 @@ local fork_size = { { "max", types.worker_count, default_text = "one per CPU", d
   ordered_field }
 local thread_size = { { "n", types.worker_count, default = types.THREADS, doc = "most items in work at once" },
   ordered_field }
-local pool_size = { { "n", types.worker_count, default_text = "one per CPU", doc = "workers" }, ordered_field }
+local pool_size = { { "n", types.worker_count, default_text = "one per CPU", doc = "workers" }, ordered_field,
+  { "max_items", types.integer(1), default_text = "no limit",
+    doc = "a worker ends after so many items, batches or further attempts, and a fresh one takes its place: for " ..
+      "handlers whose memory grows. 1: a process for each item, as with `process_per_batch`" } }
 
 -- The schemas by the name of what they belong to: the stages' kinds (`pipeline`: nested), `context`, `threads`,
 -- `processes`, `process_per_batch` (tables in place of a number), the groups that `p:processes` and the like take,

@@ -218,12 +218,17 @@ stage.context_options = { "inline", "threads", "processes", "process_per_batch",
 local context_options = { table.unpack(stage.context_options) }
 context_options[#context_options + 1] = "context"
 
+-- A context as it is, but for whether what comes out of it is in order.
+local function in_order(context, ordered)
+  return { kind = context.kind, n = context.n, max_items = context.max_items, ordered = ordered, host = context.host }
+end
+
 --- The context among a stage's options.
 ---@param checked table checked options
 ---@param subject string for messages
 ---@return table? context
---- `{ kind =, n =, ordered = }`, `{ name = }` for a named one, or nil where the options name none; threads and workers
---- together are threads in these workers, `host`
+--- `{ kind =, n =, ordered =, max_items = }`, `{ name = }` for a named one, or nil where the options name none; threads
+--- and workers together are threads in these workers, `host`
 function stage.context_of(checked, subject)
   local found, by
   for _, option in ipairs(context_options) do
@@ -241,9 +246,9 @@ function stage.context_of(checked, subject)
     if by == "context" then
       failure.raise(("%s: give option 'ordered' to the context '%s', where it is defined"):format(subject, found))
     end
-    found = found and { kind = found.kind, n = found.n, ordered = checked.ordered, host = found.host }
+    found = found and in_order(found, checked.ordered)
     if found and found.host then -- what comes out of the workers is in order, so they are what is ordered
-      found.host, found.ordered = { kind = found.host.kind, n = found.host.n, ordered = checked.ordered }, nil
+      found.host, found.ordered = in_order(found.host, checked.ordered), nil
     end
   end
   return by == "context" and { name = found } or found or nil
