@@ -1,4 +1,4 @@
-/* Minigun: what the codec's three source files share. Private to src/codec/ and src/lua/lua_codec.c. */
+/* Minigun: what the files of the codec share. Outside of src/codec/ only for those that encode or register inline. */
 #ifndef MG_CODEC_STATE_H
 #define MG_CODEC_STATE_H
 

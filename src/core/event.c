@@ -1,8 +1,12 @@
 /* event.c - see event.h for the protocol. */
 #include "event.h"
 
-#include "test/faults.h"
+#include "point.h"
 #include "sys.h"
+
+#ifdef MG_FAULTS
+void (*mg_point_passed)(const char *name);
+#endif
 
 enum { SPIN_MOST = 50000, SPIN_LEAST = 2000, SPIN_RETRY = 16 }; /* ns, ns, sleeps */
 

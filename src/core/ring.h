@@ -19,7 +19,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "test/faults.h"
+#include "mg.h"
+#include "point.h"
 
 /* One descriptor: 64 bytes, one cache line.  What each field means depends on `kind` (slot.h). */
 typedef struct mg_desc {

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "core/point.h"
 #include "core/sys.h"
 
 typedef struct point {
@@ -56,17 +57,6 @@ static int fails(int which) {
 MG_SYS_CALLS(X)
 #undef X
 
-int mg_faults_open(void) {
-  if (shared) return 0;
-  shared = mg_sys.map_shared(sizeof *shared);
-  if (!shared) return -ENOMEM;
-  real = mg_sys;
-#define X(name, type, params, args) mg_sys.name = counted_##name;
-  MG_SYS_CALLS(X)
-#undef X
-  return 0;
-}
-
 static int find_call(const char *name) {
   for (int i = 0; i < CALLS; i++)
     if (strcmp(call_names[i], name) == 0) return i;
@@ -103,13 +93,25 @@ static point *find_point(const char *name) {
   return NULL;
 }
 
-void mg_fault_point(const char *name) {
-  if (!shared) return;
+/* Passes of a point are counted over all processes of the test. */
+static void count_point(const char *name) {
   point *p = find_point(name);
   if (p) atomic_fetch_add(&p->hits, 1);
   if (atomic_load(&shared->die_in) > 0 && shared->armed_by != mg_pid() && strcmp(name, shared->die_name) == 0 &&
       atomic_fetch_sub(&shared->die_in, 1) == 1)
     real.raise(SIGKILL);
+}
+
+int mg_faults_open(void) {
+  if (shared) return 0;
+  shared = mg_sys.map_shared(sizeof *shared);
+  if (!shared) return -ENOMEM;
+  real = mg_sys;
+  mg_point_passed = count_point;
+#define X(name, type, params, args) mg_sys.name = counted_##name;
+  MG_SYS_CALLS(X)
+#undef X
+  return 0;
 }
 
 void mg_fault_die(const char *name, unsigned long nth) {

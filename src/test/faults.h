@@ -6,10 +6,6 @@
 #include "core/mg.h"
 
 #ifdef MG_FAULTS
-/* A place between two stores at which a process may be made to die.  Counted over all processes of the test. */
-#define MG_POINT(name) mg_fault_point(#name)
-void mg_fault_point(const char *name);
-
 enum { MG_FAULT_POINTS = 64 };
 typedef struct mg_fault_hits {
   char name[32];
@@ -31,8 +27,6 @@ void mg_fault_reset(void);
 int mg_fault_points(mg_fault_hits out[MG_FAULT_POINTS]);
 /* Name of system call i, NULL behind the last. */
 const char *mg_fault_call_name(int i);
-#else
-#define MG_POINT(name) ((void)0)
 #endif
 
 #endif
