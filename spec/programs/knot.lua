@@ -63,8 +63,11 @@ local function calls()
     end
     for object, name in code:gmatch '([%w_]+):([%w_]+)%s*[%({"]' do
       local files = defined[name] or {}
+      local of_class = {} -- how many files define it for a class of this name: more than one are the forms of a port
+      for _, class in pairs(files) do of_class[class] = (of_class[class] or 0) + 1 end
       for to, class in pairs(files[own] and {} or files) do
-        if object == "self" or object == class or object == to:match "[^/]+$" then add(to, name) end
+        local called = object == class and of_class[class] == 1 or object == to:match "[^/]+$"
+        if object == "self" or called then add(to, name) end
       end
     end
   end
