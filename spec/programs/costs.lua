@@ -1,7 +1,8 @@
 -- What a run costs the coordinator beside its handlers, for costs_spec.lua: costs.lua CASE
--- Says how many calls of the system the coordinator has made (the test build counts them), how often it has waited, and
--- how many milliseconds of the processor it has taken.
+-- Says how many calls of the system the coordinator has made (the test build counts them), how often it has waited, how
+-- many milliseconds of the processor it has taken, and how often it has handed something over to a worker.
 local core = require "minigun.core"
+local handle = require "minigun.control.execution"
 local minigun = require "minigun"
 
 local cases = {}
@@ -79,11 +80,13 @@ for _, name in ipairs(arg) do
   local p = cases[name]()
   collectgarbage()
   local before, cpu, switches = calls(), core.worked()
-  local result = p:run { failures = "collect" }
+  local run <close> = handle.new(p, { failures = "collect" })
+  if handle.begin(run) then handle.go_on(run, core.now() + 60) end
+  local result = handle.outcome(run)
   local cpu_after, switches_after = core.worked()
   assert(result.ok, tostring(result))
-  print(("%s: %d calls, %d waits, %d ms"):format(name, calls() - before, switches_after - switches,
-    (cpu_after - cpu) * 1000 // 1))
+  print(("%s: %d calls, %d waits, %d ms, %d chunks"):format(name, calls() - before, switches_after - switches,
+    (cpu_after - cpu) * 1000 // 1, run.run.chunks))
 end
 if not arg[1] then
   local names = {}
