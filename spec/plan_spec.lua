@@ -268,7 +268,7 @@ describe("the plan", function()
 
   describe("where no number of workers is given", function()
     local core = package.loaded["minigun.core"]
-    before_each(function() package.loaded["minigun.core"] = { cpus = function() return 6 end } end)
+    before_each(function() package.loaded["minigun.core"] = { cpus = function() return 6 end, now = core.now } end)
     after_each(function() package.loaded["minigun.core"] = core end)
 
     it("takes one per CPU", function()
