@@ -94,7 +94,10 @@ loops.list = {
   end },
 }
 
+loops.by_name = {}
+
 for _, each in ipairs(loops.list) do
+  loops.by_name[each.name] = each
   each.loaded = each.library and load(each.library)
   each.missing = each.library and not each.loaded and each.library .. " is not installed" or nil
 end

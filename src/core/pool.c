@@ -191,6 +191,10 @@ void mg_pool_child(void) {
   mg_keeper_child();
 }
 
+static int renews; /* see mg_pool_renew */
+
+void mg_pool_renew(int on) { renews = on; }
+
 static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
   mg_slot *s = &p->slot[i];
   memset(w, 0, sizeof *w);
@@ -212,6 +216,8 @@ static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
   mg_proc_tell_end(&s->shared->last_word);
   s->bell.epoll = p->epoll = p->bell.fd = p->lifeline[0] = -1; /* kept open: they are the worker's now */
   mg_pool_child();
+  const int own[] = {w->epoll, w->coordinator.epoll};
+  if (renews && mg_sys.renew_epolls(own, 2) < 0) mg_exit_now(1);
 }
 
 int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w) {

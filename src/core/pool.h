@@ -64,6 +64,9 @@ size_t mg_pool_said(mg_pool *p, uint32_t i, void *to, size_t n);
 /* Fills slot i with a new child.  In the coordinator: its pid, or -errno.  In the child: 0 with *w ready; every
  * descriptor of other slots and pools is closed there. */
 int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w);
+/* on: the epoll descriptors that workers inherit, but those of their pool, are new and empty there from now on; the
+ * program has loops of other libraries, whose finalizers would take out of them what the parent waits for. */
+void mg_pool_renew(int on);
 /* In any child: closes the descriptors of its parent's pools, programs and keeper. */
 void mg_pool_child(void);
 /* Reads all out-rings into the event queue.  0 or -ENOMEM. */

@@ -81,6 +81,12 @@ _Noreturn void mg_run_child(lua_State *L, int args, const char *what) {
   mg_proc_leave(code);
 }
 
+/* renew_epolls(boolean): whether workers that are forked from now on get new ones, see mg_pool_renew */
+static int l_renew_epolls(lua_State *L) {
+  mg_pool_renew(lua_toboolean(L, 1));
+  return 0;
+}
+
 /* p:spawn(slot, held_most, f, ...) -> pid | nil, message, errno.  In the child: f(worker, ...), then the process ends
  * with the integer that f returns, or 0. */
 static int l_spawn(lua_State *L) {
@@ -283,4 +289,6 @@ void mg_pool_setup(lua_State *L) {
   lua_pop(L, 1);
   lua_pushcfunction(L, l_open);
   lua_setfield(L, -2, "pool");
+  lua_pushcfunction(L, l_renew_epolls);
+  lua_setfield(L, -2, "renew_epolls");
 }

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/pool.h"
 #include "core/proc.h"
@@ -42,12 +43,17 @@ static void unlink_process(process *p) {
     }
 }
 
-/* Nothing of the parent's loops, pools and programs is open any more. */
+/* Nothing of the parent's loops, pools and programs is open any more.  Before any Lua: a finalizer of another library's
+ * loop would take descriptors out of an epoll that is the parent's too. */
 static void leave_parent(void) {
   for (; processes; processes = processes->next) mg_proc_forget(&processes->proc);
   mg_pool_child();
   mg_pollers_child();
   mg_signals_child();
+  int rc = mg_sys.renew_epolls(NULL, 0);
+  if (rc == 0) return;
+  mg_sys.complain("a forked process cannot leave its parent's event loops", strerror(-rc));
+  mg_proc_leave(EXIT_FAILURE);
 }
 
 /* fork(f, ...) -> process, pid | nil, message, errno.  In the child: f(...), then it ends with the integer that f
@@ -118,15 +124,6 @@ static int l_close(lua_State *L) {
   return 0;
 }
 
-/* renew_epolls() -> true | nil, message, errno: in a child, epoll descriptors that it has of its parent are new and
- * empty */
-static int l_renew_epolls(lua_State *L) {
-  int rc = mg_sys.renew_epolls(NULL, 0);
-  if (rc < 0) return mg_lua_fail(L, "cannot take the parent's event loops from a child", rc);
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
 /* luv_forked(path, step) -> true | nil, message.  In a child: step 1 renews what luv's loop shares with the parent's,
  * step 2 gives luv a new loop.  path: of the library that is loaded */
 static int l_luv_forked(lua_State *L) {
@@ -161,8 +158,7 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-    {"fork", l_fork}, {"watch_process", l_watch}, {"renew_epolls", l_renew_epolls},
-    {"luv_forked", l_luv_forked}, {NULL, NULL},
+    {"fork", l_fork}, {"watch_process", l_watch}, {"luv_forked", l_luv_forked}, {NULL, NULL},
 };
 
 #define SIGNAL(name) {#name, SIG##name}

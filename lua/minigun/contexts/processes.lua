@@ -9,6 +9,8 @@
 --     vacant     a process is forked when there is work for it
 --     hands      slices of work that it has (workers.lua); `items`, `busy`: what it has done, and in how many seconds
 --     record     what stands in the run's statistics
+local core = require "minigun.core"
+local descriptors = require "minigun.system.descriptors"
 local failure = require "minigun.base.failure"
 local restarts = require "minigun.policy.restarts"
 local worker = require "minigun.child.main"
@@ -71,6 +73,7 @@ function Processes:spawn(slot, value, queued, full)
   port.hooks(segment.hooks.before_fork, { stage = segment.name, worker = slot.number })
   port.heap:prepare(queued, full)
   local start = port.now()
+  core.renew_epolls(descriptors.are_shared())
   local pid, message, errno = self.pool:spawn(slot.index, port.held_most, worker.main, {
     plan = port.plan, segment = segment, number = slot.number, turn = self.spawned, value = value,
     source = port.source(segment.stages[1]),

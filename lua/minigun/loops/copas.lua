@@ -62,7 +62,8 @@ function Driver:step(timeout) self.copas.step(timeout) end
 ---@return table driver
 function adapter.new()
   local copas = library.load("copas", "copas", "lua-copas")
-  if inherited.unusable.copas then failure.raise("loop.new 'copas': " .. inherited.unusable.copas) end
+  local why = inherited.enter "copas"
+  if why then failure.raise("loop.new 'copas': " .. why) end
   local most = (package.loaded.socket._SETSIZE or 1024) - 1
   return setmetatable({ copas = copas, fd = NO_DESCRIPTOR, most = most }, Driver)
 end

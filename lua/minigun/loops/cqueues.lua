@@ -1,4 +1,5 @@
 --- The loop inside a controller of cqueues: one coroutine of it waits for the descriptor.
+local inherited = require "minigun.loops.inherited"
 local library = require "minigun.loops.library"
 
 local adapter = {}
@@ -65,6 +66,7 @@ end
 ---@return table driver
 function adapter.new()
   local cqueues = library.load("cqueues", "cqueues", "lua-cqueues")
+  inherited.enter "cqueues"
   return driver(cqueues, library.above_standard(cqueues.new), true)
 end
 

@@ -297,7 +297,13 @@ function Loop:close()
   self.poller:close()
 end
 
-Loop.__close, Loop.__gc = Loop.close, Loop.close
+-- What its driver has is collected too, and sees to itself.
+local function forget(self)
+  self.driver = nil
+  self:close()
+end
+
+Loop.__close, Loop.__gc = Loop.close, forget
 
 --- Makes a loop.
 ---@param name string of its adapter

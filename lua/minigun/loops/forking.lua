@@ -2,8 +2,8 @@
 --- user's runs.
 --
 -- Epoll descriptors are shared with the parent: what a child adds to one, or takes out of it, the parent's loop is told
--- of, or loses. So all that it has inherited are new and empty there, under the same numbers (src/core/sys.c): what a
--- library, a finalizer or the user does with an inherited loop stays in the child.
+-- of, or loses. So all that it has inherited are new and empty there, under the same numbers, before any Lua runs
+-- (src/lua/lua_process.c): what a library, a finalizer or the user does with an inherited loop stays in the child.
 local core = require "minigun.core"
 local inherited = require "minigun.loops.inherited"
 local traceback = require "minigun.base.traceback"
@@ -24,7 +24,6 @@ end
 local function say(text) io.stderr:write("minigun: process ", core.pid(), ": ", text, "\n") end
 
 local function main(f, make)
-  assert(core.renew_epolls())
   math.randomseed(core.random())
   os.exit = exit -- luacheck: ignore 122
   core.unlimited() -- of a run inside of whose handler it was forked

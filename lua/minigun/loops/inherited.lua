@@ -53,12 +53,27 @@ function libraries.copas(copas)
   for name, value in pairs(fresh) do copas[name] = value end
 end
 
---- Called in each child, before anything of the user's.
+local seen = {} -- from a library's name to the process in which it was in use last
+
+local function leave(name)
+  local loaded = package.loaded[name]
+  if type(loaded) ~= "table" then return end
+  seen[name] = core.process()
+  libraries[name](loaded)
+end
+
+--- Called in each child of `loop:fork`, before anything of the user's.
 function inherited.leave()
-  for name, leave in pairs(libraries) do
-    local loaded = package.loaded[name]
-    if type(loaded) == "table" then leave(loaded) end
-  end
+  for name in pairs(libraries) do leave(name) end
+end
+
+--- Called before a loop of a library is made: this process may have been forked by somebody else.
+---@param name string of the library
+---@return string? why nil: it can be used
+function inherited.enter(name)
+  if seen[name] and seen[name] ~= core.process() then leave(name) end
+  seen[name] = core.process()
+  return inherited.unusable[name]
 end
 
 return inherited

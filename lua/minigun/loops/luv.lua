@@ -9,18 +9,15 @@ local Driver = {}
 Driver.__index = Driver
 
 --- From now on f is called whenever fd is readable.
----@param fd integer
+---@param fd integer the same each time
 ---@param f function
 function Driver:attach(fd, f)
-  self.poll = assert(self.uv.new_poll(fd))
+  self.poll = self.poll or assert(self.uv.new_poll(fd))
   assert(self.poll:start("r", f))
 end
 
 --- Ends that.
-function Driver:detach()
-  self.poll:close()
-  self.poll = nil
-end
+function Driver:detach() self.poll:stop() end
 
 --- Lets luv's loop run until `stop`, or until nothing in it is active.
 function Driver:run() self.uv.run() end
@@ -31,21 +28,37 @@ function Driver:stop() self.uv.stop() end
 --- Lets luv's loop run once.
 ---@param timeout number seconds to wait where nothing is ready
 function Driver:step(timeout)
+  local uv = self.uv
   if timeout == 0 then
-    self.uv.run "nowait"
+    uv.run "nowait"
     return
   end
-  local timer = self.uv.new_timer()
-  timer:start(math.ceil(timeout * 1000), 0, function() end)
-  self.uv.run "once"
-  timer:close()
+  self.timer = self.timer or assert(uv.new_timer())
+  self.timer:start(math.ceil(timeout * 1000), 0, function() end)
+  uv.run "once"
+  self.timer:stop()
+end
+
+local function is_idle(uv)
+  local active = false
+  uv.walk(function(handle) active = active or handle:is_active() end)
+  return not active
+end
+
+--- Closes the handles. luv (1.44) crashes at the end of a program that has closed a handle and has not run the loop
+--- since; where nothing else is in the loop that is seen to here.
+function Driver:close()
+  for _, handle in pairs { self.poll, self.timer } do handle:close() end
+  if (self.poll or self.timer) and is_idle(self.uv) then self.uv.run "nowait" end
+  self.poll, self.timer = nil, nil
 end
 
 --- Makes a driver for luv's loop.
 ---@return table driver
 function adapter.new()
   local uv = library.load("luv", "luv", "lua-luv")
-  if inherited.unusable.luv then failure.raise("loop.new 'luv': " .. inherited.unusable.luv) end
+  local why = inherited.enter "luv"
+  if why then failure.raise("loop.new 'luv': " .. why) end
   return setmetatable({ uv = uv }, Driver)
 end
 
