@@ -48,6 +48,16 @@ local without <const> = { run = build.doors.run, start = build.doors.start }
 
 local function use(run, start) build.doors.run, build.doors.start = run, start end
 
+-- Whether a stage changes what it has emitted: that is looked for at samples of its calls.
+local function spoils(d)
+  for _, s in ipairs(d.stages) do
+    for _, act in ipairs(s.acts or {}) do
+      if act.row == "spoil" then return true end
+    end
+  end
+  return false
+end
+
 local failed = 0
 use(by_loop, by_loop)
 for number = 1, count do
@@ -55,7 +65,7 @@ for number = 1, count do
     use(without.run, without.start)
     local other = check.problem(d) -- what is wrong without a loop, too, is for the property test
     use(by_loop, by_loop)
-    if other then return end
+    if other or spoils(d) then return end
     failed = failed + 1
     print(("pipeline %d of SEED=%d: %s\n%s"):format(number, seed, problem, check.text(d)))
   end)

@@ -34,7 +34,8 @@ function Driver:step(timeout)
     return
   end
   self.timer = self.timer or assert(uv.new_timer())
-  self.timer:start(math.ceil(timeout * 1000), 0, function() end)
+  local ms = math.ceil(timeout * 1000)
+  self.timer:start(ms, ms, function() end) -- again: one that is due before it waits would let it wait without end
   uv.run "once"
   self.timer:stop()
 end
