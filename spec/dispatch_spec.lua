@@ -102,6 +102,34 @@ describe("dispatch to workers", function()
     check(place, port, 3)
   end)
 
+  it("idles where nothing waits and a worker has nothing to do", function()
+    local segment = fake.segment(2)
+    assert.is_true(segment:idles())
+    fake.push(segment, 1)
+    assert.is_false(segment:idles())
+    segment:dispatch()
+    assert.is_true(segment:idles())               -- the other one
+    fake.push(segment, 1)
+    segment:dispatch()
+    assert.is_false(segment:idles())
+    fake.done(segment, 1, 1, true, 0.5)
+    assert.is_true(segment:idles())
+  end)
+
+  it("idles where it forks for each item and may fork once more", function()
+    local segment = fake.segment(2, { per_item = true })
+    for i = 1, 2 do
+      assert.is_true(segment:idles())
+      segment:push { stage = 1, count = 1, attempt = 1, value = i }
+      assert.is_false(segment:idles())
+      segment:dispatch()
+    end
+    assert.is_false(segment:idles())
+    fake.done(segment, 1, 1, true)
+    segment:on_exit(segment.slots[1], segment.slots[1].pid, 0, 0, true)
+    assert.is_true(segment:idles())
+  end)
+
   it("gives workers blocks as long as the stages after them have room", function()
     local place, pool, port = fake.place(1)
     pool.states[1] = { 0, 0, 0 }

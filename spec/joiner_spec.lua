@@ -530,6 +530,19 @@ describe("batches of items from workers", function()
     assert.is_true(#came >= 2)
   end)
 
+  it("R21 are with a worker as soon as they have fallen due, while the source sleeps", function()
+    local least = math.huge
+    new():producer(function(emit)
+      for _ = 1, 4 do
+        emit(core.now())
+        minigun.sleep(0.25)
+      end
+    end):batch { max_size = 100, max_wait = 0.05 }
+      :map({ processes = 1 }, function(batch) return core.now() - batch[1] end)
+      :consumer(function(seconds) least = math.min(least, seconds) end):run()
+    assert.is_true(least >= 0.045 and least < 0.12, least .. " s")
+  end)
+
   it("R49 go on without a value of the coordinator that cannot be sent, which fails alone", function()
     local result = new { failures = "collect" }:producer({ 1, 2, 3, 4 })
       :map(function(n) return n == 3 and print or n end):batch(2):processor({ processes = 1 }, pass):run()

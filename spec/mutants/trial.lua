@@ -56,12 +56,32 @@ local function confirmed(self, failure)
   return failure.hung or run(self, self.copy, { job }, 1) ~= nil
 end
 
--- By the share of a test's blocks that are of the mutant's file, and by its time.
-local function ranked(tests, group)
-  local list = { table.unpack(tests) }
+local function words_of(text)
+  local set = {}
+  for word in text:gmatch "[%a_][%w_]*" do set[word] = #word > 3 or nil end
+  return set
+end
+
+-- How much a spec file speaks of what a mutant's line speaks of: the rarer a word is in the specs, the more it counts.
+local function nearness(self, mutant)
+  local near = {}
+  for word in pairs(words_of(mutant.old)) do
+    local files = {}
+    for spec, words in pairs(self.words) do
+      if words[word] then files[#files + 1] = spec end
+    end
+    for _, spec in ipairs(files) do near[spec] = (near[spec] or 0) + math.log(self.specs / #files) end
+  end
+  return near
+end
+
+-- By the share of a test's blocks that are of the mutant's file, by what its file speaks of, and by its time.
+local function ranked(self, mutant, tests)
+  local list, near = { table.unpack(tests) }, nearness(self, mutant)
   local score = {}
   for i, test in ipairs(list) do
-    score[test] = (test.counts[group] or 0) / test.total / (0.1 + test.seconds) + i * 1e-9
+    local share = (test.counts[mutant.group] or 0) / test.total
+    score[test] = share * (1 + 2 * (near[test.spec] or 0)) / (0.2 + test.seconds) + i * 1e-9
   end
   table.sort(list, function(a, b) return score[a] > score[b] end)
   return list
@@ -84,8 +104,8 @@ local function jobs_of(tests)
 end
 
 -- The jobs of each round: the best tests, those after them, all others.
-local function rounds(tests, group)
-  local left, list = ranked(tests, group), {}
+local function rounds(self, mutant, tests)
+  local left, list = ranked(self, mutant, tests), {}
   for i, most in ipairs(ROUNDS) do
     local taken, later, of_file, files, seconds = {}, {}, {}, 0, 0
     for _, test in ipairs(left) do
@@ -128,9 +148,15 @@ end
 -- @param tests array, all tests, from coverage.lua
 -- @return table, for `try`
 function M.new(dir, jobs, tests)
-  local known = {}
-  for _, test in ipairs(tests) do known[test.name] = true end
-  return { dir = dir, plain = dir .. "/plain", copy = dir .. "/copy", jobs = jobs, known = known, fails_anyway = {} }
+  local known, words, specs = {}, {}, 0
+  for _, test in ipairs(tests) do
+    known[test.name] = true
+    if not words[test.spec] then
+      words[test.spec], specs = words_of(shell.read(test.spec)), specs + 1
+    end
+  end
+  return { dir = dir, plain = dir .. "/plain", copy = dir .. "/copy", jobs = jobs, known = known, words = words,
+    specs = specs, fails_anyway = {} }
 end
 
 --- @param self table, from `new`
@@ -140,7 +166,7 @@ end
 -- @return table: result = "killed" | "SURVIVED" | "invalid", round =, by = (the spec), name =, hung =
 function M.try(self, mutant, tests, last)
   if not make(self, mutant) then return { result = "invalid" } end
-  local list = rounds(tests, mutant.group)
+  local list = rounds(self, mutant, tests)
   if last == 4 then
     list[4] = {}
     for _, spec in ipairs(shell.lines "find spec -name '*_spec.lua' | LC_ALL=C sort") do
