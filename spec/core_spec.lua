@@ -282,6 +282,42 @@ describe("a pool", function()
     pool:release(block)
   end)
 
+  it("gives false and what is wrong for a value that is no MessagePack any more", function()
+    local pool <close> = core.pool(1, MEBI, MEBI)
+    local block, offset, length = block_of(pool, { "needle in a block" })
+    local memory <close> = assert(io.open("/proc/self/mem", "r+b"))
+    for line in io.lines "/proc/self/maps" do
+      local first, last = line:match "^(%x+)%-(%x+) ...s"
+      if first then
+        first, last = tonumber(first, 16), tonumber(last, 16)
+        memory:seek("set", first)
+        local at = memory:read(math.min(last - first, 8 * MEBI)):find("needle in a block", 1, true)
+        if at then
+          memory:seek("set", first + at - 2)    -- the byte before the text says what it is; c1 is nothing
+          memory:write "\xc1"
+          memory:flush()
+        end
+      end
+    end
+    local behind, value, message = pool:decode(block, offset, offset + length, 1)
+    assert.same({ offset + length, false }, { behind, value })
+    assert.equal("string", type(message))
+    pool:release(block)
+  end)
+
+  it("gives false in place of an object that cannot be loaded and has no contents, else its contents", function()
+    local pool <close> = core.pool(1, MEBI, MEBI)
+    local Closed = {}
+    core.register("core.closed", Closed, function(o) return o.inside end, function() error("closed", 0) end)
+    for _, case in ipairs { { nil, false }, { "text", "text" }, { true, true } } do
+      local block, offset, length = block_of(pool, { setmetatable({ inside = case[1] }, Closed) })
+      local behind, value, message = pool:decode(block, offset, offset + length, 1)
+      assert.same({ offset + length, case[2] }, { behind, value })
+      assert.matches("closed", message)
+      pool:release(block)
+    end
+  end)
+
   it("walks: by count, by edge, over nothing", function()
     local pool <close> = core.pool(1, MEBI, MEBI)
     local block, offset, length = block_of(pool, range(1, 10))
