@@ -287,6 +287,20 @@ describe("registered types", function()
     assert_round_trip(setmetatable({ 1, 2, 3, 4, 5, 6, 7, 8, 9 }, Point))
   end)
 
+  it("are their contents where they are read plainly, and no hook is called", function()
+    local calls = 0
+    local Counted = {}
+    core.register("codec.counted", Counted, function(o) return { o.n } end, function() calls = calls + 1 return {} end)
+    local text = encode { setmetatable({ n = 7 }, Counted), "x" }
+    local back, message = decode(text, true, true)
+    assert.same({ { { 7 }, "x" } }, { back, message })
+    assert.equal(0, calls)
+    local unknown = text:gsub("codec.counted", "codec.unknown")
+    assert.same({ { { 7 }, "x" } }, { decode(unknown, true, true) })
+    assert.matches("codec.unknown", (select(2, decode(unknown, true))))
+    assert.same({ 8 }, (decode((encode(setmetatable({ n = 8 }, Counted))), true, true)))
+  end)
+
   it("keep identity, and cycles through plain objects", function()
     local p = setmetatable({}, Point)
     p.self, p.set = p, setmetatable({ keys = { a = true } }, Set)

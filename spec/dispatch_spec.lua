@@ -130,6 +130,15 @@ describe("dispatch to workers", function()
     assert.is_true(segment:idles())
   end)
 
+  it("takes what a producer's worker has not begun for finished when it is stopped", function()
+    local segment, pool, run = fake.segment(1, { kind = "producer" })
+    local stopped = {}
+    function pool.stop(_, index) stopped[#stopped + 1] = index end
+    for _ = 1, 2 do segment:push { stage = 1, count = 1, attempt = 1, value = 1 } end
+    segment:stop_producer(0.1)
+    assert.same({ 0, 2, { 1 } }, { segment.queued, run.finished_items, stopped })
+  end)
+
   it("gives workers blocks as long as the stages after them have room", function()
     local place, pool, port = fake.place(1)
     pool.states[1] = { 0, 0, 0 }

@@ -145,6 +145,22 @@ describe("R74 iterate", function()
     assert.equal(100000, got)
   end)
 
+  it("leads by few bytes where nothing but the producer is there", function()
+    local emitted, got, most, text = 0, 0, 0, ("x"):rep(1 << 18)
+    local p = minigun.pipeline "alone":producer(function(emit)
+      for i = 1, 400 do
+        emitted = i
+        emit(text .. i)
+      end
+    end)
+    for _ in p:iterate() do
+      got = got + 1
+      most = math.max(most, emitted - got)
+    end
+    assert.equal(400, got)
+    assert.is_true(most <= 8, ("%d items of 256 KiB ahead"):format(most))
+  end)
+
   it("gives standard input's lines as they come", function()
     local program = [[
       local minigun = require "minigun"

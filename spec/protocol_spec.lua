@@ -53,6 +53,16 @@ local UNSOUND <const> = {
 }
 
 describe("a worker's report", function()
+  it("has a kind of its own", function()
+    local names = {}
+    for _, name in ipairs { "COLLECT", "COUNT", "STATS", "FAILED", "LOST", "HOOK", "RESUMED", "RETURNED" } do
+      local kind = report[name]
+      assert.equal("integer", math.type(kind), name)
+      assert.is_nil(names[kind], name)
+      names[kind] = name
+    end
+  end)
+
   it("is sound where each of its fields is what its kind has", function()
     for i, r in ipairs(SOUND) do assert.is_truthy(report.is_sound(r, PLAN), "sound " .. i) end
   end)

@@ -208,6 +208,36 @@ describe("routing", function()
     assert.equal(3, r.failures[1].item)
   end)
 
+  it("R6 a route chooses for the batches of a batch stage, and fails one alone", function()
+    local seen = {}
+    local r = new():producer("numbers", range(8)):batch("pairs", 2, { to = { "a", "b" }, route = function(batch)
+      seen[#seen + 1] = batch[2]
+      if batch[1] == 3 then error "no way" end
+      return batch[1] > 4 and { "a", "b" } or "b"
+    end }):consumer("a", { to = {} }, function(batch, emit) emit(batch[1]) end)
+      :consumer("b", { from = "pairs", to = {} }, function(batch, emit)
+        emit(batch[1])
+        batch[1] = 0
+      end):run { failures = "collect" }
+    assert.same({ 5, 7 }, r:of "a")
+    assert.same({ 1, 5, 7 }, r:of "b")
+    assert.same({ 2, 4, 6, 8 }, seen)
+    assert.equal(1, #r.failures)
+    assert.equal("pairs", r.failures[1].stage)
+    assert.matches("no way", r.failures[1].message)
+  end)
+
+  it("items_out counts what a producer's route has chosen", function()
+    local r = new():producer("numbers", { to = { "a", "b" }, route = function(x)
+      if x == 3 then error "no way" end
+      return x == 2 and { "a", "b" } or "a"
+    end }, function(emit)
+      for x = 1, 4 do emit(x) end
+    end):consumer("a", { to = {} }, pass):consumer("b", { from = "numbers", to = {} }, pass)
+      :run { failures = "collect" }
+    assert.same({ 4, 3, 1 }, { r.stats.stages.numbers.items_out, r.stats.stages.a.items_in, r.stats.stages.b.items_in })
+  end)
+
   it("a stage of a block sends to a neighbour and to itself through the ledger", function()
     local r = new():producer { 1 }:processes(2, function(p)
       p:processor("a", function(x, emit) emit(x) end)

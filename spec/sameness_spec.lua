@@ -78,6 +78,22 @@ describe("R75 several receivers of one item", function()
     end)
   end
 
+  it("do not where one waits for its fork while another one changes what it got", function()
+    for _, names in ipairs { { "fork", "here" }, { "here", "fork" } } do
+      local p = new():producer("gen", { to = names }, function(emit)
+        for i = 1, 12 do emit { n = i } end
+      end)
+      for _, name in ipairs(names) do
+        if name == "fork" then
+          p:processor("fork", { from = "gen", process_per_batch = 1, to = {} }, function(item, emit) emit(item.n) end)
+        else
+          p:each("here", { from = "gen", threads = 1, to = {} }, function(item) item.n = -item.n end)
+        end
+      end
+      assert.same({ 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 }, sorted(p:run():of "fork"))
+    end
+  end)
+
   it("do not in a group of workers, of threads, of threads in workers, or inline", function()
     for _, group in ipairs {
       function(p, f) p:processes(1, f) end, function(p, f) p:process_per_batch(1, f) end,

@@ -42,7 +42,8 @@ own[1] = function(file, ...)
 end
 
 -- Formats with which reading from an open file does not raise.
-local good <const> = { l = true, L = true, n = true, a = true }
+local good <const> = { l = true, L = true, n = true, a = true,
+  ["*l"] = true, ["*L"] = true, ["*n"] = true, ["*a"] = true }
 
 own[2] = function(file, format, ...)
   if io.type(file) ~= "file" or format and not good[format] or ... ~= nil then
