@@ -103,40 +103,40 @@ describe("dispatch to workers", function()
   end)
 
   it("idles where nothing waits and a worker has nothing to do", function()
-    local segment = fake.segment(2)
-    assert.is_true(segment:idles())
-    fake.push(segment, 1)
-    assert.is_false(segment:idles())
-    segment:dispatch()
-    assert.is_true(segment:idles())               -- the other one
-    fake.push(segment, 1)
-    segment:dispatch()
-    assert.is_false(segment:idles())
-    fake.done(segment, 1, 1, true, 0.5)
-    assert.is_true(segment:idles())
+    local place = fake.place(2)
+    assert.is_true(place:idles())
+    fake.push(place, 1)
+    assert.is_false(place:idles())
+    place:dispatch()
+    assert.is_true(place:idles())               -- the other one
+    fake.push(place, 1)
+    place:dispatch()
+    assert.is_false(place:idles())
+    fake.done(place, 1, 1, true, 0.5)
+    assert.is_true(place:idles())
   end)
 
   it("idles where it forks for each item and may fork once more", function()
-    local segment = fake.segment(2, { per_item = true })
+    local place = fake.place(2, { items_per_worker = 1 })
     for i = 1, 2 do
-      assert.is_true(segment:idles())
-      segment:push { stage = 1, count = 1, attempt = 1, value = i }
-      assert.is_false(segment:idles())
-      segment:dispatch()
+      assert.is_true(place:idles())
+      place:push(work.of_value(1, i))
+      assert.is_false(place:idles())
+      place:dispatch()
     end
-    assert.is_false(segment:idles())
-    fake.done(segment, 1, 1, true)
-    segment:on_exit(segment.slots[1], segment.slots[1].pid, 0, 0, true)
-    assert.is_true(segment:idles())
+    assert.is_false(place:idles())
+    fake.done(place, 1, 1, true)
+    place:on_exit(place.slots[1], place.slots[1].pid, 0, 0, true)
+    assert.is_true(place:idles())
   end)
 
   it("takes what a producer's worker has not begun for finished when it is stopped", function()
-    local segment, pool, run = fake.segment(1, { kind = "producer" })
+    local place, pool, port = fake.place(1, { kind = "producer" })
     local stopped = {}
     function pool.stop(_, index) stopped[#stopped + 1] = index end
-    for _ = 1, 2 do segment:push { stage = 1, count = 1, attempt = 1, value = 1 } end
-    segment:stop_producer(0.1)
-    assert.same({ 0, 2, { 1 } }, { segment.queued, run.finished_items, stopped })
+    for _ = 1, 2 do place:push(work.of_value(1, 1)) end
+    place:stop_producer(0.1)
+    assert.same({ 0, 2, { 1 } }, { place.queued, port.finished_items, stopped })
   end)
 
   it("gives workers blocks as long as the stages after them have room", function()

@@ -34,12 +34,11 @@ static int encode(lua_State *L) {
 static int decode(lua_State *L) {
   size_t len;
   const char *bytes = luaL_checklstring(L, 1, &len);
-  unsigned flags = lua_isnoneornil(L, 2) || lua_toboolean(L, 2) ? MG_CODEC_REFS : 0, plain = 0;
-  if (lua_toboolean(L, 3)) plain = MG_CODEC_PLAIN;
+  unsigned flags = lua_isnoneornil(L, 2) || lua_toboolean(L, 2) ? MG_CODEC_REFS : 0;
+  if (lua_toboolean(L, 3)) flags |= MG_CODEC_PLAIN;
   lua_settop(L, 1);
   mg_codec *c = lua_touserdata(L, lua_upvalueindex(1));
-  int result = mg_decode_own(L, c, (const uint8_t *)bytes, len, flags | plain);
-  if (result == MG_CODEC_REFUSED && plain) return lua_settop(L, 2), 1;
+  int result = mg_decode_own(L, c, (const uint8_t *)bytes, len, flags);
   if (result == MG_CODEC_OK) return 1;
   lua_pushnil(L);
   lua_insert(L, -2);
