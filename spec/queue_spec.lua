@@ -35,7 +35,7 @@ local BEFORE <const> = {
     p:processor("pass", { threads = 3 }, pass)
     p:processor("pass2", { inline = true }, pass)
   end },
-  { "threads, an inline stage and a pool", 60, function(p)
+  { "threads, an inline stage and a pool", 80, function(p)
     p:processor("pass", { threads = 3 }, pass)
     p:processor("pass2", { inline = true }, pass)
     p:processor("pass3", { processes = 2 }, pass)
