@@ -5,7 +5,7 @@ local support = require "spec.support"
 local minigun = require "minigun"
 local options = require "minigun.language.schemas"
 local refusals = require "spec.refusals"
-local retries = require "minigun.run.retries"
+local backoffs = require "minigun.policy.backoff"
 
 local N <const> = 8
 
@@ -295,16 +295,16 @@ describe("R46 the schedule of backoff", function()
   end
 
   it("is a number of seconds, always the same", function()
-    for attempt = 1, 5 do assert.equal(0.25, retries.delay(checked(0.25), attempt, 0.7)) end
+    for attempt = 1, 5 do assert.equal(0.25, backoffs.delay(checked(0.25), attempt, 0.7)) end
   end)
 
   it("or grows by a factor up to a limit, with a part left to chance", function()
     local backoff = checked { first = 0.1, factor = 3, max = 1, jitter = 0.5 }
     for attempt, seconds in ipairs { 0.1, 0.3, 0.9, 1, 1 } do
-      assert.near(seconds, retries.delay(backoff, attempt, 0), 1e-9)
-      assert.near(seconds / 2, retries.delay(backoff, attempt, 1), 1e-9)
+      assert.near(seconds, backoffs.delay(backoff, attempt, 0), 1e-9)
+      assert.near(seconds / 2, backoffs.delay(backoff, attempt, 1), 1e-9)
     end
-    assert.near(1, retries.delay(backoff, 100000, 0), 1e-9)
+    assert.near(1, backoffs.delay(backoff, 100000, 0), 1e-9)
     assert.same({ first = 0.1, factor = 2, max = 10, jitter = 0.5 }, checked {})
   end)
 

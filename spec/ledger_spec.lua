@@ -84,7 +84,7 @@ describe("a wrong count in a run is found after the round", function()
   end
 
   it("and so is an item that was taken out of a queue", function()
-    local ok, message = pcall(go_wrong, { threads = 1 }, function(r) r.segment_of[2].queue:pop() end)
+    local ok, message = pcall(go_wrong, { threads = 1 }, function(r) r.places.of[2].queue:pop() end)
     assert.is_false(ok)
     assert.matches("the ledger is wrong", message)
   end)

@@ -19,7 +19,7 @@ describe("a run that nobody can move any more", function()
       local ok, message = pcall(p.run, p)
       assert.is_false(ok)
       local said = "'work' has %d+ in its queue and [1-9]%d* in hand, and waits for a block of %d+ bytes"
-      assert.is_truthy(message:find("^the run stands still, and nobody is left who could move it: " .. said), message)
+      assert.is_truthy(message:find("^the run stands still, and nothing is left that could move it: " .. said), message)
     end)
   end
 

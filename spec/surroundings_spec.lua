@@ -201,7 +201,7 @@ describe("what a container leaves of the machine:", function()
             p:producer { 1, 2 }
             p:map({ processes = 1 }, function(n) return n end)
             local run = require [=[minigun.run.run]=].new(p)
-            print(run.memory)"']]):format(root, root), { env = support.lua_env() })
+            print(run.shared.memory)"']]):format(root, root), { env = support.lua_env() })
         if done.code ~= 0 then return pending("the kernel does not let us: " .. done.stderr) end
         assert.equal(12 * MIB, tonumber(done.stdout), done.stderr)
       end)

@@ -9,10 +9,10 @@ local core = require "minigun.core"
 local errors = require "minigun.base.traceback"
 local crew = require "minigun.handlers.threads"
 local effects = require "minigun.child.replies"
+local lanes = require "minigun.policy.lanes"
 local queue = require "minigun.base.queue"
 local reduction = require "minigun.policy.reduce"
 local report = require "minigun.base.protocol"
-local routes = require "minigun.run.transport"
 local tasks = require "minigun.handlers.tasks"
 
 local hosted = {}
@@ -57,7 +57,7 @@ end
 -- The thread for an item, by its key. The coordinator has asked for that before, of the same item: so a copy is given,
 -- which the user's function may change once more.
 local function thread_of(group, stage, item)
-  return routes.lane(stage.by_key(core.copy(item)), group.n, stage.at)
+  return lanes.of(stage.by_key(core.copy(item)), group.n, stage.at)
 end
 
 -- Queues an item, or the end of a loop's input (attempt 0), for a stage of this worker.

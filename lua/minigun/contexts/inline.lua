@@ -1,164 +1,171 @@
---- Inline: the stages that run in the coordinator itself. Methods of a run (see run/run.lua).
+--- Inline: the stages that run in the coordinator itself.
 local acks = require "minigun.policy.acks"
 local chain = require "minigun.handlers.chain"
-local errors = require "minigun.base.traceback"
 local core = require "minigun.core"
-local report = require "minigun.base.protocol"
-local signals = require "minigun.system.signals"
+local declared = require "minigun.base.declared"
+local errors = require "minigun.base.traceback"
 local rates = require "minigun.policy.rates"
+local signals = require "minigun.system.signals"
 local work = require "minigun.base.work"
 
 local inline = {}
 
 local INLINE_SECONDS <const> = 0.0005 -- spent in stages of the coordinator before it looks after workers
-local UNKNOWN <const> = 64            -- items batched at once while nobody knows how long they take
+local UNKNOWN <const> = 64            -- items batched at once while it is not known how long they take
 
---- Makes the chain of the coordinator's own stages.
-function inline:open_chain()
-  local own = {}
+local Inline = {}
+Inline.__index = Inline
+
+--- Makes the place of the coordinator's own stages; nothing is open yet.
+---@param plan table
+---@param how table `pid` and `process` of the coordinator; `patient`: no step may take long
+---@return table inline
+--- `stages`: array; `chain`, or false; `timed`: whether one of them must be asked what falls due
+function inline.new(plan, how)
+  return declared({
+    plan = plan, pid = how.pid, process = how.process, patient = how.patient, outcome = false, acks = false,
+    resume = false, state = false, admission = false, shared = false, places = false, outlets = false,
+    transport = false, batches = false, failures = false, reduces = false, hooks = false, reentry = false,
+    screen = false, own_queue = false, stages = {}, chain = false, timed = false,
+    rates = {},              -- seconds per item, by stage
+    waits = false,           -- function (stage) -> whether it has to wait for those after it
+  }, Inline)
+end
+
+-- What the chain tells of a failed item.
+local function failed(self, stage, item, caught, attempt, partial, number)
+  signals.pass_on(caught.raised)
+  self.failures:settle(stage, errors.fields(caught, {
+    attempt = attempt, partial = partial, pid = self.pid, number = number,
+  }), function()
+    return self.reduces:content(stage, item)
+  end, item ~= nil and not caught.unreadable and function()
+    local again = work.of_value(stage.id, item)
+    again.first = number
+    return again
+  end)
+end
+
+--- Makes the chain of the coordinator's own stages, and the ways out of them, and out of stages in its threads.
+function Inline:open()
+  local own, transport, admission = self.stages, self.transport, self.admission
   for _, stage in ipairs(self.plan.stages) do
-    if not self.segment_of[stage.id] then own[#own + 1] = stage end
+    if not self.places.of[stage.id] then own[#own + 1] = stage end
   end
-  self.inline = own
-  function self.inline_waits(id) return self:receivers_full(self.waits[id]) end
+  function self.waits(id) return admission:is_full(admission.waits[id]) end
   for _, stage in ipairs(own) do
-    if stage.partition then self:open_lanes(stage) end
+    if stage.partition then self.outlets:open_lanes(stage) end
   end
   self.chain = chain.new(own, {
     addresses = self.plan.addresses,
-    send_to = function(stage, id, item) self:send_to(stage, id, item) end,
-    deliver = function(stage, item) self:deliver(stage, item) end,
-    effect = function(...) self:effect(...) end,
-    failed = function(stage, item, caught, attempt, partial, number)
-      signals.pass_on(caught.raised)
-      self:settle_failure(stage, errors.fields(caught, {
-        attempt = attempt, partial = partial, pid = self.pid, number = number,
-      }), function()
-        return self:folded(stage, item)
-      end, item ~= nil and not caught.unreadable and function()
-        local again = work.of_value(stage.id, item)
-        again.first = number
-        return again
-      end)
-    end,
-    context = function(stage, effect) return self:context({ stage = stage.name }, effect) end,
+    send_to = function(stage, id, item) transport:send_to(stage, id, item) end,
+    deliver = function(stage, item) transport:deliver(stage, item) end,
+    effect = function(...) self.outcome:effect(...) end,
+    failed = function(...) failed(self, ...) end,
+    context = function(stage, effect) return self.outcome:context({ stage = stage.name }, effect) end,
     process = self.process,
-    watch = function(thread) self.guard:watch(thread) end,
-    warn = function(text) self:warn(text) end,
+    watch = function(thread) self.reentry.guard:watch(thread) end,
+    warn = function(text) self.outcome:warn(text) end,
     limits = true,
     now = core.clock,
   })
   for _, stage in ipairs(own) do
-    self:open_outlet(stage)
-    if stage.batch then self:open_join(stage) end
-    if stage.reduces then self:open_fold(stage) end
-    self.timed = self.timed or stage.batch and stage.batch.max_wait
+    self.outlets:open(stage)
+    if stage.batch then self.batches:open(stage) end
+    if stage.reduces then self.reduces:open(stage) end
+    if stage.batch and stage.batch.max_wait then self.timed = true end
   end
-  if self.resume then self.resume:trace(self.chain, own, self.segments) end
-  for _, segment in ipairs(self.segments) do
-    for _, id in ipairs(segment.plan.kind == "threads" and segment.plan.stages or {}) do
-      self:open_outlet(self.plan.stages[id])
+  if self.resume then self.resume:trace(self.chain, own, self.places.list) end
+  for _, place in ipairs(self.places.list) do
+    for _, id in ipairs(place.plan.kind == "threads" and place.plan.stages or {}) do
+      self.outlets:open(self.plan.stages[id])
     end
   end
 end
 
---- Calls hooks about forks for stages that run in this process instead: it is their worker.
----@param segment table of the plan
----@param names table array of the hooks' names
----@param context_of function (stage id) -> ctx of that stage
-function inline:fork_hooks(segment, names, context_of)
-  local only -- the one stage with a handler: a worker that runs but one gives its hooks that stage's ctx, too
-  for _, id in ipairs(segment.stages) do
-    local stage = self.plan.stages[id]
-    if stage.handler and stage.kind ~= "producer" and not stage.partition then only = only == nil and id end
-  end
-  for _, name in ipairs(names) do
-    for _, hook in ipairs(segment.hooks[name]) do
-      local id = hook.stage or only
-      self:hooks({ hook }, nil, id and context_of(id) or self:context {})
-    end
-  end
-end
-
---- The same for the coordinator's own stages.
----@param names table array of the hooks' names
-function inline:inline_hooks(names)
+local function call_about_forks(self, names)
   for _, segment in ipairs(self.plan.segments) do
     if segment.kind == "inline" then
-      self:fork_hooks(segment, names, function(id) return self.chain.states[id].ctx end)
+      self.hooks:call_about_forks(segment, self.plan.stages, names, function(id) return self.chain.states[id].ctx end)
     end
   end
 end
 
--- Runs the items of an entry through its stage and all behind it.
+local function call_hooks(self, name)
+  for _, stage in ipairs(self.stages) do
+    self.hooks:call(stage.hooks[name], nil, self.chain.states[stage.id].ctx)
+  end
+end
+
+--- Calls the hooks before the stages; the coordinator is their worker.
+function Inline:start()
+  call_about_forks(self, { "before_fork", "after_fork" })
+  call_hooks(self, "before")
+end
+
+--- Calls the hooks after the stages. What such a hook closes, a pipe to a program say, workers may have inherited, so
+--- these are over.
+function Inline:finish()
+  call_hooks(self, "after")
+  call_about_forks(self, { "before_exit" })
+end
+
+-- Runs the items of an entry through its stage and all after it.
 local function run(self, entry)
-  local id, own = entry.stage, self.acks
+  local id, own, links = entry.stage, self.acks, self.chain
   local before = own.origin
   own.origin = entry.origin or false
-  if self.meter then self.meter:before_handlers() end
-  self.in_handler = true
+  self.screen:before_handlers()
+  self.reentry.in_handler = true
   if not entry.block then
-    self.chain:push(id, entry.value, entry.attempt, entry.first)
+    links:push(id, entry.value, entry.attempt, entry.first)
   else
-    if not self:join(entry) then
-      local pool, block, offset, length, only = self.pool, entry.block, entry.offset, entry.length, entry.only
-      local n = self.chain:push_all(id, pool:cursor(block, offset, length, only), function(i)
+    local pool = self.shared.pool
+    if not self.batches:join(entry) then
+      local block, offset, length, only = entry.block, entry.offset, entry.length, entry.only
+      local n = links:push_all(id, pool:cursor(block, offset, length, only), function(i)
         local at = pool:walk(block, offset, length, only, i - 1)
-        local behind, value = pool:decode(block, at, offset + length, only)
-        return behind and value
+        local after, value = pool:decode(block, at, offset + length, only)
+        return after and value
       end)
-      if n ~= entry.count then self:found_damage(self.plan.stages[id], entry.count, n) end
+      if n ~= entry.count then self.shared:found_damage(self.plan.stages[id], entry.count, n) end
     end
-    self.pool:release(entry.block)
+    pool:release(entry.block)
   end
-  own.origin, self.in_handler = before, false
-  self:finished(id, entry.count, entry.origin)
-end
-
---- Ends the run where an entry's block does not hold what was announced: workers can write into it.
----@param entry table
-function inline:check_entry(entry)
-  local _, n = self.pool:walk(entry.block, entry.offset, entry.length, entry.only or report.ANY, entry.count + 1)
-  if n ~= entry.count then self:found_damage(self.plan.stages[entry.stage], entry.count, n) end
-end
-
---- Ends the run because of that. Whose damage it is nobody knows.
----@param stage table
----@param announced integer
----@param found integer?
-function inline:found_damage(stage, announced, found)
-  self:fail(("stage '%s': a worker has damaged the run's shared memory: %d item%s announced, %s found"):format(
-    stage.name, announced, announced == 1 and "" or "s", found or "a damaged one"))
+  own.origin, self.reentry.in_handler = before, false
+  self.transport:finished(id, entry.count, entry.origin)
 end
 
 -- Takes an entry off the queue; where a step must not take long, only so many of its items as fit.
 local function take(self, entry)
-  local combiner = self.chain.states[entry.stage].combiner
+  local id, admission = entry.stage, self.admission
+  local combiner = self.chain.states[id].combiner
   local unknown = combiner and not combiner.seconds
-  local limited = self.limited[entry.stage]
+  local limited = admission.limited[id]
   if (self.patient or unknown or limited or entry.is_source) and entry.block then
-    self.rates[entry.stage] = self.rates[entry.stage] or rates.new()
-    local n = unknown and UNKNOWN or self.rates[entry.stage]:slice()
-    if limited then n = math.min(n, self:room(self.waits[entry.stage], self.per[entry.stage])) end
-    local at = n < entry.count and self.pool:walk(entry.block, entry.offset, entry.length, entry.only, n)
+    self.rates[id] = self.rates[id] or rates.new()
+    local n = unknown and UNKNOWN or self.rates[id]:slice()
+    if limited then n = math.min(n, admission:room(admission.waits[id], admission.per[id])) end
+    local pool = self.shared.pool
+    local at = n < entry.count and pool:walk(entry.block, entry.offset, entry.length, entry.only, n)
     if at then
-      self.pool:retain(entry.block)
+      pool:retain(entry.block)
       local origin = entry.origin and acks.cut(entry, n)
       local slice = work.cut(entry, n, at)
       slice.origin = origin
-      self.inline_queue:cut(slice.length)
+      self.own_queue:cut(slice.length)
       return slice
     end
   end
-  return self.inline_queue:pop(entry.stage)
+  return self.own_queue:pop(id)
 end
 
 --- Runs what waits for the coordinator's own stages, for a while.
 ---@return boolean busy whether there was anything
-function inline:run_inline_queue()
-  local busy, spent = false, 0
-  while self.inline_queue:count() > 0 and not self.stopping do
-    local entry = self.inline_queue:first(self.inline_waits)
+function Inline:run_queue()
+  local busy, spent, own = false, 0, self.own_queue
+  while own:count() > 0 and not self.state.aborted do
+    local entry = own:first(self.waits)
     if not entry then break end
     entry = take(self, entry)
     local start = core.now()
@@ -166,7 +173,7 @@ function inline:run_inline_queue()
     signals.check()
     local seconds = core.now() - start
     if self.chain.states[entry.stage].batches then
-      local s = self.stats[entry.stage]
+      local s = self.outcome.stats[entry.stage]
       s.busy = s.busy + seconds
     end
     if self.rates[entry.stage] then self.rates[entry.stage]:learn(seconds, entry.count) end
@@ -175,6 +182,32 @@ function inline:run_inline_queue()
     if spent > INLINE_SECONDS then break end
   end
   return busy
+end
+
+--- Passes on batches whose time has come.
+---@param now number
+---@return number? due when the next one's will; nil: none waits for the clock
+---@return boolean fell_due
+function Inline:check_clock(now)
+  local due, fell_due = nil, false
+  for _, stage in ipairs(self.stages) do
+    local batches = self.chain.states[stage.id].batches
+    local next_due = batches and batches:next_due()
+    if next_due and next_due <= now then
+      self.chain:flush_batches(stage.id, now)
+      fell_due = true
+      next_due = batches:next_due()
+    end
+    due = next_due and math.min(due or next_due, next_due) or due
+  end
+  return due, fell_due
+end
+
+--- Closes what loop stages have open.
+function Inline:close()
+  for _, state in pairs(self.chain and self.chain.states or {}) do
+    if state.loop then pcall(state.loop.abandon, state.loop) end
+  end
 end
 
 return inline

@@ -25,8 +25,8 @@ end
 local function arm(self)
   local r = self.run
   if self.over or not self.watched then return end
-  local now = r.busy or r.stop_asked and not r.stopped or r.stopping
-  local ok, message = self.watched:arm(now and 0 or r.due_at and math.max(0, r.due_at - core.now()))
+  local now = r.busy or r.state:must_stop() or r.state.aborted
+  local ok, message = self.watched:arm(now and 0 or r.due_at and math.max(0, r.due_at - core.now()) or nil)
   if ok == nil then handle.conclude(self, message) end
 end
 
@@ -64,8 +64,9 @@ function Run:wait(timeout)
 end
 
 local function state_of(self)
-  if self.over then return self.run.result.ok and "done" or "failed" end
-  return (self.run.stop_asked or self.run.stopping) and "stopping" or "running"
+  if self.over then return self.run.outcome.result.ok and "done" or "failed" end
+  local own = self.run.state
+  return (own.stop_asked or own.aborted) and "stopping" or "running"
 end
 
 ---@class minigun.Status
@@ -81,19 +82,19 @@ end
 ---@return minigun.Status status
 function Run:status()
   check(self, "status")
-  local r = self.run
+  local r, result = self.run, self.run.outcome.result
   return {
-    state = state_of(self), elapsed = self.over and r.result.elapsed or core.now() - r.started,
-    items = #r.result.items, failures = r.result.failed, workers = r:workers(), stages = r:tally(),
+    state = state_of(self), elapsed = self.over and result.elapsed or core.now() - r.started,
+    items = #result.items, failures = result.failed, workers = r.status:workers(), stages = r.status:rows(),
   }
 end
 
 --- The status as one line for the prompt.
 ---@return string
 function Run:__tostring()
-  local r = self.run
-  if self.over then return tostring(r.result) end
-  local n, failed, workers = #r.result.items, r.result.failed, r:workers()
+  local r, result = self.run, self.run.outcome.result
+  if self.over then return tostring(result) end
+  local n, failed, workers = #result.items, result.failed, r.status:workers()
   return ("%s '%s': %d item%s, %s%d worker%s, %.3f s"):format(state_of(self), r.plan.name, n, n == 1 and "" or "s",
     failed > 0 and failed .. " failed, " or "", workers, workers == 1 and "" or "s", core.now() - r.started)
 end
@@ -109,8 +110,8 @@ function Run:fd()
   check(self, "fd")
   if self.over then return nil, "the run is over" end
   if not self.watched then
-    local pool, message, errno = self.run.pool, nil, nil
-    if not pool then pool, message, errno = self.run:open_bell() end
+    local pool, message, errno = self.run.shared.pool, nil, nil
+    if not pool then pool, message, errno = self.run.shared:open_bell() end
     if not pool then return nil, message, errno end
     self.watched = pool
     pool:arm(0)
@@ -126,7 +127,7 @@ end
 function Run:stop()
   check(self, "stop")
   if not self.over then
-    self.run.stop_asked = true
+    self.run.state.stop_asked = true
     if not self.driving then arm(self) end
   end
   return self
@@ -149,7 +150,7 @@ end
 
 -- Begins a run; what `p:start` calls.
 local function start(pipeline, given)
-  local self = handle.new(pipeline, given, true, Run)
+  local self = handle.new(pipeline, given, { patient = true }, Run)
   if not handle.begin(self) then handle.outcome(self) end
   return self
 end

@@ -4,6 +4,8 @@ local errors = require "minigun.base.traceback"
 local fatal = require "minigun.base.fatal"
 local failure = require "minigun.base.failure"
 local tasks = require "minigun.handlers.tasks"
+local hooks = require "minigun.run.hooks"
+local progress_line = require "minigun.view.progress_line"
 local run = require "minigun.run.run"
 local silence = require "minigun.run.silence"
 local signals = require "minigun.system.signals"
@@ -21,49 +23,61 @@ local Handle = {}
 --- Makes the handle of a run that has not begun.
 ---@param pipeline table
 ---@param given table? checked options of the run
----@param patient boolean? true: no step may take long, so that the program can do other things in between
+---@param how table? `patient`, `streams`: see run.new
 ---@param class table? metatable of the handle, with handle.close as `__close` and handle.forget as `__gc`
 ---@return table handle
-function handle.new(pipeline, given, patient, class)
-  local r = run.new(pipeline, given)
-  r.patient, r.guard = patient, not patient and core.guard() or nil
-  local self = setmetatable({ run = r, process = core.process(), over = false }, class or Handle)
-  terminate.open(self)
+function handle.new(pipeline, given, how, class)
+  local patient = how and how.patient or false
+  local r = run.new(pipeline, given, { patient = patient, streams = how and how.streams,
+    open_line = not patient and progress_line.open or nil })
+  if not patient then r.reentry.guard = core.guard() end
+  local self = setmetatable({ run = r, process = core.process(), patient = patient, over = false }, class or Handle)
+  r.state.heeds_term = terminate.open(r.plan.options.grace, patient)
+  self.terminable = true -- until it is over
   self.lock = setmetatable({}, { __close = function() self.driving = false end }) -- also when Ctrl-C ends it
   return self
 end
 
-local function add_stats(self)
-  for id, s in pairs(self.chain and self.chain.stats or {}) do
-    local stage = self.plan.stages[id]
-    -- What came from workers was counted when it was accepted.
-    if stage.kind ~= "producer" then self:add_inline(stage, self.stats[id], s) end
-  end
-  self.counted = true
-  for _, segment in ipairs(self.segments) do
-    for _, id in ipairs(segment.plan.stages) do
-      local s = self.stats[id]
-      local workers = segment.plan.n * math.max(1, segment.plan.width)
-      s.waiting_in = math.max(0, workers * self.result.elapsed - s.busy - s.waiting_out)
-    end
-  end
+-- The run is over; where SIGTERM asks for that, so is the process. `text`: what the run would have raised.
+local function end_terminable(self, text)
+  if not self.terminable or self.process ~= core.process() then return end
+  self.terminable = false
+  terminate.close(text, self.run.outcome.result)
 end
 
 -- Runs the hooks after_run. Returns what there is to say of those that raise: array of texts.
 local function after_run(self)
   local r, texts = self.run, {}
-  local result = r.result
+  local result = r.outcome.result
   for _, hook in ipairs(r.plan.hooks.after_run) do
     local ok, caught = errors.call(hook.f, result)
     if core.interrupted() and not self.interrupted then
       self.interrupted, result.ok, result.error = true, false, "interrupted!"
     elseif not ok then
-      local text = r.hook_text(hook.name, hook.at, caught)
+      local text = hooks.text(hook.name, hook.at, caught)
       texts[#texts + 1] = text
       result.ok, result.error = false, result.error and result.error .. "\n" .. text or text
     end
   end
   return texts
+end
+
+-- Closes the run and completes its numbers. Returns the error that has ended it, if one did.
+local function close_run(self, err)
+  local r, own = self.run, self.run.state
+  if own.killed then r.status:note_inside() end
+  self.interrupted = core.interrupted() ~= nil -- it has ended the run, whatever the error is
+  local ended_early = own.aborted or own.passed.STOPPING or own.name == "STOPPING"
+  if err then own:abort() end
+  r:close(self.watched) -- by an event loop: `watched` keeps the descriptor
+  r.outcome.result.elapsed = core.now() - r.started
+  r.status:complete()
+  if self.interrupted then err = "interrupted!" end
+  local looked, problem = errors.call(silence.look, r.plan.stages, r.outcome, r.failures, not err and not own.killed,
+    ended_early)
+  if not looked then err = problem.raised end -- of a hook
+  if fatal.is(err) then err = err.text end
+  return err
 end
 
 --- Ends the run: closes it, fills in the result and runs after_run. What there is to raise is kept for `outcome`.
@@ -73,33 +87,25 @@ function handle.conclude(self, err)
   if self.over then return end
   self.over = true
   local r = self.run
-  local result = r.result
-  if r.killed then r:note_inside() end
-  self.interrupted = core.interrupted() ~= nil -- it has ended the run, whatever the error is
-  r:close(self.watched) -- by an event loop: `watched` keeps the descriptor
-  result.elapsed = core.now() - r.started
-  add_stats(r)
-  if self.interrupted then err = "interrupted!" end
-  local looked, problem = errors.call(silence.look, r, not err and not r.killed)
-  if not looked then err = problem.raised end -- of a hook
-  if fatal.is(err) then err = err.text end
+  local own, result, guard = r.state, r.outcome.result, r.reentry.guard
+  err = close_run(self, err)
   result.error = err and errors.text(err)
-  result.stopped, result.killed = r.stop_asked, r.killed
-  result.ok = not err and not r.killed and result.failed == 0
+  result.stopped, result.killed = own.stop_asked or nil, own.killed or nil
+  result.ok = not err and not own.killed and result.failed == 0
   r.pipeline.last, handle.last = result, result
-  if r.resume then r.resume:count(r.finishing or false) end
+  if r.resume then r.resume:count(own:is_finished()) end
   self.err, self.after = err, after_run(self)
-  if r.guard then
+  if guard then
     if core.interrupted() then signals.settle() end
-    r.guard:close()
+    guard:close()
   end
-  handle.last_unhandled = not err and r.unhandled.n > 0 and r.plan.options.failures == "collect"
-  if not r.streams then handle.close_journal(self) end
+  handle.last_unhandled = not err and r.outcome.unhandled.n > 0 and r.plan.options.failures == "collect"
+  if not r.outcome.streams then handle.close_journal(self) end
 end
 
--- What there is to say of failures that nobody handles; nil: nothing.
+-- What there is to say of failures that nothing handles; nil: nothing.
 local function unhandled(r)
-  if r.unhandled.n > 0 and r.plan.options.failures ~= "collect" then return r.unhandled:summary() end
+  if r.outcome.unhandled.n > 0 and r.plan.options.failures ~= "collect" then return r.outcome.unhandled:summary() end
 end
 
 -- What the run of a handle has to say to its caller; nil: nothing.
@@ -112,10 +118,10 @@ end
 --- Closes the run's journal, when its result goes to the caller, or does not.
 ---@param self table handle
 function handle.close_journal(self)
-  local r = self.run
-  local delivered = not r.killed and not told(self)
-  r:close_journal(delivered and (r.streams or not terminate.dies()))
-  terminate.close(self, told(self))
+  local r, text = self.run, told(self)
+  local delivered = not r.state.killed and not text
+  r:close_journal(delivered and (r.outcome.streams or not terminate.dies()))
+  end_terminable(self, text)
 end
 
 --- Returns the result of a run that is over, or raises what it has to say to its caller.
@@ -124,7 +130,7 @@ end
 function handle.outcome(self)
   if self.interrupted then return signals.interrupted() end
   local text = told(self)
-  if not text then return self.run.result end
+  if not text then return self.run.outcome.result end
   error(stack.final(text), 0)
 end
 
@@ -143,9 +149,10 @@ local function drive(self, f, ...)
   local _ <close> = self.lock
   local _ <close> = terminate.drive()
   self.driving = true
-  local task, co, outer = tasks.forget(r) -- in a thread of another run: the stages of this one must not make it wait
-  local guard <close> = r.patient and core.guard() or nil -- of Ctrl-C, see system/signals.lua
-  r.guard = guard or r.guard
+  -- In a thread of another run: the stages of this one must not make it wait.
+  local task, co, outer = tasks.forget(r.reentry)
+  local guard <close> = self.patient and core.guard() or nil -- of Ctrl-C, see system/signals.lua
+  if guard then r.reentry.guard = guard end
   local ok, more = xpcall(f, traceback, ...)
   if core.process() ~= self.process then
     error("the run belongs to another process: this one was forked in a handler or hook, and came back out of it", 0)
@@ -197,11 +204,11 @@ end
 ---@return table? result nil: it is being stepped, and ends when that is over
 function handle.kill(self)
   if not self.over then
-    self.run.killed, self.run.stopping = true, true
+    self.run.state:kill()
     if self.driving then return nil end
     handle.conclude(self)
   end
-  return self.run.result
+  return self.run.outcome.result
 end
 
 --- Gives everything back; a run that is not over is killed. May be called twice.
@@ -219,7 +226,7 @@ end
 ---@param self table handle
 function handle.forget(self)
   if self.process ~= core.process() or self.driving then return end
-  terminate.close(self)
+  end_terminable(self)
   self.over = true
   local ended, problem = pcall(self.run.close, self.run)
   local closed, other = pcall(self.run.close_journal, self.run, false)

@@ -19,14 +19,13 @@ end
 ---@param given table? checked options of the run
 ---@return function next, nil, nil, table closing the four values of a generic for; leaving the loop stops the run
 function runner.iterate(pipeline, given)
-  local self = handle.new(pipeline, given)
+  local self = handle.new(pipeline, given, { streams = true }) -- an item is delivered when the next is asked for
   local ready, at, n, told = {}, 0, 0, false -- ready[at + 1] to ready[n] are to be handed out
-  self.run.streams = true -- an item is delivered when the next one is asked for
   if not handle.begin(self) then
     handle.close_journal(self)
     handle.outcome(self)
   end
-  local result <const> = self.run.result
+  local result <const> = self.run.outcome.result
   local handed_out = false
   local function handed()
     if self.run.resume and handed_out then self.run.resume:hand_items(1) end
@@ -37,7 +36,7 @@ function runner.iterate(pipeline, given)
     while true do
       if at < n then
         at = at + 1
-        if self.run.meter then self.run.meter:give_way() end -- what is done with it may print
+        self.run.screen:give_way() -- what is done with it may print
         local item = ready[at]
         ready[at], handed_out = nil, true -- whoever has it may drop it
         return item

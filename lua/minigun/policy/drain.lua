@@ -13,15 +13,15 @@ Drain.__index = Drain
 
 --- Makes the policy for the stages of a plan.
 ---@param stages table array, in topological order; of each `inputs` and `await` are looked at
----@return table drain
+---@return table drain `any_awaited`: whether one of them is awaited
 function drain.new(stages)
-  local after_await, awaits = {}, {}
+  local after_await, awaits, any = {}, {}, false
   for id, stage in ipairs(stages) do -- it is awaited itself, or comes after one that is
-    after_await[id] = stage.await or false
+    after_await[id], any = stage.await or false, any or stage.await or false
     for _, input in ipairs(stage.inputs) do after_await[id] = after_await[id] or after_await[input] end
     if type(stage.await) == "number" then awaits[#awaits + 1] = stage end
   end
-  return declared({ stages = stages, after_await = after_await, awaits = awaits }, Drain)
+  return declared({ stages = stages, after_await = after_await, awaits = awaits, any_awaited = any ~= false }, Drain)
 end
 
 --- Whether a stage has nothing pending and all that send to it are drained.
@@ -30,7 +30,11 @@ end
 ---@return boolean
 function Drain:may_drain(id, ledger)
   if ledger.pending[id] > 0 then return false end
-  return self:all_drained(self.stages[id].inputs, ledger)
+  local inputs <const>, drained <const> = self.stages[id].inputs, ledger.drained
+  for i = 1, #inputs do
+    if not drained[inputs[i]] then return false end
+  end
+  return true
 end
 
 --- Whether stages are drained.

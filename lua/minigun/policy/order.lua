@@ -6,7 +6,7 @@
 -- `head` is the first ordinal that is not. Output is given in parts; a part that begins behind the head is kept.
 local order = {}
 
--- Items that may be begun ahead of the oldest unfinished one; fewer before a limited stage, see run/limits.lua.
+-- Items that may be begun ahead of the oldest unfinished one; fewer before a limited stage, see policy/admission.lua.
 local WINDOW <const> = 1 << 16
 
 local Order = {}

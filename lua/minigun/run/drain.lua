@@ -11,23 +11,20 @@ local Drain = {}
 Drain.__index = Drain
 
 --- Makes what drains the stages of a run.
----@param needs table
---- `plan`, `stats`, `started` (on the clock that does not count stops), `ledger`, `inline` (the coordinator's own
---- stages), `places`, `transport`, `reduces`, `hooks`, `clock()`
+---@param plan table
+---@param clock function () -> seconds, of the clock that does not count stops
 ---@return table drain
-function drain.new(needs)
+function drain.new(plan, clock)
+  local own = policy.new(plan.stages)
   return declared({
-    plan = needs.plan, stats = needs.stats, started = needs.started, ledger = needs.ledger, inline = needs.inline,
-    places = needs.places, transport = needs.transport, reduces = needs.reduces, hooks = needs.hooks,
-    clock = needs.clock, policy = policy.new(needs.plan.stages),
+    plan = plan, clock = clock, started = clock(), policy = own, outcome = false, ledger = false,
+    inline = false, places = false, transport = false, outlets = false, batches = false, reduces = false,
+    hooks = false,
+    timed = own.awaits[1] ~= nil,           -- whether the clock can drain a stage
     looked = 0,              -- when it was last looked at the awaited stages, since the begin
     told = {},               -- hooks after_producer that have been called
   }, Drain)
 end
-
---- Whether the clock can drain a stage.
----@return boolean
-function Drain:timed() return self.policy.awaits[1] ~= nil end
 
 --- Looks whether the time of an awaited stage is over.
 ---@param now number
@@ -45,7 +42,7 @@ end
 
 -- Whether a stage of the coordinator has something to say at its end.
 local function holds(self, state)
-  return self.inline:open_batch(state) or state.loop and state.loop:open()
+  return self.batches:oldest(state) or state.loop and state.loop:open()
 end
 
 local function drain_stage(self, stage, state)
@@ -54,7 +51,7 @@ local function drain_stage(self, stage, state)
     return -- it is drained when they have ended
   end
   if state then
-    local links, outlet = self.inline.chain, self.transport.outlets[id]
+    local links, outlet = self.inline.chain, self.outlets.of[id]
     if state.batches then links:flush_batches(id) end
     if state.loop then links:end_loop(id) end
     if stage.reduces and stage.reduces.at_drain then self.reduces:emit(id) end
@@ -85,19 +82,21 @@ end
 ---@return boolean changed some are, so others may be ready now
 function Drain:advance()
   local ledger, own, changed, all = self.ledger, self.policy, false, true
-  local front = own:front_drained(ledger)
-  for id, stage in ipairs(self.plan.stages) do
+  local stages <const>, states <const> = self.plan.stages, self.inline.chain.states
+  local front = own.any_awaited and own:front_drained(ledger)
+  for id = 1, #stages do
+    local stage = stages[id]
     local ready = own:may_drain(id, ledger)
-      and (not stage.await or own:given_up(id, self.stats[id].items_in, self.clock() - self.started)
+      and (not stage.await or own:given_up(id, self.outcome.stats[id].items_in, self.clock() - self.started)
         or front and self:is_empty())
-    local state = self.inline.chain.states[id]
+    local state = states[id]
     if ready and not (ledger.drained[id] and not (state and holds(self, state))) then
       drain_stage(self, stage, state)
       changed = true
     end
     all = all and ready
   end
-  tell_producers_ended(self)
+  if self.plan.hooks.after_producer[1] then tell_producers_ended(self) end
   return all and self:is_empty() and not self.reduces:emit_next(), changed
 end
 

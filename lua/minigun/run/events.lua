@@ -1,300 +1,303 @@
---- The inbox: what workers say, taken from the pool's events. Methods of a run (see run.lua).
+--- Events: what workers say, taken from the pool.
 --
 -- Every reference to a block that an event brings is passed on to one entry, or released here.
+local declared = require "minigun.base.declared"
 local report = require "minigun.base.protocol"
 
-local inbox = {}
+local events = {}
 
 local COLLECT <const>, type <const> = report.COLLECT, type
 
--- What a worker has written is not what it has said. Whose damage it is nobody knows: all workers can write everywhere.
-local function damaged(self, segment)
-  self:fail(("%s: a worker has damaged the run's shared memory: what was read is not what was announced"):format(
-    segment.plan.context))
+local Events = {}
+Events.__index = Events
+
+--- Makes what takes the events of a run.
+---@param plan table
+---@return table events
+--- `by_slot`: from the number of a slot to `{ place =, slot = }`
+function events.new(plan)
+  return declared({ plan = plan, by_slot = {}, outcome = false, state = false, acks = false, resume = false,
+    shared = false, places = false, outlets = false, transport = false, failures = false, hooks = false,
+    screen = false }, Events)
+end
+
+-- What a worker has written is not what it has said. Whose damage it is is not known: all workers can write everywhere.
+local function damaged(self, place)
+  self.state:fail(("%s: a worker has damaged the run's shared memory: what was read is not what was announced"):format(
+    place.plan.context))
 end
 
 -- How many records of each edge are in a range that was announced with so many.
-local function count_edges(self, segment, block, offset, length, count)
-  local counts, all = self.pool:edges(block, offset, length), 0
+local function count_edges(self, place, range)
+  local counts, all = self.shared.pool:edges(range.block, range.offset, range.length), 0
   for _, n in pairs(counts or {}) do all = all + n end
-  if all ~= count then damaged(self, segment) end
+  if all ~= range.count then damaged(self, place) end
   return counts
 end
 
--- Takes the i-th report, where it is none of a value that is as usual. Returns how many items it says are lost.
-local function other_report(self, segment, slot, r, i, wrong, failed)
-  if r and not report.is_sound(r, self.plan) then damaged(self, segment) end
-  local kind = r and r[1]
-  if not r or kind == COLLECT and wrong[r] then
-    local id = r and r[4] or segment.plan.stages[1]
-    self:items_refused(self.plan.stages[id], { { r and r[3], wrong[r] } })
-  elseif kind == COLLECT then self:effect("collect", r[2], r[3])
-  elseif kind == report.COUNT then self:effect("count", r[2], r[3])
-  elseif kind == report.FAILED then
-    segment:on_failed(slot, self.plan.stages[r[2]], r[3])
-    failed[#failed + 1] = { i, r[3] }
-  elseif kind == report.LOST then
-    local fields = r[3]
-    fields.pid, fields.worker, fields.workers = slot.pid, slot.number, segment.plan.n
-    self:settle_failure(self.plan.stages[r[2]], fields, function()
-      if fields.item ~= nil then return fields.item end
-      return fields.item_text
-    end)
-    return 1
-  elseif kind == report.RESUMED then
-    self.resume.sources[r[2]].skipped = r[3]
-    if r[4] then self:fail(r[4]) end
-  elseif kind == report.HOOK then
-    self:hook_failed(r[2], r[3], { message = r[4], traceback = r[5] ~= "" and r[5] or nil })
-  elseif kind == report.RETURNED then
-    self.plan.stages[r[2]].returned = true
-  elseif kind == report.STATS then
-    for k = 2, #r do self:add_stats(r[k]) end
-  end
-end
+-- --- reports -----------------------------------------------------------------------------------------------------
 
---- Takes the reports in a range: what was collected and counted, failures, statistics, hooks that raised.
----@param segment table
----@param slot table of the worker that wrote them
----@param block integer
----@param offset integer bytes
----@param length integer bytes
----@param count integer reports
----@return table failed array of `{ number of the report, fields }`, one for each failure
----@return integer lost items that were emitted and could not go on
-function inbox:reports(segment, slot, block, offset, length, count)
-  local list, failed, lost = {}, {}, 0
-  local n, refused = self.pool:decode_into(list, 0, block, offset, length, report.EDGE, true)
-  if not n then self:fail(("%s: a worker's report cannot be read: %s"):format(segment.plan.context, refused)) end
-  if n ~= count then damaged(self, segment) end
-  local wrong = {} -- from a report to what is wrong with it: the contents of an object stand for it
-  for _, pair in ipairs(refused or {}) do wrong[pair[1]] = pair[2] end
-  local values, name = nil, nil -- what has been collected under that name
-  for i = 1, n do
-    local r = list[i]
-    if not refused and type(r) == "table" and r[1] == COLLECT and r[2] ~= nil then -- which most are
-      if not values or r[2] ~= name then values, name = self:collected(r[2]), r[2] end
-      values[#values + 1] = r[3]
-    else
-      lost = lost + (other_report(self, segment, slot, r, i, wrong, failed) or 0)
-    end
-  end
-  return failed, lost
-end
-
---- The stages of a block tell what they emit, what comes to them inside it, and their times. A stage alone is not
---- asked: what it emits is counted when it has come.
-function inbox:add_stats(row)
-  local s = self.stats[row[1]]
+-- The stages of a block tell what they emit, what comes to them inside it, and their times. A stage alone is not asked:
+-- what it emits is counted when it has come.
+local function add_stats(self, row)
+  local s = self.outcome.stats[row[1]]
   s.items_in = s.items_in + row[2]
   if not self.plan.stages[row[1]].fold then s.items_out = s.items_out + row[3] end -- parts of its one value
   s.busy = s.busy + row[4]
   if row[5] then s.service:merge(row[5]) end
 end
 
-local function count_out(self, segment, count)
-  local stage = #segment.plan.stages == 1 and self.plan.stages[segment.plan.stages[1]]
+-- From the kind of a report (base/protocol.lua has their fields) to what takes it. `taken`: what becomes of the reports
+-- of a range, see `take_reports`.
+local on_report <const> = {
+  [COLLECT] = function(self, r) self.outcome:effect("collect", r[2], r[3]) end,
+  [report.COUNT] = function(self, r) self.outcome:effect("count", r[2], r[3]) end,
+  [report.FAILED] = function(self, r, place, slot, taken, i)
+    place:on_failed(slot, self.plan.stages[r[2]], r[3])
+    taken.failed[#taken.failed + 1] = { i, r[3] }
+  end,
+  [report.LOST] = function(self, r, place, slot, taken)
+    local fields = r[3]
+    taken.lost = taken.lost + 1
+    fields.pid, fields.worker, fields.workers = slot.pid, slot.number, place.plan.n
+    self.failures:settle(self.plan.stages[r[2]], fields, function()
+      if fields.item ~= nil then return fields.item end
+      return fields.item_text
+    end)
+  end,
+  [report.RESUMED] = function(self, r)
+    self.resume.sources[r[2]].skipped = r[3]
+    if r[4] then self.state:fail(r[4]) end
+  end,
+  [report.HOOK] = function(self, r)
+    self.hooks:fail(r[2], r[3], { message = r[4], traceback = r[5] ~= "" and r[5] or nil })
+  end,
+  [report.RETURNED] = function(self, r) self.plan.stages[r[2]].returned = true end,
+  [report.STATS] = function(self, r)
+    for k = 2, #r do add_stats(self, r[k]) end
+  end,
+}
+
+-- Takes the i-th report of a range; `wrong[report]`: what cannot be had of it.
+local function take_report(self, r, place, slot, taken, i, wrong)
+  if r and not report.is_sound(r, self.plan) then damaged(self, place) end
+  if not r or r[1] == COLLECT and wrong[r] then
+    local id = r and r[4] or place.plan.stages[1]
+    self.failures:unreadable(self.plan.stages[id], { { r and r[3], wrong[r] } })
+  elseif on_report[r[1]] then
+    on_report[r[1]](self, r, place, slot, taken, i)
+  end
+end
+
+-- Takes the reports in a range: what was collected and counted, failures, statistics, hooks that raised. Returns
+-- `failed`, array of `{ number of the report, fields }`, one for each failure, and `lost`, how many items were emitted
+-- and could not go on.
+local function take_reports(self, place, slot, range, count)
+  local list, taken = {}, { failed = {}, lost = 0 }
+  local n, refused = self.shared.pool:decode_into(list, 0, range.block, range.offset, range.length, report.EDGE, true)
+  if not n then self.state:fail(("%s: a worker's report cannot be read: %s"):format(place.plan.context, refused)) end
+  if n ~= count then damaged(self, place) end
+  local wrong = {} -- from a report to what is wrong with it: the contents of an object stand for it
+  for _, pair in ipairs(refused or {}) do wrong[pair[1]] = pair[2] end
+  local values, name = nil, nil -- what has been collected under that name
+  for i = 1, n do
+    local r = list[i]
+    if not refused and type(r) == "table" and r[1] == COLLECT and r[2] ~= nil then -- which most are
+      if not values or r[2] ~= name then values, name = self.outcome:collected(r[2]), r[2] end
+      values[#values + 1] = r[3]
+    else
+      take_report(self, r, place, slot, taken, i, wrong)
+    end
+  end
+  return taken
+end
+
+-- --- items -------------------------------------------------------------------------------------------------------
+
+local function count_out(self, place, count)
+  local stage = #place.plan.stages == 1 and self.plan.stages[place.plan.stages[1]]
   if stage and not stage.fold then
-    local s = self.stats[stage.id]
+    local s = self.outcome.stats[stage.id]
     s.items_out = s.items_out + count
   end
 end
 
---- Takes a range that a worker has committed, and its reference: items go to their receivers, reports are read.
----@param segment table
----@param slot table
----@param block integer
----@param offset integer bytes
----@param length integer bytes
----@param count integer records
----@param edge integer of all of them, or `report.ANY`: they are mixed
----@param number integer of the chunk, where the worker has threads
-function inbox:on_out(segment, slot, block, offset, length, count, edge, number)
-  segment:on_range(length)
-  if self.resume then
-    if self.resume.sources[segment.plan.stages[1]] then
-      return self:on_source(segment, slot, block, offset, length, count, edge)
-    end
-    self.acks.origin = segment:origin_of(slot, number) or false
+-- Passes on items, and the reference, that a worker has sent to one stage, by emit:to or by a route.
+local function worker_sent(self, place, part)
+  local target = self.plan.stages[part.edge & ~report.TO]
+  if not target or target.kind == "producer" then
+    self.state:fail(("%s: a worker sent items to a stage that there is not"):format(place.plan.context))
   end
-  local ordinal = segment:output_ordinal(slot, number)
-  if edge ~= report.ANY and edge ~= report.EDGE then
-    return self:in_order(segment, ordinal, edge, block, offset, length, count)
-  end
-  local counts = count_edges(self, segment, block, offset, length, count)
-  local failed = counts[report.EDGE] and self:reports(segment, slot, block, offset, length, counts[report.EDGE])
-  if ordinal and failed and #failed > 0 then
-    self:split_at_failures(segment, slot, ordinal, failed, block, offset, length)
-  else
-    self:mixed(segment, ordinal, counts, block, offset, length)
-  end
-  self.pool:release(block)
+  count_out(self, place, part.count)
+  self.transport:route({ target.id }, part.block, part.offset, part.length, part.count, part.edge)
 end
 
---- The same for a range of a producer whose items are numbered as they come; what it has lost is numbered too.
----@param segment table
----@param slot table
----@param block integer
----@param offset integer bytes
----@param length integer bytes
----@param count integer records
----@param edge integer
-function inbox:on_source(segment, slot, block, offset, length, count, edge)
-  local source, counts, lost = self.resume.sources[segment.plan.stages[1]], { [edge] = count }, 0
-  if edge == report.ANY then counts = count_edges(self, segment, block, offset, length, count) end
-  local items, reports = 0, counts[report.EDGE]
-  for only, n in pairs(counts) do
-    if only ~= report.EDGE then items = items + n end
-  end
-  local origin = self.resume:arrived(source, items)
-  if not reports then self.resume:mark_range(origin, self.pool, block, offset, length) end
-  self.acks.origin = origin
-  if reports then lost = select(2, self:reports(segment, slot, block, offset, length, reports)) end
-  local more = self.resume:arrived(source, lost).ranges
-  table.move(more, 1, #more, #origin.ranges + 1, origin.ranges)
-  self:mixed(segment, nil, counts, block, offset, length)
-  self.pool:release(block)
-  origin.fresh = nil
-  self.acks:release(origin, 1)
+-- Takes items of a terminal stage, and gives up the reference.
+local function keep(self, place, stage, part)
+  local pool = self.shared.pool
+  local read, refused = self.outcome:keep_read(stage, function(list, n)
+    return pool:decode_into(list, n, part.block, part.offset, part.length, stage.id)
+  end)
+  if not read then self.state:fail(("stage '%s': a result cannot be read: %s"):format(stage.name, refused)) end
+  if refused and read > part.count or not refused and read ~= part.count then damaged(self, place) end
+  pool:release(part.block)
+  if refused then self.failures:unreadable(stage, refused) end
+  if self.resume then self.resume:keep_items(read) end
 end
 
---- Passes on the items of a range in which several stages' are mixed; each takes a reference of its own.
----@param segment table
----@param ordinal integer? of the earliest item that it is output of
----@param counts table from edge to records
----@param block integer
----@param offset integer bytes
----@param length integer bytes
-function inbox:mixed(segment, ordinal, counts, block, offset, length)
-  for only, n in pairs(counts) do
-    if only ~= report.EDGE then
-      self.pool:retain(block)
-      self:in_order(segment, ordinal, only, block, offset, length, n)
+--- Passes on the items of one stage in a range, and its reference: to its receivers, or into the result.
+---@param place table
+---@param part table
+--- `edge` (the stage, or `report.TO` plus a receiver), `block`, `offset`, `length` (bytes), `count` (items of the edge)
+function Events:worker_emitted(place, part)
+  local id = part.edge
+  if id & report.TO ~= 0 then return worker_sent(self, place, part) end
+  local stage = self.plan.stages[id]
+  if not stage or self.places.of[id] ~= place then
+    self.state:fail(("%s: a worker sent items of a stage that is not its own"):format(place.plan.context))
+  end
+  count_out(self, place, part.count)
+  if stage.terminal then return keep(self, place, stage, part) end
+  self.transport:route(self.outlets.of[id].targets, part.block, part.offset, part.length, part.count, id)
+end
+
+-- Passes on the items of one stage, and the reference, when all that comes before them has gone on; `ordinal`: of the
+-- earliest item that they are output of; nil: at once.
+local function in_order(self, place, ordinal, part)
+  if not ordinal then return self:worker_emitted(place, part) end
+  part.origin = self.resume and self.acks:hold(1) or nil
+  place.order:put(ordinal, part.length, part)
+end
+
+-- Passes on the items of a range in which several stages' are mixed; each takes a reference of its own.
+local function mixed(self, place, ordinal, counts, range)
+  for edge, n in pairs(counts) do
+    if edge ~= report.EDGE then
+      self.shared.pool:retain(range.block)
+      in_order(self, place, ordinal,
+        { edge = edge, block = range.block, offset = range.offset, length = range.length, count = n })
     end
   end
 end
 
---- The same for an ordered segment and a range with failures in it. The report of one lies behind what items before it
---- have emitted, and before what those behind it have: that must not overtake the failed item's next attempt.
----@param segment table
----@param slot table
----@param ordinal integer
----@param failed table as from `reports`
----@param block integer
----@param offset integer bytes
----@param length integer bytes
-function inbox:split_at_failures(segment, slot, ordinal, failed, block, offset, length)
-  local at, limit = offset, offset + length
+-- The same for an ordered place and a range with failures in it. The report of one lies after what items before it have
+-- emitted, and before what those after it have: that must not overtake the failed item's next attempt.
+local function split_at_failures(self, place, slot, ordinal, failed, range)
+  local pool, block, at, limit = self.shared.pool, range.block, range.offset, range.offset + range.length
   for i = 1, #failed + 1 do
-    local stop = failed[i] and self.pool:walk(block, offset, length, report.EDGE, failed[i][1]) or limit
-    local counts = stop >= at and self.pool:edges(block, at, stop - at)
-    if not counts then damaged(self, segment) end
-    self:mixed(segment, ordinal, counts, block, at, stop - at)
-    if failed[i] then ordinal = segment:failed_at(slot, failed[i][2]) or ordinal end
+    local stop = failed[i] and pool:walk(block, range.offset, range.length, report.EDGE, failed[i][1]) or limit
+    local counts = stop >= at and pool:edges(block, at, stop - at)
+    if not counts then damaged(self, place) end
+    mixed(self, place, ordinal, counts, { block = block, offset = at, length = stop - at })
+    if failed[i] then ordinal = place:failed_at(slot, failed[i][2]) or ordinal end
     at = stop
   end
 end
 
---- Passes on the items of one stage, and the reference, when all that comes before them has gone on.
----@param segment table
----@param ordinal integer? of the earliest item that they are output of; nil: at once
----@param edge integer
----@param block integer
----@param offset integer bytes
----@param length integer bytes
----@param count integer items
-function inbox:in_order(segment, ordinal, edge, block, offset, length, count)
-  if not ordinal then return self:worker_emitted(segment, edge, block, offset, length, count) end
-  segment.order:put(ordinal, length, { edge, block, offset, length, count,
-    origin = self.resume and self.acks:hold(1) or nil })
-end
-
---- Passes on the items of one stage in a range, and its reference: to its receivers, or into the result.
----@param segment table
----@param id integer the stage
----@param block integer
----@param offset integer bytes
----@param length integer bytes
----@param count integer items of that stage
-function inbox:worker_emitted(segment, id, block, offset, length, count)
-  if id & report.TO ~= 0 then return self:worker_sent(segment, id, block, offset, length, count) end
-  local stage = self.plan.stages[id]
-  if not stage or self.segment_of[id] ~= segment then
-    self:fail(("%s: a worker sent items of a stage that is not its own"):format(segment.plan.context))
+-- A range of a producer whose items are numbered as they come; what it has lost is numbered too.
+local function on_source(self, place, slot, range)
+  local resume = self.resume
+  local source, counts = resume.sources[place.plan.stages[1]], { [range.edge] = range.count }
+  if range.edge == report.ANY then counts = count_edges(self, place, range) end
+  local items, reports, lost = 0, counts[report.EDGE], 0
+  for edge, n in pairs(counts) do
+    if edge ~= report.EDGE then items = items + n end
   end
-  count_out(self, segment, count)
-  if not stage.terminal then return self:route(self.outlets[id].targets, block, offset, length, count, id) end
-  local list = self.streams and self.result.items or self.result.by_stage[stage.name]
-  local before = #list
-  local n, refused = self.pool:decode_into(list, before, block, offset, length, id)
-  if not n then self:fail(("stage '%s': a result cannot be read: %s"):format(stage.name, refused)) end
-  local read = n - before
-  if refused and read > count or not refused and read ~= count then damaged(self, segment) end
-  self.pool:release(block)
-  if refused then self:items_refused(stage, refused) end
-  if self.resume then self.resume:keep_items(n - before) end
-  if list ~= self.result.items then table.move(list, before + 1, n, #self.result.items + 1, self.result.items) end
+  local origin = resume:arrived(source, items)
+  if not reports then resume:mark_range(origin, self.shared.pool, range.block, range.offset, range.length) end
+  self.acks.origin = origin
+  if reports then lost = take_reports(self, place, slot, range, reports).lost end
+  local more = resume:arrived(source, lost).ranges
+  table.move(more, 1, #more, #origin.ranges + 1, origin.ranges)
+  mixed(self, place, nil, counts, range)
+  self.shared.pool:release(range.block)
+  origin.fresh = nil
+  self.acks:release(origin, 1)
 end
 
---- Passes on items, and the reference, that a worker has sent to one stage, by emit:to or by a route.
----@param segment table
----@param address integer `report.TO` plus the stage
----@param block integer
----@param offset integer bytes
----@param length integer bytes
----@param count integer items
-function inbox:worker_sent(segment, address, block, offset, length, count)
-  local target = self.plan.stages[address & ~report.TO]
-  if not target or target.kind == "producer" then
-    self:fail(("%s: a worker sent items to a stage that there is not"):format(segment.plan.context))
-  end
-  count_out(self, segment, count)
-  self:route({ target.id }, block, offset, length, count, address)
-end
+-- --- the events --------------------------------------------------------------------------------------------------
 
-local on_event = {
-  out = inbox.on_out,
-  done = function(self, segment, slot, number, items, ended, streamed, seconds)
-    if self.resume then self.acks.origin = segment:origin_of(slot, number) or false end
-    segment:on_done(slot, number, items, ended, streamed, seconds)
-    if items > 0 then self:release_overdraft(slot) end
+-- From the kind of an event to its constructor; bytes, items and seconds.
+local EVENT <const> = {
+  out = function(block, offset, length, count, edge, number)
+    return { block = block, offset = offset, length = length, count = count, edge = edge, number = number }
   end,
-  need = function(_, segment, slot, bytes) segment:on_need(slot, bytes) end,
-  left = function(_, segment, slot, number, block, offset, length, count, _, _, _, _, in_hand, how, step)
-    segment:on_left(slot, { number = number, block = block, offset = offset, length = length, count = count,
-      in_hand = in_hand, how = how, step = step > 0 and step or nil })
+  done = function(number, items, ended, streamed, seconds)
+    return { number = number, items = items, ended = ended, streamed = streamed, seconds = seconds }
   end,
-  rest = function(_, segment, slot, ...) segment:on_rest(slot, ...) end,
-  exit = function(_, segment, slot, pid, code, signal, expected)
-    segment:on_exit(slot, pid, code, signal, expected)
+  need = function(bytes) return { bytes = bytes } end,
+  left = function(number, block, offset, length, count, ...)
+    local in_hand, how, step = select(5, ...)
+    return { number = number, block = block, offset = offset, length = length, count = count, in_hand = in_hand,
+      how = how, step = step > 0 and step or nil }
   end,
-  said = function(self, segment, slot, last)
-    if self.output then self.output:take(segment, slot, last) end
+  rest = function(number, block, offset, length, count)
+    return { number = number, block = block, offset = offset, length = length, count = count }
   end,
-  corrupt = function(self, segment, slot, pid)
-    segment:on_corrupt(slot)
-    self:warn(("%s: worker %d (pid %d) has written what no worker may write, and was killed"):format(
-      segment.plan.context, slot.number, pid))
+  exit = function(pid, code, signal, expected)
+    return { pid = pid, code = code, signal = signal, expected = expected }
+  end,
+  said = function(last) return { last = last } end,
+  corrupt = function(pid) return { pid = pid } end,
+}
+
+-- From the kind of an event to what takes it.
+local on_event <const> = {
+  -- A range that a worker has committed, and its reference: items go to their receivers, reports are read.
+  out = function(self, place, slot, range)
+    place:on_range(range.length)
+    if self.resume then
+      if self.resume.sources[place.plan.stages[1]] then return on_source(self, place, slot, range) end
+      self.acks.origin = place:origin_of(slot, range.number) or false
+    end
+    local ordinal = place:output_ordinal(slot, range.number)
+    if range.edge ~= report.ANY and range.edge ~= report.EDGE then return in_order(self, place, ordinal, range) end
+    local counts = count_edges(self, place, range)
+    local reports = counts[report.EDGE]
+    local failed = reports and take_reports(self, place, slot, range, reports).failed
+    if ordinal and failed and #failed > 0 then
+      split_at_failures(self, place, slot, ordinal, failed, range)
+    else
+      mixed(self, place, ordinal, counts, range)
+    end
+    self.shared.pool:release(range.block)
+  end,
+  done = function(self, place, slot, event)
+    if self.resume then self.acks.origin = place:origin_of(slot, event.number) or false end
+    place:on_done(slot, event.number, event.items, event.ended, event.streamed, event.seconds)
+    if event.items > 0 then self.shared:release_overdraft(slot) end
+  end,
+  need = function(_, place, slot, event) place:on_need(slot, event.bytes) end,
+  left = function(_, place, slot, event) place:on_left(slot, event) end,
+  rest = function(_, place, slot, event)
+    place:on_rest(slot, event.number, event.block, event.offset, event.length, event.count)
+  end,
+  exit = function(_, place, slot, event) place:on_exit(slot, event.pid, event.code, event.signal, event.expected) end,
+  said = function(self, place, slot, event) self.screen:take(place, slot, event.last) end,
+  corrupt = function(self, place, slot, event)
+    place:on_corrupt(slot)
+    self.outcome:warn(("%s: worker %d (pid %d) has written what no worker may write, and was killed"):format(
+      place.plan.context, slot.number, event.pid))
   end,
 }
 
 local function handle(self, kind, index, ...)
   if not kind then return false end
-  local at, own = self.by_slot[index], self.acks
-  local before = own.origin
-  at.segment.lacking[at.slot] = true
-  on_event[kind](self, at.segment, at.slot, ...)
-  own.origin = before
+  local at, acks = self.by_slot[index], self.acks
+  local before = acks.origin
+  at.place.lacking[at.slot] = true -- work or a block, after it
+  on_event[kind](self, at.place, at.slot, EVENT[kind](...))
+  acks.origin = before
   return true
 end
 
 --- Takes everything that workers have said since the last time.
 ---@return boolean busy whether there was anything
-function inbox:collect()
-  local pool, busy = self.pool, false
+function Events:collect()
+  local pool, busy = self.shared.pool, false
   pool:collect()
   while handle(self, pool:event()) do busy = true end
   return busy
 end
 
-return inbox
+return events

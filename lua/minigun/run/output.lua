@@ -15,20 +15,21 @@ local Output = {}
 Output.__index = Output
 
 --- Lets what the run's workers print come through the coordinator, from now on. Only before any is forked.
----@param run table with `pool` and `meter`
+---@param how "direct"|"tag"|"plain" the run's option `output`
+---@param line table the progress line, which gives way
+---@param pool userdata
 ---@return table? output nil: it is not to
-function output.open(run)
-  local how = run.plan.options.output
-  if how == "direct" or not run.meter or not run.pool then return nil end
+function output.open(how, line, pool)
+  if how == "direct" then return nil end
   local which = (core.terminal(1) and STDOUT or 0) | (core.terminal(2) and STDERR or 0)
-  if not run.pool:relay(which) then return nil end
-  run.meter.relays = true
-  return setmetatable({ run = run, tagged = how == "tag", begun = {},
+  if not pool:relay(which) then return nil end
+  line.relays = true
+  return setmetatable({ line = line, pool = pool, tagged = how == "tag", begun = {},
     file = which & STDOUT ~= 0 and io.stdout or io.stderr }, Output)
 end
 
 local function write(self, text)
-  if self.run.meter then self.run.meter:give_way() end
+  self.line:give_way()
   self.file:write(text)
   self.file:flush()
 end
@@ -45,10 +46,10 @@ end
 ---@param last boolean it has ended
 function Output:take(segment, slot, last)
   local parts = { self.begun[slot.index] }
-  local text = self.run.pool:said(slot.index)
+  local text = self.pool:said(slot.index)
   while text do
     parts[#parts + 1] = text
-    text = self.run.pool:said(slot.index)
+    text = self.pool:said(slot.index)
   end
   local all = table.concat(parts)
   local lines, rest = all:match "^(.*\n)(.*)$"

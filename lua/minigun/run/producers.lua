@@ -1,5 +1,6 @@
---- Producers of the coordinator: coroutines that yield when receivers should catch up. Methods of a run (see run.lua).
+--- Producers of the coordinator: coroutines that yield when receivers should catch up.
 local core = require "minigun.core"
+local declared = require "minigun.base.declared"
 local errors = require "minigun.base.traceback"
 local files = require "minigun.sources.files"
 local pace = require "minigun.policy.pace"
@@ -10,7 +11,6 @@ local router = require "minigun.policy.route"
 local seeds = require "minigun.system.seeds"
 local signals = require "minigun.system.signals"
 local sources = require "minigun.sources.sources"
-local terminate = require "minigun.system.terminate"
 local work = require "minigun.base.work"
 
 local producers = {}
@@ -24,9 +24,32 @@ local LEAD <const>, LEAD_KIB <const> = 256, 1024   -- items that one may emit in
 local STOOD_STILL <const> = 0.1                    -- seconds in a source that are worth a warning
 local PASSED <const>, QUICK <const> = 15, 0.0003   -- items without a look at the clock, where as many take no longer
 
--- Whether nobody waits for a producer's items one by one: they are through when its emit returns.
+local Producers = {}
+Producers.__index = Producers
+
+--- Makes what runs the producers of a run.
+---@param plan table
+---@param how table
+--- `pid` and `process` of the coordinator; `patient`: no step may take long; `ask_to_stop()`: SIGTERM has come
+---@return table producers
+--- `list`: those that have not ended, `{ stage =, pace =, thread =, wait = }`, and in threads `task`; of one that waits
+--- `waits` (for receivers), `asleep`, `pauses` (until then, on the clock without stops); `answer`: what its wait gives;
+--- `ended`: in threads, how
+function producers.new(plan, how)
+  return declared({
+    plan = plan, pid = how.pid, process = how.process, patient = how.patient, ask_to_stop = how.ask_to_stop,
+    outcome = false, state = false, ledger = false, resume = false, admission = false, shared = false, places = false,
+    inline = false, outlets = false, transport = false, batches = false, failures = false, reentry = false,
+    screen = false, threads = false, sleeper = false, list = {},
+    on_loop = {},            -- from the coroutine of one in threads to it
+    current = false,         -- the coroutine of the one that emits now
+    reads = false,           -- it may read files now, see sources/files.lua
+  }, Producers)
+end
+
+-- Whether nothing waits for a producer's items one by one: they are through when its emit returns.
 local function is_alone(self)
-  return not (self.segments[1] or self.streams or self.producers[2])
+  return not (self.places.list[1] or self.outcome.streams or self.list[2])
 end
 
 -- Tells, after each item, whether what a producer has emitted since its last turn is enough for one. What the caller of
@@ -39,7 +62,7 @@ local function lead(self)
       since, least = 0, nil
       return true
     end
-    if not self.streams then return false end
+    if not self.outcome.streams then return false end
     local now = collectgarbage "count" or 0
     if not least or now < least then least = now end
     if now - least < LEAD_KIB then return false end
@@ -48,60 +71,68 @@ local function lead(self)
   end
 end
 
---- What a producer of the coordinator calls to emit. Where all its items go into pools this is the writer itself.
----@param stage table
----@param tempo table the producer's pace
-function producers:producer_emit(stage, tempo)
-  local outlet, state = self.outlets[stage.id], self.chain.states[stage.id]
-  local limited, resume = self.limited[stage.id], self.resume
+-- What a producer's emit calls when items have gone: it lets others have their turn when that is due, or waits for
+-- receivers.
+local function sent_by(self, stage, tempo)
+  local id, limited, ledger = stage.id, self.admission.limited[stage.id], self.ledger
+  local s, streams, moved, enough, alone, passed = self.outcome.stats[id], self.outcome.streams, -1, lead(self), nil, 0
+  return function(n)
+    s.items_out = s.items_out + n
+    if passed > 0 and ledger.moved == moved then
+      passed = passed - 1
+      return
+    end
+    if core.interrupted() then self:let_others(MORE) end -- for ever; a stage that was called may have caught the error
+    if alone == nil then alone = is_alone(self) or tempo.known end
+    local before, now = tempo.clock, core.now()
+    passed = alone and not limited and not streams and now - before < QUICK and PASSED or 0
+    -- Nothing is fuller than before unless something has moved.
+    if ledger.moved ~= moved and self:wait_for_receivers(stage) then
+      tempo:begin(core.now())
+    elseif enough() or tempo:due(now, alone) then
+      moved = -1
+      self:let_others(MORE)
+      tempo:begin(core.now())
+      return
+    end
+    moved = ledger.moved
+  end
+end
+
+-- Sends an item where its stage's route says. Returns to how many.
+local function send_chosen(self, state, item)
+  local ok, ids = errors.call(state.choose, item)
+  if not ok then
+    signals.pass_on(ids.raised)
+    self.failures:settle(state.stage, errors.fields(ids, { attempt = 1, pid = self.pid }), function() return item end)
+    return 0
+  end
+  local links = self.inline.chain
+  for i, id in ipairs(ids) do links:send_one(state, id, i < #ids and core.copy(item) or item) end
+  return #ids
+end
+
+-- What a producer of the coordinator calls to emit. Where all its items go into pools this is the writer itself.
+local function emit_of(self, stage, tempo)
+  local links, outlet = self.inline.chain, self.outlets.of[stage.id]
+  local state, resume = links.states[stage.id], self.resume
   local source = resume and resume.sources[stage.id]
-  if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not limited and not state.choose then
+  if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not self.admission.limited[stage.id]
+    and not state.choose then
     outlet.direct = true
-    self:write_into(outlet)
+    self.batches:write_into(outlet)
     if self.patient then outlet.writer:patience(SLICE) end
     if not (source and source.ranges[1]) then return outlet.writer end
     return resume:skipping_emit(stage.id, outlet.writer, function() self:let_others(MORE) end)
   end
-  local s, me, moved, enough, alone = self.stats[stage.id], self, -1, lead(self), nil
-  local watched, left, space, passed, plain = state.given, 0, SPACE, 0, true -- no table was emitted yet
+  local reentry, process, sent = self.reentry, self.process, sent_by(self, stage, tempo)
+  local watched, left, space, plain = state.given, 0, SPACE, true -- no table was emitted yet
   if source then resume:open_source(source, self:sends_singly(stage.id)) end
-  local function sent(n)
-    s.items_out = s.items_out + n
-    if passed > 0 and me.ledger.moved == moved then
-      passed = passed - 1
-      return
-    end
-    if core.interrupted() then me:let_others(MORE) end -- for ever; a stage that was called may have caught the error
-    if alone == nil then alone = is_alone(me) or tempo.known end
-    local before, now = tempo.clock, core.now()
-    passed = alone and not limited and not me.streams and now - before < QUICK and PASSED or 0
-    -- Nothing is fuller than before unless something has moved.
-    if me.ledger.moved ~= moved and me:must_wait(stage.id) then
-      repeat until me:let_others(WAIT) or not me:must_wait(stage.id)
-      tempo:begin(core.now())
-    elseif enough() or tempo:due(now, alone) then
-      moved = -1
-      me:let_others(MORE)
-      tempo:begin(core.now())
-      return
-    end
-    moved = me.ledger.moved
-  end
-  local function send_chosen(item)
-    local ok, ids = errors.call(state.choose, item)
-    if not ok then
-      signals.pass_on(ids.raised)
-      me:settle_failure(stage, errors.fields(ids, { attempt = 1, pid = me.pid }), function() return item end)
-      return 0
-    end
-    for i, id in ipairs(ids) do me.chain:send_one(state, id, i < #ids and core.copy(item) or item) end
-    return #ids
-  end
   return setmetatable({}, { __name = "emit", __metatable = false, __call = function(_, item)
     if item == nil then
       error("nil cannot be emitted (an item is any value but nil; call emit only when there is one)", 2)
     end
-    if state.closed or core.process() ~= me.process then
+    if state.closed or core.process() ~= process then
       error("emit called after its handler has returned, or in another process", 2)
     end
     left = left - 1
@@ -122,15 +153,15 @@ function producers:producer_emit(stage, tempo)
     local n = 0
     if not source or resume:begin_emission(source, item) then
       n = 1
-      me.in_handler = true
-      if state.choose then n = send_chosen(item) else me.chain:send(state, item) end
-      me.in_handler = false
+      reentry.in_handler = true
+      if state.choose then n = send_chosen(self, state, item) else links:send(state, item) end
+      reentry.in_handler = false
       if source then resume:end_emission(source) end
     end
     sent(n)
   end, __index = { to = function(own, name, item)
     router.check_colon(own, 2)
-    me:producer_sends(stage, name, item, 2)
+    self:send(stage, name, item, 2)
     sent(0) -- it is counted
   end } })
 end
@@ -139,11 +170,11 @@ end
 --- queue.
 ---@param id integer the producer
 ---@return boolean
-function producers:sends_singly(id)
-  for segment, limit in pairs(self.reach[id]) do
-    if limit ~= true or segment.takes == "values" then return true end
+function Producers:sends_singly(id)
+  for place, limit in pairs(self.admission.reach[id]) do
+    if limit ~= true or place.takes == "values" then return true end
   end
-  return self.streams or false
+  return self.outcome.streams
 end
 
 --- emit:to in a producer of the coordinator.
@@ -151,55 +182,57 @@ end
 ---@param name string the receiver
 ---@param item any
 ---@param level integer of the user's frame as seen from the caller
-function producers:producer_sends(stage, name, item, level)
+function Producers:send(stage, name, item, level)
   local ids = router.resolve(self.plan.addresses[stage.id], name, item, level + 1)
-  if self.chain.states[stage.id].closed or core.process() ~= self.process then
+  if self.inline.chain.states[stage.id].closed or core.process() ~= self.process then
     error("emit called after its handler has returned, or in another process", level + 1)
   end
-  local resume, beside = self.resume, nil
+  local resume, outlet, beside = self.resume, self.outlets.of[stage.id], nil
   local source = resume and resume.sources[stage.id]
-  if source and self.outlets[stage.id].direct then
-    self:flush_writer(self.outlets[stage.id])
+  if source and outlet.direct then
+    self.transport:flush(outlet)
     beside = resume:begin_beside(stage.id, item)
   elseif source and not resume:begin_emission(source, item) then
     return
   end
   for _, id in ipairs(ids) do
-    local segment = self.segment_of[id]
-    if segment then self.reach[stage.id][segment] = true end -- from now on it waits for this one too
-    self:send_to(stage, id, (not segment or segment.takes == "values") and core.copy(item) or item)
+    local place = self.places.of[id]
+    self.admission:extend(stage.id, id)
+    self.transport:send_to(stage, id, (not place or place.takes == "values") and core.copy(item) or item)
   end
   if beside then resume:end_beside(beside) elseif source then resume:end_emission(source) end
-  self.stats[stage.id].items_out = self.stats[stage.id].items_out + #ids
+  local s = self.outcome.stats[stage.id]
+  s.items_out = s.items_out + #ids
 end
 
---- Makes the producers ready: a coroutine each, or the one item of a segment of its own.
-function producers:open_producers()
-  for _, stage in ipairs(self.plan.stages) do
-    if stage.kind == "producer" then
-      if self.segment_of[stage.id] then
-        self.ledger:accept(stage.id, 1)
-        self.segment_of[stage.id]:push(work.of_value(stage.id))
-      else
-        local own = pace.new(core.now(), stage.source == "array")
-        local emit, ctx = self:producer_emit(stage, own), self.chain.states[stage.id].ctx
-        sources.on_lost(ctx, function(value, message) self:items_refused(stage, { { value, message } }) end)
-        local producer = { stage = stage, pace = own, wait = {} }
-        local function body() return errors.call(stage.handler, emit, ctx) end
-        if stage.threaded then self:open_on_loop(producer, body)
-        else producer.thread = coroutine.create(body) end
-        self.producers[#self.producers + 1] = producer
-        self.ledger:accept(stage.id, 1)
-      end
-    end
+--- Lets the rest of the run go on from inside a producer.
+---@param why string MORE or WAIT
+---@return boolean resumed true: what waits has been resumed because it need not wait any more
+function Producers:let_others(why)
+  local co = coroutine.running()
+  local in_producer = coroutine.isyieldable() and (self.on_loop[co] or self.current == co)
+  if in_producer then
+    if in_producer ~= true then in_producer.waits = why == WAIT end
+    coroutine.yield(why)
+    return true
   end
+  -- Called through C, from where a coroutine cannot yield.
+  if not self.reentry:enter "everything" and why == WAIT then self.sleeper:sleep(0.001) end
+  return false
 end
 
---- Makes a producer of a context `threads` ready: a task of the loop, so that it may wait for what it likes.
----@param producer table
----@param body function
-function producers:open_on_loop(producer, body)
-  local s, on = self.stats[producer.stage.id], self:open_loop()
+--- Lets the rest of the run go on from inside a producer, until its receivers have room.
+---@param stage table
+---@return boolean waited false: they have room
+function Producers:wait_for_receivers(stage)
+  if not self.transport:must_wait(stage.id) then return false end
+  repeat until self:let_others(WAIT) or not self.transport:must_wait(stage.id)
+  return true
+end
+
+-- Makes a producer of a context `threads` ready: a task of the loop, so that it may wait for what it likes.
+local function open_on_loop(self, producer, body)
+  local s, on = self.outcome.stats[producer.stage.id], self.threads:open()
   producer.task = on:spawn(function()
     producer.ended = table.pack(body())
     self.ledger.changed = true
@@ -210,31 +243,44 @@ function producers:open_on_loop(producer, body)
   self.on_loop[producer.thread] = producer
 end
 
--- Whether anything that a producer sends to has items that are not finished.
-local function at_work(self, producer)
-  for segment, limit in pairs(self.reach[producer.stage.id]) do
-    for _, id in ipairs(limit == true and segment.plan.stages or {}) do
-      if self.ledger.pending[id] > 0 then return true end
+--- Makes the producers ready: a coroutine each, or the one item of a place of its own.
+function Producers:open()
+  for _, stage in ipairs(self.plan.stages) do
+    if stage.kind == "producer" then
+      self.ledger:accept(stage.id, 1)
+      if self.places.of[stage.id] then
+        self.places.of[stage.id]:push(work.of_value(stage.id))
+      else
+        local own = pace.new(core.now(), stage.source == "array")
+        local emit, ctx = emit_of(self, stage, own), self.inline.chain.states[stage.id].ctx
+        sources.on_lost(ctx, function(value, message) self.failures:unreadable(stage, { { value, message } }) end)
+        local producer = { stage = stage, pace = own, wait = {} }
+        local function body() return errors.call(stage.handler, emit, ctx) end
+        if stage.threaded then open_on_loop(self, producer, body)
+        else producer.thread = coroutine.create(body) end
+        self.list[#self.list + 1] = producer
+      end
     end
   end
-  return false
 end
 
 -- Whether there is something to do for a producer: it has ended on the loop, or may emit more. On the loop it goes on
 -- by itself while it does not wait.
 local function is_ready(self, producer)
   if producer.ended then return true end
-  if producer.waits then return not self:must_wait(producer.stage.id) end
+  if producer.waits then return not self.transport:must_wait(producer.stage.id) end
   if producer.asleep then return producer.asleep <= core.clock() end
-  if producer.pauses then return producer.pauses <= core.clock() or not at_work(self, producer) end
+  if producer.pauses then
+    return producer.pauses <= core.clock() or not self.admission:any_at_work(producer.stage.id)
+  end
   return not producer.task
 end
 
 --- When the clock lets a producer go on.
 ---@return number? seconds from now on; nil: none waits for the clock
-function producers:next_resume()
+function Producers:next_resume()
   local due = math.huge
-  for _, producer in ipairs(self.producers) do
+  for _, producer in ipairs(self.list) do
     due = math.min(due, producer.asleep or producer.pauses or due)
   end
   return due < math.huge and math.max(0, due - core.clock()) or nil
@@ -242,104 +288,75 @@ end
 
 --- Whether there is something to do for a producer at once.
 ---@return boolean
-function producers:may_produce()
-  local list <const> = self.producers
+function Producers:are_ready()
+  local list <const> = self.list
   for i = 1, #list do
     if is_ready(self, list[i]) then return true end
   end
   return false
 end
 
---- Lets a producer on the loop go on, now that receivers need not be waited for any more, or sees to its end.
----@param i integer its place in the list
----@param producer table
-function producers:look_after(i, producer)
-  if producer.ended then
-    table.remove(self.producers, i)
-    return self:end_producer(producer.stage, producer.ended[1], producer.ended[2], producer.pace)
-  end
-  producer.waits = false
-  self.loop:unpark(producer.task)
-end
-
---- A producer has ended: what is left in its block goes out; an error is a failure without an item.
----@param stage table
----@param ok boolean
----@param caught any the error
----@param own table its pace
-function producers:end_producer(stage, ok, caught, own)
-  self.chain.states[stage.id].closed = true
+-- A producer has ended: what is left in its block goes out; an error is a failure without an item.
+local function end_one(self, stage, ok, caught, own)
+  self.inline.chain.states[stage.id].closed = true
   if own.stood > STOOD_STILL then
-    self:warn(("stage '%s': the coordinator stood still for %.1f s in its source, while workers had nothing to do " ..
-      "and results could not come; minigun.lines reads without that, or give the stage processes = 1"):format(
+    self.outcome:warn(("stage '%s': the coordinator stood still for %.1f s in its source, while workers had nothing " ..
+      "to do and results could not come; minigun.lines reads without that, or give the stage processes = 1"):format(
       stage.name, own.stood))
   end
-  self:finished(stage.id, 1)
-  local outlet = self.outlets[stage.id]
-  if outlet.writer then
-    self:flush_writer(outlet)
-    outlet.writer:close()
-    outlet.writer = nil
-  end
+  self.transport:finished(stage.id, 1)
+  self.outlets:close(stage)
   local source = self.resume and self.resume.sources[stage.id]
   if source then self.resume:leave_source(source) end
-  if ok and source and not self.stopped then self.resume:check_end(source) end
+  if ok and source and self.state.name == "RUNNING" then self.resume:check_end(source) end
   if ok then
     stage.returned = stage.returned or caught ~= nil
     return
   end
   caught = errors.take(caught)
   signals.pass_on(caught.raised)
-  self:settle_failure(stage, errors.fields(caught, { attempt = 1, partial = true, pid = self.pid }), function() end)
+  self.failures:settle(stage, errors.fields(caught, { attempt = 1, partial = true, pid = self.pid }), function() end)
+end
+
+-- Lets a producer on the loop go on, now that receivers need not be waited for any more, or sees to its end.
+local function look_after(self, i, producer)
+  if producer.ended then
+    table.remove(self.list, i)
+    return end_one(self, producer.stage, producer.ended[1], producer.ended[2], producer.pace)
+  end
+  producer.waits = false
+  self.threads.loop:unpark(producer.task)
 end
 
 --- Ends all producers; what they have emitted goes its way. Those in children end at their next emit, or are killed
 --- when none comes soon.
-function producers:stop_producers()
-  self.stopped, self.ledger.changed = true, true
-  local list = self.producers
-  self.producers = {}
+---@return boolean timed the clock has to be looked at for that
+function Producers:stop()
+  self.ledger.changed = true
+  local list, timed = self.list, false
+  self.list = {}
   for _, producer in ipairs(list) do
     local ok, err -- of its end, with the files it reads
-    if producer.task then ok, err = self.loop:cancel(producer.task)
+    if producer.task then ok, err = self.threads.loop:cancel(producer.task)
     else ok, err = programs.close(producer.thread, true) end
     if producer.ended then ok, err = producer.ended[1], producer.ended[2] end
-    if producer.deputy then self.loop:cancel(producer.deputy) end
-    self:end_producer(producer.stage, ok, err, producer.pace)
+    if producer.deputy then self.threads.loop:cancel(producer.deputy) end
+    end_one(self, producer.stage, ok, err, producer.pace)
   end
   for _, stage in ipairs(self.plan.stages) do
-    local segment = stage.kind == "producer" and self.ledger.pending[stage.id] > 0 and self.segment_of[stage.id]
-    if segment then
-      segment:stop_producer(GRACE)
-      self.timed = true
+    local place = stage.kind == "producer" and self.ledger.pending[stage.id] > 0 and self.places.of[stage.id]
+    if place then
+      place:stop_producer(GRACE)
+      timed = true
     end
   end
-end
-
---- Lets each producer that need not wait emit for a while. What the caller of `iterate` can have comes before a
---- producer that is slow.
----@return boolean busy
-function producers:resume_producers()
-  local busy, first = false, self.streams and self.result.items[1] ~= nil
-  for i = #self.producers, 1, -1 do
-    local producer = self.producers[i]
-    if self.stopping then break end
-    if not (first and producer.pace.slow) and is_ready(self, producer) then
-      if producer.task then
-        self:look_after(i, producer)
-        busy = true
-      else
-        busy = self:resume_one(i, producer) or busy
-      end
-    end
-  end
-  return busy
+  return timed
 end
 
 -- Whether a worker or a thread has nothing to do.
 local function any_idle(self)
-  for _, segment in ipairs(self.segments) do
-    if segment:idles() then return true end
+  for _, place in ipairs(self.places.list) do
+    if place:idles() then return true end
   end
   return false
 end
@@ -347,12 +364,12 @@ end
 -- Notes how long a producer has had its turn, and how much of that the process stood still.
 local function measure(self, producer, start, idle, worked, switches)
   local now = core.now()
-  local s, took, blocked = self.stats[producer.stage.id], now - start, 0
+  local s, took, blocked = self.outcome.stats[producer.stage.id], now - start, 0
   s.busy = s.busy + took
   if worked and took > 0.001 then -- else another process may have had the processor
     local worked_now, switches_now = core.worked()
     blocked = switches_now > switches and took - (worked_now - worked) or 0
-    idle = idle or self.pool and self.pool:anything()
+    idle = idle or self.shared.pool and self.shared.pool:anything()
   end
   producer.pace:ran(took, blocked, idle)
   return now
@@ -365,27 +382,24 @@ local function suspend(self, producer)
   if not wait.fd then return end
   local fd, mode, due = wait.fd, wait.mode, wait.due
   producer.asleep = math.huge
-  producer.deputy = self:open_loop():spawn(function()
+  producer.deputy = self.threads:open():spawn(function()
     local ready, message = tasks.wait(fd, mode, due and math.max(0, due - core.clock()))
     producer.asleep, producer.answer = 0, ready or message ~= "timeout"
   end)
 end
 
 --- The turn of a producer is over, however that has come.
-function producers:stop_reading()
+function Producers:stop_reading()
   if self.reads then files.leave() end
   self.reads = false
 end
 
---- Lets one producer emit until it yields or ends.
----@param i integer its place in the list
----@param producer table
----@return boolean busy false: it waits for receivers
-function producers:resume_one(i, producer)
+-- Lets one producer, the i-th of the list, emit until it yields or ends. Returns false where it waits for receivers.
+local function resume_one(self, i, producer)
   local own, start = producer.pace, core.now()
-  if self.meter then self.meter:before_handlers() end
+  self.screen:before_handlers()
   self.current = producer.thread
-  self.guard:watch(producer.thread)
+  self.reentry.guard:watch(producer.thread)
   own:resume(start)
   local idle, worked, switches = false, nil, nil
   if own:measures() then
@@ -395,18 +409,18 @@ function producers:resume_one(i, producer)
   producer.asleep, producer.pauses = nil, nil
   local outer = self.plan.options.seed and seeds.swap(producer.random)
   self.reads = files.enter()
-  core.term_source(#self.chain.states[producer.stage.id].inner == 0)
+  core.term_source(#self.inline.chain.states[producer.stage.id].inner == 0)
   local alive, ok, caught = tasks.resume(producer.wait, producer.thread, producer.answer)
   local interrupted = core.term_source(false)
   self:stop_reading()
   if outer then producer.random = seeds.swap(outer) end
-  self.guard:watch()
-  self.current, self.in_handler = nil, false
+  self.reentry.guard:watch()
+  self.current, self.reentry.in_handler = false, false
   local now = measure(self, producer, start, idle, worked, switches)
   producer.waits = ok == WAIT
   if producer.waits then return false end
   if ok == MORE then
-    local seconds = at_work(self, producer) and own:pause(now)
+    local seconds = self.admission:any_at_work(producer.stage.id) and own:pause(now)
     producer.pauses = seconds and core.clock() + seconds or nil
     return true
   end
@@ -416,40 +430,60 @@ function producers:resume_one(i, producer)
   end
   if not alive then ok, caught = false, ok end
   if coroutine.status(producer.thread) == "dead" then
-    table.remove(self.producers, i)
+    table.remove(self.list, i)
     if interrupted and not ok then -- in a read, say: it was to stop anyway
-      if self.stops then terminate.ask(self) end
-      ok, caught = true, self:warn(("stage '%s': the producer was interrupted by SIGTERM"):format(producer.stage.name))
+      if self.state.heeds_term then self.ask_to_stop() end
+      self.outcome:warn(("stage '%s': the producer was interrupted by SIGTERM"):format(producer.stage.name))
+      ok, caught = true, nil
     end
-    self:end_producer(producer.stage, ok, caught, own)
+    end_one(self, producer.stage, ok, caught, own)
   end
   return true
 end
 
---- Lets the rest of the run go on while a handler of one of the coordinator's own stages waits: workers, threads,
---- time-outs, retries. Its other stages cannot, as that handler's stage may be where their items come to.
----@param due number? until then; nil: until the descriptor is ready
----@param fd integer?
----@param mode string? "r" or "w"
----@return boolean served false: there is nothing that could go on, the caller blocks
-function producers:serve(due, fd, mode)
-  if not self.in_handler or not self.pool or self.process ~= core.process() then return false end
-  local torn, task, co, outer = self.ledger.torn, tasks.forget(self) -- threads run as if nobody did
-  self.ledger.torn, self.in_handler = true, false
-  while true do
-    self:serve_workers(true)
-    local seconds = self:check_clock(true) or 1
-    if self.loop then
-      self.loop:step(self.guard)
-      seconds = math.min(seconds, self.loop:timeout() or 1)
+--- Lets each producer that need not wait emit for a while. What the caller of `iterate` can have comes before a
+--- producer that is slow.
+---@return boolean busy
+function Producers:go_on()
+  local busy, first = false, self.outcome.streams and self.outcome.result.items[1] ~= nil
+  for i = #self.list, 1, -1 do
+    local producer = self.list[i]
+    if self.state.aborted then break end
+    if not (first and producer.pace.slow) and is_ready(self, producer) then
+      if producer.task then
+        look_after(self, i, producer)
+        busy = true
+      else
+        busy = resume_one(self, i, producer) or busy
+      end
     end
-    local rest = due and due - core.now() or 1
-    if rest <= 0 or fd and core.wait(fd, mode, 0) ~= false then break end
-    self:sleep(math.min(seconds, rest, fd and 0.01 or 1))
   end
-  tasks.restore(task, co, outer)
-  self.ledger.torn, self.in_handler = torn, true
-  return true
+  return busy
+end
+
+--- Whether one of them does something that is not waiting for receivers.
+---@return boolean
+function Producers:any_awake()
+  for _, producer in ipairs(self.list) do
+    if not producer.waits then return true end
+  end
+  return false
+end
+
+--- How many have not ended, of those that a stage is.
+---@param id integer
+---@return integer
+function Producers:tally(id)
+  local n = 0
+  for _, producer in ipairs(self.list) do n = n + (producer.stage.id == id and 1 or 0) end
+  return n
+end
+
+--- Closes the producers that have not ended, with the files that they read; the run is over.
+function Producers:close()
+  self:stop_reading()
+  for _, producer in ipairs(self.list) do pcall(programs.close, producer.thread) end
+  self.list = {}
 end
 
 return producers

@@ -1,31 +1,47 @@
---- Folds: reductions in a run. Methods of a run (see run.lua); the values are policy/reduce.lua's.
+--- Reductions in a run; the values are policy/reduce.lua's.
 --
 -- A reduction emits when nothing else is left to do anywhere, as any handler that still runs could send it an item: one
--- reduction after the other, front to back. With `await = false` nobody sends to it, and it emits at its input's end.
-local errors = require "minigun.base.traceback"
+-- reduction after the other, from the first stage to the last. With `await = false` nothing sends to it, and it emits
+-- at its input's end.
 local core = require "minigun.core"
+local declared = require "minigun.base.declared"
 local effects = require "minigun.child.replies"
-local reduction = require "minigun.policy.reduce"
+local errors = require "minigun.base.traceback"
+local policy = require "minigun.policy.reduce"
 local signals = require "minigun.system.signals"
 local work = require "minigun.base.work"
 
-local folds = {}
+local reduces = {}
+
+local Reduces = {}
+Reduces.__index = Reduces
+
+--- Makes what runs the reductions of a run.
+---@param plan table
+---@param pid integer the coordinator's
+---@return table reduces
+--- `of`: by the id of a reduction's last stage, which is the coordinator's: `stage`; `entry`, the state in the chain of
+--- the stage that its items come to; `result`, the value; `place` of the workers that make parts of it, or nil;
+--- `closed`: what an item is told that comes after the value was emitted
+function reduces.new(plan, pid)
+  return declared({ plan = plan, pid = pid, outcome = false, state = false, ledger = false, resume = false,
+    places = false, inline = false, transport = false, failures = false, of = {} }, Reduces)
+end
 
 --- Makes a reduction's last stage ready to run, and lets its batches, if it has some, become as large as is good.
 ---@param stage table
-function folds:open_fold(stage)
-  local fold, entry = stage.reduces.fold, stage.id
-  local result = stage.reduces.parts and reduction.combiner(fold, stage.reduces.workers, os.clock)
-    or reduction.inline(fold)
+function Reduces:open(stage)
+  local fold, entry, links = stage.reduces.fold, stage.id, self.inline.chain
+  local result = stage.reduces.parts and policy.combiner(fold, stage.reduces.workers, os.clock) or policy.inline(fold)
   while self.plan.stages[entry].behind do entry = self.plan.stages[entry].behind end
-  local each = { stage = stage, entry = self.chain.states[entry], result = result, late = nil,
-    segment = self.segment_of[stage.behind] }
-  self.folds[stage.id] = each
-  if each.segment then each.entry.combiner = result end
-  self.chain.states[stage.id].handler = function(item)
-    if each.late then error(each.late, 0) end
+  local each = { stage = stage, entry = links.states[entry], result = result, closed = nil,
+    place = self.places.of[stage.behind] }
+  self.of[stage.id] = each
+  if each.place then each.entry.combiner = result end
+  links.states[stage.id].handler = function(item)
+    if each.closed then error(each.closed, 0) end
     result:add(item)
-    if each.segment then each.entry.batches:resize(result:size()) end
+    if each.place then each.entry.batches:resize(result:size()) end
   end
 end
 
@@ -33,44 +49,52 @@ end
 ---@param stage table
 ---@param item any
 ---@return any
-function folds:folded(stage, item)
-  local each = self.folds[stage.id]
-  if each and each.segment and not each.late then return item[2] end
+function Reduces:content(stage, item)
+  local each = self.of[stage.id]
+  if each and each.place and not each.closed then return item[2] end
   return item
 end
 
+--- How many further attempts a stage allows: none, once a reduction has emitted its value.
+---@param stage table
+---@return integer
+function Reduces:retries_of(stage)
+  local each = self.of[stage.id]
+  return each and each.closed and 0 or stage.retries
+end
+
 --- Passes on batches that are not full to workers that would have nothing to do.
-function folds:feed_folds()
-  for _, each in pairs(self.folds) do
-    if each.segment and each.entry.batches.first and each.segment:idles() then
-      self.chain:flush_batches(each.entry.stage.id)
+function Reduces:feed()
+  for _, each in next, self.of do
+    if each.place and each.entry.batches.first and each.place:idles() then
+      self.inline.chain:flush_batches(each.entry.stage.id)
     end
   end
 end
 
 --- Emits the value of a reduction, unless it has done so.
 ---@param id integer its last stage
-function folds:emit_fold(id)
-  local each = self.folds[id]
-  if not each or each.late then return end
-  each.late = ("stage '%s' has emitted its value already; this item was sent to it afterwards, with emit:to"):format(
+function Reduces:emit(id)
+  local each, links = self.of[id], self.inline.chain
+  if not each or each.closed then return end
+  each.closed = ("stage '%s' has emitted its value already; this item was sent to it afterwards, with emit:to"):format(
     each.stage.name)
-  each.entry.late, each.stage.retries = each.late, 0
+  each.entry.late = each.closed
   local ok, value = errors.call(each.result.finish, each.result)
   self.ledger.changed = true
-  if ok then return self.chain:emit_batch(self.chain.states[each.stage.id], value) end
+  if ok then return links:emit_batch(links.states[id], value) end
   signals.pass_on(value.raised)
-  self:settle_failure(each.stage, errors.fields(value, { attempt = 1, pid = self.pid, batch = true }),
+  self.failures:settle(each.stage, errors.fields(value, { attempt = 1, pid = self.pid, batch = true }),
     function() return each.result:values() end)
 end
 
 --- Emits the value of the first reduction that has not done so; everything else must have come to its end.
 ---@return boolean emitted false: all have
-function folds:emit_next_fold()
+function Reduces:emit_next()
   for id in ipairs(self.plan.stages) do
-    local each = self.folds[id]
-    if each and not each.late then
-      self:emit_fold(id)
+    local each = self.of[id]
+    if each and not each.closed then
+      self:emit(id)
       return true
     end
   end
@@ -82,12 +106,12 @@ end
 ---@param batch table array of items; of a reduction pair of number and items
 ---@param message string what is wrong with the batch
 ---@param writer userdata that could not encode it
-function folds:batch_refused(stage, batch, message, writer)
+function Reduces:batch_refused(stage, batch, message, writer)
   local good, items = {}, stage.batch.numbered and batch[2] or batch
   local function fail(item, text, whole)
     local fields = effects.refused(item, stage.at, text)
     fields.pid, fields.batch = self.pid, whole
-    self:settle_failure(stage, fields, function() return item end)
+    self.failures:settle(stage, fields, function() return item end)
   end
   for _, item in ipairs(items) do
     local ok, text = pcall(core.encode, item)
@@ -97,24 +121,43 @@ function folds:batch_refused(stage, batch, message, writer)
   if #good > 0 then writer(stage.batch.numbered and { batch[1], good } or good) end
 end
 
+-- What is left of a batch without its k-th item goes on as a new one, with the attempts that its items have had.
+local function go_on(self, place, stage, batch, k, tried, ordinal)
+  local items, shifted = batch[2], { [0] = tried[0] }
+  table.remove(items, k)
+  local rest = self.failures:encode(stage, batch)
+  for i = 1, #items do shifted[i] = tried[i < k and i or i + 1] end
+  if not rest then
+    self.failures:settle(stage, { kind = "unserialisable", attempt = 1, pid = self.pid, batch = true,
+      message = "what is left of a batch without a failed item cannot be sent again" }, function() return items end)
+    return false
+  end
+  work.repeats(rest, ordinal).tried = shifted
+  if place.order then place.order:retry(ordinal) end
+  self.ledger:accept(stage.id, rest.count)
+  if self.resume then self.resume:owe(rest) end
+  self.transport:enqueue(rest)
+  return true
+end
+
 --- A batch has failed in a worker: one of its items, where it is known which, or the whole. An item that has failed for
 --- good is taken out, and the others are folded anew.
----@param segment table
+---@param place table
 ---@param stage table that folds
 ---@param fields table of the failure; `step`: the item in work
 ---@param entry table of which the batch is one item
 ---@param batch table? pair of number and items; nil: it cannot be read
 ---@param again function () -> entry of the same batch
----@param ordinal integer of the batch in the segment
+---@param ordinal integer of the batch in the place
 ---@return minigun.Failure? record nil: the batch is tried again
 ---@return boolean? anew the rest of it goes on as a new batch
-function folds:batch_failed(segment, stage, fields, entry, batch, again, ordinal)
+function Reduces:batch_failed(place, stage, fields, entry, batch, again, ordinal)
   local items = type(batch) == "table" and batch[2] or {}
   local k = #items == 1 and 1 or fields.step or 0
   local tried, retried = entry.count == 1 and entry.tried or {}, false
   tried[k] = (tried[k] or 0) + 1
   fields.attempt, fields.step, fields.number, fields.batch = tried[k], nil, nil, k == 0 or nil
-  local record = self:settle_failure(stage, fields, function()
+  local record = self.failures:settle(stage, fields, function()
     if k > 0 then return items[k] end
     return items
   end, function()
@@ -123,20 +166,7 @@ function folds:batch_failed(segment, stage, fields, entry, batch, again, ordinal
     return retry
   end)
   if retried or k == 0 or #items == 1 or fields.partial then return record end
-  table.remove(items, k)
-  local rest, shifted = self:encode(stage, batch), { [0] = tried[0] }
-  for i = 1, #items do shifted[i] = tried[i < k and i or i + 1] end
-  if not rest then
-    self:settle_failure(stage, { kind = "unserialisable", attempt = 1, pid = self.pid, batch = true,
-      message = "what is left of a batch without a failed item cannot be sent again" }, function() return items end)
-    return record
-  end
-  work.repeats(rest, ordinal).tried = shifted
-  if segment.order then segment.order:retry(ordinal) end
-  self.ledger:accept(stage.id, rest.count)
-  if self.resume then self.resume:owe(rest) end
-  self:enqueue(rest)
-  return record, true
+  return record, go_on(self, place, stage, batch, k, tried, ordinal) or nil
 end
 
-return folds
+return reduces

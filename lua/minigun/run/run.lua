@@ -1,511 +1,359 @@
 --- A run: one execution of a pipeline, and the coordinator's only loop.
 --
--- Its methods lie in eleven more files: contexts/inline.lua runs the coordinator's own stages, transport.lua moves
--- items, limits.lua counts what waits, producers.lua lets producers emit, events.lua takes what workers say,
--- batches.lua makes batches of it, reduces.lua reduces, retries.lua settles failures, hooks.lua calls hooks, status.lua
--- tells how far it is, stalls.lua that somebody will wake it. Where there is a journal, resume.lua says what is
--- finished with all that came of it.
+-- The states of a run (state.lua), and the functions that lead from one to the next:
+--
+--   NEW --begin--> RUNNING --stop_producers--> STOPPING
+--                     |                           |
+--                     +---------- advance --------+----> DRAINED --finish--> FINISHING --close--> OVER
+--
+--   any but OVER --abort, kill, fail, close--> ABORTED --close--> OVER
+--
+-- RUNNING: producers emit. STOPPING: they have been told to end, what they have emitted is processed. DRAINED: every
+-- stage is at its end and nothing is pending; it lasts until workers have been told. FINISHING: workers and threads
+-- end, hooks `after` are called. ABORTED: the user, an error or a failure has ended the run; nothing more is done.
+--
+-- A round (`step`), in this order:
+--   1. signals; an error that a user's function has caught; the end of the grace after SIGTERM; a stop that was asked
+--      for (`heed`)
+--   2. what workers have said is taken (events.lua), and what waits for the coordinator's own stages is run (`take_in`)
+--   3. producers of the coordinator emit
+--   4. what is written goes on, work and blocks are handed out; what the clock asks for; the journal; threads run
+--      (`give_out`). The clock comes after the handing out, as that may have set it
+--   5. stages are drained; when all are, workers are told to end; and the run is over when they have (`advance`)
+--   6. the ledger is checked, where $MINIGUN_CHECK is set
+--   7. a sleep, unless anything was moved
+-- What goes back into the loop from inside of it goes through reentry.lua.
+--
+-- The parts of a run each have a file. They know each other as far as their constructors say (`wire`).
 --
 -- Invariants
 -- 1. Every item is in exactly one place, and the ledger counts it (ledger.lua).
 -- 2. Every reference to a block that an event brings is passed on to one entry, or released.
 -- 3. Whatever happens, `Run:close` ends every child and gives back every descriptor and mapping.
 local acks = require "minigun.policy.acks"
+local admission = require "minigun.policy.admission"
+local batches = require "minigun.run.batches"
 local command = require "minigun.handlers.command"
-local context = require "minigun.handlers.ctx"
 local core = require "minigun.core"
+local declared = require "minigun.base.declared"
 local drain = require "minigun.run.drain"
-local failures = require "minigun.policy.failures"
-local fatal = require "minigun.base.fatal"
+local events = require "minigun.run.events"
+local failures = require "minigun.run.failures"
 local heap = require "minigun.system.heap"
+local hooks = require "minigun.run.hooks"
+local inline = require "minigun.contexts.inline"
 local journals = require "minigun.run.journal"
-local kinds = require "minigun.contexts.kinds"
 local ledger = require "minigun.run.ledger"
-local machine = require "minigun.system.machine"
-local meter = require "minigun.view.progress_line"
-local output = require "minigun.run.output"
+local outcome = require "minigun.run.outcome"
+local outlets = require "minigun.run.outlets"
+local places = require "minigun.run.places"
 local plan = require "minigun.plan.plan"
-local ports = require "minigun.run.port"
-local programs = require "minigun.system.programs"
+local port = require "minigun.run.port"
+local producers = require "minigun.run.producers"
 local queue = require "minigun.base.queue"
-local report = require "minigun.base.protocol"
-local result = require "minigun.run.result"
+local reduces = require "minigun.run.reduces"
+local reentry = require "minigun.run.reentry"
 local resume = require "minigun.run.resume"
+local screen = require "minigun.run.screen"
+local shared = require "minigun.run.shared"
 local signals = require "minigun.system.signals"
-local tasks = require "minigun.handlers.tasks"
-local terminate = require "minigun.system.terminate"
+local sleeper = require "minigun.run.sleeper"
+local state = require "minigun.run.state"
+local status = require "minigun.run.status"
+local threads = require "minigun.run.threads"
+local transport = require "minigun.run.transport"
 
 local run = {}
 
---- Bytes of a pool that is there for its descriptor only; never touched.
-run.BELL_MEMORY = 2 << 20
-
-local BLOCK <const> = report.UNIT
-local LIMITS <const> = { [12] = true, [23] = true, [24] = true } -- ENOMEM, ENFILE, EMFILE
--- Seconds to sleep at most while a deadline is waited for: a stop of this process is noticed, and how long it was, by
--- looking at the clock before and after it (src/core/clock.h).
-local BEAT <const> = 0.1
-local WARNINGS <const> = 100                      -- that are kept
+local BEAT <const> = sleeper.BEAT
 local CHECK <const> = os.getenv "MINIGUN_CHECK" ~= nil
+local STEPPED <const> = { RUNNING = true, STOPPING = true, FINISHING = true, ABORTED = true } -- the states of a round
 
 local Run = {}
 Run.__index = Run
 
-for _, part in ipairs { "contexts.inline", "run.transport", "run.producers", "run.events", "run.batches", "run.reduces",
-  "run.retries", "run.status", "run.stalls", "run.limits", "run.hooks" } do
-  for name, method in pairs(require("minigun." .. part)) do Run[name] = method end
-end
-
--- A quarter of what the container has.
-local function default_memory()
-  return math.min(1 << 30, (machine.memory() or 1 << 30) // 4)
-end
-
 -- --- setting up --------------------------------------------------------------------------------------------------
+
+-- Each part says in its constructor which others it needs: a field of that name that is false. Here it gets them.
+local function wire(parts)
+  for name, part in pairs(parts) do
+    for other, needed in pairs(name ~= "plan" and parts or {}) do
+      if rawget(part or {}, other) == false then part[other] = needed end
+    end
+  end
+end
+
+-- The parts of a run, by name. `who`: pid and process of the coordinator, and how it goes on.
+local function parts_of(p, who, streams)
+  local own, journal, past = {}, nil, nil
+  if p.options.journal then journal, past = journals.open(p) end -- first, as it may raise
+  own.plan, own.state, own.outcome = p, state.new(), outcome.new(p, who.pid, streams)
+  own.stats, own.ledger = own.outcome.stats, ledger.new(p.stages)
+  own.shared, own.places = shared.new(p), places.new(p)
+  own.acks = acks.new(function(source, first, last) journal:acknowledge(source.name, first, last) end)
+  own.resume = false
+  if journal then
+    own.resume = resume.new { plan = p, stats = own.outcome.stats, result = own.outcome.result, acks = own.acks,
+      journal = journal, past = past, warn = function(text) own.outcome:warn(text) end,
+      fail = function(text) own.state:fail(text) end }
+  end
+  own.admission = admission.new(p.stages, own.places.of, own.ledger.pending)
+  own.own_queue, own.inline = queue.lines(), inline.new(p, who)
+  own.transport, own.outlets, own.batches = transport.new(p, own.places.of), outlets.new(p, who.pid), batches.new()
+  own.failures, own.events, own.reduces = failures.new(p, who.pid), events.new(p), reduces.new(p, who.pid)
+  own.producers, own.drain, own.hooks = producers.new(p, who), drain.new(p, core.clock), hooks.new()
+  own.reentry, own.threads, own.sleeper = reentry.new(who.process), threads.new(p.options.seed), sleeper.new()
+  own.screen, own.status = screen.new(), status.new(p)
+  wire(own)
+  return own
+end
 
 --- Makes a run; nothing has begun yet.
 ---@param pipeline table
 ---@param given table? checked options of the run
+---@param how table?
+--- `patient`: no step may take long, so that the program can do other things in between; `streams`: the caller takes
+--- items one by one; `open_line(view)` opens a progress line
 ---@return table run
-function run.new(pipeline, given)
+--- `busy`: whether the last round has moved anything; `due_at`: when a clock will, on the monotonic clock, or false
+function run.new(pipeline, given, how)
+  how = how or {}
+  local self
+  local who = { pid = core.pid(), process = core.process(), patient = how.patient or false,
+    ask_to_stop = function() self:ask_to_stop() end }
   local p = plan.build(pipeline, given)
-  local journal, past
-  if p.options.journal then journal, past = journals.open(p) end
-  local empty, records = result.new(p), {}
-  for id, stage in ipairs(p.stages) do records[id] = empty.stats.stages[stage.name] end
-  local self = setmetatable({
-    pipeline = pipeline, plan = p, result = empty, stats = records, ledger = ledger.new(p.stages),
-    memory = p.options.memory or default_memory(),
-    segments = {}, segment_of = {}, by_slot = {}, inline_queue = queue.lines(),
-    retries = {}, producers = {}, on_loop = {}, writers = {}, folds = {}, outlets = {}, direct = {}, reach = {},
-    per = {}, limited = {}, waits = {}, chunks = 0,
-    unhandled = failures.tally(), heap = heap.new(),
-    pid = core.pid(), process = core.process(), started = core.now(), clock_started = core.clock(),
-    unseen = 0, rates = {}, resume = false, timed = false,
+  local own = parts_of(p, who, how.streams or false)
+  self = declared({
+    pipeline = pipeline, started = core.now(), open_line = how.open_line or false, busy = false, next_due = false,
+    due_at = false,
+    holds = false,           -- what the process holds as long as the run lasts: memory that is freed, programs, signals
+    plan = p, state = own.state, outcome = own.outcome, ledger = own.ledger, acks = own.acks, resume = own.resume,
+    shared = own.shared, places = own.places, inline = own.inline, transport = own.transport,
+    failures = own.failures, events = own.events, producers = own.producers, drain = own.drain, hooks = own.hooks,
+    sleeper = own.sleeper, screen = own.screen, reentry = own.reentry, status = own.status,
+    open_places = function()
+      own.heap = heap.new()
+      own.places:open(port.new(own))
+      own.admission:draw()
+      own.outlets:draw()
+      own.admission:draw_waits(own.places.list)
+    end,
+    threads = own.threads,
   }, Run)
-  self.drain = drain.new {
-    plan = p, stats = records, started = self.clock_started, ledger = self.ledger, inline = self, clock = core.clock,
-    places = { of = self.segment_of },
-    transport = { outlets = self.outlets, flush = function(_, outlet) self:flush_writer(outlet) end,
-      flush_all = function() self:flush_all() end },
-    reduces = { emit = function(_, id) self:emit_fold(id) end,
-      emit_next = function() return self:emit_next_fold() end },
-    hooks = { call = function(_, ...) self:hooks(...) end },
-  }
-  self.timed = self.drain:timed()
-  self.acks = acks.new(function(source, first, last) journal:acknowledge(source.name, first, last) end)
-  if journal then
-    self.resume = resume.new { plan = p, stats = records, result = empty, acks = self.acks, journal = journal,
-      past = past, warn = function(text) self:warn(text) end, fail = function(text) self:fail(text) end }
-  end
+  own.reentry.loop = self
   return self
 end
 
---- Notes something that the user should know and that fails nothing. The first are kept, all are counted.
----@param text string
-function Run:warn(text)
-  local warnings = self.result.stats.warnings
-  self.warned = (self.warned or 0) + 1
-  local more = self.warned - WARNINGS
-  warnings[math.min(self.warned, WARNINGS + 1)] = more <= 0 and text
-    or ("and %d more warning%s, the last: %s"):format(more, more == 1 and "" or "s", text)
+--- Begins the run: hooks, shared memory, workers, producers.
+function Run:begin()
+  self.state:become "RUNNING"
+  core.keep_freed(true)
+  core.watch_stops(true)
+  self.holds = true
+  command.hold()
+  self.hooks:call(self.plan.hooks.before_run, {})
+  local slots, any = self.places:needs()
+  if any then self.shared:open(slots) end
+  self:open_places()
+  self.inline:open()
+  local line = self.open_line and self.open_line { plan = self.plan, started = self.started,
+    inline = self.inline.stages, result = self.outcome.result, tally = function() return self.status:rows() end }
+  self.screen:open(line or nil, self.plan.options.output, self.shared.pool)
+  self.places:start()
+  self.inline:start()
+  self.producers:open()
 end
 
---- Ends the run with an error; also where a user's function that has led here catches it (see `step`).
----@param text string
-function Run:fail(text)
-  self.failed = self.failed or fatal.new(text)
-  error(self.failed, 0)
-end
+-- --- parts of a round, some of which reentry.lua goes through from inside ----------------------------------------
 
-function Run:effect(kind, name, value)
-  if kind == "count" then
-    local counters = self.result.counters
-    counters[name] = (counters[name] or 0) + value
-    return
-  end
-  local list = self:collected(name)
-  list[#list + 1] = value
-end
-
---- What has been collected under a name.
----@param name any
----@return table values in the order in which they came; those that come are added to it
-function Run:collected(name)
-  local collected = self.result.collected
-  local list = collected[name]
-  if not list then
-    list = {}
-    collected[name] = list
-  end
-  return list
-end
-
-function Run:context(fields, effect)
-  fields.pipeline, fields.pid = self.plan.name, self.pid
-  return context.new(fields, effect or function(...) self:effect(...) end)
-end
-
---- Opens a pool without slots, for its descriptor, in a run that has no other.
----@return userdata? pool
----@return string? message
----@return integer? errno
-function Run:open_bell()
-  local message, errno
-  self.pool, message, errno = core.pool(0, run.BELL_MEMORY, run.BELL_MEMORY)
-  return self.pool, message, errno
-end
-
---- The loop of threads and of waits for descriptors, made when it is first needed: after the forks of the pools.
----@return table loop
-function Run:open_loop()
-  if self.loop then return self.loop end
-  local message
-  self.loop, message = tasks.new()
-  if not self.loop then self:fail(message) end
-  self.loop.seeded = self.plan.options.seed
-  if not self.pool and not self:open_bell() then self:fail "no descriptor is left to wait with" end
-  local ok, problem = self.pool:watch(self.loop:fd())
-  if not ok then self:fail(problem) end
-  return self.loop
-end
-
--- What may wait in a queue, and be held back of an item's output.
-function Run:share_memory()
-  self.queue_bytes = math.max(BLOCK, math.min(4 << 20, self.memory // 16))
-  self.held_most = math.max(BLOCK, self.memory // 4)
-end
-
--- Less could be had than was asked for: blocks are powers of two, and lie where there is room, so the limit is half.
-function Run:have_less(size)
-  if self.memory <= size // 2 then return end
-  if self.plan.options.memory then
-    self:warn(("only %d MiB of shared memory could be had (is the address space limited?): the limit is %d MiB, not " ..
-      "%d"):format(size >> 20, size >> 21, self.memory >> 20))
-  end
-  self.memory = size // 2
-  self:share_memory()
-end
-
--- The pool, its segments, and which segment a stage is in.
-function Run:open_pool()
-  local slots, others = 0, {}
-  for _, segment in ipairs(self.plan.segments) do
-    local kind = kinds[segment.kind]
-    if kind and kind.slots then slots = slots + segment.n
-    elseif kind then others[#others + 1] = segment end
-  end
-  self:share_memory()
-  if slots == 0 and not (self.plan.threaded or others[1]) then return end
-  local size = slots == 0 and run.BELL_MEMORY or math.max(self.memory * 8, 4 << 30)
-  local pool, message, errno = core.pool(slots, size, self.memory, machine.cpus())
-  if not pool then
-    self:fail(message .. (LIMITS[errno] and "; is the limit of memory or of open files too low?" or ""))
-  end
-  self.pool = pool
-  if pool:size() < size then self:have_less(pool:size()) end
-  self.memory = self.memory + pool:memory() -- what the slots themselves take comes on top
-  local first, port = 1, ports.new(self)
-  local function add(segment)
-    local place = kinds[segment.kind].new(port, segment, first)
-    self.segments[#self.segments + 1] = place
-    for _, id in ipairs(segment.stages) do self.segment_of[id] = place end
-    return place
-  end
-  for _, segment in ipairs(self.plan.segments) do
-    if kinds[segment.kind] and kinds[segment.kind].slots then
-      local place = add(segment)
-      for _, slot in ipairs(place.slots) do self.by_slot[slot.index] = { segment = place, slot = slot } end
-      first = first + segment.n
-    end
-  end
-  for _, segment in ipairs(others) do add(segment) end -- they start in this order
-end
-
--- --- the loop ----------------------------------------------------------------------------------------------------
-
--- The earlier of two times, each of which may be nil: never.
+-- The earlier of two times, each of which may be missing: never.
 local function earlier(a, b)
   if a and b then return math.min(a, b) end
   return a or b
 end
 
--- Starts retries and batches whose time has come. Returns the seconds until the next. `inside`: while one of the
--- coordinator's own stages is at work, so they get nothing.
+--- Starts retries and batches whose time has come, and what else the clock asks for.
+---@param inside boolean? one of the coordinator's own stages is at work, so they get nothing
+---@return number? seconds until the next time
 function Run:check_clock(inside)
-  if #self.retries == 0 and not self.timed then return nil end
-  local now, wait = core.clock(), nil
-  local function sooner(due)
-    if due then wait = earlier(wait, math.max(due - now, 0)) end
+  if not (self.failures.timers[1] or self.places.timed or self.inline.timed or self.drain.timed) then return nil end
+  local now = core.clock()
+  local due, started = self.failures:check_clock(now)
+  local at_once = started and not inside -- the stages of the coordinator have had their turn
+  if not inside then
+    local next_due, fell_due = self.inline:check_clock(now)
+    due, at_once = earlier(due, next_due), at_once or fell_due
   end
-  for i = #self.retries, 1, -1 do
-    local retry = self.retries[i]
-    if retry.due <= now then
-      table.remove(self.retries, i)
-      self.ledger:wake(retry.entry.stage, retry.entry.count)
-      self:enqueue(retry.entry)
-      wait = not inside and 0 or wait -- the stages of the coordinator have had their turn
-    else
-      sooner(retry.due)
-    end
-  end
-  for _, stage in ipairs(inside and {} or self.inline) do
-    local batches = self.chain.states[stage.id].batches
-    local due = batches and batches:next_due()
-    if due and due <= now then
-      self.chain:flush_batches(stage.id, now)
-      wait = 0
-    end
-    sooner(batches and batches:next_due())
-  end
-  local due, fell_due = self.drain:check_clock(now)
-  if fell_due then wait = 0 end
-  sooner(due)
-  for _, segment in ipairs(self.segments) do
-    sooner(segment:due(now))
-  end
-  return wait
-end
-
--- Seconds until a segment looks for workers that are late; nil: none is to be looked for.
-function Run:next_look()
-  local at = nil
-  local segments <const> = self.segments
-  for i = 1, #segments do at = earlier(at, segments[i].look_at) end
-  return at and math.max(0, at - core.now())
-end
-
--- Hands work and blocks to workers. Returns whether some was handed over, and whether a worker still lacks something.
-function Run:hand_out()
-  local busy, thirsty = false, false
-  local segments <const> = self.segments
-  for i = 1, #segments do
-    local segment = segments[i]
-    busy = segment:dispatch() or busy
-    thirsty = segment:supply() or thirsty
-  end
-  return busy, thirsty
-end
-
--- Passes on what is written for others.
-local function flush_writers(self)
-  if next(self.folds) then self:feed_folds() end
-  local writers <const> = self.writers
-  for i = 1, #writers do
-    local outlet = writers[i]
-    if outlet.writer and (not outlet.direct or self:idle_receiver(outlet)) then self:flush_writer(outlet) end
-  end
+  local next_due, fell_due = self.drain:check_clock(now)
+  due = earlier(earlier(due, next_due), self.places:check_clock(now))
+  if at_once or fell_due then return 0 end
+  return due and math.max(due - now, 0)
 end
 
 --- Keeps the workers going while the coordinator itself waits.
----@param all boolean? true: what is written for them, too
-function Run:serve_workers(all)
-  if all then flush_writers(self) end
-  self:collect()
-  self:hand_out()
+---@param written boolean what is written for them goes on, too
+function Run:serve(written)
+  if written then self.transport:flush_wanted() end
+  self.events:collect()
+  self.places:hand_out()
 end
 
 -- Takes what has come. Returns whether there was anything.
-function Run:take_in()
+local function take_in(self)
   local busy = false
-  if self.pool then busy = self:collect() end
-  return self:run_inline_queue() or busy
+  if self.shared.pool then busy = self.events:collect() end
+  return self.inline:run_queue() or busy
 end
 
 -- Passes on what is there for others, lets threads run, and does what falls due: of what has just been handed over too,
 -- so this comes last. Returns whether there was anything, and whether what was handed over may have made room for more.
-function Run:give_out()
-  flush_writers(self)
-  local handed, thirsty = self:hand_out()
+local function give_out(self)
+  self.transport:flush_wanted()
+  local handed, lacking = self.places:hand_out()
+  local due = earlier(earlier(self:check_clock(), self.producers:next_resume()), self.places:next_look())
+  if self.resume then due = earlier(due, self.resume:tick()) end
   local ran = false
-  self.next_due = earlier(earlier(self:check_clock(), self:next_resume()), self:next_look())
-  if self.resume then self.next_due = earlier(self.next_due, self.resume:tick()) end
-  if self.loop then
-    if self.meter then self.meter:before_handlers() end
-    ran = self.loop:step(self.guard)
-    self.next_due = earlier(self.next_due, self.loop:timeout())
+  if self.threads.loop then
+    local seconds
+    self.screen:before_handlers()
+    ran, seconds = self.threads:step()
+    due = earlier(due, seconds)
   end
-  return handed or ran, ran or handed and (thirsty or self.inline_queue:count() > 0)
+  self.next_due = due or false
+  return handed or ran, ran or handed and (lacking or self.transport.own_queue:count() > 0)
 end
 
--- One round of everything but the producers. Returns whether there was anything to do.
+--- One round of everything but the producers.
+---@return boolean busy whether there was anything to do
 function Run:turn()
-  local busy = self:take_in()
-  return self:give_out() or busy
+  local busy = take_in(self)
+  return give_out(self) or busy
 end
 
--- Whether somebody waits for what is in an outlet's block: a segment with nothing to do, or a batch with a time limit.
-function Run:idle_receiver(outlet)
-  for _, target in ipairs(outlet.bytes) do
-    local segment, batch = self.segment_of[target], self.plan.stages[target].batch
-    if segment and segment.queued == 0 then return true end
-    if not segment and (batch.max_wait or self:idle_receiver(self.outlets[target].joined)) then return true end
-  end
-  return false
+-- --- a round -----------------------------------------------------------------------------------------------------
+
+--- SIGTERM has come: the run is to stop, within its grace.
+function Run:ask_to_stop()
+  local own, grace = self.state, self.plan.options.grace
+  own.heeds_term, own.stop_asked, own.end_by = false, true, grace and core.clock() + grace or false
 end
 
--- Sleeps until something happens, or the seconds are over; nil: without end.
-function Run:sleep(seconds)
-  if self.pool then
-    self.unseen = 0
-    local ok, message = self.pool:wait(seconds)
-    if ok == nil then self:fail(message) end
-  elseif seconds then
-    core.sleep(seconds)
-  end
+--- Tells the producers to end.
+function Run:stop_producers()
+  self.state:become "STOPPING"
+  if self.producers:stop() then self.places.timed = true end
 end
 
--- Drains what can be drained; when all is, no more work will come. Returns whether anything has changed.
-function Run:advance_ends()
-  self.ledger.changed = false
+-- No more work will come.
+local function finish(self)
+  self.state:must_be "DRAINED"
+  self.places:finish()
+  self.state:become "FINISHING"
+end
+
+-- Drains what can be drained; tells workers to end when all is. Returns whether anything has changed, and whether the
+-- run is over: the last thing are the hooks after the coordinator's stages.
+local function advance(self)
+  local own, counts = self.state, self.ledger
+  counts.changed = false
   local over, changed = self.drain:advance()
-  if over and not self.finishing then self:finish() end
-  self.ledger.changed = self.ledger.changed or changed
-  return self.ledger.changed
+  if over and (own.name == "RUNNING" or own.name == "STOPPING") then
+    own:become "DRAINED"
+    finish(self)
+  end
+  counts.changed = counts.changed or changed
+  if own.name ~= "FINISHING" or not self.places:ended() then return counts.changed, false end
+  self.inline:finish()
+  return true, true
 end
 
 -- Where the items of a stage are: how many are queued, in hand, and wait for their time. For the ledger's check.
-function Run:tally_of(id)
-  local in_hand, waiting = 0, 0
-  for _, retry in ipairs(self.retries) do
-    if retry.entry.stage == id then waiting = waiting + retry.entry.count end
-  end
-  local segment = self.segment_of[id]
-  local queued = self.inline_queue:items(id)
-  if segment then queued, in_hand = segment:tally(id) end
-  for _, producer in ipairs(self.producers) do
-    if producer.stage.id == id then in_hand = in_hand + 1 end
-  end
+local function tally(self, id)
+  local place, waiting = self.places.of[id], self.failures:waiting(id)
+  if not place then return self.transport.own_queue:items(id), self.producers:tally(id), waiting end
+  local queued, in_hand = place:tally(id)
   return queued, in_hand, waiting
 end
 
--- No more work will come for the workers; threads of the coordinator end after them, see Run:ended.
-function Run:finish()
-  self.finishing = true
-  for _, segment in ipairs(self.segments) do
-    if segment.first then segment:finish() end
-  end
+-- What has been asked of the run. Returns false where it ends at once.
+local function heed(self)
+  local own = self.state
+  signals.check()
+  if own.failed then error(own.failed, 0) end
+  if self.ledger.torn then own:fail "not enough memory for the run itself" end
+  if own.heeds_term and core.terminated() then self:ask_to_stop() end
+  if own.end_by and core.clock() >= own.end_by then own:kill() end
+  if own.stop_asked and own:must_stop() then self:stop_producers() end
+  return not own.killed
 end
 
--- Whether all is over. The last thing are the hooks `after` of the coordinator's stages, in threads and inline: what
--- such a hook closes, a pipe to a program say, workers may have inherited.
-function Run:ended()
-  if not self.finishing then return false end
-  for i = 1, 2 do
-    for _, segment in ipairs(self.segments) do
-      if i == 2 then segment:finish() end
-      if (i == 2 or segment.first) and not segment:ended() then return false end
-    end
-  end
-  local inline = self.inline
-  self.inline = {}
-  for _, stage in ipairs(inline) do self:hooks(stage.hooks.after, nil, self.chain.states[stage.id].ctx) end
-  self:inline_hooks { "before_exit" }
-  return true
+-- Sleeps until something happens or falls due.
+local function sleep(self, limit)
+  local seconds, end_by = self.next_due and math.min(self.next_due, BEAT), self.state.end_by
+  if not seconds then seconds = self.sleeper:before_sleep() end
+  self.due_at = seconds and core.now() + seconds or false
+  seconds = earlier(earlier(seconds, end_by and math.max(0, end_by - core.clock())), limit)
+  self.sleeper:sleep(self.screen:look(seconds) or nil)
 end
 
 --- One round of the run: moves what can be moved, or sleeps until something happens.
 ---@param limit number? seconds to sleep at most; nil: no limit
 ---@return boolean more false when the run is over
---- Then `busy` says whether anything was moved, and `next_due` in how many seconds a clock will move something.
 function Run:step(limit)
-  signals.check()
-  if self.failed then error(self.failed, 0) end
-  if self.ledger.torn then self:fail "not enough memory for the run itself" end
-  if self.stops and core.terminated() then terminate.ask(self) end
-  if self.end_by and core.clock() >= self.end_by then
-    self.killed, self.stopping = true, true
-    return false
-  end
-  if self.stop_asked and not self.stopped then self:stop_producers() end
+  local own, waiting = self.state, self.transport.own_queue
+  if not STEPPED[own.name] then own:must_be("RUNNING", "STOPPING", "FINISHING", "ABORTED") end
+  if not heed(self) then return false end
   self.acks.origin = false
-  local own = self.inline_queue
-  local busy = self:take_in() and own:count() > 0 -- more than there was time for
-  local pushed = own.pushed
-  busy = self:resume_producers() or busy
-  local _, room = self:give_out()
-  busy = busy or room or own.pushed > pushed or self:may_produce()
+  local busy = take_in(self) and waiting:count() > 0 -- more than there was time for
+  local pushed = waiting.pushed
+  busy = self.producers:go_on() or busy
+  local _, room = give_out(self)
+  busy = busy or room or waiting.pushed > pushed or self.producers:are_ready()
   if self.ledger.changed then
-    busy = self:advance_ends() or busy
-    if self:ended() then return false end
+    local changed, over = advance(self)
+    if over then return false end
+    busy = changed or busy
   end
-  if CHECK and not self.ledger.torn then self.ledger:check(function(id) return self:tally_of(id) end) end
-  if self.stopping then return false end
+  if own.aborted then return false end
+  if CHECK and not self.ledger.torn then self.ledger:check(function(id) return tally(self, id) end) end
   self.busy = busy
-  if busy and self.meter then self.meter:look() end
-  if self.streams and self.result.items[1] ~= nil then return true end -- they are handed out before anything else
-  if not busy then
-    local seconds = self.next_due and math.min(self.next_due, BEAT)
-    if not seconds then seconds = self:before_sleep() end
-    self.due_at = seconds and core.now() + seconds
-    seconds = earlier(earlier(seconds, self.end_by and math.max(0, self.end_by - core.clock())), limit)
-    if self.meter then seconds = self.meter:look(seconds) end
-    self:sleep(seconds)
-  elseif self.pool then -- deaths show only there; a look costs a system call
-    self.unseen = self.unseen + 1
-    if self.unseen >= 16 then self:sleep(0) end
-  end
+  if busy and self.screen.line then self.screen:look() end
+  if self.outcome.streams and self.outcome.result.items[1] ~= nil then return true end -- they go out first
+  if busy then self.sleeper:look() else sleep(self, limit) end
   return true
 end
 
---- Begins the run: hooks, shared memory, workers, producers.
-function Run:begin()
-  core.keep_freed(true)
-  core.watch_stops(true)
-  self.keeps_freed = true
-  command.hold()
-  self:hooks(self.plan.hooks.before_run, {})
-  self:open_pool()
-  self:draw_routes()
-  self:open_chain()
-  for id, outlet in pairs(self.outlets) do outlet.stage_id = id end
-  self.meter = not self.patient and meter.open(self) or nil
-  self.output = self.meter and output.open(self)
-  for _, segment in ipairs(self.segments) do segment:start() end
-  self:inline_hooks { "before_fork", "after_fork" }
-  for _, stage in ipairs(self.inline) do
-    self:hooks(stage.hooks.before, nil, self.chain.states[stage.id].ctx)
-  end
-  self:open_producers()
-end
+-- --- the end -----------------------------------------------------------------------------------------------------
 
 --- Closes the journal, where there is one. May be called twice.
 ---@param delivered boolean the caller gets the result, with its items
 function Run:close_journal(delivered)
   if not self.resume then return end
-  self.resume:close(delivered and self.finishing or false, delivered and not self.streams, self.stopped or false)
+  local own = self.state
+  self.resume:close(delivered and own:is_finished(), delivered and not self.outcome.streams,
+    own.passed.STOPPING or false)
 end
 
 --- Ends every child and gives everything back. May be called twice.
 ---@param keep boolean? true: the pool's descriptor stays open, until `pool:close()`
 function Run:close(keep)
-  if self.keeps_freed then -- first: of a run that is forgotten, the pool's own finalizer may have come before
+  self.state:close()
+  if self.holds then -- first: of a run that is forgotten, the pool's own finalizer may have come before
     core.keep_freed(false)
     command.release()
     core.watch_stops(false)
   end
-  self.keeps_freed = nil
-  if self.meter then self.meter:close() end
-  self.meter = nil
-  self:stop_reading()
-  for _, producer in ipairs(self.producers) do pcall(programs.close, producer.thread) end -- with the files it reads
-  self.producers = {}
-  for _, state in pairs(self.chain and self.chain.states or {}) do
-    if state.loop then pcall(state.loop.abandon, state.loop) end
+  self.holds = false
+  self.screen:close()
+  self.producers:close()
+  self.inline:close()
+  if self.shared.pool then
+    self.outcome.result.stats.memory_most = select(3, self.shared.pool:memory())
+    self.transport.outlets:close_all()
+    self.screen:close_output()
+    self.shared:close(keep)
   end
-  if self.pool then
-    self.result.stats.memory_most = select(3, self.pool:memory())
-    for _, outlet in ipairs(self.writers) do
-      if outlet.writer then outlet.writer:close() end
-    end
-    if self.output then self.output:close() end
-    self.pool:close(keep)
-    self.pool = nil
-  end
-  if self.loop then
-    self.loop:close()
-    for _, segment in ipairs(self.segments) do segment:close() end
-  end
+  if self.threads:close() then self.places:close() end
 end
 
 Run.__close = Run.close

@@ -14,19 +14,19 @@ local advice <const> = {
 silence.emitting = advice
 
 -- A handler that returns what it should emit.
-local function returned(run, stage, s)
+local function returned(outcome, stage, s)
   if not stage.returned or s.items_out > 0 or s.failed > 0 then return end
-  run:warn(("stage '%s' (defined at %s): its handler has returned values and never emitted one: %s"):format(stage.name,
-    stage.at, advice[stage.emitting]))
+  outcome:warn(("stage '%s' (defined at %s): its handler has returned values and never emitted one: %s"):format(
+    stage.name, stage.at, advice[stage.emitting]))
 end
 
 -- An iterator that a run before this one has used up gives nothing and says nothing.
-local function used_up(run, stage, s)
+local function used_up(failures, stage, s, ended_early)
   local iterator = stage.iterator
   if s.items_out > 0 then
     iterator.gave = true
-  elseif iterator.gave and s.failed == 0 and not run.stopped and not run.stopping then
-    run:settle_failure(stage, { kind = "error", attempt = 1, pid = run.pid,
+  elseif iterator.gave and s.failed == 0 and not ended_early then
+    failures:settle(stage, { kind = "error", attempt = 1, pid = failures.pid,
       message = ("%s: stage '%s': the source is an iterator, and an earlier run has used it up; make a new one for " ..
         "each run, or give a function(emit)"):format(stage.at, stage.name) }, function() end)
   end
@@ -34,27 +34,30 @@ end
 
 --- Adds to the failure of a producer what it comes of, where its iterator's file or the like was closed by an earlier
 --- run.
----@param run table
+---@param outcome table
 ---@param stage table
 ---@param fields table of the failure
-function silence.explain(run, stage, fields)
+function silence.explain(outcome, stage, fields)
   local own = sources.place .. ":"
   if stage.iterator and fields.message:sub(1, #own) == own then -- it was called there, but it is the user's
     fields.message = stage.at .. fields.message:sub(#own + 1):gsub("^%d+", "", 1)
   end
-  if not (stage.iterator and stage.iterator.gave and run.stats[stage.id].items_out == 0) then return end
+  if not (stage.iterator and stage.iterator.gave and outcome.stats[stage.id].items_out == 0) then return end
   if fields.message:find("an earlier run has used it up", 1, true) then return end
   fields.message = ("%s\nThe source of '%s' (%s) is an iterator, and an earlier run has used it up; make a new one " ..
     "for each run, or give a function(emit)"):format(fields.message, stage.name, stage.at)
 end
 
 --- Looks at a run that has come to its end.
----@param run table
+---@param stages table array of the plan's stages
+---@param outcome table
+---@param failures table
 ---@param ok boolean whether nothing has ended it before
-function silence.look(run, ok)
-  for id, stage in ipairs(run.plan.stages) do
-    if stage.emitting then returned(run, stage, run.stats[id]) end
-    if stage.iterator and ok then used_up(run, stage, run.stats[id]) end
+---@param ended_early boolean producers were told to end, or it was given up
+function silence.look(stages, outcome, failures, ok, ended_early)
+  for id, stage in ipairs(stages) do
+    if stage.emitting then returned(outcome, stage, outcome.stats[id]) end
+    if stage.iterator and ok then used_up(failures, stage, outcome.stats[id], ended_early) end
   end
 end
 

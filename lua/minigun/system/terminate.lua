@@ -15,14 +15,15 @@ local SIGTERM <const> = 15
 local process, open, depth = nil, 0, 0 -- of this process: open runs, and calls that move one
 
 --- A run is open from now on.
----@param self table its handle
-function terminate.open(self)
+---@param grace number? seconds that it has for its end
+---@param patient boolean? it is moved in between other things that the program does
+---@return boolean heeds the signal asks this run to stop
+function terminate.open(grace, patient)
   if process ~= core.process() then process, open, depth = core.process(), 0, 0 end
-  local r = self.run
-  r.stops = depth == 0 and (r.patient or open == 0)
+  local heeds = depth == 0 and (patient or open == 0)
   open = open + 1
-  core.term_open(r.plan.options.grace)
-  self.terminable = true
+  core.term_open(grace)
+  return heeds
 end
 
 --- The run is moved from now on, until the returned value is closed.
@@ -38,28 +39,20 @@ terminate.driven = setmetatable({}, { __close = function()
   core.term_driving(depth > 0)
 end })
 
---- SIGTERM has come: the run is to stop.
----@param r table the run
-function terminate.ask(r)
-  local grace = r.plan.options.grace
-  r.stops, r.stop_asked, r.end_by = false, true, grace and core.clock() + grace
-end
-
 --- Whether the process dies when the run is over.
 ---@return boolean
 function terminate.dies() return open == 1 and core.terminated() end
 
---- The run is over. Dies of the signal if it was the last and the signal has come; what the run would have raised is
---- told first.
----@param self table handle
+--- A run that was opened is over. Dies of the signal if it was the last and the signal has come; what the run would
+--- have raised is told first.
 ---@param text string? what it would have raised
-function terminate.close(self, text)
-  if not self.terminable or self.process ~= core.process() then return end
-  self.terminable = nil
+---@param result table? of the run
+function terminate.close(text, result)
   open = open - 1
   if not core.term_close() then return end
-  local r = self.run
-  if r.killed then text = "the run did not end within its grace: " .. table.concat(r.result.stats.warnings, "; ") end
+  if result and result.killed then
+    text = "the run did not end within its grace: " .. table.concat(result.stats.warnings, "; ")
+  end
   if text then io.stderr:write("minigun: ", text, "\n") end
   core.die_of(SIGTERM)
 end

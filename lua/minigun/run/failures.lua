@@ -1,0 +1,297 @@
+--- Failures: what becomes of an item that has failed: a further attempt, a dead letter, a record in the result.
+local backoff = require "minigun.policy.backoff"
+local core = require "minigun.core"
+local declared = require "minigun.base.declared"
+local effects = require "minigun.child.replies"
+local errors = require "minigun.base.traceback"
+local failure = require "minigun.base.failure"
+local silence = require "minigun.run.silence"
+local report = require "minigun.base.protocol"
+local signals = require "minigun.system.signals"
+local work = require "minigun.base.work"
+
+local failures = {}
+
+-- What of a failure a dead letter tells.
+local TOLD <const> = { "kind", "stage", "message", "error", "attempts", "traceback", "worker", "pid", "signal", "code",
+  "partial", "batch" }
+local BEAT <const> = 0.1 -- seconds to sleep at most, see run.lua
+
+local Failures = {}
+Failures.__index = Failures
+
+--- Makes what settles the failures of a run.
+---@param plan table
+---@param pid integer the coordinator's
+---@return table failures `timers`: work that waits for its next attempt, `{ due =, entry = }`
+function failures.new(plan, pid)
+  return declared({
+    plan = plan, pid = pid, outcome = false, state = false, ledger = false, resume = false, shared = false,
+    places = false, inline = false, transport = false, hooks = false, reentry = false, reduces = false,
+    sleeper = false, timers = {},
+    dead_letter = false,     -- while one is sent: `problem` is set where it cannot be encoded
+  }, Failures)
+end
+
+-- Of the system's randomness: the program's own sequence of math.random is left as it is.
+local function chance()
+  local bits = core.random()
+  return (bits >> 11) * 2.0 ^ -53
+end
+
+-- pcall, but for Ctrl-C.
+local function protected(f, ...)
+  local answers = table.pack(pcall(f, ...))
+  if not answers[1] then signals.pass_on(answers[2]) end
+  return table.unpack(answers, 1, answers.n)
+end
+
+-- --- time --------------------------------------------------------------------------------------------------------
+
+--- Starts the attempts whose time has come.
+---@param now number
+---@return number? due when the next one's will; nil: none waits
+---@return boolean started
+function Failures:check_clock(now)
+  local timers, due, started = self.timers, nil, false
+  for i = #timers, 1, -1 do
+    local timer = timers[i]
+    if timer.due <= now then
+      table.remove(timers, i)
+      self.ledger:wake(timer.entry.stage, timer.entry.count)
+      self.transport:enqueue(timer.entry)
+      started = true
+    else
+      due = math.min(due or timer.due, timer.due)
+    end
+  end
+  return due, started
+end
+
+--- How many items of a stage wait for their next attempt.
+---@param id integer
+---@return integer
+function Failures:waiting(id)
+  local n = 0
+  for _, timer in ipairs(self.timers) do
+    if timer.entry.stage == id then n = n + timer.entry.count end
+  end
+  return n
+end
+
+-- The next attempt at an item of an ordered stage of the coordinator: nothing of that stage may overtake it. Workers
+-- are kept going meanwhile.
+local function retry_in_place(self, entry, due)
+  while true do -- a sleep brings events, which are to be taken before anything hands out work again
+    if self.shared.pool then self.reentry:enter "workers" end
+    local left = due - core.clock()
+    if left <= 0 or self.state.aborted then break end
+    self.sleeper:sleep(math.min(left, BEAT))
+  end
+  self.inline.chain:push(entry.stage, entry.value, entry.attempt, entry.first)
+end
+
+local function try_again(self, stage, entry, attempt)
+  local s = self.outcome.stats[stage.id]
+  entry.attempt = attempt + 1
+  s.retried = s.retried + 1
+  local due = core.clock() + backoff.delay(stage.backoff, attempt, chance())
+  if stage.ordered then return retry_in_place(self, entry, due) end
+  self.ledger:wait(stage.id, entry.count)
+  if self.resume then self.resume:owe(entry) end
+  self.timers[#self.timers + 1] = { due = due, entry = entry }
+end
+
+-- --- for good ----------------------------------------------------------------------------------------------------
+
+-- Hands a failed item over to where its stage's dead letters go. Returns whether that has it.
+local function send_dead_letter(self, stage, record)
+  local target = stage.dead_letter
+  if not target or record.item == nil then return false end
+  local told = {}
+  for _, key in ipairs(TOLD) do told[key] = record[key] end
+  local letter = { item = record.item, failure = told }
+  local is_stage = type(target) == "number"
+  local segment = is_stage and self.places.of[target]
+  local travels = not is_stage or (segment and segment.takes ~= "values")
+  if not travels then letter.item = core.copy(letter.item) end -- the failure's item stays as it is
+  if travels and not protected(core.encode, letter) then
+    if not protected(core.encode, told.error) then told.error = nil end
+    if not protected(core.encode, letter) then letter.item = failure.show(record.item) end
+  end
+  local problem
+  if is_stage then
+    self.dead_letter = { problem = nil }
+    self.transport:send_to(stage, target, letter)
+    problem, self.dead_letter = self.dead_letter.problem, false
+  else
+    local ok, written, message = protected(target.write, target, letter)
+    problem = not ok and written or message
+  end
+  if problem then
+    self.outcome:warn(("stage '%s': a dead letter could not be written: %s"):format(stage.name, problem))
+  end
+  return not problem
+end
+
+-- Tells the hooks on_failure. Returns whether there was one.
+local function tell_hooks(self, stage, record)
+  local handled = false
+  for _, hook in ipairs(self.plan.hooks.on_failure) do
+    if not hook.stages or hook.stages[stage.id] then
+      handled = true
+      local ok, answer = self.hooks:call_one(hook.f, record, self.outcome:context { stage = stage.name })
+      if not ok then self.hooks:fail(hook.name, hook.at, answer) end
+      signals.check()
+      if answer == "stop" then self.state:abort() end
+    end
+  end
+  return handled
+end
+
+-- The record of an item that has failed for good.
+local function record_of(stage, fields, item, attempt)
+  fields.stage, fields.attempts, fields.attempt = stage.name, math.max(attempt, 1), nil
+  fields.at_end = attempt == 0 or nil -- of a loop's input, not of an item
+  fields.item, fields.index, fields.place = item(), nil, nil
+  fields.unreadable = nil
+  if stage.shows then fields.item, fields.message = stage.shows(fields.item, fields.message) end
+  return failure.new(fields)
+end
+
+--- Tries again, or records the failure. `again()` makes the entry of the next attempt; nil: there can be none.
+---@param stage table
+---@param fields table of the failure
+---@param item function () -> the item
+---@param again function|false|nil
+---@return minigun.Failure? record nil: it is tried again
+function Failures:settle(stage, fields, item, again)
+  local attempt, outcome = fields.attempt, self.outcome
+  if again and backoff.allows(attempt, self.reduces:retries_of(stage), fields.partial) then
+    local entry = again()
+    if entry then return try_again(self, stage, entry, attempt) end
+  end
+  local s = outcome.stats[stage.id]
+  s.failed = s.failed + 1
+  silence.explain(outcome, stage, fields)
+  local record = record_of(stage, fields, item, attempt)
+  record.dead_letter = send_dead_letter(self, stage, record) or nil
+  local result, kept = outcome.result, outcome.result.failures
+  result.failed = result.failed + 1
+  if #kept < self.plan.options.keep_failures then kept[#kept + 1] = record end
+  local handled = tell_hooks(self, stage, record) or record.dead_letter
+  if not handled then outcome.unhandled:add(record) end
+  if self.plan.options.failures == "stop" and not record.dead_letter then self.state:abort() end
+  return record
+end
+
+--- Items cannot be had, in the coordinator: each is a failure of its own.
+---@param stage table
+---@param list table array of { what stands for it or false, message }
+function Failures:unreadable(stage, list)
+  for _, refused in ipairs(list) do
+    self:settle(stage, errors.fields(errors.unreadable(refused[2]), { attempt = 1, pid = self.pid }),
+      function() return refused[1] or nil end)
+  end
+end
+
+-- --- in workers --------------------------------------------------------------------------------------------------
+
+-- The same for items that a worker has left out of a batch, and told with the batch's failure.
+local function left_out(self, stage, fields, list)
+  for _, refused in ipairs(list or {}) do
+    local own = effects.left_out(refused)
+    own.pid, own.worker, own.workers = fields.pid, fields.worker, fields.workers
+    self:settle(stage, own, function() return own.item or nil end)
+  end
+end
+
+-- Where in its block the failed item of an entry is: its offset, and that after the whole; nil: it is not in a block.
+local function find(self, stage, fields, entry)
+  if not (fields.index and entry.block) then return nil end
+  local at, n = self.shared.pool:walk(entry.block, entry.offset, entry.length, entry.only, fields.index)
+  if n ~= fields.index or fields.index >= entry.count then self.shared:found_damage(stage, entry.count, n) end
+  return at, entry.offset + entry.length
+end
+
+local function item_of(self, fields, entry, at, limit)
+  if fields.item ~= nil then return fields.item end
+  if at then
+    -- What a load hook has refused, or a worker may have died of, is not given to it once more.
+    local plain = fields.unreadable or fields.kind ~= "error"
+    local _, value, problem = self.shared.pool:decode(entry.block, at, limit, entry.only, plain)
+    if problem then return value or nil end
+    return value
+  end
+  if entry.value ~= nil and fields.index then return entry.value end
+  return fields.item_text
+end
+
+-- The entry of the next attempt, with a reference of its own; nil: there can be none.
+local function entry_again(self, stage, fields, entry, at, limit)
+  if at then
+    local pool = self.shared.pool
+    local next_at, n = pool:walk(entry.block, at, limit - at, entry.only, 1)
+    if n ~= 1 then self.shared:found_damage(stage, 1, n) end
+    pool:retain(entry.block)
+    return work.of_bytes(stage.id, entry.block, at, next_at - at, 1, entry.only)
+  elseif fields.index then
+    return work.of_value(stage.id, entry.value)
+  elseif fields.item ~= nil then
+    return self:encode(stage, fields.item)
+  end
+end
+
+--- An item has failed in a worker.
+---@param segment table its place
+---@param slot table of the worker
+---@param stage table
+---@param fields table of the failure
+---@param entry table that it was in
+---@return minigun.Failure? record nil: it is tried again
+function Failures:item_failed(segment, slot, stage, fields, entry)
+  fields.pid, fields.worker, fields.workers = fields.pid or slot.pid, slot.number, segment.plan.n
+  local at, limit = find(self, stage, fields, entry)
+  local function item() return item_of(self, fields, entry, at, limit) end
+  local ordinal = entry.first + (fields.index or fields.place or 0)
+  if fields.index and segment.only_way_in == stage.id and fields.attempt > 0 then fields.number = ordinal end
+  local function retry()
+    local next_attempt = entry_again(self, stage, fields, entry, at, limit)
+    if not next_attempt then return nil end
+    if segment.order then segment.order:retry(ordinal) end
+    return work.repeats(next_attempt, ordinal, at and entry.lane)
+  end
+  local refused = fields.refused
+  fields.refused = nil
+  local record, anew
+  if stage.fold then
+    record, anew = self.reduces:batch_failed(segment, stage, fields, entry, item(), retry, ordinal)
+  else
+    record = self:settle(stage, fields, item, stage.kind ~= "producer" and not fields.unreadable and retry)
+  end
+  if record or anew then left_out(self, stage, fields, refused) end -- another attempt will tell
+  return record
+end
+
+--- An entry for one Lua value that goes back into a pool.
+---@param stage table
+---@param item any
+---@return table? entry nil: it cannot be encoded
+function Failures:encode(stage, item)
+  if self.places.of[stage.id].takes == "values" then return work.of_value(stage.id, item) end
+  local bad = false
+  local writer = core.writer(self.shared.pool, stage.id, function(w, need)
+    if need > 0 and not w:open(need) then self.state:fail "out of shared memory" end
+  end, function() bad = true end, 1, 1)
+  if stage.fold then writer:batches(true) end
+  writer(item)
+  local entry
+  if not bad then
+    local block, offset, length = writer:take()
+    entry = work.of_bytes(stage.id, block, offset, length, 1, report.ANY)
+  end
+  writer:close()
+  return entry
+end
+
+return failures

@@ -1,0 +1,281 @@
+--- Outlets: where what a stage of the coordinator emits goes, and the writers that put it into blocks: what happens
+-- when a block is full, or an item cannot be encoded.
+--
+-- An outlet has the fields
+--     stage_id    of the stage
+--     targets     stages that its items go to, besides those of its own process
+--     terminal    its items are the result's
+--     values, bytes      those of the targets that take Lua values, and those that take bytes
+--     reads       how many of `values` fork for each item, and so change nothing of what others see; nil: none
+--     joins       true: a target is a batch that is put together from bytes (batches.lua)
+--     writer      into the open block for `bytes`; nil: there is none
+--     direct      true: the writer is what a producer emits with
+--     into        the batch whose array a producer writes straight into
+--     joined      of a batch: the outlet of the arrays of bytes that it becomes
+--     lane        the one worker that what is written is for
+--     origin      what has gathered in the open block, in a run with a journal
+local core = require "minigun.core"
+local declared = require "minigun.base.declared"
+local effects = require "minigun.child.replies"
+local failure = require "minigun.base.failure"
+local lanes = require "minigun.policy.lanes"
+local report = require "minigun.base.protocol"
+local tasks = require "minigun.handlers.tasks"
+local work = require "minigun.base.work"
+
+local outlets = {}
+
+local BLOCK <const> = report.UNIT
+-- A block for large items has room for some more of them: each block costs a round of the loop.
+local LARGE_ITEMS <const>, LARGE_BLOCK <const> = 32, 512 << 10
+
+local Outlets = {}
+Outlets.__index = Outlets
+
+--- Makes the outlets of a run; `draw` must follow.
+---@param plan table
+---@param pid integer the coordinator's
+---@return table outlets `of`: by the id of their stages; `list`: those with a writer; `sent`: of emit:to, by receiver
+function outlets.new(plan, pid)
+  return declared({
+    plan = plan, pid = pid, state = false, ledger = false, resume = false, admission = false, shared = false,
+    places = false, transport = false, producers = false, failures = false, reduces = false, reentry = false,
+    sleeper = false, of = {}, list = {}, sent = {},
+  }, Outlets)
+end
+
+-- --- the graph ---------------------------------------------------------------------------------------------------
+
+local function chooses(stage) return stage.route and stage.route ~= "broadcast" end
+
+--- The slots of stages that are all in processes.
+---@param targets table array of stage ids
+---@return integer? first nil: one of them is elsewhere, or there are none
+---@return integer? last
+function Outlets:slots_of(targets)
+  local first, last = math.huge, 0
+  for _, target in ipairs(targets) do
+    local place = self.places.of[target]
+    if not place or not place.first then return nil end -- threads have none: they take values
+    first, last = math.min(first, place.first), math.max(last, place.last)
+  end
+  if last > 0 then return first, last end
+end
+
+-- Whether a stage makes batches for other processes out of bytes: what sends to it may send them (see batches.lua).
+local function joins_bytes(self, stage)
+  if not stage.batch or stage.batch.by or self.places.of[stage.id] or chooses(stage) then return false end
+  for _, target in ipairs(stage.outputs) do
+    local place = self.places.of[target]
+    if place and place.takes == "values" then return false end
+  end
+  return self:slots_of(stage.outputs) ~= nil
+end
+
+-- Whether a producer of the coordinator writes what it emits into blocks, whatever it is for.
+local function writes_blocks(self, stage)
+  if stage.kind ~= "producer" or stage.threaded or self.places.of[stage.id] or chooses(stage) then return false end
+  if self.admission.limited[stage.id] then return false end
+  for _, target in ipairs(stage.outputs) do
+    if not self.places.of[target] and not joins_bytes(self, self.plan.stages[target]) then return false end
+  end
+  return true
+end
+
+--- Finds out, for each stage, where its items go besides stages of its own process.
+function Outlets:draw()
+  for id, stage in ipairs(self.plan.stages) do
+    local own, outlet = self.places.of[id], { stage_id = id, targets = {}, terminal = stage.terminal }
+    stage.writes_blocks = writes_blocks(self, stage)
+    local apart = stage.threaded or own and stage.kind == "producer" or stage.writes_blocks -- others run meanwhile
+    for _, target in ipairs(stage.outputs) do
+      if apart or self.places.of[target] ~= own then outlet.targets[#outlet.targets + 1] = target end
+    end
+    self.of[id] = outlet
+  end
+end
+
+-- --- writers -----------------------------------------------------------------------------------------------------
+
+--- Opens a block for a writer; the run fails where there is none to be had.
+---@param stage table the sender, for the message
+---@param writer userdata
+---@param need integer bytes
+function Outlets:open_block(stage, writer, need)
+  self.ledger.moved = self.ledger.moved + 1
+  local roomy = math.min(LARGE_ITEMS * need, LARGE_BLOCK, self.shared.memory // 64)
+  if not writer:open(math.max(need, BLOCK, roomy)) then
+    self.state:fail(("stage '%s': an item of %d bytes or more does not fit into the shared memory that can be had")
+      :format(stage.name, need))
+  end
+end
+
+-- Lets pools catch up in the middle of a call of one of the coordinator's own stages that emits very much. None of
+-- these can run meanwhile, so a pool is waited for only while it has something in hand and waits for nothing itself.
+local function hold_back(self, id)
+  local function is_full(place, limit) return limit == true and place:full() end
+  local reach = self.admission.reach[id]
+  while not self.state.aborted do
+    local full, waits = false, false
+    for place, limit in pairs(reach) do full = full or is_full(place, limit) end
+    if not full then return end
+    self.reentry:enter "workers"
+    for place, limit in pairs(reach) do
+      waits = waits or is_full(place, limit) and place:working() and not self.admission:is_full(place.targets)
+    end
+    if not waits then return end
+    for _, place in ipairs(self.places.list) do place:due(core.clock()) end
+    self.sleeper:sleep(0.01)
+  end
+end
+
+-- The block of a stage's writer is full (need > 0), or a receiver wants what is in it; or that of the writer into which
+-- it puts its values.
+local function writer_full(self, stage, writer, need, into)
+  local outlet = self.of[stage.id]
+  local direct = stage.kind == "producer" and outlet.direct
+  self.transport:flush(outlet)
+  if direct then
+    if need == 0 or outlet.joins then self.producers:let_others(tasks.MORE) end
+    if need > 0 then self.producers:wait_for_receivers(stage) end
+  elseif stage.kind ~= "producer" then
+    hold_back(self, stage.id)
+  end
+  if need == 0 then return end
+  if into then
+    local joined = self.of[outlet.into].joined
+    self.transport:flush(joined) -- others may have written meanwhile
+    writer = joined.writer
+  end
+  self:open_block(stage, writer, need)
+end
+
+-- A value could not be encoded.
+local function refused(self, stage, value, message, writer)
+  if self.failures.dead_letter then -- its item has failed already
+    self.failures.dead_letter.problem = message
+    return
+  end
+  if stage.batch then return self.reduces:batch_refused(stage, value, message, writer) end
+  local beside = self.resume and stage.kind == "producer" and self.of[stage.id].direct
+  if beside then self.transport:flush(self.of[stage.id]) end
+  local origin = beside and self.resume:begin_beside(stage.id, value)
+  -- A producer's emit is still being called.
+  local fields = effects.refused(value, stage.kind == "producer" and failure.where() or stage.at, message)
+  fields.pid = self.pid
+  self.failures:settle(stage, fields, function() return value end)
+  if origin then self.resume:end_beside(origin) end
+end
+
+--- Opens the way of a stage that runs in the coordinator: bytes to pools, values to all others.
+---@param stage table
+function Outlets:open(stage)
+  local outlet, stages, receivers = self.of[stage.id], self.plan.stages, {}
+  outlet.values, outlet.bytes = {}, {}
+  for _, target in ipairs(outlet.targets) do
+    local place = self.places.of[target]
+    local joins = stage.writes_blocks and not place
+    local by_value = not joins and (not place or place.takes == "values")
+    local list = by_value and outlet.values or outlet.bytes
+    list[#list + 1] = target
+    if by_value and place and place.fresh then outlet.reads = (outlet.reads or 0) + 1 end
+    outlet.joins = outlet.joins or joins
+    for _, receiver in ipairs(by_value and {} or joins and stages[target].outputs or { target }) do
+      receivers[#receivers + 1] = receiver
+    end
+  end
+  local first, last = self:slots_of(receivers)
+  if not first then return end
+  outlet.writer = core.writer(self.shared.pool, stage.id,
+    function(writer, need, into) writer_full(self, stage, writer, need, into) end,
+    function(value, message) refused(self, stage, value, message, outlet.writer) end, first, last,
+    function(name, item) self.producers:send(stage, name, item, 3) end)
+  if stage.batch then outlet.writer:batches(stage.batch.numbered) end
+  self.list[#self.list + 1] = outlet
+end
+
+--- Opens the way of the arrays of bytes that a batch becomes, where its batches go to other processes and nowhere else.
+---@param stage table
+---@return userdata? writer
+function Outlets:open_joined(stage)
+  local outlet, first, last = self.of[stage.id], self:slots_of(stage.outputs)
+  if not first then return nil end
+  local joined = { bytes = outlet.targets, stage_id = stage.id }
+  joined.writer = core.writer(self.shared.pool, stage.id, function(writer, need)
+    self.transport:flush(joined)
+    if need > 0 then self:open_block(stage, writer, need) end
+  end, function() end, first, last)
+  self.list[#self.list + 1] = joined
+  outlet.joined = joined
+  return joined.writer
+end
+
+--- The way from a stage to one stage in a pool, by emit:to, or to one of its workers.
+---@param stage table the sender
+---@param id integer the receiver
+---@param lane integer? number of the worker
+---@return table outlet
+function Outlets:to(stage, id, lane)
+  local place, key = self.places.of[id], lane and id << 16 | lane or id
+  if stage.batch then key = key | 1 << 40 end
+  local outlet = self.sent[key]
+  if not outlet then
+    outlet = { bytes = { id }, stage_id = id, lane = lane }
+    outlet.writer = core.writer(self.shared.pool, report.TO | id, function(writer, need)
+      self.transport:flush(outlet)
+      if need > 0 then self:open_block(outlet.sender, writer, need) end
+    end, function(value, message)
+      refused(self, outlet.sender, value, message, outlet.writer)
+    end, place.first, place.last)
+    if stage.batch then outlet.writer:batches(stage.batch.numbered) end
+    self.sent[key] = outlet
+    self.list[#self.list + 1] = outlet
+  end
+  outlet.sender = stage
+  return outlet
+end
+
+--- Makes the handler of the internal stage before one with `partition`: it sends each item to the worker of its key.
+--- Where any worker may have any item, or there is none, the key is asked for all the same: it may raise.
+---@param stage table the internal stage
+function Outlets:open_lanes(stage)
+  local id, transport = stage.outputs[1], self.transport
+  local place, partition, last = self.places.of[id], stage.partition, nil
+  local has_lanes = place and not place.fresh
+  if has_lanes then place:open_lanes() end
+  stage.handler = function(item)
+    local lane = lanes.of(partition(item), has_lanes and place.plan.n or 1, stage.at)
+    if not has_lanes then lane = nil end
+    if not place or place.takes == "values" then return transport:accept(work.of_value(id, item, lane)) end
+    -- Each lane has a block of its own: what is in another one has come before.
+    if place.order and last and last ~= lane then transport:flush(self:to(stage, id, last)) end
+    last = lane
+    transport:write(stage, self:to(stage, id, lane), item)
+  end
+end
+
+--- Closes the way of a producer that has ended; what is in its block has gone on.
+---@param stage table
+function Outlets:close(stage)
+  local outlet = self.of[stage.id]
+  if not outlet.writer then return end
+  self.transport:flush(outlet)
+  outlet.writer:close()
+  outlet.writer = nil
+end
+
+--- Closes all writers, at the end of the run.
+function Outlets:close_all()
+  for _, outlet in ipairs(self.list) do
+    if outlet.writer then outlet.writer:close() end
+  end
+end
+
+--- How many items are written and not passed on.
+---@param outlet table
+---@return integer
+function Outlets:written(outlet)
+  return self.shared.pool and outlet.writer and outlet.writer:pending() or 0
+end
+
+return outlets

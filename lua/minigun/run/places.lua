@@ -1,0 +1,125 @@
+--- The places where the stages of a run are run, besides the coordinator's own: workers, threads (contexts/contract.lua
+-- says what each can do).
+local core = require "minigun.core"
+local declared = require "minigun.base.declared"
+local kinds = require "minigun.contexts.kinds"
+
+local places = {}
+
+local Places = {}
+Places.__index = Places
+
+--- Makes the places of a run; there are none yet.
+---@param plan table
+---@return table places
+--- `list`; `of`: from a stage's id to its place, none: the coordinator itself; `timed`: whether one must be asked what
+--- falls due
+function places.new(plan)
+  return declared({ plan = plan, shared = false, events = false, list = {}, of = {}, timed = false }, Places)
+end
+
+--- How many slots of a pool they will need, and whether there are any.
+---@return integer slots
+---@return boolean any
+function Places:needs()
+  local slots, any = 0, self.plan.threaded or false
+  for _, segment in ipairs(self.plan.segments) do
+    local kind = kinds[segment.kind]
+    if kind then any = true end
+    if kind and kind.slots then slots = slots + segment.n end
+  end
+  return slots, any
+end
+
+--- Makes them: those with slots first, as they start in this order.
+---@param port table see contexts/contract.lua
+function Places:open(port)
+  local first, others = 1, {}
+  local function add(segment)
+    local place = kinds[segment.kind].new(port, segment, first)
+    self.list[#self.list + 1] = place
+    for _, id in ipairs(segment.stages) do self.of[id] = place end
+    return place
+  end
+  for _, segment in ipairs(self.plan.segments) do
+    local kind = kinds[segment.kind]
+    if kind and kind.slots then
+      for _, slot in ipairs(add(segment).slots) do
+        self.events.by_slot[slot.index] = { place = self.list[#self.list], slot = slot }
+      end
+      first = first + segment.n
+    elseif kind then
+      others[#others + 1] = segment
+    end
+  end
+  for _, segment in ipairs(others) do add(segment) end
+end
+
+--- Starts them.
+function Places:start()
+  for _, place in ipairs(self.list) do place:start() end
+end
+
+--- Hands work and blocks to workers.
+---@return boolean busy some was handed over
+---@return boolean lacking a worker still lacks something
+function Places:hand_out()
+  local busy, lacking = false, false
+  local list <const> = self.list
+  for i = 1, #list do
+    local place = list[i]
+    busy = place:dispatch() or busy
+    lacking = place:supply() or lacking
+  end
+  return busy, lacking
+end
+
+--- Does what the clock asks for.
+---@param now number
+---@return number? due when to look next
+function Places:check_clock(now)
+  local due = nil
+  for _, place in ipairs(self.list) do
+    local next_due = place:due(now)
+    due = next_due and math.min(due or next_due, next_due) or due
+  end
+  return due
+end
+
+--- Seconds until a place looks for workers that are late; nil: none is to be looked for.
+---@return number?
+function Places:next_look()
+  local at = nil
+  local list <const> = self.list
+  for i = 1, #list do
+    local look_at = list[i].look_at
+    if look_at then at = at and math.min(at, look_at) or look_at end
+  end
+  return at and math.max(0, at - core.now())
+end
+
+--- No more work will come for workers; threads of the coordinator end after them, see `ended`.
+function Places:finish()
+  for _, place in ipairs(self.list) do
+    if place.first then place:finish() end
+  end
+end
+
+--- Whether all is over there: first in the workers, then in the threads.
+---@return boolean
+function Places:ended()
+  for i = 1, 2 do
+    for _, place in ipairs(self.list) do
+      if i == 2 then place:finish() end
+      if (i == 2 or place.first) and not place:ended() then return false end
+    end
+  end
+  return true
+end
+
+--- Closes what they have open, after the loop of threads.
+function Places:close()
+  for _, place in ipairs(self.list) do place:close() end
+end
+
+return places

@@ -1,0 +1,90 @@
+--- What of the coordinator runs now, and the one way back into its loop from inside of that: while a handler of one of
+-- its own stages waits, or a stage emits more than its receivers have room for, the rest of the run goes on.
+--
+-- `enter` is called by
+-- 1. transport.hold_back       a stage of the coordinator emits very much in one call: workers catch up
+-- 2. transport.let_others      a producer's emit that cannot yield, as it was called through C: everything goes on
+-- 3. failures.retry_in_place   the next attempt at an item of an ordered stage is waited for: workers go on
+-- 4. reentry.serve             a handler waits for a time or a descriptor: all but the coordinator's own stages goes on
+--
+-- Invariants
+-- 1. The coordinator's own stages are not re-entered, except by 2: the stage at work may be where their items come to.
+-- 2. The ledger counts as torn in 2 and 4: an error that cuts the loop in two there ends the run, whatever catches it.
+--    In 1 and 3 a producer may yield in the middle, while the loop itself goes on.
+local core = require "minigun.core"
+local declared = require "minigun.base.declared"
+local tasks = require "minigun.handlers.tasks"
+
+local reentry = {}
+
+local Reentry = {}
+Reentry.__index = Reentry
+
+--- Makes what knows what runs.
+---@param process integer the coordinator's
+---@return table reentry
+--- `in_handler`: one of the coordinator's own stages is being called; `guard`: of Ctrl-C, see system/signals.lua;
+--- `loop`: the run, of whose loop the parts are called
+function reentry.new(process)
+  return declared({ process = process, ledger = false, shared = false, sleeper = false, threads = false, loop = false,
+    in_handler = false, guard = false }, Reentry)
+end
+
+--- Goes through parts of the loop.
+---@param part "workers"|"written"|"everything"
+--- events of workers are taken, work and blocks are handed out; what is written goes on before that; the whole round
+---@return boolean? busy of "everything": whether there was anything to do
+function Reentry:enter(part)
+  local ledger, loop = self.ledger, self.loop
+  if part ~= "everything" then return loop:serve(part == "written") end
+  local torn = ledger.torn
+  ledger.torn = true
+  local busy = loop:turn()
+  ledger.torn = torn
+  return busy
+end
+
+local function left(self, in_handler, task, co, outer, ...)
+  self.in_handler = in_handler
+  tasks.restore(task, co, outer)
+  return ...
+end
+
+--- Calls a function in the middle of which nothing else of the run can go on, whatever it waits for.
+---@param f function
+---@param ... any its arguments
+---@return any what it has returned
+function Reentry:forbid(f, ...)
+  local in_handler = self.in_handler
+  self.in_handler = false
+  local task, co, outer = tasks.forget(self)
+  return left(self, in_handler, task, co, outer, f(...))
+end
+
+--- Lets the rest of the run go on while a handler of one of the coordinator's own stages waits: workers, threads,
+--- time-outs, retries. Its other stages cannot, as that handler's stage may be where their items come to. What
+--- handlers/tasks.lua calls.
+---@param due number? until then; nil: until the descriptor is ready
+---@param fd integer?
+---@param mode string? "r" or "w"
+---@return boolean served false: there is nothing that could go on, the caller blocks
+function Reentry:serve(due, fd, mode)
+  if not self.in_handler or not self.shared.pool or self.process ~= core.process() then return false end
+  local ledger, loop = self.ledger, self.loop
+  local torn, task, co, outer = ledger.torn, tasks.forget(self) -- threads run as if nothing did
+  ledger.torn, self.in_handler = true, false
+  while true do
+    self:enter "written"
+    local seconds = loop:check_clock(true) or 1
+    local _, next_due = self.threads:step()
+    seconds = math.min(seconds, next_due or 1)
+    local rest = due and due - core.now() or 1
+    if rest <= 0 or fd and core.wait(fd, mode, 0) ~= false then break end
+    self.sleeper:sleep(math.min(seconds, rest, fd and 0.01 or 1))
+  end
+  tasks.restore(task, co, outer)
+  ledger.torn, self.in_handler = torn, true
+  return true
+end
+
+return reentry

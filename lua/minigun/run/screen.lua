@@ -1,0 +1,60 @@
+--- The terminal, as a run sees it: a progress line that gives way to what others print, and what workers print where
+-- there is one. The line itself is handed in (view/progress_line.lua); without a terminal there is none.
+local declared = require "minigun.base.declared"
+local output = require "minigun.run.output"
+
+local screen = {}
+
+local Screen = {}
+Screen.__index = Screen
+
+--- Makes it, without a line.
+---@return table screen
+function screen.new() return declared({ line = false, output = false }, Screen) end
+
+--- Opens the line. Only before workers are forked.
+---@param line table?
+---@param how string the run's option `output`
+---@param pool userdata|false
+function Screen:open(line, how, pool)
+  self.line = line or false
+  self.output = line and pool and output.open(how, line, pool) or false
+end
+
+--- The line is erased because others may print; it comes back soon.
+function Screen:give_way()
+  if self.line then self.line:give_way() end
+end
+
+--- The same, where the coordinator's own stages are about to run.
+function Screen:before_handlers()
+  if self.line then self.line:before_handlers() end
+end
+
+--- The line is drawn when it is time.
+---@param seconds number? that the run would like to sleep; nil: without end
+---@return number? seconds until it should look again
+function Screen:look(seconds)
+  if self.line then return self.line:look(seconds) end
+  return seconds
+end
+
+--- Passes on what a worker has printed.
+---@param place table
+---@param slot table of the worker
+---@param last boolean it has ended
+function Screen:take(place, slot, last)
+  if self.output then self.output:take(place, slot, last) end
+end
+
+--- The line is erased for good.
+function Screen:close()
+  if self.line then self.line:close() end
+end
+
+--- Writes the beginnings of lines whose workers are about to be killed.
+function Screen:close_output()
+  if self.output then self.output:close() end
+end
+
+return screen

@@ -1,0 +1,83 @@
+--- The state of a run: exactly one at a time (the drawing is at the head of run.lua), and what has been asked of it.
+local declared = require "minigun.base.declared"
+local fatal = require "minigun.base.fatal"
+
+local state = {}
+
+-- From a state to those that may follow it.
+local FOLLOWS <const> = {
+  NEW = { RUNNING = true, ABORTED = true },
+  RUNNING = { STOPPING = true, DRAINED = true, ABORTED = true },
+  STOPPING = { DRAINED = true, ABORTED = true },
+  DRAINED = { FINISHING = true, ABORTED = true },
+  FINISHING = { OVER = true, ABORTED = true },
+  ABORTED = { OVER = true },
+  OVER = {},
+}
+
+local State = {}
+State.__index = State
+
+--- Makes the state of a run that has not begun.
+---@return table state
+--- `name`; `aborted`: it ends, or has ended, before everything was done; `failed`: the error that has done that, or
+--- false; `killed`, `stop_asked`: the user has asked for it; `heeds_term`: SIGTERM asks for it; `end_by`: when the run
+--- is killed, by the clock that does not count stops, or false; `passed`: set of the states that it has been in
+function state.new()
+  return declared({ name = "NEW", aborted = false, failed = false, killed = false, stop_asked = false,
+    heeds_term = false, end_by = false, passed = {} }, State)
+end
+
+--- Goes on to another state.
+---@param name string
+function State:become(name)
+  if not FOLLOWS[self.name][name] then error(("a run that is %s cannot become %s"):format(self.name, name), 2) end
+  self.passed[self.name], self.name = true, name
+end
+
+--- Raises unless the run is in one of some states: what follows counts on that.
+---@param ... string
+function State:must_be(...)
+  for i = 1, select("#", ...) do
+    if self.name == select(i, ...) then return end
+  end
+  error(("the run is %s; expected: %s"):format(self.name, table.concat({ ... }, ", ")), 2)
+end
+
+--- Whether producers are still to be told to end.
+---@return boolean
+function State:must_stop() return self.stop_asked and self.name == "RUNNING" end
+
+--- Whether all that came in was finished: the run was told to end after that, or is over.
+---@return boolean
+function State:is_finished() return self.passed.DRAINED == true end
+
+--- Ends the run with its next round: it does nothing more.
+function State:abort()
+  if self.aborted or self.name == "OVER" then return end
+  self:become "ABORTED"
+  self.aborted = true
+end
+
+--- Ends the run because the user asks for it.
+function State:kill()
+  self.killed = true
+  self:abort()
+end
+
+--- Ends the run with an error; also where a user's function that has led here catches it, as each round looks first.
+---@param text string
+function State:fail(text)
+  self.failed = self.failed or fatal.new(text)
+  self:abort()
+  error(self.failed, 0)
+end
+
+--- The run is over, however it has ended.
+function State:close()
+  if self.name == "OVER" then return end
+  if self.name ~= "FINISHING" then self:abort() end
+  self:become "OVER"
+end
+
+return state
