@@ -40,12 +40,13 @@ describe("the test build", function()
   it("keeps everything that it uses, whenever Lua collects its garbage", function()
     support.deadline(support.short_or_long(120, 1000))
     local seed = tonumber(os.getenv "SEED") or os.time()
-    local done = run("collect.lua", ("%d %s"):format(seed, support.short_or_long("6 7", "1 50")))
+    local one = 6 + seed % 2
+    local done = run("collect.lua", ("%d %s"):format(seed, support.short_or_long(one .. " " .. one, "1 50")))
     local context = ("SEED=%d\n%s%s"):format(seed, done.stdout, done.stderr)
     assert.equal(0, done.code, context)
     assert.is_nil(done.stdout:find("WRONG", 1, true), context)
     local checks, collections = done.stdout:match "(%d+) checks, (%d+) collections"
-    assert.is_true(tonumber(checks) >= 380 and tonumber(collections) > 500, context)
+    assert.is_true(tonumber(checks) >= 190 and tonumber(collections) > 250, context)
   end)
 
   for _, mode in ipairs { "", "threads", "journal", "programs", "worker" } do
