@@ -27,6 +27,8 @@ local MODULES <const> = {
   { "sources/lines", "Lines: `minigun.lines`" },
   { "store/spool", "Spools: `minigun.spool`" },
   { "handlers/command", "Programs: `minigun.command`" },
+  { "loop", "Event loops: `require \"minigun.loop\"`" },
+  { "loops/face", "What `loop.new()` returns" },
   { "supervisor/server", "Servers: `minigun.supervisor`" },
   { "supervisor/worker", "What a worker of a server receives: `w`" },
 }
@@ -41,6 +43,9 @@ local OWNERS <const> = {
   Run = { class = "minigun.Run", prefix = "run:" },
   Lines = { class = "minigun.Lines", prefix = "lines:" },
   Spool = { class = "minigun.Spool", prefix = "spool:" },
+  loop = { class = "minigun.loop", prefix = "loop." },
+  Loop = { class = "minigun.Loop", prefix = "loop:" },
+  Watch = { class = "minigun.Watch", prefix = "watch:" },
   Supervisor = { class = "minigun.Supervisor", prefix = "server:" },
   Server = { class = "minigun.Server", prefix = "running:" },
   Worker = { class = "minigun.Worker", prefix = "w:" },

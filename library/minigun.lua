@@ -1007,6 +1007,120 @@ function Spool:close() end
 ---@field exceeded ("stdout"|"stderr")? it was killed because it wrote more than `limit` bytes there
 ---@field command string what was run, for messages
 
+--- Makes a loop.
+---@param name ("epoll"|"select"|"copas"|"cqueues"|"luv"|"event")? "epoll", the default: the library's own; any other: inside the loop of that library, which must be installed
+---@return minigun.Loop? loop
+---@return string? message
+---@return integer? errno
+function loop:new(name) end
+
+--- Makes a loop inside one that the program has already: a controller of cqueues, an event base of luaevent, or one of
+--- the modules luv, copas and socket.
+---@param object any
+---@return minigun.Loop? loop
+---@return string? message
+---@return integer? errno
+function loop:adopt(object) end
+
+--- What `watch_io`, `after`, `every`, `watch_signal` and `watch_process` return.
+---@class minigun.Watch
+local Watch = {}
+
+--- An event loop: it calls functions when descriptors are ready, times have come, signals have arrived and processes
+--- have ended. The same for each adapter.
+---@class minigun.Loop
+---@field name string "epoll", "select", "copas", "cqueues", "luv" or "event"
+local Loop = {}
+
+--- Ends the watch: its function is not called any more. May be called twice. A descriptor's is to end before the
+--- descriptor is closed. Of the last watch of a signal: what the signal did before it does again. A process whose
+--- watch ends before it stays to be waited for.
+function Watch:stop() end
+
+--- Calls a function when a descriptor is ready, as long as it is.
+---@param object integer|userdata|table a descriptor, an open file, or an object with a method `getfd` or `pollfd`
+---@param mode "r"|"w"|"rw" there is something to read, or the end; there is room to write; any of both
+---@param f fun(object: any, ready: "r"|"w"|"rw") with the object; where there is an error or an end, both are ready
+---@return minigun.Watch? watch nil: it cannot be waited for (a regular file is always ready)
+---@return string? message
+---@return integer? errno
+function Loop:watch_io(object, mode, f) end
+
+--- Calls a function once, after so many seconds of the monotonic clock.
+---@param seconds number
+---@param f fun(timer: minigun.Watch)
+---@return minigun.Watch timer
+function Loop:after(seconds, f) end
+
+--- Calls a function again and again, every so many seconds. Times that have passed while the process was busy or
+--- stopped are left out.
+---@param seconds number more than 0
+---@param f fun(timer: minigun.Watch)
+---@return minigun.Watch timer
+function Loop:every(seconds, f) end
+
+--- Calls a function when this process gets a signal. Several watches of one signal are all called. While there is one
+--- the signal does nothing else; what it did before it does again when the last has ended.
+---@param name string "TERM", "HUP", "USR1" …, with or without "SIG"
+---@param f fun(name: string) with the name, without "SIG"; once for each time that the signal has come
+---@return minigun.Watch? watch
+---@return string? message
+---@return integer? errno
+function Loop:watch_signal(name, f) end
+
+--- How a process has ended; of one that is no child of this process that is known since Linux 6.15.
+---@class minigun.Ended
+---@field pid integer
+---@field code integer? its exit code
+---@field signal integer? the signal that has ended it
+---@field unknown boolean? nobody can say how: somebody else has waited for it
+---@field core boolean? it has left a core dump
+---@field max_rss integer? bytes of memory, at most, of it and of the children that it has waited for
+---@field cpu number? seconds of processor time, of it and of these
+
+--- Calls a function when a process has ended. A child of this process is waited for then. Neither SIGCHLD nor other
+--- children are touched. Several watches of one process are all called.
+---@param pid integer of a child, or of any other process
+---@param f fun(ended: minigun.Ended)
+---@return minigun.Watch? watch nil: there is no such process
+---@return string? message
+---@return integer? errno
+function Loop:watch_process(pid, f) end
+
+---@class minigun.ForkOptions
+---@field on_exit fun(ended: minigun.Ended)? called when the child has ended
+
+--- Forks. The child calls f with a loop of its own, of the same kind, and ends with what f returns: an exit code, nil
+--- or true for 0, false for 1; an error is printed, and the code is 1. It has this process's memory and descriptors,
+--- but nothing of its loops: their watches, timers and signals are the parent's alone, handled signals are at their
+--- defaults, and none is blocked. It leaves without running exit handlers or finalizers.
+---@param f fun(loop: minigun.Loop): integer|boolean?
+---@param options minigun.ForkOptions?
+---@return integer? pid
+---@return string? message
+---@return integer? errno
+function Loop:fork(f, options) end
+
+--- Waits and calls, until `stop` is called or nothing is left to wait for. An error in a callback ends it, and all
+--- watches with it; it comes out here. In a foreign loop that loop runs, with all else that it has.
+function Loop:run() end
+
+--- Ends `run` or `step` after the callback that calls it.
+function Loop:stop() end
+
+--- Calls what is ready, once.
+---@param timeout number? seconds to wait where nothing is; 0 by default
+---@return boolean more false: nothing is left to wait for
+function Loop:step(timeout) end
+
+--- A descriptor for another event loop: readable when `step` has something to do. Timers and signals make it readable
+--- too. Watch it, do nothing else with it.
+---@return integer fd always the same
+function Loop:fd() end
+
+--- Ends all watches and gives the descriptors back. May be called twice. So does the end of a to-be-closed variable.
+function Loop:close() end
+
 --- What is known of a worker.
 ---@class minigun.WorkerStatus
 ---@field number integer

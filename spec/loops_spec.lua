@@ -4,6 +4,7 @@ local loop = require "minigun.loop"
 local core = require "minigun.core"
 local programs = require "spec.programs.build"
 local loops = require "spec.loops"
+local pages = require "spec.pages"
 local support = require "spec.support"
 
 local unruly = programs.unruly()
@@ -342,3 +343,108 @@ for _, adapter in ipairs(loops.list) do
     end)
   end)
 end
+
+describe("docs/loops.md", function()
+  it("has a program that prints what the page says", function()
+    pages.run(pages.examples "docs/loops.md", "loops.lua")
+  end)
+
+  it("names each loop, with its Debian package where it has one", function()
+    local page = support.read_file "docs/loops.md"
+    for _, adapter in ipairs(loops.list) do
+      assert.matches(('| `"%s"`'):format(adapter.name), page, 1, true)
+    end
+  end)
+end)
+
+describe("loop.new", function()
+  it("says which package is missing, at the caller's line", function()
+    for name, package_name in pairs { cqueues = "lua-cqueues", luv = "lua-luv", event = "lua-event",
+      copas = "lua-copas", select = "lua-socket" } do
+      local result = support.run_lua(([[
+        package.path, package.cpath = "./lua/?.lua", %q
+        print(pcall(require("minigun.loop").new, %q))
+        local ok, message = pcall(function() return require("minigun.loop").new %q end)
+        print(message)]]):format("./" .. support.build_dir() .. "/?.so", name, name))
+      assert.equal(0, result.code, result.stderr)
+      local said = result.stdout:match ":3: loop.new (.-), or"
+      assert.matches(("^'%s' needs the library [%%w.]+, which cannot be loaded: install %s$"):format(name,
+        (package_name:gsub("%-", "%%-"))), said)
+    end
+  end)
+
+  it("refuses what is no loop, and adopts what is one", function()
+    for _, wrong in ipairs { "uv", "", 5, true, {} } do
+      local ok, message = pcall(function() return loop.new(wrong) end)
+      assert.is_false(ok)
+      assert.matches("loops_spec.lua:%d+: loop.new: one of epoll, cqueues, luv, event, copas, select expected, got ",
+        message)
+    end
+    for _, wrong in ipairs { "luv", 5, {}, io.stdout } do
+      local ok, message = pcall(function() return loop.adopt(wrong) end)
+      assert.is_false(ok)
+      assert.matches("loops_spec.lua:%d+: loop.adopt: a controller of cqueues, ", message)
+    end
+    local l <close> = loop.new()
+    assert.equal(l, loop.adopt(l))
+  end)
+
+  it("gives methods that blame the caller's line for wrong arguments", function()
+    local l <close> = loop.new()
+    for message, call in pairs {
+      ["loop:after: seconds, a number of at least 0, expected, got -1"] = function() l:after(-1, print) end,
+      ["loop:after: a function expected, got nil"] = function() l:after(1) end,
+      ["loop:every: more than 0 seconds expected, got 0"] = function() l:every(0, print) end,
+      ['loop:watch_io: the mode is "r", "w" or "rw", got "x"'] = function() l:watch_io(0, "x", print) end,
+      ["loop:watch_io: a descriptor, an open file, or an object with getfd or pollfd expected, got {}"] = function()
+        l:watch_io({}, "r", print)
+      end,
+      ["loop:watch_signal: SIGKILL: nobody can catch it"] = function() l:watch_signal("KILL", print) end,
+      ['loop:watch_signal: the name of a signal expected, such as "TERM", got "FOO"'] = function()
+        l:watch_signal("FOO", print)
+      end,
+      ["loop:watch_process: the number of a process expected, got 0"] = function() l:watch_process(0, print) end,
+      ["loop:fork: no option is called \"onexit\"; there is 'on_exit'"] = function()
+        l:fork(print, { onexit = print })
+      end,
+      ["loop:run: call it with a colon, on what loop.new() has returned"] = function() l.run() end,
+    } do
+      local ok, said = pcall(call)
+      assert.is_false(ok)
+      assert.matches("^spec/loops_spec.lua:%d+: ", said)
+      assert.equal(message, (said:gsub("^spec/loops_spec.lua:%d+: ", "")))
+    end
+    local watch, message = l:watch_io(io.open "README.md", "r", print)
+    assert.same({ nil, "cannot watch a regular file or a directory: it is always ready" }, { watch, message })
+  end)
+
+  it("raises where one of its callbacks runs or steps it", function()
+    local l <close> = loop.new()
+    l:after(0, function() l:run() end)
+    assert.matches("loops_spec.lua:%d+: loop:run: the loop runs already: this is called by one of its callbacks",
+      select(2, pcall(l.run, l)))
+  end)
+
+  it("says so where a descriptor was closed before its watch was stopped, and a child has it open", function()
+    if not unruly then return pending "there is no C compiler" end
+    local l <close> = loop.new()
+    local r, w = unruly.pipe()
+    local watch = l:watch_io(r, "r", function() end)
+    local pid = unruly.fork()
+    if pid == 0 then
+      unruly.pause(30)
+      unruly.leave(0)
+    end
+    unruly.close(r)
+    watch:stop()
+    unruly.write(w, "x")
+    l:after(5, function() end)
+    local ok, message = pcall(l.run, l)
+    assert.is_false(ok)
+    assert.matches(("descriptor %d was closed before its watch was stopped, and another process has it open"):format(r),
+      message, 1, true)
+    send("KILL", pid)
+    unruly.wait(pid)
+    unruly.close(w)
+  end)
+end)
