@@ -30,7 +30,7 @@ end
 
 -- The edges of a pipeline as text: "gen>a a>b,c"
 local function edges(p)
-  local g, list = require("minigun.plan.graph").build(p.stages), {}
+  local g, list = require("minigun.language.graph").build(p.stages), {}
   assert.same({}, g.problems)
   for _, i in ipairs(g.order) do
     local targets = {}
@@ -422,7 +422,7 @@ describe("random edits", function()
       end
       p:processor("s" .. count + 1, noop)
       names[#names + 1], model["s" .. count + 1] = "s" .. count + 1, {}
-      local g = require("minigun.plan.graph").build(p.stages)
+      local g = require("minigun.language.graph").build(p.stages)
       for i, definition in ipairs(p.stages) do
         for _, target in ipairs(g.outputs[i]) do model[definition.name][p.stages[target].name] = true end
       end
@@ -452,7 +452,7 @@ describe("random edits", function()
           for i = #names, 1, -1 do if names[i] == at then table.remove(names, i) end end
         end
         local present = {}
-        g = require("minigun.plan.graph").build(p.stages)
+        g = require("minigun.language.graph").build(p.stages)
         for i, definition in ipairs(p.stages) do
           present[definition.name] = {}
           for _, target in ipairs(g.outputs[i]) do present[definition.name][p.stages[target].name] = true end

@@ -1,4 +1,4 @@
-local graph = require "minigun.plan.graph"
+local graph = require "minigun.language.graph"
 
 -- "gen>a,b" is a producer, "a>b", "c<a", "x>" (to = {}) are stages; order as written.
 local function definitions(text)

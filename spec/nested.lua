@@ -35,7 +35,7 @@ end
 ---@param p table pipeline
 ---@return string
 function nested.edges(p)
-  local g, list = require("minigun.plan.graph").build(p.stages, p), {}
+  local g, list = require("minigun.language.graph").build(p.stages, p), {}
   assert(#g.problems == 0, g.problems[1] and g.problems[1].message)
   for _, i in ipairs(g.order) do
     local targets = {}

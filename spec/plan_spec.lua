@@ -267,9 +267,9 @@ describe("the plan", function()
   end)
 
   describe("where no number of workers is given", function()
-    local core = package.loaded["minigun.core"]
-    before_each(function() package.loaded["minigun.core"] = { cpus = function() return 6 end, now = core.now } end)
-    after_each(function() package.loaded["minigun.core"] = core end)
+    local cpus = plan.machine.cpus
+    before_each(function() plan.machine.cpus = function() return 6 end end)
+    after_each(function() plan.machine.cpus = cpus end)
 
     it("takes one per CPU", function()
       local p = new()

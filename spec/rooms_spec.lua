@@ -27,21 +27,7 @@ local ALONE <const> = { ["base/protocol -> core"] = true }
 
 -- Known breaches: "file -> module". Each is a thing to mend.
 local BREACHES <const> = {
-  "base/traceback -> core",
-  "child/main -> view.progress_line",
-  "child/main -> sources.sources",
-  "handlers/command -> language.schemas",
-  "handlers/ctx -> view.progress_line",
-  "language/edges -> plan.graph",
-  "language/edits -> plan.graph",
   "language/edits -> pipeline",
-  "plan/plan -> system.seeds",
-  "plan/plan -> run.silence",
-  "plan/plan -> system.machine",
-  "policy/reduce -> language.schemas",
-  "policy/route -> language.names",
-  "run/result -> language.schemas",
-  "store/spool -> language.schemas",
   "view/progress_line -> core",
   "view/progress_line -> sources.sources",
 }

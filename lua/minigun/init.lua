@@ -13,16 +13,23 @@ setmetatable(core, { __index = function(_, name)
     "files; run 'make' again, and 'make install' where it is installed", 0)
 end })
 local command = require "minigun.handlers.command"
+local errors = require "minigun.base.traceback"
 local failure = require "minigun.base.failure"
 local lines = require "minigun.sources.lines"
 local machine = require "minigun.system.machine"
 local pipeline = require "minigun.pipeline"
+local plan = require "minigun.plan.plan"
+local seeds = require "minigun.system.seeds"
 local shorthand = require "minigun.language.one_liners"
 local spool = require "minigun.store.spool"
 local tasks = require "minigun.handlers.tasks"
 -- What a pipeline loads when it is run: here, or the first run would take 4 ms longer than the others.
 require "minigun.control.background"
 require "minigun.control.to_end"
+
+-- Rooms that may not touch the system are given what they need of it.
+plan.machine.cpus, plan.machine.sow = machine.cpus, seeds.sow
+core.on_raise(errors.hook_raised)
 
 local minigun = {}
 

@@ -1,6 +1,6 @@
 --- The language: a pipeline is a list of definitions, and the methods here append to it.
 local failure = require "minigun.base.failure"
-local graph = require "minigun.plan.graph"
+local graph = require "minigun.language.graph"
 local inheritance = require "minigun.language.edits"
 local nesting = require "minigun.language.names"
 local options = require "minigun.language.schemas"

@@ -5,7 +5,6 @@
 -- 2. What `take` gives is told by its metatable, which nobody else has; nothing is asked of the user's object but its
 --    `__tostring`, protected.
 -- 3. No function that a program may replace (debug.traceback, getmetatable) is looked up when an error is handled.
-local core = require "minigun.core"
 local failure = require "minigun.base.failure"
 local stack = require "minigun.base.stack"
 
@@ -93,10 +92,13 @@ end
 
 local hooked -- what one has raised last
 
-core.on_raise(function(err)
+--- Notes what a hook has raised; the core is to call it, in the place of a message handler.
+---@param err any
+---@return string text
+function caught.hook_raised(err)
   hooked = { raised = err, text = caught.text(err), traceback = stack.traceback(2) }
   return hooked.text
-end)
+end
 
 --- What a hook has raised, where the codec's message tells of it.
 ---@param message string

@@ -11,13 +11,12 @@ local failure = require "minigun.base.failure"
 local hosted = require "minigun.child.threads"
 local loop = require "minigun.handlers.loop_stage"
 local marks = require "minigun.child.marks"
-local meter = require "minigun.view.progress_line"
 local reduction = require "minigun.policy.reduce"
 local report = require "minigun.base.protocol"
 local router = require "minigun.policy.route"
 local numbered = require "minigun.policy.sources"
-local sources = require "minigun.sources.sources"
 local tasks = require "minigun.handlers.tasks"
+local terminal_line = require "minigun.base.terminal_line"
 
 local worker = {}
 
@@ -183,7 +182,7 @@ local function run_single(w, job, stage, ctx)
       report_lost(w, stage, effects.refused(value, failure.where() or stage.at, message))
     end)
     function lost(item, caught) report_lost(w, stage, errors.fields(caught, { attempt = 1, item = item })) end
-    sources.on_lost(ctx, function(value, message) tell_left_out(w, stage, { { value, message } }) end)
+    context.on_lost(ctx, function(value, message) tell_left_out(w, stage, { { value, message } }) end)
   else
     w:on_refused(function(_, message) effects.refuse(message, "", stage.at) end)
   end
@@ -314,7 +313,7 @@ function worker.main(w, job)
   tasks.forget()
   math.randomseed(core.random())
   os.exit, os.execute, io.popen = exit, kept(os.execute), kept(io.popen) -- luacheck: ignore 122
-  meter.forbid()
+  terminal_line.forbid()
   core.unlimited() -- of a run inside of a handler
   core.forget_freed()
   core.watch_stops(nil)

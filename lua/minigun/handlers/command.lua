@@ -4,8 +4,9 @@
 -- time-out, its item's, an error, its worker's death, the end of the run (src/core/command.h, src/core/keeper.h).
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
-local options = require "minigun.language.schemas"
+local schema = require "minigun.base.schema"
 local tasks = require "minigun.handlers.tasks"
+local types = require "minigun.base.types"
 
 local command = {}
 
@@ -131,8 +132,8 @@ end
 ---@return table? result or nil, a message and the errno
 function command.run(program, given)
   local words, text = words_of(program)
-  local schema = options.schemas.command
-  local filled = options.fill(schema, options.check(schema, given, "minigun.command"))
+  local known = types.schemas.command
+  local filled = schema.fill(known, schema.check(known, given, "minigun.command"))
   local more, gone = changes_of(filled.env)
   command.hold()
   core.watch_stops(true)

@@ -1,6 +1,6 @@
 --- What handlers and hooks receive: the `ctx`. (`emit` is made where items go on: in chain, producers and worker.)
 local failure = require "minigun.base.failure"
-local meter = require "minigun.view.progress_line"
+local terminal_line = require "minigun.base.terminal_line"
 
 local context = {}
 
@@ -25,6 +25,19 @@ local Ctx = { __name = "minigun.ctx" }
 Ctx.__index = Ctx
 
 local EFFECT <const> = {} -- key of the function that takes what is collected and counted
+
+-- From a producer's ctx to what is told of items that its source cannot give.
+local losing = setmetatable({}, { __mode = "k" })
+
+--- Says what is told of items that a producer's source has and cannot give.
+---@param ctx table
+---@param lost function (value, message): `value` is what stands for the item, false: nothing does
+function context.on_lost(ctx, lost) losing[ctx] = lost end
+
+--- What is told of such items.
+---@param ctx table
+---@return function? lost as for `on_lost`
+function context.lost_of(ctx) return losing[ctx] end
 
 local levels = { debug = true, info = true, warning = true, error = true }
 
@@ -86,7 +99,7 @@ function Ctx:log(level, text)
   if not told then error(("ctx:log: the text cannot be shown: %s"):format(failure.show(shown)), 2) end
   local worker = self.worker and (", worker %d"):format(self.worker) or ""
   -- One write, so that lines of several workers do not mix.
-  io.stderr:write(meter.before_text() .. ("[%s] %s%s%s (pid %d): %s\n"):format(level, self.pipeline,
+  io.stderr:write(terminal_line.before_text() .. ("[%s] %s%s%s (pid %d): %s\n"):format(level, self.pipeline,
     self.stage and ("/" .. self.stage) or "", worker, self.pid, shown))
 end
 

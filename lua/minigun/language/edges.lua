@@ -1,10 +1,10 @@
 --- Rewiring: a pipeline's stages by their qualified names, and its edges as data that can be changed and drawn again.
 --
 -- An edit says which edges it wants; `impose` then draws in `to` and `from` only those that the default links (see
--- plan/graph.lua) do not give by themselves, so that a plain chain stays one and can be added to. `definition.options`
--- is changed along: it is what `replace` keeps.
+-- language/graph.lua) do not give by themselves, so that a plain chain stays one and can be added to.
+-- `definition.options` is changed along: it is what `replace` keeps.
 local failure = require "minigun.base.failure"
-local graph = require "minigun.plan.graph"
+local graph = require "minigun.language.graph"
 local nesting = require "minigun.language.names"
 local options = require "minigun.language.schemas"
 

@@ -1,6 +1,6 @@
 --- Inheritance: pipelines made from others, changed stage by stage. Methods of a pipeline (see pipeline.lua).
 local failure = require "minigun.base.failure"
-local graph = require "minigun.plan.graph"
+local graph = require "minigun.language.graph"
 local nesting = require "minigun.language.names"
 local options = require "minigun.language.schemas"
 local rewiring = require "minigun.language.edges"

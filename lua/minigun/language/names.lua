@@ -34,7 +34,7 @@ end
 ---@return table tree
 --- `root`: a node without name; `nodes`: all others, in order of definition, a pipeline before what is in it;
 --- `by_name`: qualified name -> node; `twice`: pairs of nodes of the same qualified name. A node has `name`,
---- `definition`, `kind`, `parent`, `outputs`, `inputs` and `edge` (see plan/graph.lua); that of a pipeline also
+--- `definition`, `kind`, `parent`, `outputs`, `inputs` and `edge` (see language/graph.lua); that of a pipeline also
 --- `pipeline`,
 --- `prefix`, `children`
 function nesting.tree(list, pipeline)

@@ -1,7 +1,7 @@
 --- Stages as definitions: what the user wrote, checked, in one table. Nothing here knows the pipeline or its graph.
 local failure = require "minigun.base.failure"
 local options = require "minigun.language.schemas"
-local reduction = require "minigun.policy.reduce"
+local reductions = require "minigun.language.reductions"
 local sources = require "minigun.sources.sources"
 local stack = require "minigun.base.stack"
 
@@ -122,7 +122,7 @@ end
 ---@param ... any its arguments
 ---@return table parsed `name`, `options` (nil where not given) and `rest`, the remaining arguments with their count `n`
 function stage.arguments(label, ...)
-  if label == "reduce" then return reduction.arguments(...) end
+  if label == "reduce" then return reductions.arguments(...) end
   local rest = table.pack(...)
   local parsed = { rest = rest }
   local function shift()

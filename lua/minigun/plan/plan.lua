@@ -5,15 +5,13 @@
 -- Two kinds of stage leave the place they stand in: batches are gathered by the coordinator (inline), so that a
 -- worker's death cannot take half a batch with it, and only their handler runs in the accumulator's context; a producer
 -- in a block of workers gets a child of its own, as each of n workers would produce everything again.
+local addresses = require "minigun.plan.addresses"
 local defaults = require "minigun.plan.defaults"
 local failure = require "minigun.base.failure"
-local graph = require "minigun.plan.graph"
+local graph = require "minigun.language.graph"
 local nesting = require "minigun.language.names"
 local options = require "minigun.language.schemas"
 local reduction = require "minigun.policy.reduce"
-local router = require "minigun.policy.route"
-local seeds = require "minigun.system.seeds"
-local silence = require "minigun.run.silence"
 local stages = require "minigun.language.stage"
 
 local plan = {}
@@ -24,9 +22,15 @@ local at_the_end = { after_run = true, after_producer = true }
 
 local INLINE <const> = { kind = "inline", n = 1 }
 
-local function cpus()
-  return require("minigun.system.machine").cpus()
-end
+-- Kinds of handlers that pass on what they emit, by the method that defines them: one that returns values and never
+-- emits is told so (run/silence.lua).
+local EMITTING <const> = { producer = true, processor = true, accumulator = true }
+
+--- What a plan asks of the machine; the door (init.lua) fills it in: `cpus()`, and `sow(plan, seed)`, which gives each
+--- handler its sequence of random numbers.
+plan.machine = { cpus = function() return 1 end, sow = nil }
+
+local function cpus() return plan.machine.cpus() end
 
 --- The context that a stage's handler runs in: names resolved, exceptions applied.
 ---@param node table of the graph
@@ -83,7 +87,7 @@ local function new_stage(node, kind, handler)
   return {
     name = node.name, at = definition.at, kind = kind, handler = handler, source = definition.source,
     retries = 0, backoff = 0, outputs = {}, inputs = {}, route = node.route or "broadcast",
-    emitting = handler and silence.emitting[definition.label] and not definition.source and definition.label or nil,
+    emitting = handler and EMITTING[definition.label] and not definition.source and definition.label or nil,
     iterator = definition.iterator, shows = definition.shows,
   }
 end
@@ -212,9 +216,9 @@ local function build_names(b)
   local function ids(node) return receivers(b, node) end
   for id, stage in ipairs(result.stages) do
     local node = b.nodes[id]
-    of[node.parent] = of[node.parent] or router.addresses(tree, node.parent, ids)
+    of[node.parent] = of[node.parent] or addresses.new(tree, node.parent, ids)
     result.addresses[id] = of[node.parent]
-    if stage.groups then stage.answers = router.answers(tree, node.routed_by.parent, stage, ids) end
+    if stage.groups then stage.answers = addresses.answers(tree, node.routed_by.parent, stage, ids) end
   end
 end
 
@@ -503,7 +507,7 @@ function plan.build(pipeline, run_options)
   build_segments(b)
   build_hooks(b)
   build_dead_letters(b)
-  if result.options.seed then seeds.sow(result, result.options.seed) end
+  if result.options.seed then plan.machine.sow(result, result.options.seed) end
   build_keeps(b)
   return result
 end

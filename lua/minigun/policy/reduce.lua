@@ -2,8 +2,6 @@
 --
 -- In workers a reduction is cut up: batches, numbered in the order of their arrival, are folded into parts, and these
 -- are combined. Only neighbours are, so that a function which is associative gives what it gives inline.
-local failure = require "minigun.base.failure"
-local options = require "minigun.language.schemas"
 local stack = require "minigun.base.stack"
 
 local reduction = {}
@@ -14,42 +12,6 @@ local BATCH_SECONDS <const>, BATCH_MOST <const> = 0.002, 0.1
 local COMBINING <const> = 1 / 8
 local NEWEST <const> = 0.2 -- weight of the newest measurement in a running mean
 local MOST_ITEMS <const> = 65535
-
---- Sorts out the arguments of `reduce`: `([name,] init, f [, options])`, or of its replacement `(name, options)`.
----@param ... any
----@return table parsed as from `stage.arguments`, with `init`
-function reduction.arguments(...)
-  local rest = table.pack(...)
-  local function is_function(value) return options.is_callable(value) or type(value) == "string" end
-  local parsed = {}
-  -- A string in front is the name, unless it can only be the initial value.
-  if type(rest[1]) == "string" and not (options.is_callable(rest[2]) and not is_function(rest[3])) then
-    parsed.name = table.remove(rest, 1)
-    rest.n = rest.n - 1
-  end
-  if rest.n == 1 and type(rest[1]) == "table" then
-    return { name = parsed.name, options = rest[1], rest = { n = 0 } }
-  end
-  for i = 4, rest.n do
-    if rest[i] ~= nil then
-      failure.raise(("reduce: unexpected argument: %s; the order is name, initial value, function, options"):format(
-        options.got(rest[i])))
-    end
-  end
-  if rest[3] ~= nil and type(rest[3]) ~= "table" then
-    failure.raise(("reduce: options must be a table, got %s; the order is name, initial value, function, options")
-      :format(options.got(rest[3])))
-  end
-  if options.are_options(rest[1], options.schemas.reduce) then
-    failure.raise(("reduce: a table of options, %s, stands where the initial value should; the order is name, " ..
-      "initial value, function, options"):format(failure.show(rest[1])))
-  end
-  parsed.init, parsed.options, parsed.rest = rest[1], rest[3], { rest[2], n = rest[2] ~= nil and 1 or 0 }
-  if parsed.init == nil then
-    failure.raise "reduce: an initial value expected, got nil; it is what comes out where there is no item"
-  end
-  return parsed
-end
 
 local function copy(value, copies)
   if type(value) ~= "table" then return value end

@@ -1,13 +1,18 @@
 --- The policy of `route`: which of a stage's targets an item goes to. Values in, stage ids out; no process.
-local nesting = require "minigun.language.names"
 
 local router = {}
 
-local function shown(name)
+--- A name, for messages.
+---@param name any
+---@return string
+function router.shown(name)
   return type(name) == "string" and "'" .. name .. "'" or "a " .. type(name)
 end
 
-local function list(names)
+--- Names, for messages.
+---@param names table array, which is sorted
+---@return string
+function router.list(names)
   table.sort(names)
   return table.concat(names, ", ")
 end
@@ -16,7 +21,7 @@ local function unknown(stage, name)
   local names = {}
   for i, group in ipairs(stage.groups) do names[i] = group.name end
   error(("%s: route of stage '%s' gave %s, which is none of its targets (there are: %s)"):format(stage.at, stage.name,
-    shown(name), list(names)), 0)
+    router.shown(name), router.list(names)), 0)
 end
 
 local function by_function(stage)
@@ -54,46 +59,6 @@ function router.new(stage, turn)
   return by_function(stage)
 end
 
---- What names mean as answers of a stage's route.
----@param tree table of nodes
----@param where table the node of the pipeline that the route is given in
----@param stage table of the plan
----@param receivers fun(node: table): table the ids of the stages that receive what is sent to a node
----@return table answers name -> array of those ids that are targets of the stage; nil: none is
-function router.answers(tree, where, stage, receivers)
-  local outputs = {}
-  for _, id in ipairs(stage.outputs) do outputs[id] = true end
-  return setmetatable({}, { __index = function(self, name)
-    local ids, node = {}, nesting.find(tree, where, name)
-    for _, id in ipairs(node and receivers(node) or {}) do
-      if outputs[id] then ids[#ids + 1] = id end
-    end
-    if #ids == 0 then return nil end
-    self[name] = ids
-    return ids
-  end })
-end
-
---- What names mean to the `emit:to` of the stages of a pipeline.
----@param tree table of nodes
----@param where table the node of that pipeline
----@param receivers fun(node: table): table the ids of the stages that receive what is sent to a node
----@return table addresses name -> a stage's id, or array of ids; or a string: the error that this name is
-function router.addresses(tree, where, receivers)
-  return setmetatable({}, { __index = function(self, name)
-    local node, choices = nesting.find(tree, where, name)
-    local ids = receivers(node)
-    if #ids == 0 then
-      if choices then return "emit:to: the stage '" .. name .. "'" .. nesting.hint(tree, where, name, choices) end
-      return ("emit:to: there is no stage %s that receives items (there are: %s)"):format(
-        type(name) == "string" and shown(name) or "named by " .. shown(name),
-        list(nesting.names(tree, where, function(each) return #receivers(each) > 0 end)))
-    end
-    self[name] = #ids == 1 and ids[1] or ids
-    return self[name]
-  end })
-end
-
 --- Raises, at the line of the user's call, where `emit.to` is called with a dot.
 ---@param emit any what stands before the dot, if it was a colon
 ---@param level integer of the user's frame, as for `error`
@@ -103,7 +68,7 @@ function router.check_colon(emit, level)
 end
 
 --- The stages behind a name given to `emit:to`; an error at the line of the user's call where there is none.
----@param addresses table from `addresses`
+---@param addresses table from plan/addresses.lua
 ---@param name any
 ---@param item any
 ---@param level integer of the user's frame, as for `error`

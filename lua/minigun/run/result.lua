@@ -60,7 +60,7 @@ function Result:of(stage)
   if #ends == 1 then return self.by_stage[ends[1]] end
   failure.raise(("result:of: '%s' is %s"):format(stage, #ends > 1
     and "ambiguous: say '" .. table.concat(ends, "' or '") .. "'"
-    or "not a terminal stage" .. require("minigun.language.schemas").hint(stage, names)))
+    or "not a terminal stage" .. require("minigun.base.schema").hint(stage, names)))
 end
 
 -- What the last stages have taken, where nothing came out of them: "24 taken by 'save'".

@@ -1,5 +1,6 @@
 --- Sources: what makes a producer's handler of an array, an iterator or lines. One that waits lets others go on, where
 -- it is known how it waits: lines; coroutines that call minigun.sleep and minigun.wait; files read line by line.
+local context = require "minigun.handlers.ctx"
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
 local files = require "minigun.sources.files"
@@ -90,18 +91,13 @@ local function by_coroutine(f, state, control, closing, co)
   end
 end
 
--- From a producer's ctx to what is told of items that its source cannot give.
-local losing = setmetatable({}, { __mode = "k" })
-
---- Says what is told of items that a producer's source has and cannot give.
----@param ctx table
----@param lost function (value, message): `value` is what stands for the item, false: nothing does
-function sources.on_lost(ctx, lost) losing[ctx] = lost end
+--- Says what is told of items that a producer's source has and cannot give, see handlers/ctx.lua.
+sources.on_lost = context.on_lost
 
 -- Reads a spool: each record that cannot be decoded is a failure.
 local function by_spool(f, state, control, closing)
   return function(emit, ctx)
-    spool.on_lost(f, losing[ctx])
+    spool.on_lost(f, context.lost_of(ctx))
     for item in f, state, control, closing do emit(item) end
   end
 end

@@ -4,7 +4,8 @@
 -- with an open spool opens the file for itself at its first write, as a lock belongs to the open file.
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
-local options = require "minigun.language.schemas"
+local schema = require "minigun.base.schema"
+local types = require "minigun.base.types"
 
 local spool = {}
 
@@ -13,17 +14,17 @@ local spool = {}
 ---@field path string
 local Spool = { __name = "minigun.spool" }
 Spool.__index = Spool
-options.types.Spool = Spool
+types.Spool = Spool
 
 --- Opens a spool, see `minigun.spool`.
 ---@param path string
 ---@param given table? options
 ---@return table? spool or nil, a message and the errno
 function spool.new(path, given)
-  options.value(options.types.name, path, "minigun.spool", "the path")
+  schema.value(types.name, path, "minigun.spool", "the path")
   if path:find "\0" then failure.raise "minigun.spool: the path has a zero byte" end
-  local schema = options.schemas.spool
-  local filled = options.fill(schema, options.check(schema, given, ("spool '%s'"):format(path)))
+  local known = types.schemas.spool
+  local filled = schema.fill(known, schema.check(known, given, ("spool '%s'"):format(path)))
   local file, message, errno = core.spool_file(path, filled.read_only)
   if not file then return nil, message, errno end
   return setmetatable({ path = path, file = file, options = filled, reader = nil }, Spool)
@@ -39,7 +40,7 @@ function spool.is_records(f) return losing[f] ~= nil end
 
 --- Says what is told of records that cannot be decoded.
 ---@param f function an iterator of `records`
----@param lost function (value, message): see sources.on_lost
+---@param lost function (value, message): see handlers/ctx.lua
 function spool.on_lost(f, lost) losing[f] = lost end
 
 local function check_open(self, what)

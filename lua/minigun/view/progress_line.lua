@@ -7,6 +7,7 @@
 local columns = require "minigun.view.columns"
 local core = require "minigun.core"
 local sources = require "minigun.sources.sources"
+local terminal_line = require "minigun.base.terminal_line"
 
 local meter = {}
 
@@ -19,21 +20,6 @@ local NO <const> = { ["0"] = true, off = true, no = true, ["false"] = true }
 
 local Meter = {}
 Meter.__index = Meter
-
-local current           -- the one that is open; in a child: that of its parent
-local forbidden = false -- this is a child
-local through = false   -- ... whose output goes through the coordinator
-
---- Says that this process is a child: it draws none.
-function meter.forbid()
-  forbidden, through = true, current ~= nil and current.relays
-end
-
---- What to put before a text for the terminal: it erases the line where there is one.
----@return string
-function meter.before_text()
-  return current and not through and (forbidden or current.shown) and ERASE or ""
-end
 
 -- Stages of the coordinator other than sources, batches and the like: handlers that may print.
 local function has_handlers(run)
@@ -61,14 +47,15 @@ end
 ---@param run table
 ---@return table? meter nil: none is wanted, or there is no terminal
 function meter.open(run)
-  if current or forbidden or run.plan.options.progress == false then return nil end
+  if not terminal_line.is_free() or run.plan.options.progress == false then return nil end
   if NO[(os.getenv "MINIGUN_PROGRESS" or ""):lower()] or os.getenv "TERM" == "dumb" then return nil end
   if not core.terminal(2) then return nil end
-  current = setmetatable({
+  local self = setmetatable({
     run = run, shown = false, due = run.started + FIRST, length = length_of(run), relays = false,
     gives_way = core.terminal(1) ~= nil and has_handlers(run),
   }, Meter)
-  return current
+  terminal_line.open(self)
+  return self
 end
 
 local function duration(seconds)
@@ -161,7 +148,7 @@ end
 --- Erases the line for good.
 function Meter:close()
   self:give_way()
-  if current == self then current = nil end
+  terminal_line.close(self)
 end
 
 return meter
