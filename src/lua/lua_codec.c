@@ -63,14 +63,14 @@ static int copy(lua_State *L) {
   return 1;
 }
 
-/* minigun.core.watch(value, seen, most) -> copy, entries that are left of `most`, whether one of its tables was in
- * `seen` already, a table with weak keys, into which they are put | nil where it has more entries */
+/* minigun.core.watch(value, seen or nil, most) -> copy, entries that are left of `most`, whether one of its tables was
+ * in `seen` already, a table with weak keys, into which they are put | nil where it has more entries */
 static int watch(lua_State *L) {
   lua_Integer most = luaL_checkinteger(L, 3);
-  luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
+  if (!lua_isnil(L, 2)) luaL_checktype(L, 2, LUA_TTABLE);
   lua_pushvalue(L, 1);
-  int met = mg_copy(L, lua_touserdata(L, lua_upvalueindex(1)), &most, 2);
+  int met = mg_copy(L, lua_touserdata(L, lua_upvalueindex(1)), &most, lua_isnil(L, 2) ? 0 : 2);
   if (most < 0) return luaL_pushfail(L), 1;
   lua_pushinteger(L, most);
   lua_pushboolean(L, met);

@@ -31,6 +31,7 @@ local SMALL <const> = 1 << 10
 local copy <const>, now <const>, clock <const>, process <const> = core.copy, core.now, core.clock, core.process
 
 local note <const>, take <const> = errors.note, errors.take
+local changes <const>, type <const> = given.CHANGES, type
 
 local Chain = {}
 Chain.__index = Chain
@@ -39,13 +40,13 @@ local function make_emit(state, host)
   local buffer, direct, choose, addresses = state.buffer, state.direct, state.choose, host.addresses[state.stage.id]
   local check = host.check
   local function add(item, id)
-    if state.plain and type(item) == "table" then
-      state.plain, state.watching, state.surprised = false, true, true
-      state.given:begin_again()
-    end
     if state.watching then
       item = state.given:take(item)
       if item == nil then error(given.AGAIN, id and 4 or 3) end
+    elseif state.early and changes[type(item)] then
+      item = state.given:copied(item)
+      if item == nil then error(given.AGAIN, id and 4 or 3) end
+      state.watching = state.given.large
     end
     local n = state.n + 1
     state.n, buffer[n] = n, item
@@ -65,7 +66,7 @@ local function make_emit(state, host)
       end
       if not state.running or process() ~= host.process then refuse() end
       local n = state.n + 1
-      if state.watching or choose or check or n == KEEP or state.plain and type(item) == "table" then -- what few are
+      if state.watching or choose or check or n == KEEP or state.early and changes[type(item)] then -- what few are
         local ids = choose and choose(item)
         if check then check(item) end
         if ids then add_all(ids, item, 0) else add(item) end
@@ -111,7 +112,7 @@ function chain.new(stages, host)
   for _, stage in ipairs(stages) do
     local state = { stage = stage, buffer = {}, direct = {}, n = 0, effects = {}, running = false, inner = {},
       handler = stage.handler, read = 0, outside = stage.terminal, choose = router.new(stage, host.turn),
-      left = 0, skip = 0, every = 1, keeps = stage.keeps_item, plain = true, surprised = false,
+      left = 0, skip = 0, every = 1, keeps = stage.keeps_item, early = given.EARLY,
       limit = host.limits and not stage.fold and stage.timeout or nil,
       given = given.new(stage.source == "array", host.warn and function(text)
         host.warn(("stage '%s' (%s): %s"):format(stage.name, stage.at, text))
@@ -237,23 +238,17 @@ end
 -- The handler of a call that was looked at has returned.
 local function looked(state)
   local seconds, every, watched, counts = now() - state.since, state.every, state.given, state.stats
-  state.since, state.surprised = nil, false
+  state.since = nil
   counts.busy = counts.busy + seconds * every
   counts.service:add(seconds, every)
   if state.watching then watched:check() end
   state.watching = watched.copies or watched.large
-  if counts.items_in > given.PLAIN then state.plain = false end
+  if state.early then
+    state.early = state.early > every and state.early - every
+  end
   state.every = (seconds > SLOW or watched.calls > 0 and not watched.copies) and 1 or math.min(2 * every, EVERY)
   state.skip = state.every - 1
   state.left = (state.keeps or state.limit) and 0 or state.skip
-end
-
--- The handler of a call that was not looked at has emitted the stage's first table.
-local function surprised(state)
-  local watched = state.given
-  watched:check()
-  state.watching, state.surprised = watched.copies or watched.large, false
-  state.every, state.skip, state.left = 1, 0, 0
 end
 
 -- What of an item is kept in case that the handler changes it and fails.
@@ -289,7 +284,7 @@ local function run(self, state, item, attempt, number)
   if state.limit then ok, err = call_limited(state, item, ctx)
   else ok, err = xpcall(state.handler, note, item, state.emit, ctx) end
   state.running = false
-  if looks then looked(state) elseif state.surprised then surprised(state) end
+  if looks then looked(state) end
   if not ok then
     return self:fail(state, kept, take(err), attempt, number or attempt == 1 and number_of(state) or nil)
   end
@@ -317,7 +312,6 @@ function Chain:push(id, item, attempt, number)
   state.running, state.partial = true, nil
   local ok, err = xpcall(state.handler, note, item, state.emit, ctx)
   state.running = false
-  if state.surprised then surprised(state) end
   if not ok then
     return self:fail(state, item, take(err), attempt, number or attempt == 1 and number_of(state) or nil)
   end

@@ -1,11 +1,12 @@
 --- What is emitted is given away: nobody who receives it may see what the emitter does to it later.
 --
 -- What goes to another process is encoded when it is emitted. Inside a process a copy would do the same, and cost as
--- much as all the rest. So whether a stage needs copies is found out: its first tables are copied and watched, which
--- also makes a short run right. A stage that changes a table after its emit, be it some calls later, or emits one table
--- or a part of it again, gets a copy of each for good. Of the others, what they emit is passed on as it is, but for a
--- call now and then, ever more seldom, that is looked at in the same way. Of tables that are too large for that only
--- the first is watched; they are known again, and the second emit of one is an error at the user's line.
+-- much as all the rest. So whether a stage needs copies is found out: the tables of its early calls are copied, which
+-- also makes a short run right in any case, and those of the first ones watched. A stage that changes a table after its
+-- emit, be it some calls later, or emits one table or a part of it again, gets a copy of each for good. Of the others,
+-- what they emit is passed on as it is, but for a call now and then, ever more seldom, that is watched in the same way.
+-- Of tables that are too large for that only the first is watched; they are known again, and the second emit of one is
+-- an error at the user's line.
 local core = require "minigun.core"
 
 local given = {}
@@ -17,7 +18,8 @@ local copy <const>, same <const>, watch <const> = core.copy, core.same, core.wat
 
 local CALLS <const> = 16       -- of a stage's handler that are watched before it is trusted
 local PLAIN <const> = 4        -- so many of them counts one that has emitted no table
-given.PLAIN = 256              -- calls in which the first table of such a one is noticed
+given.EARLY = 256              -- calls whose tables are copied in any case
+given.CHANGES = { table = true, userdata = true } -- types of what can be changed after it was emitted
 local ROOM <const> = 1 << 14   -- entries of tables that are copied for that, in all
 local LARGE <const> = 1 << 12  -- entries of a table that is not copied for it
 local WHOLE <const> = 1 << 17  -- entries of the first of those, which is copied all the same
@@ -35,7 +37,7 @@ Given.__index = Given
 --- `copies`: each table is copied; `large`: there are some that cannot be; then `take` must see each
 function given.new(always, warn)
   return setmetatable({ copies = always or false, large = false, calls = CALLS, room = ROOM, n = 0, n_held = 0,
-    passed = 0, warn = warn }, Given)
+    passed = 0, early_room = ROOM, warn = warn }, Given)
 end
 
 -- Makes what is needed for tables: at the first one.
@@ -66,9 +68,15 @@ function Given:begin()
   return self.passed <= SPACED or self.passed % PASSED == 0
 end
 
---- The first table of a stage that was trusted because it emitted none: it is watched as if it began with it.
-function Given:begin_again()
-  if not self.copies then self.calls, self.passed, self.room = CALLS, 0, ROOM end
+--- What is passed on instead of an item that can be changed, in one of the early calls that is not watched.
+---@param item any
+---@return any given as from `take`
+function Given:copied(item)
+  local most = math.min(self.early_room, LARGE)
+  local made, left = watch(item, nil, most)
+  if not made then return self:take(item) end
+  self.early_room = self.early_room - most + left
+  return made
 end
 
 -- A watched call has emitted no table.

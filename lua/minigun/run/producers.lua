@@ -126,7 +126,7 @@ local function emit_of(self, stage, tempo)
     return resume:skipping_emit(stage.id, outlet.writer, function() self:let_others(MORE) end)
   end
   local reentry, process, sent = self.reentry, self.process, sent_by(self, stage, tempo)
-  local watched, left, space, plain = state.given, 0, SPACE, true -- no table was emitted yet
+  local watched, left, space, early = state.given, 0, SPACE, given.EARLY
   if source then resume:open_source(source, self:sends_singly(stage.id)) end
   return setmetatable({}, { __name = "emit", __metatable = false, __call = function(_, item)
     if item == nil then
@@ -136,10 +136,6 @@ local function emit_of(self, stage, tempo)
       error("emit called after its handler has returned, or in another process", 2)
     end
     left = left - 1
-    if plain and type(item) == "table" then
-      plain, left = false, 0
-      watched:begin_again()
-    end
     if left <= 0 then -- two in a row, as what is done to one shows with the next
       item = watched:next(item)
       if item == nil then error(given.AGAIN, 2) end
@@ -147,7 +143,13 @@ local function emit_of(self, stage, tempo)
         left = 0
       elseif left < 0 then
         left, space = space, math.min(2 * space, SPACE_MOST)
-        plain = plain and space <= given.PLAIN
+      end
+    elseif early > 0 then
+      early = early - 1
+      if given.CHANGES[type(item)] then
+        item = watched:copied(item)
+        if item == nil then error(given.AGAIN, 2) end
+        if watched.large then left = 0 end
       end
     end
     local n = 0
