@@ -1102,7 +1102,8 @@ function Loop:watch_process(pid, f) end
 function Loop:fork(f, options) end
 
 --- Waits and calls, until `stop` is called or nothing is left to wait for. An error in a callback ends it, and all
---- watches with it; it comes out here. In a foreign loop that loop runs, with all else that it has.
+--- watches with it; it comes out here. In a foreign loop that loop runs, with all else that it has. In a thread of
+--- `threads(n)` the other threads go on while it waits; there it ends when nothing of its own is left.
 function Loop:run() end
 
 --- Ends `run` or `step` after the callback that calls it.

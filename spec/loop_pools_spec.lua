@@ -2,6 +2,7 @@
 -- another, and workers that are forked by a program which has a loop.
 
 local loop = require "minigun.loop"
+local contexts = require "spec.contexts"
 local core = require "minigun.core"
 local loops = require "spec.loops"
 local minigun = require "minigun"
@@ -81,6 +82,61 @@ for index, adapter in ipairs(loops.list) do
         assert.same({ 2, 4, 6, 8 }, items)
       end
     end)
+
+    -- The threads' own event loop is one of cqueues, where that is installed, or the library's.
+    for _, threads in ipairs(contexts.loops) do
+      describe("in " .. threads.name, function()
+        after_each(function() contexts.use_loop() end)
+
+        test("lets the other threads of a pool go on while it runs in one", function()
+          if threads.own and name == "cqueues" then return end -- it is hidden there
+          contexts.use_loop(threads)
+          local begun = 0
+          local items = minigun.map({ 1, 2, 3, 4, 5, 6, 7, 8 }, function(x)
+            begun = begun + 1
+            local own <close> = loop.new(name)
+            local got = 0
+            own:every(0.001, function(timer) -- until all have begun
+              if begun < 8 then return end
+              got = got + x
+              timer:stop()
+            end)
+            own:fork(function() return x end, { on_exit = function(ended) got = got + ended.code end })
+            own:run()
+            own:after(0.01, function() got = got + x end)
+            while own:step(0.5) do end
+            return got
+          end, { threads = 8 })
+          assert.same({ 3, 6, 9, 12, 15, 18, 21, 24 }, items)
+          local _, failed = minigun.map({ 1 }, function()
+            local own <close> = loop.new(name)
+            own:after(0, function() error "in a thread" end)
+            own:run()
+          end, { threads = 1, failures = "collect" })
+          assert.matches("loop_pools_spec.lua:%d+: in a thread$", failed[1].message)
+        end)
+
+        if name == "luv" then
+          test("serves threads that wait for callbacks of luv alone", function()
+            contexts.use_loop(threads)
+            local uv = adapter.loaded
+            for _, where in ipairs { { threads = 4 }, { threads = 4, processes = 1 } } do
+              assert.same({ 1, 2, 3, 4 }, minigun.map({ 1, 2, 3, 4 }, function(x)
+                local own <close> = loop.new "luv"
+                local timer, got = uv.new_timer(), nil
+                timer:start(5 * x, 0, function()
+                  got = x
+                  timer:close()
+                  own:stop()
+                end)
+                own:run()
+                return got
+              end, where))
+            end
+          end)
+        end
+      end)
+    end
 
     for _, other in ipairs(loops.list) do
       test(("lives beside that of '%s', and inside it"):format(other.name), function()

@@ -16,6 +16,7 @@ local descriptors = require "minigun.system.descriptors"
 local failure = require "minigun.base.failure"
 local programs = require "minigun.system.programs"
 local seeds = require "minigun.system.seeds"
+local waiting = require "minigun.system.waiting"
 
 local tasks = {}
 
@@ -426,6 +427,8 @@ end
 ---@return boolean
 function tasks.may_wait() return current() ~= nil end
 
+waiting.may_wait = tasks.may_wait
+
 --- What `minigun.sleep` does.
 ---@param seconds number
 function tasks.sleep(seconds)
@@ -481,5 +484,7 @@ function tasks.wait(object, mode, timeout)
     if due and now() >= due then return nil, "timeout" end
   end
 end
+
+function waiting.wait(fd, timeout) tasks.wait(fd, "r", timeout) end
 
 return tasks

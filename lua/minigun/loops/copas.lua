@@ -31,8 +31,8 @@ end
 ---@param f function
 function Driver:attach(fd, f)
   self.fd, self.f = fd, f
-  if self.waits then return end
-  self.waits = true
+  if self.waiting then return end
+  self.waiting = true
   local copas, socket = self.copas, new_socket(self)
   copas.addthread(function()
     while true do

@@ -53,6 +53,15 @@ function Driver:step(timeout)
   step(self, timeout)
 end
 
+--- What tells that `step` has something to do: a descriptor, and a time.
+---@return integer fd
+---@return number? seconds
+function Driver:waits() return self.controller:pollfd(), self.controller:timeout() end
+
+--- Whether the controller has anything to wait for.
+---@return boolean
+function Driver:is_alive() return not self.controller:empty() end
+
 --- Gives the controller's descriptors back, where it was made here.
 function Driver:close()
   if self.own then self.controller:close() end

@@ -1,4 +1,5 @@
 --- The loop that users see: arguments are checked here, and blamed on the caller's line; loops/epoll.lua does the rest.
+local among = require "minigun.loops.among"
 local core = require "minigun.core"
 local descriptors = require "minigun.system.descriptors"
 local epoll = require "minigun.loops.epoll"
@@ -231,6 +232,7 @@ local function make_ready(self)
       self.failed = { err }
     end
     if self.running and (self.stopped or self.failed) then self.driver:stop() end
+    among.wake(self)
   end
 end
 
@@ -251,10 +253,12 @@ local function run(self)
 end
 
 --- Waits and calls, until `stop` is called or nothing is left to wait for. An error in a callback ends it, and all
---- watches with it; it comes out here. In a foreign loop that loop runs, with all else that it has.
+--- watches with it; it comes out here. In a foreign loop that loop runs, with all else that it has. In a thread of
+--- `threads(n)` the other threads go on while it waits; there it ends when nothing of its own is left.
 function Loop:run()
   check(self, "run")
-  if self.driver then drive(self, "run", self.driver.run, self.driver)
+  if among.others() then drive(self, "run", among.run, self)
+  elseif self.driver then drive(self, "run", self.driver.run, self.driver)
   else drive(self, "run", run, self) end
 end
 
@@ -262,6 +266,7 @@ end
 function Loop:stop()
   check(self, "stop")
   self.stopped = true
+  among.wake(self)
 end
 
 --- Calls what is ready, once.
@@ -270,7 +275,8 @@ end
 function Loop:step(timeout)
   check(self, "step")
   if timeout ~= nil then failure.check_seconds(timeout, "loop:step") end
-  if self.driver then drive(self, "step", self.driver.step, self.driver, timeout or 0)
+  if among.others() then drive(self, "step", among.step, self, timeout or 0)
+  elseif self.driver then drive(self, "step", self.driver.step, self.driver, timeout or 0)
   else drive(self, "step", epoll.pass, self, timeout or 0) end
   return self.watching > 0
 end

@@ -40,6 +40,19 @@ function Driver:step(timeout)
   self.timer:stop()
 end
 
+--- What tells that `step` has something to do: a descriptor, and a time.
+---@return integer fd
+---@return number? seconds
+function Driver:waits()
+  self.uv.update_time()
+  local ms = self.uv.backend_timeout()
+  return self.uv.backend_fd(), ms and ms >= 0 and ms / 1000 or nil
+end
+
+--- Whether luv's loop has anything to wait for.
+---@return boolean
+function Driver:is_alive() return self.uv.loop_alive() end
+
 local function is_idle(uv)
   local active = false
   uv.walk(function(handle) active = active or handle:is_active() end)

@@ -33,6 +33,9 @@ function Driver:step(timeout)
   if ready[1] then self.f() end
 end
 
+--- What tells that `step` has something to do: what is attached alone.
+function Driver:waits() return nil end
+
 --- Makes a driver.
 ---@return table driver
 function adapter.new()

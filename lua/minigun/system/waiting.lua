@@ -1,0 +1,14 @@
+--- How this process waits where other things of it can go on meanwhile: in a thread of `threads(n)`, or a producer of
+-- the coordinator. handlers/tasks.lua fills this in; without it nothing else goes on.
+local waiting = {}
+
+--- Whether the caller may wait without that anything else has to.
+---@return boolean
+function waiting.may_wait() return false end
+
+--- Waits until a descriptor is readable, or so long; others go on.
+---@param _ integer descriptor
+---@param _ number? seconds
+function waiting.wait(_, _) error "nobody waits here" end
+
+return waiting
