@@ -26,7 +26,9 @@ function outcome.new(plan, pid, streams)
   for _, list in pairs(result.by_stage) do terminals, last = terminals + 1, list end
   if terminals == 1 then result.items = last end
   return declared({ name = plan.name, pid = pid, result = result, stats = records, streams = streams, warned = 0,
-    unhandled = failures.tally() }, Outcome)
+    unhandled = failures.tally(), items = result.items,
+    apart = terminals > 1 and not streams, -- each terminal stage has a list of its own besides
+  }, Outcome)
 end
 
 --- Notes something that the user should know and that fails nothing. The first are kept, all are counted.
@@ -79,9 +81,12 @@ end
 ---@param stage table
 ---@param item any
 function Outcome:keep(stage, item)
-  local list, items = self.result.by_stage[stage.name], self.result.items
+  local items <const> = self.items
   items[#items + 1] = item
-  if list ~= items and not self.streams then list[#list + 1] = item end
+  if self.apart then
+    local list = self.result.by_stage[stage.name]
+    list[#list + 1] = item
+  end
 end
 
 --- Takes the items of a terminal stage that lie in a block.

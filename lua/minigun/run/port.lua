@@ -12,7 +12,7 @@ local port = {}
 function port.new(parts)
   local ledger, acks, resume, shared = parts.ledger, parts.acks, parts.resume, parts.shared
   local admits, transport, failures, outcome = parts.admission, parts.transport, parts.failures, parts.outcome
-  local hooks, state = parts.hooks, parts.state
+  local hooks, state, status = parts.hooks, parts.state, parts.status
   return {
     plan = parts.plan, pool = shared.pool, stats = outcome.stats, pid = outcome.pid, heap = parts.heap,
     memory = shared.memory, queue_bytes = shared.queue_bytes, held_most = shared.held_most,
@@ -54,7 +54,7 @@ function port.new(parts)
     warn = function(text) outcome:warn(text) end,
     fail = function(text) state:fail(text) end,
     worker = function(record) table.insert(outcome.result.stats.workers, record) end,
-    count = function(stage, counts) parts.status:count(stage, counts) end,
+    count = function(stage, counts) status:count(stage, counts) end,
 
     accept = function(stage) ledger:accept(stage, 1) end,
     reopen = function(stage) ledger:reopen(stage) end,

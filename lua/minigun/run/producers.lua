@@ -74,7 +74,7 @@ end
 -- What a producer's emit calls when items have gone: it lets others have their turn when that is due, or waits for
 -- receivers.
 local function sent_by(self, stage, tempo)
-  local id, limited, ledger = stage.id, self.admission.limited[stage.id], self.ledger
+  local id, limited, ledger, transport = stage.id, self.admission.limited[stage.id], self.ledger, self.transport
   local s, streams, moved, enough, alone, passed = self.outcome.stats[id], self.outcome.streams, -1, lead(self), nil, 0
   return function(n)
     s.items_out = s.items_out + n
@@ -87,7 +87,8 @@ local function sent_by(self, stage, tempo)
     local before, now = tempo.clock, core.now()
     passed = alone and not limited and not streams and now - before < QUICK and PASSED or 0
     -- Nothing is fuller than before unless something has moved.
-    if ledger.moved ~= moved and self:wait_for_receivers(stage) then
+    if ledger.moved ~= moved and transport:must_wait(id) then
+      self:wait_for_receivers(stage)
       tempo:begin(core.now())
     elseif enough() or tempo:due(now, alone) then
       moved = -1
@@ -225,11 +226,9 @@ end
 
 --- Lets the rest of the run go on from inside a producer, until its receivers have room.
 ---@param stage table
----@return boolean waited false: they have room
 function Producers:wait_for_receivers(stage)
-  if not self.transport:must_wait(stage.id) then return false end
+  if not self.transport:must_wait(stage.id) then return end
   repeat until self:let_others(WAIT) or not self.transport:must_wait(stage.id)
-  return true
 end
 
 -- Makes a producer of a context `threads` ready: a task of the loop, so that it may wait for what it likes.

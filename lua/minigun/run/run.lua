@@ -77,8 +77,8 @@ Run.__index = Run
 -- Each part says in its constructor which others it needs: a field of that name that is false. Here it gets them.
 local function wire(parts)
   for name, part in pairs(parts) do
-    for other, needed in pairs(name ~= "plan" and parts or {}) do
-      if rawget(part or {}, other) == false then part[other] = needed end
+    for field, value in next, name ~= "plan" and part or {} do
+      if value == false and parts[field] then part[field] = parts[field] end
     end
   end
 end
@@ -99,7 +99,8 @@ local function parts_of(p, who, streams)
   end
   own.admission = admission.new(p.stages, own.places.of, own.ledger.pending)
   own.own_queue, own.inline = queue.lines(), inline.new(p, who)
-  own.transport, own.outlets, own.batches = transport.new(p, own.places.of), outlets.new(p, who.pid), batches.new()
+  own.outlets, own.batches = outlets.new(p, who.pid), batches.new()
+  own.transport = transport.new(p, own.places.of, own.outlets.of)
   own.failures, own.events, own.reduces = failures.new(p, who.pid), events.new(p), reduces.new(p, who.pid)
   own.producers, own.drain, own.hooks = producers.new(p, who), drain.new(p, core.clock), hooks.new()
   own.reentry, own.threads, own.sleeper = reentry.new(who.process), threads.new(p.options.seed), sleeper.new()

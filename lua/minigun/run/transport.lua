@@ -17,11 +17,12 @@ Transport.__index = Transport
 --- Makes what moves the items of a run.
 ---@param plan table
 ---@param place_of table from a stage's id to its place
+---@param outlet_of table from a stage's id to its outlet
 ---@return table transport
-function transport.new(plan, place_of)
+function transport.new(plan, place_of, outlet_of)
   return declared({
-    plan = plan, place_of = place_of, outcome = false, stats = false, ledger = false, acks = false, resume = false,
-    admission = false, shared = false, outlets = false, batches = false, reduces = false,
+    plan = plan, place_of = place_of, outlet_of = outlet_of, outcome = false, stats = false, ledger = false,
+    acks = false, resume = false, admission = false, shared = false, outlets = false, batches = false, reduces = false,
     own_queue = false,       -- what waits for the coordinator's own stages
   }, Transport)
 end
@@ -115,7 +116,7 @@ end
 ---@param stage table
 ---@param item any
 function Transport:deliver(stage, item)
-  local outlet = self.outlets.of[stage.id]
+  local outlet = self.outlet_of[stage.id]
   if outlet.terminal then
     self.outcome:keep(stage, item)
     if self.resume then self.resume:keep_items(1) end
@@ -181,7 +182,7 @@ local function idle_receiver(self, outlet)
   for _, target in ipairs(outlet.bytes) do
     local place, batch = self.place_of[target], self.plan.stages[target].batch
     if place and place.queued == 0 then return true end
-    if not place and (batch.max_wait or idle_receiver(self, self.outlets.of[target].joined)) then return true end
+    if not place and (batch.max_wait or idle_receiver(self, self.outlet_of[target].joined)) then return true end
   end
   return false
 end
@@ -209,12 +210,12 @@ end
 ---@param id integer
 ---@return boolean
 function Transport:must_wait(id)
-  local admission = self.admission
+  local admission, pool = self.admission, self.shared.pool
   if admission:is_full(admission.reach[id]) then return true end
   local stage = self.plan.stages[id]
   if (stage.threaded or stage.kind == "producer") and self:inline_full() then return true end
   -- Memory comes back when what is at work is through.
-  return self.shared:is_tight() and admission:any_at_work(id)
+  return pool and self.shared:is_tight() and admission:any_at_work(id)
 end
 
 return transport
