@@ -502,6 +502,16 @@ describe("the ledger of blocks", function()
       assert.same({ 0 }, seen)
     end)
 
+    it("is empty after a run whose items go on to threads of the coordinator" .. " [" .. context.name .. "]", function()
+      local seen = with_pools_watched(function()
+        local n = context.size
+        local result = minigun.pipeline("ledger"):producer(range(1, n)):processor("work", options(context), pass)
+          :processor("wait", { threads = 3 }, pass):run()
+        assert.equal(n, #result.items)
+      end)
+      assert.same({ 0 }, seen)
+    end)
+
     it("is empty after an item larger than the memory held for others" .. " [" .. context.name .. "]", function()
       local seen = with_pools_watched(function()
         local result = minigun.pipeline("ledger", { memory = "1M" }):producer { 100, 3000000, 5 }

@@ -139,6 +139,24 @@ describe("dispatch to workers", function()
     assert.same({ 0, 2, { 1 } }, { place.queued, port.finished_items, stopped })
   end)
 
+  it("is full when more bytes wait than a queue may hold, or items without end", function()
+    local place, _, port = fake.place(2)
+    fake.push(place, 4)
+    assert.is_false(place:full() or false)
+    port.queue_bytes = 4 * fake.RECORD
+    fake.push(place, 1)
+    assert.is_true(place:full())
+    assert.equal(5 * fake.RECORD, place.queued_bytes)
+    place:dispatch()
+    assert.equal(3 * fake.RECORD, place.queued_bytes)
+    assert.is_false(place:full() or false)
+    local fork = fake.place(2, { items_per_worker = 1 })
+    for i = 1, 71 do fork:push(work.of_value(1, i)) end
+    assert.is_false(fork:full() or false)
+    fork:push(work.of_value(1, 72))
+    assert.is_true(fork:full())
+  end)
+
   it("gives workers blocks as long as the stages after them have room", function()
     local place, pool, port = fake.place(1)
     pool.states[1] = { 0, 0, 0 }

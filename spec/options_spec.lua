@@ -259,7 +259,8 @@ describe("arguments made at random", function()
       { function() minigun.pipeline():producer({ 1 }):run():of(odd) end, "not a terminal stage" },
     }
     local holes = table.pack(1, nil, 3)
-    refusals.check { { function() minigun.each(holes, noop) end, "has a hole at [2] of 3" } }
+    refusals.check { { function() minigun.each(holes, noop) end, "has a hole at [2] of 3" },
+      { function() minigun.each(table.pack(nil, 2), noop) end, "the list has a hole at [1] of 2" } }
     p:producer({ 1 }):map("m", { to = endless, before = endless }, noop)
     assert.same({}, p.by_name.m.to)
     local r = minigun.pipeline():producer({ 1, 2 }):processor(function(x, _, ctx)

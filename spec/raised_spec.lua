@@ -107,6 +107,23 @@ describe("R78 R45 R33 whatever is raised is a failure of its item, and carries i
     end
   end)
 
+  it("with no more of the stack than its first frames, and a sign that there are more", function()
+    local function deep(n)
+      if n == 0 then error "at the bottom" end
+      return (deep(n - 1))
+    end
+    for _, case in ipairs { { 5, 8 }, { 100, 23 } } do
+      local r = minigun.pipeline "p":producer { case[1] }:map("w", function(n) return deep(n) end)
+        :run { failures = "collect" }
+      local lines = {}
+      for line in r.failures[1].traceback:gmatch "[^\n]+" do lines[#lines + 1] = line end
+      assert.equal("stack traceback:", lines[1])
+      for i = 2, math.min(case[2], 22) - 1 do assert.matches("^\t.*: in ", lines[i]) end
+      assert.equal(case[1] == 100, lines[#lines] == "\t...")
+      if case[1] == 100 then assert.matches("^\t.*raised_spec.lua:%d+: in ", lines[#lines - 1]) end
+    end
+  end)
+
   it("with debug.traceback, error's helpers and the like replaced by the program", function()
     local kept = { debug.traceback, debug.getinfo, debug.getmetatable, tostring, rawequal, getmetatable }
     local function bad() error "replaced" end

@@ -353,8 +353,9 @@ describe("R75 receivers see nothing of what the emitter does later", function()
   it("or the second emit of a very large table is an error at its line", function()
     local line
     local function source(emit)
-      local large = {}
-      for i = 1, 20000 do large[i] = i end
+      local other, large = {}, {}
+      for i = 1, 20000 do other[i], large[i] = i, i end
+      emit(other)
       emit(large)
       line = debug.getinfo(1, "l").currentline + 1
       emit(large)
