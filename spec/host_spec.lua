@@ -97,6 +97,17 @@ describe("Ctrl-C in a script", function()
     end)
   end
 
+  it("that has an argument -i of its own: dies of SIGINT all the same", function()
+    local path, told = temporary(HEAD .. "p:producer('n', { 1 }) p:each(busy) p:run()"), temporary()
+    local result = support.run(("lua5.4 %s %s -i & pid=$!; until grep -q busy %s; do sleep 0.01; done; sleep 0.02; "
+      .. "kill -INT $pid; wait $pid; echo $?"):format(path, told, told), { timeout = 10, env = support.lua_env() })
+    os.remove(path)
+    os.remove(told)
+    assert.equal("130\n", result.stdout)
+    assert.matches("interrupted!\n", result.stderr, 1, true)
+    assert.is_nil(result.stderr:find("traceback", 1, true), result.stderr)
+  end)
+
   it("that catches the error: the error is interrupted!, p.last tells what there was, the program goes on", function()
     for i = 1, #BUSY, support.short_or_long(2, 1) do
       local row = BUSY[i]

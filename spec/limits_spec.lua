@@ -56,6 +56,30 @@ describe("with little", function()
       end
     end)
 
+    it("of address space, but twice the limit of memory: not a word about it: " .. context, function()
+      local done = support.run_lua(([=[
+        local minigun, core = require "minigun", require "minigun.core"
+        local open, had = core.pool, nil
+        core.pool = function(...)
+          local pool, message, errno = open(...)
+          had = pool and pool:size()
+          return pool, message, errno
+        end
+        local function run(memory)
+          local p = minigun.pipeline "p":producer { 1, 2, 3 }:processor({ %s = 2 }, function(x, emit) emit(x) end)
+          local r = p:run { memory = memory }
+          assert(#r.items == 3)
+          return #r.stats.warnings
+        end
+        run(1 << 20)
+        local all = had
+        assert(all < 4 << 30, "the address space is not limited")
+        local exact, more = run(all // 2), run(all)
+        print(exact, more, had == all)
+      ]=]):format(context), { limit = 1 << 20 })
+      assert.same({ "", "0\t1\ttrue\n" }, { done.stderr, done.stdout })
+    end)
+
     it("of address space: " .. context, function()
       support.deadline(60)
       if support.under then return pending "a sanitizer needs more address space" end

@@ -152,6 +152,23 @@ for _, adapter in ipairs(loops.list) do
         assert.equal(0, unruly.blocked())
       end)
 
+      test("gives a child nothing of a run that is open, such as its handler of SIGCONT", function()
+        local function caught()
+          local set = support.read_file "/proc/self/status":match "SigCgt:%s*(%x+)"
+          return tonumber(set, 16) >> core.signal_numbers.CONT - 1 & 1
+        end
+        core.watch_stops(true)
+        local here, code = caught(), nil
+        l:fork(function()
+          local before = caught()
+          core.watch_stops(true)                  -- a run of its own
+          return 40 + 2 * before + caught()
+        end, { on_exit = function(ended) code = ended.code end })
+        core.watch_stops(false)
+        l:run()
+        assert.same({ 1, 41 }, { here, code })
+      end)
+
       test("tells how a child has ended: by a code, by a signal; and of more than one at a time", function()
         local told, expected = {}, {}
         for i = 1, 20 do

@@ -20,7 +20,7 @@ end
 
 --- All lines of the sources that can be changed.
 -- @param pattern string, nil: files whose paths it does not match are left out
--- @return table: lua, c: arrays of { path =, number =, line =, masked =, language =, list = }
+-- @return table: lua, c: arrays of { path =, number =, line =, after = (the line before), list = }
 function M.pool(pattern)
   local pool = { lua = {}, c = {} }
   for _, path in ipairs(shell.lines "find lua src -name '*.lua' -o -name '*.[ch]' | LC_ALL=C sort") do
@@ -31,8 +31,8 @@ function M.pool(pattern)
       for i, line in ipairs(lines) do
         local list = is_dull(line, masks[i], language) and {} or operators.mutations(line, masks[i], language)
         if #list > 0 then
-          table.insert(pool[language], { path = path, number = i, line = line, masked = masks[i], language = language,
-            list = list })
+          table.insert(pool[language], { path = path, number = i, line = line, list = list,
+            after = (lines[i - 1] or ""):match("^%s*(.-)%s*$") })
         end
       end
     end
@@ -113,7 +113,7 @@ function M.draw(n, seed, dir, pattern)
         local at = 1
         while new:byte(at) == place.line:byte(at) do at = at + 1 end
         list[#list + 1] = { number = #list + 1, path = place.path, line = place.number, kind = kind, old = place.line,
-          new = new, at = at }
+          new = new, at = at, after = place.after }
       end
     end
   end

@@ -78,7 +78,9 @@ local function trimmed(text) return text:match("^%s*(.-)%s*$") end
 local function reason_of(mutant)
   for _, known in ipairs(equivalents) do
     if known.old == trimmed(mutant.old) and known.new == trimmed(mutant.new) and
-      mutant.path:match("[^/]+$") == known.file then return known.why end
+      mutant.path:match("[^/]+$") == known.file and (known.after or mutant.after) == mutant.after then
+      return known.why
+    end
   end
   return nil
 end
