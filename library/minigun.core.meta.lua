@@ -994,7 +994,7 @@ function Pool:offer(slot, number, block, offset, length, count, only, stage, att
 ---@return boolean? ok
 ---@return string? message
 ---@return integer? errno
-function Pool:widen(slot, chunks) end
+function Pool:make_threaded(slot, chunks) end
 
 ---Bytes lent, or false when there is no memory or no room
 ---@param slot integer

@@ -495,7 +495,7 @@ describe("registered types", function()
     assert_refused(bytes "c90000000404 9090c0c0", "an object without a type name")
     local text = encode(setmetatable({}, Point))
     assert_refused(text:sub(1, 4) .. "\x0c" .. text:sub(6), "early, at byte 18", true)
-    assert_refused(text:sub(1, 4) .. "\x0e" .. text:sub(6) .. "\xc0", "bytes behind an object's contents", true)
+    assert_refused(text:sub(1, 4) .. "\x0e" .. text:sub(6) .. "\xc0", "bytes after an object's contents", true)
     assert_refused(text:sub(1, -2) .. "\x01", "are not a plain table")
   end)
 

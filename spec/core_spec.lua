@@ -74,13 +74,13 @@ describe("the core's functions", function()
     local schemas, types = require "minigun.language.schemas", require "minigun.base.types"
     local p = core.protocol
     for name, value in pairs(p) do assert.equal("integer", math.type(value), name) end
-    assert.is_true(types.MAX_PROCESSES <= p.MAX_SLOTS and types.MAX_THREADS <= p.WIDE_CHUNKS)
+    assert.is_true(types.MAX_PROCESSES <= p.MAX_SLOTS and types.MAX_THREADS <= p.THREADED_CHUNKS)
     assert.is_true(p.TO + types.MAX_STAGES < p.EDGE and p.EDGE < p.ANY and types.MAX_STAGES < p.TO)
     assert.is_true(schemas.MIN_MEMORY >= p.UNIT)
     for name, value in pairs(report) do
       if p[name] then assert.equal(p[name], value, name) end
     end
-    for _, flags in ipairs { { p.TIMED, p.LOOSE, p.SET, p.SINGLY }, { p.STREAMED, p.TIMED_OUT },
+    for _, flags in ipairs { { p.TIMED, p.PRODUCER, p.SET, p.SINGLY }, { p.STREAMED, p.TIMED_OUT },
       { p.STDOUT, p.STDERR } } do
       local all = 0
       for _, bit in ipairs(flags) do

@@ -53,7 +53,7 @@ function Pool:retain(block) self.held[block] = (self.held[block] or 0) + 1 end
 function Pool:release(block) self.held[block] = self.held[block] - 1 end
 function Pool:overtime(slot) return self.overtimes[slot] or 0, slot end
 function Pool:time_out(slot) self:note("time out", slot) end
-function Pool:widen() return true end
+function Pool:make_threaded() return true end
 function Pool:memory() return 0 end
 
 -- The offset behind n records, and how many there were.

@@ -1,6 +1,6 @@
 /* Minigun: libFuzzer target for the coordinator's side of a slot, with a worker that writes whatever it likes.
  *
- * An input is, for a wide slot or a narrow one, a sequence of deeds of both sides: the coordinator offers, lends,
+ * An input is, for a slot with threads or without, a sequence of deeds of both sides: the coordinator offers, lends,
  * collects, peeks, takes back, shortens; the worker pushes descriptors that are nearly right, and scribbles over what
  * both share: rings, claims, the commit word, blocks.
  * Checked, besides what the sanitizers see: every range that an event names lies in a block that is held; every item
@@ -51,7 +51,7 @@ static uint32_t number(void) {
 
 static void offer(void) {
   uint32_t block = byte() % 8 == 7 ? MG_NO_BLOCK : mg_shm_alloc(&shm, MG_UNIT), items = 1 + byte() % 5, length = 0;
-  if (block == MG_NO_BLOCK || slot.wide) items = 1;
+  if (block == MG_NO_BLOCK || slot.threaded) items = 1;
   else
     for (uint32_t i = 0; i < items; i++) {
       mg_record_head(mg_shm_at(&shm, block) + length, byte() % 64, MG_EDGE_ANY, 0);
@@ -59,7 +59,7 @@ static void offer(void) {
       length += mg_record_read(mg_shm_at(&shm, block) + length, MG_UNIT, &r);
     }
   mg_chunk c = {.range = {block, 0, length, items, MG_EDGE_ANY}, .number = ++offered << 8, .attempt = 1,
-                .flags = byte() % 4 | (slot.wide ? MG_CHUNK_SET : 0)};
+                .flags = byte() % 4 | (slot.threaded ? MG_CHUNK_SET : 0)};
   offered--;
   if (mg_slot_offer(&slot, &c) == 0) offered += items;
   else if (block != MG_NO_BLOCK) mg_shm_release(&shm, block);
@@ -94,7 +94,7 @@ static void shorten(void) {
 static void push(void) {
   mg_ring *r = &slot.shared->out;
   uint32_t head = atomic_load(&r->head), length = (uint32_t)(byte() % 16) * 8;
-  uint32_t which = slot.wide && slot.chunks ? byte() % slot.chunks : 0;
+  uint32_t which = slot.threaded && slot.chunks ? byte() % slot.chunks : 0;
   mg_chunk none = {0}, *oldest = slot.chunks ? &slot.chunk[(slot.chunk_first + which) & (slot.room - 1)] : &none;
   mg_desc d = {.kind = MG_OUT_DATA, .flags = byte() % 32, .block = slot.lents ? slot.lent[slot.lent_first] : 0,
                .offset = slot.published, .length = length, .count = length / 8, .stage = byte(),
@@ -163,7 +163,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   end = data + size;
   offered = accounted = 0;
   slot.held_most = 1024u + byte() * 64u;
-  if (byte() % 2 && mg_slot_widen(&slot, MG_CHUNKS) < 0) fail("no memory");
+  if (byte() % 2 && mg_slot_make_threaded(&slot, MG_CHUNKS) < 0) fail("no memory");
   mg_slot_begin(&slot);
   int rc = 0;
   uint64_t began;

@@ -21,8 +21,8 @@
  *   TELL                      tell()
  *   DIE                       kill -9, a MG_POINT
  *
- * Left out: what a record holds, time-outs, producers (loose output), streaming of held output, the failure after the
- * last attempt (here an item is tried for ever; deaths are bounded).
+ * Left out: what a record holds, time-outs, producers (output of no chunk), streaming of held output, the failure after
+ * the last attempt (here an item is tried for ever; deaths are bounded).
  */
 #ifndef ITEMS
 #define ITEMS 3

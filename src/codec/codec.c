@@ -158,8 +158,8 @@ int mg_codec_segment(lua_State *L, int key, char *out, size_t size) {
       bool word = len > 0 && len < sizeof shown && !(s[0] >= '0' && s[0] <= '9');
       for (; i < len && i + 1 < sizeof shown; i++) {
         unsigned char ch = (unsigned char)s[i];
-        bool letter = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '_';
-        word = word && letter;
+        bool plain = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '_';
+        word = word && plain;
         shown[i] = ch < ' ' || ch > '~' || ch == '"' || ch == '\\' ? '?' : (char)ch;
       }
       shown[i] = 0;
@@ -171,7 +171,7 @@ int mg_codec_segment(lua_State *L, int key, char *out, size_t size) {
 }
 
 const uint8_t *mg_token(const uint8_t *p, const uint8_t *end, uint64_t *children) {
-  static const uint8_t fixed[] = { /* c0 to df: bytes behind the first that do not depend on a length */
+  static const uint8_t fixed[] = { /* c0 to df: bytes after the first that do not depend on a length */
     0, 0, 0, 0, 1, 2, 4, 2, 3, 5, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 2, 3, 5, 9, 17, 1, 2, 4, 2, 4, 2, 4
   };
   *children = 0;

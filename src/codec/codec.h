@@ -37,8 +37,8 @@ enum {
 #define MG_CODEC_JOIN_DEPTH 64
 
 /* Returns the codec of L's state, made on first use. It is owned by the state (a userdata anchored in the registry):
- * the pointer stays valid until the state is closed; nobody frees it. Needs one free slot of the stack. Raises on lack
- * of memory. */
+ * the pointer stays valid until the state is closed; it is not to be freed. Needs one free slot of the stack. Raises on
+ * lack of memory. */
 mg_codec *mg_codec_get(lua_State *L);
 
 /* Encodes the value at idx into buf[0..cap), which the caller owns; cap may be 0, buf not NULL.
@@ -60,7 +60,7 @@ int mg_encode(lua_State *L, mg_codec *c, int idx, uint8_t *buf, size_t cap, size
  *                   not in the array, and an array of { item, message } is pushed.
  * No load hook is called twice for an object. Raises only lack of memory. Load hooks may call the codec. */
 int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags);
-/* The same for bytes that nobody can change meanwhile. */
+/* The same for bytes that cannot change meanwhile. */
 int mg_decode_own(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags);
 
 /* An array whose elements are encoded already (codec_join.c): made in memory of the caller, which may move it between
@@ -80,7 +80,7 @@ typedef struct mg_join {
 /* Begins an array of at most `most` elements (or of j->most, which is as many or more) at to, which has MG_JOIN_HEAD
  * bytes. With a number >= 0 the value is a pair of that number and the array. */
 void mg_join_begin(mg_join *j, uint8_t *to, uint32_t most, int64_t number);
-/* Adds an element, a value as mg_encode wrote it, with its flags. `to`: where the array begins; behind j->length it has
+/* Adds an element, a value as mg_encode wrote it, with its flags. `to`: where the array begins; after j->length it has
  * room for the value. 0, or -EBADMSG when the value is damaged, as far as that shows. */
 int mg_join_add(mg_join *j, uint8_t *to, const uint8_t *value, size_t length, unsigned flags);
 /* The same for a value that is there already, at to + j->length. */
@@ -112,7 +112,7 @@ void mg_codec_defer_collector(lua_State *L, int kib);
 void mg_codec_open(lua_State *L);
 
 enum { MG_CODEC_SMALL = 1024 };
-/* mg_encode into a buffer that grows until the value fits, behind `head` bytes of it: *buf is `small`, which has
+/* mg_encode into a buffer that grows until the value fits, after `head` bytes of it: *buf is `small`, which has
  * MG_CODEC_SMALL bytes, or a userdata above the value; idx must be the top of the stack.  *usual: bytes of a value that
  * the buffer has room for at first; becomes what the last value needed, and an eighth.  MG_CODEC_OK or MG_CODEC_BAD. */
 int mg_encode_whole(lua_State *L, mg_codec *c, int idx, size_t head, uint8_t *small, size_t *usual, uint8_t **buf,

@@ -3,7 +3,7 @@
  * A table is copied with all the tables in it, also those that are keys; one that is met twice, or holds itself, is so
  * in the copy.  Objects of registered types are copied as they are sent: through their hooks, or field by field with
  * the metatable put on again.  What cannot be sent (a function, a coroutine, a userdata, a table with a metatable that
- * nobody has registered, an object whose hook raises or gives nothing) stays itself: the copy shares it.  No metamethod
+ * is not registered, an object whose hook raises or gives nothing) stays itself: the copy shares it.  No metamethod
  * is called, and nothing is refused.
  *
  * Depth costs no stack: tables whose contents are still to be copied wait in a list. */
@@ -16,7 +16,7 @@ typedef struct copier {
   lua_State *L;
   mg_codec *c;
   int known;           /* stack index: table from what was met to its copy; nil until a second table is met */
-  int list;            /* stack index: array of tables, each with its copy behind it, to be filled; or nil */
+  int list;            /* stack index: array of tables, each followed by its copy, to be filled; or nil */
   lua_Integer waiting; /* length of that array */
   lua_Integer left;    /* entries that may still be copied; below 0: it has become too much */
 } copier;
@@ -114,7 +114,7 @@ static int through_hooks(lua_State *L) {
   return 1;
 }
 
-/* Replaces the object at t, behind which lies the record of its type, by a copy, unless a hook gives none. It is its
+/* Replaces the object at t, above which lies the record of its type, by a copy, unless a hook gives none. It is its
  * own copy while they run. */
 static void copy_by_hooks(copier *k, int t) {
   lua_State *L = k->L;

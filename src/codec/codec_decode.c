@@ -248,7 +248,7 @@ static const uint8_t *get_object(mg_decoder *d, const uint8_t *token, const uint
   bool known = lua_rawget(L, -3) == LUA_TTABLE;
   p = get_value(d, p);
   if (!p) return NULL;
-  if (p != d->end) return mg_damaged(d, p, "bytes behind an object's contents");
+  if (p != d->end) return mg_damaged(d, p, "bytes after an object's contents");
   if (known) {
     if (!mg_make_object(d, token)) return NULL;
   } else if (!d->plain) {
@@ -288,9 +288,9 @@ static const uint8_t *get_extension(mg_decoder *d, const uint8_t *token, const u
 
 /* --- values --- */
 
-/* Reads a value whose first byte, at token, is none of the single-byte forms; p is behind it. */
+/* Reads a value whose first byte, at token, is none of the single-byte forms; p is after it. */
 static const uint8_t *get_long(mg_decoder *d, const uint8_t *token, uint8_t tag, const uint8_t *p) {
-  static const uint8_t head[] = { /* c0 to df: bytes behind the first before contents, data or extension type */
+  static const uint8_t head[] = { /* c0 to df: bytes after the first, before contents, data or extension type */
     0, 0, 0, 0, 1, 2, 4, 1, 2, 4, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 0, 0, 0, 0, 0, 1, 2, 4, 2, 4, 2, 4
   };
   lua_State *L = d->L;

@@ -16,7 +16,7 @@ typedef struct mg_decoder {
   int refs; /* stack index of number -> table, present for the numbers that are referred to; 0: no references */
   int refusal; /* stack index of the message of the first object that was refused, nil; 0: none can be */
   uint32_t opened;
-  bool own; /* nobody else can change the bytes */
+  bool own; /* no other process can change the bytes */
   bool plain; /* MG_CODEC_PLAIN */
 } mg_decoder;
 

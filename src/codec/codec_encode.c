@@ -109,7 +109,7 @@ static uint8_t *put_key(mg_encoder *e, uint8_t *p, int t) {
   }
 }
 
-/* Writes the pair on the stack and the rest of the table behind p, after `count` pairs that are there already. */
+/* Writes the pair on the stack and the rest of the table at p, after `count` pairs that are there already. */
 static uint8_t *put_map(mg_encoder *e, uint8_t *start, size_t reserved, uint8_t *p, int t, size_t count) {
   lua_State *L = e->L;
   int more;

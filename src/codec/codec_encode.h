@@ -1,5 +1,5 @@
 /* Minigun: what the files that encode share: codec_encode.c, which writes values, and codec_pack.c and codec_object.c,
- * which it calls. Functions that write take the place p and return the place behind what they wrote, or NULL when
+ * which it calls. Functions that write take the place p and return the place after what they wrote, or NULL when
  * e->status says why not. */
 #ifndef MG_CODEC_ENCODE_H
 #define MG_CODEC_ENCODE_H

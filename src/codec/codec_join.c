@@ -38,9 +38,9 @@ static int move_references(uint8_t *p, const uint8_t *end, uint32_t by) {
   uint64_t children;
   while (p < end) {
     uint8_t *token = p;
-    const uint8_t *behind = mg_token(p, end, &children);
-    if (!behind) return -EBADMSG;
-    p += behind - p;
+    const uint8_t *after = mg_token(p, end, &children);
+    if (!after) return -EBADMSG;
+    p += after - p;
     if (p - token == 6 && mg_load8(token) == MG_FIXEXT4 && mg_load8(token + 1) == MG_EXT_REFERENCE) {
       mg_store32(token + 2, mg_load32(token + 2) + by);
     }

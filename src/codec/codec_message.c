@@ -97,18 +97,18 @@ static const uint8_t *get_items(mg_decoder *d, const uint8_t *token, const uint8
 static const uint8_t *get_batch(mg_decoder *d, const uint8_t *p, bool pair) {
   lua_State *L = d->L;
   size_t n;
-  const uint8_t *token = p, *behind = get_head(d, p, &n);
-  if (!behind || (pair && n != 2)) return mg_decode_value(d, p);
-  if (!pair) return get_items(d, token, behind, n);
+  const uint8_t *token = p, *after = get_head(d, p, &n);
+  if (!after || (pair && n != 2)) return mg_decode_value(d, p);
+  if (!pair) return get_items(d, token, after, n);
   if (!mg_decode_enter(d, token)) return NULL;
   d->budget -= d->budget < 2 ? d->budget : 2;
   lua_createtable(L, 2, 0);
   mg_open_table(d);
-  p = mg_decode_value(d, behind);
+  p = mg_decode_value(d, after);
   if (!p) return NULL;
   lua_rawseti(L, -2, 1);
-  behind = get_head(d, p, &n);
-  p = behind ? get_items(d, p, behind, n) : mg_decode_value(d, p);
+  after = get_head(d, p, &n);
+  p = after ? get_items(d, p, after, n) : mg_decode_value(d, p);
   if (!p) return NULL;
   lua_rawseti(L, -2, 2);
   d->depth--;

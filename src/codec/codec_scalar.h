@@ -1,4 +1,4 @@
-/* Minigun: values that are no tables to bytes, inline. For codec_encode.c, and for those who emit: where most items are
+/* Minigun: values that are no tables to bytes, inline. For codec_encode.c, and for emit: where most items are
  * numbers and short strings, the calls around one cost more than its encoding. */
 #ifndef MG_CODEC_SCALAR_H
 #define MG_CODEC_SCALAR_H

@@ -14,7 +14,7 @@
 #include "mg.h"
 
 enum { MG_WORKER_STARTING, MG_WORKER_READY, MG_WORKER_DRAINING };
-/* What its master wants: that it takes nothing new; and, where nobody else will, what has connected already. */
+/* What its master wants: that it takes nothing new; and, where no other worker will, what has connected already. */
 enum { MG_ASKED_NOTHING, MG_ASKED_DRAIN, MG_ASKED_STOP };
 
 enum { MG_DOING = 64 };

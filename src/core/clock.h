@@ -1,7 +1,7 @@
 /* clock.h - the time that counts for deadlines: the monotonic clock without the time in which this process was stopped.
  *
- * A stop (Ctrl-Z, SIGSTOP to the group, a frozen container) stops the workers too: nobody is late by it.  The kernel
- * does not tell how long one was.  Two things do:
+ * A stop (Ctrl-Z, SIGSTOP to the group, a frozen container) stops the workers too: no time-out passes in it.  The
+ * kernel does not tell how long one was.  Two things do:
  *  - SIGCONT: a handler notes when it came.  The process last looked at the clock before the stop, so it has stood
  *    still at most since then.  Where a deadline counts, it looks ten times a second (MG_CLOCK_BEAT).
  *  - a sleep that was much longer than asked for, where no SIGCONT came (a freezer sends none).  The rest counts as a
@@ -25,9 +25,10 @@ void mg_clock_close(void);
 void mg_clock_forget(void);
 /* Nanoseconds of the clock.  Never goes back. */
 uint64_t mg_clock_now(void);
-/* Nanoseconds that count since `then`, a time of mg_now(), of whichever process; 0 for one to come. */
+/* Nanoseconds that count since `then`, a time of mg_now() in any process; 0 when that is still to come. */
 uint64_t mg_clock_since(uint64_t then);
-/* Told after each sleep that should have ended after `asked` ns at the latest: when it began, by mg_clock_look(). */
+/* To be called after each sleep that should have ended after `asked` ns at the latest.  It began at `began`, by
+ * mg_clock_look(). */
 void mg_clock_slept(uint64_t began, uint64_t asked);
 /* Looks at the clock: a stop after this has not begun before it.  Returns mg_now(). */
 uint64_t mg_clock_look(void);

@@ -156,7 +156,8 @@ static int drain(mg_command *c, int i) {
   return 0;
 }
 
-/* Whether it has ended.  Where nobody may ask (a filter of system calls) its pidfd tells, or a number that is free. */
+/* Whether it has ended.  Where asking is forbidden (a filter of system calls) its pidfd tells, or a number that is
+ * free. */
 static int has_ended(const mg_command *c) {
   int rc = mg_sys.has_ended(c->pid);
   if (rc >= 0) return rc;

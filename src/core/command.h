@@ -4,8 +4,8 @@
  * end has been seen. Nothing here waits: `mg_command_step` moves what can be moved, and the one descriptor of the
  * command is readable when there is more to move, or when the program has ended.
  *
- * A program is over when its first process has ended. What is left of its group is killed then: nobody would hear of
- * it, and it may hold the pipes open.
+ * A program is over when its first process has ended. What is left of its group is killed then: no process would hear
+ * of it, and it may hold the pipes open.
  */
 #ifndef MG_COMMAND_H
 #define MG_COMMAND_H

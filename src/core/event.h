@@ -48,7 +48,7 @@ static inline void mg_event_awake(_Atomic uint32_t *asleep) {
 
 /* Wakes the other side if it has said that it sleeps.  0 or -errno: the bell is gone. */
 int mg_event_signal(_Atomic uint32_t *asleep, const mg_bell *bell);
-/* Rings whether somebody sleeps or not.  Safe in a signal handler.  0 or -errno. */
+/* Rings whether the other side sleeps or not.  Safe in a signal handler.  0 or -errno. */
 int mg_event_ring(const mg_bell *bell);
 
 /* How long to spin now; 0 when `allowed` is 0 or spinning has not paid lately (it is tried again now and then). */

@@ -18,7 +18,7 @@ static void on_stop(int sig) {
   int saved = errno;
   tell_all(SIGSTOP);
   mg_sys.signal_action(sig, &usual, &ours);
-  mg_sys.stop_self(sig); /* comes back when somebody lets it go on */
+  mg_sys.stop_self(sig); /* comes back when it is let go on */
   mg_sys.signal_action(sig, &ours, NULL);
   tell_all(SIGCONT);
   errno = saved;

@@ -83,7 +83,7 @@ void mg_keeper_drop(pid_t group) {
 void mg_keeper_lost(void) {
   if (keeper.fd < 0) return;
   int own = keeper.serial == mg_process_serial;
-  if (own) mg_sys.kill_wait(keeper.pid); /* while it is a child of ours that nobody has waited for */
+  if (own) mg_sys.kill_wait(keeper.pid); /* while it is a child of ours that was not waited for */
   mg_shut(&keeper.fd);
   keeper.noted = 0;
 }

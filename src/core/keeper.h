@@ -20,7 +20,7 @@
 
 /* The write end of the keeper's pipe, which is made when there is none; or -errno. */
 int mg_keeper_fd(void);
-/* A process group is noted, or taken out again.  0 or -errno: of the first, that it would be left running. */
+/* A process group is noted, or taken out again.  0 or -errno; where noting fails, the group would be left running. */
 int mg_keeper_add(pid_t group);
 /* The same for a program of whose start the child has told (mg_launch): it only counts. */
 void mg_keeper_added(void);

@@ -28,7 +28,7 @@ static int lock_directory(const char *path) {
   return rc < 0 ? rc : fd;
 }
 
-/* Takes away the file of a socket that nobody listens at. */
+/* Takes away the file of a socket at which no process listens. */
 static int remove_stale(const char *path, const mg_address *at) {
   mg_file is;
   int rc = mg_sys.path_facts(path, &is);

@@ -4,8 +4,8 @@
 
 #include "sys.h"
 
-/* Opens a socket that listens there.  The file of a Unix socket that nobody listens at any more is replaced; of one
- * that somebody listens at, and of what is no socket, it is left alone: -EADDRINUSE.  Two processes that begin at the
+/* Opens a socket that listens there.  The file of a Unix socket at which no process listens is replaced; that of
+ * one at which a process listens, and what is no socket, is left alone: -EADDRINUSE.  Two processes that begin at the
  * same moment are kept apart by a lock of the file's directory.  `file` gets the facts of the file, where there is one.
  * Returns the descriptor, which is the caller's, or -errno. */
 int mg_listen(const mg_address *at, int backlog, mg_file *file);

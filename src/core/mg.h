@@ -21,7 +21,7 @@
 /* Descriptors in one ring; a power of two.  More than a worker can ever have in flight: a few chunks and blocks. */
 #define MG_RING 64
 #define MG_CHUNKS 16              /* chunks one slot may hold at a time; at most MG_RING / 4 */
-#define MG_WIDE_CHUNKS 2048       /* a wide one (slot.h); a power of two, as MG_CHUNKS */
+#define MG_THREADED_CHUNKS 2048   /* a threaded one (slot.h); a power of two, as MG_CHUNKS */
 #define MG_LENT 16                /* empty blocks one slot may hold at a time; at most MG_RING / 4 */
 #define MG_MAX_SLOTS 4096
 

@@ -200,7 +200,7 @@ static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
   memset(w, 0, sizeof *w);
   w->room = s->room;
   w->pending = w->few;
-  if (s->wide && mg_worker_widen(w) < 0) mg_exit_now(1);
+  if (s->threaded && mg_worker_make_threaded(w) < 0) mg_exit_now(1);
   w->shared = s->shared;
   w->base = p->shm.base;
   w->block = MG_NO_BLOCK;
@@ -208,7 +208,7 @@ static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
   w->out = mg_ring_producer(&s->shared->out);
   w->epoll = s->bell.epoll;
   w->coordinator = p->bell;
-  w->told = mg_now();
+  w->published_at = mg_now();
   w->serial = mg_process_serial;
   w->fences = mg_sys.barrier(1) < 0;
   atomic_store_explicit(&s->shared->ordering, w->fences ? MG_ORDERED_BY_FENCE : MG_ORDERED_BY_BARRIER,
@@ -264,12 +264,12 @@ int mg_pool_heard(mg_pool *p, uint32_t i, int last) {
 
 static int corrupt(mg_pool *p, uint32_t i) {
   sink_at at = {p, i};
-  int told = p->slot[i].damaged == 2;
+  int reported = p->slot[i].damaged == 2;
   p->slot[i].damaged = 2;
   mg_slot_event ev = {.kind = MG_EVENT_CORRUPT, .pid = p->slot[i].proc.pid};
   mg_proc_kill(&p->slot[i].proc, SIGKILL);
   p->slot[i].out.mine = atomic_load(&p->slot[i].shared->out.head); /* not one descriptor more from this one */
-  return told ? 0 : enqueue(&at, &ev);
+  return reported ? 0 : enqueue(&at, &ev);
 }
 
 int mg_pool_peek(mg_pool *p, uint32_t i, int nudges) {

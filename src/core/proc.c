@@ -63,7 +63,7 @@ static void leave_to_coordinator(int sig) {
   if (!mg_is_handled_by(sig, SIG_IGN)) mg_sys.handle_signal(sig, ignore_signal);
 }
 
-/* Forgets a stop of the old group (Ctrl-Z) that has come since the fork: in its new one nobody would end it. */
+/* Forgets a stop of the old group (Ctrl-Z) that has come since the fork: in its new one nothing would end it. */
 static void drop_stop(void) {
   struct sigaction usual;
   if (mg_sys.signal_action(SIGTSTP, NULL, &usual) < 0) return;
@@ -89,7 +89,7 @@ static void become_worker(pid_t parent, const sigset_t *mask) {
   if (mg_sys.at_exit(leave_at_exit) < 0) mg_exit_now(1);
   leave_to_coordinator(SIGINT);
   leave_to_coordinator(SIGTERM);
-  mg_sys.handle_signal(SIGTTIN, SIG_IGN); /* in the background of a terminal: an error, not a stop that nobody ends */
+  mg_sys.handle_signal(SIGTTIN, SIG_IGN); /* in the background of a terminal: an error, not a stop without end */
   mg_sys.handle_signal(SIGTTOU, SIG_IGN);
   mg_sys.new_group(); /* of which all are that it starts, see mg_proc_reap */
   drop_stop();
@@ -121,7 +121,7 @@ static void close_watch(mg_proc *p) {
   p->watch = -1;
 }
 
-/* A child that has ended already, and that nobody need wait for: where the program ignores SIGCHLD. */
+/* A child that has ended already, and that need not be waited for: where the program ignores SIGCHLD. */
 static int watch_ended(mg_proc *p) {
   int ends[2], rc = mg_sys.lifeline(ends);
   if (rc < 0) return rc;
@@ -190,7 +190,7 @@ int mg_proc_watch(mg_proc *p, pid_t pid) {
 
 void mg_proc_forget(mg_proc *p) { close_watch(p); }
 
-/* A process without a pidfd, and that nobody can wait for, is no child of this one: it is there or it is not. */
+/* A process that has no pidfd and cannot be waited for is no child of this one: it is there or it is not. */
 static int reap_plain(mg_proc *p, mg_exit *out) {
   struct pollfd fd = {.fd = p->watch, .events = POLLIN};
   int has_pidfd = p->watch >= 0 && !p->is_pipe;
@@ -200,7 +200,7 @@ static int reap_plain(mg_proc *p, mg_exit *out) {
   return rc;
 }
 
-/* What the child has started is of its group, and ends now.  As long as nobody has waited for the child its number is
+/* What the child has started is of its group, and ends now.  As long as the child has not been waited for its number is
  * that of no other group. */
 int mg_proc_reap(mg_proc *p, mg_exit *out) {
   if (p->plain) return reap_plain(p, out);

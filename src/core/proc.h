@@ -3,10 +3,11 @@
  * A child is one of ours only: it is waited for by its pidfd, never by waitpid(-1), and no SIGCHLD handler is set, so
  * that a host program's own children keep their exit status.
  *
- * A child leaves by _exit, whoever calls exit: exit handlers are the coordinator's (they would move the position of
- * files that both have open).  How it ended the kernel tells; where somebody else has taken that (the program ignores
- * SIGCHLD, or waits for all children) the child's own last word does: a word in shared memory, written before it
- * leaves by itself.  Where neither says it, it is not known, and that is not taken for an end in good order.
+ * A child leaves by _exit, also where the user's code calls exit: exit handlers are the coordinator's (they would move
+ * the position of files that both have open).  How it ended the kernel tells; where another part of the program has
+ * taken that (it ignores SIGCHLD, or waits for all children) the child's own last word does: a word in shared memory,
+ * written before it leaves by itself.  Where neither says it, it is not known, and that is not taken for an end in good
+ * order.
  *
  * A child must not outlive the coordinator.  Two means, because each has a gap: the kernel's parent-death signal
  * (which follows the forking THREAD, and comes too late when the parent dies before it is set: hence the check of the
@@ -24,7 +25,7 @@ typedef struct mg_proc {
   pid_t pid;
   int watch;   /* becomes readable when the child has ended: its pidfd; -1 when there is no child */
   mg_file kind; /* what `watch` looks like: the program may close it, and open another file under its number */
-  int is_ended; /* nobody need wait for it: its number may be another's by now */
+  int is_ended; /* it need not be waited for: its number may be another's by now */
   int plain;   /* by mg_proc_fork or mg_proc_watch: of no group of ours */
   int is_pipe; /* ... where the kernel has no pidfds (before Linux 5.3, under valgrind): a pipe whose other end the
                   child holds.  A process that the child has forked can keep it open: then it must be looked for too */
@@ -39,8 +40,8 @@ int mg_proc_spawn(mg_proc *p);
 /* The same for a child that is a program's own: with the standard descriptors and the group of its parent, signals as
  * exec leaves them (default actions, but those that are ignored; none blocked), and no parent-death signal. */
 int mg_proc_fork(mg_proc *p);
-/* Watches a process that somebody else has started, a child of this one or not.  p->watch is -1 where the kernel gives
- * no pidfd: then mg_proc_reap has to be called now and then.  0, -ESRCH: there is none of that number, -errno. */
+/* Watches a process that this library has not started, a child of this one or not.  p->watch is -1 where the kernel
+ * gives no pidfd: then mg_proc_reap has to be called now and then.  0, -ESRCH: there is none of that number, -errno. */
 int mg_proc_watch(mg_proc *p, pid_t pid);
 /* In a child, or where it is not to be waited for: closes what watches it. */
 void mg_proc_forget(mg_proc *p);
@@ -50,10 +51,10 @@ void mg_proc_tell_end(_Atomic uint32_t *word);
 _Noreturn void mg_proc_leave(int code);
 /* What the word of a child that has ended says, where the kernel did not. */
 void mg_proc_ask_end(uint32_t word, mg_exit *out);
-/* How often a handler has taken a signal that is no reason to wake who sleeps. */
+/* How often a handler has taken a signal that is no reason to wake a sleeper. */
 extern volatile sig_atomic_t mg_proc_ignored;
 /* 1 when the child has ended: *out says how, and the pidfd is closed, but that of a plain one, which may have to be
- * taken out of an epoll before.  0 while it lives, -errno.  Of a process that is no child nobody says how it has ended,
+ * taken out of an epoll before.  0 while it lives, -errno.  How a process that is no child has ended is not known
  * before Linux 6.15: then `known` is 0. */
 int mg_proc_reap(mg_proc *p, mg_exit *out);
 /* Sends a signal; 0 also when the child has ended already. */
@@ -62,8 +63,8 @@ int mg_proc_kill(mg_proc *p, int sig);
 void mg_proc_end(mg_proc *p);
 
 /* Which process of the program's fork tree this is: a number that no process above it has, and 0 in a child that
- * somebody else forked, until that begins something of its own (mg_process_own).  It lies in a page that is wiped at
- * every fork, so a handler that forks by itself and returns in its child cannot finish an item a second time: each
+ * was forked in another way, until that begins something of its own (mg_process_own).  It lies in a page that is wiped
+ * at every fork, so a handler that forks by itself and returns in its child cannot finish an item a second time: each
  * object compares the number with its own. */
 extern unsigned *mg_process_page; /* set by mg_proc_open */
 #define mg_process_serial (*mg_process_page)

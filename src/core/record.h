@@ -6,7 +6,7 @@
  *   +------+------+------+------+--------------------+-----------+
  *
  * length: bytes of the value, u32 of the machine's byte order (records never leave the machine).
- * edge:   which stream the item belongs to (plan-wide numbers, given by the runner): one block may mix several.
+ * edge:   which stream the item belongs to (numbered through the whole plan by the run): one block may mix several.
  * ver:    MG_RECORD_VERSION.   flags: the codec's.
  *
  * Every walk takes the end of the range as its limit and reads each length once: the bytes may have been written, and
@@ -59,7 +59,7 @@ static inline uint32_t mg_record_read(const uint8_t *at, size_t left, mg_record 
 }
 
 /* Walks over at most `most` records whose edge is `only` (others are passed over, uncounted).  *count = records walked
- * over.  Returns the offset behind the last of them, or 0 when the range is damaged there (*count tells how far). */
+ * over.  Returns the offset after the last of them, or 0 when the range is damaged there (*count tells how far). */
 static inline uint32_t mg_record_walk(const uint8_t *base, uint32_t from, uint32_t to, unsigned only, uint32_t most,
                                       uint32_t *count) {
   uint32_t n = 0, at = from;

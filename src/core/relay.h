@@ -26,9 +26,10 @@ int mg_relay_prepare(mg_relay *r, uint32_t i);
 void mg_relay_forked(mg_relay *r);
 /* In the child: from now on it writes into the pipe.  Gives up the rest. */
 void mg_relay_child(mg_relay *r);
-/* Reads what there is: bytes, 0 at the end, when nobody can write any more, -EAGAIN where there is nothing, -errno. */
+/* Reads what there is: bytes, 0 at the end, when no process can write any more, -EAGAIN where there is nothing, -errno.
+ * */
 ssize_t mg_relay_read(mg_relay *r, uint32_t i, void *to, size_t n);
-/* Writes what nobody has read to where it belongs, and closes.  The workers are gone. */
+/* Writes what is still unread to where it belongs, and closes.  The workers are gone. */
 void mg_relay_close(mg_relay *r);
 
 #endif

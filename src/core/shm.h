@@ -2,7 +2,7 @@
  *
  * One anonymous MAP_SHARED | MAP_NORESERVE mapping, made before the first fork, cut into units of 64 KiB.  A block is
  * 2^class units, aligned to its own size, named by its first unit.  All bookkeeping is in the coordinator's PRIVATE
- * memory: a worker can write into a block but cannot damage the record of who owns it.
+ * memory: a worker can write into a block but cannot damage the record of its owner.
  *
  * Invariants (mg_shm_check asserts them)
  *  1. Every unit below `bump` belongs to exactly one block, free or held; units above were never handed out.

@@ -21,7 +21,7 @@ static unsigned owner; /* the process that all this is of */
 static void on_signal(int sig) {
   int saved = errno;
   if (owner == mg_process_serial && watches[sig] > 0) {
-    mg_proc_ignored++; /* who sleeps sleeps on: the bell wakes the loops */
+    mg_proc_ignored++; /* a sleeper sleeps on: the bell wakes the loops */
     atomic_fetch_add(&counts[sig], 1);
     for (node *n = atomic_load(&bells); n; n = n->next)
       if (atomic_load(&n->used)) mg_event_ring(&n->bell);
@@ -42,7 +42,7 @@ void mg_signals_child(void) {
   owner = mg_process_own();
 }
 
-/* What a child that somebody else has forked has of its parent's. */
+/* What a child that was forked in another way has of its parent's. */
 static void begin(void) {
   if (owner == mg_process_own()) return;
   for (int sig = 1; sig < MG_SIGNALS; sig++)

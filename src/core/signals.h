@@ -5,7 +5,7 @@
  *     with it blocked.  The handler counts, rings the bells, and does nothing else.
  *  2. What stood before the first watch of a signal stands again after the last; where the program has set a handler of
  *     its own meanwhile, that stays.
- *  3. The handler is this process's.  In a child that somebody has forked, and where nobody watches any more, it puts
+ *  3. The handler is this process's.  In a child forked in another way, and where no loop watches any more, it puts
  *     back what stood before, and the signal comes once more: nothing of a child's signals reaches the parent.
  *  4. A node of the list of bells is never freed, as a handler may be at it: it is used again.
  */
@@ -16,7 +16,7 @@
 
 enum { MG_SIGNALS = 65 }; /* numbers from 1 to 64 */
 
-/* From now on a signal is counted, until as many unwatch.  0, -EINVAL for one that nobody can catch, -errno. */
+/* From now on a signal is counted, until as many unwatch.  0, -EINVAL for one that cannot be caught, -errno. */
 int mg_signals_watch(int sig);
 /* The watch of a signal ends. */
 void mg_signals_unwatch(int sig);

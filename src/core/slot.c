@@ -4,27 +4,27 @@
 #include <errno.h>
 #include <stdlib.h>
 
-int mg_slot_widen(mg_slot *s, uint32_t chunks) {
+int mg_slot_make_threaded(mg_slot *s, uint32_t chunks) {
   uint32_t room = MG_CHUNKS;
-  MG_ASSERT(s->state == MG_SLOT_EMPTY && !s->wide && chunks <= MG_WIDE_CHUNKS);
+  MG_ASSERT(s->state == MG_SLOT_EMPTY && !s->threaded && chunks <= MG_THREADED_CHUNKS);
   while (room < chunks) room *= 2;
   mg_chunk *many = calloc(room, sizeof *many);
   if (!many) return -ENOMEM;
   s->chunk = many;
   s->room = room;
-  s->wide = 1;
+  s->threaded = 1;
   return 0;
 }
 
 void mg_slot_free(mg_slot *s) {
-  if (s->wide) free(s->chunk);
+  if (s->threaded) free(s->chunk);
   s->chunk = NULL;
-  s->wide = 0;
+  s->threaded = 0;
 }
 
 void mg_slot_begin(mg_slot *s) {
   mg_slot_shared *sh = s->shared;
-  if (!s->wide) {
+  if (!s->threaded) {
     s->chunk = s->few;
     s->room = MG_CHUNKS;
   }
@@ -58,9 +58,9 @@ static uint32_t room_in(mg_slot *s) {
 }
 
 int mg_slot_offer(mg_slot *s, const mg_chunk *c) {
-  MG_ASSERT(!s->wide == !(c->flags & MG_CHUNK_SET));
-  /* A narrow slot's ledger leaves room in the ring for blocks and the end; here it must be left. */
-  if (s->chunks == s->room || room_in(s) <= (s->wide ? MG_LENT + 1 : 0)) return -EAGAIN;
+  MG_ASSERT(!s->threaded == !(c->flags & MG_CHUNK_SET));
+  /* Without threads the ledger leaves room in the ring for blocks and the end; here it must be kept free. */
+  if (s->chunks == s->room || room_in(s) <= (s->threaded ? MG_LENT + 1 : 0)) return -EAGAIN;
   *mg_chunk_at(s, s->chunks++) = *c;
   atomic_store_explicit(&s->shared->claim[s->chunk_sequence++ & (s->room - 1)], MG_CLAIM_OFFERED, memory_order_relaxed);
   mg_desc d = {.kind = MG_IN_CHUNK, .flags = c->flags,
@@ -96,12 +96,12 @@ int mg_slot_finish(mg_slot *s) {
 int mg_slot_nudge(mg_slot *s) {
   enum { QUIET_MOST = 3 };
   if (s->state == MG_SLOT_EMPTY) return 0;
-  /* What only this side writes, somebody else has: the worker waits for what will not come. */
+  /* What only this side writes has changed: the worker waits for what will not come. */
   if (atomic_load_explicit(&s->out.ring->tail, memory_order_relaxed) != s->out.mine ||
       atomic_load_explicit(&s->in.ring->head, memory_order_relaxed) != s->in.mine || !mg_ring_sound(&s->in))
     return -EPROTO;
   int unread = mg_ring_room(&s->in) < MG_RING;
-  int sleeps = !s->wide && s->chunks > 0 && !s->needs && !unread && mg_ring_waiting(&s->out) == 0 &&
+  int sleeps = !s->threaded && s->chunks > 0 && !s->needs && !unread && mg_ring_waiting(&s->out) == 0 &&
                atomic_load_explicit(&s->shared->worker_asleep, memory_order_relaxed) != 0;
   s->quiet = sleeps ? s->quiet + 1 : 0;
   if (s->quiet > QUIET_MOST) return -EPROTO;
@@ -144,7 +144,7 @@ static uint32_t word_done(const mg_slot *s) {
 }
 
 int mg_slot_shorten(mg_slot *s, mg_shm *shm, mg_chunk *out) {
-  if (s->wide || s->chunks == 0 || s->state == MG_SLOT_EMPTY) return 0;
+  if (s->threaded || s->chunks == 0 || s->state == MG_SLOT_EMPTY) return 0;
   mg_chunk *c = mg_chunk_at(s, 0);
   uint32_t ordering = atomic_load_explicit(&s->shared->ordering, memory_order_relaxed), done = word_done(s);
   if (ordering == 0 || c->range.block == MG_NO_BLOCK || atomic_load(mg_claim_at(s, 0)) != MG_CLAIM_TAKEN) return 0;
@@ -158,7 +158,7 @@ int mg_slot_shorten(mg_slot *s, mg_shm *shm, mg_chunk *out) {
   if (ordering != MG_ORDERED_BY_FENCE && mg_sys.barrier(0) < 0) return 0;
   if (word_done(s) != done) return 0;
   mg_range rest;
-  if (mg_slot_cut(s, shm, done + 1, &rest) < 0) return 0; /* whoever reads it finds it too */
+  if (mg_slot_cut(s, shm, done + 1, &rest) < 0) return 0; /* its reader finds it too */
   *out = *c;
   out->range = rest;
   return 1;

@@ -9,8 +9,8 @@
  *                               +------------------ (worker dies) ------------------------+
  *
  * The ledger
- *  - chunks: input handed to the worker, oldest first; the worker takes them in order.  Each is CLAIMED by whoever
- *    changes its claim word from OFFERED first: the worker, to begin it, or the coordinator, to take it back.
+ *  - chunks: input handed to the worker, oldest first; the worker takes them in order.  Each is CLAIMED by the
+ *    side that first changes its claim word from OFFERED: the worker, to begin it, or the coordinator, to take it back.
  *  - lent: empty blocks, oldest first; the worker fills them in order, one at a time (lent[0] is its open block).
  *  - held: output of the item in hand that did not fit in one block; not delivered before the item is done.
  *
@@ -21,31 +21,30 @@
  * When the worker dies, the word counts if its generation equals the number of descriptors received: then exactly
  * `done` items are finished and the open block is valid up to `offset`.  With another generation nothing has been
  * finished since the last descriptor.  Output that belongs to no item (hooks, producers) moves the offset alone.
- * So whatever the instruction at which it is killed, every item of its chunks is
- * either finished with all of its output, or not finished with none: exactly one item, the first unfinished one of a
- * claimed chunk, was in hand.
+ * So a worker may be killed at any instruction: each item of its chunks is finished, with all of its output, or not
+ * finished, with none of it.  Exactly one item, the first unfinished one of a claimed chunk, was in hand.
  *
  * Taking back.  What a worker has not begun can be given to another one.  A chunk that is not claimed is taken back by
- * its claim.  Of the chunk in hand the items behind the one in hand are, by two plain words and a barrier, so that an
- * item costs the worker a load and no more:
+ * its claim.  In the chunk in hand, the items after the one in hand are taken back by two plain words and a
+ * barrier, so that an item costs the worker a load and no more:
  *
  *   worker, before it begins item i                  coordinator (mg_slot_shorten)
  *   W1  commit := i done                             C1  i := done of the commit word
  *   W2  barrier                                      C2  limit := i + 1 of this chunk
  *   W3  limit <= i: ends the chunk here, else        C3  barrier
- *       begins item i                                C4  the commit word still says i: all behind item i is taken back
+ *       begins item i                                C4  the commit word still says i: all after item i is taken back
  *
  * Had the worker begun item i + 1 with an older limit (W3), then C4 would see the end of item i (W1).  Where C4 sees
- * something else, nothing is taken; the worker finds the limit at its next item and ends the chunk itself, and its
+ * something else, nothing is taken: the worker finds the limit at its next item and ends the chunk itself, and its
  * descriptor says how much it has left.  A chunk's limit is set once: C1, C3 and C4 may be tried again with it, as all
  * that can be begun yet is item i.  C3 is a barrier in the worker too (mg_sys.barrier), so that W2 needs
  * only be one for the compiler; where the system has none, W2 is a full fence (`ordering`).
  *
- * A wide slot is for a worker with threads, which has several items in hand and finishes them in any order.  Its chunks
- * are of one item each, and progress is a set: the descriptor with MG_OUT_END is the commit of the chunk that it names,
- * which the coordinator brings to the front of the ledger first.  The worker writes an item's output without a break,
- * and takes chunks in the order in which they were offered; so whatever is in front of one that it has taken it has
- * taken too.  The commit word's `done` stays 0.  At a death every claimed chunk was in hand.
+ * A threaded slot is for a worker with threads, which has several items in hand and finishes them in any order.  Its
+ * chunks are of one item each, and progress is a set: the descriptor with MG_OUT_END is the commit of the chunk that it
+ * names, which the coordinator brings to the front of the ledger first.  The worker writes an item's output without a
+ * break, and takes chunks in the order in which they were offered: when it has taken a chunk, it has taken all that
+ * were offered earlier.  The commit word's `done` stays 0.  At a death every claimed chunk was in hand.
  *
  * The word may also be read while the worker lives (mg_slot_peek): what is finished need not wait until a worker that
  * is busy with the next item says so.  The descriptor that comes later covers the same range; `ahead` is left out of
@@ -77,8 +76,8 @@ enum { /* kinds of descriptors, coordinator to worker */
 };
 enum { /* flags of MG_IN_CHUNK */
   MG_CHUNK_TIMED = 1, /* the worker notes when each item began */
-  MG_CHUNK_LOOSE = 2, /* a producer's one item: what it emits is valid at once, whatever becomes of it */
-  MG_CHUNK_SET = 4,   /* one item of a wide slot */
+  MG_CHUNK_PRODUCER = 2, /* a producer's one item: what it emits is valid at once, whatever becomes of it */
+  MG_CHUNK_SET = 4,   /* one item of a threaded slot */
   MG_CHUNK_SINGLY = 8 /* of a producer: each record has a block of its own, so that it waits for the next one */
 };
 enum { /* flags of MG_OUT_DATA */
@@ -86,7 +85,7 @@ enum { /* flags of MG_OUT_DATA */
   MG_OUT_END = 2,    /* the chunk is finished: done == count, or less, where a limit was set (mg_slot_shorten) */
   MG_OUT_DROP = 4,   /* forget what is held: the item in hand failed */
   MG_OUT_NEED = 8,   /* wants a block; `attempt` = least size in units */
-  MG_OUT_LOOSE = 16  /* output that belongs to no chunk (hooks): valid as it is */
+  MG_OUT_NO_CHUNK = 16  /* output that belongs to no chunk (hooks): valid as it is */
 };
 enum { /* bits of `c` of MG_EVENT_LEFT */
   MG_LEFT_STREAMED = 1, /* some of the output of the item in hand has been let through */
@@ -114,7 +113,7 @@ typedef struct mg_slot_shared {
   mg_ring in, out;
   _Alignas(MG_CACHE_LINE) _Atomic uint64_t commit; /* written by the worker, read by the coordinator */
   _Atomic uint64_t began;                          /* when the item in hand began; only where there is a time-out */
-  _Atomic uint64_t running;                        /* of a wide slot: the number of the chunk whose item that is */
+  _Atomic uint64_t running;                        /* of a threaded slot: the number of the chunk whose item that is */
   _Atomic uint32_t worker_asleep;
   _Atomic uint32_t step;                           /* the part of the item in hand that is in work; 0: none */
   _Atomic uint32_t ordering;                       /* MG_ORDERED_...; written once, at its begin */
@@ -123,7 +122,7 @@ typedef struct mg_slot_shared {
   _Atomic uint32_t spin_allowed;
   _Atomic uint32_t stop; /* producers end: they are told at their next emit */
   _Atomic uint64_t limit; /* items of the chunk in hand that the worker may begin: MG_LIMIT_WORD */
-  _Alignas(MG_CACHE_LINE) _Atomic uint32_t claim[MG_WIDE_CHUNKS]; /* by chunk sequence modulo `room` */
+  _Alignas(MG_CACHE_LINE) _Atomic uint32_t claim[MG_THREADED_CHUNKS]; /* by chunk sequence modulo `room` */
 } mg_slot_shared;
 
 #define MG_COMMIT_GENERATION(w) ((uint32_t)((w) >> 52))
@@ -138,7 +137,7 @@ typedef struct mg_range { /* records in a block */
 
 typedef struct mg_chunk { /* input handed to a worker */
   mg_range range;         /* edge: the filter */
-  uint64_t number;        /* the runner's own name for it */
+  uint64_t number;        /* the run's own name for it */
   uint32_t stage, attempt, flags;
 } mg_chunk;
 
@@ -154,13 +153,13 @@ typedef struct mg_slot {
   mg_chunk few[MG_CHUNKS];
   mg_chunk *chunk; /* a queue with room for `room`: `few`, or memory of its own */
   uint32_t room, chunk_first, chunks, chunk_sequence;
-  int wide;
+  int threaded;
   uint32_t lent[MG_LENT]; /* a queue */
   uint32_t lent_first, lents;
   uint32_t done;       /* of the oldest chunk */
   uint32_t limit;      /* of the oldest chunk, as the worker has been told: it may end there; 0: none */
   uint32_t published;  /* of the open block */
-  uint32_t ahead, ahead_count; /* bytes and records behind it that were delivered by the commit word alone */
+  uint32_t ahead, ahead_count; /* bytes and records after it that were delivered by the commit word alone */
   uint32_t generation; /* descriptors received */
   int needs;           /* its worker waits for a block */
   int quiet;           /* looks in a row that have found it asleep with work in hand */
@@ -176,7 +175,8 @@ typedef struct mg_slot {
 /* What a descriptor, or a death, amounts to: handed to the pool one by one. */
 enum {
   MG_EVENT_NONE,
-  MG_EVENT_OUT,  /* range: committed output; its reference passes to the receiver.  number: of its chunk, when wide */
+  MG_EVENT_OUT,  /* range: committed output; its reference passes to the receiver.  number: of its chunk, when
+                    threaded */
   MG_EVENT_DONE, /* chunk `number`: a = items newly finished, b = 1 at its end, c = 1 when one of them was streamed,
                     nanos = time spent since the last such event */
   MG_EVENT_NEED, /* a = least size in bytes of a block that the worker waits for */
@@ -201,14 +201,14 @@ typedef struct mg_slot_event {
 
 typedef int (*mg_sink)(void *to, const mg_slot_event *ev); /* 0, or -ENOMEM */
 
-/* Makes an EMPTY slot wide, for at least so many chunks; for good.  0 or -ENOMEM. */
-int mg_slot_widen(mg_slot *s, uint32_t chunks);
-/* Frees what mg_slot_widen has taken; the slot is EMPTY. */
+/* Makes an EMPTY slot threaded, for at least so many chunks; for good.  0 or -ENOMEM. */
+int mg_slot_make_threaded(mg_slot *s, uint32_t chunks);
+/* Frees what mg_slot_make_threaded has taken; the slot is EMPTY. */
 void mg_slot_free(mg_slot *s);
 /* Prepares an EMPTY slot for a new worker: clears rings and claims. */
 void mg_slot_begin(mg_slot *s);
-/* Hands a chunk over; takes over one reference to its block (none for MG_NO_BLOCK).  0, or -EAGAIN when full.  A wide
- * slot takes chunks of one item with MG_CHUNK_SET, another one none of these. */
+/* Hands a chunk over; takes over one reference to its block (none for MG_NO_BLOCK).  0, or -EAGAIN when full.  A
+ * threaded slot takes chunks of one item with MG_CHUNK_SET, another one none of these. */
 int mg_slot_offer(mg_slot *s, const mg_chunk *c);
 /* Lends an empty block, taking over the caller's reference.  0, or -EAGAIN when full. */
 int mg_slot_lend(mg_slot *s, const mg_shm *shm, uint32_t block);

@@ -7,7 +7,8 @@
 
 static int give_out(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, mg_range r) {
   if (r.count == 0) return 0;
-  mg_slot_event ev = {.kind = MG_EVENT_OUT, .range = r, .number = s->wide && s->chunks ? mg_chunk_at(s, 0)->number : 0};
+  mg_slot_event ev = {.kind = MG_EVENT_OUT, .range = r};
+  if (s->threaded && s->chunks) ev.number = mg_chunk_at(s, 0)->number;
   mg_shm_retain(shm, r.block);
   int rc = sink(to, &ev);
   if (rc < 0) mg_shm_release(shm, r.block);
@@ -54,7 +55,7 @@ static int advance(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t don
   return sink(to, &ev);
 }
 
-/* The worker has ended the oldest chunk behind `done` items, as it was asked to. */
+/* The worker has ended the oldest chunk after `done` items, as it was asked to. */
 static int give_rest(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t done) {
   mg_slot_event ev = {.kind = MG_EVENT_REST, .number = mg_chunk_at(s, 0)->number};
   int rc = mg_slot_cut(s, shm, done, &ev.range);
@@ -63,7 +64,7 @@ static int give_rest(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t d
 }
 
 static int sane(mg_slot *s, const mg_shm *shm, const mg_desc *d) {
-  uint32_t known = MG_OUT_RETURN | MG_OUT_END | MG_OUT_DROP | MG_OUT_NEED | MG_OUT_LOOSE;
+  uint32_t known = MG_OUT_RETURN | MG_OUT_END | MG_OUT_DROP | MG_OUT_NEED | MG_OUT_NO_CHUNK;
   if (d->kind != MG_OUT_DATA || (d->flags & ~known)) return 0;
   if (d->length > 0 || (d->flags & MG_OUT_RETURN)) {
     if (s->lents == 0 || d->block != mg_open_block(s) || d->offset != s->published) return 0;
@@ -73,7 +74,7 @@ static int sane(mg_slot *s, const mg_shm *shm, const mg_desc *d) {
   } else if (d->count || d->sure_count || d->sure_length || s->ahead) {
     return 0;
   }
-  if (d->flags & MG_OUT_LOOSE) return d->sure_length == d->length && !(d->flags & MG_OUT_END);
+  if (d->flags & MG_OUT_NO_CHUNK) return d->sure_length == d->length && !(d->flags & MG_OUT_END);
   if (s->chunks == 0) return d->length == 0 && d->done == 0 && !(d->flags & MG_OUT_END);
   if (d->done < s->done || d->done > mg_chunk_at(s, 0)->range.count) return 0;
   if (d->sure_length > s->ahead && d->done == s->done && !(d->flags & MG_OUT_END)) return 0;
@@ -81,8 +82,8 @@ static int sane(mg_slot *s, const mg_shm *shm, const mg_desc *d) {
   return s->limit > 0 && d->done >= s->limit;
 }
 
-/* Brings the chunk that a wide slot's descriptor names to the front: 1, or 0 where the worker has not claimed it, or is
- * in the middle of another one's output. */
+/* Brings the chunk that a threaded slot's descriptor names to the front: 1, or 0 where the worker has not claimed it,
+ * or is in the middle of another one's output. */
 static int to_front(mg_slot *s, uint64_t number) {
   uint32_t i = 0;
   while (i < s->chunks && mg_chunk_at(s, i)->number != number) i++;
@@ -101,8 +102,8 @@ static int to_front(mg_slot *s, uint64_t number) {
 }
 
 static int take(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, const mg_desc *d) {
-  int rc = 0, loose = d->flags & MG_OUT_LOOSE, ended = (d->flags & MG_OUT_END) != 0;
-  if (s->wide && !loose && !to_front(s, d->chunk)) return -EPROTO;
+  int rc = 0, no_chunk = d->flags & MG_OUT_NO_CHUNK, ended = (d->flags & MG_OUT_END) != 0;
+  if (s->threaded && !no_chunk && !to_front(s, d->chunk)) return -EPROTO;
   if (!sane(s, shm, d)) return -EPROTO;
   if (ended && d->done < mg_chunk_at(s, 0)->range.count) rc = give_rest(s, shm, sink, to, d->done);
   if (rc < 0) return rc;
@@ -111,9 +112,9 @@ static int take(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, const mg_desc *
   mg_range sure = {d->block, d->offset + s->ahead, d->sure_length - s->ahead, d->sure_count - s->ahead_count, d->stage};
   mg_range rest = {d->block, d->offset + d->sure_length, d->length - d->sure_length, d->count - d->sure_count,
                    d->stage};
-  if (!loose && s->chunks > 0 && (d->done > s->done || ended)) rc = give_held(s, shm, sink, to);
+  if (!no_chunk && s->chunks > 0 && (d->done > s->done || ended)) rc = give_held(s, shm, sink, to);
   if (rc == 0) rc = give_out(s, shm, sink, to, sure);
-  if (rc == 0 && !loose && s->chunks > 0 && (d->done > s->done || ended || d->nanos))
+  if (rc == 0 && !no_chunk && s->chunks > 0 && (d->done > s->done || ended || d->nanos))
     rc = advance(s, shm, sink, to, d->done, ended, d->nanos);
   if (rc == 0) rc = hold(s, shm, sink, to, rest);
   if (d->flags & MG_OUT_RETURN) {
@@ -187,7 +188,7 @@ static int give_left(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t i
   if (i == 0 && s->done > 0 && c.range.block != MG_NO_BLOCK) {
     uint32_t end = c.range.offset + c.range.length;
     uint32_t at = mg_record_walk(mg_shm_at(shm, c.range.block), c.range.offset, end, c.range.edge, s->done, &passed);
-    int damaged = at == 0 || passed != s->done; /* by some worker; whoever reads it next finds nothing, and says so */
+    int damaged = at == 0 || passed != s->done; /* by some worker; the next reader finds nothing, and says so */
     c.range.offset = damaged ? end : at;
     c.range.length = end - c.range.offset;
     c.range.count -= s->done;

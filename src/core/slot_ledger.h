@@ -17,7 +17,7 @@ static inline void mg_drop_held(mg_slot *s, mg_shm *shm) {
   s->held_bytes = 0;
 }
 
-/* Cuts the oldest chunk behind its first n items: *rest is what is after them, with a reference of its own.  0, or
+/* Cuts the oldest chunk after its first n items: *rest is what is after them, with a reference of its own.  0, or
  * -EPROTO when its block is damaged. */
 int mg_slot_cut(mg_slot *s, mg_shm *shm, uint32_t n, mg_range *rest);
 

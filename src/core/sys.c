@@ -153,7 +153,7 @@ int mg_sys_cpus(void) {
   return n < 1 ? 1 : n;
 }
 
-/* Whoever calls exit leaves by this function. */
+/* A call of exit leaves by this function. */
 static void (*leave_by)(int code);
 
 #ifdef __GLIBC__

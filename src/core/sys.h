@@ -18,7 +18,7 @@
 #include "mg.h"
 
 typedef struct mg_exit { /* how a child ended */
-  int known;             /* 0 when another part of the program reaped it first and nobody says how: the others are 0 */
+  int known;             /* 0 when it is not known how, as another part of the program reaped it: the others are 0 */
   int code;              /* exit code, when it exited */
   int signal;            /* signal number, when one ended it */
   int core;              /* it has left a core dump */
@@ -63,7 +63,7 @@ typedef struct mg_address {
   struct sockaddr_storage at;
 } mg_address;
 
-typedef struct mg_user { /* whom a process becomes, for good */
+typedef struct mg_user { /* the user that a process becomes, for good */
   uid_t user;       /* -1: as it is */
   gid_t group;
   const char *name; /* whose further groups it gets; NULL: none */

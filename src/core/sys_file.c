@@ -133,14 +133,14 @@ ssize_t mg_sys_read_link(const char *path, char *to, size_t n) {
   return r < 0 ? -errno : r;
 }
 
-/* The columns of the terminal behind fd, 0 where it does not know them; -ENOTTY where it is none. */
+/* The columns of the terminal at fd, 0 where it does not know them; -ENOTTY where it is none. */
 int mg_sys_terminal(int fd) {
   struct winsize size;
   int rc = check(ioctl(fd, TIOCGWINSZ, &size));
   return rc < 0 ? rc : size.ws_col;
 }
 
-/* 1 when this process may use the terminal behind fd: it is in its foreground, or that is not the one it belongs to. */
+/* 1 when this process may use the terminal at fd: it is in its foreground, or that is not the one it belongs to. */
 int mg_sys_foreground(int fd) {
   pid_t group = tcgetpgrp(fd);
   return group < 0 || group == getpgrp();
@@ -181,7 +181,7 @@ size_t mg_file_ahead(FILE *f, const char **at) {
 #ifdef __GLIBC__
   if (at) *at = f->_IO_read_ptr;
   return (size_t)(f->_IO_read_end - f->_IO_read_ptr);
-#else /* musl has calls for it; elsewhere nobody knows */
+#else /* musl has calls for it; elsewhere it is not known */
   size_t n = 0;
   const char *from = __freadptr(f, &n);
   if (at) *at = from;

@@ -25,7 +25,7 @@ int mg_sys_pidfd_open(pid_t pid) {
  * us, or the descriptor is not ours any more. */
 static int by_number(int rc) { return mg_is_refused(rc) || rc == -EINVAL || rc == -EBADF; }
 
-/* By the pidfd where there is one: it names this child for ever, its number only until somebody has waited for it. */
+/* By the pidfd where there is one: it names this child for ever, its number only until it was waited for. */
 int mg_sys_kill(pid_t pid, int pidfd, int sig) {
   siginfo_t info;
   int rc = pidfd >= 0 ? check(syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0)) : -ENOSYS;
@@ -37,7 +37,8 @@ int mg_sys_kill(pid_t pid, int pidfd, int sig) {
 /* Of a process that may be no child of this one. */
 int mg_sys_kill_other(pid_t pid, int sig) { return check(kill(pid, sig)); }
 
-/* Ends a child that has no pidfd, and waits for it; not whoever has its number, where somebody else has waited. */
+/* Ends a child that has no pidfd, and waits for it; not another that has its number, where it was waited for already.
+ * */
 int mg_sys_kill_wait(pid_t pid) {
   mg_sys_kill(pid, -1, SIGKILL);
   int rc;
@@ -70,7 +71,7 @@ static void from_status(int status, mg_exit *out) {
   else out->code = WEXITSTATUS(status);
 }
 
-/* What Linux 6.15 and later still knows of a child that somebody else has waited for. */
+/* What Linux 6.15 and later still knows of a child that another part of the program has waited for. */
 static void ask_pidfd(int pidfd, mg_exit *out) {
   struct { uint64_t mask, cgroup; uint32_t ids[11]; int32_t status; } info = {.mask = 8 /* PIDFD_INFO_EXIT */};
   if (pidfd >= 0 && ioctl(pidfd, _IOWR(0xff, 11, info) /* PIDFD_GET_INFO */, &info) == 0 && (info.mask & 8))
@@ -96,11 +97,11 @@ int mg_sys_reap(pid_t pid, int pidfd, mg_exit *out) {
     else out->signal = info.si_status;
   }
   if (rc != -ECHILD) return rc > 0 ? 1 : rc;
-  ask_pidfd(pidfd, out); /* somebody else waited for all children, or the program ignores SIGCHLD */
+  ask_pidfd(pidfd, out); /* the program waited for all children, or ignores SIGCHLD */
   return 1;
 }
 
-/* 1 when the child has ended, or there is none of that number any more: somebody else has waited for it.  0 while it
+/* 1 when the child has ended, or there is none of that number any more: the program has waited for it.  0 while it
  * lives.  It stays to be waited for. */
 int mg_sys_has_ended(pid_t pid) {
   siginfo_t info = {0};
@@ -175,7 +176,7 @@ static ON_ANOTHER_STACK int become_program(void *launch) {
 
 /* The caller has all signals blocked: the child's handlers would run in the parent's memory, which goes on when the
  * program has begun; a copy of the tables of a large heap would take longer than most programs.  Its pidfd comes with
- * it: where SIGCHLD is ignored a quick one is gone before anybody can ask for that. */
+ * it: where SIGCHLD is ignored a quick one is gone before that can be asked for. */
 pid_t mg_sys_launch(mg_launch *p) {
   enum { SHARED = CLONE_VM | CLONE_VFORK | SIGCHLD, STACK = 1 << 16 };
   size_t words = 2;

@@ -1,4 +1,4 @@
-/* sys_server.c - the calls behind mg_sys that servers need: sockets, users, executing a program anew. */
+/* sys_server.c - the calls of mg_sys that servers need: sockets, users, executing a program anew. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

@@ -85,7 +85,7 @@ int mg_sys_epoll_set(int ep, int fd, uint32_t events) {
   return rc == -ENOENT ? check(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev)) : rc;
 }
 
-/* A bell: a descriptor that can always be written to, and that ep does not look at until somebody rings, once. */
+/* A bell: a descriptor that can always be written to, and that ep does not look at until it is rung, once. */
 int mg_sys_bell_add(int ep, int fd, uint64_t tag) {
   struct epoll_event ev = {.events = 0, .data.u64 = tag};
   return mg_checked("mg_sys_epoll_ctl", epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev));

@@ -62,7 +62,7 @@ static void set_asleep(mg_pool *p, uint32_t asleep) {
   if (asleep) atomic_thread_fence(memory_order_seq_cst);
 }
 
-/* Children that are watched by a pipe may have ended while somebody keeps the pipe open. */
+/* Children that are watched by a pipe may have ended while another process keeps the pipe open. */
 static int look_after_pipes(mg_pool *p) {
   int rc = 0;
   for (uint32_t i = 0; i < p->slots && rc >= 0; i++)

@@ -12,14 +12,14 @@
 /* Waits for something to collect, a child's end, or ns nanoseconds (< 0: without end; 0: only looks).  Reaps.
  * With ns = 0 it looks at the commit words too.  0, -EINTR when a signal came, -errno. */
 int mg_pool_wait(mg_pool *p, int64_t ns);
-/* Makes the epoll descriptor tell somebody else's event loop when mg_pool_wait has something to do: it becomes readable
- * when a worker publishes or ends, after ns nanoseconds (< 0: no such limit), or at once when ns is 0 or something is
- * there already; and now and then while workers are busy, as finished items may show in their commit words only.  It
- * stays readable until the next mg_pool_wait, which must come before the next mg_pool_arm.
- * 1: it is readable now, 0: not yet, -errno. */
+/* Makes the epoll descriptor tell an event loop of another library when mg_pool_wait has something to do: it becomes
+ * readable when a worker publishes or ends, after ns nanoseconds (< 0: no such limit), or at once when ns is 0 or
+ * something is there already; and now and then while workers are busy, as finished items may show in their commit words
+ * only.  It stays readable until the next mg_pool_wait, which must come before the next mg_pool_arm. 1: it is readable
+ * now, 0: not yet, -errno. */
 int mg_pool_arm(mg_pool *p, int64_t ns);
-/* From now on a wait ends when fd is readable too, as long as it is; any number of descriptors.  fd stays the caller's,
- * who closes it after the pool or after mg_pool_unwatch; a child of the pool closes its copy.  0 or -errno. */
+/* From now on a wait ends when fd is readable too, as long as it is; any number of descriptors.  fd stays the
+ * caller's, to be closed after the pool or after mg_pool_unwatch; a child of the pool closes its copy.  0 or -errno. */
 int mg_pool_watch(mg_pool *p, int fd);
 /* Not any more.  0, or -ENOENT where it was not watched. */
 int mg_pool_unwatch(mg_pool *p, int fd);

@@ -7,8 +7,8 @@
 #include "clock.h"
 
 enum { CHECK_MOST = 64 }; /* items */
-/* How long to sleep at most for what an item in hand needs: whoever should wake this worker may have been misled by
- * damage. A worker without work is looked after by the coordinator (mg_slot_nudge), and sleeps without end. */
+/* How long to sleep at most for what an item in hand needs: the side that should wake this worker may have been misled
+ * by damage. A worker without work is looked after by the coordinator (mg_slot_nudge), and sleeps without end. */
 #define LOOK_NS 2000000000
 /* Nanoseconds. Where no processor is to spare, telling costs another worker its own. */
 enum { TELL_AFTER = 1000000, TELL_LATE = 4000000 };
@@ -113,7 +113,7 @@ void mg_worker_check(const mg_worker *w) {
   mg_ring_check(&w->out, 1);
 }
 
-static uint32_t loose(const mg_worker *w) { return w->busy && !w->loose ? 0 : MG_OUT_LOOSE; }
+static uint32_t no_chunk(const mg_worker *w) { return w->busy && !w->is_producer ? 0 : MG_OUT_NO_CHUNK; }
 
 static void store_commit(mg_worker *w) {
   if (MG_UNLIKELY(mg_process_serial != w->serial)) mg_exit_now(1); /* a copy that the handler forked has come here */
@@ -129,10 +129,10 @@ static void tell(mg_worker *w, uint32_t flags, uint32_t need) {
                .length = w->end - w->published, .count = w->count, .stage = w->edge,
                .chunk = w->busy ? w->chunk.chunk : 0, .done = w->done, .attempt = need,
                .sure_length = w->mark - w->published, .sure_count = w->mark_count,
-               .nanos = w->busy ? now - w->told : 0};
+               .nanos = w->busy ? now - w->published_at : 0};
   if (mg_process_serial != w->serial) mg_exit_now(1);
   wait_for(w, have_room);
-  w->told = now;
+  w->published_at = now;
   if (w->end > w->mark) w->item_held = 1;
   if (flags & MG_OUT_RETURN) {
     w->block = MG_NO_BLOCK;
@@ -144,7 +144,7 @@ static void tell(mg_worker *w, uint32_t flags, uint32_t need) {
   w->count = w->mark_count = 0;
   w->generation++;
   if (flags & MG_OUT_END) {
-    w->busy = w->loose = w->item_held = 0;
+    w->busy = w->is_producer = w->item_held = 0;
     w->done = 0;
     atomic_store_explicit(&w->shared->began, 0, memory_order_relaxed);
   }
@@ -160,18 +160,18 @@ static void tell(mg_worker *w, uint32_t flags, uint32_t need) {
 static int wanted(mg_worker *w) {
   if (atomic_load_explicit(&w->shared->coordinator_asleep, memory_order_relaxed) == 0 || --w->check_in > 0) return 0;
   int spare = (int)atomic_load_explicit(&w->shared->spin_allowed, memory_order_relaxed);
-  int slow = mg_now() - w->told > (spare ? TELL_AFTER : TELL_LATE);
+  int slow = mg_now() - w->published_at > (spare ? TELL_AFTER : TELL_LATE);
   w->check_every = slow ? 1 : w->check_every < CHECK_MOST ? w->check_every * 2 : CHECK_MOST;
   w->check_in = w->check_every;
   return slow;
 }
 
-void mg_worker_publish(mg_worker *w) { tell(w, loose(w), 0); }
+void mg_worker_publish(mg_worker *w) { tell(w, no_chunk(w), 0); }
 
 void mg_worker_end_chunk(mg_worker *w) {
-  if (w->loose && w->end > w->published) mg_worker_publish(w);
+  if (w->is_producer && w->end > w->published) mg_worker_publish(w);
   w->done = w->chunk.count;
-  w->mark = w->end; /* what was sent behind the last item is valid with it */
+  w->mark = w->end; /* what was sent after the last item is valid with it */
   w->mark_count = w->count;
   tell(w, MG_OUT_END, 0);
 }
@@ -235,14 +235,14 @@ int mg_worker_next(mg_worker *w) {
     if (w->pendings == 0) return 0;
     int mine = claim(w, &w->chunk);
     w->busy = 1;
-    w->loose = (w->chunk.flags & MG_CHUNK_LOOSE) != 0;
+    w->is_producer = (w->chunk.flags & MG_CHUNK_PRODUCER) != 0;
     w->done = 0;
-    w->told = mg_now();
+    w->published_at = mg_now();
     w->check_every = w->check_in = 1;
     w->next = w->chunk.offset;
     w->limit = w->chunk.offset + w->chunk.length;
     if (mine) {
-      if (w->chunk.flags & MG_CHUNK_TIMED) atomic_store(&w->shared->began, w->told);
+      if (w->chunk.flags & MG_CHUNK_TIMED) atomic_store(&w->shared->began, w->published_at);
       return 1;
     }
     w->chunk.count = 0; /* taken back: say that it has been passed over */
@@ -280,7 +280,7 @@ int mg_worker_record(mg_worker *w, mg_record *r) {
 
 /* --- threads ---------------------------------------------------------------------------------------------------- */
 
-int mg_worker_widen(mg_worker *w) {
+int mg_worker_make_threaded(mg_worker *w) {
   mg_desc *all = calloc((size_t)w->room * 2, sizeof *all);
   if (!all) return -ENOMEM;
   w->pending = all;
@@ -320,9 +320,9 @@ void mg_worker_hand(mg_worker *w, uint32_t index) {
   if (w->end > w->published) mg_worker_publish(w); /* what belongs to no item */
   w->chunk = w->taken[index];
   w->taken[index].count = 0;
-  w->told = w->chunk.nanos;
+  w->published_at = w->chunk.nanos;
   w->busy = 1;
-  w->loose = 0;
+  w->is_producer = 0;
   w->done = 0;
   MG_POINT(handed);
 }
@@ -352,7 +352,7 @@ static void open_block(mg_worker *w, size_t least) {
     take_in(w);
     if (!have_block(w)) {
       uint32_t units = (uint32_t)((least + MG_UNIT - 1) >> MG_UNIT_SHIFT);
-      if (!asked) tell(w, MG_OUT_NEED | loose(w), units);
+      if (!asked) tell(w, MG_OUT_NEED | no_chunk(w), units);
       asked = 1;
       wait_for(w, have_block);
     }
@@ -366,14 +366,14 @@ static void open_block(mg_worker *w, size_t least) {
     w->count = w->mark_count = 0;
     store_commit(w);
     if (w->size >= least) return;
-    tell(w, MG_OUT_RETURN | loose(w), 0); /* too small for what comes next */
+    tell(w, MG_OUT_RETURN | no_chunk(w), 0); /* too small for what comes next */
   }
 }
 
 void mg_worker_reserve(mg_worker *w, size_t least, uint8_t **to, size_t *room) {
   size_t need = mg_record_space(least);
   if (w->block == MG_NO_BLOCK || w->size - w->end < need) {
-    if (w->block != MG_NO_BLOCK) tell(w, MG_OUT_RETURN | loose(w), 0);
+    if (w->block != MG_NO_BLOCK) tell(w, MG_OUT_RETURN | no_chunk(w), 0);
     open_block(w, need);
   }
   *to = w->base + ((size_t)w->block << MG_UNIT_SHIFT) + w->end + MG_RECORD_HEAD;
@@ -386,11 +386,11 @@ void mg_worker_append(mg_worker *w, size_t length, unsigned edge, unsigned flags
   MG_POINT(appended);
   w->end += mg_record_space(length);
   w->count++;
-  if (w->busy && !w->loose) return;
+  if (w->busy && !w->is_producer) return;
   w->mark = w->end; /* belongs to no item: sure at once */
   w->mark_count = w->count;
   w->mark_edge = w->edge;
   store_commit(w);
-  if (w->busy && (w->chunk.flags & MG_CHUNK_SINGLY)) tell(w, MG_OUT_RETURN | loose(w), 0);
+  if (w->busy && (w->chunk.flags & MG_CHUNK_SINGLY)) tell(w, MG_OUT_RETURN | no_chunk(w), 0);
   else if (w->busy && wanted(w)) mg_worker_publish(w);
 }

@@ -11,7 +11,7 @@
  *  2. [published, mark) belongs to finished items, [mark, end) to the item in hand.
  *  3. What the item in hand has published before its end is held by the coordinator: `item_held` is 1.
  *  4. After every descriptor the commit word is written again, so it is never older than the last descriptor but one.
- *  5. In a wide slot nothing is in hand (busy is 0) but while the output of one item is written.
+ *  5. In a threaded slot nothing is in hand (busy is 0) but while the output of one item is written.
  */
 #ifndef MG_WORKER_H
 #define MG_WORKER_H
@@ -29,7 +29,7 @@ typedef struct mg_worker {
   mg_ring_end in, out;
   mg_desc few[MG_CHUNKS];
   mg_desc *pending;                     /* chunks from the ring, not begun: a queue with room for `room` */
-  mg_desc *taken;                       /* of a wide slot: chunks that are begun, by index; count 0: no chunk */
+  mg_desc *taken;                       /* of a threaded slot: chunks that are begun, by index; count 0: no chunk */
   uint32_t room;
   uint32_t pending_first, pendings, sequence;
   mg_desc spare[MG_LENT];               /* empty blocks taken from the ring: a queue */
@@ -39,7 +39,7 @@ typedef struct mg_worker {
   mg_desc chunk;                        /* in hand, when busy */
   uint64_t tag;                         /* its sequence number, as in the limit's word */
   int fences;                           /* the system has no barrier for other processes: see slot.h, W2 */
-  int busy, loose;
+  int busy, is_producer;
   uint32_t next, limit;                 /* offsets in the chunk's block: of the next record, of the end */
   uint32_t done;
 
@@ -51,7 +51,7 @@ typedef struct mg_worker {
   int item_held;
   int between;                          /* no item is in hand: it has just been committed */
   uint32_t generation;
-  uint64_t told;                        /* when the last descriptor was published */
+  uint64_t published_at;                /* when the last descriptor was published */
   uint32_t check_every, check_in;       /* items between looks at the clock while the coordinator sleeps */
   mg_spin spin;
 } mg_worker;
@@ -68,7 +68,7 @@ void mg_worker_append(mg_worker *w, size_t length, unsigned edge, unsigned flags
 /* The item in hand is finished: its output is committed.  This store is the commit. */
 void mg_worker_commit(mg_worker *w);
 /* The item in hand is made of parts, and goes on to this one, numbered from 1; 0: to none.  A time-out counts for each
- * part, and who asks why the worker has died is told which one it was at. */
+ * part, and the report of the worker's death says which part it was at. */
 void mg_worker_step(mg_worker *w, uint32_t step);
 /* The item in hand has failed: its output is forgotten. */
 void mg_worker_rollback(mg_worker *w);
@@ -76,9 +76,9 @@ void mg_worker_rollback(mg_worker *w);
 void mg_worker_publish(mg_worker *w);
 /* Ends the chunk in hand.  What was appended since the last commit is valid with it. */
 void mg_worker_end_chunk(mg_worker *w);
-/* A worker with threads, in a wide slot, has these instead of mg_worker_next:
+/* A worker with threads, in a threaded slot, has these instead of mg_worker_next:
  * Makes room for its chunks, which lasts as long as the process.  0 or -ENOMEM. */
-int mg_worker_widen(mg_worker *w);
+int mg_worker_make_threaded(mg_worker *w);
 /* How many chunks have come that are not begun: 1 with *n, or 0 when there are none and no more come. */
 int mg_worker_offered(mg_worker *w, uint32_t *n);
 /* Begins the next chunk, without waiting: 1 with its index in *index and its item ready for mg_worker_record; 0 when

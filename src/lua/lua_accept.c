@@ -3,9 +3,9 @@
  * watches the descriptor and calls `take` when it is readable.
  *
  * 1. What is asked stands in the worker's line and is looked at before each connection is taken: under full load too it
- *    is noticed at once.  The pipe from the master only wakes who waits; its end is the master's death.
+ *    is noticed at once.  The pipe from the master only wakes a worker that waits; its end is the master's death.
  * 2. Of several workers that wait for one socket the kernel wakes one, so what is ready may have been taken meanwhile;
- *    and a worker that was woken takes a connection whatever it is asked, as nobody else is woken for that one.
+ *    and a worker that was woken takes a connection whatever it is asked, as no other is woken for that connection.
  */
 #include <errno.h>
 #include <string.h>

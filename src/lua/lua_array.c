@@ -1,6 +1,6 @@
 /* lua_array.c - methods of minigun.writer that join records into one array (lua_writer.c says what that is for).
  *
- * The open array lies behind the writer's `end`, as the value of a record whose head is written when it is complete.
+ * The open array lies after the writer's `end`, as the value of a record whose head is written when it is complete.
  */
 #include <string.h>
 
@@ -63,7 +63,7 @@ static void add_short(mg_join *j, uint8_t *to, const uint8_t *value, uint32_t le
   j->count++;
 }
 
-/* w:join(most, number, block, offset, length, only, bytes) -> elements in the open array, offset behind the last record
+/* w:join(most, number, block, offset, length, only, bytes) -> elements in the open array, offset after the last record
  * that was taken, whether the next one must be decoded as it nests too deeply | nil when the range is damaged.
  * Adds records of edge `only` until the array has `most` elements or at least so many bytes.  number >= 0: see
  * mg_join_begin; it counts where an array begins.  The block must stay held meanwhile. */

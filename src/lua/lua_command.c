@@ -136,7 +136,7 @@ static int l_kill(lua_State *L) {
 }
 
 /* c:result() -> code | nil, signal | nil, out, err, the descriptor that has exceeded the limit | nil; of one that is
- * over.  Neither code nor signal: somebody else has waited for it */
+ * over.  Neither code nor signal: the program has waited for it */
 static int l_result(lua_State *L) {
   mg_command *c = check_command(L, 1);
   if (c->how.known && c->how.signal == 0) lua_pushinteger(L, c->how.code);

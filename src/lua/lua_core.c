@@ -36,7 +36,7 @@ static int l_cpus(lua_State *L) {
   return 1;
 }
 
-/* terminal(fd) -> columns of the terminal behind it, 0 where they are not known, and whether this process is in its
+/* terminal(fd) -> columns of the terminal that it is, 0 where they are not known, and whether this process is in its
  * foreground | nil: it is none */
 static int l_terminal(lua_State *L) {
   int columns = mg_sys.terminal((int)luaL_checkinteger(L, 1));
@@ -140,7 +140,7 @@ static int l_exit(lua_State *L) {
   mg_proc_leave(code);
 }
 
-/* die_of(signal): ends this process by the signal's default action, as if nobody had handled it */
+/* die_of(signal): ends this process by the signal's default action, as if it had no handler */
 static int l_die_of(lua_State *L) {
   int sig = (int)luaL_checkinteger(L, 1);
   mg_sys.flush(0);

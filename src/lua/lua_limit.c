@@ -3,8 +3,8 @@
  * While a limit is set a count hook looks at the clock, and raises an error when the time is over: also in coroutines
  * that the handler makes, which inherit the hook. After that it has some time to clean up; then each further
  * instruction raises the error again, so no protected call outlasts it. A call that blocks in C goes on until it
- * returns: who has set the limit looks at the clock then. A hook of the program's own stays, and nothing but that look
- * is left. */
+ * returns: the caller that has set the limit looks at the clock then. A hook of the program's own stays, and nothing
+ * but that look is left. */
 #include "core/clock.h"
 #include "core/sys.h"
 #include "lua_mg.h"

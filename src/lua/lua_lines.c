@@ -33,7 +33,7 @@ static void shut(mg_lines *r) {
   r->room = r->start = r->end = r->seen = 0;
 }
 
-/* Makes room for `more` bytes behind what there is.  0 or -ENOMEM. */
+/* Makes room for `more` bytes after what there is.  0 or -ENOMEM. */
 static int make_room(mg_lines *r, size_t more) {
   if (r->start > 0) {
     memmove(r->buffer, r->buffer + r->start, r->end - r->start);

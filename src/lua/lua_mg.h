@@ -55,8 +55,8 @@ int mg_encode_item(lua_State *L, mg_codec *c, int *busy, int idx, uint8_t *buf, 
 
 /* Registers a type of userdata with these methods, metamethods among them. */
 void mg_method_type(lua_State *L, const char *name, const luaL_Reg *methods);
-/* Registers a type of userdata that `call` is called for, and pushes its metatable, which nobody can get at: `call` may
- * trust its first argument. */
+/* Registers a type of userdata that `call` is called for, and pushes its metatable, which no program can get at: `call`
+ * may trust its first argument. */
 void mg_callable_type(lua_State *L, const char *name, lua_CFunction call);
 
 #endif

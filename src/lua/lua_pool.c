@@ -20,7 +20,7 @@ static int l_open(lua_State *L) {
   luaL_argcheck(L, slots >= 0 && slots <= MG_MAX_SLOTS, 1, "0 to 4096 slots expected");
   luaL_argcheck(L, bytes > 0 && keep > 0, 2, "sizes must be positive");
   mg_pool *p = lua_newuserdatauv(L, sizeof *p, 0);
-  memset(p, 0, sizeof *p); /* closed, until it is opened: an error in between leaves nothing behind */
+  memset(p, 0, sizeof *p); /* closed, until it is opened: an error in between leaves nothing open */
   luaL_setmetatable(L, MG_POOL_TYPE);
   int rc = mg_pool_open(p, (uint32_t)slots, (size_t)bytes, (size_t)keep, cpus);
   return rc < 0 ? mg_lua_fail(L, "cannot set up shared memory and slots", rc) : 1;
@@ -118,7 +118,7 @@ static int l_anything(lua_State *L) {
 
 /* p:event() -> kind, slot, ... | nothing.  By kind:
  *   "out"     block, offset, length, count, edge, number     committed output; the block is given; number: of the
- *             chunk, where the slot is wide
+ *             chunk, where the slot is threaded
  *   "done"    number, items, ended, streamed, seconds
  *   "need"    bytes
  *   "left"    number, block, offset, length, count, only, stage, attempt, done before, in hand, how, step

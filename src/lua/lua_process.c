@@ -15,7 +15,7 @@
 typedef struct process {
   struct process *next; /* in the list of this process's */
   mg_proc proc;         /* of pid 0: it has ended, or was closed */
-  unsigned serial;      /* of who watches it */
+  unsigned serial;      /* of the process that watches it */
 } process;
 
 static process *processes;

@@ -6,7 +6,7 @@
 
 #include "lua_block.h"
 
-/* p:walk(block, offset, length, only, most) -> offset behind `most` records of edge `only`, how many there were | nil
+/* p:walk(block, offset, length, only, most) -> offset after `most` records of edge `only`, how many there were | nil
  * when the block is damaged */
 static int l_walk(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
@@ -57,7 +57,7 @@ static void decode(lua_State *L, mg_codec *c, const mg_record *r, unsigned more)
   }
 }
 
-/* p:decode(block, at, limit, only, plain) -> offset behind, value, what is wrong: see `decode` | nil, message.  The
+/* p:decode(block, at, limit, only, plain) -> offset after it, value, what is wrong: see `decode` | nil, message.  The
  * first record of edge `only` from offset `at` on; nothing when there is none before `limit`.  plain: no load hook is
  * called, their objects' contents stand for them. */
 static int l_decode(lua_State *L) {
@@ -149,7 +149,7 @@ typedef struct mg_cursor {
 } mg_cursor;
 
 /* The function a cursor is: -> the next value, nil or what is wrong with it (see `decode`) | nothing at the end, or
- * when Ctrl-C has come; raises for a damaged record, and is behind it then; but not where memory was short: then it is
+ * when Ctrl-C has come; raises for a damaged record, and is past it then; but not where memory was short: then it is
  * still before it. */
 static int l_fetch(lua_State *L) {
   mg_cursor *c = lua_touserdata(L, lua_upvalueindex(2));

@@ -300,7 +300,7 @@ static int l_become(lua_State *L) {
   return answer(L, "", 0);
 }
 
-/* end_child(pid): kills a child and waits for it, as far as nobody else has */
+/* end_child(pid): kills a child and waits for it, unless the program has */
 static int l_end_child(lua_State *L) {
   lua_Integer pid = luaL_checkinteger(L, 1);
   luaL_argcheck(L, pid > 1 && pid <= INT32_MAX, 1, "the number of a child expected");

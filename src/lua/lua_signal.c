@@ -6,7 +6,7 @@
  * 1. It calls it, and if a hook has then been set on the main thread it sets the same on the coroutine that runs, where
  *    a producer may compute: lua_sethook is made for that.
  * 2. A handler that has taken itself away is the interpreter's: then the run is to end.  That is noted here
- *    (`interrupted`), as the error may be caught by a user's pcall on its way, and as its text can be anybody's.
+ *    (`interrupted`), as the error may be caught by a user's pcall on its way, and as any error can have its text.
  * 3. A second Ctrl-C shortly after that is let pass: the run is about to end, which must not be torn.  A later one ends
  *    the process, as everywhere in Lua: something does not heed the first.
  *

@@ -28,19 +28,20 @@ static int l_offer(lua_State *L) {
   c.attempt = mg_check_u32(L, 10);
   c.flags = mg_check_u32(L, 11);
   luaL_argcheck(L, p->slot[i].state == MG_SLOT_LIVE, 2, "the slot has no worker that takes work");
-  luaL_argcheck(L, p->slot[i].wide ? (c.flags & MG_CHUNK_SET) && c.range.count == 1 : !(c.flags & MG_CHUNK_SET), 11,
-                "MG_CHUNK_SET and one item go with a wide slot");
+  luaL_argcheck(L, p->slot[i].threaded ? (c.flags & MG_CHUNK_SET) && c.range.count == 1 : !(c.flags & MG_CHUNK_SET), 11,
+                "MG_CHUNK_SET and one item go with a threaded slot");
   return push_taken(L, p, mg_slot_offer(&p->slot[i], &c));
 }
 
-/* p:widen(slot, chunks) -> true | nil, message, errno: for a worker with threads, before its first spawn.  The slot
- * then takes chunks of one item each, flagged MG_CHUNK_SET, and has room for so many. */
-static int l_widen(lua_State *L) {
+/* p:make_threaded(slot, chunks) -> true | nil, message, errno: for a worker with threads, before its first spawn.  The
+ * slot then takes chunks of one item each, flagged MG_CHUNK_SET, and has room for so many. */
+static int l_make_threaded(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   uint32_t i = mg_check_slot(L, p, 2), chunks = mg_check_u32(L, 3);
-  luaL_argcheck(L, chunks <= MG_WIDE_CHUNKS, 3, "at most 2048 chunks expected");
-  luaL_argcheck(L, p->slot[i].state == MG_SLOT_EMPTY && !p->slot[i].wide, 2, "the slot is wide, or has a worker");
-  int rc = mg_slot_widen(&p->slot[i], chunks);
+  luaL_argcheck(L, chunks <= MG_THREADED_CHUNKS, 3, "at most 2048 chunks expected");
+  luaL_argcheck(L, p->slot[i].state == MG_SLOT_EMPTY && !p->slot[i].threaded, 2,
+                "the slot is threaded, or has a worker");
+  int rc = mg_slot_make_threaded(&p->slot[i], chunks);
   if (rc < 0) return mg_lua_fail(L, "cannot make room for threads", rc);
   lua_pushboolean(L, 1);
   return 1;
@@ -128,7 +129,8 @@ static int l_state(lua_State *L) {
 }
 
 const luaL_Reg mg_slot_methods[] = {
-    {"offer", l_offer},   {"widen", l_widen}, {"lend", l_lend}, {"finish", l_finish},     {"revoke", l_revoke},
+    {"offer", l_offer}, {"make_threaded", l_make_threaded}, {"lend", l_lend}, {"finish", l_finish},
+    {"revoke", l_revoke},
     {"shorten", l_shorten}, {"stop", l_stop}, {"kill", l_kill}, {"overtime", l_overtime}, {"time_out", l_time_out},
     {"state", l_state},   {NULL, NULL},
 };

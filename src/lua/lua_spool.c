@@ -74,7 +74,7 @@ static int l_sync(lua_State *L) {
   return 1;
 }
 
-/* f:hold() -> true | nil, message, errno (EAGAIN: somebody else holds it): see mg_spool_hold */
+/* f:hold() -> true | nil, message, errno (EAGAIN: another process holds it): see mg_spool_hold */
 static int l_hold(lua_State *L) {
   spool_file *f = check_file(L, 1);
   int rc = f->spool.fd < 0 ? -EBADF : mg_spool_hold(&f->spool);
@@ -129,7 +129,7 @@ static int refuse(lua_State *L, mg_spool_reader *r, lua_Integer at, size_t lengt
 }
 
 /* r:next() -> true, value | true, what stands for a value that cannot be had or nil, what is wrong | false: the end |
- * nil, message, errno. The next call goes on behind. */
+ * nil, message, errno. The next call goes on after it. */
 static int l_next(lua_State *L) {
   mg_spool_reader *r = check_reader(L, 1);
   const uint8_t *value;

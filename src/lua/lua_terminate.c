@@ -3,10 +3,10 @@
  * The handler only notes it and wakes the coordinator, which stops its producers, finishes what is inside, and then
  * dies of the signal (terminate.lua).  It is there only while a run is open, and only where the program has left
  * SIGTERM at its default.  A second one ends the process at once, children first; so do two times that pass: the run's
- * grace, and UNHEARD where nobody moves the run.  One that comes within AGAIN is the same request: `timeout`, for one,
+ * grace, and UNHEARD where no code moves the run.  One that comes within AGAIN is the same request: `timeout`, for one,
  * signals the program and then its group.
  *
- * From the first one on a ticker looks at these times.  It has a signal of its own, SIGURG, which nobody minds: a
+ * From the first one on a ticker looks at these times.  It has a signal of its own, SIGURG, which does no harm: a
  * second SIGTERM that comes while another is pending is lost.  It also interrupts a producer that blocks, in a read of
  * a pipe say, again and again, as a tick may come just before the call.  Everything else goes on undisturbed
  * (SA_RESTART), also a producer whose items go straight to stages of the coordinator: these run within its emit.
@@ -44,7 +44,7 @@ static _Noreturn void die(void) {
   mg_sys.block_signals(&mask);
   sigdelset(&mask, SIGTERM);
   mg_sys.set_signals(&mask);
-  mg_exit_now(128 + SIGTERM); /* process 1, whom no default action ends */
+  mg_exit_now(128 + SIGTERM); /* process 1, which no default action ends */
 }
 
 static _Noreturn void end_at_once(void) {
@@ -58,7 +58,7 @@ static void on_tick(int sig) {
   uint64_t passed = (uint64_t)++ticks * TICK_MS * 1000000; /* a stop of the process does not count */
   if (grace && passed > grace + MARGIN) end_at_once();
   if (!heard && !driving && passed > UNHEARD) end_at_once();
-  if (!in_source) mg_proc_ignored++; /* who sleeps sleeps on */
+  if (!in_source) mg_proc_ignored++; /* a sleeper sleeps on */
   if (in_source && interrupting) interrupted = 1;
   else if (in_source) handle(sig, on_tick, 0);
   interrupting = in_source;
@@ -119,14 +119,14 @@ static int l_close(lua_State *L) {
   return 1;
 }
 
-/* terminated() -> whether SIGTERM has come; whoever asks sees to it */
+/* terminated() -> whether SIGTERM has come; the caller sees to it */
 static int l_terminated(lua_State *L) {
   if (requested) heard = 1;
   lua_pushboolean(L, requested);
   return 1;
 }
 
-/* term_driving(boolean): whether somebody moves a run just now */
+/* term_driving(boolean): whether a run is being moved just now */
 static int l_driving(lua_State *L) {
   driving = lua_toboolean(L, 1);
   return 0;

@@ -79,7 +79,7 @@ static void append(lua_State *L, lua_worker *lw, int idx, unsigned edge) {
 
 /* Ends a producer that is to stop by an error that is no item's; w:stopped() tells. */
 static void end_if_stopped(lua_State *L, lua_worker *lw) {
-  if (MG_LIKELY(!lw->w.loose || !atomic_load_explicit(&lw->w.shared->stop, memory_order_relaxed))) return;
+  if (MG_LIKELY(!lw->w.is_producer || !atomic_load_explicit(&lw->w.shared->stop, memory_order_relaxed))) return;
   lw->stopped = 1;
   lua_pushliteral(L, "the run is being stopped");
   lua_error(L);
@@ -151,7 +151,7 @@ static int l_next(lua_State *L) {
   lua_pushinteger(L, w->chunk.stage);
   lua_pushinteger(L, w->chunk.count);
   lua_pushinteger(L, w->chunk.attempt);
-  lua_pushstring(L, w->chunk.flags & MG_CHUNK_LOOSE        ? "producer"
+  lua_pushstring(L, w->chunk.flags & MG_CHUNK_PRODUCER        ? "producer"
                     : w->chunk.block == MG_NO_BLOCK        ? "inherited"
                                                            : "items");
   lua_pushinteger(L, (lua_Integer)w->chunk.chunk);
@@ -188,12 +188,12 @@ static int run_items(lua_State *L) {
   int rc;
   if (w->chunk.block == MG_NO_BLOCK) {
     lua_pushvalue(L, 2);
-    if (!w->loose) lua_pushvalue(L, 5);
+    if (!w->is_producer) lua_pushvalue(L, 5);
     lua_pushvalue(L, 3);
     lua_pushvalue(L, 4);
-    lua_call(L, w->loose ? 2 : 3, 1);
+    lua_call(L, w->is_producer ? 2 : 3, 1);
     lua_pushboolean(L, !lua_isnil(L, -1));
-    if (!w->loose) mg_worker_commit(w);
+    if (!w->is_producer) mg_worker_commit(w);
     return 1;
   }
   int look = 1, returned = 0;

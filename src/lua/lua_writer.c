@@ -5,7 +5,7 @@
  * coroutine of the producer; the call then goes on where it was.
  *
  * Instead of values a writer may be given records (w:join): their values, copied, become the elements of one array, the
- * value of the next record.  Until it is closed (w:join_end) that record lies behind `end` and moves with the block.
+ * value of the next record.  Until it is closed (w:join_end) that record lies after `end` and moves with the block.
  *
  * Another writer may put its values straight into that array (w:into), as long as the one that has the array says how
  * many elements it may have (w:arrays).  What cannot lie there, as it nests too deeply, ends that: the writer writes
@@ -18,10 +18,10 @@
 
 /* Between two looks at the receivers, at what workers have said; items between two looks at the clock, at most. */
 enum { LOOK_EVERY_NS = 200000, COLLECT_EVERY_NS = 1000000, CLOCK_EVERY = 64 };
-/* A source may stand still after any item, so each one is passed on at once to who idles, as long as that is paid for:
- * a round of the coordinator costs about ROUND_NS, a fiftieth of the time that the source takes may be spent on that,
- * and CREDIT_NS in advance.  A source without a rest is so looked after once in LOOK_EVERY_NS. What
- * workers have said is taken in once in COLLECT_EVERY_NS: a round for less costs more than it brings. */
+/* A source may stand still after any item, so each one is passed on at once to an idle receiver, as long as that is
+ * paid for: a round of the coordinator costs about ROUND_NS, a fiftieth of the time that the source takes may be spent
+ * on that, and CREDIT_NS in advance.  A source without a rest is so looked after once in LOOK_EVERY_NS. What workers
+ * have said is taken in once in COLLECT_EVERY_NS: a round for less costs more than it brings. */
 enum { ROUND_NS = 10000, CREDIT_NS = 500000, SHARE = 50 };
 
 /* writer(pool, edge, on_full, on_bad, first, last, on_to) -> writer.  on_full(writer, bytes needed or 0, whether for
@@ -85,7 +85,7 @@ static inline int wanted(mg_writer *w) {
   return 1;
 }
 
-/* The record behind `end` is complete.  What comes next must not overtake it. */
+/* The record after `end` is complete.  What comes next must not overtake it. */
 static int written(lua_State *L, mg_writer *w, size_t length, unsigned flags) {
   w->into = NULL;
   mg_record_head(mg_shm_at(&w->pool->shm, w->block) + w->end, (uint32_t)length, w->edge, flags | w->batch);

@@ -28,7 +28,7 @@ typedef struct mg_writer {
   uint64_t looked, called; /* at the slots; on_full */
   uint64_t clock, tick;    /* when the source went on or was looked at last; the coarse clock then */
   uint64_t credit;         /* ns that may be spent on passing items on one by one */
-  mg_join join;            /* of the record behind `end`; length 0: there is none */
+  mg_join join;            /* of the record after `end`; length 0: there is none */
   size_t usual;            /* space that the last such record has taken */
   uint64_t patience;       /* ns after which on_full is called in any case; 0: no such limit */
   struct mg_writer *into;  /* see w:into; kept alive by a user value */
@@ -49,12 +49,12 @@ static inline mg_writer *mg_check_writer(lua_State *L, int arg) {
   return mg_writer_open(L, luaL_checkudata(L, arg, MG_WRITER_TYPE));
 }
 
-/* Where the value of the record behind `end` lies. */
+/* Where the value of the record after `end` lies. */
 static inline uint8_t *mg_array_at(const mg_writer *w) {
   return mg_shm_at(&w->pool->shm, w->block) + w->end + MG_RECORD_HEAD;
 }
 
-/* Bytes that are free behind the open array, or for one. */
+/* Bytes that are free after the open array, or for one. */
 static inline size_t mg_array_room(const mg_writer *w) {
   size_t used = w->end + MG_RECORD_HEAD + (w->join.length ? w->join.length : MG_JOIN_HEAD) + 7;
   return w->block != MG_NO_BLOCK && w->size > used ? w->size - used : 0;

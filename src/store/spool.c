@@ -50,7 +50,7 @@ static int open_again(const mg_spool *s, const char *path, int how) {
   int fd = mg_sys.open_file(link, how | MG_OPEN_FOLLOW);
   if (fd >= 0) {
     if (mg_sys.file_facts(fd, &file) == 0 && is_file(s, &file)) return fd;
-    mg_sys.close(fd); /* somebody has closed the spool's descriptor, and its number is another file's */
+    mg_sys.close(fd); /* the program has closed the spool's descriptor, and its number is another file's */
   }
   return mg_sys.open_file(path, how);
 }
@@ -186,7 +186,7 @@ void mg_spool_read_free(mg_spool_reader *r) {
   r->listed = r->room = 0;
 }
 
-/* Makes the n bytes at `at`, which the file has, readable at *out, and what lies behind them as far as there is room.
+/* Makes the n bytes at `at`, which the file has, readable at *out, and what lies after them as far as there is room.
  * 1; 0 where the file has been cut short meanwhile; -errno. */
 static int bytes_at(mg_spool_reader *r, uint64_t at, size_t n, const uint8_t **out) {
   if (at >= r->from && at - r->from + n <= r->filled) {
@@ -290,17 +290,17 @@ static int search(mg_spool_reader *r, int sound_head) {
   return skip(r, r->at, found ? (uint64_t)(found - bytes) : have, sound_head);
 }
 
-/* Behind a sound record no other begins.  Perhaps that one was torn, and the next writer's first bytes happened to be
- * what it lacked: then the next record begins within it.  1 with r->at there, 0, -errno. */
+/* After a sound record no other begins.  Perhaps the next one was torn, and the next writer's first bytes happened to
+ * be what it lacked: then the next record begins within it.  1 with r->at there, 0, -errno. */
 static int look_back(mg_spool_reader *r, const uint8_t **value, size_t *length, unsigned *flags) {
-  uint64_t behind = r->at;
-  for (uint64_t k = 1; k < MG_SPOOL_HEAD && k < behind; k++) {
+  uint64_t after = r->at;
+  for (uint64_t k = 1; k < MG_SPOOL_HEAD && k < after; k++) {
     int sound_head;
-    r->at = behind - k;
+    r->at = after - k;
     int rc = record_at(r, value, length, flags, &sound_head);
     if (rc != 0) return rc;
   }
-  r->at = behind;
+  r->at = after;
   return 0;
 }
 

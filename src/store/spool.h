@@ -11,7 +11,7 @@
  * is never taken for a record, whatever is damaged around it; so files cannot be joined by `cat`.
  *
  * Writers append under an exclusive flock, each record with one write where the kernel takes it whole.  One that is
- * killed in the middle leaves a torn record, and the next one appends behind it.  The reader takes a shared lock to
+ * killed in the middle leaves a torn record, and the next one appends after it.  The reader takes a shared lock to
  * learn where the file ends; whatever lies before that end and is no record is damage: it goes on at the next byte
  * that begins one.
  */
@@ -28,7 +28,7 @@
 typedef struct mg_spool { /* one process's own open file; plain data, no memory of its own */
   int fd;                 /* -1: closed */
   int read_only, held;
-  unsigned process;       /* mg_process_serial and pid of who opened it: a lock belongs to the open file, and an */
+  unsigned process;       /* mg_process_serial and pid of its opener: a lock belongs to the open file, and an */
   pid_t pid;              /* inherited one is the parent's too */
   uint64_t device, inode;
 } mg_spool;
@@ -40,8 +40,8 @@ int mg_spool_open(mg_spool *s, const char *path, int read_only, unsigned process
  * what `path` names.  0 or -errno; the spool then stays as it was. */
 int mg_spool_own(mg_spool *s, const char *path, unsigned process);
 /* Marks the file as that of this spool's process and its children, until it is closed here or the last of them is gone:
- * nobody else can do the same meanwhile.  Reading and writing go on as always.  0 or -errno: -EAGAIN when it is
- * somebody else's. */
+ * no other process can do the same meanwhile.  Reading and writing go on as always.  0 or -errno: -EAGAIN when
+ * another process holds it. */
 int mg_spool_hold(mg_spool *s);
 /* Appends a record.  `record` holds MG_SPOOL_HEAD bytes, which are filled in here, and then `length` bytes of value.
  * 0, or -errno: then the file is as long as before (where it cannot be cut, the torn record is passed over). */

@@ -25,7 +25,7 @@ void mg_fault_die(const char *point, unsigned long nth);
 void mg_fault_reset(void);
 /* Copies what points were passed how often; returns their number. */
 int mg_fault_points(mg_fault_hits out[MG_FAULT_POINTS]);
-/* Name of system call i, NULL behind the last. */
+/* Name of system call i, NULL after the last. */
 const char *mg_fault_call_name(int i);
 #endif
 

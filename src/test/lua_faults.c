@@ -48,7 +48,7 @@ static int l_points(lua_State *L) {
 }
 
 static lua_Alloc real_alloc;
-static unsigned long allocations, fail_from, fail_to; /* the first allocation that fails, the one behind the last */
+static unsigned long allocations, fail_from, fail_to; /* the first allocation that fails, the one after the last */
 
 enum { MOST_STACKS = 100 };
 static size_t heap;                                   /* bytes of Lua, about */

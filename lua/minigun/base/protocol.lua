@@ -13,7 +13,7 @@ local report = {
   ANY = shared.ANY,     -- as a filter: records of every edge
   -- Flags of a chunk (src/core/slot.h).
   TIMED = shared.TIMED,   -- note when items begin
-  LOOSE = shared.LOOSE,   -- a producer's
+  PRODUCER = shared.PRODUCER,
   SET = shared.SET,       -- one item for a worker with threads
   SINGLY = shared.SINGLY, -- a producer's, that waits for room for each item
   -- What is known of the item that a worker had in hand (src/core/slot.h).

@@ -40,7 +40,7 @@ function processes.new(port, segment, first)
   }, Processes)
   for i = 1, segment.n do
     if segment.groups then
-      local ok, message = port.pool:widen(first + i - 1, segment.width)
+      local ok, message = port.pool:make_threaded(first + i - 1, segment.width)
       if not ok then port.fail(message) end
     end
     self.slots[i] = { number = i, index = first + i - 1, pid = nil, since = 0, restarts = -1, ends = false,

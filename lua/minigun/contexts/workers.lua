@@ -184,7 +184,7 @@ end
 
 local function flags_of(self, stage)
   local is_producer = stage.kind == "producer"
-  return (is_producer and report.LOOSE or 0) | (self.processes.timeout and report.TIMED or 0)
+  return (is_producer and report.PRODUCER or 0) | (self.processes.timeout and report.TIMED or 0)
     | (self.plan.groups and report.SET or 0) | (is_producer and self.limited and report.SINGLY or 0)
 end
 
