@@ -115,7 +115,7 @@ local function run(self, entry)
   local id, own, links = entry.stage, self.acks, self.chain
   local before = own.origin
   own.origin = entry.origin or false
-  self.screen:before_handlers()
+  if self.screen.line then self.screen:before_handlers() end
   self.reentry.in_handler = true
   if not entry.block then
     links:push(id, entry.value, entry.attempt, entry.first)

@@ -47,7 +47,9 @@ function port.new(parts)
     take_overdraft = function(slot, slots) shared:take_overdraft(slot, slots) end,
     returned = function(slot) shared:release_overdraft(slot) end,
 
-    hooks = function(list, fields, argument) hooks:call(list, fields, argument) end,
+    hooks = function(list, fields, argument)
+      if list[1] then hooks:call(list, fields, argument) end
+    end,
     fork_hooks = function(segment, names, context_of)
       hooks:call_about_forks(segment, parts.plan.stages, names, context_of)
     end,

@@ -398,7 +398,7 @@ end
 -- Lets one producer, the i-th of the list, emit until it yields or ends. Returns false where it waits for receivers.
 local function resume_one(self, i, producer)
   local own, start = producer.pace, core.now()
-  self.screen:before_handlers()
+  if self.screen.line then self.screen:before_handlers() end
   self.current = producer.thread
   self.reentry.guard:watch(producer.thread)
   own:resume(start)

@@ -216,7 +216,7 @@ local function give_out(self)
   local ran = false
   if self.threads.loop then
     local seconds
-    self.screen:before_handlers()
+    if self.screen.line then self.screen:before_handlers() end
     ran, seconds = self.threads:step()
     due = earlier(due, seconds)
   end
@@ -294,7 +294,8 @@ local function sleep(self, limit)
   if not seconds then seconds = self.sleeper:before_sleep() end
   self.due_at = seconds and core.now() + seconds or false
   seconds = earlier(earlier(seconds, end_by and math.max(0, end_by - core.clock())), limit)
-  self.sleeper:sleep(self.screen:look(seconds) or nil)
+  if self.screen.line then seconds = self.screen:look(seconds) end
+  self.sleeper:sleep(seconds or nil)
 end
 
 --- One round of the run: moves what can be moved, or sleeps until something happens.
