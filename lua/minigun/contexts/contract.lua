@@ -6,7 +6,10 @@
 -- has emitted.
 --
 -- A place has the fields
+--     here       true: the coordinator's own stages, see inline.lua
 --     takes      "values" or "bytes": how items are to come
+--     first, last     its slots in the pool; false: it has none, and what it emits are values in this process
+--     fresh      true: each item has a process of its own, so it alone sees what that does to it
 --     plan       its segment of the plan: kind, n, stages, hooks ...
 --     queued     items that wait in its queue
 --     look_at    when it must look again for workers that are late, on the monotonic clock; nil: it need not
@@ -82,6 +85,7 @@ contract.Place = Place
 ---@return table place
 function contract.open(place, port, segment, takes)
   place.port, place.plan, place.pool, place.takes = port, segment, port.pool, takes
+  place.here, place.fresh, place.first = false, place.fresh or false, place.first or false
   place.queue, place.lanes, place.queued, place.queued_bytes = queue.new(), {}, 0, 0
   place.targets, place.limited, place.per, place.keeps = {}, false, math.huge, false
   place.arrived = 0         -- items, in their order

@@ -1,6 +1,8 @@
---- Inline: the stages that run in the coordinator itself.
+--- Inline: the place of the stages that run in the coordinator itself (contract.lua). It is `here`: its stages call
+-- each other, and what one of them sends to another goes on within the call, so nothing fills up between them.
 local acks = require "minigun.policy.acks"
 local chain = require "minigun.handlers.chain"
+local contract = require "minigun.contexts.contract"
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
 local errors = require "minigun.base.traceback"
@@ -12,9 +14,18 @@ local inline = {}
 
 local INLINE_SECONDS <const> = 0.0005 -- spent in stages of the coordinator before it looks after workers
 local UNKNOWN <const> = 64            -- items batched at once while it is not known how long they take
+local MOST <const> = 1024             -- pieces of work that may wait before what sends to them waits too
 
-local Inline = {}
-Inline.__index = Inline
+local Inline = contract.kind()
+
+-- The segment of the coordinator's own stages; a plan has none where all run elsewhere.
+local function segment_of(plan)
+  for _, segment in ipairs(plan.segments) do
+    if segment.kind == "inline" then return segment end
+  end
+  return { kind = "inline", n = 1, width = 0, name = "", stages = {}, hooks = { before_fork = {}, after_fork = {},
+    before_exit = {} } }
+end
 
 --- Makes the place of the coordinator's own stages; nothing is open yet.
 ---@param plan table
@@ -23,10 +34,11 @@ Inline.__index = Inline
 --- `stages`: array; `chain`, or false; `timed`: whether one of them must be asked what falls due
 function inline.new(plan, how)
   return declared({
-    plan = plan, pid = how.pid, process = how.process, patient = how.patient, outcome = false, acks = false,
-    resume = false, state = false, admission = false, shared = false, places = false, outlets = false,
-    transport = false, batches = false, failures = false, reduces = false, hooks = false, reentry = false,
-    screen = false, own_queue = false, stages = {}, chain = false, timed = false,
+    here = true, takes = "values", fresh = false, first = false, keeps = false, look_at = false,
+    whole = plan, plan = segment_of(plan), pid = how.pid, process = how.process, patient = how.patient,
+    outcome = false, acks = false, resume = false, state = false, admission = false, shared = false, places = false,
+    outlets = false, transport = false, batches = false, failures = false, reduces = false, hooks = false,
+    reentry = false, screen = false, own_queue = false, stages = {}, chain = false, timed = false,
     rates = {},              -- seconds per item, by stage
     waits = false,           -- function (stage) -> whether it has to wait for those after it
   }, Inline)
@@ -49,15 +61,13 @@ end
 --- Makes the chain of the coordinator's own stages, and the ways out of them, and out of stages in its threads.
 function Inline:open()
   local own, transport, admission = self.stages, self.transport, self.admission
-  for _, stage in ipairs(self.plan.stages) do
-    if not self.places.of[stage.id] then own[#own + 1] = stage end
-  end
+  for _, id in ipairs(self.plan.stages) do own[#own + 1] = self.whole.stages[id] end
   function self.waits(id) return admission:is_full(admission.waits[id]) end
   for _, stage in ipairs(own) do
     if stage.partition then self.outlets:open_lanes(stage) end
   end
   self.chain = chain.new(own, {
-    addresses = self.plan.addresses,
+    addresses = self.whole.addresses,
     send_to = function(stage, id, item) transport:send_to(stage, id, item) end,
     deliver = function(stage, item) transport:deliver(stage, item) end,
     effect = function(...) self.outcome:effect(...) end,
@@ -77,18 +87,14 @@ function Inline:open()
   end
   if self.resume then self.resume:trace(self.chain, own, self.places.list) end
   for _, place in ipairs(self.places.list) do
-    for _, id in ipairs(place.plan.kind == "threads" and place.plan.stages or {}) do
-      self.outlets:open(self.plan.stages[id])
+    for _, id in ipairs(place.first and {} or place.plan.stages) do -- what runs in threads here
+      self.outlets:open(self.whole.stages[id])
     end
   end
 end
 
 local function call_about_forks(self, names)
-  for _, segment in ipairs(self.plan.segments) do
-    if segment.kind == "inline" then
-      self.hooks:call_about_forks(segment, self.plan.stages, names, function(id) return self.chain.states[id].ctx end)
-    end
-  end
+  self.hooks:call_about_forks(self.plan, self.whole.stages, names, function(id) return self.chain.states[id].ctx end)
 end
 
 local function call_hooks(self, name)
@@ -128,7 +134,7 @@ local function run(self, entry)
         local after, value = pool:decode(block, at, offset + length, only)
         return after and value
       end)
-      if n ~= entry.count then self.shared:found_damage(self.plan.stages[id], entry.count, n) end
+      if n ~= entry.count then self.shared:found_damage(self.whole.stages[id], entry.count, n) end
     end
     pool:release(entry.block)
   end
@@ -160,9 +166,19 @@ local function take(self, entry)
   return self.own_queue:pop(id)
 end
 
+function Inline:push(own) self.own_queue:push(own) end
+function Inline:full()
+  local own <const> = self.own_queue
+  return own.n >= MOST or own.bytes > self.shared.queue_bytes
+end
+function Inline:tally(id) return self.own_queue:items(id), 0 end
+function Inline:in_work(_) return self and 0 end
+function Inline:idles() return self.own_queue:count() == 0 end
+function Inline:wakes() return self.own_queue:count() > 0 end
+
 --- Runs what waits for the coordinator's own stages, for a while.
 ---@return boolean busy whether there was anything
-function Inline:run_queue()
+function Inline:dispatch()
   local busy, spent, own = false, 0, self.own_queue
   while own:count() > 0 and not self.state.aborted do
     local entry = own:first(self.waits)
@@ -188,7 +204,7 @@ end
 ---@param now number
 ---@return number? due when the next one's will; nil: none waits for the clock
 ---@return boolean fell_due
-function Inline:check_clock(now)
+function Inline:due(now)
   local due, fell_due = nil, false
   for _, stage in ipairs(self.stages) do
     local batches = self.chain.states[stage.id].batches
@@ -201,6 +217,16 @@ function Inline:check_clock(now)
     due = next_due and math.min(due or next_due, next_due) or due
   end
   return due, fell_due
+end
+
+--- Passes on a stage's last batch, and ends its loop, before it comes back.
+---@param id integer the stage
+---@return boolean later false
+function Inline:end_input(id)
+  local state = self.chain.states[id]
+  if state.batches then self.chain:flush_batches(id) end
+  if state.loop then self.chain:end_loop(id) end
+  return false
 end
 
 --- Closes what loop stages have open.

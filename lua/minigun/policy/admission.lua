@@ -7,8 +7,8 @@
 -- one item for each of its workers at most, times what an item emits. Where a place has to stand still, what sends to
 -- it stands still soon, too: `limited` is true of all before a limited stage.
 --
--- Of a place these are looked at: `plan` (`stages`, `n`), `queued`, `full()`, `in_work(stage)`; and its `targets`,
--- `limited`, `per` and `order.window` are set here.
+-- Of a place these are looked at: `here` (the coordinator's own stages, which call each other), `plan` (`stages`, `n`),
+-- `queued`, `full()`, `in_work(stage)`; and its `targets`, `limited`, `per` and `order.window` are set here.
 local declared = require "minigun.base.declared"
 
 local admission = {}
@@ -23,7 +23,7 @@ local function some(place) return SOME + EACH * place.plan.n end
 
 --- Makes the admission of a run; `draw` must follow.
 ---@param stages table array of the plan's stages, in topological order
----@param place_of table from a stage's id to its place; none: the coordinator itself
+---@param place_of table from a stage's id to its place
 ---@param pending table from a stage's id to how many items it has accepted and not finished
 ---@return table admission
 --- `reach[id]`: what fills up after a stage: set of places, and stages' queue limits by id; `limited[id]`: whether
@@ -52,9 +52,9 @@ end
 local function limit_of(self, id)
   local stage = self.stages[id]
   local limit = stage.queue
-  for _, target in ipairs(not self.place_of[id] and stage.outputs or {}) do
+  for _, target in ipairs(self.place_of[id].here and stage.outputs or {}) do
     local place, after = self.place_of[target], nil
-    if not place then after = limit_of(self, target)
+    if place.here then after = limit_of(self, target)
     elseif not self.stages[target].fold then after = self.stages[target].queue or place.limited and some(place) end
     if after then limit = math.min(limit or math.huge, after * (stage.batch and stage.batch.max_size or 1)) end
   end
@@ -65,10 +65,10 @@ end
 local function gathers(self, stage)
   local least
   for _, target in ipairs(stage.outputs) do
-    local per = not self.place_of[target] and self.per[target] or 1
+    local per = self.place_of[target].here and self.per[target] or 1
     least = math.min(least or per, per)
   end
-  return (least or 1) * (stage.batch and not self.place_of[stage.id] and stage.batch.max_size or 1)
+  return (least or 1) * (stage.batch and self.place_of[stage.id].here and stage.batch.max_size or 1)
 end
 
 --- Finds out, for each stage, what fills up after it.
@@ -77,12 +77,12 @@ function Admission:draw()
     local stage, own, reach = self.stages[id], self.place_of[id], {}
     for _, target in ipairs(stage.outputs) do
       local place = self.place_of[target]
-      if place then reach[place] = true
+      if not place.here then reach[place] = true
       else for each, limit in pairs(self.reach[target]) do reach[each] = limit end end
       reach[target] = limit_of(self, target)
     end
     self.reach[id], self.limited[id], self.per[id] = reach, leads_to_limit(self, reach), gathers(self, stage)
-    if own and self.limited[id] then own.limited = true end
+    if not own.here and self.limited[id] then own.limited = true end
   end
 end
 
@@ -105,7 +105,7 @@ function Admission:draw_waits(places)
   local stages = self.stages
   local function position(each)
     local place = type(each) == "table" and each or self.place_of[each]
-    return place and math.min(table.unpack(place.plan.stages)) or each
+    return not place.here and math.min(table.unpack(place.plan.stages)) or each
   end
   local function add(waits, id, at)
     for each, limit in pairs(self.reach[id]) do
@@ -119,7 +119,7 @@ function Admission:draw_waits(places)
   end
   mark_limited(self, places)
   for id in ipairs(stages) do
-    if not self.place_of[id] and stages[id].kind ~= "producer" then
+    if self.place_of[id].here and stages[id].kind ~= "producer" then
       self.waits[id] = {}
       add(self.waits[id], id, id)
     end
@@ -131,15 +131,14 @@ end
 ---@param target integer the stage that it sends to
 function Admission:extend(id, target)
   local place = self.place_of[target]
-  if place then self.reach[id][place] = true end
+  if not place.here then self.reach[id][place] = true end
 end
 
 --- How many items wait for a stage.
 ---@param id integer
 ---@return integer
 function Admission:waiting(id)
-  local place = self.place_of[id]
-  return self.pending[id] - (place and place:in_work(id) or 0)
+  return self.pending[id] - self.place_of[id]:in_work(id)
 end
 
 --- Whether receivers should first catch up.

@@ -47,13 +47,11 @@ end
 
 local function drain_stage(self, stage, state)
   local id = stage.id
-  if stage.loop and not state and self.places.of[id]:end_input(id) then
+  if (stage.loop or state) and self.places.of[id]:end_input(id) then
     return -- it is drained when they have ended
   end
   if state then
-    local links, outlet = self.inline.chain, self.outlets.of[id]
-    if state.batches then links:flush_batches(id) end
-    if state.loop then links:end_loop(id) end
+    local outlet = self.outlets.of[id]
     if stage.reduces and stage.reduces.at_drain then self.reduces:emit(id) end
     if outlet.writer then self.transport:flush(outlet) end
     if outlet.joined then self.transport:flush(outlet.joined) end

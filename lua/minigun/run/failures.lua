@@ -113,7 +113,7 @@ local function send_dead_letter(self, stage, record)
   local letter = { item = record.item, failure = told }
   local is_stage = type(target) == "number"
   local segment = is_stage and self.places.of[target]
-  local travels = not is_stage or (segment and segment.takes ~= "values")
+  local travels = not is_stage or segment.takes ~= "values"
   if not travels then letter.item = core.copy(letter.item) end -- the failure's item stays as it is
   if travels and not protected(core.encode, letter) then
     if not protected(core.encode, told.error) then told.error = nil end

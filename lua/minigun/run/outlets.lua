@@ -56,7 +56,7 @@ function Outlets:slots_of(targets)
   local first, last = math.huge, 0
   for _, target in ipairs(targets) do
     local place = self.places.of[target]
-    if not place or not place.first then return nil end -- threads have none: they take values
+    if not place.first then return nil end -- others take values
     first, last = math.min(first, place.first), math.max(last, place.last)
   end
   if last > 0 then return first, last end
@@ -64,20 +64,22 @@ end
 
 -- Whether a stage makes batches for other processes out of bytes: what sends to it may send them (see batches.lua).
 local function joins_bytes(self, stage)
-  if not stage.batch or stage.batch.by or self.places.of[stage.id] or chooses(stage) then return false end
+  if not stage.batch or stage.batch.by or not self.places.of[stage.id].here or chooses(stage) then return false end
   for _, target in ipairs(stage.outputs) do
     local place = self.places.of[target]
-    if place and place.takes == "values" then return false end
+    if not place.here and place.takes == "values" then return false end
   end
   return self:slots_of(stage.outputs) ~= nil
 end
 
 -- Whether a producer of the coordinator writes what it emits into blocks, whatever it is for.
 local function writes_blocks(self, stage)
-  if stage.kind ~= "producer" or stage.threaded or self.places.of[stage.id] or chooses(stage) then return false end
+  if stage.kind ~= "producer" or stage.threaded or not self.places.of[stage.id].here or chooses(stage) then
+    return false
+  end
   if self.admission.limited[stage.id] then return false end
   for _, target in ipairs(stage.outputs) do
-    if not self.places.of[target] and not joins_bytes(self, self.plan.stages[target]) then return false end
+    if self.places.of[target].here and not joins_bytes(self, self.plan.stages[target]) then return false end
   end
   return true
 end
@@ -87,7 +89,8 @@ function Outlets:draw()
   for id, stage in ipairs(self.plan.stages) do
     local own, outlet = self.places.of[id], { stage_id = id, targets = {}, terminal = stage.terminal }
     stage.writes_blocks = writes_blocks(self, stage)
-    local apart = stage.threaded or own and stage.kind == "producer" or stage.writes_blocks -- others run meanwhile
+    -- Others run meanwhile.
+    local apart = stage.threaded or not own.here and stage.kind == "producer" or stage.writes_blocks
     for _, target in ipairs(stage.outputs) do
       if apart or self.places.of[target] ~= own then outlet.targets[#outlet.targets + 1] = target end
     end
@@ -174,11 +177,11 @@ function Outlets:open(stage)
   outlet.values, outlet.bytes = {}, {}
   for _, target in ipairs(outlet.targets) do
     local place = self.places.of[target]
-    local joins = stage.writes_blocks and not place
-    local by_value = not joins and (not place or place.takes == "values")
+    local joins = stage.writes_blocks and place.here
+    local by_value = not joins and place.takes == "values"
     local list = by_value and outlet.values or outlet.bytes
     list[#list + 1] = target
-    if by_value and place and place.fresh then outlet.reads = (outlet.reads or 0) + 1 end
+    if by_value and place.fresh then outlet.reads = (outlet.reads or 0) + 1 end
     outlet.joins = outlet.joins or joins
     for _, receiver in ipairs(by_value and {} or joins and stages[target].outputs or { target }) do
       receivers[#receivers + 1] = receiver
@@ -241,12 +244,12 @@ end
 function Outlets:open_lanes(stage)
   local id, transport = stage.outputs[1], self.transport
   local place, partition, last = self.places.of[id], stage.partition, nil
-  local has_lanes = place and not place.fresh
+  local has_lanes = not (place.here or place.fresh)
   if has_lanes then place:open_lanes() end
   stage.handler = function(item)
     local lane = lanes.of(partition(item), has_lanes and place.plan.n or 1, stage.at)
     if not has_lanes then lane = nil end
-    if not place or place.takes == "values" then return transport:accept(work.of_value(id, item, lane)) end
+    if place.takes == "values" then return transport:accept(work.of_value(id, item, lane)) end
     -- Each lane has a block of its own: what is in another one has come before.
     if place.order and last and last ~= lane then transport:flush(self:to(stage, id, last)) end
     last = lane

@@ -1,5 +1,5 @@
---- The places where the stages of a run are run, besides the coordinator's own: workers, threads (contexts/contract.lua
--- says what each can do).
+--- The places where the stages of a run are run (contexts/contract.lua says what each can do): the coordinator's own,
+-- which the run's loop knows by name, and the others, workers and threads.
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
 local kinds = require "minigun.contexts.kinds"
@@ -12,10 +12,11 @@ Places.__index = Places
 --- Makes the places of a run; there are none yet.
 ---@param plan table
 ---@return table places
---- `list`; `of`: from a stage's id to its place, none: the coordinator itself; `timed`: whether one must be asked what
---- falls due
+--- `list`: all but the coordinator's own; `of`: from a stage's id to its place; `timed`: whether one of the list must
+--- be asked what falls due
 function places.new(plan)
-  return declared({ plan = plan, shared = false, events = false, list = {}, of = {}, timed = false }, Places)
+  return declared({ plan = plan, shared = false, events = false, inline = false, list = {}, of = {}, timed = false },
+    Places)
 end
 
 --- How many slots of a pool they will need, and whether there are any.
@@ -53,6 +54,7 @@ function Places:open(port)
     end
   end
   for _, segment in ipairs(others) do add(segment) end
+  for id in ipairs(self.plan.stages) do self.of[id] = self.of[id] or self.inline end
 end
 
 --- Starts them.

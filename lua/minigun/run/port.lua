@@ -12,7 +12,7 @@ local port = {}
 function port.new(parts)
   local ledger, acks, resume, shared = parts.ledger, parts.acks, parts.resume, parts.shared
   local admits, transport, failures, outcome = parts.admission, parts.transport, parts.failures, parts.outcome
-  local hooks, state, status = parts.hooks, parts.state, parts.status
+  local hooks, state, status, inline = parts.hooks, parts.state, parts.status, parts.inline
   return {
     plan = parts.plan, pool = shared.pool, stats = outcome.stats, pid = outcome.pid, heap = parts.heap,
     memory = shared.memory, queue_bytes = shared.queue_bytes, held_most = shared.held_most,
@@ -41,7 +41,7 @@ function port.new(parts)
     room = function(place) return admits:room(place.targets, place.per) end,
     room_of = admission.room_of,
     may_begin = function(place)
-      return not (state.aborted or transport:inline_full() or admits:is_full(place.targets))
+      return not (state.aborted or inline:full() or admits:is_full(place.targets))
     end,
     lend = function(slot, size, want, younger) return shared:may_lend(slot, size, want, younger) end,
     take_overdraft = function(slot, slots) shared:take_overdraft(slot, slots) end,

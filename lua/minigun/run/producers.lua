@@ -201,7 +201,7 @@ function Producers:send(stage, name, item, level)
   for _, id in ipairs(ids) do
     local place = self.places.of[id]
     self.admission:extend(stage.id, id)
-    self.transport:send_to(stage, id, (not place or place.takes == "values") and core.copy(item) or item)
+    self.transport:send_to(stage, id, place.takes == "values" and core.copy(item) or item)
   end
   if beside then resume:end_beside(beside) elseif source then resume:end_emission(source) end
   local s = self.outcome.stats[stage.id]
@@ -249,7 +249,7 @@ function Producers:open()
   for _, stage in ipairs(self.plan.stages) do
     if stage.kind == "producer" then
       self.ledger:accept(stage.id, 1)
-      if self.places.of[stage.id] then
+      if not self.places.of[stage.id].here then
         self.places.of[stage.id]:push(work.of_value(stage.id))
       else
         local own = pace.new(core.now(), stage.source == "array")
@@ -345,8 +345,8 @@ function Producers:stop()
     end_one(self, producer.stage, ok, err, producer.pace)
   end
   for _, stage in ipairs(self.plan.stages) do
-    local place = stage.kind == "producer" and self.ledger.pending[stage.id] > 0 and self.places.of[stage.id]
-    if place then
+    local place = self.places.of[stage.id]
+    if stage.kind == "producer" and self.ledger.pending[stage.id] > 0 and not place.here then
       place:stop_producer(GRACE)
       timed = true
     end

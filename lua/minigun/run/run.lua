@@ -182,7 +182,7 @@ function Run:check_clock(inside)
   local due, started = self.failures:check_clock(now)
   local at_once = started and not inside -- the stages of the coordinator have had their turn
   if not inside then
-    local next_due, fell_due = self.inline:check_clock(now)
+    local next_due, fell_due = self.inline:due(now)
     due, at_once = earlier(due, next_due), at_once or fell_due
   end
   local next_due, fell_due = self.drain:check_clock(now)
@@ -203,7 +203,7 @@ end
 local function take_in(self)
   local busy = false
   if self.shared.pool then busy = self.events:collect() end
-  return self.inline:run_queue() or busy
+  return self.inline:dispatch() or busy
 end
 
 -- Passes on what is there for others, lets threads run, and does what falls due: of what has just been handed over too,
@@ -270,10 +270,8 @@ end
 
 -- Where the items of a stage are: how many are queued, in hand, and wait for their time. For the ledger's check.
 local function tally(self, id)
-  local place, waiting = self.places.of[id], self.failures:waiting(id)
-  if not place then return self.transport.own_queue:items(id), self.producers:tally(id), waiting end
-  local queued, in_hand = place:tally(id)
-  return queued, in_hand, waiting
+  local queued, in_hand = self.places.of[id]:tally(id)
+  return queued, in_hand + self.producers:tally(id), self.failures:waiting(id)
 end
 
 -- What has been asked of the run. Returns false where it ends at once.

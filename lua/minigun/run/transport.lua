@@ -8,9 +8,6 @@ local work = require "minigun.base.work"
 
 local transport = {}
 
--- Entries that may wait for stages of the coordinator's own before what sends to them waits too.
-local INLINE_MOST <const> = 1024
-
 local Transport = {}
 Transport.__index = Transport
 
@@ -23,6 +20,7 @@ function transport.new(plan, place_of, outlet_of)
   return declared({
     plan = plan, place_of = place_of, outlet_of = outlet_of, outcome = false, stats = false, ledger = false,
     acks = false, resume = false, admission = false, shared = false, outlets = false, batches = false, reduces = false,
+    inline = false,
     own_queue = false,       -- what waits for the coordinator's own stages
   }, Transport)
 end
@@ -35,28 +33,25 @@ end
 ---@param entry table
 function Transport:accept(entry)
   local ledger, id = self.ledger, entry.stage
+  local place <const> = self.place_of[id]
   local torn = ledger.torn
   ledger.torn = true
   ledger:accept(id, entry.count)
   if self.resume then self.resume:owe(entry) end
   if not entry.block then entry.length = weigh(entry.value) end
-  local in_chain = not entry.block and not self.place_of[id] -- which counts values itself
+  local in_chain = not entry.block and place.here -- which counts values itself
   -- A stage after an internal one of the same name: its items are those that came to that one.
   if not in_chain and not self.plan.stages[id].behind then
     local s = self.stats[id]
     s.items_in = s.items_in + entry.count
   end
-  self:enqueue(entry)
+  place:push(entry)
   ledger.torn = torn
 end
 
---- Puts an entry where its stage takes from: a place's queue, or the coordinator's own.
+--- Puts an entry where its stage takes from.
 ---@param entry table
-function Transport:enqueue(entry)
-  local place = self.place_of[entry.stage]
-  if place then return place:push(entry) end
-  self.own_queue:push(entry)
-end
+function Transport:enqueue(entry) self.place_of[entry.stage]:push(entry) end
 
 --- Items of a stage are finished, well or not.
 ---@param id integer
@@ -93,8 +88,7 @@ end
 ---@param id integer the receiver
 ---@param item any
 function Transport:send_to(stage, id, item)
-  local place = self.place_of[id]
-  if not place or place.takes == "values" then return self:accept(work.of_value(id, item)) end
+  if self.place_of[id].takes == "values" then return self:accept(work.of_value(id, item)) end
   self:write(stage, self.outlets:to(stage, id), item)
 end
 
@@ -104,7 +98,7 @@ local function share_out(self, outlet, item)
   local values, used = outlet.values, (outlet.reads or 0) > 0
   for i = 1, #values do
     local place, own = self.place_of[values[i]], item
-    if not (place and place.fresh) then
+    if not place.fresh then
       if used then own = core.copy(item) end
       used = true
     end
@@ -181,8 +175,8 @@ end
 local function idle_receiver(self, outlet)
   for _, target in ipairs(outlet.bytes) do
     local place, batch = self.place_of[target], self.plan.stages[target].batch
-    if place and place.queued == 0 then return true end
-    if not place and (batch.max_wait or idle_receiver(self, self.outlet_of[target].joined)) then return true end
+    if not place.here and place.queued == 0 then return true end
+    if place.here and (batch.max_wait or idle_receiver(self, self.outlet_of[target].joined)) then return true end
   end
   return false
 end
@@ -201,10 +195,7 @@ end
 
 --- Whether producers and threads of the coordinator should wait for its own stages.
 ---@return boolean
-function Transport:inline_full()
-  local own = self.own_queue
-  return own:count() >= INLINE_MOST or own.bytes > self.shared.queue_bytes
-end
+function Transport:inline_full() return self.inline:full() end
 
 --- Whether a stage of the coordinator should stop emitting for now.
 ---@param id integer
