@@ -287,6 +287,19 @@ describe("registered types", function()
     assert_round_trip(setmetatable({ 1, 2, 3, 4, 5, 6, 7, 8, 9 }, Point))
   end)
 
+  it("that cannot be loaded are named, whatever else is in the value", function()
+    local Closed = {}
+    core.register("codec.closed", Closed, function(o) return { o.n } end, function() error("closed", 0) end)
+    local shared, closed = { "shared" }, setmetatable({ n = 7 }, Closed)
+    for i, value in ipairs { closed, { closed }, { closed, shared, shared }, { shared, shared, closed },
+      { closed, closed, { shared, closed }, shared }, { shared, { k = closed, l = shared } } } do
+      local back = table.pack(decode((encode(value)), true))
+      assert.equal(2, back.n, i)
+      assert.is_nil(back[1], i)
+      assert.matches("^the load hook of type 'codec.closed' raised: closed", back[2], nil, nil, i)
+    end
+  end)
+
   it("are their contents where they are read plainly, and no hook is called", function()
     local calls = 0
     local Counted = {}

@@ -316,6 +316,13 @@ describe("a pool", function()
       assert.matches("closed", message)
       pool:release(block)
     end
+    local shared = { "shared" }
+    local block, offset, length = block_of(pool, { { setmetatable({ inside = 5 }, Closed), shared, shared } })
+    local behind, value, message = pool:decode(block, offset, offset + length, 1)
+    assert.same({ offset + length, { 5, shared, shared } }, { behind, value })
+    assert.equal(value[2], value[3])
+    assert.matches("closed", message)
+    pool:release(block)
   end)
 
   it("walks: by count, by edge, over nothing", function()

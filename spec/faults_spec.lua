@@ -25,6 +25,50 @@ describe("the test build", function()
     end)
   end
 
+  it("leaves no child and no descriptor of what could not be begun", function()
+    local path = support.write_file(os.tmpname(), [=[
+      local minigun, core, support = require "minigun", require "minigun.core", require "spec.support"
+      local EMFILE <const>, ENOMEM <const> = 24, 12
+      local function left(what, f)
+        local before = support.descriptor_count()
+        local ok = f()
+        local now, children = support.descriptor_count(), #support.children()
+        if not ok then print(what, now - before, children) end
+      end
+      for _, call in ipairs { "file_facts", "epoll_add", "eventfd" } do
+        for n = 1, 6 do
+          left(call .. n, function()
+            core.faults.call(call, n, EMFILE)
+            return pcall(minigun.each, { 1, 2 }, function() end, { processes = 1 })
+          end)
+        end
+      end
+      local letters = os.tmpname()
+      local spool = minigun.spool(letters)
+      spool:write { 1 }
+      for _, call in ipairs { "lock_file", "file_facts" } do
+        for n = 1, 3 do
+          left(call .. n, function()
+            core.faults.call(call, n, ENOMEM)
+            local read, reader = pcall(spool.records, spool)
+            if read and reader then return pcall(reader) end
+          end)
+        end
+      end
+      os.remove(letters)
+    ]=])
+    local done = support.run(("LUA_PATH=%s LUA_CPATH=%s lua5.4 %s"):format(
+      support.quote "./lua/?.lua;./lua/?/init.lua;./?.lua;;", support.quote "./build-faults/?.so;;", path))
+    os.remove(path)
+    assert.equal("", done.stderr)
+    local refused = {}
+    for what, descriptors, children in done.stdout:gmatch "(%S+)\t(%d+)\t(%d+)\n" do
+      refused[#refused + 1] = what
+      assert.same({ "0", "0" }, { descriptors, children }, what)
+    end
+    assert.is_true(#refused >= 8, table.concat(refused, " "))
+  end)
+
   for _, threads in ipairs { "", " here", " there" } do
     local where = threads == "" and "" or ", with threads" .. threads
     it("ends in a result or a clear error, whichever allocation of Lua fails" .. where, function()

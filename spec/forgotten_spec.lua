@@ -71,6 +71,27 @@ describe("what a program forgets is given back:", function()
   end)
 end)
 
+describe("a worker that closes its state", function()
+  it("runs no finalizer of the coordinator's objects", function()
+    local done = run [[
+      local exit, path = os.exit, os.tmpname()
+      local kept <close> = setmetatable({}, { __close = function() end, __gc = function()
+        local file = io.open(path, "a")
+        file:write "finalized"
+        file:close()
+      end })
+      for _, options in ipairs { { processes = 1 }, { process_per_batch = 1 } } do
+        local r = minigun.pipeline "p":producer { 1 }:each("w", options, function() exit(3, true) end)
+          :run { failures = "collect" }
+        assert(#r.failures == 1 and r.failures[1].kind == "crash", "it did not die")
+      end
+      io.write("[", support.read_file(path), "]")
+      os.remove(path)
+    ]]
+    assert.equal("[]", done.stdout)
+  end)
+end)
+
 describe("a run in a finalizer", function()
   for _, context in ipairs(contexts.kinds) do
     it("is a run as any other, also at the end of the state [" .. context.name .. "]", function()
