@@ -107,12 +107,6 @@ function Shared:release_overdraft(slot)
   if self.overdraft == slot then self.overdraft = false end
 end
 
---- Whether so much of an open pool is in use that those who can wait should.
----@return boolean
-function Shared:is_tight()
-  return self.pool:memory() + BLOCK > self.memory * 3 // 4
-end
-
 --- Ends the run because a block does not hold what was announced. Whose damage it is is not known: all workers can
 --- write everywhere.
 ---@param stage table

@@ -205,8 +205,8 @@ function Transport:must_wait(id)
   if admission:is_full(admission.reach[id]) then return true end
   local stage = self.plan.stages[id]
   if (stage.threaded or stage.kind == "producer") and self:inline_full() then return true end
-  -- Memory comes back when what is at work is through.
-  return pool and self.shared:is_tight() and admission:any_at_work(id)
+  -- Where little memory is left: it comes back when what is at work is through.
+  return pool and pool:memory() + report.UNIT > self.shared.memory * 3 // 4 and admission:any_at_work(id)
 end
 
 return transport
