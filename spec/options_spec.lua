@@ -1,5 +1,5 @@
 local failure = require "minigun.base.failure"
-local failures = require "minigun.policy.failures"
+local tallies = require "minigun.policy.tally"
 local options = require "minigun.language.schemas"
 local refusals = require "spec.refusals"
 local support = require "spec.support"
@@ -177,7 +177,7 @@ describe("a failure", function()
     local function parse(message) return new { kind = "error", stage = "parse", message = message } end
     local crash = new { kind = "crash", stage = "save", signal = 9 }
     local function summary(list)
-      local tally = failures.tally()
+      local tally = tallies.new()
       for _, record in ipairs(list) do tally:add(record) end
       assert.equal(#list, tally.n)
       return tally:summary()

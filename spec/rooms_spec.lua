@@ -88,6 +88,18 @@ describe("the rooms", function()
     assert.is_nil(next(known), "no breach any more, take it out of the list: " .. tostring(next(known)))
   end)
 
+  it("hold classes whose methods are their own: none is copied from another file's", function()
+    local found = {}
+    for _, path in ipairs(FILES) do
+      local text = support.read_file(path)
+      for _, copies in ipairs { "pairs%s*%(%s*require", "%u[%w_]*%[name%]%s*=%s*[%w_]+[%w_.]*%[name%]",
+        "%u[%w_]*%[name%]%s*=%s*method" } do
+        if text:find(copies) then found[#found + 1] = path end
+      end
+    end
+    assert.same({}, found)
+  end)
+
   it("do not depend on each other in a circle", function()
     local state = {}
     local function visit(room, way)

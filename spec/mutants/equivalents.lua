@@ -73,7 +73,7 @@ return {
   { file = "lua_spool.c",
     after = "unsigned flags;", old = "lua_settop(L, 1);", new = ";",
     why = "spool.lua, the only caller, gives it nothing more" },
-  { file = "joiner.lua",
+  { file = "byte_batches.lua",
     old = "return self.host.writer and not (self.number > 0 or self.max_wait or self.note) or false",
     new = "return self.host.writer and not (self.number >= 0 or self.max_wait or self.note) or false",
     why = "the shorter way of items into a batch: a matter of speed" },

@@ -2,7 +2,7 @@
 --
 -- Two different things meet here because both are texts that a user reads:
 -- - a failure record is data (`failure.new`): collected in a result, shown by `tostring`, counted by
---   policy/failures.lua;
+--   policy/tally.lua;
 -- - a definition error is raised at once, with the line of the user's call in front (`failure.raise`).
 local stack = require "minigun.base.stack"
 

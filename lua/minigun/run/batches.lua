@@ -1,8 +1,8 @@
---- Batches of the coordinator's accumulators: one without keys gets a joiner (policy/joiner.lua), and that a writer
--- where its batches go to other processes, so items that come as bytes need not be decoded.
+--- Batches of the coordinator's accumulators: one without keys gets byte batches (policy/byte_batches.lua), and those a
+-- writer where its batches go to other processes, so items that come as bytes need not be decoded.
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
-local joiner = require "minigun.policy.joiner"
+local byte_batches = require "minigun.policy.byte_batches"
 
 local batches = {}
 
@@ -24,7 +24,7 @@ function Batches:open(stage)
   local state, counts = links.states[stage.id], links.stats[stage.id]
   local given = { max_size = stage.batch.max_size, max_wait = stage.batch.max_wait, numbered = stage.batch.numbered,
     max_bytes = stage.batch.numbered and self.shared.queue_bytes // 2 }
-  state.batches = joiner.new(given, {
+  state.batches = byte_batches.new(given, {
     pool = self.shared.pool, writer = not state.choose and self.outlets:open_joined(stage) or nil, now = core.clock,
     emit = function(batch) links:emit_batch(state, batch) end,
     joined = function(n) counts.items_out = counts.items_out + n end,

@@ -1,8 +1,8 @@
 --- What comes out of a run: the result that its caller gets, and the failures that nothing has handled.
 local context = require "minigun.handlers.ctx"
 local declared = require "minigun.base.declared"
-local failures = require "minigun.policy.failures"
 local results = require "minigun.run.result"
+local tallies = require "minigun.policy.tally"
 
 local outcome = {}
 
@@ -26,7 +26,7 @@ function outcome.new(plan, pid, streams)
   for _, list in pairs(result.by_stage) do terminals, last = terminals + 1, list end
   if terminals == 1 then result.items = last end
   return declared({ name = plan.name, pid = pid, result = result, stats = records, streams = streams, warned = 0,
-    unhandled = failures.tally(), items = result.items,
+    unhandled = tallies.new(), items = result.items,
     apart = terminals > 1 and not streams, -- each terminal stage has a list of its own besides
   }, Outcome)
 end

@@ -1,12 +1,12 @@
 --- The failures of a run: the first are kept, all are counted. Values in, values out.
-local failures = {}
+local tally = {}
 
 local Tally = {}
 Tally.__index = Tally
 
 --- Makes a tally: what a run has to raise at its end, whose size does not grow with the number of failures.
 ---@return table tally `n`: how many failures there were
-function failures.tally()
+function tally.new()
   return setmetatable({ n = 0, first = nil, counts = {}, groups = {} }, Tally)
 end
 
@@ -33,4 +33,4 @@ function Tally:summary()
   return ("%s\nand %d more failure%s: %s"):format(text, rest, rest == 1 and "" or "s", table.concat(parts, ", "))
 end
 
-return failures
+return tally

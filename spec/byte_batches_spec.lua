@@ -1,7 +1,7 @@
 -- Batches of items that stay bytes: arrays put together from records, and when that cannot be.
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
-local joiner = require "minigun.policy.joiner"
+local byte_batches = require "minigun.policy.byte_batches"
 local minigun = require "minigun"
 local support = require "spec.support"
 local values = require "spec.values"
@@ -169,7 +169,7 @@ describe("an array joined from records", function()
   end)
 end)
 
-describe("a joiner", function()
+describe("a byte batch", function()
   -- What it has passed on, in order: tables, and arrays of bytes as { "bytes", array }.
   local function new(given)
     local list = {}
@@ -185,7 +185,7 @@ describe("a joiner", function()
       local block, offset, length = writer:take()
       if block then taken(block, offset, length) end
     end
-    j = joiner.new(given, {
+    j = byte_batches.new(given, {
       pool = pool, writer = given.bytes ~= false and writer or nil, now = function() return given.time end,
       emit = function(batch) list[#list + 1] = batch end, joined = function() end, tables = function() end,
       flush = flush, fail = error,
@@ -402,7 +402,7 @@ describe("producers that write into the arrays themselves", function()
 
   it("refuse an emit of a dump hook", function()
     local meta, emit_now = {}, nil
-    minigun.register("joiner_spec.hooked", meta, function()
+    minigun.register("byte_batches_spec.hooked", meta, function()
       emit_now(1)
       return {}
     end, function() return {} end)

@@ -9,12 +9,12 @@
 local batcher = require "minigun.policy.batcher"
 local report = require "minigun.base.protocol"
 
-local joiner = {}
+local byte_batches = {}
 
-local Joiner = {}
-Joiner.__index = Joiner
+local Batches = {}
+Batches.__index = Batches
 
---- Makes a joiner.
+--- Makes the batches of an accumulator.
 ---@param options table
 --- `max_size` (items, see resize), `max_wait` (seconds or nil), `max_bytes` (or nil: of batches of bytes); `numbered`:
 --- a batch is passed on as a pair, of its number, from 1, and its items
@@ -23,16 +23,16 @@ Joiner.__index = Joiner
 --- receivers; `joined(n)` is told that n more arrays of bytes are in the writer's block, `flush()` passes those on;
 --- `refused(list)` is told of items that cannot be had, `dropped(gathered)` of a batch of which nothing is left;
 --- `fail(text)` raises
----@return table joiner with the methods of a batcher, and the field `first` of one
-function joiner.new(options, host)
+---@return table batches with the methods of a batcher, and the field `first` of one
+function byte_batches.new(options, host)
   return setmetatable({ host = host, values = batcher.new(options), max_size = options.max_size,
     max_wait = options.max_wait, max_bytes = options.max_bytes or math.maxinteger,
-    number = options.numbered and 1 or -1, open = nil, written = false, first = nil, shared = false }, Joiner)
+    number = options.numbered and 1 or -1, open = nil, written = false, first = nil, shared = false }, Batches)
 end
 
 --- Whether producers may write into its arrays: nothing is to be noted of each item then.
 ---@return boolean
-function Joiner:shareable()
+function Batches:shareable()
   return self.host.writer and not (self.number > 0 or self.max_wait or self.note) or false
 end
 
@@ -42,13 +42,13 @@ local function keep_to_itself(self)
 end
 
 --- Lets producers write into its arrays, see `shareable`. No table is open, and those before have been passed on.
-function Joiner:share()
+function Batches:share()
   self.shared = true
   self.host.writer:arrays(self.max_size)
 end
 
 --- Takes note of what producers have written since the last time.
-function Joiner:sync()
+function Batches:sync()
   if not self.shared then return end
   local n, closed = self.host.writer:joining()
   if closed > 0 then
@@ -62,14 +62,14 @@ end
 
 --- Changes how many items a batch has; also of the one that is open.
 ---@param max_size integer up to 65535
-function Joiner:resize(max_size)
+function Batches:resize(max_size)
   self.max_size, self.values.max_size = max_size, max_size
 end
 
 --- Keeps what tells where the items of each batch have come from, as a batcher does; `host.passing(gathered)` is told
 --- of an array of bytes before it is passed on.
 ---@param note function (gathered) -> gathered
-function Joiner:trace(note)
+function Batches:trace(note)
   self.note = note
   self.values:trace(note)
   self.origins = self.values.origins
@@ -115,7 +115,7 @@ end
 ---@param item any
 ---@param now function () -> seconds
 ---@return table? batch the full batch that the item completed
-function Joiner:add(item, now)
+function Batches:add(item, now)
   self:sync()
   keep_to_itself(self)
   if self.open then decode(self) end
@@ -127,16 +127,16 @@ function Joiner:add(item, now)
 end
 
 -- Decodes records into the table that is open, or is to be: as many as there is room for, or one. Returns the offset
--- behind them.
+-- after them.
 local function read(self, block, at, limit, only, one)
   local pool, values, host = self.host.pool, self.values, self.host
   keep_to_itself(self)
   local n = values.first and values.first.n or 0
-  local behind, count = pool:walk(block, at, limit - at, only, one and 1 or math.max(1, self.max_size - n))
-  local items = behind and count > 0 and values:reserve(count, host.now)
+  local after, count = pool:walk(block, at, limit - at, only, one and 1 or math.max(1, self.max_size - n))
+  local items = after and count > 0 and values:reserve(count, host.now)
   local now, refused = n, nil
-  if items then now, refused = pool:decode_into(items, n, block, at, behind - at, only) end
-  if not behind or not now then host.fail "a worker has damaged its block" end
+  if items then now, refused = pool:decode_into(items, n, block, at, after - at, only) end
+  if not after or not now then host.fail "a worker has damaged its block" end
   if refused then
     host.refused(refused)
     if now == 0 then host.dropped(values:drop()) else values.first.n = now end
@@ -146,29 +146,29 @@ local function read(self, block, at, limit, only, one)
     flush(self)
     host.emit(numbered(self, batch))
   end
-  return behind
+  return after
 end
 
--- Joins records to the array that is open. Returns the offset behind them.
+-- Joins records to the array that is open. Returns the offset after them.
 local function join(self, block, at, limit, only)
   local host, most = self.host, self.max_size
-  local n, behind, deep = host.writer:join(most, self.number, block, at, limit - at, only, self.max_bytes)
+  local n, after, deep = host.writer:join(most, self.number, block, at, limit - at, only, self.max_bytes)
   if not n then host.fail "a worker has damaged its block" end
   if n > 0 and not self.open then self.open = { due = self.max_wait and host.now() + self.max_wait } end
   if n > 0 then self.open.n = n end
   if n > 0 and self.note then self.open.origin = self.note(self.open.origin) end
-  if n >= most or (behind < limit and not deep) then
+  if n >= most or (after < limit and not deep) then
     close(self)
   elseif deep then
     if n > 0 then decode(self) end
-    behind = read(self, block, behind, limit, only, true)
+    after = read(self, block, after, limit, only, true)
   end
-  return behind
+  return after
 end
 
 --- Adds the records of a range.
 ---@param entry table `block` (which stays held meanwhile), `offset`, `length`, `only`
-function Joiner:add_range(entry)
+function Batches:add_range(entry)
   local at, limit = entry.offset, entry.offset + entry.length
   self:sync()
   while at < limit do
@@ -181,7 +181,7 @@ end
 --- Takes the batches that have waited long enough; an array of bytes is passed on at once.
 ---@param now number? seconds; nil: all batches
 ---@return table batches array, of tables
-function Joiner:due(now)
+function Batches:due(now)
   self:sync()
   if self.open and (not now or self.open.due and self.open.due <= now) then close(self) end
   local batches = self.values:due(now)
@@ -196,8 +196,8 @@ end
 
 --- When the open batch falls due.
 ---@return number? seconds
-function Joiner:next_due()
+function Batches:next_due()
   return self.first and self.first.due
 end
 
-return joiner
+return byte_batches
