@@ -1,6 +1,5 @@
 --- The places where the stages of a run are run (contexts/contract.lua says what each can do): the coordinator's own,
 -- which the run's loop knows by name, and the others, workers and threads.
-local core = require "minigun.core"
 local declared = require "minigun.base.declared"
 local kinds = require "minigun.contexts.kinds"
 
@@ -65,15 +64,18 @@ end
 --- Hands work and blocks to workers.
 ---@return boolean busy some was handed over
 ---@return boolean lacking a worker still lacks something
+---@return number? look_at when to look for workers that are late, on the monotonic clock; nil: there are none
 function Places:hand_out()
-  local busy, lacking = false, false
+  local busy, lacking, look_at = false, false, nil
   local list <const> = self.list
   for i = 1, #list do
     local place = list[i]
     busy = place:dispatch() or busy
     lacking = place:supply() or lacking
+    local at = place.look_at
+    if at then look_at = look_at and math.min(at, look_at) or at end
   end
-  return busy, lacking
+  return busy, lacking, look_at
 end
 
 --- Does what the clock asks for.
@@ -86,18 +88,6 @@ function Places:check_clock(now)
     due = next_due and math.min(due or next_due, next_due) or due
   end
   return due
-end
-
---- Seconds until a place looks for workers that are late; nil: none is to be looked for.
----@return number?
-function Places:next_look()
-  local at = nil
-  local list <const> = self.list
-  for i = 1, #list do
-    local look_at = list[i].look_at
-    if look_at then at = at and math.min(at, look_at) or look_at end
-  end
-  return at and math.max(0, at - core.now())
 end
 
 --- No more work will come for workers; threads of the coordinator end after them, see `ended`.

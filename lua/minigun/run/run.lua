@@ -210,8 +210,9 @@ end
 -- so this comes last. Returns whether there was anything, and whether what was handed over may have made room for more.
 local function give_out(self)
   self.transport:flush_wanted()
-  local handed, lacking = self.places:hand_out()
-  local due = earlier(earlier(self:check_clock(), self.producers:next_resume()), self.places:next_look())
+  local handed, lacking, look_at = self.places:hand_out()
+  local due = earlier(self:check_clock(), self.producers:next_resume())
+  if look_at then due = earlier(due, math.max(0, look_at - core.now())) end
   if self.resume then due = earlier(due, self.resume:tick()) end
   local ran = false
   if self.threads.loop then

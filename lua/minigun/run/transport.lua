@@ -195,7 +195,10 @@ end
 
 --- Whether producers and threads of the coordinator should wait for its own stages.
 ---@return boolean
-function Transport:inline_full() return self.inline:full() end
+function Transport:inline_full()
+  local place = self.inline
+  return place:full()
+end
 
 --- Whether a stage of the coordinator should stop emitting for now.
 ---@param id integer
