@@ -107,11 +107,25 @@ static void push_reason(lua_State *L, ssize_t rc) {
   else lua_pushstring(L, strerror((int)-rc));
 }
 
+/* Pushes n bytes of the buffer; of a line without its carriage returns, wherever they are, as luasocket does. */
+static void push_bytes(lua_State *L, const char *from, size_t n, int is_line) {
+  if (!is_line || !memchr(from, '\r', n)) {
+    lua_pushlstring(L, from, n);
+    return;
+  }
+  luaL_Buffer b;
+  char *to = luaL_buffinitsize(L, &b, n);
+  size_t kept = 0;
+  for (size_t i = 0; i < n; i++)
+    if (from[i] != '\r') to[kept++] = from[i];
+  luaL_pushresultsize(&b, kept);
+}
+
 /* Takes n bytes off the buffer onto the stack, after the prefix; `skip` more are dropped. */
-static void take(lua_State *L, connection *c, size_t n, size_t skip) {
+static void take(lua_State *L, connection *c, size_t n, size_t skip, int is_line) {
   size_t before;
   const char *prefix = lua_tolstring(L, 3, &before);
-  lua_pushlstring(L, c->buffer ? c->buffer + c->from : "", n);
+  push_bytes(L, c->buffer ? c->buffer + c->from : "", n, is_line);
   if (prefix && before > 0) {
     lua_pushvalue(L, 3);
     lua_insert(L, -2);
@@ -120,40 +134,33 @@ static void take(lua_State *L, connection *c, size_t n, size_t skip) {
   c->from += n + skip;
 }
 
-static int receive_failed(lua_State *L, connection *c, ssize_t rc, const char *reason) {
+static int receive_failed(lua_State *L, connection *c, ssize_t rc, const char *reason, int is_line) {
   luaL_pushfail(L);
   if (reason) lua_pushstring(L, reason);
   else push_reason(L, rc);
-  take(L, c, c->to - c->from, 0);
+  take(L, c, c->to - c->from, 0, is_line);
   return 3;
-}
-
-/* The next line in the buffer, without its end and without carriage returns at it, as luasocket does. */
-static int take_line(lua_State *L, connection *c, const char *end) {
-  size_t n = (size_t)(end - (c->buffer + c->from)), skip = 1;
-  while (n > 0 && c->buffer[c->from + n - 1] == '\r') n--, skip++;
-  take(L, c, n, skip);
-  return 1;
 }
 
 static int receive_line(lua_State *L, connection *c, uint64_t began) {
   for (size_t looked = 0;;) {
     const char *end = c->to > c->from + looked ? memchr(c->buffer + c->from + looked, '\n', c->to - c->from - looked)
                                                : NULL;
-    if (end) return take_line(L, c, end);
+    if (end) return take(L, c, (size_t)(end - c->buffer) - c->from, 1, 1), 1;
     looked = c->to - c->from;
-    if (looked >= MOST_LINE) return receive_failed(L, c, 0, "line too long");
+    if (looked >= MOST_LINE) return receive_failed(L, c, 0, "line too long", 1);
     ssize_t n = receive_more(c, began);
-    if (n <= 0) return receive_failed(L, c, n, NULL);
+    if (n <= 0) return receive_failed(L, c, n, NULL, 1);
   }
 }
 
-static int receive_count(lua_State *L, connection *c, size_t wanted, uint64_t began) {
-  while (c->to - c->from < wanted) {
+/* `looks`: of 0 bytes, whether there are any, or the end. */
+static int receive_count(lua_State *L, connection *c, size_t wanted, int looks, uint64_t began) {
+  while (c->to - c->from < wanted || (looks && c->to == c->from)) {
     ssize_t n = receive_more(c, began);
-    if (n <= 0) return receive_failed(L, c, n, NULL);
+    if (n <= 0) return receive_failed(L, c, n, NULL, 0);
   }
-  take(L, c, wanted, 0);
+  take(L, c, wanted, 0, 0);
   return 1;
 }
 
@@ -161,8 +168,8 @@ static int receive_all(lua_State *L, connection *c, uint64_t began) {
   ssize_t n;
   do n = receive_more(c, began);
   while (n > 0);
-  if (n < 0 && n != -ECONNRESET) return receive_failed(L, c, n, NULL);
-  take(L, c, c->to - c->from, 0);
+  if (c->to == c->from || (n < 0 && n != -ECONNRESET)) return receive_failed(L, c, n, NULL, 0);
+  take(L, c, c->to - c->from, 0, 0);
   return 1;
 }
 
@@ -172,14 +179,14 @@ static int l_receive(lua_State *L) {
   connection *c = check_connection(L);
   lua_settop(L, 3);
   if (!lua_isnil(L, 3)) luaL_checkstring(L, 3);
-  if (c->fd < 0) return receive_failed(L, c, 0, NULL);
+  if (c->fd < 0) return receive_failed(L, c, 0, NULL, 0);
   uint64_t began = c->total >= 0 ? mg_now() : 0;
   if (lua_type(L, 2) == LUA_TNUMBER) {
     lua_Integer n = luaL_checkinteger(L, 2);
     luaL_argcheck(L, n >= 0, 2, "a number of bytes expected");
     size_t before = 0;
     lua_tolstring(L, 3, &before);
-    return receive_count(L, c, (size_t)n > before ? (size_t)n - before : 0, began);
+    return receive_count(L, c, (size_t)n > before ? (size_t)n - before : 0, before == 0, began);
   }
   const char *pattern = luaL_optstring(L, 2, "*l");
   pattern += *pattern == '*';
