@@ -30,7 +30,9 @@ local function example(name, workers)
     PORT)
 end
 
-local function plain(name) return ("%s exec lua5.4 -l minigun bench/servers/plain_%s.lua %d"):format(ENVIRONMENT, name, PORT) end
+local function plain(name)
+  return ("%s exec lua5.4 -l minigun bench/servers/plain_%s.lua %d"):format(ENVIRONMENT, name, PORT)
+end
 
 local made = {} -- files
 

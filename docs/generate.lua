@@ -345,6 +345,9 @@ function Library:overloads(entry)
   end
 end
 
+-- Whether what a user calls is a module, not an object.
+local function is_module(owner) return owner.prefix:find "%.$" ~= nil end
+
 function Library:method(entry)
   local name, names = entry.owner.class:match "[^.]+$", {}
   self:text(entry.text)
@@ -360,7 +363,8 @@ function Library:method(entry)
     if not line:find "@generic" then self:line(line) end
   end
   self:overloads(entry)
-  self:line("function %s%s%s(%s) end", name, name == "minigun" and "." or ":", entry.name, table.concat(names, ", "))
+  self:line("function %s%s%s(%s) end", name, is_module(entry.owner) and "." or ":", entry.name,
+    table.concat(names, ", "))
 end
 
 local function library(modules)
@@ -397,6 +401,12 @@ local function library(modules)
         if methods[entry.class] then self:line("local %s = {}", entry.class:match "[^.]+$") end
       elseif entry.heading then
         self:line ""
+        if is_module(entry.owner) and entry.owner.class ~= "minigun" and not methods[entry.owner] then
+          methods[entry.owner] = true
+          self:class(entry.owner.class, "", {}, {})
+          self:line("local %s = {}", entry.owner.class:match "[^.]+$")
+          self:line ""
+        end
         self:method(entry)
       end
     end

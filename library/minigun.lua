@@ -1007,12 +1007,15 @@ function Spool:close() end
 ---@field exceeded ("stdout"|"stderr")? it was killed because it wrote more than `limit` bytes there
 ---@field command string what was run, for messages
 
+---@class minigun.loop
+local loop = {}
+
 --- Makes a loop.
 ---@param name ("epoll"|"select"|"copas"|"cqueues"|"luv"|"event")? "epoll", the default: the library's own; any other: inside the loop of that library, which must be installed
 ---@return minigun.Loop? loop
 ---@return string? message
 ---@return integer? errno
-function loop:new(name) end
+function loop.new(name) end
 
 --- Makes a loop inside one that the program has already: a controller of cqueues, an event base of luaevent, or one of
 --- the modules luv, copas and socket.
@@ -1020,7 +1023,7 @@ function loop:new(name) end
 ---@return minigun.Loop? loop
 ---@return string? message
 ---@return integer? errno
-function loop:adopt(object) end
+function loop.adopt(object) end
 
 --- What `watch_io`, `after`, `every`, `watch_signal` and `watch_process` return.
 ---@class minigun.Watch
