@@ -121,6 +121,7 @@ build = {
     ["minigun.policy.restarts"] = "lua/minigun/policy/restarts.lua",
     ["minigun.policy.supply"] = "lua/minigun/policy/supply.lua",
     ["minigun.policy.batcher"] = "lua/minigun/policy/batcher.lua",
+    ["minigun.base.kinds"] = "lua/minigun/base/kinds.lua",
     ["minigun.base.work"] = "lua/minigun/base/work.lua",
     ["minigun.base.traceback"] = "lua/minigun/base/traceback.lua",
     ["minigun.handlers.chain"] = "lua/minigun/handlers/chain.lua",

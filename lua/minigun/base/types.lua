@@ -1,4 +1,5 @@
 --- The types of options. Each is a value or a constructor of one: see schema.lua.
+local kinds = require "minigun.base.kinds"
 local schema = require "minigun.base.schema"
 
 local is_callable <const> = schema.is_callable
@@ -17,8 +18,6 @@ types.MAX_THREADS = 2048
 types.MAX_PROCESSES = 4096
 --- Most stages of a run: their numbers share a word with a flag and two values that are reserved (protocol.lua).
 types.MAX_STAGES = 0x7ffd
---- Threads of a context that does not say how many.
-types.THREADS = 16
 
 
 --- A whole number in a range; a float with an integer value counts.
@@ -168,16 +167,17 @@ local function context_type(kind, counts, n, of, class)
   }
 end
 
-types.processes = context_type("processes", "n", nil, "processes", "minigun.PoolOptions")
-types.threads = context_type("threads", "n", types.THREADS, "threads", "minigun.ThreadOptions")
-types.process_per_batch = context_type("process_per_batch", "max", nil, "process_per_batch", "minigun.ForkOptions")
+--- Of groups, `p:processes({ n = 2, retries = 3 }, block)`: by the method's name.
+types.groups = {}
 
---- The same for a group, `p:processes({ n = 2, retries = 3 }, block)`: by the method's name.
-types.groups = {
-  processes = context_type("processes", "n", nil, "process_group", "minigun.PoolGroupOptions"),
-  threads = context_type("threads", "n", types.THREADS, "thread_group", "minigun.ThreadGroupOptions"),
-  process_per_batch = context_type("process_per_batch", "max", nil, "fork_group", "minigun.ForkGroupOptions"),
-}
+for _, kind in ipairs(kinds) do
+  local name, class = kind.name, "minigun." .. (kind.class or "")
+  if kind.size then types[name] = context_type(name, kind.size, kind.n, name, class .. "Options") end
+  if kind.also then types[name] = types[kind.also] end
+  if kind.group then
+    types.groups[name] = context_type(name, kind.size, kind.n, kind.group, class .. "GroupOptions")
+  end
+end
 
 --- Seconds that an item may take; false: no limit, whatever the defaults say.
 types.timeout = {

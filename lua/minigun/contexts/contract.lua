@@ -21,7 +21,8 @@
 --     start()                    before the first item
 --     push(work, front)          takes in work (base/work.lua): last, or first of all
 --     full()                     whether those who send to it should wait
---     dispatch()                 begins what can be begun -> whether it has begun anything
+--     dispatch()                 begins what can be begun -> whether it has begun anything; and whether it has run
+--                                stages in this process, so that there may be more to do at once
 --     supply()                   gives what its workers lack -> whether one still lacks something
 --     wanted()                   how large a block is that one waits for, in bytes
 --     due(now)                   does what the clock asks for -> when to look next, or nil
@@ -161,6 +162,24 @@ function Place:take(n, line)
   return slice
 end
 
+--- Decodes the item of work that has come as bytes, for a place that runs it in this process: `value`; or `given_up`,
+--- as it comes to nothing, with the `problem` where it cannot be had.
+---@param own table
+function Place:decode(own)
+  local port, pool, stage = self.port, self.pool, self.port.plan.stages[own.stage]
+  port.check(own)
+  local after, value, problem = pool:decode(own.block, own.offset, own.offset + own.length, own.only)
+  pool:release(own.block)
+  if not after then port.fail(("stage '%s': an item cannot be read: %s"):format(stage.name, value)) end
+  own.value = value
+  if type(problem) == "table" then -- a batch without these
+    port.unreadable(stage, problem)
+    own.given_up = #value == 0
+  else
+    own.given_up, own.problem = problem ~= nil, problem
+  end
+end
+
 --- Items are finished: `n` of some work after the first `passed`.
 ---@param own table
 ---@param passed integer
@@ -214,6 +233,7 @@ function Place:wanted() return 0 end
 function Place:due(_) return nil end
 function Place:working() return false end
 function Place:alive() return 0 end
+function Place:stop_producer(_) return self end -- only workers have some
 function Place:close() return self end
 function Place:finish() self.finishing = true end
 function Place:ended() return self.finishing and self.queued == 0 end

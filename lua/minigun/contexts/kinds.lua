@@ -1,9 +1,12 @@
---- The kinds of places, by the name that a segment of the plan says. A further kind needs a file of its own, and a line
--- here.
+--- The kinds of places, by the name that a segment of the plan says; base/kinds.lua lists them.
+--
 -- `new(port, segment, first)` makes a place. With `slots` it has as many slots of the pool as the segment has workers,
 -- from the first-th on.
-return {
-  processes = require "minigun.contexts.workers",
-  process_per_batch = require "minigun.contexts.workers",
-  threads = require "minigun.contexts.threads",
-}
+local kinds = require "minigun.base.kinds"
+
+local modules = {}
+for _, kind in ipairs(kinds) do
+  if kind.module then modules[kind.name] = require(kind.module) end
+end
+
+return modules

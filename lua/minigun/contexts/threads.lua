@@ -35,29 +35,12 @@ function Threads:tally(id) return self:count_queued(id), self.at[id] or 0 end
 function Threads:idles() return self.queued == 0 and self.in_hand < self.plan.n end
 function Threads:wakes() return self.in_hand > 0 end
 
--- Decodes work that came as bytes.
-local function decode(self, own)
-  local port, pool = self.port, self.pool
-  port.check(own)
-  local after, value, problem = pool:decode(own.block, own.offset, own.offset + own.length, own.only)
-  local stage = port.plan.stages[own.stage]
-  pool:release(own.block)
-  if not after then port.fail(("stage '%s': an item cannot be read: %s"):format(stage.name, value)) end
-  own.value = value
-  if type(problem) == "table" then -- a batch without these
-    port.unreadable(stage, problem)
-    own.given_up = #value == 0
-  else
-    own.given_up, own.problem = problem ~= nil, problem
-  end
-end
-
 -- The next item for a thread.
 local function take(self, thread)
   local line = self.queued > 0 and self.port.may_begin(self) and self:queue_for(thread)
   if not line then return nil end
   local own = self:take(1, line)
-  if own.block then decode(self, own) end
+  if own.block then self:decode(own) end
   self.in_hand = self.in_hand + 1
   self.at[own.stage] = (self.at[own.stage] or 0) + 1
   return own

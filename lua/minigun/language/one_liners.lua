@@ -1,5 +1,6 @@
 --- Two more doors to the same list of stages: a pipeline written as one table, and one-liners over a list.
 local failure = require "minigun.base.failure"
+local kinds = require "minigun.base.kinds"
 local lines = require "minigun.sources.lines"
 local options = require "minigun.language.schemas"
 local stack = require "minigun.base.stack"
@@ -127,9 +128,7 @@ local function split_options(given, what)
     if stage[key] ~= nil then failure.raise(("%s: option '%s' is for stages of a pipeline"):format(what, key)) end
   end
   local placed = false
-  for _, key in ipairs { "inline", "threads", "processes", "process_per_batch", "fork" } do
-    placed = placed or stage[key] ~= nil
-  end
+  for _, kind in ipairs(kinds) do placed = placed or stage[kind.name] ~= nil end
   if not placed then stage.processes = true end
   return stage, run
 end

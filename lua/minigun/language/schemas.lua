@@ -1,4 +1,5 @@
 --- Options: what each kind of stage, context and run takes, as schemas (see base/schema.lua).
+local kinds = require "minigun.base.kinds"
 local schema = require "minigun.base.schema"
 local types = require "minigun.base.types"
 
@@ -8,7 +9,7 @@ local options = { types = types, schemas = types.schemas }
 for _, name in ipairs { "is_callable", "got", "suggest", "hint", "value", "check", "fill", "describe" } do
   options[name] = schema[name]
 end
-for _, name in ipairs { "MAX_WORKERS", "MAX_THREADS", "MAX_PROCESSES", "MAX_STAGES", "THREADS" } do
+for _, name in ipairs { "MAX_WORKERS", "MAX_THREADS", "MAX_PROCESSES", "MAX_STAGES" } do
   options[name] = types[name]
 end
 
@@ -28,17 +29,10 @@ local await_field = { "await", types.await, default_text = "the stage before sen
   doc = "true: only `emit:to` sends to the stage, and it ends when all other stages have ended; false: no stage "
     .. "sends to it" }
 
-local context_fields = {
-  { "inline", types.inline, default_text = "the block's context", doc = "run in the coordinator itself" },
-  { "threads", types.threads, default_text = "the block's context",
-    doc = "run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, " ..
-      "then in each worker" },
-  { "processes", types.processes, default_text = "the block's context",
-    doc = "run in that many workers, forked once per run (a producer: in one child of its own)" },
-  { "process_per_batch", types.process_per_batch, default_text = "the block's context",
-    doc = "run each item in a fresh child, at most `max` at once" },
-  { "fork", types.process_per_batch, default_text = "the block's context", doc = "the same as `process_per_batch`" },
-}
+local context_fields = {}
+for i, kind in ipairs(kinds) do
+  context_fields[i] = { kind.name, types[kind.name], default_text = "the block's context", doc = kind.doc }
+end
 
 local ordered_field = { "ordered", types.boolean, default = false,
   doc = "what comes out is in the order of what has come in, whichever item is finished first; stands beside the " ..
@@ -183,14 +177,9 @@ end
 
 local no_input = "it receives no items"
 local edge_fields = { to_field, from_field, route_field, await_field, dead_letter_field }
-local fork_size = { { "max", types.worker_count, default_text = "one per CPU", doc = "most children alive at once" },
-  ordered_field }
-local thread_size = { { "n", types.worker_count, default = types.THREADS, doc = "most items in work at once" },
-  ordered_field }
-local pool_size = { { "n", types.worker_count, default_text = "one per CPU", doc = "workers" }, ordered_field,
-  { "max_items", types.integer(1), default_text = "no limit",
-    doc = "a worker ends after so many items, batches or further attempts, and a fresh one takes its place: for " ..
-      "handlers whose memory grows. 1: a process for each item, as with `process_per_batch`" } }
+local max_items_field = { "max_items", types.integer(1), default_text = "no limit",
+  doc = "a worker ends after so many items, batches or further attempts, and a fresh one takes its place: for " ..
+    "handlers whose memory grows. 1: a process for each item, as with `process_per_batch`" }
 
 -- The schemas by the name of what they belong to: the stages' kinds (`pipeline`: nested), `context`, `threads`,
 -- `processes`, `process_per_batch` (tables in place of a number), the groups that `p:processes` and the like take,
@@ -214,12 +203,6 @@ for name, made in next, {
   reduce = schema.new("reduce",
     { { combine_field }, edge_fields, context_fields, named_context, item_fields, hook_fields }),
   context = schema.new("context", { context_fields, { ordered_field }, around_fields }, refused(to_stages)),
-  process_per_batch = schema.new("process_per_batch", { fork_size }, beside),
-  threads = schema.new("threads", { thread_size }, beside),
-  processes = schema.new("processes", { pool_size }, beside),
-  fork_group = schema.new("group", { fork_size, around_fields }, refused(to_stages)),
-  thread_group = schema.new("group", { thread_size, around_fields }, refused(to_stages)),
-  process_group = schema.new("group", { pool_size, around_fields }, refused(to_stages)),
   inline_group = schema.new("group", { around_fields }, refused(to_stages)),
   run = schema.new("run", { run_fields, { run_dead_letter }, around_fields, inline_run }, { refused = {
     ordered = "it belongs to a context: give it to the stage or block whose output is to be in order",
@@ -233,6 +216,15 @@ for name, made in next, {
   journal = schema.new("journal", { journal_fields }),
 } do
   options.schemas[name] = made
+end
+
+-- Those of the kinds of contexts and of their groups.
+for _, kind in ipairs(kinds) do
+  local size = kind.size and { { kind.size, types.worker_count, default = kind.n,
+    default_text = not kind.n and "one per CPU" or nil, doc = kind.of }, ordered_field,
+    kind.name == "processes" and max_items_field or nil }
+  if size then options.schemas[kind.name] = schema.new(kind.name, { size }, beside) end
+  if kind.group then options.schemas[kind.group] = schema.new("group", { size, around_fields }, refused(to_stages)) end
 end
 
 --- Whether a table can only have been meant as options: it says where something runs, and nothing else than options.

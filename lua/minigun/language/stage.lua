@@ -1,5 +1,6 @@
 --- Stages as definitions: what the user wrote, checked, in one table. Nothing here knows the pipeline or its graph.
 local failure = require "minigun.base.failure"
+local kinds = require "minigun.base.kinds"
 local options = require "minigun.language.schemas"
 local reductions = require "minigun.language.reductions"
 local sources = require "minigun.sources.sources"
@@ -212,7 +213,8 @@ function stage.bound(definition, object)
 end
 
 --- The options that say where a stage runs.
-stage.context_options = { "inline", "threads", "processes", "process_per_batch", "fork" }
+stage.context_options = {}
+for i, kind in ipairs(kinds) do stage.context_options[i] = kind.name end
 
 -- These, and the one that names a context.
 local context_options = { table.unpack(stage.context_options) }

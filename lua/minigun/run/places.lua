@@ -64,18 +64,20 @@ end
 --- Hands work and blocks to workers.
 ---@return boolean busy some was handed over
 ---@return boolean lacking a worker still lacks something
+---@return boolean ran stages have run in this process, so that there may be more to do at once
 ---@return number? look_at when to look for workers that are late, on the monotonic clock; nil: there are none
 function Places:hand_out()
-  local busy, lacking, look_at = false, false, nil
+  local busy, lacking, ran, look_at = false, false, false, nil
   local list <const> = self.list
   for i = 1, #list do
     local place = list[i]
-    busy = place:dispatch() or busy
+    local handed, here = place:dispatch()
+    busy, ran = handed or busy, here or ran
     lacking = place:supply() or lacking
     local at = place.look_at
     if at then look_at = look_at and math.min(at, look_at) or at end
   end
-  return busy, lacking, look_at
+  return busy, lacking, ran, look_at
 end
 
 --- Does what the clock asks for.

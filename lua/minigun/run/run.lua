@@ -210,15 +210,15 @@ end
 -- so this comes last. Returns whether there was anything, and whether what was handed over may have made room for more.
 local function give_out(self)
   self.transport:flush_wanted()
-  local handed, lacking, look_at = self.places:hand_out()
+  local handed, lacking, ran, look_at = self.places:hand_out()
   local due = earlier(self:check_clock(), self.producers:next_resume())
   if look_at then due = earlier(due, math.max(0, look_at - core.now())) end
   if self.resume then due = earlier(due, self.resume:tick()) end
-  local ran = false
   if self.threads.loop then
-    local seconds
+    local stepped, seconds
     if self.screen.line then self.screen:before_handlers() end
-    ran, seconds = self.threads:step()
+    stepped, seconds = self.threads:step()
+    ran = stepped or ran
     due = earlier(due, seconds)
   end
   self.next_due = due or false

@@ -1,0 +1,68 @@
+-- The place of a sixth kind of context: it runs its stages in the coordinator, so many items in each round. Everything
+-- that it needs is in this file.
+local chain = require "minigun.handlers.chain"
+local context = require "minigun.handlers.ctx"
+local contract = require "minigun.contexts.contract"
+local core = require "minigun.core"
+local errors = require "minigun.base.traceback"
+local work = require "minigun.base.work"
+
+local Toy = contract.kind()
+
+local function chain_of(port, stages)
+  return chain.new(stages, {
+    addresses = port.plan.addresses, process = core.process(), now = core.clock,
+    deliver = port.emitted, send_to = port.sent, effect = port.effect,
+    context = function(stage, effect)
+      return context.new({ pipeline = port.plan.name, stage = stage.name, pid = port.pid }, effect)
+    end,
+    failed = function(stage, item, caught, attempt, partial)
+      port.settle(stage, errors.fields(caught, { attempt = attempt, partial = partial, pid = port.pid }),
+        function() return item end, function() return work.of_value(stage.id, item) end)
+    end,
+  })
+end
+
+function Toy:start()
+  local stages = {}
+  for i, id in ipairs(self.plan.stages) do stages[i] = self.port.plan.stages[id] end
+  self.chain = chain_of(self.port, stages)
+end
+
+function Toy:full() return self.queued >= 64 end
+function Toy:in_work(id) return self.at == id and 1 or 0 end
+function Toy:tally(id) return self:count_queued(id), self:in_work(id) end
+function Toy:idles() return self.queued == 0 end
+function Toy:wakes() return self.queued > 0 end
+
+function Toy:run_one(line)
+  local own = self:take(1, line)
+  if own.block then self:decode(own) end
+  self.at = own.stage
+  if own.given_up then self.chain:reject(own.stage, own.value, own.problem)
+  else self.chain:push(own.stage, own.value, own.attempt) end
+  self.at = nil
+  for id, s in pairs(self.chain.stats) do
+    local came = id == own.stage and own.attempt == 1 and 1 or 0 -- it was counted when it came
+    self.port.count(self.port.plan.stages[id], { items_in = s.items_in - came, items_out = s.items_out, busy = s.busy,
+      classes = s.service:take() })
+    s.items_in, s.items_out, s.busy = 0, 0, 0
+  end
+  self:finished(own, 0, 1)
+end
+
+function Toy:dispatch()
+  local busy = false
+  for _ = 1, self.at and 0 or self.plan.n do
+    local line = self.queued > 0 and self.port.may_begin(self) and self:queue_for(self.slots[1])
+    if not line then break end
+    self:run_one(line)
+    busy = true
+  end
+  return busy, busy
+end
+
+return { new = function(port, segment)
+  local self = setmetatable({ slots = { { number = 1 } }, at = nil, chain = nil }, Toy)
+  return contract.open(self, port, segment, "values")
+end }
