@@ -129,7 +129,7 @@ local function worker_sent(self, place, part)
     self.state:fail(("%s: a worker sent items to a stage that there is not"):format(place.plan.context))
   end
   count_out(self, place, part.count)
-  self.transport:route({ target.id }, part.block, part.offset, part.length, part.count, part.edge)
+  self.transport:route({ target.id }, part)
 end
 
 -- Takes items of a terminal stage, and gives up the reference.
@@ -158,7 +158,7 @@ function Events:worker_emitted(place, part)
   end
   count_out(self, place, part.count)
   if stage.terminal then return keep(self, place, stage, part) end
-  self.transport:route(self.outlets.of[id].targets, part.block, part.offset, part.length, part.count, id)
+  self.transport:route(self.outlets.of[id].targets, part)
 end
 
 -- Passes on the items of one stage, and the reference, when all that comes before them has gone on; `ordinal`: of the

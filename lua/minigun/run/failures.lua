@@ -265,7 +265,8 @@ function Failures:item_failed(segment, slot, stage, fields, entry)
   fields.refused = nil
   local record, anew
   if stage.fold then
-    record, anew = self.reduces:batch_failed(segment, stage, fields, entry, item(), retry, ordinal)
+    local batch = { batch = item(), ordinal = ordinal, tried = entry.count == 1 and entry.tried or {} }
+    record, anew = self.reduces:batch_failed(segment, stage, fields, batch, retry)
   else
     record = self:settle(stage, fields, item, stage.kind ~= "producer" and not fields.unreadable and retry)
   end

@@ -122,7 +122,8 @@ function Reduces:batch_refused(stage, batch, message, writer)
 end
 
 -- What is left of a batch without its k-th item goes on as a new one, with the attempts that its items have had.
-local function go_on(self, place, stage, batch, k, tried, ordinal)
+local function go_on(self, place, stage, failed, k)
+  local batch, tried, ordinal = failed.batch, failed.tried, failed.ordinal
   local items, shifted = batch[2], { [0] = tried[0] }
   table.remove(items, k)
   local rest = self.failures:encode(stage, batch)
@@ -145,16 +146,16 @@ end
 ---@param place table
 ---@param stage table that folds
 ---@param fields table of the failure; `step`: the item in work
----@param entry table of which the batch is one item
----@param batch table? pair of number and items; nil: it cannot be read
+---@param failed table
+--- `batch`: pair of number and items; nil: it cannot be read; `ordinal`: of it in the place; `tried`: attempts that its
+--- items have had, by their place in it
 ---@param again function () -> entry of the same batch
----@param ordinal integer of the batch in the place
 ---@return minigun.Failure? record nil: the batch is tried again
 ---@return boolean? anew the rest of it goes on as a new batch
-function Reduces:batch_failed(place, stage, fields, entry, batch, again, ordinal)
+function Reduces:batch_failed(place, stage, fields, failed, again)
+  local batch, tried, retried = failed.batch, failed.tried, false
   local items = type(batch) == "table" and batch[2] or {}
   local k = #items == 1 and 1 or fields.step or 0
-  local tried, retried = entry.count == 1 and entry.tried or {}, false
   tried[k] = (tried[k] or 0) + 1
   fields.attempt, fields.step, fields.number, fields.batch = tried[k], nil, nil, k == 0 or nil
   local record = self.failures:settle(stage, fields, function()
@@ -166,7 +167,7 @@ function Reduces:batch_failed(place, stage, fields, entry, batch, again, ordinal
     return retry
   end)
   if retried or k == 0 or #items == 1 or fields.partial then return record end
-  return record, go_on(self, place, stage, batch, k, tried, ordinal) or nil
+  return record, go_on(self, place, stage, failed, k) or nil
 end
 
 return reduces

@@ -185,20 +185,17 @@ end
 --- What a writer has in its block goes on.
 ---@param outlet table
 ---@param pool userdata
----@param block integer? nil: there is nothing
----@param offset integer? bytes
----@param length integer? bytes
----@param count integer? items
+---@param range table? see transport.route; nil: there is nothing
 ---@return table? origin held once
-function Resume:leave_outlet(outlet, pool, block, offset, length, count)
+function Resume:leave_outlet(outlet, pool, range)
   local source = outlet.direct and self.sources[outlet.stage_id]
   if not source then
     local origin = acks.close(outlet.origin)
     outlet.origin = nil
     return origin
-  elseif block then
-    local origin = self:arrived(source, count)
-    self:mark_range(origin, pool, block, offset, length)
+  elseif range then
+    local origin = self:arrived(source, range.count)
+    self:mark_range(origin, pool, range.block, range.offset, range.length)
     return origin
   end
 end

@@ -64,19 +64,16 @@ end
 
 --- Accepts a range of records, and its reference, for several stages; each further one takes a reference of its own.
 ---@param targets table array of stage ids
----@param block integer
----@param offset integer bytes
----@param length integer bytes
----@param count integer items
----@param only integer edge of the records that are meant
----@param lane integer? the one worker that may have them
----@param origin table? see policy/acks.lua; nil: that of what the coordinator is at
-function Transport:route(targets, block, offset, length, count, only, lane, origin)
+---@param range table
+--- `block`, `offset`, `length` (bytes), `count` (items), `edge` (of the records that are meant); `lane`: the one worker
+--- that may have them; `origin`: see policy/acks.lua, without one that of what the coordinator is at
+function Transport:route(targets, range)
+  local block <const> = range.block
   if #targets == 0 then self.shared.pool:release(block) end
   for i = 1, #targets do
     if i > 1 then self.shared.pool:retain(block) end
-    local entry = work.of_bytes(targets[i], block, offset, length, count, only)
-    entry.lane, entry.origin = lane, origin
+    local entry = work.of_bytes(targets[i], block, range.offset, range.length, range.count, range.edge)
+    entry.lane, entry.origin = range.lane, range.origin
     self:accept(entry)
   end
 end
@@ -149,13 +146,17 @@ function Transport:flush(outlet)
   ledger.torn = true
   if outlet.into then self.batches:count_into(outlet) end
   local block, offset, length, count = outlet.writer:take()
-  if block and outlet.direct then
+  local range = block and { block = block, offset = offset, length = length, count = count, edge = report.ANY,
+    lane = outlet.lane, origin = nil }
+  if range and outlet.direct then
     local s = self.stats[outlet.stage_id]
     s.items_out = s.items_out + count
   end
-  local origin = self.resume
-    and self.resume:leave_outlet(outlet, self.shared.pool, block, offset, length, count) or nil
-  if block then self:route(outlet.bytes, block, offset, length, count, report.ANY, outlet.lane, origin) end
+  local origin = self.resume and self.resume:leave_outlet(outlet, self.shared.pool, range) or nil
+  if range then
+    range.origin = origin
+    self:route(outlet.bytes, range)
+  end
   if origin then
     origin.fresh = nil
     self.acks:release(origin, 1)
