@@ -22,7 +22,9 @@ local function new()
   self.places, self.shared = { of = { mine, {}, mine } }, { pool = pool }
   self.outlets = { of = { { targets = { 3 } } } }
   self.state = { fail = function(_, text) error(text, 0) end }
-  self.transport = { route = function(_, targets, ...) note("route to", table.concat(targets, ","), ...) end }
+  self.transport = { route = function(_, targets, range)
+    note("route to", table.concat(targets, ","), range.block, range.offset, range.length, range.count, range.edge)
+  end }
   self.outcome = { stats = { { items_out = 0 } }, keep_read = function(_, _, f)
     local n, refused = f({}, 0)
     return n, refused
