@@ -42,7 +42,7 @@ describe("the end of a worker", function()
   end)
 
   it("does not count where it was the coordinator's deed, or an item has paid for it", function()
-    assert.same({ "replace", false }, follows { held = true, in_hand = true, late = true })
+    assert.same({ "replace", false }, follows { held = true, in_hand = true, timed_out = true })
     assert.same({ "replace", false }, follows { retired = true, held = true, in_hand = true, fresh = true })
   end)
 end)

@@ -229,8 +229,8 @@ end
 --- A worker has ended, and what it had has been taken back.
 ---@param slot table
 ---@param last table
---- as in `count`, and `held`: it had work; `in_hand`: it was at an item; `late`: that had taken too long; `fresh`: each
---- item has a process of its own
+--- as in `count`, and `held`: it had work; `in_hand`: it was at an item; `timed_out`: that had taken too long;
+--- `fresh`: each item has a process of its own
 ---@return boolean replace whether another one is to take its place
 function Processes:ended(slot, last)
   local port, code, signal = self.port, last.code, last.signal

@@ -498,7 +498,7 @@ function Workers:on_exit(slot, pid, code, signal, expected)
   self.blocks:forget(slot)
   self.port.changed()
   self.port.returned(slot)
-  last.late = losses.settle(self, slot, last)
+  last.timed_out = losses.settle(self, slot, last)
   slot.left, slot.hand, slot.hands, slot.given, slot.failed = {}, {}, 0, 0, {}
   slot.behind, slot.loops_ended, slot.loops_told = 0, nil, 0
   local replace = self.processes:ended(slot, last)

@@ -5,12 +5,12 @@
 --     { count =, source =, ranges = { first, last... } }    of one producer; `fresh` while its items are on their way
 --                                                           to their first stages: see `cut`
 --     { count =, parents = { origin... } }                  of a batch, or of a block that was written by several
--- `count`: items in the ledger that have it (`entry.origin`), and one for each other place that holds it: a batch, a
--- block that is being written, output that waits for its turn, items of the result that nobody has got yet. When it
--- falls to 0, everything that has come of those source items is finished, and they are acknowledged.
+-- `count`: items in the ledger that have it (`work.origin`), and one for each other place that holds it: a batch, a
+-- block that is being written, output that waits for its turn, items of the result that the program has not got yet.
+-- When it falls to 0, everything that has come of those source items is finished, and they are acknowledged.
 --
 -- Invariants
--- 1. `acks.origin` is that of what the coordinator is at; whatever enters the ledger meanwhile gets it.
+-- 1. `acks.origin` is that of what the coordinator is at; what enters the ledger meanwhile gets it.
 -- 2. What comes of nothing that is known has the origin `unknown`: as long as something has it, nothing is
 --    acknowledged.
 -- 3. What may be kept in the variables of a loop stage, or in the value of a reduction, is held to the end of the run.
@@ -129,13 +129,13 @@ function Acks:pass(into, gathered)
   return into
 end
 
---- Takes the holds of an entry that enters the ledger: one for each of its items.
----@param entry table
+--- Takes the holds of work that enters the ledger: one for each of its items.
+---@param work table
 ---@return table origin
-function Acks:owe(entry)
-  local origin = entry.origin or self.origin or self.unknown
-  entry.origin, origin.count = origin, origin.count + entry.count
-  entry.is_source = origin.fresh
+function Acks:owe(work)
+  local origin = work.origin or self.origin or self.unknown
+  work.origin, origin.count = origin, origin.count + work.count
+  work.is_source = origin.fresh
   return origin
 end
 
@@ -151,15 +151,15 @@ function Acks:under(origin, f, ...)
   if origin then self:release(origin, 1) end
 end
 
---- The origin of a part of an entry that is cut off: where its items are the source items themselves, these get one of
+--- The origin of a part of work that is cut off: where its items are the source items themselves, these get one of
 --- their own, to be acknowledged as soon as they are finished.
----@param entry table
+---@param work table
 ---@param n integer items of the part, fewer than all
 ---@return table? origin of the part
-function acks.cut(entry, n)
-  local origin = entry.origin
-  local ranges = entry.is_source and origin.count == entry.count and origin.ranges
-  if not ranges or #ranges ~= 2 or ranges[2] - ranges[1] + 1 ~= entry.count then return origin end
+function acks.cut(work, n)
+  local origin = work.origin
+  local ranges = work.is_source and origin.count == work.count and origin.ranges
+  if not ranges or #ranges ~= 2 or ranges[2] - ranges[1] + 1 ~= work.count then return origin end
   local first = ranges[1]
   ranges[1], origin.count = first + n, origin.count - n
   return { count = n, source = origin.source, ranges = { first, first + n - 1 } }

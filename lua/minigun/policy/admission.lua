@@ -3,9 +3,9 @@
 --
 -- `queue = n` counts what waits: queued, in a slice after the item in work, or for the next attempt; not what workers
 -- have in work. A place that sends to a limited stage, through stages of the coordinator or directly, begins nothing
--- while that is full, and hands out no more at once than there is room for; so what comes out of it passes the limit by
--- one item for each of its workers at most, times what an item emits. Where a place has to stand still, what sends to
--- it stands still soon, too: `limited` is true of all before a limited stage.
+-- while that is full, and hands out no more at once than there is room for. So its output passes the limit by what one
+-- item for each of its workers emits, at most. Where a place has to stand still, the places that send to it soon stand
+-- still, too: `limited` is true of all before a limited stage.
 --
 -- Of a place these are looked at: `here` (the coordinator's own stages, which call each other), `plan` (`stages`, `n`),
 -- `queued`, `full()`, `in_work(stage)`; and its `targets`, `limited`, `per` and `order.window` are set here.
@@ -13,7 +13,8 @@ local declared = require "minigun.base.declared"
 
 local admission = {}
 
--- Items that may wait for a place without a limit of its own before a limited stage: those, and so many per worker.
+-- Items that may wait for a place before a limited stage, where it has no limit of its own: these, and so many for
+-- each worker.
 local SOME <const>, EACH <const> = 16, 4
 
 local Admission = {}
@@ -34,8 +35,8 @@ function admission.new(stages, place_of, pending)
     waits = {} }, Admission)
 end
 
--- Whether any of what a stage or a place sends to is limited. A reduction's own limit, which the library has set, may
--- be passed by a block.
+-- Whether any of what a stage or a place sends to is limited. The library sets a limit for a reduce itself: that may be
+-- passed by a block.
 local function leads_to_limit(self, reach)
   for each, limit in pairs(reach) do
     if limit == true then
@@ -47,8 +48,8 @@ local function leads_to_limit(self, reach)
   return false
 end
 
--- The limit of what waits for a stage, or nil. For one of the coordinator no more may wait than for those directly
--- after it: it calls them, or stands still when they are full, while others go on to send to it.
+-- The limit of what waits for a stage, or nil. For a stage of the coordinator no more may wait than for the stages
+-- directly after it. It calls these, or stands still when they are full, while other stages go on to send to it.
 local function limit_of(self, id)
   local stage = self.stages[id]
   local limit = stage.queue
@@ -97,8 +98,8 @@ local function mark_limited(self, places)
   end
 end
 
---- What each place and stage waits for while it is full. Items may leave a place and come back to it, so two could wait
---- for each other: the place with the earlier stage waits for those with later ones, and these do not wait for it.
+--- What each place and stage waits for while it is full. Items may leave a place and come back to it, so two places
+--- could wait for each other. Therefore only the place with the earlier stage waits for places with later stages.
 --- Nothing waits for a producer, so producers wait for all that they reach.
 ---@param places table array
 function Admission:draw_waits(places)

@@ -70,7 +70,7 @@ function Batcher:add(item, now, key)
   return entry.items
 end
 
---- Of a batcher without keys: the open batch's table, for so many items that will be put behind those that are there.
+--- Of a batcher without keys: the open batch's table, for so many more items, which the caller will append.
 ---@param n integer
 ---@param now function () -> seconds
 ---@return table items

@@ -18,14 +18,14 @@ Batches.__index = Batches
 ---@param options table
 --- `max_size` (items, see resize), `max_wait` (seconds or nil), `max_bytes` (or nil: of batches of bytes); `numbered`:
 --- a batch is passed on as a pair, of its number, from 1, and its items
----@param host table
+---@param port table
 --- `pool`; `writer` (or nil); `now()`; `emit(batch)` passes on a table, `tables()` sees to it that those are with their
 --- receivers; `joined(n)` is told that n more arrays of bytes are in the writer's block, `flush()` passes those on;
 --- `refused(list)` is told of items that cannot be had, `dropped(gathered)` of a batch of which nothing is left;
 --- `fail(text)` raises
 ---@return table batches with the methods of a batcher, and the field `first` of one
-function byte_batches.new(options, host)
-  return setmetatable({ host = host, values = batcher.new(options), max_size = options.max_size,
+function byte_batches.new(options, port)
+  return setmetatable({ port = port, values = batcher.new(options), max_size = options.max_size,
     max_wait = options.max_wait, max_bytes = options.max_bytes or math.maxinteger,
     number = options.numbered and 1 or -1, open = nil, written = false, first = nil, shared = false }, Batches)
 end
@@ -33,27 +33,27 @@ end
 --- Whether producers may write into its arrays: nothing is to be noted of each item then.
 ---@return boolean
 function Batches:shareable()
-  return self.host.writer and not (self.number > 0 or self.max_wait or self.note) or false
+  return self.port.writer and not (self.number > 0 or self.max_wait or self.note) or false
 end
 
--- A table is begun, goes on, or is to be passed on: until it is with its receivers nobody else writes.
+-- A table is begun, goes on, or is to be passed on: until it is with its receivers no producer writes.
 local function keep_to_itself(self)
-  if self.shared then self.host.writer:arrays(0) end
+  if self.shared then self.port.writer:arrays(0) end
 end
 
 --- Lets producers write into its arrays, see `shareable`. No table is open, and those before have been passed on.
 function Batches:share()
   self.shared = true
-  self.host.writer:arrays(self.max_size)
+  self.port.writer:arrays(self.max_size)
 end
 
 --- Takes note of what producers have written since the last time.
 function Batches:sync()
   if not self.shared then return end
-  local n, closed = self.host.writer:joining()
+  local n, closed = self.port.writer:joining()
   if closed > 0 then
     self.written = true
-    self.host.joined(closed)
+    self.port.joined(closed)
   end
   if n == 0 then self.open = nil else self.open = self.open or {} end
   if n > 0 then self.open.n = n end
@@ -66,7 +66,7 @@ function Batches:resize(max_size)
   self.max_size, self.values.max_size = max_size, max_size
 end
 
---- Keeps what tells where the items of each batch have come from, as a batcher does; `host.passing(gathered)` is told
+--- Keeps what tells where the items of each batch have come from, as a batcher does; `port.passing(gathered)` is told
 --- of an array of bytes before it is passed on.
 ---@param note function (gathered) -> gathered
 function Batches:trace(note)
@@ -86,29 +86,29 @@ end
 
 -- The array of bytes becomes a table.
 local function decode(self)
-  local items, problem = self.host.writer:join_take()
-  if not items then self.host.fail(problem) end
+  local items, problem = self.port.writer:join_take()
+  if not items then self.port.fail(problem) end
   if self.number > 0 then items = items[2] end
   local open = self.open
   self.open = nil
-  if problem then self.host.refused(problem) end
-  if #items == 0 then return self.host.dropped(open.origin) end
+  if problem then self.port.refused(problem) end
+  if #items == 0 then return self.port.dropped(open.origin) end
   self.values:reopen(items, #items, open.due, open.origin)
 end
 
 -- Before a table is passed on: arrays of bytes that came before it.
 local function flush(self)
-  if self.written then self.host.flush() end
+  if self.written then self.port.flush() end
   self.written = false
 end
 
 local function close(self)
-  if self.note then self.host.passing(self.open.origin) end
+  if self.note then self.port.passing(self.open.origin) end
   self.open, self.written = nil, true
   if self.number > 0 then self.number = self.number + 1 end
-  self.host.tables()
-  self.host.writer:join_end()
-  self.host.joined(1)
+  self.port.tables()
+  self.port.writer:join_end()
+  self.port.joined(1)
 end
 
 --- Adds an item.
@@ -129,32 +129,32 @@ end
 -- Decodes records into the table that is open, or is to be: as many as there is room for, or one. Returns the offset
 -- after them.
 local function read(self, block, at, limit, only, one)
-  local pool, values, host = self.host.pool, self.values, self.host
+  local pool, values, port = self.port.pool, self.values, self.port
   keep_to_itself(self)
   local n = values.first and values.first.n or 0
   local after, count = pool:walk(block, at, limit - at, only, one and 1 or math.max(1, self.max_size - n))
-  local items = after and count > 0 and values:reserve(count, host.now)
+  local items = after and count > 0 and values:reserve(count, port.now)
   local now, refused = n, nil
   if items then now, refused = pool:decode_into(items, n, block, at, after - at, only) end
-  if not after or not now then host.fail "a worker has damaged its block" end
+  if not after or not now then port.fail "a worker has damaged its block" end
   if refused then
-    host.refused(refused)
-    if now == 0 then host.dropped(values:drop()) else values.first.n = now end
+    port.refused(refused)
+    if now == 0 then port.dropped(values:drop()) else values.first.n = now end
   end
   if now >= self.max_size then
     local batch = values:take()
     flush(self)
-    host.emit(numbered(self, batch))
+    port.emit(numbered(self, batch))
   end
   return after
 end
 
 -- Joins records to the array that is open. Returns the offset after them.
 local function join(self, block, at, limit, only)
-  local host, most = self.host, self.max_size
-  local n, after, deep = host.writer:join(most, self.number, block, at, limit - at, only, self.max_bytes)
-  if not n then host.fail "a worker has damaged its block" end
-  if n > 0 and not self.open then self.open = { due = self.max_wait and host.now() + self.max_wait } end
+  local port, most = self.port, self.max_size
+  local n, after, deep = port.writer:join(most, self.number, block, at, limit - at, only, self.max_bytes)
+  if not n then port.fail "a worker has damaged its block" end
+  if n > 0 and not self.open then self.open = { due = self.max_wait and port.now() + self.max_wait } end
   if n > 0 then self.open.n = n end
   if n > 0 and self.note then self.open.origin = self.note(self.open.origin) end
   if n >= most or (after < limit and not deep) then
@@ -167,13 +167,13 @@ local function join(self, block, at, limit, only)
 end
 
 --- Adds the records of a range.
----@param entry table `block` (which stays held meanwhile), `offset`, `length`, `only`
-function Batches:add_range(entry)
-  local at, limit = entry.offset, entry.offset + entry.length
+---@param work table `block` (which stays held meanwhile), `offset`, `length`, `only`
+function Batches:add_range(work)
+  local at, limit = work.offset, work.offset + work.length
   self:sync()
   while at < limit do
-    local as_bytes = self.host.writer and not self.values.first
-    at = (as_bytes and join or read)(self, entry.block, at, limit, entry.only or report.ANY)
+    local as_bytes = self.port.writer and not self.values.first
+    at = (as_bytes and join or read)(self, work.block, at, limit, work.only or report.ANY)
   end
   self.first = self.open or self.values.first
 end

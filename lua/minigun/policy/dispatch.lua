@@ -1,15 +1,16 @@
 --- Dispatch: how much work a worker is given, and when it is taken back. Numbers in, numbers out; no clock, no process.
 --
 -- 1. A slice is as long as the rate says; the first one, before anything is known, is one item.
--- 2. Where stages after this one have a limit, no more is begun than there is room for what comes out, but for one item
---    of each worker, so that all of them work.
--- 3. What has come back from a worker that was late is shared out in small slices: the next slow item may be in it.
--- 4. A worker that is at a slice for long while another has nothing to do is late: what it has not begun is taken back.
---    Each try costs it something, so they become rarer.
+-- 2. Where later stages have a limit, no more is begun than there is room for its output. One item of each worker is
+--    begun all the same, so that all workers work.
+-- 3. What was taken back from a worker is shared out in small slices: the next slow item may be in it.
+-- 4. A worker that is at a slice for long while another has nothing to do is overdue: what it has not begun is taken
+--    back. Each try costs it something, so they become rarer.
 local dispatch = {}
 
--- Seconds that a worker may be at a slice before it is late, as long as a slice should take; most between two tries.
-local LATE <const>, LATE_MOST <const> = 0.001, 0.064
+-- Seconds that a worker may be at a slice before it is overdue: as long as a slice should take; at most so many between
+-- two tries.
+local OVERDUE <const>, OVERDUE_MOST <const> = 0.001, 0.064
 
 --- How much each worker may have.
 ---@param rate table see policy/rates.lua
@@ -38,18 +39,18 @@ end
 local Patience = {}
 Patience.__index = Patience
 
---- Makes what tells when a worker is late with a slice.
+--- Makes what tells when a worker is overdue with a slice.
 ---@return table patience `at`: when it will be, in seconds
-function dispatch.patience() return setmetatable({ slice = nil, wait = LATE, at = math.huge }, Patience) end
+function dispatch.patience() return setmetatable({ slice = nil, wait = OVERDUE, at = math.huge }, Patience) end
 
---- Whether a worker is late.
+--- Whether a worker is overdue.
 ---@param slice integer number of the one that it is at
 ---@param now number seconds
 ---@return boolean
 function Patience:over(slice, now)
-  if self.slice ~= slice then self.slice, self.wait, self.at = slice, LATE, now + LATE end
+  if self.slice ~= slice then self.slice, self.wait, self.at = slice, OVERDUE, now + OVERDUE end
   if self.at > now then return false end
-  self.wait = math.min(2 * self.wait, LATE_MOST)
+  self.wait = math.min(2 * self.wait, OVERDUE_MOST)
   self.at = now + self.wait
   return true
 end

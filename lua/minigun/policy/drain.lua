@@ -1,9 +1,9 @@
 --- Drain: when a stage has come to its end, so that it passes on its last batch, ends its loop, gives its value. Values
 -- in, decisions out; time comes as an argument.
 --
--- Stages are drained from the first to the last: one is when all that send to it are, and it has nothing pending. What
--- is awaited (`await`) comes from anywhere: such a stage is drained when nothing is left to do anywhere else and the
--- stages that come before every awaited one are drained; or when its first item has not come in its time.
+-- Stages are drained from the first to the last: a stage is drained when all stages that send to it are, and it has
+-- nothing pending. A stage with `await` may get items from anywhere. It is drained when nothing is left to do anywhere
+-- else and all stages that come before any awaited stage are drained; or when its first item has not come in its time.
 local declared = require "minigun.base.declared"
 
 local drain = {}

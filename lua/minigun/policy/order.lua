@@ -3,7 +3,7 @@
 --
 -- Every item has an ordinal, its place in the order of arrival. Workers pass over the items of a chunk one after
 -- another; an item is finished when that has happened and every further attempt at it, or at a part of it, is settled.
--- `head` is the first ordinal that is not. Output is given in parts; a part that begins behind the head is kept.
+-- `head` is the first ordinal that is not. Output is given in parts; a part that begins after the head is kept.
 local order = {}
 
 -- Items that may be begun ahead of the oldest unfinished one; fewer before a limited stage, see policy/admission.lua.
@@ -19,13 +19,13 @@ Order.__index = Order
 function order.new(deliver, most)
   return setmetatable({
     deliver = deliver, most = most, window = WINDOW, head = 1, bytes = 0,
-    passed = {},             -- ranges of ordinals behind the head that workers have passed over: first -> last + 1
+    passed = {},             -- ranges of ordinals after the head that workers have passed over: first -> last + 1
     attempts = {},           -- ordinals with further attempts to come -> how many
     parts = {}, first = 1, last = 0, -- kept, sorted by the ordinal that they begin with
   }, Order)
 end
 
---- Whether a chunk may be begun. The oldest always may, so that it cannot be kept from its end by what waits for it.
+--- Whether a chunk may be begun. The oldest always may: what waits for it must not keep it from its end.
 ---@param ordinal integer its first item's
 ---@return boolean
 function Order:may_begin(ordinal)
@@ -61,13 +61,14 @@ local function advance(self)
   end
 end
 
---- An item, or a part of it, will be tried again: told before the attempt that has failed is `finished`.
+--- An item, or a part of it, will be tried again: to be called before the attempt that has failed is `finished`.
 ---@param ordinal integer
 function Order:retry(ordinal)
   self.attempts[ordinal] = (self.attempts[ordinal] or 0) + 1
 end
 
---- A worker has passed over items: each of them has succeeded, or has failed and, where that is so, will be retried.
+--- A worker has passed over items: each has succeeded, or has failed for good, or will be tried again (`retry` was
+--- called for it).
 ---@param ordinal integer the first
 ---@param n integer
 function Order:finished(ordinal, n)
@@ -86,7 +87,7 @@ function Order:finished(ordinal, n)
   advance(self)
 end
 
---- A further attempt is over; where it has failed and will be followed by another, that was told before.
+--- A further attempt is over; where it has failed and another follows, that was said before.
 ---@param ordinal integer
 function Order:settled(ordinal)
   local left = self.attempts[ordinal] - 1

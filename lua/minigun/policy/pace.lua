@@ -12,7 +12,7 @@ local ROUND <const>, CREDIT <const>, SHARE <const>, SLOW <const> = 1e-5, 0.0005,
 -- Seconds of allowance: of a source that is not known yet, at the first time that it blocks, at most.
 local UNKNOWN <const>, FIRST <const>, MOST <const>, PART <const> = 0.0005, 0.01, 0.05, 4
 local LEAST <const> = 0.0003     -- a sleep that is shorter is not worth while
-local USUAL <const> = 0.0002     -- seconds between two turns of others, where somebody waits for items
+local USUAL <const> = 0.0002     -- seconds between two turns of others, where a receiver waits for items
 local MEASURED <const> = 64      -- turns in a row that are measured, after the last that was slow
 
 local Pace = {}
@@ -31,7 +31,7 @@ end
 ---@param now number
 function Pace:begin(now) self.clock, self.began = now, now end
 
---- The source goes on, be it after such a turn or after a rest of its own.
+--- The source goes on, after such a turn or after a rest of its own.
 ---@param now number
 function Pace:resume(now)
   self.began = now
@@ -43,7 +43,7 @@ end
 
 --- Whether others are to have their turn after an item.
 ---@param now number
----@param alone boolean? there is nobody who waits for items one by one
+---@param alone boolean? there is no receiver that waits for items one by one
 ---@return boolean
 function Pace:due(now, alone)
   local gap = now - self.clock

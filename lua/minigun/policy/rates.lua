@@ -4,9 +4,9 @@ local rates = {}
 -- Weight of the newest measurement in the running mean of the time per item.
 local NEWEST <const> = 0.3
 -- Seconds of work that one slice should be: long against the cost of handing it over (some us, and where no processor
--- is free a worker is interrupted for it), short against a run; and where so much waits that no worker will be without.
--- The long one outlasts the time after which a busy machine lets the coordinator run again; what a worker has not begun
--- of it can be taken back.
+-- is free a worker is interrupted for it), short against a run; and what a slice may be where so much waits that no
+-- worker will be without. The long one outlasts the time after which a busy machine lets the coordinator run again;
+-- what a worker has not begun of it can be taken back.
 local SLICE_SECONDS <const>, LONG_SECONDS <const> = 0.0005, 0.016
 local MOST_ITEMS <const> = 1 << 20
 local STORED <const> = 0.002 -- seconds of an item before which a slice in store would wait too long
@@ -28,7 +28,7 @@ function Rate:learn(seconds, n)
 end
 
 --- How many items to hand over at once.
----@param share integer? items that wait for each who takes some
+---@param share integer? items that wait, divided by the workers that take them
 ---@return integer
 function Rate:slice(share)
   if not self.seconds then return 1 end

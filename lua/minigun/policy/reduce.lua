@@ -1,7 +1,7 @@
---- Reductions: the fold of a stream into one value. Values in, values out; no process.
+--- Reduce: a stream becomes one value. Values in, values out; no process.
 --
--- In workers a reduction is cut up: batches, numbered in the order of their arrival, are folded into parts, and these
--- are combined. Only neighbours are, so that a function which is associative gives what it gives inline.
+-- In workers a reduce is cut up: each batch, numbered in the order of arrival, becomes a part, and parts are combined.
+-- Only neighbours are combined, so a function that is associative gives what it gives inline.
 local stack = require "minigun.base.stack"
 
 local reduction = {}
@@ -22,7 +22,7 @@ local function copy(value, copies)
   return setmetatable(own, debug.getmetatable(value))
 end
 
---- Makes the recipe of a reduction.
+--- Makes the recipe of a reduce.
 ---@param definition table `init`, `combine`, `at`, `name`
 ---@param f function `function(value, item) -> value`
 ---@return table fold
@@ -92,17 +92,17 @@ end
 ---@param part table as a folder emits it
 function Combiner:add(part)
   local number, value, began = part[1], part[2], self.clock()
-  local before, behind = self.last[number - 1], self.first[number + 1]
+  local before, after = self.last[number - 1], self.first[number + 1]
   local function combine(a, b) -- nil: no item of theirs could be had
     if a == nil then return b end
     if b == nil then return a end
     return self.fold.combine(a, b)
   end
   if before then value = combine(before.value, value) end
-  if behind then value = combine(value, behind.value) end
-  local run = { first = before and before.first or number, last = behind and behind.last or number, value = value }
+  if after then value = combine(value, after.value) end
+  local run = { first = before and before.first or number, last = after and after.last or number, value = value }
   if before then self.last[before.last] = nil end
-  if behind then self.first[behind.first] = nil end
+  if after then self.first[after.first] = nil end
   self.first[run.first], self.last[run.last] = run, run
   local calls = self.fold.seeded and part[3] or part[3] - 1 -- of the function that folds
   if calls > 0 then self.seconds = mean(self.seconds, part[4] / calls) end
@@ -140,7 +140,7 @@ end
 local Folder = {}
 Folder.__index = Folder
 
---- Makes what folds items one after the other, where they need not be cut up.
+--- Makes what takes items one after the other, where they need not be cut up.
 ---@param fold table
 ---@return table folder with `add(item)`, `values()`, `finish()` as a combiner has them
 function reduction.inline(fold)

@@ -38,7 +38,7 @@ local function by_function(stage)
   end
 end
 
--- Each process deals for itself; they begin at different targets, as a fork per batch deals once.
+-- Each process deals its items out for itself. Processes begin at different targets, as a fork per batch deals once.
 local function in_turn(stage, turn)
   local groups, next_one = stage.groups, turn
   return function()
@@ -67,7 +67,7 @@ function router.check_colon(emit, level)
   error('call emit:to with a colon: emit:to("stage", item)', level + 1)
 end
 
---- The stages behind a name given to `emit:to`; an error at the line of the user's call where there is none.
+--- The stages that a name given to `emit:to` stands for; an error at the line of the user's call where there is none.
 ---@param addresses table from plan/addresses.lua
 ---@param name any
 ---@param item any

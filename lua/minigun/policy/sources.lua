@@ -2,8 +2,8 @@
 -- acknowledged them, and which items those are that have come. Values in, values out.
 --
 -- A source item is known by its producer's name and its ordinal, its place in what that producer emits. Some ordinals
--- have a mark, which stands for the item (child/marks.lua), so that a producer that emits something else than in the
--- run before is found out.
+-- have a mark, which stands for the item (child/marks.lua). By it a producer is found out that emits something else
+-- than in the run before.
 local sources = {}
 
 --- Makes the source of a producer.
@@ -19,7 +19,7 @@ function sources.new(name, done, path)
     at = 1, next = 1, next_at = 1, next_mark = 1, skipped = 0, open = nil }
 end
 
---- The first ordinal from n on that has a mark: each up to 64, then 32 in each octave.
+--- The first ordinal from n on that has a mark: each up to 64, then 32 from each power of two to the next.
 ---@param n integer
 ---@return integer
 function sources.marked(n)
