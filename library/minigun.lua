@@ -259,7 +259,7 @@
 --- Options of `minigun.supervisor`.
 ---@class minigun.SupervisorOptions
 ---@field name? string how it is called in messages
----@field listen? string|integer|(string|integer)[] where it listens: opened once, before the forks. `*` as host is every IPv4 address, `[::]` every IPv6 one; `unix:@name` is a socket without a file. Sockets that the program has inherited (`LISTEN_FDS` of systemd) are used for the addresses that they have; what other inherited ones there are comes after these
+---@field listen? string|integer|(string|integer)[] where it listens: opened once, before the forks. `*` as host is every IPv4 address, `[::]` every IPv6 one; `unix:@name` is a socket without a file. Sockets that the program has inherited (`LISTEN_FDS` of systemd) are used for the addresses that they have; other inherited sockets come after these
 ---@field backlog? integer connections that may wait to be accepted, per socket
 ---@field workers? integer|"auto" worker processes; "auto": one per CPU
 ---@field loop? "epoll"|"select"|"copas"|"cqueues"|"luv"|"event" the event loop of a worker, see `minigun.loop`; without one it may block in `w:accept()`
@@ -552,35 +552,35 @@ function Pipeline:pipeline(name, options, block_or_pipeline) end
 ---@overload fun(self: minigun.Pipeline, init: any, f: fun(value: any, item: any): any, options: minigun.ReduceOptions?): minigun.Pipeline
 function Pipeline:reduce(name, init, f, options) end
 
---- Runs the stages that the block defines in n threads, coroutines over an event loop. While a handler is in
+--- A group whose stages run in n threads, coroutines over an event loop; f defines them. While a handler is in
 --- `minigun.sleep`, in `minigun.wait` or waits by means of cqueues, others run. They run in the coordinator; in a
---- block of `processes` or `process_per_batch` in each of its workers.
----@param n minigun.ThreadGroupOptions|integer|boolean how many items are in work at once; true or left out: 16; false: as if there were no block; `{ n = 4, ordered = true, retries = 2 }`: in order, and defaults for the stages inside, as for `processes`
----@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+--- group of `processes` or `process_per_batch` in each of its workers.
+---@param n minigun.ThreadGroupOptions|integer|boolean how many items are in work at once; true or left out: 16; false: as if there were no group; `{ n = 4, ordered = true, retries = 2 }`: in order, and defaults for the stages inside, as for `processes`
+---@param f fun(p: minigun.Pipeline) defines the stages: called at once, with the pipeline
 ---@return minigun.Pipeline self
----@overload fun(self: minigun.Pipeline, block: fun(p: minigun.Pipeline)): minigun.Pipeline
-function Pipeline:threads(n, block) end
+---@overload fun(self: minigun.Pipeline, f: fun(p: minigun.Pipeline)): minigun.Pipeline
+function Pipeline:threads(n, f) end
 
---- Runs the stages that the block defines in n worker processes.
----@param n minigun.PoolGroupOptions|integer|boolean workers; true or left out: one per CPU; false: as if there were no block; `{ n = 4, ordered = true }`: what comes out of the block is in the order of what has come in; `{ n = 4, retries = 2 }`: defaults for the stages inside
----@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+--- A group whose stages run in n worker processes; f defines them.
+---@param n minigun.PoolGroupOptions|integer|boolean workers; true or left out: one per CPU; false: as if there were no group; `{ n = 4, ordered = true }`: what comes out of the group is in the order of what has come in; `{ n = 4, retries = 2 }`: defaults for the stages inside
+---@param f fun(p: minigun.Pipeline) defines the stages: called at once, with the pipeline
 ---@return minigun.Pipeline self
----@overload fun(self: minigun.Pipeline, block: fun(p: minigun.Pipeline)): minigun.Pipeline
-function Pipeline:processes(n, block) end
+---@overload fun(self: minigun.Pipeline, f: fun(p: minigun.Pipeline)): minigun.Pipeline
+function Pipeline:processes(n, f) end
 
---- Runs each item of the stages that the block defines in a fresh child process.
----@param size minigun.ForkGroupOptions|integer|boolean `{ max = n }` or n: most children alive at once; true or left out: one per CPU; false: as if there were no block; `{ max = n, ordered = true, retries = 2 }`: in order, and defaults for the stages inside, as for `processes`
----@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+--- A group in which each item is run by a fresh child process; f defines the stages.
+---@param size minigun.ForkGroupOptions|integer|boolean `{ max = n }` or n: most children alive at once; true or left out: one per CPU; false: as if there were no group; `{ max = n, ordered = true, retries = 2 }`: in order, and defaults for the stages inside, as for `processes`
+---@param f fun(p: minigun.Pipeline) defines the stages: called at once, with the pipeline
 ---@return minigun.Pipeline self
----@overload fun(self: minigun.Pipeline, block: fun(p: minigun.Pipeline)): minigun.Pipeline
-function Pipeline:process_per_batch(size, block) end
+---@overload fun(self: minigun.Pipeline, f: fun(p: minigun.Pipeline)): minigun.Pipeline
+function Pipeline:process_per_batch(size, f) end
 
---- Runs the stages that the block defines in the coordinator itself, also inside another block.
+--- A group whose stages run in the coordinator itself, also inside another group; f defines them.
 ---@param options minigun.GroupOptions? defaults for the stages inside
----@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+---@param f fun(p: minigun.Pipeline) defines the stages: called at once, with the pipeline
 ---@return minigun.Pipeline self
----@overload fun(self: minigun.Pipeline, block: fun(p: minigun.Pipeline)): minigun.Pipeline
-function Pipeline:inline(options, block) end
+---@overload fun(self: minigun.Pipeline, f: fun(p: minigun.Pipeline)): minigun.Pipeline
+function Pipeline:inline(options, f) end
 
 --- Defines a context by name. All stages that say `context = name` share its workers.
 ---@param name string
@@ -669,17 +669,17 @@ function Pipeline:iterate(options) end
 --- of either.
 ---@param name string the copy's, by default the base's
 ---@param options minigun.PipelineOptions over those of the base
----@param block (fun(p: minigun.Pipeline))? called at once, with the copy
+---@param f (fun(p: minigun.Pipeline))? called at once, with the copy
 ---@return minigun.Pipeline copy
----@overload fun(self: minigun.Pipeline, options: minigun.PipelineOptions, block: (fun(p: minigun.Pipeline))?): minigun.Pipeline
----@overload fun(self: minigun.Pipeline, name: string, block: (fun(p: minigun.Pipeline))?): minigun.Pipeline
----@overload fun(self: minigun.Pipeline, block: (fun(p: minigun.Pipeline))?): minigun.Pipeline
-function Pipeline:extend(name, options, block) end
+---@overload fun(self: minigun.Pipeline, options: minigun.PipelineOptions, f: (fun(p: minigun.Pipeline))?): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, f: (fun(p: minigun.Pipeline))?): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, f: (fun(p: minigun.Pipeline))?): minigun.Pipeline
+function Pipeline:extend(name, options, f) end
 
 --- Puts another handler into a stage's place. Its edges stay, unless `to` or `from` say otherwise.
 ---@param name string the stage; of one in a nested pipeline "outer.inner", here and in the methods below
 ---@param options minigun.ProcessorOptions|minigun.ProducerOptions|minigun.AccumulatorOptions|integer an option that is not given keeps its value; a context replaces the old one; hooks are added and run after the old ones; of a batch also its size
----@param handler any of the form that the stage's method takes (of a `map`: `function(item) -> item`; of a producer: a source; of a nested pipeline: a block or a pipeline); without one the old handler stays
+---@param handler any of the form that the stage's method takes (of a `map`: `function(item) -> item`; of a producer: a source; of a nested pipeline: a pipeline or a function that fills one); without one the old handler stays
 ---@return minigun.Pipeline self
 ---@overload fun(self: minigun.Pipeline, name: string, handler: any): minigun.Pipeline
 function Pipeline:replace(name, options, handler) end
@@ -693,9 +693,9 @@ function Pipeline:remove(name) end
 ---@param name string the stage that sends to the new one; the new one sends where that stage sent, and takes over its `route`
 ---@param new_name string
 ---@param options minigun.ProcessorOptions
----@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string of a processor. Or instead of the last three a block, a function that defines any stages: they are put there in order. Without a context of their own they run in the block that the stage `name` was defined in. Behind a stage of a nested pipeline they are stages of that one, which the block then gets.
+---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string of a processor. Or, instead of the last three, a function that defines any stages: they are put there in order. Without a context of their own they run in the group that the stage `name` was defined in. After a stage of a nested pipeline they are stages of that pipeline, which the function then gets.
 ---@return minigun.Pipeline self
----@overload fun(self: minigun.Pipeline, name: string, block: fun(p: minigun.Pipeline)): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, f: fun(p: minigun.Pipeline)): minigun.Pipeline
 ---@overload fun(self: minigun.Pipeline, name: string, new_name: string, handler: fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
 function Pipeline:insert_after(name, new_name, options, handler) end
 
@@ -703,9 +703,9 @@ function Pipeline:insert_after(name, new_name, options, handler) end
 ---@param name string the stage that receives from the new one; the stages that sent to it send to the new one
 ---@param new_name string
 ---@param options minigun.ProcessorOptions
----@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string of a processor; or a block instead of the last three, as for `insert_after`
+---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string of a processor; or a function that defines stages instead of the last three, as for `insert_after`
 ---@return minigun.Pipeline self
----@overload fun(self: minigun.Pipeline, name: string, block: fun(p: minigun.Pipeline)): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, f: fun(p: minigun.Pipeline)): minigun.Pipeline
 ---@overload fun(self: minigun.Pipeline, name: string, new_name: string, handler: fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
 function Pipeline:insert_before(name, new_name, options, handler) end
 
@@ -816,7 +816,7 @@ function Result:of(stage) end
 ---@field kind "error"|"crash"|"timeout"|"unserialisable"
 ---@field stage string? name
 ---@field item any
----@field number integer? which of the items that have come to the stage it was, from 1; not inside a block
+---@field number integer? which of the items that have come to the stage it was, from 1; not inside a group
 ---@field message string with the handler's "file:line: " in front
 ---@field error any? what was raised, whatever it is, where it can be sent from its process
 ---@field traceback string?
@@ -937,7 +937,7 @@ function Run:stop() end
 function Run:kill() end
 
 --- Kills the run if it is not over; nothing of it is left. The same happens at the end of a to-be-closed variable, and
---- when a forgotten handle is collected (then without the hook after_run).
+--- when a forgotten run is collected (then without the hook after_run).
 function Run:close() end
 
 --- Lines of files: a source of a producer or of `minigun.map`, and an iterator for a loop: `for line in lines do`.
@@ -977,7 +977,7 @@ function Spool:records() end
 --- The first 1000 damaged ranges of a spool, and how much there is in all.
 ---@class minigun.Damage
 ---@field [integer] { offset: integer, bytes: integer, message: string? } message: of a record that cannot be decoded
----@field records integer how many were skipped, as far as they can be told apart
+---@field records integer how many were skipped, as far as they can be distinguished
 ---@field bytes integer
 ---@field places integer how many ranges
 
@@ -1076,7 +1076,7 @@ function Loop:watch_signal(name, f) end
 ---@field pid integer
 ---@field code integer? its exit code
 ---@field signal integer? the signal that has ended it
----@field unknown boolean? nobody can say how: somebody else has waited for it
+---@field unknown boolean? it is not known how: another part of the program has waited for it
 ---@field core boolean? it has left a core dump
 ---@field max_rss integer? bytes of memory, at most, of it and of the children that it has waited for
 ---@field cpu number? seconds of processor time, of it and of these

@@ -484,7 +484,7 @@ describe("mistakes", function()
       { function() p:insert_after("parse", "x") end, "stage 'x': the handler must be a function" },
       { function() p:insert_after("parse", {}, noop) end, "the name of the new stage must be a name" },
       { function() p:insert_before("gen", "x", noop) end, "'gen' is a producer" },
-      { function() p:insert_after("parse", function() p:remove("save") end) end, "remove is called inside a block" },
+      { function() p:insert_after("parse", function() p:remove("save") end) end, "remove is called inside a function" },
       { function() p:extend(5) end, "pipeline 'base': options must be a table, got 5" },
       { function() p:extend("x", { memroy = 1 }) end, "pipeline 'x': unknown option 'memroy'", "'memory'?" },
       { function() p:extend("x", {}, 5) end, "got 5" },

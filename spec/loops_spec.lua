@@ -416,7 +416,7 @@ describe("loop.new", function()
       ["loop:watch_io: a descriptor, an open file, or an object with getfd or pollfd expected, got {}"] = function()
         l:watch_io({}, "r", print)
       end,
-      ["loop:watch_signal: SIGKILL: nobody can catch it"] = function() l:watch_signal("KILL", print) end,
+      ["loop:watch_signal: SIGKILL: it cannot be caught"] = function() l:watch_signal("KILL", print) end,
       ['loop:watch_signal: the name of a signal expected, such as "TERM", got "FOO"'] = function()
         l:watch_signal("FOO", print)
       end,

@@ -175,7 +175,7 @@ describe("edges", function()
       { function() p:replace("own.deep", kept) end, "stage 'deep': pipeline 'own' would contain itself" },
       { function() p:pipeline("again", inner):pipeline("again", inner) end, "stage 'again': the name is taken" },
       { function() p:pipeline("x") end, "must be a function(inner) that defines its stages, or a pipeline, got nil" },
-      { function() p:pipeline("x", empty) end, "the block has defined no stages; define them on its argument" },
+      { function() p:pipeline("x", empty) end, "its function has defined no stages; define them on its argument" },
       { function() p:pipeline("x", { partition = print }, inner) end,
         "stage 'x': option 'partition' is not for a nested pipeline: it is for stages; give it to those inside" },
       { function() p:pipeline("x", { dead_letter = "y" }, inner) end, "option 'dead_letter' is not for" },

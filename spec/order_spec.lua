@@ -316,7 +316,7 @@ describe("ordered", function()
     refusals.check {
       { function() p:processor("a", { context = "db", ordered = true }, noop) end, "stage 'a'", "the context 'db'" },
       { function() p:processes(2, function() p:processor("b", { ordered = true }, noop) end) end,
-        "stage 'b'", "give it to the block" },
+        "stage 'b'", "give it to the group" },
       { function() p:producer("c", { ordered = true, processes = 1 }, noop) end, "'ordered' is not for a producer" },
       { function() p:run { ordered = true } end, "'ordered' is not for a run", "belongs to a context" },
       { function() p:context("e", { ordered = true }) end, "say what it is" },

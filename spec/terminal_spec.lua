@@ -183,15 +183,15 @@ describe("the progress line", function()
   end
 
   it("counts each stage, and is cut to the width of the terminal", function()
-    local meter = require "minigun.view.progress_line"
+    local progress_line = require "minigun.view.progress_line"
     local run = run_of("a\27b", { { "in", 0, 9, 1 }, { "wörk", 9, 4, 5 }, { "out", 4, 4, 0 } }, 2)
-    assert.equal("a?b, 1.2 s, 2 failed: in 9 > wörk 4/9 > out 4", meter.text(run, 1.234, 79))
-    assert.equal("a?b, 1.2 s, 2 failed: in 9 > wö", meter.text(run, 1.234, 31))
+    assert.equal("a?b, 1.2 s, 2 failed: in 9 > wörk 4/9 > out 4", progress_line.text(run, 1.234, 79))
+    assert.equal("a?b, 1.2 s, 2 failed: in 9 > wö", progress_line.text(run, 1.234, 31))
   end)
 
   it("tells percent, rate and time left where it is known how many items there will be", function()
-    local meter = require "minigun.view.progress_line"
-    local function text(seconds, length, ...) return meter.text(run_of("x", { ... }), seconds, 99, length) end
+    local progress_line = require "minigun.view.progress_line"
+    local function text(seconds, length, ...) return progress_line.text(run_of("x", { ... }), seconds, 99, length) end
     assert.equal("x, 10.0 s, 25 %, 2.5/s, 30 s left: in 50 > half 25/50",
       text(10, 100, { "in", 0, 50, 1 }, { "half", 50, 25, 25 }))
     assert.equal("x, 2.0 s, 1 %, 5000/s, 3:18 min left: in 10000", text(2, 1000000, { "in", 0, 10000, 1 }))

@@ -522,10 +522,10 @@ describe("threads in the language", function()
     local p = new()
     refusals.check {
       { function() p:threads(0, function() end) end, "threads: the number of threads must be an integer from 1" },
-      { function() p:threads(4) end, "threads: the block must be a function" },
+      { function() p:threads(4) end, "threads: the group needs a function" },
       { function() p:map({ threads = "many" }, pass) end, "option 'threads' must be an integer from 1 to 1024" },
       { function() p:map({ threads = 4, inline = true }, pass) end, "both say where it runs" },
-      { function() p:processes(2, function() p:threads({ ordered = true }, function() end) end) end, "to that block" },
+      { function() p:processes(2, function() p:threads({ ordered = true }, function() end) end) end, "to that group" },
       { function() minigun.sleep(-1) end, "minigun.sleep: seconds, a number of at least 0, expected, got -1" },
       { function() minigun.wait("x") end, "minigun.wait: a descriptor, an open file" },
       { function() minigun.wait(0, "x") end, "the mode is" },

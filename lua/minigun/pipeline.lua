@@ -246,73 +246,74 @@ end
 ---@return minigun.Pipeline self
 function Pipeline:reduce(...) return define(self, "reduce", ...) end
 
--- Calls the block of a group. `context`: its own, false: none; `scope`: what its stages run in, nil: as outside.
-local function run_block(self, context, scope, block, what)
-  if not options.is_callable(block) then
-    failure.raise(("%s: the block must be a function that defines stages, got %s"):format(what, options.got(block)))
+-- Calls the function that defines a group's stages. `context`: the group's own, false: none; `scope`: what its stages
+-- run in, nil: as outside.
+local function run_group(self, context, scope, f, what)
+  if not options.is_callable(f) then
+    failure.raise(("%s: the group needs a function that defines its stages, got %s"):format(what, options.got(f)))
   end
   local outer, outer_group = self.scope, self.group
   local _ <close> = setmetatable({}, { __close = function() self.scope, self.group = outer, outer_group end })
   self.scope = scope or outer
   if context and context.defaults then self.group = { options = context.defaults, outer = outer_group } end
-  block(self)
+  f(self)
   return self
 end
 
--- The arguments of `p:processes(n, block)`, with n left out or not, as a context and the block.
-local function size_and_block(method, size, what, block)
-  if block == nil and options.is_callable(size) then size, block = true, size end
+-- The arguments of `p:processes(n, f)`, with n left out or not, as a context and the function.
+local function size_and_function(method, size, what, f)
+  if f == nil and options.is_callable(size) then size, f = true, size end
   if size == nil then size = true end
-  return options.value(options.types.groups[method], size, method, what), block
+  return options.value(options.types.groups[method], size, method, what), f
 end
 
---- Runs the stages that the block defines in n threads, coroutines over an event loop: `p:threads([n,] block)`. While a
+--- A group whose stages run in n threads, coroutines over an event loop: `p:threads([n,] f)`; f defines them. While a
 --- handler is in `minigun.sleep`, in `minigun.wait` or waits by means of cqueues, others run. They run in the
---- coordinator; in a block of `processes` or `process_per_batch` in each of its workers.
+--- coordinator; in a group of `processes` or `process_per_batch` in each of its workers.
 ---@param n minigun.ThreadGroupOptions|integer|boolean
---- how many items are in work at once; true or left out: 16; false: as if there were no block; `{ n = 4, ordered =
+--- how many items are in work at once; true or left out: 16; false: as if there were no group; `{ n = 4, ordered =
 --- true, retries = 2 }`: in order, and defaults for the stages inside, as for `processes`
----@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+---@param f fun(p: minigun.Pipeline) defines the stages: called at once, with the pipeline
 ---@return minigun.Pipeline self
-function Pipeline:threads(n, block)
+function Pipeline:threads(n, f)
   local context
-  context, block = size_and_block("threads", n, "the number of threads", block)
-  return run_block(self, context, stage.hosted(context, self.scope), block, "threads")
+  context, f = size_and_function("threads", n, "the number of threads", f)
+  return run_group(self, context, stage.threads_in(context, self.scope), f, "threads")
 end
 
---- Runs the stages that the block defines in n worker processes: `p:processes([n,] block)`.
+--- A group whose stages run in n worker processes: `p:processes([n,] f)`; f defines them.
 ---@param n minigun.PoolGroupOptions|integer|boolean
---- workers; true or left out: one per CPU; false: as if there were no block; `{ n = 4, ordered = true }`: what comes
---- out of the block is in the order of what has come in; `{ n = 4, retries = 2 }`: defaults for the stages inside
----@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+--- workers; true or left out: one per CPU; false: as if there were no group; `{ n = 4, ordered = true }`: what comes
+--- out of the group is in the order of what has come in; `{ n = 4, retries = 2 }`: defaults for the stages inside
+---@param f fun(p: minigun.Pipeline) defines the stages: called at once, with the pipeline
 ---@return minigun.Pipeline self
-function Pipeline:processes(n, block)
+function Pipeline:processes(n, f)
   local context
-  context, block = size_and_block("processes", n, "the number of workers", block)
-  return run_block(self, context, context, block, "processes")
+  context, f = size_and_function("processes", n, "the number of workers", f)
+  return run_group(self, context, context, f, "processes")
 end
 
---- Runs each item of the stages that the block defines in a fresh child process: `p:process_per_batch([size,] block)`.
+--- A group in which each item is run by a fresh child process: `p:process_per_batch([size,] f)`; f defines the stages.
 ---@param size minigun.ForkGroupOptions|integer|boolean
---- `{ max = n }` or n: most children alive at once; true or left out: one per CPU; false: as if there were no block;
+--- `{ max = n }` or n: most children alive at once; true or left out: one per CPU; false: as if there were no group;
 --- `{ max = n, ordered = true, retries = 2 }`: in order, and defaults for the stages inside, as for `processes`
----@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+---@param f fun(p: minigun.Pipeline) defines the stages: called at once, with the pipeline
 ---@return minigun.Pipeline self
-function Pipeline:process_per_batch(size, block)
+function Pipeline:process_per_batch(size, f)
   local context
-  context, block = size_and_block("process_per_batch", size, "the size", block)
-  return run_block(self, context, context, block, "process_per_batch")
+  context, f = size_and_function("process_per_batch", size, "the size", f)
+  return run_group(self, context, context, f, "process_per_batch")
 end
 
---- Runs the stages that the block defines in the coordinator itself, also inside another block:
---- `p:inline([options,] block)`.
+--- A group whose stages run in the coordinator itself, also inside another group: `p:inline([options,] f)`; f defines
+--- them.
 ---@param options minigun.GroupOptions? defaults for the stages inside
----@param block fun(p: minigun.Pipeline) called at once, with the pipeline
+---@param f fun(p: minigun.Pipeline) defines the stages: called at once, with the pipeline
 ---@return minigun.Pipeline self
-function Pipeline:inline(given, block)
-  if block == nil and type(given) ~= "table" then given, block = nil, given end
+function Pipeline:inline(given, f)
+  if f == nil and type(given) ~= "table" then given, f = nil, given end
   local context = { kind = "inline", defaults = options.check(options.schemas.inline_group, given, "inline") }
-  return run_block(self, context, context, block, "inline")
+  return run_group(self, context, context, f, "inline")
 end
 
 --- Defines a context by name: `p:context(name, options)`. All stages that say `context = name` share its workers.
@@ -421,7 +422,7 @@ for name, method in pairs(inheritance) do Pipeline[name] = method end
 
 local function checked_for_run(self, given, method)
   if self.scope then
-    failure.raise(("pipeline '%s': %s is called inside a block that defines its stages"):format(self.name, method))
+    failure.raise(("pipeline '%s': %s is called inside a function that defines its stages"):format(self.name, method))
   end
   return options.check(options.schemas.run, given, method)
 end

@@ -2,7 +2,7 @@
 -- Says how many calls of the system the coordinator has made (the test build counts them), how often it has waited, how
 -- many milliseconds of the processor it has taken, and how often it has handed something over to a worker.
 local core = require "minigun.core"
-local handle = require "minigun.control.execution"
+local execution = require "minigun.control.execution"
 local minigun = require "minigun"
 
 local cases = {}
@@ -80,9 +80,9 @@ for _, name in ipairs(arg) do
   local p = cases[name]()
   collectgarbage()
   local before, cpu, switches = calls(), core.worked()
-  local run <close> = handle.new(p, { failures = "collect" })
-  if handle.begin(run) then handle.go_on(run, core.now() + 60) end
-  local result = handle.outcome(run)
+  local run <close> = execution.new(p, { failures = "collect" })
+  if execution.begin(run) then execution.go_on(run, core.now() + 60) end
+  local result = execution.outcome(run)
   local cpu_after, switches_after = core.worked()
   assert(result.ok, tostring(result))
   print(("%s: %d calls, %d waits, %d ms, %d chunks"):format(name, calls() - before, switches_after - switches,

@@ -2,7 +2,7 @@
 local acts = require "spec.property.acts"
 local core = require "minigun.core"
 local generate = require "spec.property.generate"
-local handle = require "minigun.control.execution"
+local execution = require "minigun.control.execution"
 local minigun = require "minigun"
 local model = require "spec.property.model"
 local nests = require "spec.property.nests"
@@ -248,10 +248,10 @@ end
 build.doors = {}
 
 function build.doors.run(p, seconds)
-  local self <close> = handle.new(p, {})
+  local self <close> = execution.new(p, {})
   local deadline = core.now() + seconds
-  if handle.begin(self) and handle.go_on(self, deadline) then return nil, status_text(self.run) end
-  return handle.outcome(self)
+  if execution.begin(self) and execution.go_on(self, deadline) then return nil, status_text(self.run) end
+  return execution.outcome(self)
 end
 
 function build.doors.start(p, seconds)

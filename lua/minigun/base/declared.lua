@@ -1,5 +1,5 @@
 --- Objects whose fields are all in their constructor. Where $MINIGUN_CHECK is set, as in all specs, a read or write of
--- any other field is an error at its line, so nothing can be put into an object that its constructor does not tell. A
+-- any other field is an error at its line, so nothing can be put into an object that its constructor does not name. A
 -- field that has no value yet is `false`, never nil.
 local strict = os.getenv "MINIGUN_CHECK"
 

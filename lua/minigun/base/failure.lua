@@ -84,7 +84,7 @@ end
 
 --- Raises at the user's line where a time is not a number of at least 0.
 ---@param seconds any
----@param what string who was given it
+---@param what string the function that was given it
 function failure.check_seconds(seconds, what)
   if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
     failure.raise(("%s: seconds, a number of at least 0, expected, got %s"):format(what, failure.show(seconds)))
@@ -96,7 +96,7 @@ end
 ---@field kind "error"|"crash"|"timeout"|"unserialisable"
 ---@field stage string? name
 ---@field item any
----@field number integer? which of the items that have come to the stage it was, from 1; not inside a block
+---@field number integer? which of the items that have come to the stage it was, from 1; not inside a group
 ---@field message string with the handler's "file:line: " in front
 ---@field error any? what was raised, whatever it is, where it can be sent from its process
 ---@field traceback string?

@@ -1,4 +1,4 @@
---- What ends a run, as an error that is told by its identity, never by a text or a field: whatever a user's function
+--- What ends a run, as an error that is known by its identity, never by a text or a field: whatever a user's function
 -- raises is a failure of its item.
 local fatal = {}
 

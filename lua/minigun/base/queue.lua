@@ -1,4 +1,4 @@
---- A queue of entries that can be put back in front. Values in, values out.
+--- A queue of work that can be put back in front. Values in, values out.
 local queue = {}
 
 local Queue = {}
@@ -10,43 +10,43 @@ function queue.new()
   return setmetatable({ head = 1, tail = 0 }, Queue)
 end
 
---- Adds an entry, first to be taken or last.
----@param entry any
+--- Adds work, first to be taken or last.
+---@param work any
 ---@param in_front boolean?
-function Queue:push(entry, in_front)
+function Queue:push(work, in_front)
   if in_front then
     self.head = self.head - 1
-    self[self.head] = entry
+    self[self.head] = work
   else
     self.tail = self.tail + 1
-    self[self.tail] = entry
+    self[self.tail] = work
   end
 end
 
---- Puts an entry back to its place; the entries are sorted by `first`, and it is one of the oldest.
----@param entry table
-function Queue:insert(entry)
+--- Puts work back to its place; its pieces are sorted by `first`, and it is one of the oldest.
+---@param work table
+function Queue:insert(work)
   self.head = self.head - 1
   local at = self.head
-  while self[at + 1] and self[at + 1].first < entry.first do
+  while self[at + 1] and self[at + 1].first < work.first do
     self[at], at = self[at + 1], at + 1
   end
-  self[at] = entry
+  self[at] = work
 end
 
---- The entry to be taken first.
----@return any entry nil: the queue is empty
+--- The piece of work to be taken first.
+---@return any work nil: the queue is empty
 function Queue:first()
   return self[self.head]
 end
 
---- How many entries there are.
+--- How many pieces of work there are.
 ---@return integer
 function Queue:count()
   return self.tail - self.head + 1
 end
 
---- How many items of a stage its entries hold.
+--- How many items of a stage its work holds.
 ---@param stage integer
 ---@return integer
 function Queue:items(stage)
@@ -57,60 +57,60 @@ function Queue:items(stage)
   return n
 end
 
---- Takes the first entry.
----@return any entry
+--- Takes the first piece of work.
+---@return any work
 function Queue:pop()
-  local entry = self[self.head]
+  local work = self[self.head]
   self[self.head] = nil
   self.head = self.head + 1
-  return entry
+  return work
 end
 
 local Lines = {}
 Lines.__index = Lines
 
---- Makes queues for several stages, from which the oldest entry of all is taken whose stage can go on: one that has to
---- wait does not hold up the others.
+--- Makes queues for several stages. The oldest work is taken whose stage can go on: a stage that has to wait does not
+--- hold up the others.
 ---@return table lines
 function queue.lines()
   return setmetatable({ stages = {}, n = 0, pushed = 0, bytes = 0 }, Lines)
 end
 
---- Adds an entry to the queue of its stage.
----@param entry table
-function Lines:push(entry)
-  local own = self.stages[entry.stage]
+--- Adds work to the queue of its stage.
+---@param work table
+function Lines:push(work)
+  local own = self.stages[work.stage]
   if not own then
     own = queue.new()
-    self.stages[entry.stage] = own
+    self.stages[work.stage] = own
   end
-  own:push(entry)
-  self.n, self.pushed, self.bytes = self.n + 1, self.pushed + 1, self.bytes + (entry.length or 0)
-  entry.came = self.pushed
+  own:push(work)
+  self.n, self.pushed, self.bytes = self.n + 1, self.pushed + 1, self.bytes + (work.length or 0)
+  work.came = self.pushed
 end
 
---- The oldest entry that need not wait.
+--- The oldest work that need not wait.
 ---@param waits function (stage) -> boolean
----@return table? entry
+---@return table? work
 function Lines:first(waits)
   local oldest
   for id, own in pairs(self.stages) do
-    local entry = own:first()
-    if entry and (not oldest or entry.came < oldest.came) and not waits(id) then oldest = entry end
+    local work = own:first()
+    if work and (not oldest or work.came < oldest.came) and not waits(id) then oldest = work end
   end
   return oldest
 end
 
---- Takes the first entry of a stage.
+--- Takes the first piece of work of a stage.
 ---@param id integer
----@return table entry
+---@return table work
 function Lines:pop(id)
-  local entry = self.stages[id]:pop()
-  self.n, self.bytes = self.n - 1, self.bytes - (entry.length or 0)
-  return entry
+  local work = self.stages[id]:pop()
+  self.n, self.bytes = self.n - 1, self.bytes - (work.length or 0)
+  return work
 end
 
---- So much of an entry, which stays, has been taken.
+--- So much of some work, which stays, has been taken.
 ---@param bytes integer
 function Lines:cut(bytes) self.bytes = self.bytes - bytes end
 
@@ -122,7 +122,7 @@ function Lines:items(stage)
   return own and own:items(stage) or 0
 end
 
---- How many entries there are.
+--- How many pieces of work there are.
 ---@return integer
 function Lines:count() return self.n end
 

@@ -6,7 +6,7 @@ local failure = require "minigun.base.failure"
 
 local schema = {}
 
---- The metatable of pipelines, which pipeline.lua fills in: a name can be anybody's.
+--- The metatable of pipelines, which pipeline.lua fills in: a name can be any other metatable's, too.
 schema.Pipeline = nil
 
 local function is_callable(value)
@@ -70,7 +70,7 @@ function schema.suggest(name, candidates)
   return best
 end
 
---- "(did you mean 'x'?)", or the list of what is valid, to be put behind a message about an unknown name.
+--- "(did you mean 'x'?)", or the list of what is valid, to be put after a message about an unknown name.
 ---@param name string what the user wrote
 ---@param candidates table array of valid names
 ---@return string text begins with a space; empty where there are no candidates

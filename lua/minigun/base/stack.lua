@@ -1,4 +1,4 @@
---- The Lua stack: which of its frames are the user's, for messages and tracebacks; and whether anybody would see an
+--- The Lua stack: which of its frames are the user's, for messages and tracebacks; and whether any code would see an
 -- error. Nothing that a program may replace (debug.getinfo) is looked up when an error is handled.
 local stack = {}
 
@@ -115,10 +115,10 @@ function stack.traceback(level)
     end
     info, level = below, level + 1
   end
-  return table.concat(lines, "\n", 1, tail) -- behind that: protected calls of the library
+  return table.concat(lines, "\n", 1, tail) -- after that: protected calls of the library
 end
 
--- --- errors that nobody catches ------------------------------------------------------------------------------------
+-- --- errors that no code catches ------------------------------------------------------------------------------------
 
 -- Whether only the stand-alone interpreter, lua, would see an error raised here: nothing but Lua functions lies
 -- between, in its main thread. Any function in C may be a protected call.

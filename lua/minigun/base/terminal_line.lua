@@ -1,4 +1,4 @@
---- The line that a process may have at the terminal, below what is printed: who prints must erase it first.
+--- The line that a process may have at the terminal, below what is printed: code that prints must erase it first.
 local terminal_line = {}
 
 -- To the end of the screen: one that has become narrower has broken the line in two.

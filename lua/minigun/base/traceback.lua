@@ -2,18 +2,18 @@
 --
 -- 1. What was raised is not replaced on its way: a to-be-closed variable of the handler gets the object itself. So the
 --    message handler, `note`, only keeps the traceback aside, and `take` puts both together when xpcall has returned.
--- 2. What `take` gives is told by its metatable, which nobody else has; nothing is asked of the user's object but its
---    `__tostring`, protected.
+-- 2. What `take` gives is told by its metatable, which no other object has; nothing is asked of the user's object but
+--    its `__tostring`, protected.
 -- 3. No function that a program may replace (debug.traceback, getmetatable) is looked up when an error is handled.
 local failure = require "minigun.base.failure"
 local stack = require "minigun.base.stack"
 
-local caught = {}
+local errors = {}
 
 local getmetatable <const>, running <const> = debug.getmetatable, coroutine.running
 local tostring <const>, type <const>, pcall <const>, rawequal <const> = tostring, type, pcall, rawequal
 
-local Caught <const> = {}
+local Error <const> = {}
 -- What Lua raises where memory is short; no message handler hears of it. To `error` this text with no place before it
 -- is the same to Lua (lua_error).
 local NO_MEMORY <const> = "not enough memory"
@@ -23,7 +23,7 @@ local NO_MEMORY <const> = "not enough memory"
 --- What was raised as text: a string as it is, an object's own text, or a table's fields.
 ---@param err any
 ---@return string
-function caught.text(err)
+function errors.text(err)
   if type(err) == "string" then return err end
   local meta = getmetatable(err)
   if type(meta) == "table" and rawget(meta, "__tostring") ~= nil then
@@ -40,8 +40,8 @@ local noted = setmetatable({}, { __mode = "k" }) -- from a coroutine to what was
 --- What xpcall gets as its message handler: keeps the traceback for `take`.
 ---@param err any
 ---@return any err
-function caught.note(err)
-  if not rawequal(getmetatable(err), Caught) then
+function errors.note(err)
+  if not rawequal(getmetatable(err), Error) then
     noted[running()] = { raised = err, traceback = stack.traceback(2) }
   end
   return err
@@ -50,42 +50,42 @@ end
 --- An error that a protected call has returned, as data. Called for every error of a call with `note`.
 ---@param err any
 ---@param thread thread? the coroutine in which it was raised; nil: the caller's
----@return table caught
---- `message`, `traceback` (nil where nothing is known of it), `raised`; `kind`, where it is no error of a handler's;
+---@return table err
+--- `message`, `traceback` (nil where none is known), `raised`; `kind`, where it is no error of a handler's;
 --- `no_memory`: true where Lua itself has raised it
-function caught.take(err, thread)
-  if rawequal(getmetatable(err), Caught) then return err end
+function errors.take(err, thread)
+  if rawequal(getmetatable(err), Error) then return err end
   thread = thread or running()
   local note = noted[thread]
   noted[thread] = nil
   local known = note and rawequal(note.raised, err)
-  return setmetatable({ message = caught.text(err), traceback = known and note.traceback or nil, raised = err,
-    no_memory = not note and rawequal(err, NO_MEMORY) or nil }, Caught)
+  return setmetatable({ message = errors.text(err), traceback = known and note.traceback or nil, raised = err,
+    no_memory = not note and rawequal(err, NO_MEMORY) or nil }, Error)
 end
 
 local function answer(ok, ...)
   if ok then return true, ... end
-  return false, caught.take((...))
+  return false, errors.take((...))
 end
 
 --- Calls a function of the user's.
 ---@param f function
 ---@param ... any its arguments
 ---@return boolean ok and what it has returned, or what `take` gives
-function caught.call(f, ...) return answer(xpcall(f, caught.note, ...)) end
+function errors.call(f, ...) return answer(xpcall(f, errors.note, ...)) end
 
 --- Raises once more what was taken, in another coroutine, where it is taken again as it is. Or a failure that is no
 --- error of the handler's: `{ kind =, message = }`.
 ---@param err table
-function caught.raise_again(err) error(setmetatable(err, Caught), 0) end
+function errors.raise_again(err) error(setmetatable(err, Error), 0) end
 
 --- The failure of an item whose time is over, as from `take`.
 ---@param seconds number its time-out
 ---@param what string what became of its handler
 ---@return table err
-function caught.late(seconds, what)
+function errors.timed_out(seconds, what)
   return setmetatable({ kind = "timeout", message = ("the item took longer than %g s; %s"):format(seconds, what) },
-    Caught)
+    Error)
 end
 
 -- --- dump and load hooks -----------------------------------------------------------------------------------------
@@ -95,8 +95,8 @@ local hooked -- what one has raised last
 --- Notes what a hook has raised; the core is to call it, in the place of a message handler.
 ---@param err any
 ---@return string text
-function caught.hook_raised(err)
-  hooked = { raised = err, text = caught.text(err), traceback = stack.traceback(2) }
+function errors.hook_raised(err)
+  hooked = { raised = err, text = errors.text(err), traceback = stack.traceback(2) }
   return hooked.text
 end
 
@@ -104,7 +104,7 @@ end
 ---@param message string
 ---@return any raised
 ---@return string? traceback
-function caught.of_hook(message)
+function errors.of_hook(message)
   local last = hooked
   hooked = nil
   if last and message:find(last.text, 1, true) then return last.raised, last.traceback end
@@ -114,20 +114,20 @@ end
 ---@param message string the codec's
 ---@param item any what stands for it; nil: nothing does
 ---@return table err as from `take`, with `unreadable` and `item`
-function caught.unreadable(message, item)
-  local raised, traceback = caught.of_hook(message)
+function errors.unreadable(message, item)
+  local raised, traceback = errors.of_hook(message)
   return setmetatable({ kind = "unserialisable", message = "cannot decode an item: " .. message, raised = raised,
-    traceback = traceback, unreadable = true, item = item }, Caught)
+    traceback = traceback, unreadable = true, item = item }, Error)
 end
 
 --- What was taken, as fields of a failure.
 ---@param err table
 ---@param fields table
 ---@return table fields
-function caught.fields(err, fields)
+function errors.fields(err, fields)
   fields.kind, fields.message, fields.traceback = err.kind or "error", err.message, err.traceback
   fields.error, fields.unreadable = err.raised, err.unreadable
   return fields
 end
 
-return caught
+return errors

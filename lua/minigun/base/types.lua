@@ -167,7 +167,7 @@ local function context_type(kind, counts, n, of, class)
   }
 end
 
---- Of groups, `p:processes({ n = 2, retries = 3 }, block)`: by the method's name.
+--- Of groups, `p:processes({ n = 2, retries = 3 }, f)`: by the method's name.
 types.groups = {}
 
 for _, kind in ipairs(kinds) do

@@ -12,9 +12,9 @@
 --     origin, is_source      what it has come of, in a run with a journal
 -- and, of a further attempt or of what was in a worker's hands before:
 --     again     true: a further attempt at the item `first`, or at a part of it
---     tried     of a reduction's batch: attempts by place of the item
+--     tried     of a batch of a reduce: attempts by place of the item
 --     death     of the worker that had it, with the failure's `record`, where it cost one
---     returned  true: taken back from a worker that was late
+--     returned  true: taken back from a worker that was overdue
 -- `finished` (items) and `busy` (seconds) belong to the worker that has it in hand, `came` to a queue of many stages.
 --
 -- Fields that come later are named in the constructors too: a table that has to grow is made twice.

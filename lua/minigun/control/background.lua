@@ -1,15 +1,15 @@
---- Background runs: the handle that `p:start()` returns.
+--- Background runs: what `p:start()` returns.
 --
 -- A background run is moved by the program that started it: at the prompt or in a loop of its own with `step` and
 -- `wait`, or by an event loop, which watches `fd()` and calls `step` when it is readable. Between the calls workers go
 -- on with what they have been given; nothing else happens.
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
-local handle = require "minigun.control.execution"
+local execution = require "minigun.control.execution"
 
 ---@class minigun.Run
 --- A background run, moved by `step` and `wait`.
-local Run = { __name = "minigun.run", __close = handle.close, __gc = handle.forget }
+local Run = { __name = "minigun.run", __close = execution.close, __gc = execution.forget }
 Run.__index = Run
 
 local function check(self, method)
@@ -27,14 +27,14 @@ local function arm(self)
   if self.over or not self.watched then return end
   local now = r.busy or r.state:must_stop() or r.state.aborted
   local ok, message = self.watched:arm(now and 0 or r.due_at and math.max(0, r.due_at - core.now()) or nil)
-  if ok == nil then handle.conclude(self, message) end
+  if ok == nil then execution.conclude(self, message) end
 end
 
 local function step(self, deadline)
   if self.watched then self.watched:wait(0) end
-  local more = handle.go_on(self, deadline)
+  local more = execution.go_on(self, deadline)
   arm(self)
-  if not more and self.interrupted then handle.outcome(self) end
+  if not more and self.interrupted then execution.outcome(self) end
   return not self.over
 end
 
@@ -59,8 +59,8 @@ function Run:wait(timeout)
   check(self, "wait")
   if timeout ~= nil then failure.check_seconds(timeout, "run:wait") end
   if not self.over and step(self, timeout and core.now() + timeout) then return nil, "timeout" end
-  handle.close(self) -- and with it the descriptor
-  return handle.outcome(self)
+  execution.close(self) -- and with it the descriptor
+  return execution.outcome(self)
 end
 
 local function state_of(self)
@@ -139,19 +139,19 @@ end
 ---@return minigun.Result? result nil: when it takes effect later
 function Run:kill()
   check(self, "kill")
-  return handle.kill(self)
+  return execution.kill(self)
 end
 
 --- Kills the run if it is not over; nothing of it is left. The same happens at the end of a to-be-closed variable, and
---- when a forgotten handle is collected (then without the hook after_run).
+--- when a forgotten run is collected (then without the hook after_run).
 function Run:close()
-  handle.close(self)
+  execution.close(self)
 end
 
 -- Begins a run; what `p:start` calls.
 local function start(pipeline, given)
-  local self = handle.new(pipeline, given, { patient = true }, Run)
-  if not handle.begin(self) then handle.outcome(self) end
+  local self = execution.new(pipeline, given, { patient = true }, Run)
+  if not execution.begin(self) then execution.outcome(self) end
   return self
 end
 

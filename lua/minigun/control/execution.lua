@@ -1,4 +1,4 @@
---- The handle of a run: begins it, lets it go on, and sees to its end, for `run`, `iterate` and `start` alike.
+--- Execution: begins a run, lets it go on, and sees to its end, for `run`, `iterate` and `start` alike.
 local core = require "minigun.core"
 local errors = require "minigun.base.traceback"
 local fatal = require "minigun.base.fatal"
@@ -12,26 +12,26 @@ local signals = require "minigun.system.signals"
 local stack = require "minigun.base.stack"
 local terminate = require "minigun.system.terminate"
 
-local handle = {}
+local execution = {}
 
 --- For the command: the result of the last run of this process that is over; and whether it has collected failures that
 --- neither a hook nor a dead letter has taken.
-handle.last, handle.last_unhandled = nil, false
+execution.last, execution.last_unhandled = nil, false
 
-local Handle = {}
+local Execution = {}
 
---- Makes the handle of a run that has not begun.
+--- Makes the execution of a run, which has not begun.
 ---@param pipeline table
 ---@param given table? checked options of the run
 ---@param how table? `patient`, `streams`: see run.new
----@param class table? metatable of the handle, with handle.close as `__close` and handle.forget as `__gc`
----@return table handle
-function handle.new(pipeline, given, how, class)
+---@param class table? metatable of the execution, with execution.close as `__close` and execution.forget as `__gc`
+---@return table execution
+function execution.new(pipeline, given, how, class)
   local patient = how and how.patient or false
   local r = run.new(pipeline, given, { patient = patient, streams = how and how.streams,
     open_line = not patient and progress_line.open or nil })
   if not patient then r.reentry.guard = core.guard() end
-  local self = setmetatable({ run = r, process = core.process(), patient = patient, over = false }, class or Handle)
+  local self = setmetatable({ run = r, process = core.process(), patient = patient, over = false }, class or Execution)
   r.state.heeds_term = terminate.open(r.plan.options.grace, patient)
   self.terminable = true -- until it is over
   self.lock = setmetatable({}, { __close = function() self.driving = false end }) -- also when Ctrl-C ends it
@@ -81,9 +81,9 @@ local function close_run(self, err)
 end
 
 --- Ends the run: closes it, fills in the result and runs after_run. What there is to raise is kept for `outcome`.
----@param self table handle
+---@param self table execution
 ---@param err any the error that ended it, if one did
-function handle.conclude(self, err)
+function execution.conclude(self, err)
   if self.over then return end
   self.over = true
   local r = self.run
@@ -92,15 +92,15 @@ function handle.conclude(self, err)
   result.error = err and errors.text(err)
   result.stopped, result.killed = own.stop_asked or nil, own.killed or nil
   result.ok = not err and not own.killed and result.failed == 0
-  r.pipeline.last, handle.last = result, result
+  r.pipeline.last, execution.last = result, result
   if r.resume then r.resume:count(own:is_finished()) end
   self.err, self.after = err, after_run(self)
   if guard then
     if core.interrupted() then signals.settle() end
     guard:close()
   end
-  handle.last_unhandled = not err and r.outcome.unhandled.n > 0 and r.plan.options.failures == "collect"
-  if not r.outcome.streams then handle.close_journal(self) end
+  execution.last_unhandled = not err and r.outcome.unhandled.n > 0 and r.plan.options.failures == "collect"
+  if not r.outcome.streams then execution.close_journal(self) end
 end
 
 -- What there is to say of failures that nothing handles; nil: nothing.
@@ -108,35 +108,35 @@ local function unhandled(r)
   if r.outcome.unhandled.n > 0 and r.plan.options.failures ~= "collect" then return r.outcome.unhandled:summary() end
 end
 
--- What the run of a handle has to say to its caller; nil: nothing.
-local function told(self)
+-- What an execution has to say to its caller; nil: nothing.
+local function verdict(self)
   local err = self.err or unhandled(self.run)
   if err == nil and #self.after == 0 then return nil end
   return table.concat(err and { errors.text(err), table.unpack(self.after) } or self.after, "\n")
 end
 
 --- Closes the run's journal, when its result goes to the caller, or does not.
----@param self table handle
-function handle.close_journal(self)
-  local r, text = self.run, told(self)
+---@param self table execution
+function execution.close_journal(self)
+  local r, text = self.run, verdict(self)
   local delivered = not r.state.killed and not text
   r:close_journal(delivered and (r.outcome.streams or not terminate.dies()))
   end_terminable(self, text)
 end
 
 --- Returns the result of a run that is over, or raises what it has to say to its caller.
----@param self table handle
+---@param self table execution
 ---@return table result
-function handle.outcome(self)
+function execution.outcome(self)
   if self.interrupted then return signals.interrupted() end
-  local text = told(self)
+  local text = verdict(self)
   if not text then return self.run.outcome.result end
   error(stack.final(text), 0)
 end
 
 local debug_traceback <const> = debug.traceback
 
--- An error that is no user's function's: of the library's own, or of what the program does to it.
+-- An error that comes from no function of the user's: the library's own, or of what the program does to it.
 local function traceback(err)
   if type(err) == "string" and not core.interrupted() then return debug_traceback(err, 2) end
   return err
@@ -160,7 +160,7 @@ local function drive(self, f, ...)
   tasks.restore(task, co, outer)
   self.driving = false
   if ok and core.interrupted() then ok, more = false, nil end
-  if not ok then handle.conclude(self, more) elseif not more then handle.conclude(self) end
+  if not ok then execution.conclude(self, more) elseif not more then execution.conclude(self) end
   return not self.over
 end
 
@@ -170,16 +170,16 @@ local function begin(r)
 end
 
 --- Begins the run.
----@param self table handle
+---@param self table execution
 ---@return boolean more false: it has failed at once
-function handle.begin(self)
+function execution.begin(self)
   return drive(self, begin, self.run)
 end
 
 --- One round of the run; sleeps when there is nothing to do.
----@param self table handle
+---@param self table execution
 ---@return boolean more
-function handle.advance(self)
+function execution.advance(self)
   return drive(self, self.run.step, self.run)
 end
 
@@ -191,40 +191,40 @@ local function go_on(self, deadline)
   return true
 end
 
---- Lets the run go on until it is over or the time has come.
----@param self table handle
+--- Lets the run go on until it is over or the deadline has come.
+---@param self table execution
 ---@param deadline number? of the monotonic clock, in seconds; nil: to its end
 ---@return boolean more
-function handle.go_on(self, deadline)
+function execution.go_on(self, deadline)
   return drive(self, go_on, self, deadline)
 end
 
 --- Ends the run at once, as killed.
----@param self table handle
+---@param self table execution
 ---@return table? result nil: it is being stepped, and ends when that is over
-function handle.kill(self)
+function execution.kill(self)
   if not self.over then
     self.run.state:kill()
     if self.driving then return nil end
-    handle.conclude(self)
+    execution.conclude(self)
   end
   return self.run.outcome.result
 end
 
 --- Gives everything back; a run that is not over is killed. May be called twice.
----@param self table handle
-function handle.close(self)
+---@param self table execution
+function execution.close(self)
   if self.process ~= core.process() then return end
-  if not self.over then handle.kill(self) end
+  if not self.over then execution.kill(self) end
   if self.driving then return end
   self.run:close()
   self.run:close_journal(false) -- unless that has been done
   if self.watched then self.watched:close() end
 end
 
---- The same for a handle that is collected: it may be any moment of the program, so no hook runs.
----@param self table handle
-function handle.forget(self)
+--- The same for an execution that is collected. That may be at any moment of the program, so no hook runs.
+---@param self table execution
+function execution.forget(self)
   if self.process ~= core.process() or self.driving then return end
   end_terminable(self)
   self.over = true
@@ -234,6 +234,6 @@ function handle.forget(self)
   if not (ended and closed) then error(ended and other or problem, 0) end -- Lua makes a warning of it
 end
 
-Handle.__close, Handle.__gc = handle.close, handle.forget
+Execution.__close, Execution.__gc = execution.close, execution.forget
 
-return handle
+return execution

@@ -266,7 +266,7 @@ local function call_limited(state, item, ctx)
   local ok, err = core.call_limited(start + state.limit, state.handler, note, item, state.emit, ctx)
   if clock() - start < state.limit then return ok, err end
   if state.loop then state.loop:abandon() end
-  return false, errors.late(state.limit, ok and "its handler could not be ended, and has returned"
+  return false, errors.timed_out(state.limit, ok and "its handler could not be ended, and has returned"
     or "its handler was ended")
 end
 

@@ -423,7 +423,7 @@ local function wait_in(task, fd, mode, due)
   return yield(task, WAIT)
 end
 
---- Whether the caller may wait without that anything else has to.
+--- Whether the caller may wait without making anything else wait.
 ---@return boolean
 function tasks.may_wait() return current() ~= nil end
 

@@ -18,7 +18,7 @@ local Crew = {}
 Crew.__index = Crew
 
 local function raise_late(seconds, what)
-  errors.raise_again(errors.late(seconds, what))
+  errors.raise_again(errors.timed_out(seconds, what))
 end
 
 -- Calls what a stage does with an item in a coroutine that can be closed when its time is over: a thread that waits

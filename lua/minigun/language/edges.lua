@@ -82,7 +82,7 @@ function rewiring.edges_of(stages)
   return edges, tree
 end
 
---- Whom a stage sends to.
+--- The stages that a stage sends to.
 ---@param tree table
 ---@param edges table
 ---@param name string
@@ -95,7 +95,7 @@ function rewiring.targets_of(tree, edges, name)
   return list
 end
 
---- Who sends to a stage.
+--- The stages that send to a stage.
 ---@param tree table
 ---@param edges table
 ---@param name string
@@ -112,8 +112,8 @@ local function same(a, b)
   return table.concat(a, "\0") == table.concat(b, "\0")
 end
 
---- Draws the edges that the default links do not give. Ends: each round draws one end of an edge or more, and when all
---- are drawn no default link is left.
+--- Draws the edges that the default links do not give. It comes to an end: each round draws one end of an edge or more,
+--- and when all are drawn no default link is left.
 ---@param self table pipeline
 ---@param edges table
 function rewiring.impose(self, edges)
@@ -135,7 +135,7 @@ function rewiring.impose(self, edges)
         local now, wanted = rewiring.targets_of(tree, present, name), rewiring.targets_of(tree, edges, name)
         changed = draw(tree, node, "to", now, wanted) or changed
         local takes = node.definition.from or next(rewiring.senders_of(tree, edges, name))
-        if node.kind ~= "producer" and takes then -- otherwise who sends says `to`; `from = {}` would be no entry
+        if node.kind ~= "producer" and takes then -- otherwise the sender says `to`; `from = {}` would be no entry
           now, wanted = rewiring.senders_of(tree, present, name), rewiring.senders_of(tree, edges, name)
           changed = draw(tree, node, "from", now, wanted) or changed
         end

@@ -8,7 +8,7 @@ local stage = require "minigun.language.stage"
 
 local inheritance = {}
 
--- Stand for the neighbours of inserted stages; no stage of a user is called so.
+-- Names that stand for the neighbours of inserted stages; no stage of a user has them.
 local IN <const>, OUT <const> = "\0in", "\0out"
 
 local function copy(t)
@@ -39,23 +39,23 @@ local function copy_stages(base, result)
   end
 end
 
---- Makes a pipeline that begins as a copy of this one: `p:extend([name,] [options,] [block])`.
+--- Makes a pipeline that begins as a copy of this one: `p:extend([name,] [options,] [f])`.
 --- Whatever is changed in the copy, the base stays as it is, and the other way round; hooks of the base run before
 --- those that the copy adds. A context that the base has named may be defined anew in the copy. An iterator that is the
 --- source of a producer is shared, and used up by the first run of either.
 ---@param name string the copy's, by default the base's
 ---@param options minigun.PipelineOptions over those of the base
----@param block (fun(p: minigun.Pipeline))? called at once, with the copy
+---@param f (fun(p: minigun.Pipeline))? called at once, with the copy
 ---@return minigun.Pipeline copy
 function inheritance:extend(...)
-  local name, given, block = ...
-  if name ~= nil and type(name) ~= "string" then name, given, block = nil, name, given end
-  if block == nil and options.is_callable(given) then given, block = nil, given end
+  local name, given, f = ...
+  if name ~= nil and type(name) ~= "string" then name, given, f = nil, name, given end
+  if f == nil and options.is_callable(given) then given, f = nil, given end
   name = options.value(options.types.name, name or self.name, "extend", "the name")
   local subject = ("pipeline '%s'"):format(name)
-  if block ~= nil and not options.is_callable(block) then
-    failure.raise(("%s: extend takes a name, options and a block (a function that changes the copy), got %s"):format(
-      subject, options.got(block)))
+  if f ~= nil and not options.is_callable(f) then
+    failure.raise(("%s: extend takes a name, options and a function that changes the copy, got %s"):format(
+      subject, options.got(f)))
   end
   local result = setmetatable({
     name = name, at = failure.where(), stages = {}, by_name = {}, hooks = {}, contexts = {},
@@ -69,13 +69,13 @@ function inheritance:extend(...)
     result.contexts[context_name] = copy(context)
     result.contexts[context_name].inherited = true
   end
-  if block then block(result) end
+  if f then f(result) end
   return result
 end
 
 local function check_editable(self, method)
   if self.editing then
-    failure.raise(("%s is called inside a block whose stages are being inserted; call it behind the block"):format(
+    failure.raise(("%s is called inside a function whose stages are being inserted; call it after that"):format(
       method))
   end
   local tree = rewiring.tree_of(self)
@@ -102,7 +102,7 @@ end
 --- ones; of a batch also its size
 ---@param handler any
 --- of the form that the stage's method takes (of a `map`: `function(item) -> item`; of a producer: a source; of a
---- nested pipeline: a block or a pipeline); without one the old handler stays
+--- nested pipeline: a pipeline or a function that fills one); without one the old handler stays
 ---@return minigun.Pipeline self
 function inheritance:replace(name, ...)
   local node = rewiring.writable(self, (rewiring.find(self, "replace", name)))
@@ -130,7 +130,7 @@ function inheritance:replace(name, ...)
   return self
 end
 
--- What chose the removed stage's targets goes to those who sent to it.
+-- What chose the removed stage's targets goes to the stages that sent to it.
 local function hand_route_back(self, name, route, senders, targets, through, edges)
   local function has_others(sender) return next(edges[sender], next(edges[sender])) ~= nil end
   for _, sender in ipairs(senders) do
@@ -226,7 +226,7 @@ function inheritance:remove(name)
       end
     end
   end
-  -- Who has nothing else in its nested pipeline becomes an exit of that, or an entry, by itself.
+  -- A stage that has nothing else in its nested pipeline becomes an exit of that, or an entry, by itself.
   for _, sender in ipairs(senders) do
     if next(edges[sender]) then draw({ sender }, targets_through) end
   end
@@ -243,8 +243,8 @@ end
 local function collect(holder, method, anchor, ...)
   local first, count, outer, hooks, done = ..., #holder.stages, holder.scope, #holder.hooks, false
   local group = holder.group
-  local block = select("#", ...) == 1 and options.is_callable(first) and first
-  if not block then options.value(options.types.name, first, method, "the name of the new stage") end
+  local f = select("#", ...) == 1 and options.is_callable(first) and first
+  if not f then options.value(options.types.name, first, method, "the name of the new stage") end
   local new = {}
   local _ <close> = setmetatable({}, { __close = function()
     holder.scope, holder.group, holder.editing = outer, group, nil
@@ -258,13 +258,14 @@ local function collect(holder, method, anchor, ...)
     end
   end })
   holder.scope, holder.group, holder.editing = outer or anchor.scope, group or anchor.group, true
-  if block then block(holder) else holder:processor(...) end
+  if f then f(holder) else holder:processor(...) end
   done = true
   return new
 end
 
--- The edges with the new stages: linked as if they stood written between the two neighbours IN and OUT, or a stage
--- there is; `neighbours`: the names of the stages that those stand for. Returns the edges among these and the new ones.
+-- The edges with the new stages, linked as if they were written between the neighbours IN and OUT, or a real stage in
+-- place of one. `neighbours`: the names of the stages that IN and OUT stand for. Returns the edges among these and the
+-- new ones.
 local function link(where, tree, new, edges, enter, leave, neighbours)
   local prefix = where.prefix
   where = tree.by_name[where.name] or tree.root
@@ -310,11 +311,11 @@ end
 ---@param new_name string
 ---@param options minigun.ProcessorOptions
 ---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string
---- of a processor. Or instead of the last three a block, a function that defines any stages: they are put there in
---- order. Without a context of their own they run in the block that the stage `name` was defined in. Behind a stage of
---- a nested pipeline they are stages of that one, which the block then gets.
+--- of a processor. Or, instead of the last three, a function that defines any stages: they are put there in order.
+--- Without a context of their own they run in the group that the stage `name` was defined in. After a stage of a nested
+--- pipeline they are stages of that pipeline, which the function then gets.
 ---@return minigun.Pipeline self
----@overload fun(self: minigun.Pipeline, name: string, block: fun(p: minigun.Pipeline)): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, f: fun(p: minigun.Pipeline)): minigun.Pipeline
 function inheritance:insert_after(name, ...)
   name = rewiring.find(self, "insert_after", name)
   check_editable(self, "insert_after")
@@ -344,9 +345,9 @@ end
 ---@param new_name string
 ---@param options minigun.ProcessorOptions
 ---@param handler fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string
---- of a processor; or a block instead of the last three, as for `insert_after`
+--- of a processor; or a function that defines stages instead of the last three, as for `insert_after`
 ---@return minigun.Pipeline self
----@overload fun(self: minigun.Pipeline, name: string, block: fun(p: minigun.Pipeline)): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, f: fun(p: minigun.Pipeline)): minigun.Pipeline
 function inheritance:insert_before(name, ...)
   name = rewiring.find(self, "insert_before", name)
   check_editable(self, "insert_before")

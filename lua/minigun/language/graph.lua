@@ -2,11 +2,11 @@
 --
 -- Edges come from three sources, in this order:
 -- 1. `to` and `from` options; both forms mean the same edges, and an edge drawn twice counts once.
--- 2. A stage without `from` receives from the stage defined before it, unless that one says `to`, both are drawn to by
---    the same stage (branches of a fan-out), both are nested pipelines, or the edge would close a cycle. Producers are
---    passed over: they receive nothing and do not interrupt the chain they stand in.
---    A stage that says `await` has no default input: `emit:to` reaches it.
--- 3. A producer without `to` sends to the next non-producer, unless that one says `from`.
+-- 2. A stage without `from` receives from the stage defined before it, unless that stage says `to`, both are drawn to
+--    by the same stage (branches of a fan-out), both are nested pipelines, or the edge would close a cycle. Producers
+--    are passed over: they receive nothing and do not interrupt the chain they stand in. A stage that says `await` has
+--    no default input: `emit:to` reaches it.
+-- 3. A producer without `to` sends to the next stage that is no producer, unless that says `from`.
 --
 -- In 2 and 3 a nested pipeline counts as one stage; without entries (see below) it has no default input, and counts as
 -- a producer if there is one in it. What is in it is linked among itself. Then each edge of a nested pipeline is drawn
@@ -121,7 +121,7 @@ local function closes_cycle(from, to)
   return false
 end
 
--- Those who send to a node or into it, each by the node beside it.
+-- The nodes that send to a node or into it, each by the node beside it.
 local function senders(node, level, found)
   for _, source in ipairs(node.inputs) do
     while source.parent and source.parent ~= level and nesting.inside(source, level) do source = source.parent end
@@ -237,7 +237,7 @@ local function draw_stages(g)
 end
 
 -- Of the stages whose inputs are all placed, the one defined first comes next: for a chain that is the order of
--- definition. What remains without such a stage is on a cycle or behind one.
+-- definition. What remains without such a stage is on a cycle or after one.
 local function topological_order(g)
   local waiting, placed, order = {}, {}, {}
   for i in ipairs(g.nodes) do waiting[i] = #g.inputs[i] end
@@ -292,8 +292,8 @@ local function around(g, list)
   return where
 end
 
--- The blame goes to an edge that was drawn anew, else to the one that was defined last: before it there was no cycle.
--- A nested pipeline that does not hold the whole cycle is blamed for what is in it.
+-- The message names an edge that was drawn anew, else the edge that was defined last: before it there was no cycle.
+-- Where a nested pipeline does not hold the whole cycle it is named for what is in it.
 local function report_cycle(g, cycle)
   local where, names, blamed, last = around(g, cycle), {}, nil, 0
   for k, i in ipairs(cycle) do

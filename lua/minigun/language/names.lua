@@ -1,8 +1,8 @@
 --- Nesting: the stages of a pipeline and of the pipelines inside it as one tree, and the names that are found in it.
 --
 -- A node stands for a stage or for a nested pipeline, at one place: a pipeline that is nested twice has two nodes, and
--- so has each of its stages. Nodes are called by their qualified names, "outer.inner". A name that somebody uses is
--- looked up in three steps:
+-- so has each of its stages. Nodes are called by their qualified names, "outer.inner". A name that is used is
+-- looked up in these steps:
 -- 1. in the pipeline that it is used in, then in the one around that, and so on; in each as "name" or as "inner.name";
 -- 2. in the same order, but anywhere inside: there must be exactly one stage whose qualified name ends with it.
 -- A dot in front, ".outer.inner": only the outermost pipeline is looked at, and only step 1.
@@ -100,7 +100,7 @@ function nesting.find(tree, where, name)
   end
 end
 
---- The name by which somebody inside a pipeline says a node, as short as it can be without being ambiguous.
+--- The name of a node as it is said inside a pipeline: as short as it can be without being ambiguous.
 ---@param tree table
 ---@param where table the node of that pipeline
 ---@param node table
@@ -117,7 +117,7 @@ function nesting.say(tree, where, node)
   return "." .. node.name
 end
 
---- The names of stages as somebody inside a pipeline would say them: its own first, all others qualified.
+--- The names of stages as they are said inside a pipeline: its own first, all others qualified.
 ---@param tree table
 ---@param where table the node of that pipeline
 ---@param wanted (fun(node: table): boolean)? which ones
@@ -138,7 +138,7 @@ end
 ---@param where table the node of the pipeline that it is used in
 ---@param name string
 ---@param choices table? as from `find`
----@return string text to be put behind "... 'name'"; begins with a space or a comma
+---@return string text to be put after "... 'name'"; begins with a space or a comma
 function nesting.hint(tree, where, name, choices)
   if not choices then return options.hint(name, nesting.names(tree, where)) end
   return (", which is ambiguous: say '%s'"):format(table.concat(choices, "' or '"))
@@ -152,13 +152,13 @@ local function contains(pipeline, other)
   return false
 end
 
---- The pipeline that is to be nested: one that there is, or a new one that a block fills.
+--- The pipeline that is to be nested: an existing one, or a new one that a function fills.
 ---@param new function makes a pipeline
 ---@param outer table pipeline
 ---@param name string of the stage that it will be
 ---@param given any what the user has given
----@return any inner the pipeline; what is neither a block nor a pipeline is returned as it is
----@return boolean own whether nobody else has it
+---@return any inner the pipeline; what is neither a function nor a pipeline is returned as it is
+---@return boolean own whether it is this stage's alone
 function nesting.inner(new, outer, name, given)
   local ready = options.got(given) == "a pipeline"
   if not ready and not options.is_callable(given) then return given, false end
@@ -169,13 +169,13 @@ function nesting.inner(new, outer, name, given)
   end
   if ready then return given, false end
   if #inner.stages == 0 then
-    failure.raise(("stage '%s': the block has defined no stages; define them on its argument, as in " ..
+    failure.raise(("stage '%s': its function has defined no stages; define them on its argument, as in " ..
       "function(inner) inner:map(f) end"):format(name))
   end
   return inner, true
 end
 
--- What belongs to a pipeline, such as a context, is there once for each place that the pipeline has in the tree.
+-- What belongs to a pipeline, such as a context, exists once for each place that the pipeline has in the tree.
 local function instance(where, thing)
   local own = where.instances[thing]
   if not own then
@@ -188,7 +188,7 @@ local function instance(where, thing)
 end
 
 -- Threads in a pipeline whose stages stand in workers are threads in these.
-local function hosted(context, around)
+local function threads_in(context, around)
   if context.kind ~= "threads" or context.host ~= nil then return context end
   local host = around and (around.kind == "threads" and around.host or around)
   if host and (host.kind == "processes" or host.kind == "process_per_batch") then context.host = host end
@@ -207,9 +207,9 @@ function nesting.named(where, name)
   end
 end
 
--- What is asked for in a pipeline, by whom: a stage or the pipeline itself; `around`: what that stands in.
+-- The context that is asked for in a pipeline, by a stage or by the pipeline itself; `around`: what that stands in.
 local function resolve(where, context, by, around)
-  if context.kind then return hosted(instance(where, context), around) end
+  if context.kind then return threads_in(instance(where, context), around) end
   local named = nesting.named(where, context.name)
   if named then return named end
   return nil, context.name, by

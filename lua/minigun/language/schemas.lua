@@ -5,7 +5,7 @@ local types = require "minigun.base.types"
 
 local options = { types = types, schemas = types.schemas }
 
--- Whoever needs the options needs these too.
+-- A module that needs the options needs these too.
 for _, name in ipairs { "is_callable", "got", "suggest", "hint", "value", "check", "fill", "describe" } do
   options[name] = schema[name]
 end
@@ -31,14 +31,14 @@ local await_field = { "await", types.await, default_text = "the stage before sen
 
 local context_fields = {}
 for i, kind in ipairs(kinds) do
-  context_fields[i] = { kind.name, types[kind.name], default_text = "the block's context", doc = kind.doc }
+  context_fields[i] = { kind.name, types[kind.name], default_text = "the group's context", doc = kind.doc }
 end
 
 local ordered_field = { "ordered", types.boolean, default = false,
   doc = "what comes out is in the order of what has come in, whichever item is finished first; stands beside the " ..
     "option that says where it runs" }
 
-local named_context = { { "context", types.name, default_text = "the block's context",
+local named_context = { { "context", types.name, default_text = "the group's context",
   doc = "run in the context of that name, see `pipeline:context`" } }
 
 -- What groups, named contexts and pipelines take too, for the stages inside.
@@ -205,7 +205,7 @@ for name, made in next, {
   context = schema.new("context", { context_fields, { ordered_field }, around_fields }, refused(to_stages)),
   inline_group = schema.new("group", { around_fields }, refused(to_stages)),
   run = schema.new("run", { run_fields, { run_dead_letter }, around_fields, inline_run }, { refused = {
-    ordered = "it belongs to a context: give it to the stage or block whose output is to be in order",
+    ordered = "it belongs to a context: give it to the stage or group whose output is to be in order",
     processes = for_pipeline, threads = for_pipeline, process_per_batch = for_pipeline, fork = for_pipeline,
     context = for_pipeline } }),
   root = schema.new("pipeline", { run_fields, { run_dead_letter }, around_fields, context_fields, named_context,

@@ -74,7 +74,7 @@ local function gives(f)
   if ok then return item end
 end
 
--- A function that knows nothing, neither parameters nor variables of its surroundings, gives the same for ever.
+-- A function without parameters and without variables of its surroundings gives the same for ever.
 local function refuse_constant(subject, f, ...)
   local info = type(f) == "function" and select("#", ...) == 1 and debug.getinfo(f, "Su")
   if not info or info.what == "C" or info.nparams > 0 or info.isvararg or info.nups > 0 then return end
@@ -256,19 +256,19 @@ function stage.context_of(checked, subject)
   return by == "context" and { name = found } or found or nil
 end
 
---- A context of threads where it stands: in the workers of the block around it, or in the coordinator.
+--- A context of threads where it stands: in the workers of the group around it, or in the coordinator.
 ---@param context table? any context
----@param scope table? the block's context; nil: none
+---@param scope table? the group's context; nil: none
 ---@return table? context
 --- with `host`, the workers' context, where threads stand in one; false: in the coordinator in any case; nil: unless
 --- their pipeline is nested in workers; other contexts as they are
-function stage.hosted(context, scope)
+function stage.threads_in(context, scope)
   if not context or context.kind ~= "threads" or context.host or not scope then return context end
   local host = scope.kind == "threads" and scope.host or scope
   if host.kind == "threads" then return context end
   if host.kind == "inline" then return { kind = "threads", n = context.n, ordered = context.ordered, host = false } end
   if context.ordered then
-    failure.raise("threads in a block of workers: option 'ordered' belongs to that block: " ..
+    failure.raise("threads in a group of workers: option 'ordered' belongs to that group: " ..
       "p:processes({ n = 2, ordered = true }, ...)")
   end
   return { kind = "threads", n = context.n, host = host }
@@ -317,14 +317,14 @@ function stage.merge(checked, earlier)
   return merged
 end
 
--- Where it runs: in its own context, else in the one it had, else in that of the block. `merged`: what is given over
+-- Where it runs: in its own context, else in the one it had, else in that of the group. `merged`: what is given over
 -- what the earlier one had.
 local function context_at(given, merged, subject, scope, earlier)
-  local context = stage.hosted(stage.context_of(given.ordered ~= nil and merged or given, subject),
+  local context = stage.threads_in(stage.context_of(given.ordered ~= nil and merged or given, subject),
     scope or earlier and earlier.scope)
   if given.ordered ~= nil and not context then
     if scope then
-      failure.raise(("%s: option 'ordered' belongs to the block it stands in; give it to the block: " ..
+      failure.raise(("%s: option 'ordered' belongs to the group it stands in; give it to the group: " ..
         "p:processes({ n = 4, ordered = true }, ...)"):format(subject))
     end
     return { kind = "inline", ordered = given.ordered, lone = true } -- lone: nothing says where it runs
@@ -342,13 +342,13 @@ end
 ---@param name string
 ---@param parsed table see `stage.arguments`
 ---@param place table
---- where the definition stands: `scope`, the context of the block, or nil; `group`, the defaults of the groups around,
+--- where the definition stands: `scope`, the context of the group, or nil; `group`, the defaults of the groups around,
 --- `{ options =, outer = }`, or nil
 ---@param earlier table? the definition whose place it takes: gives the options that are not given, and the handler
 ---@return table definition
 --- `label`, `kind`, `loop` (true: the handler has a loop of its own), `name`, `at` ("file:line"), `handler`, `source`,
 --- or `method` (name of the bound object's), `to`, `from` (arrays, nil where not given), `route`, `await`, `partition`,
---- `dead_letter`, `context` (own or the block's; nil: that of its pipeline), `scope` (the block's), `group` (the
+--- `dead_letter`, `context` (own or the group's; nil: that of its pipeline), `scope` (the group's), `group` (the
 --- defaults of the groups around, see plan/defaults.lua), `batch` (accumulators), `init`, `combine` (of `reduce`),
 --- `options` (as checked), `hooks`: name -> array of functions, those given as options; `inner` (of a nested pipeline:
 --- it)

@@ -1,14 +1,15 @@
 --- The library's own event loop, and what of it is the same inside of any other: watches, and one pass over them.
 --
 -- 1. All that is watched is in ONE epoll descriptor (src/lua/lua_poll.c): descriptors, the pidfds of processes, a bell
---    for signals and, where somebody else waits for it, a timer. A foreign loop has that one and nothing else of ours.
+--    for signals and, where another loop waits for it, a timer. A foreign loop has that descriptor and nothing else of
+--    ours.
 -- 2. A loop belongs to the process that made it. In a child each method raises at the caller's line; what a child drops
 --    or collects touches nothing of its parent's.
--- 3. What a watch has been stopped for is not told any more, also where it has come in the same pass.
--- 4. A watch that begins in a pass is told of nothing that was found before: its descriptor's number may have been
+-- 3. The function of a watch is not called any more after `stop`, also where something has come in the same pass.
+-- 4. A watch that begins in a pass hears of nothing that was found before: its descriptor's number may have been
 --    another file's.
--- 5. `stop` and an error take effect between two callbacks. What was not told is found by the next pass: descriptors
---    and processes stay ready, signals are counted.
+-- 5. `stop` and an error take effect between two callbacks. What was not reported is found by the next pass:
+--    descriptors and processes stay ready, signals are counted.
 -- 6. An error in a callback ends `run` and all watches: what stood before stands again; the error goes to the caller.
 local core = require "minigun.core"
 
@@ -43,7 +44,7 @@ local function begin(self, kind, watch)
   return true
 end
 
---- Sees to it that the descriptor becomes readable when the next timer is due, where somebody waits for it.
+--- Sees to it that the descriptor becomes readable when the next timer is due, where another loop waits for it.
 ---@param self table
 function epoll.arm(self)
   if not self.exposed or self.in_pass then return end
@@ -211,8 +212,9 @@ local function tell_signals(self)
   return true
 end
 
--- A descriptor that nobody watches is told of where it was closed before its watch was stopped, and a child has it open
--- still: the kernel then goes on, and does not let us take it out. A child that is just begun closes it soon.
+-- The kernel may report a descriptor that is not watched any more: it was closed before its watch was stopped, and a
+-- child has it open still. Then the kernel goes on, and does not let us take it out. A child that is just begun closes
+-- it soon.
 local function closed_too_early(self, fd)
   if self.gone[fd] == self.passes then return end -- by a callback of this pass
   local out, message = self.poller:set(fd, "")
@@ -271,14 +273,14 @@ end
 
 -- --- processes ---------------------------------------------------------------------------------------------------
 
-local function fire_exit(_, told)
-  local watch = told.watch
+local function fire_exit(_, timer)
+  local watch = timer.watch
   if not watch.loop then return end
   epoll.stop(watch)
-  if watch.f then watch.f(told.exit) end
+  if watch.f then watch.f(timer.exit) end
 end
 
--- Where the process has ended: its watches are told, each as a timer that is due now.
+-- Where the process has ended: each of its watches gets a timer that is due now.
 local function look(self, entry)
   local ended, code, signal, dumped, max_rss, cpu = entry.process:reap()
   if ended == nil then error(code, 0) end

@@ -11,9 +11,9 @@ local face = {}
 
 local EPERM <const> = 1
 local modes <const> = { r = true, w = true, rw = true }
--- Those that tell of a fault of the process itself, that nobody can catch, and whose handler is not to be touched.
+-- Signals of a fault of the process itself, that cannot be caught, and whose handler is not to be touched.
 local REFUSED <const> = {
-  KILL = "nobody can catch it", STOP = "nobody can catch it",
+  KILL = "it cannot be caught", STOP = "it cannot be caught",
   CHLD = "use watch_process, which needs no handler that could take the exit status of others' children",
   SEGV = "it tells of a fault of this process", BUS = "it tells of a fault of this process",
   FPE = "it tells of a fault of this process", ILL = "it tells of a fault of this process",
@@ -63,7 +63,7 @@ local function fire_once(_, watch)
   watch.f(watch)
 end
 
--- One that comes late does not make the next ones come at once.
+-- A timer that comes late does not make the next ones come at once.
 local function fire_again(self, watch, now)
   local due = watch.due + watch.period
   self.timers:add(watch, due > now and due or now + watch.period)
@@ -159,7 +159,7 @@ end
 ---@field pid integer
 ---@field code integer? its exit code
 ---@field signal integer? the signal that has ended it
----@field unknown boolean? nobody can say how: somebody else has waited for it
+---@field unknown boolean? it is not known how: another part of the program has waited for it
 ---@field core boolean? it has left a core dump
 ---@field max_rss integer? bytes of memory, at most, of it and of the children that it has waited for
 ---@field cpu number? seconds of processor time, of it and of these
@@ -213,7 +213,7 @@ function Loop:fork(f, options)
   local ok, message
   ok, message, errno = epoll.watch_process(self, new_watch { f = on_exit }, pid, process)
   if ok then return pid end
-  core.kill(pid, core.signal_numbers.KILL) -- out of descriptors: nobody would hear of its end
+  core.kill(pid, core.signal_numbers.KILL) -- out of descriptors: its end would not be noticed
   while not process:reap() do core.sleep(0.001) end
   return nil, message, errno
 end

@@ -1,9 +1,10 @@
 --- The child of `loop:fork`: what it has of its parent's loops and libraries is made harmless, before anything of the
 --- user's runs.
 --
--- Epoll descriptors are shared with the parent: what a child adds to one, or takes out of it, the parent's loop is told
--- of, or loses. So all that it has inherited are new and empty there, under the same numbers, before any Lua runs
--- (src/lua/lua_process.c): what a library, a finalizer or the user does with an inherited loop stays in the child.
+-- Epoll descriptors are shared with the parent: what a child adds to one, the parent's loop hears
+-- of; what it takes out of one, the parent's loop loses. So all that it has inherited are new and empty there, under
+-- the same numbers, before any Lua runs (src/lua/lua_process.c): what a library, a finalizer or the user does with an
+-- inherited loop stays in the child.
 local core = require "minigun.core"
 local inherited = require "minigun.loops.inherited"
 local traceback = require "minigun.base.traceback"

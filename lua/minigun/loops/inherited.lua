@@ -25,7 +25,7 @@ function libraries.luv(uv)
   inherited.unusable.luv = not ok and "in a forked child: " .. message or nil
 end
 
--- In a child that was forked by a coroutine of cqueues that one still counts as running, and a step of another
+-- In a child that was forked by a coroutine of cqueues, this coroutine still counts as running, and a step of another
 -- controller would yield to it.
 function libraries.cqueues(cqueues)
   local outer = cqueues.running()
@@ -67,7 +67,7 @@ function inherited.leave()
   for name in pairs(libraries) do leave(name) end
 end
 
---- Called before a loop of a library is made: this process may have been forked by somebody else.
+--- Called before a loop of a library is made: this process may have been forked in another way.
 ---@param name string of the library
 ---@return string? why nil: it can be used
 function inherited.enter(name)

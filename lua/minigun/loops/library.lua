@@ -1,4 +1,4 @@
---- A library of somebody else's with an event loop: loaded when it is first asked for, named with its Debian package
+--- Another library with an event loop: loaded when it is first asked for, named with its Debian package
 -- where it is missing.
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"

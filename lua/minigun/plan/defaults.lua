@@ -3,7 +3,7 @@
 -- From the inside out, the nearest wins:
 -- 1. what the stage says;
 -- 2. the context that it names, `p:context("db", { processes = 2, retries = 3 })`;
--- 3. the groups around it, the innermost first: `p:processes({ n = 2, retries = 3 }, block)`;
+-- 3. the groups around it, the innermost first: `p:processes({ n = 2, retries = 3 }, f)`;
 -- 4. the pipeline that it is in: `minigun.pipeline(name, { retries = 3 })`;
 -- then the same of that pipeline where it is nested in another, and so on. Of the outermost one the run's options count
 -- before its own. Each option is looked for by itself. A context is found in the same order, see nesting.context.
@@ -39,7 +39,7 @@ end
 ---@param node table of the graph
 ---@param option string "retries", "backoff", "timeout", "queue"
 ---@param of_run table checked options of the run
----@return any value nil: nobody says it
+---@return any value nil: it is not said anywhere
 function defaults.option(node, option, of_run)
   repeat
     local value = said(node, option, of_run)

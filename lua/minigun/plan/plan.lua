@@ -1,10 +1,10 @@
---- The plan: a pipeline's definitions and options as the structure that the runner executes.
+--- The plan: a pipeline's definitions and options as the structure that a run executes.
 --
--- Stages that share a context are put into one segment, the unit that workers are forked for. The stages of a block or
+-- Stages that share a context are put into one segment, the unit that workers are forked for. The stages of a group or
 -- of a named context are one segment; a stage with a context option of its own is one; all inline stages are one.
 -- Two kinds of stage leave the place they stand in: batches are gathered by the coordinator (inline), so that a
 -- worker's death cannot take half a batch with it, and only their handler runs in the accumulator's context; a producer
--- in a block of workers gets a child of its own, as each of n workers would produce everything again.
+-- in a group of workers gets a child of its own, as each of n workers would produce everything again.
 local addresses = require "minigun.plan.addresses"
 local defaults = require "minigun.plan.defaults"
 local failure = require "minigun.base.failure"
@@ -22,8 +22,8 @@ local at_the_end = { after_run = true, after_producer = true }
 
 local INLINE <const> = { kind = "inline", n = 1 }
 
--- Kinds of handlers that pass on what they emit, by the method that defines them: one that returns values and never
--- emits is told so (run/silence.lua).
+-- Kinds of handlers that pass on what they emit, by the method that defines them: the program is warned of one that
+-- returns values and never emits (run/silence.lua).
 local EMITTING <const> = { producer = true, processor = true, accumulator = true }
 
 --- What a plan asks of the machine; the door (init.lua) fills it in: `cpus()`, and `sow(plan, seed)`, which gives each
@@ -49,7 +49,7 @@ function plan.context_of(node)
   return { kind = on_loop and "threads" or "processes", n = on_loop and context.n or 1, name = context.name }
 end
 
--- The run's own say: everything in the coordinator, or so many workers.
+-- What the run itself says: everything in the coordinator, or so many workers.
 local function as_the_run_says(b, node, context)
   if b.given.inline then return INLINE end
   local workers, process = b.result.options.workers, context.host or context
@@ -104,8 +104,8 @@ local function queue_of(b, node)
   return node.kind ~= "producer" and defaults.option(node, "queue", b.given) or nil
 end
 
--- Adds the stages of a reduction: one where it runs inline, else three: batches are gathered, folded into parts in its
--- context, and combined. Threads fold no faster than the process that they are in: there it runs.
+-- Adds the stages of a reduce: one where it runs inline, else three. Batches are gathered, each becomes a part in its
+-- context, and parts are combined. Threads are no faster at that than the process that they are in: there it runs.
 local function add_reduction(b, node, f, context, ordered, add, link)
   if context.kind == "threads" then context = context.host or INLINE end
   local definition, forked = node.definition, context.kind ~= "inline"
@@ -139,8 +139,8 @@ local function add_stages(b, node)
     b.result.stages[stage.id], b.contexts[stage.id], b.nodes[stage.id] = stage, where, node
     return stage
   end
-  local function link(before, stage) -- an internal stage of the coordinator, and the user's behind it
-    before.outputs[1], stage.inputs[1], stage.behind, before.route = stage.id, before.id, before.id, nil
+  local function link(before, stage) -- an internal stage of the coordinator, and the user's after it
+    before.outputs[1], stage.inputs[1], stage.continues, before.route = stage.id, before.id, before.id, nil
     before.await = node.await
     return before, stage, stage
   end
@@ -294,8 +294,8 @@ local function ids_inside(b, node)
   return ids
 end
 
--- A hook of the run: those of a nested pipeline are told of its own stages and producers. One that is nested twice has
--- each of its hooks run once.
+-- A hook of the run: those of a nested pipeline hear of its own stages and producers. Where a pipeline is nested twice
+-- each of its hooks runs once.
 local function add_run_hook(b, entries, where, hook)
   local entry = entries[hook]
   if not entry then
@@ -348,7 +348,7 @@ local function add_own_hook(b, where, hook)
   end
 end
 
--- The pipelines of a tree, each before those inside it, and each behind them.
+-- The pipelines of a tree, each before those inside it, and each after them.
 local function pipelines_of(where, inward, outward)
   inward[#inward + 1] = where
   for _, node in ipairs(where.children) do
@@ -433,25 +433,25 @@ local function check_dead_letter(b, where, subject, name, at)
   failure.raise(("%s: option 'dead_letter' names '%s', %s"):format(subject, name, why), at)
 end
 
--- The stages that what arrives at `id` may come to, by edges and as dead letters.
-local function behind(result, id, seen)
+-- The stages to which an item that arrives at `id` may come, by edges and as dead letters.
+local function stages_after(result, id, seen)
   if seen[id] then return seen end
   seen[id] = true
   local stage = result.stages[id]
-  for _, target in ipairs(stage.outputs) do behind(result, target, seen) end
-  if math.type(stage.dead_letter) == "integer" then behind(result, stage.dead_letter, seen) end
+  for _, target in ipairs(stage.outputs) do stages_after(result, target, seen) end
+  if math.type(stage.dead_letter) == "integer" then stages_after(result, stage.dead_letter, seen) end
   return seen
 end
 
 -- Resolves the names of `dead_letter`. A dead letter that fails must not come back to where it came from: a stage that
--- asks for that is refused, and the run's option is not for the stages behind the one that it names.
+-- asks for that is refused, and the run's option is not for the stages after the one that it names.
 local function build_dead_letters(b)
   local result = b.result
   for id, stage in ipairs(result.stages) do
     if type(stage.dead_letter) == "string" then
       local name, subject = stage.dead_letter, ("stage '%s'"):format(stage.name)
       stage.dead_letter = check_dead_letter(b, b.nodes[id].parent, subject, name, stage.at)
-      if behind(result, stage.dead_letter, {})[stage.id] then
+      if stages_after(result, stage.dead_letter, {})[stage.id] then
         failure.raise(("%s: option 'dead_letter' names '%s', whose items come to it: a dead letter that fails would " ..
           "come back for ever; name another stage, or a spool"):format(subject, name), stage.at)
       end
@@ -460,14 +460,15 @@ local function build_dead_letters(b)
   local default, exempt = result.options.dead_letter, {}
   if type(default) == "string" then
     default = check_dead_letter(b, b.g.tree.root, ("pipeline '%s'"):format(result.name), default)
-    exempt = behind(result, default, {})
+    exempt = stages_after(result, default, {})
   end
   for id, stage in ipairs(result.stages) do
     if stage.dead_letter == nil and not exempt[id] then stage.dead_letter = default end
   end
 end
 
--- Whether what has failed in a stage is wanted as it came: to be tried again, or by somebody who looks at failures.
+-- Whether what has failed in a stage is wanted as it came: to be tried again, or by a part of the program that looks at
+-- failures.
 local function build_keeps(b)
   local result = b.result
   for id, stage in ipairs(result.stages) do

@@ -33,9 +33,9 @@ end
 function Reduces:open(stage)
   local fold, entry, links = stage.reduces.fold, stage.id, self.inline.chain
   local result = stage.reduces.parts and policy.combiner(fold, stage.reduces.workers, os.clock) or policy.inline(fold)
-  while self.plan.stages[entry].behind do entry = self.plan.stages[entry].behind end
+  while self.plan.stages[entry].continues do entry = self.plan.stages[entry].continues end
   local each = { stage = stage, entry = links.states[entry], result = result, closed = nil,
-    place = self.places.of[stage.behind] }
+    place = self.places.of[stage.continues] }
   self.of[stage.id] = each
   if each.place then each.entry.combiner = result end
   links.states[stage.id].handler = function(item)

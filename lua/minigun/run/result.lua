@@ -27,7 +27,7 @@ Result.__index = Result
 function result.new(plan)
   local stages = {}
   for _, stage in ipairs(plan.stages) do
-    if not stage.behind then stages[stage.name] = stats.stage() end
+    if not stage.continues then stages[stage.name] = stats.stage() end
   end
   return setmetatable({
     pipeline = plan.name, items = {}, by_stage = {}, collected = {}, counters = {}, failures = {}, failed = 0,

@@ -23,7 +23,7 @@ local function add(self, stage, row, counts)
     row.busy = row.busy + counts.busy
     row.service:merge(counts.classes or counts.service.classes)
   end
-  if not stage.behind then row.items_in = row.items_in + counts.items_in end
+  if not stage.continues then row.items_in = row.items_in + counts.items_in end
   if not (handled and handled.gathers == stage.id) then row.items_out = row.items_out + counts.items_out end
 end
 

@@ -41,7 +41,7 @@ function Transport:accept(entry)
   if not entry.block then entry.length = weigh(entry.value) end
   local in_chain = not entry.block and place.here -- which counts values itself
   -- A stage after an internal one of the same name: its items are those that came to that one.
-  if not in_chain and not self.plan.stages[id].behind then
+  if not in_chain and not self.plan.stages[id].continues then
     local s = self.stats[id]
     s.items_in = s.items_in + entry.count
   end

@@ -1,6 +1,6 @@
 --- Reading from open files in a producer of the coordinator: where that would wait for a pipe, a terminal or a socket,
 -- the rest of the run goes on until there is something. For that `io.lines`, `io.read` and the methods `lines` and
--- `read` of files are stood in for during a producer's turn, and are what they were at its end. Regular files never
+-- `read` of files have stand-ins during a producer's turn, and are what they were at its end. Regular files never
 -- wait.
 local core = require "minigun.core"
 local tasks = require "minigun.handlers.tasks"
@@ -70,7 +70,7 @@ end
 local entered = false
 
 --- A producer's turn begins.
----@return boolean first whoever gets true calls `leave`; false: the run is inside of another one's producer
+---@return boolean first true: the caller has to call `leave`; false: the run is inside of another one's producer
 function files.enter()
   if entered then return false end
   entered = true
@@ -80,7 +80,7 @@ function files.enter()
   return true
 end
 
---- It is over. What somebody else has put there meanwhile stays.
+--- It is over. What the program has put there meanwhile stays.
 function files.leave()
   local methods <const>, io <const>, old <const>, own <const> = methods, io, old, own -- luacheck: ignore 431
   if methods.lines == own[1] then methods.lines = old[1] end

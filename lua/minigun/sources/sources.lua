@@ -20,7 +20,7 @@ sources.place = debug.getinfo(1, "S").short_src
 ---@return function handler
 function sources.lines(given) return failure.stands_for(lines.handler(given), given.at) end
 
--- How many items a source has: from its handler to a function that tells, for those that know.
+-- How many items a source has: from its handler to a function that tells, for those handlers that know.
 local lengths = setmetatable({}, { __mode = "k" })
 
 --- Notes how many items a source will emit.
@@ -91,7 +91,7 @@ local function by_coroutine(f, state, control, closing, co)
   end
 end
 
---- Says what is told of items that a producer's source has and cannot give, see handlers/ctx.lua.
+--- Says which function hears of items that a producer's source has and cannot give, see handlers/ctx.lua.
 sources.on_lost = context.on_lost
 
 -- Reads a spool: each record that cannot be decoded is a failure.

@@ -30,7 +30,7 @@ function spool.new(path, given)
   return setmetatable({ path = path, file = file, options = filled, reader = nil }, Spool)
 end
 
--- From an iterator of `records` to what is told of records that cannot be decoded.
+-- From an iterator of `records` to the function that hears of records that cannot be decoded.
 local losing = setmetatable({}, { __mode = "k" })
 
 --- Whether a function is an iterator of `records`.
@@ -38,7 +38,7 @@ local losing = setmetatable({}, { __mode = "k" })
 ---@return boolean
 function spool.is_records(f) return losing[f] ~= nil end
 
---- Says what is told of records that cannot be decoded.
+--- Says which function hears of records that cannot be decoded.
 ---@param f function an iterator of `records`
 ---@param lost function (value, message): see handlers/ctx.lua
 function spool.on_lost(f, lost) losing[f] = lost end
@@ -116,7 +116,7 @@ end
 ---@class minigun.Damage
 --- The first 1000 damaged ranges of a spool, and how much there is in all.
 ---@field [integer] { offset: integer, bytes: integer, message: string? } message: of a record that cannot be decoded
----@field records integer how many were skipped, as far as they can be told apart
+---@field records integer how many were skipped, as far as they can be distinguished
 ---@field bytes integer
 ---@field places integer how many ranges
 

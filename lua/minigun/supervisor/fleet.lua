@@ -71,7 +71,7 @@ function Fleet:start(slot, now)
   return worker
 end
 
---- A worker takes nothing new and leaves when it is done. `last`: nobody else will take what waits at the sockets.
+--- A worker takes nothing new and leaves when it is done. `last`: no other worker will take what waits at the sockets.
 ---@param worker table
 ---@param now number
 ---@param last boolean
@@ -82,7 +82,7 @@ function Fleet:drain(worker, now, last)
   self:act("drain", worker, last)
 end
 
---- A worker that serves nobody yet, or must not go on.
+--- Ends a worker that serves no client yet, or must not go on.
 ---@param worker table
 function Fleet:kill(worker)
   if worker.killed then return end
@@ -90,7 +90,7 @@ function Fleet:kill(worker)
   self:act("kill", worker)
 end
 
---- Takes a worker out of its slot's hands: it drains, or, where it serves nobody yet, is killed.
+--- Takes a worker out of its slot's hands: it drains, or, where it serves no client yet, is killed.
 ---@param worker table?
 ---@param now number
 ---@param last boolean see `drain`

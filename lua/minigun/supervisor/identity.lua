@@ -1,4 +1,4 @@
---- Whom workers become.
+--- The user and group that workers become.
 local core = require "minigun.core"
 
 local identity = {}

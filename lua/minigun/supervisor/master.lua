@@ -69,7 +69,7 @@ function Master.how(ended)
     return ("was killed by signal %d%s%s"):format(ended.signal,
       names[ended.signal] and " (" .. names[ended.signal] .. ")" or "", ended.core and ", core dumped" or "")
   end
-  return ended.code and ("ended with exit code %d"):format(ended.code) or "ended, nobody knows how"
+  return ended.code and ("ended with exit code %d"):format(ended.code) or "ended, it is not known how"
 end
 
 -- --- a worker's process ---------------------------------------------------------------------------------------------
@@ -353,10 +353,10 @@ Master.__gc, Master.__close = Master.close, Master.close
 
 local function open(self)
   local options = self.options
-  local whom, message, errno = identity.find(options.user, options.group)
+  local identity_found, message, errno = identity.find(options.user, options.group)
   message = message or kinds.missing(options.loop)
   if message then return nil, message, errno end
-  options.identity = whom
+  options.identity = identity_found
   self.board, message, errno = core.board(LINES)
   if not self.board then return nil, message, errno end
   self.bell, message, errno = core.event()

@@ -76,7 +76,7 @@ local what_fields = {
   { "listen", addresses, default_text = "inherited sockets",
     doc = "where it listens: opened once, before the forks. `*` as host is every IPv4 address, `[::]` every IPv6 " ..
       "one; `unix:@name` is a socket without a file. Sockets that the program has inherited (`LISTEN_FDS` of " ..
-      "systemd) are used for the addresses that they have; what other inherited ones there are comes after these" },
+      "systemd) are used for the addresses that they have; other inherited sockets come after these" },
   { "backlog", types.integer(1, 65535), default = 1024, doc = "connections that may wait to be accepted, per socket" },
   { "workers", workers, default = "auto", doc = "worker processes; \"auto\": one per CPU" },
   { "loop", types.choice { "epoll", "select", "copas", "cqueues", "luv", "event" }, default_text = "none",

@@ -47,7 +47,7 @@ function Output:become()
   core.shut(self.read)
 end
 
---- Closes it; what is still there is read before. A process that the worker has left behind may hold its end open.
+--- Closes it; what is still there is read before. A process that the worker has started may still hold its end open.
 function Output:close()
   if self.watching then self.watching:stop() end
   if not self.write then

@@ -1,7 +1,7 @@
 --- Policy: which workers are stuck. Values in, decisions out.
 --
 -- A worker that waits for others owes nothing; any other must beat. What counts is the time in which the master itself
--- was awake and saw no new beat. So a machine that was suspended, and a master that was stopped, kill nobody, and no
+-- was awake and saw no new beat. So a machine that was suspended, and a master that was stopped, kill no worker, and no
 -- clock of a worker is believed.
 local stuck = {}
 

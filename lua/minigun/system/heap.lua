@@ -4,7 +4,7 @@
 -- Joining a large heap's pages takes as long as a hundred forks or more, and makes each fork after it ten times as
 -- fast. Piece by piece it is done as long as it pays. It has paid up to the time that forks have taken so far: a run
 -- with few forks loses little by that, and one with many takes at most twice what it had to. It pays, too, where the
--- forks that are sure to come would take longer. Behind a full queue as many again are taken to wait as in it, or as
+-- forks that are sure to come would take longer. After a full queue as many again are expected as in it, or as
 -- there have been so far.
 local core = require "minigun.core"
 

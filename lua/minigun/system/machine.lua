@@ -17,7 +17,7 @@ local function read(path)
 end
 
 -- Where trees of control groups are mounted: array of { kind = "cgroup" | "cgroup2", top =, at =, options = }, with the
--- usual places behind.
+-- usual places after them.
 local function mounts(root)
   local list = {}
   for line in (read(root .. "/proc/self/mountinfo") or ""):gmatch "[^\n]+" do

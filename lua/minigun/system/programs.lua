@@ -1,7 +1,7 @@
 --- Programs that were started by `io.popen` in a coroutine that is to be closed.
 --
--- Closing such a file waits for its program, for as long as that runs, and so does its collection. Whoever closes a
--- coroutine before its end (a time-out, the end of a run) ends the programs first that it has such files of: those in
+-- Closing such a file waits for its program, for as long as that runs, and so does its collection. Where a
+-- coroutine is closed before its end (a time-out, the end of a run), the programs are ended first whose files are in
 -- its variables. Where /proc is not to be had they are left alone.
 local core = require "minigun.core"
 

@@ -4,7 +4,7 @@
 -- and reaps its children first. At the prompt, and wherever the program catches errors, that error goes on; in a
 -- script that catches nothing the process then ends by SIGINT, as any other program would (status 130 in a shell).
 -- That handler reaches the main thread only; `core.guard` extends it to the producers' coroutines, and notes that it
--- has come (src/lua/lua_signal.c): the error's text can be anybody's, and a handler's own pcall may have taken it.
+-- has come (src/lua/lua_signal.c): any error can have that text, and a handler's own pcall may have taken it.
 local core = require "minigun.core"
 local fatal = require "minigun.base.fatal"
 local stack = require "minigun.base.stack"
@@ -48,7 +48,7 @@ local function at_prompt()
   end
 end
 
--- Whether anybody but the stand-alone interpreter would see an error raised here.
+-- Whether any code but the stand-alone interpreter would see an error raised here.
 local function caught_by_program()
   if prompt_follows() then return true end
   local level = 2

@@ -39,12 +39,12 @@ terminate.driven = setmetatable({}, { __close = function()
   core.term_driving(depth > 0)
 end })
 
---- Whether the process dies when the run is over.
+--- Whether the process is to die when the run is over.
 ---@return boolean
 function terminate.dies() return open == 1 and core.terminated() end
 
 --- A run that was opened is over. Dies of the signal if it was the last and the signal has come; what the run would
---- have raised is told first.
+--- have raised is printed first.
 ---@param text string? what it would have raised
 ---@param result table? of the run
 function terminate.close(text, result)

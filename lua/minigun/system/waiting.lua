@@ -2,7 +2,7 @@
 -- the coordinator. handlers/tasks.lua fills this in; without it nothing else goes on.
 local waiting = {}
 
---- Whether the caller may wait without that anything else has to.
+--- Whether the caller may wait without making anything else wait.
 ---@return boolean
 function waiting.may_wait() return false end
 

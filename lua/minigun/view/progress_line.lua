@@ -9,7 +9,7 @@ local core = require "minigun.core"
 local sources = require "minigun.sources.sources"
 local terminal_line = require "minigun.base.terminal_line"
 
-local meter = {}
+local progress_line = {}
 
 local FIRST <const> = 0.5   -- seconds of a run without a line
 local EVERY <const> = 0.1   -- seconds between two drawings
@@ -18,8 +18,8 @@ local DRAW <const> = "\r\27[?7l%s\27[K\27[?7h\r" -- what does not fit is cut off
 local UNKNOWN <const> = 80  -- columns of a terminal that does not know them
 local NO <const> = { ["0"] = true, off = true, no = true, ["false"] = true }
 
-local Meter = {}
-Meter.__index = Meter
+local ProgressLine = {}
+ProgressLine.__index = ProgressLine
 
 -- Stages of the coordinator other than sources, batches and the like: handlers that may print.
 local function has_handlers(run)
@@ -45,15 +45,15 @@ end
 
 --- Opens the line of a run; there is one at a time.
 ---@param run table
----@return table? meter nil: none is wanted, or there is no terminal
-function meter.open(run)
+---@return table? progress_line nil: none is wanted, or there is no terminal
+function progress_line.open(run)
   if not terminal_line.is_free() or run.plan.options.progress == false then return nil end
   if NO[(os.getenv "MINIGUN_PROGRESS" or ""):lower()] or os.getenv "TERM" == "dumb" then return nil end
   if not core.terminal(2) then return nil end
   local self = setmetatable({
     run = run, shown = false, due = run.started + FIRST, length = length_of(run), relays = false,
     gives_way = core.terminal(1) ~= nil and has_handlers(run),
-  }, Meter)
+  }, ProgressLine)
   terminal_line.open(self)
   return self
 end
@@ -92,7 +92,7 @@ end
 ---@param most integer columns
 ---@param length integer? how many items the source has
 ---@return string
-function meter.text(run, seconds, most, length)
+function progress_line.text(run, seconds, most, length)
   local parts, seen, rows = {}, {}, run:tally()
   for _, each in ipairs(run.plan.stages) do
     local row = rows[each.name]
@@ -109,7 +109,7 @@ function meter.text(run, seconds, most, length)
   return (columns.cut(text, most))
 end
 
--- Writes to the terminal, unless somebody else has it: in its background the line would stand between other programs'
+-- Writes to the terminal, unless another job has it: in its background the line would stand between other programs'
 -- output, and where it asks for that this process would be stopped.
 local function write(text)
   local _, in_front = core.terminal(2)
@@ -120,35 +120,35 @@ end
 --- Draws the line when it is time.
 ---@param seconds number? that the run would like to sleep; nil: without end
 ---@return number seconds until it should look again
-function Meter:look(seconds)
+function ProgressLine:look(seconds)
   local now = core.now()
   if now >= self.due then
     local width = core.terminal(2) or 0
     local most = (width > 0 and width or UNKNOWN) - 1
     self.due = now + EVERY
     if most > 0 then
-      self.shown = write(DRAW:format(meter.text(self.run, now - self.run.started, most, self.length)))
+      self.shown = write(DRAW:format(progress_line.text(self.run, now - self.run.started, most, self.length)))
     end
   end
   return math.min(seconds or math.huge, self.due - now)
 end
 
---- Erases the line because others may print; it comes back soon.
-function Meter:give_way()
+--- Erases the line, as other code may print; it comes back soon.
+function ProgressLine:give_way()
   if not self.shown then return end
   self.shown = false
   write(ERASE)
 end
 
 --- The same, where the coordinator's own stages are about to run.
-function Meter:before_handlers()
+function ProgressLine:before_handlers()
   if self.gives_way then self:give_way() end
 end
 
 --- Erases the line for good.
-function Meter:close()
+function ProgressLine:close()
   self:give_way()
   terminal_line.close(self)
 end
 
-return meter
+return progress_line
