@@ -85,8 +85,10 @@ for _, name in ipairs(arg) do
   local result = execution.outcome(run)
   local cpu_after, switches_after = core.worked()
   assert(result.ok, tostring(result))
+  local chunks = 0
+  for _, place in ipairs(run.run.places.list) do chunks = chunks + (place.chunks or 0) end
   print(("%s: %d calls, %d waits, %d ms, %d chunks"):format(name, calls() - before, switches_after - switches,
-    (cpu_after - cpu) * 1000 // 1, run.run.chunks))
+    (cpu_after - cpu) * 1000 // 1, chunks))
 end
 if not arg[1] then
   local names = {}
