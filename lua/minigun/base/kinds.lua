@@ -5,7 +5,7 @@
 --     size      the name of the size in the table form, `{ n = 4 }`; `n`: the size where none is given, by default one
 --               for each CPU; `of`: what it counts
 --     class     its options' type for editors: minigun.<class>Options, and minigun.<class>GroupOptions of its group
---     group     the schema of its group, `p:processes({ n = 4 }, block)`, where it has one
+--     group     the schema of its group, `p:processes({ n = 4 }, f)`, where it has one
 --     also      the name of the kind that it is another name of
 --     doc       what it does, for the reference
 return {
