@@ -14,6 +14,7 @@ blocks.methods = Blocks
 function blocks.new(place)
   return setmetatable({
     place = place, port = place.port, pool = place.pool, sizes = supply.sizes(report.UNIT),
+    first = place.port.plan.stages[place.plan.stages[1]],
     wants = {},   -- workers that wait for a block: { bytes =, since = }
     lacking = {}, -- workers that may lack one
   }, Blocks)
@@ -69,9 +70,9 @@ end
 ---@return boolean lacking whether one still waits for something
 function Blocks:supply()
   local place, port, blocked = self.place, self.port, nil
-  local first = port.plan.stages[place.plan.stages[1]]
+  local first = self.first
   local singly = place.limited and first.kind == "producer"
-  for slot in pairs(self.lacking) do
+  for slot in next, self.lacking do
     local want = self.wants[slot]
     local _, lent, held = self.pool:state(slot.index)
     if not slot.pid or not want and supply.enough(lent, singly) then

@@ -59,6 +59,7 @@ end
 -- --- the contract ------------------------------------------------------------------------------------------------
 
 function Workers:full()
+  if self.queued == 0 then return false end
   local port, n = self.port, self.plan.n
   if self.queued_bytes > port.queue_bytes and self.queued > 2 * n then return true end
   if self.blocked and self.queued >= n or self.limited and port.room_of(self) <= 0 then return true end
@@ -260,23 +261,28 @@ end
 
 -- The slice that a worker is at, the ordinal of its first unfinished item, and its number; nil: it has none.
 local function slice_of(slot)
-  local first
-  for number in pairs(slot.hand) do first = math.min(first or number, number) end
-  local own = slot.hand[first]
-  return own, own and own.first + (own.finished or 0), first
+  local hand <const> = slot.hand
+  local first, own = next(hand)
+  if not own then return nil end
+  if slot.hands > 1 then
+    for number in next, hand do first = math.min(first, number) end
+    own = hand[first]
+  end
+  return own, own.first + (own.finished or 0), first
 end
 
 --- How many items that have come to a stage are in work: one of each worker, or one of each thread.
 ---@param id integer
 ---@return integer
 function Workers:in_work(id)
-  local n = 0
-  for _, slot in ipairs(self.slots) do
-    if self.plan.groups then
-      for _, own in pairs(slot.hand) do n = n + (own.stage == id and 1 or 0) end
+  local n, slots <const>, groups <const> = 0, self.slots, self.plan.groups
+  for i = 1, #slots do
+    local slot = slots[i]
+    if groups then
+      for _, own in next, slot.hand do n = n + (own.stage == id and 1 or 0) end
     elseif slot.hands > 0 then
       local own = slice_of(slot)
-      n = n + (own and own.stage == id and 1 or 0)
+      if own and own.stage == id then n = n + 1 end
     end
   end
   return n

@@ -146,10 +146,11 @@ end
 ---@param targets table set of places, and stages' queue limits by id
 ---@return boolean
 function Admission:is_full(targets)
-  for target, limit in pairs(targets) do
+  local pending <const> = self.pending
+  for target, limit in next, targets do
     if limit == true then
       if target:full() then return true end
-    elseif self:waiting(target) >= limit then
+    elseif pending[target] >= limit and self:waiting(target) >= limit then
       return true
     end
   end

@@ -21,6 +21,7 @@ local OVERDUE <const>, OVERDUE_MOST <const> = 0.001, 0.064
 ---@return integer depth slices of one worker
 function dispatch.terms(rate, queued, workers, threads)
   if threads then return 1, threads end
+  if queued <= 1 then return 1, rate:depth() end
   return rate:slice(queued // (4 * workers)), rate:depth()
 end
 

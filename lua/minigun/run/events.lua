@@ -217,41 +217,18 @@ end
 
 -- --- the events --------------------------------------------------------------------------------------------------
 
--- From the kind of an event to its constructor; bytes, items and seconds.
-local EVENT <const> = {
-  out = function(block, offset, length, count, edge, number)
-    return { block = block, offset = offset, length = length, count = count, edge = edge, number = number }
-  end,
-  done = function(number, items, ended, streamed, seconds)
-    return { number = number, items = items, ended = ended, streamed = streamed, seconds = seconds }
-  end,
-  need = function(bytes) return { bytes = bytes } end,
-  left = function(number, block, offset, length, count, ...)
-    local in_hand, how, step = select(5, ...)
-    return { number = number, block = block, offset = offset, length = length, count = count, in_hand = in_hand,
-      how = how, step = step > 0 and step or nil }
-  end,
-  rest = function(number, block, offset, length, count)
-    return { number = number, block = block, offset = offset, length = length, count = count }
-  end,
-  exit = function(pid, code, signal, expected)
-    return { pid = pid, code = code, signal = signal, expected = expected }
-  end,
-  said = function(last) return { last = last } end,
-  corrupt = function(pid) return { pid = pid } end,
-}
-
--- From the kind of an event to what takes it.
+-- From the kind of an event to what takes it: bytes, items and seconds, as the pool tells them.
 local on_event <const> = {
   -- A range that a worker has committed, and its reference: items go to their receivers, reports are read.
-  out = function(self, place, slot, range)
-    place:on_range(range.length)
+  out = function(self, place, slot, block, offset, length, count, edge, number)
+    local range = { block = block, offset = offset, length = length, count = count, edge = edge }
+    place:on_range(length)
     if self.resume then
       if self.resume.sources[place.plan.stages[1]] then return on_source(self, place, slot, range) end
-      self.acks.origin = place:origin_of(slot, range.number) or false
+      self.acks.origin = place:origin_of(slot, number) or false
     end
-    local ordinal = place:output_ordinal(slot, range.number)
-    if range.edge ~= report.ANY and range.edge ~= report.EDGE then return in_order(self, place, ordinal, range) end
+    local ordinal = place:output_ordinal(slot, number)
+    if edge ~= report.ANY and edge ~= report.EDGE then return in_order(self, place, ordinal, range) end
     local counts = count_edges(self, place, range)
     local reports = counts[report.EDGE]
     local failed = reports and take_reports(self, place, slot, range, reports).failed
@@ -262,22 +239,26 @@ local on_event <const> = {
     end
     self.shared.pool:release(range.block)
   end,
-  done = function(self, place, slot, event)
-    if self.resume then self.acks.origin = place:origin_of(slot, event.number) or false end
-    place:on_done(slot, event.number, event.items, event.ended, event.streamed, event.seconds)
-    if event.items > 0 then self.shared:release_overdraft(slot) end
+  done = function(self, place, slot, number, items, ended, streamed, seconds)
+    if self.resume then self.acks.origin = place:origin_of(slot, number) or false end
+    place:on_done(slot, number, items, ended, streamed, seconds)
+    if items > 0 then self.shared:release_overdraft(slot) end
   end,
-  need = function(_, place, slot, event) place:on_need(slot, event.bytes) end,
-  left = function(_, place, slot, event) place:on_left(slot, event) end,
-  rest = function(_, place, slot, event)
-    place:on_rest(slot, event.number, event.block, event.offset, event.length, event.count)
+  need = function(_, place, slot, bytes) place:on_need(slot, bytes) end,
+  left = function(_, place, slot, number, block, offset, length, count, ...)
+    local in_hand, how, step = select(5, ...)
+    place:on_left(slot, { number = number, block = block, offset = offset, length = length, count = count,
+      in_hand = in_hand, how = how, step = step > 0 and step or nil })
   end,
-  exit = function(_, place, slot, event) place:on_exit(slot, event.pid, event.code, event.signal, event.expected) end,
-  said = function(self, place, slot, event) self.screen:take(place, slot, event.last) end,
-  corrupt = function(self, place, slot, event)
+  rest = function(_, place, slot, number, block, offset, length, count)
+    place:on_rest(slot, number, block, offset, length, count)
+  end,
+  exit = function(_, place, slot, pid, code, signal, expected) place:on_exit(slot, pid, code, signal, expected) end,
+  said = function(self, place, slot, last) self.screen:take(place, slot, last) end,
+  corrupt = function(self, place, slot, pid)
     place:on_corrupt(slot)
     self.outcome:warn(("%s: worker %d (pid %d) has written what no worker may write, and was killed"):format(
-      place.plan.context, slot.number, event.pid))
+      place.plan.context, slot.number, pid))
   end,
 }
 
@@ -286,7 +267,7 @@ local function handle(self, kind, index, ...)
   local at, acks = self.by_slot[index], self.acks
   local before = acks.origin
   at.place.lacking[at.slot] = true -- work or a block, after it
-  on_event[kind](self, at.place, at.slot, EVENT[kind](...))
+  on_event[kind](self, at.place, at.slot, ...)
   acks.origin = before
   return true
 end

@@ -140,7 +140,7 @@ local function writer_full(self, stage, writer, need, into)
   self.transport:flush(outlet)
   if direct then
     if need == 0 or outlet.joins then self.producers:let_others(tasks.MORE) end
-    if need > 0 then self.producers:wait_for_receivers(stage) end
+    if need > 0 and self.transport:must_wait(stage.id) then self.producers:wait_for_receivers(stage.id) end
   elseif stage.kind ~= "producer" then
     hold_back(self, stage.id)
   end

@@ -32,7 +32,8 @@ Producers.__index = Producers
 ---@param how table
 --- `pid` and `process` of the coordinator; `patient`: no step may take long; `ask_to_stop()`: SIGTERM has come
 ---@return table producers
---- `list`: those that have not ended, `{ stage =, pace =, thread =, wait = }`, and in threads `task`; of one that waits
+--- `list`: those that have not ended, `{ stage =, pace =, thread =, wait =, stats = }`, and in threads `task`; `alone`:
+--- what its emit calls is in other processes; of one that waits
 --- `waits` (for receivers), `asleep`, `pauses` (until then, on the clock without stops); `answer`: what its wait gives;
 --- `ended`: in threads, how
 function producers.new(plan, how)
@@ -88,7 +89,7 @@ local function sent_by(self, stage, tempo)
     passed = alone and not limited and not streams and now - before < QUICK and PASSED or 0
     -- Nothing is fuller than before unless something has moved.
     if ledger.moved ~= moved and transport:must_wait(id) then
-      self:wait_for_receivers(stage)
+      self:wait_for_receivers(id)
       tempo:begin(core.now())
     elseif enough() or tempo:due(now, alone) then
       moved = -1
@@ -224,11 +225,10 @@ function Producers:let_others(why)
   return false
 end
 
---- Lets the rest of the run go on from inside a producer, until its receivers have room.
----@param stage table
-function Producers:wait_for_receivers(stage)
-  if not self.transport:must_wait(stage.id) then return end
-  repeat until self:let_others(WAIT) or not self.transport:must_wait(stage.id)
+--- Lets the rest of the run go on from inside a producer that must wait, until its receivers have room.
+---@param id integer the stage
+function Producers:wait_for_receivers(id)
+  repeat until self:let_others(WAIT) or not self.transport:must_wait(id)
 end
 
 -- Makes a producer of a context `threads` ready: a task of the loop, so that it may wait for what it likes.
@@ -255,7 +255,8 @@ function Producers:open()
         local own = pace.new(core.now(), stage.source == "array")
         local emit, ctx = emit_of(self, stage, own), self.inline.chain.states[stage.id].ctx
         sources.on_lost(ctx, function(value, message) self.failures:unreadable(stage, { { value, message } }) end)
-        local producer = { stage = stage, pace = own, wait = {} }
+        local producer = { stage = stage, pace = own, wait = {}, stats = self.outcome.stats[stage.id],
+          alone = #self.inline.chain.states[stage.id].inner == 0 }
         local function body() return errors.call(stage.handler, emit, ctx) end
         if stage.threaded then open_on_loop(self, producer, body)
         else producer.thread = coroutine.create(body) end
@@ -280,11 +281,12 @@ end
 --- When the clock lets a producer go on.
 ---@return number? seconds from now on; nil: none waits for the clock
 function Producers:next_resume()
-  local due = math.huge
-  for _, producer in ipairs(self.list) do
-    due = math.min(due, producer.asleep or producer.pauses or due)
+  local list <const>, due = self.list, nil
+  for i = 1, #list do
+    local at = list[i].asleep or list[i].pauses
+    if at and (not due or at < due) then due = at end
   end
-  return due < math.huge and math.max(0, due - core.clock()) or nil
+  return due and due < math.huge and math.max(0, due - core.clock()) or nil
 end
 
 --- Whether there is something to do for a producer at once.
@@ -365,7 +367,7 @@ end
 -- Notes how long a producer has had its turn, and how much of that the process stood still.
 local function measure(self, producer, start, idle, worked, switches)
   local now = core.now()
-  local s, took, blocked = self.outcome.stats[producer.stage.id], now - start, 0
+  local s, took, blocked = producer.stats, now - start, 0
   s.busy = s.busy + took
   if worked and took > 0.001 then -- else another process may have had the processor
     local worked_now, switches_now = core.worked()
@@ -397,10 +399,10 @@ end
 
 -- Lets one producer, the i-th of the list, emit until it yields or ends. Returns false where it waits for receivers.
 local function resume_one(self, i, producer)
-  local own, start = producer.pace, core.now()
+  local own, guard, start = producer.pace, self.reentry.guard, core.now()
   if self.screen.line then self.screen:before_handlers() end
   self.current = producer.thread
-  self.reentry.guard:watch(producer.thread)
+  guard:watch(producer.thread)
   own:resume(start)
   local idle, worked, switches = false, nil, nil
   if own:measures() then
@@ -410,12 +412,12 @@ local function resume_one(self, i, producer)
   producer.asleep, producer.pauses = nil, nil
   local outer = self.plan.options.seed and seeds.swap(producer.random)
   self.reads = files.enter()
-  core.term_source(#self.inline.chain.states[producer.stage.id].inner == 0)
+  core.term_source(producer.alone)
   local alive, ok, caught = tasks.resume(producer.wait, producer.thread, producer.answer)
   local interrupted = core.term_source(false)
   self:stop_reading()
   if outer then producer.random = seeds.swap(outer) end
-  self.reentry.guard:watch()
+  guard:watch()
   self.current, self.reentry.in_handler = false, false
   local now = measure(self, producer, start, idle, worked, switches)
   producer.waits = ok == WAIT

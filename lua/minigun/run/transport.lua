@@ -8,6 +8,8 @@ local work = require "minigun.base.work"
 
 local transport = {}
 
+local BLOCK <const> = report.UNIT
+
 local Transport = {}
 Transport.__index = Transport
 
@@ -194,23 +196,15 @@ end
 
 -- --- back-pressure -----------------------------------------------------------------------------------------------
 
---- Whether producers and threads of the coordinator should wait for its own stages.
----@return boolean
-function Transport:inline_full()
-  local place = self.inline
-  return place:full()
-end
-
---- Whether a stage of the coordinator should stop emitting for now.
+--- Whether a producer of the coordinator should stop emitting for now.
 ---@param id integer
 ---@return boolean
 function Transport:must_wait(id)
-  local admission, pool = self.admission, self.shared.pool
-  if admission:is_full(admission.reach[id]) then return true end
-  local stage = self.plan.stages[id]
-  if (stage.threaded or stage.kind == "producer") and self:inline_full() then return true end
+  local admission, shared, own_stages = self.admission, self.shared, self.inline
+  if admission:is_full(admission.reach[id]) or own_stages:full() then return true end
   -- Where little memory is left: it comes back when what is at work is through.
-  return pool and pool:memory() + report.UNIT > self.shared.memory * 3 // 4 and admission:any_at_work(id)
+  local pool = shared.pool
+  return pool and pool:memory() + BLOCK > shared.memory * 3 // 4 and admission:any_at_work(id)
 end
 
 return transport
