@@ -11,7 +11,7 @@ local Toy = contract.kind()
 
 local function chain_of(port, stages)
   return chain.new(stages, {
-    addresses = port.plan.addresses, process = core.process(), now = core.clock,
+    addresses = port.plan.addresses, process = core.process(), returns = port.returns, now = core.clock,
     deliver = port.emitted, send_to = port.sent, effect = port.effect,
     context = function(stage, effect)
       return context.new({ pipeline = port.plan.name, stage = stage.name, pid = port.pid }, effect)

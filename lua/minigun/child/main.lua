@@ -169,7 +169,7 @@ end
 
 -- One stage alone: its handler is called straight from the loop in C, and emits straight into the open block.
 local function run_single(w, job, stage, ctx)
-  local handler = stage.handler
+  local handler = job.handlers[stage.id] or stage.handler
   if stage.loop then
     local own = loop.new(handler, {}, job.segment.items_per_worker == 1)
     handler = function(...) return own:take(...) end
@@ -196,7 +196,7 @@ local function run_single(w, job, stage, ctx)
     ctx.attempt = attempt
     while true do
       local done, err, index, unreadable = w:run(handler, emit, ctx, errors.note, value)
-      if done and err then stage.returned = true end
+      if done and err then job.returns[stage.id] = true end
       if done and skip then
         w:send(report.EDGE, { report.RESUMED, stage.id, job.source.skipped,
           not w:stopped() and numbered.too_short(job.source, job.source.seen) or nil })
@@ -242,7 +242,7 @@ local function run_chain(w, job, stages, contexts)
       contexts[stage.id].state = ctx.state
       return contexts[stage.id]
     end,
-    process = job.process,
+    process = job.process, returns = job.returns, handlers = job.handlers,
     now = core.now,
   })
   local looping = {} -- stages whose stream ends with that of the process
@@ -304,10 +304,13 @@ end
 function worker.main(w, job)
   local segment = job.segment
   local stages = {}
+  job.returns, job.handlers = {}, {} -- stages whose handlers have returned values; what stands for handlers of stages
   for i, id in ipairs(segment.stages) do
     local stage = job.plan.stages[id]
     stages[i] = stage
-    if stage.fold and not segment.groups then stage.handler = reduction.folder(stage.fold, w:stepper(), core.now) end
+    if stage.fold and not segment.groups then
+      job.handlers[id] = reduction.folder(stage.fold, w:stepper(), core.now)
+    end
   end
   job.pid, job.process = core.pid(), core.process()
   tasks.forget()
@@ -335,7 +338,7 @@ function worker.main(w, job)
   end
   if threads then threads:run() else run_chunks(w, job, runs) end
   for _, stage in ipairs(stages) do
-    if stage.returned and stage.emitting then w:send(report.EDGE, { report.RETURNED, stage.id }) end
+    if job.returns[stage.id] and stage.emitting then w:send(report.EDGE, { report.RETURNED, stage.id }) end
   end
   for _, stage in ipairs(stages) do
     if not run_hooks(w, stage.hooks.after, contexts[stage.id]) then return 1 end

@@ -197,7 +197,7 @@ end
 -- Makes the handler of a reduction's workers. They are one thread, whose job is the batch in work; a time-out counts
 -- for each of its items.
 local function make_folder(self, group, stage)
-  stage.handler = reduction.folder(stage.fold, function(part)
+  self.job.handlers[stage.id] = reduction.folder(stage.fold, function(part)
     if part == 0 then return self.w:mark() end
     local late = stage.timeout and core.now() + stage.timeout - self.patience
     self.w:mark(group.crew.threads[1].job.token.index, late, part)
@@ -211,7 +211,7 @@ local function open_group(self, group, targets)
   end
   group.crew = crew.new(self.loop, group.stages, n, {
     plan = job.plan, first = (job.number - 1) * n + 1, worker = job.number, effect = self.effect,
-    check = effects.checker,
+    check = effects.checker, returns = job.returns, handlers = job.handlers,
     host = function(thread) return host_of(self, thread, targets) end,
     take = function(thread) return take(self, group, thread) end,
     done = function(thread, each) done(self, group, thread, each) end,

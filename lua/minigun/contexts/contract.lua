@@ -39,8 +39,8 @@
 --     close()                    gives back what it holds, however the run has ended
 -- A new kind of place has a file of its own and a line in kinds.lua; what it does not say itself it has from here.
 --
--- Its port is all that it knows of the run (run/port.lua). Values: `plan`, `pool`, `stats` (by stage), `pid`, `memory`,
--- `queue_bytes`, `held_most`, `heap`. Functions:
+-- Its port is all that it knows of the run (run/port.lua). Values: `plan`, `pool`, `stats` (by stage), `returns`
+-- (see chain.new), `pid`, `memory`, `queue_bytes`, `held_most`, `heap`. Functions:
 --     now(), clock()                           seconds: of the monotonic clock, and of the one without stops
 --     finished(stage, n, origin)               items are finished, well or not
 --     emitted(stage, item), sent(stage, id, item)      a value goes on: to all receivers, or to one

@@ -60,11 +60,11 @@ end
 
 --- Makes the chain of the coordinator's own stages, and the ways out of them, and out of stages in its threads.
 function Inline:open()
-  local own, transport, admission = self.stages, self.transport, self.admission
+  local own, transport, admission, handlers = self.stages, self.transport, self.admission, {}
   for _, id in ipairs(self.plan.stages) do own[#own + 1] = self.whole.stages[id] end
   function self.waits(id) return admission:is_full(admission.waits[id]) end
   for _, stage in ipairs(own) do
-    if stage.partition then self.outlets:open_lanes(stage) end
+    if stage.partition then handlers[stage.id] = self.outlets:open_lanes(stage) end
   end
   self.chain = chain.new(own, {
     addresses = self.whole.addresses,
@@ -73,7 +73,7 @@ function Inline:open()
     effect = function(...) self.outcome:effect(...) end,
     failed = function(...) failed(self, ...) end,
     context = function(stage, effect) return self.outcome:context({ stage = stage.name }, effect) end,
-    process = self.process,
+    process = self.process, returns = self.outcome.returns, handlers = handlers, apart = self.outlets.direct,
     watch = function(thread) self.reentry.guard:watch(thread) end,
     warn = function(text) self.outcome:warn(text) end,
     limits = true,

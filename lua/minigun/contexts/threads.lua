@@ -107,7 +107,7 @@ function Threads:start()
       local s = port.stats[thread.stage.id]
       s.blocked, s.blocked_most = s.blocked + seconds, math.max(s.blocked_most, seconds)
     end,
-    effect = port.effect,
+    effect = port.effect, returns = port.returns,
   })
   fork_hooks(self, { "before_fork", "after_fork" })
   for _, stage in ipairs(stages) do port.hooks(stage.hooks.before, nil, self.threads.contexts[stage.id]) end

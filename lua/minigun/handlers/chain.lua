@@ -103,6 +103,8 @@ end
 --- `effect(kind, name, value, id)` keeps what a stage's `ctx` collects; `context(stage)` makes that, given a function
 --- that takes effects; `process`, the chain's own, as of core.process(); `check(item)`, where there is one, raises for
 --- what cannot be emitted, at the line of its caller's caller; `watch` and `wait`: see loop_stage.lua
+--- `returns`: set of stages' ids, to which those are added whose handler returns a value; `handlers`: by id, what
+--- stands for a stage's handler; `apart`: set of ids of stages whose items leave the chain, whatever they are for
 --- `limits`: true where a time-out is to be seen to here; `warn(text)`, where there is one, notes what is odd
 ---@return table chain
 --- `chain.stats[id]` counts `items_in`, `items_out`, `failed`, `busy` and `service` of each stage; `reread`: the stage
@@ -111,7 +113,8 @@ function chain.new(stages, host)
   local self = setmetatable({ host = host, states = {}, stats = {} }, Chain)
   for _, stage in ipairs(stages) do
     local state = { stage = stage, buffer = {}, direct = {}, n = 0, effects = {}, running = false, inner = {},
-      handler = stage.handler, read = 0, outside = stage.terminal, choose = router.new(stage, host.turn),
+      handler = host.handlers and host.handlers[stage.id] or stage.handler, returns = host.returns or {},
+      read = 0, outside = stage.terminal, choose = router.new(stage, host.turn),
       left = 0, skip = 0, every = 1, keeps = stage.keeps_item, early = given.EARLY,
       limit = host.limits and not stage.fold and stage.timeout or nil,
       given = given.new(stage.source == "array", host.warn and function(text)
@@ -128,15 +131,15 @@ function chain.new(stages, host)
       else host.effect(kind, name, value, stage.id) end
     end)
     if stage.loop then
-      state.loop = loops.new(stage.handler, host)
+      state.loop = loops.new(state.handler, host)
       state.handler = function(...) return state.loop:take(...) end
     end
     if stage.batch then state.batches = batcher.new(stage.batch) end
   end
   for _, stage in ipairs(stages) do
-    local state = self.states[stage.id]
+    local state, apart = self.states[stage.id], stage.threaded or host.apart and host.apart[stage.id]
     for _, target in ipairs(stage.outputs) do
-      if self.states[target] and not (stage.threaded or stage.writes_blocks) then state.inner[#state.inner + 1] = target
+      if self.states[target] and not apart then state.inner[#state.inner + 1] = target
       else state.outside = true end
     end
     state.only = #state.inner == 1 and not state.outside and state.inner[1] or nil
@@ -288,7 +291,7 @@ local function run(self, state, item, attempt, number)
   if not ok then
     return self:fail(state, kept, take(err), attempt, number or attempt == 1 and number_of(state) or nil)
   end
-  if err ~= nil then state.stage.returned = true end
+  if err ~= nil then state.returns[state.stage.id] = true end
   if state.n > 0 or state.effects[1] then self:flush(state) end
 end
 
@@ -315,7 +318,7 @@ function Chain:push(id, item, attempt, number)
   if not ok then
     return self:fail(state, item, take(err), attempt, number or attempt == 1 and number_of(state) or nil)
   end
-  if err ~= nil then state.stage.returned = true end -- a value, which is not what goes on
+  if err ~= nil then state.returns[state.stage.id] = true end -- a value, which is not what goes on
   if state.n > 0 or state.effects[1] then self:flush(state) end
 end
 
@@ -342,7 +345,7 @@ end
 local function call(state, item, problem)
   if problem then errors.raise_again(errors.unreadable(problem, item or nil)) end
   state.running = true
-  if state.handler(item, state.emit, state.ctx) ~= nil then state.stage.returned = true end
+  if state.handler(item, state.emit, state.ctx) ~= nil then state.returns[state.stage.id] = true end
   state.running = false
 end
 
@@ -369,7 +372,7 @@ function Chain:push_all(id, fetch, read_again)
         at = i
         if problem then errors.raise_again(errors.unreadable(problem, item or nil)) end
         own.running = true
-        if handler(item, emit, ctx) ~= nil then own.stage.returned = true end
+        if handler(item, emit, ctx) ~= nil then own.returns[own.stage.id] = true end
         own.running = false
         if own.n > 0 or effects[1] then self:flush(own) end
       end

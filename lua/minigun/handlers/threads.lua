@@ -93,7 +93,7 @@ local function new_thread(self)
   local thread = { index = number, number = link.first + number - 1 }
   local host = link.host(thread)
   host.addresses, host.turn, host.now = link.plan.addresses, thread.number - 1, core.now
-  host.process = self.process
+  host.process, host.returns, host.handlers = self.process, link.returns, link.handlers
   host.context = function(stage, effect)
     local ctx = context.new({ pipeline = link.plan.name, stage = stage.name, pid = self.pid, worker = thread.number },
       link.check and link.check(effect) or effect)
@@ -121,7 +121,8 @@ end
 --- attempt = }` or nil (with `given_up`: it comes to nothing; `problem`: as it cannot be had); `done(thread, job)`,
 --- `ran(thread, seconds)`: it ran so long without a wait;
 --- `mark(thread, stage, start)`: a handler with a time-out runs, or, without stage, does not; `effect(kind, name,
---- value)` takes what hooks collect; `check(effect)`, where there is one, makes what handlers' effects go through
+--- value)` takes what hooks collect; `returns` and `handlers`: see chain.new; `check(effect)`, where there is one,
+--- makes what handlers' effects go through
 ---@return table crew
 --- `contexts[stage id]`: what hooks get. What they put into `ctx.state` all threads see; what a handler puts there is
 --- its thread's own

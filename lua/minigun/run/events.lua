@@ -72,7 +72,7 @@ local on_report <const> = {
   [report.HOOK] = function(self, r)
     self.hooks:fail(r[2], r[3], { message = r[4], traceback = r[5] ~= "" and r[5] or nil })
   end,
-  [report.RETURNED] = function(self, r) self.plan.stages[r[2]].returned = true end,
+  [report.RETURNED] = function(self, r) self.outcome.returns[r[2]] = true end,
   [report.STATS] = function(self, r)
     for k = 2, #r do add_stats(self, r[k]) end
   end,

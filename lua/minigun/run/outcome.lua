@@ -26,6 +26,7 @@ function outcome.new(plan, pid, streams)
   for _, list in pairs(result.by_stage) do terminals, last = terminals + 1, list end
   if terminals == 1 then result.items = last end
   return declared({ name = plan.name, pid = pid, result = result, stats = records, streams = streams, warned = 0,
+    returns = {},            -- stages whose handlers have returned values, by id
     unhandled = tallies.new(), items = result.items,
     apart = terminals > 1 and not streams, -- each terminal stage has a list of its own besides
   }, Outcome)

@@ -41,6 +41,7 @@ function outlets.new(plan, pid)
     plan = plan, pid = pid, state = false, ledger = false, resume = false, admission = false, shared = false,
     places = false, transport = false, producers = false, failures = false, reduces = false, reentry = false,
     sleeper = false, of = {}, list = {}, sent = {},
+    direct = {},             -- producers that write what they emit into blocks, whatever it is for, by id
   }, Outlets)
 end
 
@@ -88,9 +89,9 @@ end
 function Outlets:draw()
   for id, stage in ipairs(self.plan.stages) do
     local own, outlet = self.places.of[id], { stage_id = id, targets = {}, terminal = stage.terminal }
-    stage.writes_blocks = writes_blocks(self, stage)
+    self.direct[id] = writes_blocks(self, stage) or nil
     -- Others run meanwhile.
-    local apart = stage.threaded or not own.here and stage.kind == "producer" or stage.writes_blocks
+    local apart = stage.threaded or not own.here and stage.kind == "producer" or self.direct[id]
     for _, target in ipairs(stage.outputs) do
       if apart or self.places.of[target] ~= own then outlet.targets[#outlet.targets + 1] = target end
     end
@@ -177,7 +178,7 @@ function Outlets:open(stage)
   outlet.values, outlet.bytes = {}, {}
   for _, target in ipairs(outlet.targets) do
     local place = self.places.of[target]
-    local joins = stage.writes_blocks and place.here
+    local joins = self.direct[stage.id] and place.here
     local by_value = not joins and place.takes == "values"
     local list = by_value and outlet.values or outlet.bytes
     list[#list + 1] = target
@@ -241,12 +242,13 @@ end
 --- Makes the handler of the internal stage before one with `partition`: it sends each item to the worker of its key.
 --- Where any worker may have any item, or there is none, the key is asked for all the same: it may raise.
 ---@param stage table the internal stage
+---@return function handler
 function Outlets:open_lanes(stage)
   local id, transport = stage.outputs[1], self.transport
   local place, partition, last = self.places.of[id], stage.partition, nil
   local has_lanes = not (place.here or place.fresh)
   if has_lanes then place:open_lanes() end
-  stage.handler = function(item)
+  return function(item)
     local lane = lanes.of(partition(item), has_lanes and place.plan.n or 1, stage.at)
     if not has_lanes then lane = nil end
     if place.takes == "values" then return transport:accept(work.of_value(id, item, lane)) end

@@ -14,7 +14,8 @@ function port.new(parts)
   local admits, transport, failures, outcome = parts.admission, parts.transport, parts.failures, parts.outcome
   local hooks, state, status, inline = parts.hooks, parts.state, parts.status, parts.inline
   return {
-    plan = parts.plan, pool = shared.pool, stats = outcome.stats, pid = outcome.pid, heap = parts.heap,
+    plan = parts.plan, pool = shared.pool, stats = outcome.stats, returns = outcome.returns, pid = outcome.pid,
+    heap = parts.heap,
     memory = shared.memory, queue_bytes = shared.queue_bytes, held_most = shared.held_most,
     now = core.now, clock = core.clock,
 

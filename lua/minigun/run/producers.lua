@@ -313,7 +313,7 @@ local function end_one(self, stage, ok, caught, own)
   if source then self.resume:leave_source(source) end
   if ok and source and self.state.name == "RUNNING" then self.resume:check_end(source) end
   if ok then
-    stage.returned = stage.returned or caught ~= nil
+    if caught ~= nil then self.outcome.returns[stage.id] = true end
     return
   end
   caught = errors.take(caught)

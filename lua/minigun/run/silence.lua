@@ -15,7 +15,7 @@ silence.emitting = advice
 
 -- A handler that returns what it should emit.
 local function returned(outcome, stage, s)
-  if not stage.returned or s.items_out > 0 or s.failed > 0 then return end
+  if not outcome.returns[stage.id] or s.items_out > 0 or s.failed > 0 then return end
   outcome:warn(("stage '%s' (defined at %s): its handler has returned values and never emitted one: %s"):format(
     stage.name, stage.at, advice[stage.emitting]))
 end
