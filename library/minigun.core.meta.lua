@@ -672,6 +672,10 @@ function Line:asked() end
 ---As if its master had asked for it
 function Line:drain() end
 
+---The coroutine that calls runs a handler from now on, until Line:leave
+function Line:enter() end
+function Line:leave() end
+
 ---SIGABRT writes a traceback to standard error, and nothing else
 function Line:on_notice() end
 

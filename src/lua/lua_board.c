@@ -1,8 +1,9 @@
 /* lua_board.c - userdata minigun.board, the lines of all workers, for the master, and minigun.line, a worker's own
  * (board.h).
  *
- * A worker that is stuck is told so by SIGABRT: its handler sets a hook on the main coroutine and on the one that
- * called last, and the hook writes the traceback to standard error at the next instruction of Lua.
+ * A worker that is stuck is told so by SIGABRT: its handler sets a hook on each coroutine that may be running (a hook
+ * is a coroutine's own): the main one, the one that called last, those of handlers.  The hook writes the traceback to
+ * standard error at the next instruction of Lua, and takes all others away.
  */
 #include "lua_board.h"
 
@@ -97,11 +98,13 @@ static int l_close(lua_State *L) {
   return 0;
 }
 
-/* --- a traceback that is asked for ----------------------------------------------------------------------------------
- * */
+/* --- a traceback that is asked for -------------------------------------------------------------------------------- */
 
 static lua_State *volatile main_thread, *volatile current; /* the second is anchored in the registry */
 static char anchor;
+enum { MOST_HANDLERS = 4096 }; /* those that come after are not looked at */
+static lua_State *volatile handlers[MOST_HANDLERS]; /* each anchored in the registry under its own address */
+static volatile sig_atomic_t handlers_n;
 static unsigned owner; /* the process that these, and those below, are of: its children have the same handlers */
 
 void mg_line_runs(lua_State *L) {
@@ -112,11 +115,17 @@ void mg_line_runs(lua_State *L) {
   current = L;
 }
 
+/* In a signal handler too: all that is named here is alive. */
+static void set_hooks(lua_Hook hook, int mask) {
+  if (main_thread) lua_sethook(main_thread, hook, mask, 1);
+  if (current) lua_sethook(current, hook, mask, 1);
+  for (int i = 0; i < handlers_n; i++) lua_sethook(handlers[i], hook, mask, 1);
+}
+
 static void write_traceback(lua_State *L, lua_Debug *unused) {
   (void)unused;
+  set_hooks(NULL, 0);
   lua_sethook(L, NULL, 0, 0);
-  if (main_thread && main_thread != L) lua_sethook(main_thread, NULL, 0, 0);
-  if (current && current != L) lua_sethook(current, NULL, 0, 0);
   size_t n;
   luaL_traceback(L, L, "this worker is stuck here:", 0);
   lua_pushliteral(L, "\n");
@@ -127,15 +136,11 @@ static void write_traceback(lua_State *L, lua_Debug *unused) {
 }
 
 static void on_notice(int sig) {
-  int mask = LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT;
   (void)sig;
-  if (owner != mg_process_serial) return;
-  if (main_thread) lua_sethook(main_thread, write_traceback, mask, 1);
-  if (current) lua_sethook(current, write_traceback, mask, 1);
+  if (owner == mg_process_serial) set_hooks(write_traceback, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT);
 }
 
-/* --- a worker's own -------------------------------------------------------------------------------------------------
- * */
+/* --- a worker's own ----------------------------------------------------------------------------------------------- */
 
 mg_line *mg_check_line(lua_State *L, int arg) {
   own_line *own = luaL_checkudata(L, arg, LINE);
@@ -178,6 +183,30 @@ static int l_hold(lua_State *L) {
   lua_Integer n = luaL_checkinteger(L, 2);
   if (n > 0) atomic_fetch_add(&l->accepted, (uint64_t)n);
   atomic_fetch_add(&l->in_hand, (uint32_t)n);
+  return 0;
+}
+
+/* l:enter(): the coroutine that calls runs a handler from now on, until l:leave() */
+static int l_enter(lua_State *L) {
+  mg_check_line(L, 1);
+  int n = handlers_n;
+  if (n == MOST_HANDLERS) return 0;
+  lua_pushthread(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, L);
+  handlers[n] = L;
+  handlers_n = n + 1;
+  return 0;
+}
+
+static int l_leave(lua_State *L) {
+  mg_check_line(L, 1);
+  int n = handlers_n, i = n - 1;
+  while (i >= 0 && handlers[i] != L) i--;
+  if (i < 0) return 0;
+  handlers[i] = handlers[n - 1];
+  handlers_n = n - 1;
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, L);
   return 0;
 }
 
@@ -236,7 +265,7 @@ static const luaL_Reg board_methods[] = {
 
 static const luaL_Reg line_methods[] = {
     {"state", l_state}, {"beat", l_beat}, {"done", l_done}, {"hold", l_hold}, {"asked", l_asked}, {"drain", l_drain},
-    {"on_notice", l_on_notice}, {NULL, NULL},
+    {"enter", l_enter}, {"leave", l_leave}, {"on_notice", l_on_notice}, {NULL, NULL},
 };
 
 void mg_board_setup(lua_State *L) {

@@ -205,8 +205,7 @@ static int l_print_into(lua_State *L) {
   return answer(L, "cannot print there", mg_sys.print_into(check_fd(L, 1), 0, 1));
 }
 
-/* --- programs and users --------------------------------------------------------------------------------------------
- * */
+/* --- programs and users ------------------------------------------------------------------------------------------- */
 
 /* The array of strings at idx as execve wants it; lives as long as what it leaves on the stack. */
 static char **push_list(lua_State *L, int idx) {

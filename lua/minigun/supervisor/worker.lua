@@ -94,12 +94,18 @@ end
 
 -- --- being asked ----------------------------------------------------------------------------------------------------
 
+local function release(self)
+  if self.watch then self.watch:stop() end
+  if self.timer then self.timer:stop() end
+end
+
 local function begin_drain(self)
   if self.stopped then return end
   self.stopped = true
   self.acceptor:listen(false)
   set_state(self, DRAINING)
   for _, f in ipairs(self.stops) do f() end
+  if not self.serve then release(self) end -- the loop ends when the library's own sockets have
 end
 
 local function reopen(self)
@@ -191,7 +197,9 @@ local function begin_connection(self, fd)
   self.held[connection] = true
   self.busy = self.busy + 1
   kinds.start(self.options.loop, self.native, function(in_coroutine)
+    if in_coroutine then self.line:enter() end
     local ok = run_handler(self, connection)
+    if in_coroutine then self.line:leave() end
     if in_coroutine or not ok then self:close(connection) end
   end)
 end
@@ -222,11 +230,10 @@ end
 local function run_loop(self)
   local beats = self.options.heartbeat_timeout
   self.watch = self.loop:watch_io(self.acceptor:fd(), "r", function() take(self) end)
-  local timer = self.loop:every(beats and math.min(1, beats / 4) or 1, function() self.line:beat() end)
+  self.timer = self.loop:every(beats and math.min(1, beats / 4) or 1, function() self.line:beat() end)
   self.line:beat()
-  if not (self.stopped and self.busy == 0) then self.loop:run() end
-  timer:stop()
-  self.watch:stop()
+  self.loop:run()
+  release(self)
 end
 
 -- --- the process ----------------------------------------------------------------------------------------------------
@@ -248,10 +255,7 @@ end
 local function main(self)
   for _, f in ipairs(self.options.after_fork or {}) do f(self) end
   local code = self.options.worker(self)
-  if self.loop and not (self.stopped and self.busy == 0) then
-    if not self.serve and not self.owns then self:ready() end
-    run_loop(self)
-  end
+  if self.loop and not self.stopped then run_loop(self) end
   return code
 end
 
