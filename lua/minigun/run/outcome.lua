@@ -27,7 +27,7 @@ function outcome.new(plan, pid, streams)
   if terminals == 1 then result.items = last end
   return declared({ name = plan.name, pid = pid, result = result, stats = records, streams = streams, warned = 0,
     returns = {},            -- stages whose handlers have returned values, by id
-    unhandled = tallies.new(), items = result.items,
+    unhandled = tallies.new(),
     apart = terminals > 1 and not streams, -- each terminal stage has a list of its own besides
   }, Outcome)
 end
@@ -78,16 +78,12 @@ function Outcome:context(fields, effect)
   return context.new(fields, effect or function(...) self:effect(...) end)
 end
 
---- Takes an item of a terminal stage.
+--- The lists that the items of a terminal stage are added to, in the order in which they come.
 ---@param stage table
----@param item any
-function Outcome:keep(stage, item)
-  local items <const> = self.items
-  items[#items + 1] = item
-  if self.apart then
-    local list = self.result.by_stage[stage.name]
-    list[#list + 1] = item
-  end
+---@return table items of all terminal stages
+---@return table? own its own, where that is another list
+function Outcome:lists_of(stage)
+  return self.result.items, self.apart and self.result.by_stage[stage.name] or nil
 end
 
 --- Takes the items of a terminal stage that lie in a block.

@@ -4,7 +4,7 @@
 -- An outlet has the fields
 --     stage_id    of the stage
 --     targets     stages that its items go to, besides those of its own process
---     terminal    its items are the result's
+--     items, own  of a terminal stage: the lists of the result that its items are added to
 --     values, bytes      those of the targets that take Lua values, and those that take bytes
 --     reads       how many of `values` fork for each item, and so change nothing of what others see; nil: none
 --     joins       true: a target is a batch that is put together from bytes (batches.lua)
@@ -38,9 +38,9 @@ Outlets.__index = Outlets
 ---@return table outlets `of`: by the id of their stages; `list`: those with a writer; `sent`: of emit:to, by receiver
 function outlets.new(plan, pid)
   return declared({
-    plan = plan, pid = pid, state = false, ledger = false, resume = false, admission = false, shared = false,
-    places = false, transport = false, producers = false, failures = false, reduces = false, reentry = false,
-    sleeper = false, of = {}, list = {}, sent = {},
+    plan = plan, pid = pid, outcome = false, state = false, ledger = false, resume = false, admission = false,
+    shared = false, places = false, transport = false, producers = false, failures = false, reduces = false,
+    reentry = false, sleeper = false, of = {}, list = {}, sent = {},
     direct = {},             -- producers that write what they emit into blocks, whatever it is for, by id
   }, Outlets)
 end
@@ -88,13 +88,14 @@ end
 --- Finds out, for each stage, where its items go besides stages of its own process.
 function Outlets:draw()
   for id, stage in ipairs(self.plan.stages) do
-    local own, outlet = self.places.of[id], { stage_id = id, targets = {}, terminal = stage.terminal }
+    local own, outlet = self.places.of[id], { stage_id = id, targets = {} }
     self.direct[id] = writes_blocks(self, stage) or nil
     -- Others run meanwhile.
     local apart = stage.threaded or not own.here and stage.kind == "producer" or self.direct[id]
     for _, target in ipairs(stage.outputs) do
       if apart or self.places.of[target] ~= own then outlet.targets[#outlet.targets + 1] = target end
     end
+    if stage.terminal then outlet.items, outlet.own = self.outcome:lists_of(stage) end
     self.of[id] = outlet
   end
 end

@@ -20,7 +20,7 @@ Transport.__index = Transport
 ---@return table transport
 function transport.new(plan, place_of, outlet_of)
   return declared({
-    plan = plan, place_of = place_of, outlet_of = outlet_of, outcome = false, stats = false, ledger = false,
+    plan = plan, place_of = place_of, outlet_of = outlet_of, stats = false, ledger = false,
     acks = false, resume = false, admission = false, shared = false, outlets = false, batches = false, reduces = false,
     inline = false,
     own_queue = false,       -- what waits for the coordinator's own stages
@@ -110,8 +110,11 @@ end
 ---@param item any
 function Transport:deliver(stage, item)
   local outlet = self.outlet_of[stage.id]
-  if outlet.terminal then
-    self.outcome:keep(stage, item)
+  local items = outlet.items
+  if items then
+    local own = outlet.own
+    items[#items + 1] = item
+    if own then own[#own + 1] = item end
     if self.resume then self.resume:keep_items(1) end
     return
   end
