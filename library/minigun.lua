@@ -1052,14 +1052,18 @@ function Loop:watch_io(object, mode, f) end
 --- Calls a function once, after so many seconds of the monotonic clock.
 ---@param seconds number
 ---@param f fun(timer: minigun.Watch)
----@return minigun.Watch timer
+---@return minigun.Watch? timer nil: there is no descriptor left, which a foreign loop needs for it
+---@return string? message
+---@return integer? errno
 function Loop:after(seconds, f) end
 
 --- Calls a function again and again, every so many seconds. Times that have passed while the process was busy or
 --- stopped are left out.
 ---@param seconds number more than 0
 ---@param f fun(timer: minigun.Watch)
----@return minigun.Watch timer
+---@return minigun.Watch? timer nil: there is no descriptor left, which a foreign loop needs for it
+---@return string? message
+---@return integer? errno
 function Loop:every(seconds, f) end
 
 --- Calls a function when this process gets a signal. Several watches of one signal are all called. While there is one
@@ -1119,7 +1123,9 @@ function Loop:step(timeout) end
 
 --- A descriptor for another event loop: readable when `step` has something to do. Timers and signals make it readable
 --- too. Watch it, do nothing else with it.
----@return integer fd always the same
+---@return integer? fd always the same
+---@return string? message
+---@return integer? errno
 function Loop:fd() end
 
 --- Ends all watches and gives the descriptors back. May be called twice. So does the end of a to-be-closed variable.

@@ -101,7 +101,12 @@ for index, adapter in ipairs(loops.list) do
               got = got + x
               timer:stop()
             end)
-            own:fork(function() return x end, { on_exit = function(ended) got = got + ended.code end })
+            own:fork(function(childs)
+              childs:after(0.001, function() end)
+              childs:run()
+              minigun.sleep(0.001)
+              return x
+            end, { on_exit = function(ended) got = got + ended.code end })
             own:run()
             own:after(0.01, function() got = got + x end)
             while own:step(0.5) do end

@@ -318,3 +318,21 @@ describe("where the system refuses what a loop uses", function()
     end)
   end
 end)
+
+describe("whichever system call fails", function()
+  for _, adapter in ipairs(loops.list) do
+    it(("the loop '%s' tells of what it watches, or a call has said why not"):format(adapter.name), function()
+      if adapter.missing or not unruly then return pending(adapter.missing or "there is no C compiler") end
+      support.deadline(120)
+      local env = support.lua_env()
+      env.LUA_CPATH = "./build-faults/?.so;;"
+      local done = support.run("lua5.4 spec/programs/fail_loop.lua " .. adapter.name, { env = env,
+        timeout = 100 * support.patience })
+      local context = done.stdout:sub(-1500) .. done.stderr:sub(-1500)
+      assert.equal(0, done.code, context)
+      assert.is_nil(done.stdout:match "WRONG[^\n]*", context)
+      local runs, refused = done.stdout:match "(%d+) runs, (%d+) refused"
+      assert.is_true(tonumber(runs) > 100 and tonumber(refused) > 10, context)
+    end)
+  end
+end)

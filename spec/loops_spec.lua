@@ -189,6 +189,32 @@ for _, adapter in ipairs(loops.list) do
         assert.same(expected, told)
       end)
 
+      test("forks in a callback, also in a child's own; each child has a loop that runs", function()
+        local codes = {}
+        local function grand(own)
+          local seen
+          own:after(0.001, function()
+            own:fork(function(inner)
+              inner:after(0.001, function() inner:stop() end)
+              inner:run()
+              return 5
+            end, { on_exit = function(ended)
+              own:after(0.001, function() seen = ended.code end)
+            end })
+          end)
+          own:run()
+          return seen == 5 and 6 or 7
+        end
+        l:after(0.001, function()
+          l:fork(grand, { on_exit = function(ended)
+            codes[#codes + 1] = ended.code
+            l:fork(grand, { on_exit = function(again) codes[#codes + 1] = again.code end })
+          end })
+        end)
+        l:run()
+        assert.same({ 6, 6 }, codes)
+      end)
+
       test("ends when nothing is left, step tells so, and stop ends after the callback", function()
         l:run()
         assert.is_false(l:step())

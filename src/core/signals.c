@@ -60,19 +60,21 @@ int mg_signals_watch(int sig) {
   ours.sa_handler = on_signal;
   ours.sa_flags = SA_RESTART;
   sigemptyset(&ours.sa_mask);
-  mg_sys.block_signals(&mask); /* until it is known what stood before */
-  int rc = mg_is_handled_by(sig, on_signal) ? 0 : mg_sys.signal_action(sig, &ours, &before[sig]);
+  int rc = mg_sys.block_signals(&mask); /* until it is known what stood before */
+  if (rc == 0) {
+    if (!mg_is_handled_by(sig, on_signal)) rc = mg_sys.signal_action(sig, &ours, &before[sig]);
+    mg_sys.set_signals(&mask);
+  }
   if (rc < 0) watches[sig] = 0;
-  mg_sys.set_signals(&mask);
   return rc;
 }
 
 void mg_signals_unwatch(int sig) {
   if (owner != mg_process_serial || watches[sig] == 0) return;
   sigset_t mask;
-  mg_sys.block_signals(&mask);
+  int blocked = mg_sys.block_signals(&mask) == 0;
   if (--watches[sig] == 0) put_back(sig);
-  mg_sys.set_signals(&mask);
+  if (blocked) mg_sys.set_signals(&mask);
 }
 
 uint32_t mg_signals_count(int sig) { return atomic_load(&counts[sig]); }

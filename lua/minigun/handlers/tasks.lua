@@ -428,6 +428,7 @@ end
 function tasks.may_wait() return current() ~= nil end
 
 waiting.may_wait = tasks.may_wait
+waiting.forget = function() tasks.forget() end
 
 --- What `minigun.sleep` does.
 ---@param seconds number

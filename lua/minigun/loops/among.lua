@@ -40,7 +40,7 @@ end
 local function open(self)
   self.exposed = true
   self.among = assert(core.poller())
-  epoll.arm(self)
+  assert(epoll.arm(self))
   return setmetatable({}, { __close = function()
     self.among:close()
     self.among = nil

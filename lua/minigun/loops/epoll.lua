@@ -46,23 +46,32 @@ end
 
 --- Sees to it that the descriptor becomes readable when the next timer is due, where another loop waits for it.
 ---@param self table
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
 function epoll.arm(self)
-  if not self.exposed or self.in_pass then return end
+  if not self.exposed or self.in_pass then return true end
   local first = self.timers:first()
   local due = first and first.due
-  if due == self.armed then return end
-  self.armed = due
-  assert(self.poller:wake(due and math.max(0, due - core.now())))
+  if due == self.armed then return true end
+  local ok, message, errno = self.poller:wake(due and math.max(0, due - core.now()))
+  self.armed = ok and due
+  return ok, message, errno
 end
 
 --- Begins a timer. `watch.fire(loop, watch, now)` is called when it is due; it is out of the list then.
 ---@param self table
 ---@param watch table
 ---@param due number of core.now
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
 function epoll.watch_time(self, watch, due)
-  begin(self, "timer", watch)
   self.timers:add(watch, due)
-  epoll.arm(self)
+  local ok, message, errno = epoll.arm(self)
+  if ok then return begin(self, "timer", watch) end
+  self.timers:remove(watch)
+  return nil, message, errno
 end
 
 -- Tells the poller what the watches of a descriptor add up to.
@@ -305,7 +314,11 @@ local function begin_process(self, process, pid)
   if polled then
     entry.by_time = { fire = fire_look, entry = entry }
     self.timers:add(entry.by_time, core.now() + LOOK_AGAIN)
-    epoll.arm(self)
+    local ok, message, errno = epoll.arm(self)
+    if not ok then
+      self.timers:remove(entry.by_time)
+      return nil, message, errno
+    end
   end
   if fd then
     entry.by_fd = { loop = self, since = self.passes, f = function() look(self, entry) end }

@@ -100,13 +100,16 @@ end
 --- Calls a function once, after so many seconds of the monotonic clock.
 ---@param seconds number
 ---@param f fun(timer: minigun.Watch)
----@return minigun.Watch timer
+---@return minigun.Watch? timer nil: there is no descriptor left, which a foreign loop needs for it
+---@return string? message
+---@return integer? errno
 function Loop:after(seconds, f)
   check(self, "after")
   failure.check_seconds(seconds, "loop:after")
   check_function(f, "after")
   local watch = new_watch { f = f, fire = fire_once }
-  epoll.watch_time(self, watch, core.now() + seconds)
+  local ok, message, errno = epoll.watch_time(self, watch, core.now() + seconds)
+  if not ok then return nil, message, errno end
   return watch
 end
 
@@ -114,14 +117,17 @@ end
 --- stopped are left out.
 ---@param seconds number more than 0
 ---@param f fun(timer: minigun.Watch)
----@return minigun.Watch timer
+---@return minigun.Watch? timer nil: there is no descriptor left, which a foreign loop needs for it
+---@return string? message
+---@return integer? errno
 function Loop:every(seconds, f)
   check(self, "every")
   failure.check_seconds(seconds, "loop:every")
   if seconds == 0 then failure.raise "loop:every: more than 0 seconds expected, got 0" end
   check_function(f, "every")
   local watch = new_watch { f = f, fire = fire_again, period = seconds }
-  epoll.watch_time(self, watch, core.now() + seconds)
+  local ok, message, errno = epoll.watch_time(self, watch, core.now() + seconds)
+  if not ok then return nil, message, errno end
   return watch
 end
 
@@ -283,12 +289,16 @@ end
 
 --- A descriptor for another event loop: readable when `step` has something to do. Timers and signals make it readable
 --- too. Watch it, do nothing else with it.
----@return integer fd always the same
+---@return integer? fd always the same
+---@return string? message
+---@return integer? errno
 function Loop:fd()
   check(self, "fd")
   if not self.exposed then
     self.exposed = true
-    epoll.arm(self)
+    local ok, message, errno = epoll.arm(self)
+    self.exposed = ok
+    if not ok then return nil, message, errno end
   end
   return self.poller:fd()
 end
@@ -335,11 +345,12 @@ function face.new(name, again, driver)
     all = {}, by_fd = {}, gone = {}, early = {}, signals = {}, processes = {}, timers = timers.new(), found = {},
   }, Loop)
   self.ready = make_ready(self)
-  self.after_pass = setmetatable({}, { __close = function()
+  self.after_pass = setmetatable({}, { __close = function(_, err)
     self.in_pass = false
     if self.closed or self.process ~= core.process() then return end
     epoll.sync(self)
-    epoll.arm(self)
+    local armed, why = epoll.arm(self)
+    if not armed and err == nil then error("the event loop has failed: " .. why, 0) end
   end })
   self.after_run = setmetatable({}, { __close = function(_, err)
     self.running = false

@@ -8,15 +8,11 @@
 local core = require "minigun.core"
 local inherited = require "minigun.loops.inherited"
 local traceback = require "minigun.base.traceback"
+local waiting = require "minigun.system.waiting"
 
 local forking = {}
 
 local FAILED <const> = 1 -- exit code
-local in_child = {}
-
---- A function is called in each child that is forked from now on, before the user's.
----@param f function
-function forking.at_fork(f) in_child[#in_child + 1] = f end
 
 local function exit(code)
   core.exit(code == nil and 0 or code == true and 0 or code == false and 1 or code)
@@ -30,8 +26,8 @@ local function main(f, make)
   core.unlimited() -- of a run inside of whose handler it was forked
   core.forget_freed()
   core.watch_stops(nil)
+  waiting.forget()
   inherited.leave()
-  for _, each in ipairs(in_child) do each() end
   return f(assert(make()))
 end
 

@@ -11,4 +11,7 @@ function waiting.may_wait() return false end
 ---@param _ number? seconds
 function waiting.wait(_, _) error "nobody waits here" end
 
+--- In a child that was forked while it waited so: nothing else is there any more.
+function waiting.forget() end
+
 return waiting
