@@ -187,6 +187,22 @@ for _, outer in ipairs(contexts.all) do
   end
 end
 
+-- A collection of a worker's worker finds what its parents have left behind.
+it("R32 a run in a handler of a run in a handler delivers everything while each worker collects its garbage", function()
+  local function collect(x)
+    collectgarbage()
+    collectgarbage()
+    return x
+  end
+  local function sum(depth, x)
+    collect()
+    if depth == 0 then return x end
+    local items = minigun.map({ x, x }, function(y) return sum(depth - 1, y) end, { processes = 1, retries = 0 })
+    return collect(items[1] + items[2])
+  end
+  assert.equal(8, sum(3, 1))
+end)
+
 it("R16 R17 R31 R68 whatever is nested in whatever, in whatever context, delivers what it should", function()
   local seed = tonumber(os.getenv "SEED") or os.time()
   math.randomseed(seed)
