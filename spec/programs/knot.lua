@@ -3,9 +3,9 @@
 --
 -- Read from the text of the files. Three forms are calls of another file: `module.name(`, of a module that the file
 -- requires; `object:name(`, where the object is called like the file that defines such a method, or like its class
--- (`self.ledger:add(` calls run/ledger.lua); and `self:name(`, where the file does not define the method itself: then
--- some other file must have copied it in. A function that is handed over as a value and called by it is no call of the
--- file that it stands in: that is how a lower room calls back.
+-- (`self.ledger:add(` calls run/ledger.lua); and `self:name(`, where the file does not define the method itself: then it
+-- is one of a file that requires this one, and has handed in its object. A function that is handed over as a value and
+-- called by it is no call of the file that it stands in: that is how a lower room calls back.
 local verbose = arg[1] == "-v"
 
 local function lines_of(command)
@@ -43,9 +43,27 @@ local function methods()
   return defined
 end
 
+-- From each file to those that it requires: { [file] = { [variable] = required } }.
+local function requirements()
+  local list = {}
+  for _, path in ipairs(PATHS) do
+    local own = {}
+    for variable, module in code_of(path):gmatch 'local%s+([%w_]+)[%s<>const]*=%s*require%s*%(?"minigun%.([%w_.]+)"' do
+      own[variable] = module ~= "core" and module:gsub("%.", "/") or nil
+    end
+    list[short(path)] = own
+  end
+  return list
+end
+
+local function requires(own, file)
+  for _, required in pairs(own) do if required == file then return true end end
+  return false
+end
+
 -- From each file to the files that it calls, with the names.
 local function calls()
-  local defined, edges = methods(), {}
+  local defined, required, edges = methods(), requirements(), {}
   for _, path in ipairs(PATHS) do
     local own, code = short(path), code_of(path)
     local out = {}
@@ -56,10 +74,8 @@ local function calls()
         out[to][name] = true
       end
     end
-    for variable, module in code:gmatch 'local%s+([%w_]+)[%s<>const]*=%s*require%s*%(?"minigun%.([%w_.]+)"' do
-      for name in code:gmatch("%f[%w_]" .. variable .. "%.([%w_]+)") do
-        if module ~= "core" then add(module:gsub("%.", "/"), name) end
-      end
+    for variable, module in pairs(required[own]) do
+      for name in code:gmatch("%f[%w_]" .. variable .. "%.([%w_]+)") do add(module, name) end
     end
     for object, name in code:gmatch '([%w_]+):([%w_]+)%s*[%({"]' do
       local files = defined[name] or {}
@@ -67,7 +83,7 @@ local function calls()
       for _, class in pairs(files) do of_class[class] = (of_class[class] or 0) + 1 end
       for to, class in pairs(files[own] and {} or files) do
         local called = object == class and of_class[class] == 1 or object == to:match "[^/]+$"
-        if object == "self" or called then add(to, name) end
+        if called or object == "self" and requires(required[to], own) then add(to, name) end
       end
     end
   end

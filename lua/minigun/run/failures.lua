@@ -5,7 +5,6 @@ local declared = require "minigun.base.declared"
 local effects = require "minigun.child.replies"
 local errors = require "minigun.base.traceback"
 local failure = require "minigun.base.failure"
-local silence = require "minigun.run.silence"
 local report = require "minigun.base.protocol"
 local signals = require "minigun.system.signals"
 local work = require "minigun.base.work"
@@ -23,11 +22,12 @@ Failures.__index = Failures
 --- Makes what settles the failures of a run.
 ---@param plan table
 ---@param pid integer the coordinator's
+---@param explain function (outcome, stage, fields) adds to a failure what it comes of
 ---@return table failures `timers`: work that waits for its next attempt, `{ due =, entry = }`
-function failures.new(plan, pid)
+function failures.new(plan, pid, explain)
   return declared({
-    plan = plan, pid = pid, outcome = false, state = false, ledger = false, resume = false, shared = false,
-    places = false, inline = false, transport = false, hooks = false, reentry = false, reduces = false,
+    plan = plan, pid = pid, explain = explain, outcome = false, state = false, ledger = false, resume = false,
+    shared = false, places = false, inline = false, transport = false, hooks = false, reentry = false, reduces = false,
     sleeper = false, timers = {},
     dead_letter = false,     -- while one is sent: `problem` is set where it cannot be encoded
   }, Failures)
@@ -173,7 +173,7 @@ function Failures:settle(stage, fields, item, again)
   end
   local s = outcome.stats[stage.id]
   s.failed = s.failed + 1
-  silence.explain(outcome, stage, fields)
+  self.explain(outcome, stage, fields)
   local record = record_of(stage, fields, item, attempt)
   record.dead_letter = send_dead_letter(self, stage, record) or nil
   local result, kept = outcome.result, outcome.result.failures

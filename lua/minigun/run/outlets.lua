@@ -35,11 +35,13 @@ Outlets.__index = Outlets
 --- Makes the outlets of a run; `draw` must follow.
 ---@param plan table
 ---@param pid integer the coordinator's
+---@param emitters table functions for producers whose emit has led here: `let_others(why)` and
+--- `wait_for_receivers(stage)` let the rest of the run go on; `send(stage, name, item, level)` is `emit:to`
 ---@return table outlets `of`: by the id of their stages; `list`: those with a writer; `sent`: of emit:to, by receiver
-function outlets.new(plan, pid)
+function outlets.new(plan, pid, emitters)
   return declared({
     plan = plan, pid = pid, outcome = false, state = false, ledger = false, resume = false, admission = false,
-    shared = false, places = false, transport = false, producers = false, failures = false, reduces = false,
+    shared = false, places = false, transport = false, emitters = emitters, failures = false, reduces = false,
     reentry = false, sleeper = false, of = {}, list = {}, sent = {},
     direct = {},             -- producers that write what they emit into blocks, whatever it is for, by id
   }, Outlets)
@@ -141,8 +143,8 @@ local function writer_full(self, stage, writer, need, into)
   local direct = stage.kind == "producer" and outlet.direct
   self.transport:flush(outlet)
   if direct then
-    if need == 0 or outlet.joins then self.producers:let_others(tasks.MORE) end
-    if need > 0 and self.transport:must_wait(stage.id) then self.producers:wait_for_receivers(stage.id) end
+    if need == 0 or outlet.joins then self.emitters.let_others(tasks.MORE) end
+    if need > 0 and self.transport:must_wait(stage.id) then self.emitters.wait_for_receivers(stage.id) end
   elseif stage.kind ~= "producer" then
     hold_back(self, stage.id)
   end
@@ -194,7 +196,7 @@ function Outlets:open(stage)
   outlet.writer = core.writer(self.shared.pool, stage.id,
     function(writer, need, into) writer_full(self, stage, writer, need, into) end,
     function(value, message) refused(self, stage, value, message, outlet.writer) end, first, last,
-    function(name, item) self.producers:send(stage, name, item, 3) end)
+    function(name, item) self.emitters.send(stage, name, item, 3) end)
   if stage.batch then outlet.writer:batches(stage.batch.numbered) end
   self.list[#self.list + 1] = outlet
 end
@@ -268,13 +270,6 @@ function Outlets:close(stage)
   self.transport:flush(outlet)
   outlet.writer:close()
   outlet.writer = nil
-end
-
---- Closes all writers, at the end of the run.
-function Outlets:close_all()
-  for _, outlet in ipairs(self.list) do
-    if outlet.writer then outlet.writer:close() end
-  end
 end
 
 --- How many items are written and not passed on.

@@ -37,6 +37,7 @@ function Reduces:open(stage)
   local each = { stage = stage, entry = links.states[entry], result = result, closed = nil,
     place = self.places.of[stage.continues] }
   self.of[stage.id] = each
+  self.transport.feed = function() self:feed() end
   if each.place then each.entry.combiner = result end
   links.states[stage.id].handler = function(item)
     if each.closed then error(each.closed, 0) end

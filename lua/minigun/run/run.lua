@@ -24,7 +24,8 @@
 --   7. a sleep, unless anything was moved
 -- What goes back into the loop from inside of it goes through reentry.lua.
 --
--- The parts of a run each have a file. They know each other as far as their constructors say (`wire`).
+-- The parts of a run each have a file. They know each other as far as their constructors say (`wire`). Where one calls
+-- back a part that itself calls it, it has been given a function for that (`parts_of`): no circle of parts.
 --
 -- Invariants
 -- 1. Every item is in exactly one place, and the ledger counts it (ledger.lua).
@@ -57,6 +58,7 @@ local resume = require "minigun.run.resume"
 local screen = require "minigun.run.screen"
 local shared = require "minigun.run.shared"
 local signals = require "minigun.system.signals"
+local silence = require "minigun.run.silence"
 local sleeper = require "minigun.run.sleeper"
 local state = require "minigun.run.state"
 local status = require "minigun.run.status"
@@ -99,11 +101,18 @@ local function parts_of(p, who, streams)
   end
   own.admission = admission.new(p.stages, own.places.of, own.ledger.pending)
   own.own_queue, own.inline = queue.lines(), inline.new(p, who)
-  own.outlets, own.batches = outlets.new(p, who.pid), batches.new()
-  own.transport = transport.new(p, own.places.of, own.outlets.of)
-  own.failures, own.events, own.reduces = failures.new(p, who.pid), events.new(p), reduces.new(p, who.pid)
+  own.outlets = outlets.new(p, who.pid, {
+    let_others = function(why) return own.producers:let_others(why) end,
+    wait_for_receivers = function(stage) return own.producers:wait_for_receivers(stage) end,
+    send = function(...) return own.producers:send(...) end })
+  own.batches = batches.new()
+  own.transport = transport.new(p, own.places.of, own.outlets.of, own.outlets.list,
+    function(stage, id) return own.outlets:to(stage, id) end)
+  own.failures = failures.new(p, who.pid, silence.explain)
+  own.events, own.reduces = events.new(p), reduces.new(p, who.pid)
   own.producers, own.drain, own.hooks = producers.new(p, who), drain.new(p, core.clock), hooks.new()
-  own.reentry, own.threads, own.sleeper = reentry.new(who.process), threads.new(p.options.seed), sleeper.new()
+  own.reentry, own.threads = reentry.new(who.process), threads.new(p.options.seed)
+  own.sleeper = sleeper.new(function() return own.producers:any_awake() end)
   own.screen, own.status = screen.new(), status.new(p)
   wire(own)
   return own
@@ -350,7 +359,7 @@ function Run:close(keep)
   self.inline:close()
   if self.shared.pool then
     self.outcome.result.stats.memory_most = select(3, self.shared.pool:memory())
-    self.transport.outlets:close_all()
+    self.transport:close_writers()
     self.screen:close_output()
     self.shared:close(keep)
   end

@@ -20,9 +20,10 @@ local Sleeper = {}
 Sleeper.__index = Sleeper
 
 --- Makes what sleeps for a run.
+---@param producer_awake function () whether a producer of the coordinator can end a sleep
 ---@return table sleeper
-function sleeper.new()
-  return declared({ state = false, shared = false, places = false, producers = false, own_queue = false,
+function sleeper.new(producer_awake)
+  return declared({ state = false, shared = false, places = false, own_queue = false, producer_awake = producer_awake,
     stalled = 0,             -- rounds in a row in which nothing was found that could end a sleep
     unseen = 0,              -- rounds without a look for deaths
   }, Sleeper)
@@ -53,7 +54,7 @@ function Sleeper:can_be_woken()
   for _, place in ipairs(self.places.list) do
     if place:wakes() then return true end
   end
-  return self.producers:any_awake()
+  return self.producer_awake()
 end
 
 -- What each place has and waits for.

@@ -17,12 +17,14 @@ Transport.__index = Transport
 ---@param plan table
 ---@param place_of table from a stage's id to its place
 ---@param outlet_of table from a stage's id to its outlet
----@return table transport
-function transport.new(plan, place_of, outlet_of)
+---@param outlet_list table of the outlets with a writer
+---@param outlet_to function (stage, id) -> the outlet for what a stage sends to one other, whatever the graph says
+---@return table transport `feed`: a function to call before what is written is passed on, where there are reductions
+function transport.new(plan, place_of, outlet_of, outlet_list, outlet_to)
   return declared({
-    plan = plan, place_of = place_of, outlet_of = outlet_of, stats = false, ledger = false,
-    acks = false, resume = false, admission = false, shared = false, outlets = false, batches = false, reduces = false,
-    inline = false,
+    plan = plan, place_of = place_of, outlet_of = outlet_of, outlet_list = outlet_list, outlet_to = outlet_to,
+    stats = false, ledger = false, acks = false, resume = false, admission = false, shared = false, inline = false,
+    feed = false,
     own_queue = false,       -- what waits for the coordinator's own stages
   }, Transport)
 end
@@ -88,7 +90,7 @@ end
 ---@param item any
 function Transport:send_to(stage, id, item)
   if self.place_of[id].takes == "values" then return self:accept(work.of_value(id, item)) end
-  self:write(stage, self.outlets:to(stage, id), item)
+  self:write(stage, self.outlet_to(stage, id), item)
 end
 
 -- Sends a value to several receivers that take it as it is: each gets one of its own. Forks per batch do not, as what
@@ -149,7 +151,7 @@ function Transport:flush(outlet)
   local ledger = self.ledger
   local torn = ledger.torn
   ledger.torn = true
-  if outlet.into then self.batches:count_into(outlet) end
+  if outlet.into then outlet.count_into() end
   local block, offset, length, count = outlet.writer:take()
   local range = block and { block = block, offset = offset, length = length, count = count, edge = report.ANY,
     lane = outlet.lane, origin = nil }
@@ -171,9 +173,16 @@ end
 
 --- Passes on all that is written.
 function Transport:flush_all()
-  local list <const> = self.outlets.list
+  local list <const> = self.outlet_list
   for i = 1, #list do
     if list[i].writer then self:flush(list[i]) end
+  end
+end
+
+--- Closes all writers, at the end of the run.
+function Transport:close_writers()
+  for _, outlet in ipairs(self.outlet_list) do
+    if outlet.writer then outlet.writer:close() end
   end
 end
 
@@ -189,8 +198,8 @@ end
 
 --- Passes on what is written, but what a producer writes straight into a block only where a receiver waits for it.
 function Transport:flush_wanted()
-  if next(self.reduces.of) then self.reduces:feed() end
-  local list <const> = self.outlets.list
+  if self.feed then self.feed() end
+  local list <const> = self.outlet_list
   for i = 1, #list do
     local outlet = list[i]
     if outlet.writer and (not outlet.direct or idle_receiver(self, outlet)) then self:flush(outlet) end
