@@ -3,9 +3,9 @@
 --
 -- Read from the text of the files. Three forms are calls of another file: `module.name(`, of a module that the file
 -- requires; `object:name(`, where the object is called like the file that defines such a method, or like its class
--- (`self.ledger:add(` calls run/ledger.lua); and `self:name(`, where the file does not define the method itself: then it
--- is one of a file that requires this one, and has handed in its object. A function that is handed over as a value and
--- called by it is no call of the file that it stands in: that is how a lower room calls back.
+-- (`self.ledger:add(` calls run/ledger.lua); and `self:name(`, where the file does not define the method itself: then
+-- it is one of a file that requires this one, and has handed in its object. A function that is handed over as a value
+-- and called by it is no call of the file that it stands in: that is how a lower room calls back.
 local verbose = arg[1] == "-v"
 
 local function lines_of(command)

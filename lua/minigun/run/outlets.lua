@@ -36,7 +36,7 @@ Outlets.__index = Outlets
 ---@param plan table
 ---@param pid integer the coordinator's
 ---@param emitters table functions for producers whose emit has led here: `let_others(why)` and
---- `wait_for_receivers(stage)` let the rest of the run go on; `send(stage, name, item, level)` is `emit:to`
+--- `wait_for_receivers(id)` let the rest of the run go on; `send(stage, name, item, level)` is `emit:to`
 ---@return table outlets `of`: by the id of their stages; `list`: those with a writer; `sent`: of emit:to, by receiver
 function outlets.new(plan, pid, emitters)
   return declared({

@@ -103,7 +103,7 @@ local function parts_of(p, who, streams)
   own.own_queue, own.inline = queue.lines(), inline.new(p, who)
   own.outlets = outlets.new(p, who.pid, {
     let_others = function(why) return own.producers:let_others(why) end,
-    wait_for_receivers = function(stage) return own.producers:wait_for_receivers(stage) end,
+    wait_for_receivers = function(id) return own.producers:wait_for_receivers(id) end,
     send = function(...) return own.producers:send(...) end })
   own.batches = batches.new()
   own.transport = transport.new(p, own.places.of, own.outlets.of, own.outlets.list,
