@@ -127,6 +127,7 @@ build = {
     ["minigun.handlers.chain"] = "lua/minigun/handlers/chain.lua",
     ["minigun.view.columns"] = "lua/minigun/view/columns.lua",
     ["minigun.handlers.command"] = "lua/minigun/handlers/command.lua",
+    ["minigun.handlers.emit"] = "lua/minigun/handlers/emit.lua",
     ["minigun.handlers.ctx"] = "lua/minigun/handlers/ctx.lua",
     ["minigun.handlers.threads"] = "lua/minigun/handlers/threads.lua",
     ["minigun.plan.addresses"] = "lua/minigun/plan/addresses.lua",

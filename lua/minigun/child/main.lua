@@ -3,6 +3,7 @@
 -- It takes chunks from its slot, runs them through the stages of its segment, and reports. It decides nothing: whether
 -- a failed item is tried again is the coordinator's business.
 local chain = require "minigun.handlers.chain"
+local emits = require "minigun.handlers.emit"
 local errors = require "minigun.base.traceback"
 local context = require "minigun.handlers.ctx"
 local core = require "minigun.core"
@@ -111,35 +112,25 @@ local function routed_emit(w, emit, choose, lost, skip)
     local ok, ids = errors.call(choose, item)
     return ok and ids or not (skip and skip(item)) and lost(item, ids) or {}
   end
-  return setmetatable({}, { __name = "emit", __metatable = false,
-    __call = function(_, item)
-      if item == nil then return emit(item) end -- which refuses it
-      for _, id in ipairs(targets(item)) do
-        if not (skip and skip(item)) then direct[id](item) end
-      end
-    end,
-    __index = { to = function(self, name, item)
-      router.check_colon(self, 2)
-      emit:to(name, item)
-    end },
-  })
+  return emits.new(function(_, item)
+    if item == nil then return emit(item) end -- which refuses it
+    for _, id in ipairs(targets(item)) do
+      if not (skip and skip(item)) then direct[id](item) end
+    end
+  end, function(name, item) emit:to(name, item) end)
 end
 
 -- The emit of a producer that has acknowledged items to skip; each item that a stage is sent counts, see
 -- policy/sources.lua.
 local function skipping_emit(w, emit, skip, addresses)
   local direct = direct_emitters(w)
-  return setmetatable({}, { __name = "emit", __metatable = false,
-    __call = function(_, item)
-      if item == nil or not skip(item) then return emit(item) end
-    end,
-    __index = { to = function(self, name, item)
-      router.check_colon(self, 2)
-      for _, id in ipairs(router.resolve(addresses, name, item, 2)) do
-        if not skip(item) then direct[id](item) end
-      end
-    end },
-  })
+  return emits.new(function(_, item)
+    if item == nil or not skip(item) then return emit(item) end
+  end, function(name, item)
+    for _, id in ipairs(router.resolve(addresses, name, item, 3)) do
+      if not skip(item) then direct[id](item) end
+    end
+  end)
 end
 
 -- What tells a producer's emit which items are to be skipped. What is wrong with them ends the run.

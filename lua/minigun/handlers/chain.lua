@@ -12,6 +12,7 @@
 local batcher = require "minigun.policy.batcher"
 local core = require "minigun.core"
 local errors = require "minigun.base.traceback"
+local emits = require "minigun.handlers.emit"
 local given = require "minigun.handlers.given"
 local loops = require "minigun.handlers.loop_stage"
 local router = require "minigun.policy.route"
@@ -39,13 +40,13 @@ Chain.__index = Chain
 local function make_emit(state, host)
   local buffer, direct, choose, addresses = state.buffer, state.direct, state.choose, host.addresses[state.stage.id]
   local check = host.check
-  local function add(item, id)
+  local function add(item, level, id) -- level: of the user's frame
     if state.watching then
       item = state.given:take(item)
-      if item == nil then error(given.AGAIN, id and 4 or 3) end
+      if item == nil then error(given.AGAIN, level) end
     elseif state.early and changes[type(item)] then
       item = state.given:copied(item)
-      if item == nil then error(given.AGAIN, id and 4 or 3) end
+      if item == nil then error(given.AGAIN, level) end
       state.watching = state.given.large
     end
     local n = state.n + 1
@@ -53,37 +54,26 @@ local function make_emit(state, host)
     if id then direct[n] = id end
     if n == KEEP then state.flush(true) end
   end
-  local function add_all(ids, item, sent)
-    for i, id in ipairs(ids) do add(i == 1 and item or copy(item), id | sent) end
+  local function add_all(ids, item, level, sent)
+    for i, id in ipairs(ids) do add(i == 1 and item or copy(item), level, id | sent) end
   end
-  local function refuse() error("emit called after its handler has returned, or in another process", 3) end
-  return setmetatable({}, {
-    __name = "emit",
-    __metatable = false,
-    __call = function(_, item)
-      if item == nil then
-        error("nil cannot be emitted (an item is any value but nil; call emit only when there is one)", 2)
-      end
-      if not state.running or process() ~= host.process then refuse() end
-      local n = state.n + 1
-      if state.watching or choose or check or n == KEEP or state.early and changes[type(item)] then -- what few are
-        local ids = choose and choose(item)
-        if check then check(item) end
-        if ids then add_all(ids, item, 0) else add(item) end
-      else
-        state.n, buffer[n] = n, item
-      end
-    end,
-    __index = {
-      to = function(self, name, item)
-        router.check_colon(self, 2)
-        if not state.running or process() ~= host.process then refuse() end
-        local ids = router.resolve(addresses, name, item, 2)
-        if check then check(item) end
-        add_all(ids, item, SENT)
-      end,
-    },
-  })
+  return emits.new(function(_, item)
+    if item == nil then error(emits.NIL, 2) end
+    if not state.running or process() ~= host.process then error(emits.OVER, 2) end
+    local n = state.n + 1
+    if state.watching or choose or check or n == KEEP or state.early and changes[type(item)] then -- what few are
+      local ids = choose and choose(item)
+      if check then check(item) end
+      if ids then add_all(ids, item, 4, 0) else add(item, 3) end
+    else
+      state.n, buffer[n] = n, item
+    end
+  end, function(name, item)
+    if not state.running or process() ~= host.process then error(emits.OVER, 3) end
+    local ids = router.resolve(addresses, name, item, 3)
+    if check then check(item) end
+    add_all(ids, item, 5, SENT)
+  end)
 end
 
 -- Lets the library work inside of a handler whose time is limited.

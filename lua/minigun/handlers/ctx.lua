@@ -1,4 +1,4 @@
---- What handlers and hooks receive: the `ctx`. (`emit` is made where items go on: in chain, producers and worker.)
+--- What handlers and hooks receive: the `ctx`. (`emit` is emit.lua's.)
 local failure = require "minigun.base.failure"
 local terminal_line = require "minigun.base.terminal_line"
 

@@ -1,6 +1,7 @@
 --- Producers of the coordinator: coroutines that yield when receivers should catch up.
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
+local emits = require "minigun.handlers.emit"
 local errors = require "minigun.base.traceback"
 local files = require "minigun.sources.files"
 local pace = require "minigun.policy.pace"
@@ -130,13 +131,9 @@ local function emit_of(self, stage, tempo)
   local reentry, process, sent = self.reentry, self.process, sent_by(self, stage, tempo)
   local watched, left, space, early = state.given, 0, SPACE, given.EARLY
   if source then resume:open_source(source, self:sends_singly(stage.id)) end
-  return setmetatable({}, { __name = "emit", __metatable = false, __call = function(_, item)
-    if item == nil then
-      error("nil cannot be emitted (an item is any value but nil; call emit only when there is one)", 2)
-    end
-    if state.closed or core.process() ~= process then
-      error("emit called after its handler has returned, or in another process", 2)
-    end
+  return emits.new(function(_, item)
+    if item == nil then error(emits.NIL, 2) end
+    if state.closed or core.process() ~= process then error(emits.OVER, 2) end
     left = left - 1
     if left <= 0 then -- two in a row, as what is done to one shows with the next
       item = watched:next(item)
@@ -163,11 +160,10 @@ local function emit_of(self, stage, tempo)
       if source then resume:end_emission(source) end
     end
     sent(n)
-  end, __index = { to = function(own, name, item)
-    router.check_colon(own, 2)
-    self:send(stage, name, item, 2)
+  end, function(name, item)
+    self:send(stage, name, item, 3)
     sent(0) -- it is counted
-  end } })
+  end)
 end
 
 --- Whether each item of a producer is work of its own: in a thread, a fork or the loop over `iterate`, or counted by a
@@ -189,7 +185,7 @@ end
 function Producers:send(stage, name, item, level)
   local ids = router.resolve(self.plan.addresses[stage.id], name, item, level + 1)
   if self.inline.chain.states[stage.id].closed or core.process() ~= self.process then
-    error("emit called after its handler has returned, or in another process", level + 1)
+    error(emits.OVER, level + 1)
   end
   local resume, outlet, beside = self.resume, self.outlets.of[stage.id], nil
   local source = resume and resume.sources[stage.id]

@@ -6,6 +6,7 @@ local core = require "minigun.core"
 local declared = require "minigun.base.declared"
 local marks = require "minigun.child.marks"
 local report = require "minigun.base.protocol"
+local emits = require "minigun.handlers.emit"
 local router = require "minigun.policy.route"
 local sources = require "minigun.policy.sources"
 
@@ -232,16 +233,12 @@ function Resume:skipping_emit(id, emit, let_others)
     if since % 1024 == 0 then let_others() end
     return true
   end
-  return setmetatable({}, { __name = "emit", __metatable = false,
-    __call = function(_, item)
-      if item == nil or not skip(item) then return emit(item) end
-    end,
-    __index = { to = function(own, name, item)
-      router.check_colon(own, 2)
-      router.resolve(addresses, name, item, 2)
-      if not skip(item) then return emit:to(name, item) end
-    end },
-  })
+  return emits.new(function(_, item)
+    if item == nil or not skip(item) then return emit(item) end
+  end, function(name, item)
+    router.resolve(addresses, name, item, 3)
+    if not skip(item) then emit:to(name, item) end
+  end)
 end
 
 --- A producer of the coordinator has come to its end: fails the run where there is less than an earlier run had.
