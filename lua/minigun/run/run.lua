@@ -338,8 +338,9 @@ end
 --- Closes the journal, where there is one. May be called twice.
 ---@param delivered boolean the caller gets the result, with its items
 function Run:close_journal(delivered)
-  if not self.resume then return end
   local own = self.state
+  own:must_be "OVER"
+  if not self.resume then return end
   self.resume:close(delivered and own:is_finished(), delivered and not self.outcome.streams,
     own.passed.STOPPING or false)
 end
