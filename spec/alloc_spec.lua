@@ -14,7 +14,7 @@ local function possible()
 end
 
 describe("small blocks that were freed", function()
-  it("are kept while a run lasts, and not behind it", function()
+  it("are kept while a run lasts, and not after it", function()
     local seen
     assert.is_false(core.keep_freed())
     minigun.pipeline("p"):producer({ 1 }):each(function() seen = core.keep_freed() end):run()

@@ -1,4 +1,4 @@
--- Back-pressure: who waits for whom, and that nobody waits for ever.
+-- Back-pressure: which stage waits for which, and that none waits for ever.
 local minigun = require "minigun"
 local contexts = require "spec.contexts"
 
@@ -41,7 +41,7 @@ describe("back-pressure", function()
 
   it("R60 a stage of the coordinator that emits very much in one call is held back", function()
     local text, n = ("x"):rep(1000), 20000
-    for _, limit in ipairs { 1, 1000000 } do -- 1: the pool soon waits for the stage behind it, and nobody for the pool
+    for _, limit in ipairs { 1, 1000000 } do -- 1: the pool soon waits for the stage after it, and nothing for the pool
       local result = new { memory = "4M" }:producer { 1 }:processor("gen", { inline = true }, function(_, emit)
         for _ = 1, n do emit(text) end
       end):processor("pool", { processes = 2 }, function(item, emit) emit(#item) end)

@@ -36,7 +36,7 @@ local function counts(links, id)
 end
 
 describe("a chain", function()
-  it("calls the stages behind one another and delivers at the end", function()
+  it("calls the stages one after the other and delivers at the end", function()
     local links, host = new {
       { handler = function(n, emit) emit(n + 1) emit(n + 2) end, to = { 2 } },
       { handler = function(n, emit) emit(n * 10) end, out = true },
@@ -87,7 +87,7 @@ describe("a chain", function()
     assert.same({ items_in = 3, items_out = 2, failed = 1 }, counts(links, 1))
   end)
 
-  it("a failure behind a stage is not that stage's", function()
+  it("a failure after a stage is not that stage's", function()
     local after = 0
     local links, host = new {
       { handler = function(n, emit)

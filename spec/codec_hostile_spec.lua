@@ -1,4 +1,4 @@
---- The codec and bytes that nobody wrote in good faith: it must refuse them or give some value, within its bounds.
+--- The codec and bytes that were not written in good faith: it must refuse them or give some value, within its bounds.
 
 local core = require "minigun.core"
 local support = require "spec.support"

@@ -129,9 +129,9 @@ describe("minigun.command", function()
     end
   end)
 
-  -- A kernel of 6.15 or later knows it all the same, by the pidfd; without that nobody does. A quick one has often
+  -- A kernel of 6.15 or later knows it all the same, by the pidfd; without that it is not known. A quick one has often
   -- ended before its start returns.
-  it("says so where SIGCHLD is ignored and nobody knows how it ended", function()
+  it("says so where SIGCHLD is ignored and it is not known how it ended", function()
     local confined = programs.confined()
     if not confined then return pending "there is no C compiler" end
     local ROUNDS <const> = 20
@@ -143,8 +143,8 @@ describe("minigun.command", function()
       end]]):format(ROUNDS))
     local known = ("true\t0\tnil\tnil\ttrue: exited with code 0 after N s\n" ..
       "false\t1\tnil\tnil\tfalse: exited with code 1 after N s\n"):rep(ROUNDS)
-    local nobody = "false\tnil\tnil\ttrue\t%s: ended, and it is not known how after N s\n"
-    local unknown = (nobody:format "true" .. nobody:format "false"):rep(ROUNDS)
+    local unknown_end = "false\tnil\tnil\ttrue\t%s: ended, and it is not known how after N s\n"
+    local unknown = (unknown_end:format "true" .. unknown_end:format "false"):rep(ROUNDS)
     local function run(words)
       return support.run(("%s chld=ignore %s -- lua5.4 -e %s"):format(confined, words, script),
         { env = support.lua_env() })
@@ -195,7 +195,7 @@ describe("minigun.command", function()
     end
   end)
 
-  it("works in hooks, behind the run, and in a producer", function()
+  it("works in hooks, after the run, and in a producer", function()
     local said = {}
     local function say(where)
       return function(ctx)

@@ -54,7 +54,7 @@ describe("contexts", function()
       assert.equal(context.n, select(2, counts(result.collected.pids)))
     end)
 
-    it("R63 work goes to whoever is idle" .. where, function()
+    it("R63 work goes to idle workers" .. where, function()
       local slow, items, most, overtaken = 0.02, {}, 0, 0
       for i = 1, 8 * context.n do
         items[2 * i - 1], items[2 * i] = slow, 0
@@ -88,7 +88,7 @@ describe("contexts", function()
       assert.is_true(ratio < (support.under and 3 or 1.2), ("%d overtaken, %d of 8"):format(overtaken, most))
     end)
 
-    it("R63 one slow item in front does not hold up those behind it" .. where, function()
+    it("R63 one slow item in front does not hold up those after it" .. where, function()
       if context.n == 1 then return end
       local size = context.per_item and 60 or 400
       local result = new():producer(range(1, size)):processor(options(context), function(n, emit, ctx)
@@ -325,7 +325,7 @@ describe("contexts", function()
     assert.same({ "a function", "anything", "f 42", "file file", "suspended" }, sorted(result.items))
   end)
 
-  it("R27 R24 a batch of such items too, also behind an inline stage", function()
+  it("R27 R24 a batch of such items too, also after an inline stage", function()
     local result = new():producer(range(1, 7)):map(function(n) return function() return n end end):batch(3)
       :consumer({ fork = 2 }, function(batch, emit, ctx)
         local sum = 0

@@ -299,8 +299,8 @@ describe("a pool", function()
         end
       end
     end
-    local behind, value, message = pool:decode(block, offset, offset + length, 1)
-    assert.same({ offset + length, false }, { behind, value })
+    local after, value, message = pool:decode(block, offset, offset + length, 1)
+    assert.same({ offset + length, false }, { after, value })
     assert.equal("string", type(message))
     pool:release(block)
   end)
@@ -311,15 +311,15 @@ describe("a pool", function()
     core.register("core.closed", Closed, function(o) return o.inside end, function() error("closed", 0) end)
     for _, case in ipairs { { nil, false }, { "text", "text" }, { true, true } } do
       local block, offset, length = block_of(pool, { setmetatable({ inside = case[1] }, Closed) })
-      local behind, value, message = pool:decode(block, offset, offset + length, 1)
-      assert.same({ offset + length, case[2] }, { behind, value })
+      local after, value, message = pool:decode(block, offset, offset + length, 1)
+      assert.same({ offset + length, case[2] }, { after, value })
       assert.matches("closed", message)
       pool:release(block)
     end
     local shared = { "shared" }
     local block, offset, length = block_of(pool, { { setmetatable({ inside = 5 }, Closed), shared, shared } })
-    local behind, value, message = pool:decode(block, offset, offset + length, 1)
-    assert.same({ offset + length, { 5, shared, shared } }, { behind, value })
+    local after, value, message = pool:decode(block, offset, offset + length, 1)
+    assert.same({ offset + length, { 5, shared, shared } }, { after, value })
     assert.equal(value[2], value[3])
     assert.matches("closed", message)
     pool:release(block)
@@ -400,7 +400,7 @@ describe("a pool", function()
 end)
 
 describe("a writer", function()
-  it("does not hold a large block behind what is taken from it", function()
+  it("does not hold a large block after what is taken from it", function()
     local pool = core.pool(1, 16 * MEBI, 16 * MEBI)
     local closing <close> = pool -- luacheck: no unused
     local writer = core.writer(pool, 1, function(w, need)

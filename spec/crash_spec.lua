@@ -31,7 +31,7 @@ end
 local source, spin = contexts.source, contexts.work
 
 -- Runs the pipeline while a program beside it signals its workers at random; returns the result, and the exits that
--- nobody expected.
+-- were not expected.
 local function in_storm(p, storm)
   local flag, deaths = support.write_file(os.tmpname(), ""), 0
   p:on_worker_exit(function(exit) deaths = deaths + (exit.expected and 0 or 1) end)
@@ -94,7 +94,7 @@ local function storms(n, define, storm, check)
   assert.is_true(effects >= storm.least, "only " .. effects .. " kills had an effect")
 end
 
--- A pipeline of the numbers from 1 to n and what is drawn behind them, in a storm: all arrive exactly once.
+-- A pipeline of the numbers from 1 to n and what is drawn after them, in a storm: all arrive exactly once.
 local function check_in_storm(n, draw)
   local p = minigun.pipeline "storm"
   source(p, n)
@@ -498,7 +498,7 @@ describe("R71 when the coordinator is killed no worker lives a second later:", f
     { "an idle worker",
       "p:producer('n', function() core.sleep(60) end) p:processor('w', { processes = 2 }, busy)" },
     { "a fork per batch", "p:producer('n', { 1, 2 }) p:processor('w', { process_per_batch = 2 }, busy)" },
-    { "a producer's process and a worker behind it",
+    { "a producer's process and a worker after it",
       "p:producer('n', { processes = 1 }, busy) p:processor('w', { processes = 1 }, busy)" },
     { "a run inside a worker", [[
       p:producer('n', { 1 })

@@ -95,8 +95,8 @@ for _, context in ipairs(contexts.all) do
       check_letters(letters_of(assert(minigun.spool(path, { read_only = true }))), 3)
     end)
 
-    it("R51 what fails in the dead letters' stage, or behind it, is an ordinary failure", function()
-      for _, where in ipairs { "dead", "behind" } do
+    it("R51 what fails in the dead letters' stage, or after it, is an ordinary failure", function()
+      for _, where in ipairs { "dead", "after" } do
         local function fail(letter, emit, ctx)
           if ctx.stage == where then error "dead again" end
           emit(letter)
@@ -104,7 +104,7 @@ for _, context in ipairs(contexts.all) do
         local p = minigun.pipeline("loop", { dead_letter = "dead" }):producer("numbers", { 1, 2, 3, 4 })
           :processor("work", contexts.options(context, { to = {} }), work)
           :processor("dead", contexts.options(context, { await = true }), fail)
-          :processor("behind", contexts.options(context, { to = {} }), fail)
+          :processor("after", contexts.options(context, { to = {} }), fail)
         local ok, message = pcall(p.run, p)
         assert.is_false(ok)
         assert.matches("dead again", message, 1, true)

@@ -182,7 +182,7 @@ describe("R79 who closes the library's descriptors and opens files of its own un
 end)
 
 describe("what workers share with the program", function()
-  it("a pipe that an inline stage closes in its last hook: the program behind it sees the end", function()
+  it("a pipe that an inline stage closes in its last hook: the program after it sees the end", function()
     for _, options in ipairs { "{ processes = 2 }", "{ process_per_batch = 2 }", "{ processes = 1, threads = 2 }" } do
       local result = support.run_lua(([[
         local minigun = require "minigun"

@@ -11,7 +11,7 @@ local function check(place, port, pushed)
 end
 
 describe("dispatch to workers", function()
-  it("begins with one item for each, as nobody knows how long one takes", function()
+  it("begins with one item for each, as it is not known how long one takes", function()
     local place, pool, port = fake.place(2)
     assert.same({ "spawn 1", "spawn 2" }, pool:take_calls())
     fake.push(place, 100)

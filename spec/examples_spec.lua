@@ -1,7 +1,7 @@
 -- The examples and the read-me keep their word: each example prints what its head comment expects and has its row in
 -- examples/README.md, each block of Lua in the read-me runs.
 --
--- A head comment says "-- Expected output:", then the lines behind "--   "; "-- Or:" begins an alternative.
+-- A head comment says "-- Expected output:", then the lines after "--   "; "-- Or:" begins an alternative.
 --   ~ PATTERN   a line that matches the whole pattern
 --   ...         any lines, also none
 -- "-- Expected output, in any order:" compares sorted lines (no patterns).

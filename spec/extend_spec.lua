@@ -364,7 +364,7 @@ describe("insert_after and insert_before", function()
     assert.same({ "0acd" }, items(p:processor("d", mark "d")))
   end)
 
-  it("keep routes: the stage behind takes them over, the stage before is found by them", function()
+  it("keep routes: a stage that is put after takes them over, a stage that is put before is found by them", function()
     local function sorter()
       return minigun.pipeline():producer("gen", { "a", "b" })
         :processor("sort", { to = { "a", "b" }, route = function(x) return x:sub(1, 1) end }, pass)

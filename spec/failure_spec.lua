@@ -172,7 +172,7 @@ describe("R72 a failure", function()
     end)
   end
 
-  it("of a worker that was killed says what else it held, and who got that", function()
+  it("of a worker that was killed says what else it held, and which workers got that", function()
     local p = minigun.pipeline "flight"
     p:producer("numbers", function(emit)
       for i = 1, 3000 do emit(i) end
@@ -344,7 +344,7 @@ describe("an item that takes long", function()
 end)
 
 describe("R48 a timeout", function()
-  it("does not count the time in which the worker waits for those behind it", function()
+  it("does not count the time in which the worker waits for those after it", function()
     local p = minigun.pipeline "pressed"
     p:producer("numbers", { 1, 2, 3 })
     p:processor("quick", { processes = 1, timeout = 0.25 * support.patience }, function(item, emit)

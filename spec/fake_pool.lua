@@ -56,7 +56,7 @@ function Pool:time_out(slot) self:note("time out", slot) end
 function Pool:make_threaded() return true end
 function Pool:memory() return 0 end
 
--- The offset behind n records, and how many there were.
+-- The offset after n records, and how many there were.
 function Pool:walk(_, offset, length, _, n)
   n = math.min(n, length // M.RECORD)
   return offset + M.RECORD * n, n

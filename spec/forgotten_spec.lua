@@ -22,7 +22,7 @@ local BEGIN = [[
 
 local FORGOTTEN = {
   ["a background run"] = "pipeline():start():step()",
-  ["a background run in somebody's loop"] = "local r = pipeline():start() r:fd() r:step()",
+  ["a background run in another loop"] = "local r = pipeline():start() r:fd() r:step()",
   ["one that is stopping"] = "local r = pipeline():start() r:step() r:stop()",
   ["one with threads"] = [[local r = pipeline():each("see", { threads = 2 }, function() minigun.sleep(9) end):start()
     for _ = 1, 20 do r:step() end]],

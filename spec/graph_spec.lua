@@ -155,7 +155,7 @@ describe("the graph", function()
     end
   end)
 
-  it("R13 refuses a cycle that no producer feeds, and one behind a chain", function()
+  it("R13 refuses a cycle that no producer feeds, and one after a chain", function()
     for _, text in ipairs { "gen x a<c b<a c<b", "gen a b>a c>d d>c" } do
       assert.is_truthy(graph.build(definitions(text)).problems[1].message:find("cycle", 1, true))
     end

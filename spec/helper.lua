@@ -98,7 +98,7 @@ busted.subscribe({ "test", "start" }, function(element)
 end)
 
 busted.before_each(function()
-  heartbeat("before the test behind: " .. current, default_deadline)
+  heartbeat("before the test that follows: " .. current, default_deadline)
   before = M.snapshot()
   if before.mappings > 0 then
     collect()                                   -- they are only counted: garbage must not make up for one that is kept
@@ -117,7 +117,7 @@ busted.after_each(function()
     found = M.left_over(before)
     return #found == 0
   end, grace)
-  heartbeat("behind: " .. current, default_deadline)
+  heartbeat("after: " .. current, default_deadline)
   if not clean then
     error(("%s: left over: %s"):format(current, table.concat(found, ", ")), 0)
   end

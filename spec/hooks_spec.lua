@@ -146,7 +146,7 @@ describe("hooks", function()
       for name, n in pairs(result.counters) do assert.equal(n, 2 * times[name], name) end
     end)
 
-    it("R35 a stage's own run behind the pipeline's, several in order of definition" .. where, function()
+    it("R35 a stage's own run after the pipeline's, several in order of definition" .. where, function()
       local function note(name)
         return function(ctx)
           local list = ctx.state
@@ -264,7 +264,7 @@ describe("hooks", function()
       assert.same(range(1, forks), sorted(seen))
     end)
 
-    it("what a hook collects is kept although the item behind it fails" .. where, function()
+    it("what a hook collects is kept although the item after it fails" .. where, function()
       local result = new { failures = "collect" }:producer { 1 }:processor("work", options(context), function(_, _, ctx)
         ctx:collect("of the item", 1)
         error "fails"
@@ -335,7 +335,7 @@ describe("hooks", function()
     assert.same({ "1", "2", "3", "4", "5", "6", "coordinator", "coordinator" }, sorted(lines))
   end)
 
-  it("R34 after_run runs once, last, also when items have failed and nobody handles that", function()
+  it("R34 after_run runs once, last, also when items have failed and nothing handles that", function()
     local calls = {}
     local p = new():producer { 1, 2 }:each({ processes = 1 }, function() error "bad" end)
       :after_run(function(result) calls[#calls + 1] = { result.ok, #result.failures } end)

@@ -1,4 +1,4 @@
--- A run inside a program of somebody else: Ctrl-C, signals, children, descriptors, standard streams and open files.
+-- A run inside any program: Ctrl-C, signals, children, descriptors, standard streams and open files.
 local minigun = require "minigun"
 local programs = require "spec.programs.build"
 local support = require "spec.support"
@@ -274,7 +274,7 @@ describe("the program's signals", function()
     assert.equal(mask(plain), mask(source))
   end)
 
-  it("a Ctrl-C behind a run reaches the program as it did before", function()
+  it("a Ctrl-C after a run reaches the program as it did before", function()
     local ended = interrupted("lua5.4", [[
       p:producer("n", { 1 })
       p:processor("w", { processes = 1 }, function() end)

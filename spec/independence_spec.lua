@@ -64,7 +64,7 @@ describe("independence of the context", function()
   for _, context in ipairs(contexts.all) do
     local where = (" [%s]"):format(context.name)
 
-    it("R33 R49 what a block emits and cannot send is its stage's failure, the rest arrives" .. where,
+    it("R33 R49 what a group emits and cannot send is its stage's failure, the rest arrives" .. where,
       function()
         if context.inline then return end -- there it can
         local p = new():producer("gen", { 1, 2, 3 })

@@ -42,7 +42,7 @@ local function acknowledged_records()
   return (select(3, acknowledged()))
 end
 
--- Waits until nobody of the killed run is left: its workers have the journal open as long as they live.
+-- Waits until no process of the killed run is left: its workers have the journal open as long as they live.
 local function wait_for_workers()
   assert.is_true(support.wait_until(function()
     local file <close> = setmetatable({ core.spool_file(path, false) }, { __close = function(f) f[1]:close() end })
@@ -134,7 +134,7 @@ describe("the journal of a run that is killed at random moments", function()
       assert.equal(#last_effects, #support.read_file(effects))
     end)
 
-    it("delivers exactly once where nobody kills it: " .. title, function()
+    it("delivers exactly once where it is not killed: " .. title, function()
       support.deadline(60)
       local resumed, text = start(title, n)
       assert.equal("0", resumed, text)

@@ -1,5 +1,5 @@
--- Uneven load: items that take very different times, and who gets what is left. Handlers sleep, so that what is counted
--- does not depend on how many processors there are and what else they do.
+-- Uneven load: items that take very different times, and which worker gets what is left. Handlers sleep, so that what
+-- is counted does not depend on how many processors there are and what else they do.
 local contexts = require "spec.contexts"
 local minigun = require "minigun"
 local support = require "spec.support"
@@ -49,7 +49,7 @@ local PLACES <const> = {
       p:processor("work", f)
     end)
   end },
-  { "a pool behind a pool", 4, function(p, f)
+  { "a pool after a pool", 4, function(p, f)
     p:processor("pass", { processes = 2 }, function(item, emit) emit(item) end)
     p:processor("work", { processes = 4 }, f)
   end },
@@ -92,7 +92,7 @@ end
 
 describe("uneven load", function()
   for _, place in ipairs(PLACES) do
-    it(("R76 slow items behind quick ones go to all who could work, in %s"):format(name_of(place)), function()
+    it(("R76 slow items after quick ones go to all that could work, in %s"):format(name_of(place)), function()
       support.deadline(120)
       local quick, slow, seconds = place.few and 4 or 60, 12, 0.12
       local _, begun = run(place, quick + slow, function(item) if item > quick then block(seconds) end end)
@@ -111,7 +111,7 @@ describe("uneven load", function()
       assert.is_true(place.few or last - first < 1.3 * slow / place[2] * seconds + contexts.patience, last - first)
     end)
 
-    it(("R76 nothing waits behind one slow item while somebody has nothing to do, in %s"):format(name_of(place)),
+    it(("R76 nothing waits after one slow item while a worker has nothing to do, in %s"):format(name_of(place)),
       function()
       support.deadline(120)
       local n, straggler = place.few and 12 or 400, place.few and 3 or 290

@@ -1,4 +1,4 @@
--- Event loops and processes: signals and exit status of children, forks that are somebody else's, and systems that
+-- Event loops and processes: signals and exit status of children, forks by other code, and systems that
 -- refuse what is used (rules L3 to L5 of docs/loops.md), for each adapter.
 
 local loop = require "minigun.loop"
@@ -25,7 +25,7 @@ local function run_until(l, condition)
   assert(not late, "not within the time")
 end
 
--- In a child of somebody else's: leaves it with 0, or with 1 and what is wrong on its standard error.
+-- In a child that other code has forked: leaves it with 0, or with 1 and what is wrong on its standard error.
 local function child(f)
   local pid = unruly.fork()
   if pid > 0 then return pid end
@@ -51,7 +51,7 @@ for _, adapter in ipairs(loops.list) do
       end)
     end
 
-    test("L3: in a child that somebody else has forked it raises, and nothing of it happens there", function()
+    test("L3: in a child that other code has forked it raises, and nothing of it happens there", function()
       local r, w = unruly.pipe()
       local log, parent = {}, core.pid()
       l:after(0.01, function() log[#log + 1] = core.pid() end)
@@ -86,7 +86,7 @@ for _, adapter in ipairs(loops.list) do
       unruly.close(w)
     end)
 
-    test("L4: a signal goes to the process that it is sent to, whoever has forked that", function()
+    test("L4: a signal goes to the process that it is sent to, however that was forked", function()
       local got = {}
       local watch = l:watch_signal("USR1", function(which) got[#got + 1] = which end)
       local second = l:watch_signal("HUP", function(which) got[#got + 1] = which end)
@@ -94,7 +94,7 @@ for _, adapter in ipairs(loops.list) do
         send "USR1"
         core.sleep(5)
       end))
-      assert.same({ nil, 10 }, { code, signal }) -- by what it did before somebody watched it
+      assert.same({ nil, 10 }, { code, signal }) -- by what it did before it was watched
       local own = child(function()
         local mine, count = loop.new(name), 0
         mine:watch_signal("USR1", function() count = count + 1 end)
@@ -113,7 +113,7 @@ for _, adapter in ipairs(loops.list) do
       second:stop()
     end)
 
-    test("L4: each of two signals that come shortly after one another is told, and one that comes while nobody runs it",
+    test("L4: each of two signals that come shortly after one another is reported, also while it does not run",
       function()
         local told = 0
         local watch = l:watch_signal("USR2", function() told = told + 1 end)
@@ -309,7 +309,7 @@ describe("where the system refuses what a loop uses", function()
       os.remove(path)
       if result.code == 77 then return pending "the kernel does not let us" end
       assert.equal(0, result.code, result.stderr)
-      if words:find "chld" then -- what the kernel does not keep nobody knows
+      if words:find "chld" then -- what the kernel does not keep is not known
         assert.matches("^1? ?2? ?3? ?4? ?other[ unknow]*\n$", result.stdout)
         assert.equal(5, select(2, result.stdout:gsub("%w+", "")))
       else

@@ -67,7 +67,7 @@ describe("a loop", function()
     assert.equal(105, sum)
   end)
 
-  it("refuses a handler that yields where nobody waits for it", function()
+  it("refuses a handler that yields where no code resumes it", function()
     local l = loop.new(function(input)
       for _ in input do coroutine.yield() end
     end, {})
@@ -300,7 +300,7 @@ describe("a loop stage", function()
     assert.same(contexts.range(0, 19), contexts.sorted(p:run().items))
   end)
 
-  it("gives what it emits at its ends behind all items where its context is ordered", function()
+  it("gives what it emits at its ends after all items where its context is ordered", function()
     local p = source(minigun.pipeline "p", 200)
     p:stage("work", { processes = 3, ordered = true, retries = 1 }, function(input, emit, ctx)
       for item in input do

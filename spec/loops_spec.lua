@@ -237,7 +237,7 @@ for _, adapter in ipairs(loops.list) do
         own:run()
       end },
       { "watches in the inherited loop, and runs that", function(_, theirs, _, other, w)
-        unruly.write(w, "what nobody reads")
+        unruly.write(w, "what is not read")
         if theirs then
           theirs.watch(other, function() end)
           theirs.run(0.05)

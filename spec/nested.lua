@@ -70,7 +70,7 @@ end
 ---@param list table contexts to choose from
 ---@return table nodes
 --- `{ name =, from = { earlier nodes }, entry =, exit =, before = "", after = "", context =, inner = nodes? }`;
---- `before` and `after`: marks put on before and behind it
+--- `before` and `after`: marks put on before and after it
 function nested.random(depth, list)
   local nodes = {}
   for i = 1, math.random(3) do

@@ -353,7 +353,7 @@ describe("hooks of a nested pipeline", function()
     assert.same({ "x", "none", "outer" }, order)
   end)
 
-  it("R35 run behind those of the pipelines around it, all pipeline-wide ones before a stage's own", function()
+  it("R35 run after those of the pipelines around it, all pipeline-wide ones before a stage's own", function()
     local p = new():producer("gen", { 1 }):processes(1, function(b)
       b:pipeline("x", function(q)
         q:pipeline("y", function(d)

@@ -10,7 +10,7 @@ local source = contexts.source
 
 local function assert_ascending(list, count)
   for i = 2, #list do
-    if list[i] <= list[i - 1] then error(("%d behind %d, at place %d"):format(list[i], list[i - 1], i), 2) end
+    if list[i] <= list[i - 1] then error(("%d after %d, at place %d"):format(list[i], list[i - 1], i), 2) end
   end
   assert.equal(count, #list)
 end
@@ -91,14 +91,14 @@ describe("an order", function()
           o:settled(ordinal)
         else -- a range of the chunk's items, which may have failures in it
           local stop, begin = ordinal + math.random(0, chunk.n - chunk.done - 1), ordinal
-          local behind = ordinal
+          local after = ordinal
           for each = begin, stop do
             if math.random() < 0.2 then
-              behind = each + 1
+              after = each + 1
               o:retry(each)
               ready[#ready + 1] = { first = each, n = 1, done = 0, again = true }
             else
-              o:put(behind, 1, each)
+              o:put(after, 1, each)
             end
           end
           o:finished(begin, stop - begin + 1)
@@ -263,7 +263,7 @@ describe("ordered", function()
       local path = support.write_file(os.tmpname(), "")
       local p = source(minigun.pipeline "p", 10)
       p:processor("work", context.options, function(item, emit)
-        if item == 1 then -- is finished behind another one
+        if item == 1 then -- is finished after another one
           for _ = 1, 1000 do
             if support.read_file(path) ~= "" then break end
             minigun.sleep(0.01)
@@ -323,7 +323,7 @@ describe("ordered", function()
     }
   end)
 
-  it("R31 works from pool to pool and behind a producer with a child of its own", function()
+  it("R31 works from pool to pool and after a producer with a child of its own", function()
     local p = minigun.pipeline "p"
     p:processes({ n = 3, ordered = true }, function()
       p:producer("numbers", function(emit)

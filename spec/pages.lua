@@ -73,8 +73,8 @@ local function fenced_blocks(path)
   return blocks
 end
 
---- The programs of a page: a block of Lua whose first line requires minigun begins one, the blocks of Lua behind it go
--- on with it. A block of text behind a block of Lua is what that prints.
+--- The programs of a page: a block of Lua whose first line requires minigun begins one, the blocks of Lua after it go
+-- on with it. A block of text after a block of Lua is what that prints.
 -- @param path string
 -- @return array of programs, arrays of `{ text =, line =, output = string or nil }`
 function M.programs(path)

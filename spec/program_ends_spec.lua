@@ -44,8 +44,8 @@ local function all_gone(mark)
   return support.wait_until(function() return running(mark) == 0 end, 10 * support.patience)
 end
 
--- Starts a program of Lua as a job of its own, with default signals (a stop has no effect in a group that nobody of its
--- session looks after); returns its pid and a function that ends what is left of it.
+-- Starts a program of Lua as a job of its own, with default signals (a stop has no effect in a group that no process of
+-- its session looks after); returns its pid and a function that ends what is left of it.
 local function start(source, mark, pids)
   if not unruly then pending "there is no C compiler" end
   local path, out = os.tmpname(), os.tmpname()

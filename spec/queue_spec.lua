@@ -55,7 +55,7 @@ local BEFORE <const> = {
 describe("a queue's limit", function()
   for _, context in ipairs(contexts.all) do
     if context.n > 1 then
-      it(("R77 keeps nobody idle who could work [%s]"):format(context.name), function()
+      it(("R77 keeps no worker idle that could work [%s]"):format(context.name), function()
         local workers = context.workers or context.n
         local result = contexts.source(minigun.pipeline "queue", 3 * workers)
           :processor("work", contexts.options(context, { queue = 1 }), function(_, emit)
@@ -68,7 +68,7 @@ describe("a queue's limit", function()
     end
   end
 
-  -- How many items a producer has emitted at most that were not begun behind it. The limited stage needs far more time
+  -- How many items a producer has emitted at most that were not begun after it. The limited stage needs far more time
   -- for an item (`seconds`) than what is before it.
   local function lead(n, seconds, before, options, producer)
     local p = minigun.pipeline "queue"
@@ -95,7 +95,7 @@ describe("a queue's limit", function()
 
   for _, context in ipairs { contexts.all[1], contexts.all[2], contexts.all[4], contexts.all[5] } do
     for _, before in ipairs(BEFORE) do
-      it(("R59 R77 holds behind %s [%s]"):format(before[1], context.name), function()
+      it(("R59 R77 holds after %s [%s]"):format(before[1], context.name), function()
         support.deadline(120)
         local n, limit = before.few and 80 or 160, 3
         local most = lead(n, before.few and 0.004 or 0.001, before[3], contexts.options(context, { queue = limit }))
@@ -155,7 +155,7 @@ describe("a queue's limit", function()
     assert.equal(60, #result.items)
   end)
 
-  it("R77 R60 holds nobody up for ever where items go in circles", function()
+  it("R77 R60 holds nothing up for ever where items go in circles", function()
     for _, limit in ipairs { 1, 3 } do
       local result = minigun.pipeline "queue":producer("gen", { to = "a" }, contexts.range(1, 30))
         :processor("a", { processes = 2, queue = limit, to = "b" }, pass)

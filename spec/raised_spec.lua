@@ -226,7 +226,7 @@ describe("R49 what cannot be sent is blamed on the user's line, or on the defini
       return p:processes(1, function()
         at = line() + 1
         p:map("inside", function() return { deep = print } end)
-        p:map("behind", function(item) return item end)
+        p:map("after", function(item) return item end)
       end), at + 1
     end,
     ["a thread of a worker"] = function(p)
@@ -377,7 +377,7 @@ describe("R39 an error of after_run", function()
 end)
 
 describe("a handler that yields", function()
-  it("of an inline stage yields to whoever resumes the run; the run goes on with the next resume", function()
+  it("of an inline stage yields to the code that resumes the run; the run goes on with the next resume", function()
     local seen = {}
     local co = coroutine.wrap(function()
       return new():producer { 1, 2, 3, 4 }:map({ processes = 1 }, function(n) return n * 10 end)

@@ -34,7 +34,7 @@ describe("the end of a worker", function()
     assert.same({ "hooks", false }, follows { retired = true })
   end)
 
-  it("is a death that counts where somebody has to take its place", function()
+  it("is a death that counts where another worker has to take its place", function()
     assert.same({ "replace", true }, follows {})
     assert.same({ "replace", true }, follows { held = true, in_hand = true })
     assert.same({ "replace", true }, follows { retired = true, held = true, in_hand = true })

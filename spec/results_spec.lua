@@ -165,7 +165,7 @@ describe("results", function()
     end)
   end)
 
-  it("R60 a worker that waits for those behind it does not keep them from the last of the memory", function()
+  it("R60 a worker that waits for those after it does not keep them from the last of the memory", function()
     for _, queue in ipairs { 1, 3 } do
       local result = new():producer({ 1, 2, 3 }):processor({ processes = 1 }, function(item, emit)
         for i = 1, 20 do emit { item * 100 + i, ("x"):rep(40000) } end -- let through as a stream
@@ -177,7 +177,7 @@ describe("results", function()
     end
   end)
 
-  it("R60 R59 a stage of the coordinator that has to wait does not hold up another one behind it", function()
+  it("R60 R59 a stage of the coordinator that has to wait does not hold up another one after it", function()
     local result = new():producer({ processes = 1 }, function(emit)
       for i = 1, 200 do emit(i) end
     end):processor({ inline = true }, pass):processor({ processes = 1, queue = 1 }, function(item, emit)

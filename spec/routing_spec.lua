@@ -79,7 +79,7 @@ for _, context in ipairs(contexts.all) do
       assert.matches(("routing_spec.lua:%d: .*sidee.*side"):format(line), r.failures[1].message)
     end)
 
-    it("R9 R67 an awaited stage that nobody feeds ends, and a late sender's items still arrive", function()
+    it("R9 R67 an awaited stage that no stage feeds ends, and a late sender's items still arrive", function()
       local r = new():producer { 1 }:processor("slow", options(context), function(x, emit)
         core.sleep(0.1)
         emit:to("late", x)
@@ -106,7 +106,7 @@ for _, context in ipairs(contexts.all) do
       assert.matches("shut", r.failures[1].message)
     end)
 
-    it("R9 R20 an awaited batch is full, and the rest comes when nobody can send any more", function()
+    it("R9 R20 an awaited batch is full, and the rest comes when no stage can send any more", function()
       for _, size in ipairs { 6, 7 } do
         local r = new():producer("numbers", range(18)):processor("work", options(context, { to = {} }),
           function(x, emit)

@@ -1,5 +1,5 @@
--- The same in every context: nobody sees what others do to an item, a retry and a failure have it as it came, time-outs
--- hold, and what differs by nature is what the documentation says (spec/differences.lua).
+-- The same in every context: no stage sees what others do to an item, a retry and a failure have it as it came,
+-- time-outs hold, and what differs by nature is what the documentation says (spec/differences.lua).
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
 local minigun = require "minigun"
@@ -115,7 +115,7 @@ describe("R75 several receivers of one item", function()
     end
   end)
 
-  it("do not behind a nested pipeline with two entries, nor for a batch", function()
+  it("do not after a nested pipeline with two entries, nor for a batch", function()
     local p = new():producer("gen", function(emit) emit(fresh(3)) end)
     p:pipeline("x", function(q)
       scribble(q, "a", contexts.all[1], { to = {} })

@@ -244,7 +244,7 @@ describe("a spool", function()
     end
   end)
 
-  it("loses, cut off at any byte, only the records that are cut; the next writer goes on behind", function()
+  it("loses, cut off at any byte, only the records that are cut; the next writer goes on after these", function()
     local values = { { "first" }, ("second "):rep(10), { 3, 3, third = true }, "four" }
     local places = write_each(values)
     local bytes = support.read_file(path)
@@ -260,9 +260,9 @@ describe("a spool", function()
       assert.equal(length - begin, damage.bytes)
       assert.equal(length > begin and 1 or 0, damage.records)
       if length > begin then assert.same({ { offset = begin, bytes = length - begin } }, { damage[1] }) end
-      write("behind", { "last" })
+      write("after", { "last" })
       list, damage = read()
-      whole[#whole + 1], whole[#whole + 2] = "behind", { "last" }
+      whole[#whole + 1], whole[#whole + 2] = "after", { "last" }
       assert.same(whole, list)
       assert.equal(length - begin, damage.bytes)
     end
@@ -274,8 +274,8 @@ describe("a spool", function()
       write("before", "torn " .. lacking)
       local bytes = support.read_file(path)
       support.write_file(path, bytes:sub(1, #bytes - #lacking))
-      write "behind"
-      assert.same({ "before", "torn " .. lacking, "behind" }, (read()))
+      write "after"
+      assert.same({ "before", "torn " .. lacking, "after" }, (read()))
     end
   end)
 
@@ -342,11 +342,11 @@ describe("a spool", function()
 
   it("passes over megabytes of rubbish and reports damage without a reading", function()
     support.write_file(path, ("\xc1MGS rubbish "):rep(200000))
-    write "behind"
+    write "after"
     local s <close> = assert(minigun.spool(path))
     assert.equal(13 * 200000, s:damage().bytes)
     local list = read()
-    assert.same({ "behind" }, list)
+    assert.same({ "after" }, list)
   end)
 
   it("may be opened before a fork and written by every worker", function()

@@ -1,11 +1,11 @@
--- No sleep is without somebody who will end it: a run that nobody can move any more fails and says what it has, and
+-- No sleep is without something that will end it: a run that nothing can move any more fails and says what it has, and
 -- where less memory can be had than was asked for the limit follows.
 local blocks = require "minigun.contexts.blocks"
 local contexts = require "spec.contexts"
 local minigun = require "minigun"
 local support = require "spec.support"
 
-describe("a run that nobody can move any more", function()
+describe("a run that nothing can move any more", function()
   local lend = blocks.methods.lend
 
   after_each(function() blocks.methods.lend = lend end)

@@ -286,7 +286,7 @@ describe("a server", function()
     assert.equal(0, (server:stop()))
   end)
 
-  test("S9: a stop of the master, or of all processes, kills nobody", function(start)
+  test("S9: a stop of the master, or of all processes, kills no worker", function(start)
     local server = start "heartbeat_timeout = 0.3, start_timeout = 0.5"
     local function stop_for(pids)
       for _, pid in ipairs(pids) do server:signal("STOP", pid) end

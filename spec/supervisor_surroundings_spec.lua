@@ -131,7 +131,7 @@ describe("a server", function()
   end)
 
   test("S14: workers become another user after the sockets are open; the master's death ends them", function(start)
-    if not is_root() then return pending "only root can become somebody else" end
+    if not is_root() then return pending "only root can become another user" end
     local server = start [[listen = "127.0.0.1:997", user = "nobody", group = "nogroup", worker = function(w)
       w:accept(function(c)
         local id = io.popen "id -un; id -gn; id -Gn"
@@ -277,7 +277,7 @@ describe("a server", function()
     assert.equal(124, (server:stop()))
     assert.equal(124, (other:stop()))
     assert.is_true(support.now() - began < 5 * support.patience)
-    assert.is_true(#server:ready() == 2, "nobody is stuck that waits for a client: " .. server:log())
+    assert.is_true(#server:ready() == 2, "no worker is stuck that waits for a client: " .. server:log())
     for _, client in pairs(clients) do client:close() end
   end)
 
@@ -426,7 +426,7 @@ describe("S2: the option", function()
   for _, name in ipairs(names) do
     test(("'%s' has its effect in a worker"):format(name), function(start)
       local case = SEEN[name]
-      if case.root and not is_root() then return pending "only root can become somebody else" end
+      if case.root and not is_root() then return pending "only root can become another user" end
       local pid_file = os.tmpname()
       os.remove(pid_file)
       local server = start(case[1], 0, { env = { PID_FILE = pid_file } })

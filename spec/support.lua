@@ -56,7 +56,7 @@ function M.write_file(path, text)
   return path
 end
 
--- /proc/PID/stat behind the name, which may hold blanks and brackets: state, parent.
+-- /proc/PID/stat after the name, which may hold blanks and brackets: state, parent.
 local function parent_of(pid)
   local stat = M.read_file("/proc/" .. pid .. "/stat")
   return tonumber(stat and stat:match("^.*%) %S (%d+)") or nil)

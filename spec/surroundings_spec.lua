@@ -6,7 +6,7 @@ local support = require "spec.support"
 
 local confined, unruly = programs.confined(), programs.unruly()
 
--- What ends.lua prints. `only_here`: what the kernel says and nobody else; where that is not to be had either, it is
+-- What ends.lua prints. `only_here`: what only the kernel says; where that is not to be had either, it is
 -- not known, and never taken for good.
 local EXPECTED <const> = {
   { "well", "5 items, no failure" },
@@ -27,7 +27,7 @@ local EXPECTED <const> = {
 local NEW_CALLS <const> = "pidfd_send_signal,waitid:3,madvise,getrandom,prctl,timer_create,close_range,memfd_create," ..
   "sched_getaffinity"
 
--- Words for confined.c; `unknown`: what only the kernel could say nobody says.
+-- Words for confined.c; `unknown`: what only the kernel could say, and does not.
 local SURROUNDINGS <const> = {
   { "the usual ones", "" },
   { "a program that waits for all children", "", reaper = true },

@@ -1,4 +1,4 @@
--- What somebody sees who works at a terminal: the prompt, and the progress line.
+-- What a user sees at a terminal: the prompt, and the progress line.
 local support = require "spec.support"
 local terminal = require "spec.terminal"
 

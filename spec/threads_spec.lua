@@ -165,7 +165,7 @@ contexts.each_loop(function(loop)
       assert.equal(5, result.stats.stages.b.items_out)
     end)
 
-    it("R59 a producer in a thread waits for those behind it", function()
+    it("R59 a producer in a thread waits for those after it", function()
       local emitted, handled, ahead = 0, 0, 0
       local p = new():producer("gen", { threads = true }, function(emit)
         for i = 1, 300 do
@@ -262,7 +262,7 @@ contexts.each_loop(function(loop)
       assert.same({ 1, "each", 2 }, { #result.failures, result.failures[1].stage, result.failures[1].item })
     end)
 
-    it("R45 an error behind a wait fails its item, with the user's line and traceback", function()
+    it("R45 an error after a wait fails its item, with the user's line and traceback", function()
       local line
       local result = new():producer(range(1, 4)):processor("work", { threads = 3, timeout = 60 }, function(n)
         minigun.sleep(0.001)

@@ -151,7 +151,7 @@ local PLACES <const> = {
       p:producer("source", function(emit) for i = 1, N do emit(object(i)) end end)
       p:map("w", options, number)
     end },
-  { name = "load behind another pool", hook = "load", kind = "unserialisable", stage = "w",
+  { name = "load after another pool", hook = "load", kind = "unserialisable", stage = "w",
     build = function(p, options)
       source(p):map("first", { processes = 1 }, object):map("w", options, number)
     end },
@@ -192,7 +192,7 @@ local PLACES <const> = {
       end)
       p:map("last", options, number)
     end },
-  { name = "load in a reduction", hook = "load", kind = "unserialisable", stage = "w", filter = keep_pools,
+  { name = "load in a reduce", hook = "load", kind = "unserialisable", stage = "w", filter = keep_pools,
     total = true, build = function(p, options)
       p:producer("source", function(emit) for i = 1, N do emit(object(i)) end end)
       p:reduce("w", 0, function(a, o) return a + o.n end,

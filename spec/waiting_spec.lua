@@ -1,4 +1,4 @@
--- R73: whoever waits holds up nobody. A source gives some items and then waits until these have come through (or for
+-- R73: what waits holds up nothing else. A source gives some items and then waits until these have come through (or for
 -- ten seconds, where that is broken), so nothing here depends on how quick the machine is.
 
 local minigun = require "minigun"

@@ -161,7 +161,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fail_each_allocation();
     L = open_state(false);
   }
-  /* In a block of its own, so that reading behind it is seen. */
+  /* In a block of its own, so that reading after it is seen. */
   message m = { malloc(size), size - 1, data[0] & MG_CODEC_REFS, data[0] & 2 };
   memcpy(m.bytes, data + 1, m.len);
   m.bytes = realloc(m.bytes, m.len ? m.len : 1);

@@ -22,7 +22,7 @@ static void fail(const char *what) {
 
 static void check_range(const mg_range *r) {
   if (r->block == MG_NO_BLOCK) return;
-  if (!mg_shm_held(&shm, r->block)) fail("an event names a block that nobody holds");
+  if (!mg_shm_held(&shm, r->block)) fail("an event names a block that is not held");
   size_t size = mg_shm_block_size(&shm, r->block);
   if (r->offset > size || r->length > size - r->offset) fail("an event names a range outside its block");
   uint32_t count;
@@ -192,7 +192,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fail("an item is lost, or there twice");
   }
   mg_shm_check(&shm);
-  if (shm.used != mg_shm_block_size(&shm, slot.home)) fail("a block is held by nobody");
+  if (shm.used != mg_shm_block_size(&shm, slot.home)) fail("a block is held without a holder");
   mg_slot_free(&slot);
   free(slot.held);
   slot.held = NULL;

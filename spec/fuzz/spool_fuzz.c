@@ -95,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   int rc, i = 0;
   while ((rc = mg_spool_next(&r, &value, &length, &flags)) == 1) {
     while (i < records && !is_whole(fd, &record[i])) i++;
-    if (i == records) fail("a record was read that nobody wrote");
+    if (i == records) fail("a record was read that was not written");
     if (r.record_at != record[i].at || length != record[i].length) fail("a whole record was passed over");
     if (memcmp(value, record[i].bytes + MG_SPOOL_HEAD, length) != 0) fail("a record was read with other bytes");
     i++;

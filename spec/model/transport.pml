@@ -2,8 +2,8 @@
  *
  * Two slots, workers that may die between any two steps, items that emit two records each into blocks of three, so that
  * an item's output may lie in two blocks.  Checked: every record is delivered exactly once; no block is lent while
- * somebody holds it; nothing is stuck before everything is delivered.  `make model` runs it, and then once with each of
- * the faults below, which it must find (-DFAULT=n): a model that finds nothing proves nothing.
+ * a process holds it; nothing is stuck before everything is delivered.  `make model` runs it, and then once with each
+ * of the faults below, which it must find (-DFAULT=n): a model that finds nothing proves nothing.
  *
  *   here                      in src/
  *   offer                     mg_slot_offer, mg_ring_push
@@ -145,7 +145,7 @@ inline advance(s, to_done, ended) {
 
 #define oldest(s) (s * CHUNKS + (seq[s] + CHUNKS - chunks[s]) % CHUNKS)
 
-/* Cuts the oldest chunk behind n items: what is behind them is queued again. */
+/* Cuts the oldest chunk after n items: what is after them is queued again. */
 inline cut(s, n) {
   for (i : n .. (count[s * CHUNKS] - 1)) {
 #if FAULT == 9
@@ -397,7 +397,7 @@ active proctype coordinator() {
 
 #define DIE if :: atomic { deaths < DEATHS -> deaths++; dead[s] = true; goto gone } :: true fi
 
-/* The push of a descriptor, and behind it the commit word. */
+/* The push of a descriptor, and after it the commit word. */
 #define TELL(ret, ended, need) \
   DIE; \
   out_ring[s] ! block, told, end_ - told, mark - told, its_done, ret, ended, need; \
@@ -439,7 +439,7 @@ end_wait:
         d_step { gen[s] = mine; word_done[s] = its_done; word_offset[s] = 0 }
      :: else
      fi;
-     atomic { /* nobody reads it before it is committed */
+     atomic { /* it is not read before it is committed */
        content[block * CAP + end_] = (item + k / PER) * PER + k % PER;
        end_++;
        k++

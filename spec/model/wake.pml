@@ -13,7 +13,7 @@
  */
 #ifndef FAULT
 #define FAULT 0   /* 1: no fence in S2  2: no fence in W2  3: no look in S3  4: the flag is cleared after the write
-                     5: a death wakes nobody */
+                     5: a death wakes no side */
 #endif
 #define WORK 3
 

@@ -29,7 +29,7 @@ return {
     why = "the number that is read from the text ends at a blank" },
   { file = "transport.lua", old = "outlet.writer = core.writer(self.pool, report.TO | id, function(writer, need)",
     new = "outlet.writer = core.writer(self.pool, report.TO & id, function(writer, need)",
-    why = "all records of such a block are for one stage: whoever reads it does not look at their edges" },
+    why = "all records of such a block are for one stage: its reader does not look at their edges" },
   { file = "slot_events.c", old = "ev.a = i == 0 ? s->done : 0;", new = "ev.a = i == 0 ? s->done : 1;",
     why = "what the coordinator does with the event does not use this number" },
   { file = "transport.lua",

@@ -39,7 +39,7 @@ local function run()
   end)
   p:reduce("sum", 0, function(sum, x) return sum + (type(x) == "number" and x or 1000000) end,
     { processes = 2, retries = 3, from = "first", combine = function(a, b) return a + b end })
-  -- What waits behind its slow item is taken back, as soon as the other worker has nothing to do.
+  -- What waits after its slow item is taken back, as soon as the other worker has nothing to do.
   p:producer("many", { to = "uneven" }, function(emit)
     for i = 1, MANY do emit(i) end
   end)
@@ -56,7 +56,7 @@ local function problem(r)
     if type(item) == "number" then
       if seen[item] then return ("item %d twice"):format(item) end
       if item < 1 then return ("item %d of a failed attempt"):format(item) end
-      if item < last then return ("item %d behind item %d"):format(item, last) end
+      if item < last then return ("item %d after item %d"):format(item, last) end
       seen[item], numbers, last = true, numbers + 1, item
     else
       texts[item:sub(1, 1)] = texts[item:sub(1, 1)] + 1

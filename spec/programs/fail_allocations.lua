@@ -47,7 +47,7 @@ local function problem(ok, r)
   end
   for _, failure in ipairs(r.failures) do
     local list = failure.item
-    if failure.stage == "numbers" then return nil end -- the producer itself: what came behind was never made
+    if failure.stage == "numbers" then return nil end -- the producer itself: what came after was never made
     if type(list) ~= "table" then list = { list } end
     for _, x in ipairs(list) do
       local wrong = take(x)

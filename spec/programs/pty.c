@@ -3,7 +3,7 @@
  *   pty SCRIPT PROGRAM [ARGUMENT...]
  *
  * SCRIPT is a file of lines:   > TEXT     types TEXT and the return key        ^C      types Ctrl-C
- *                              ? TEXT     waits until TEXT appears behind what was waited for last; prints
+ *                              ? TEXT     waits until TEXT appears after what was waited for last; prints
  *                                         "MILLISECONDS TEXT", the time since something was last typed
  *                              . SECONDS  waits                             ^Z      types Ctrl-Z
  *                              = COLUMNS  gives the terminal this width; before the first `?` or `.`: from the begin

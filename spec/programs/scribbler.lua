@@ -1,9 +1,10 @@
--- Workers that write into the run's shared memory what nobody may write: scribbler.lua RUNS SEED [FROM [heads]]. Each
--- run ends unharmed (each item once), named (each item once, or in a failure) or ended (the run has failed and says of
--- what). It may not lose or double an item in silence, not hang, and not fail with an error of the library's own.
+-- Workers that write into the run's shared memory what no worker may write: scribbler.lua RUNS SEED [FROM [heads]].
+-- Each run ends unharmed (each item once), named (each item once, or in a failure) or ended (the run has failed and
+-- says of what). It may not lose or double an item in silence, not hang, and not fail with an error of the library's
+-- own.
 --
 -- What is written over: the words of the slots' shared part (src/core/slot.h) and heads of records
--- (src/core/record.h). The bytes of a value are not: nobody can tell one that has been changed from one that was
+-- (src/core/record.h). The bytes of a value are not: a changed one cannot be distinguished from one that was
 -- emitted so.
 local minigun = require "minigun"
 
@@ -76,7 +77,7 @@ local function scribble_word(rng, m, slots)
   memory.write(m, at, rubbish(rng, memory.read(m, at, n)))
 end
 
--- The head of some record in one of the first blocks behind the slots.
+-- The head of some record in one of the first blocks after the slots.
 local function scribble_head(rng, m, slots)
   local at = (slots + rng(0, 9)) * UNIT
   local heads = {}

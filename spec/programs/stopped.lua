@@ -11,7 +11,7 @@ local function work(wait)
   for _ = 1, 10 do (wait or core.sleep)(0.2) end
 end
 
--- Stops all in so many seconds; whoever does that is in a session of its own. Workers are groups of their own.
+-- Stops all in so many seconds; the process that does that is in a session of its own. Workers are groups of their own.
 local function stop_in(seconds)
   local stat = io.open "/proc/self/stat"
   local group, session = stat:read "a":match "^.*%) %S %d+ (%d+) (%d+)"

@@ -112,7 +112,7 @@ local SHAPES <const> = {
     p:processor("work", { processes = 2, retries = 1000 }, work(0.00001))
     p:reduce("sum", 0, function(a, b) return a + b end, { processes = 2, retries = 1000 })
   end, sum = true },
-  { "dear items among cheap ones", 3000, function(p) -- what waits behind a dear one is taken back
+  { "dear items among cheap ones", 3000, function(p) -- what waits after a dear one is taken back
     p:processor("work", { processes = 4, retries = 1000 }, function(item, emit, ctx)
       if item % 100 < 3 then minigun.sleep(0.004) end
       work(0)(item, emit, ctx)

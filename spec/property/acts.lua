@@ -58,7 +58,7 @@ acts.emissions = {
   end },
 }
 
---- What else is done, before anything is emitted or behind it.
+--- What else is done, before anything is emitted or after it.
 acts.others = {
   collect = { weight = 3, act = function(w, item, act) w.collect("seen " .. act.salt % 2, item) end },
   count = { weight = 3, act = function(w, item, act)
@@ -82,7 +82,8 @@ local objects = {
   function() return nil end,
 }
 
---- What is done to the item, and so to what was emitted, when all is emitted: nobody may see it. `own`, here and above:
+--- What is done to the item, and so to what was emitted, when all is emitted: no other stage may see it. `own`, here
+--- and above:
 -- not where a function returns what is to be emitted, as that is over then.
 acts.spoils = {
   spoil = { weight = 1, own = true, act = function(w, item)

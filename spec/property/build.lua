@@ -125,7 +125,7 @@ function handlers.stage(s, d, names)
       handle_item(item, emit, ctx)
       seen = seen + 1
     end
-    if d.faults == 0 and seen > 0 then ctx:count("behind loops", seen) end
+    if d.faults == 0 and seen > 0 then ctx:count("after loops", seen) end
   end
 end
 

@@ -1,7 +1,7 @@
 --- Descriptions of random pipelines: plain data, from which build.lua makes pipelines and model.lua what must come out.
 --
 -- A description has `stages` in order of definition, `contexts` and options of the run. A stage has `name`, `kind`,
--- `salt`, `acts` (acts.lua) and `outputs` (names, of stages behind it); and where it applies `items` (producers),
+-- `salt`, `acts` (acts.lua) and `outputs` (names, of stages after it); and where it applies `items` (producers),
 -- `ends`, `retries`, `queue`, `route`, `bad_route`, `partition`, `await`, `batch`, `handler`, `takes_batches`,
 -- `batch_fault`, `dead_letter`, `letters`, `twin`, `context`, `nest` (numbers). Every feature is a row of a table here,
 -- or in acts.lua.
@@ -141,7 +141,7 @@ local function has_context(s)
     and not (s.kind == "producer" and s.source ~= "handler") and s.kind ~= "batch"
 end
 
--- Stages that may be linked to a stage behind them, the last ones rather; twins count as one.
+-- Stages that may be linked to a stage after them, the last ones rather; twins count as one.
 local function inputs_for(d, draw, wanted)
   local found = {}
   for _ = 1, wanted do
@@ -179,7 +179,7 @@ local function give_batch_fault(s, d, draw, by)
   s.batch_fault = { row = name, salt = draw(1000), one_in = 2, by = by }
 end
 
--- A stage behind the ones before it; a batch without a handler brings the stage that takes its batches.
+-- A stage after the ones before it; a batch without a handler brings the stage that takes its batches.
 local function add_stage(d, draw)
   local name, kind = pick(draw, generate.kinds, function(row) return not ((row.batch or row.fold) and d.functions) end)
   local inputs = inputs_for(d, draw, draw(5) == 1 and 3 or draw(3) == 1 and 2 or 1)
@@ -238,12 +238,12 @@ end
 local function add_sends(d, draw)
   for i, s in ipairs(d.stages) do
     if has_context(s) and not s.twin then
-      local ahead, behind = receivers(d, i + 1, #d.stages), receivers(d, 1, i)
+      local ahead, back = receivers(d, i + 1, #d.stages), receivers(d, 1, i)
       if #ahead > 0 and draw(10) == 1 then
         add_acts(s, d, draw, "to", { target = ahead[draw(#ahead)].name, one_in = draw(3) })
       end
-      if s.kind ~= "producer" and #behind > 0 and not d.folds and draw(14) == 1 then
-        add_acts(s, d, draw, "back", { target = behind[draw(#behind)].name, one_in = draw(3) })
+      if s.kind ~= "producer" and #back > 0 and not d.folds and draw(14) == 1 then
+        add_acts(s, d, draw, "back", { target = back[draw(#back)].name, one_in = draw(3) })
       end
     end
     if s.await then
@@ -359,7 +359,7 @@ function generate.description(seed)
   for _ = 1, draw(10) do
     if draw(12) == 1 then add_producer(d, draw) else add_stage(d, draw) end
   end
-  for i = #d.stages, 1, -1 do -- a producer has somebody to produce for
+  for i = #d.stages, 1, -1 do -- a producer has a stage to produce for
     local s = d.stages[i]
     if s.kind == "producer" and #s.outputs == 0 then
       local target

@@ -177,7 +177,7 @@ end
 local function call(self, s, item, attempt, in_worker)
   local log = {}
   self.calls = self.calls + 1
-  item = values.copy(item) -- what the handler does to it nobody sees
+  item = values.copy(item) -- no other stage sees what the handler does to it
   local function add(kind, what, ...) log[#log + 1] = { kind, what, ... } end
   local alone = in_worker and self.members[self.home[s.name].key] == 1
   local function check(value) -- a stage that is alone in its worker emits straight into a block
@@ -216,7 +216,7 @@ local function call(self, s, item, attempt, in_worker)
   else
     acts.handle(s, item, world)
   end
-  if s.kind == "stage" and self.d.faults == 0 then world.count("behind loops", 1) end
+  if s.kind == "stage" and self.d.faults == 0 then world.count("after loops", 1) end
   if s.fold then self.folds[s.name] = self.folds[s.name] + values.chance(s.salt, item, 1000) end
   return log
 end

@@ -11,7 +11,7 @@ function nests.name(number) return "nest " .. number end
 ---@param d table
 ---@param first integer number of its first stage
 ---@return integer? last number of its last stage; nil: its stages are to be defined as they are
----@return table? outputs names of the stages behind it
+---@return table? outputs names of the stages after it
 function nests.at(d, first)
   local number, last = d.stages[first].nest, first
   if not number or first > 1 and d.stages[first - 1].nest == number then return nil end

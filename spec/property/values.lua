@@ -13,7 +13,7 @@ function values.generator(seed)
   end
 end
 
---- Objects of a type whose hooks (build.lua) refuse to dump them, or to load what was dumped. Nobody can change them.
+--- Objects of a type whose hooks (build.lua) refuse to dump them, or to load what was dumped. No code can change them.
 values.Hooked = { __name = "hooked", __newindex = function() end }
 
 local hooked = {}

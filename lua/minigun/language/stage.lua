@@ -2,7 +2,7 @@
 local failure = require "minigun.base.failure"
 local kinds = require "minigun.base.kinds"
 local options = require "minigun.language.schemas"
-local reductions = require "minigun.language.reductions"
+local reduce = require "minigun.language.reduce"
 local sources = require "minigun.sources.sources"
 local stack = require "minigun.base.stack"
 
@@ -123,7 +123,7 @@ end
 ---@param ... any its arguments
 ---@return table parsed `name`, `options` (nil where not given) and `rest`, the remaining arguments with their count `n`
 function stage.arguments(label, ...)
-  if label == "reduce" then return reductions.arguments(...) end
+  if label == "reduce" then return reduce.arguments(...) end
   local rest = table.pack(...)
   local parsed = { rest = rest }
   local function shift()

@@ -1,13 +1,13 @@
---- The definition of a reduction: what the arguments of `reduce` mean.
+--- The definition of a reduce stage: what the arguments of `reduce` mean.
 local failure = require "minigun.base.failure"
 local options = require "minigun.language.schemas"
 
-local reductions = {}
+local reduce = {}
 
 --- Sorts out the arguments of `reduce`: `([name,] init, f [, options])`, or of its replacement `(name, options)`.
 ---@param ... any
 ---@return table parsed as from `stage.arguments`, with `init`
-function reductions.arguments(...)
+function reduce.arguments(...)
   local rest = table.pack(...)
   local function is_function(value) return options.is_callable(value) or type(value) == "string" end
   local parsed = {}
@@ -40,4 +40,4 @@ function reductions.arguments(...)
   return parsed
 end
 
-return reductions
+return reduce
