@@ -149,7 +149,7 @@ describe("a chain", function()
       if n % 3 == 0 then error "three" end
     end, out = true } }
     local list = { 1, 2, 3, 4, 6, 7, 9 }
-    assert.equal(7, links:push_all(1, cursor(list), function(i) return list[i] end))
+    assert.equal(7, links:push_all(1, cursor(list), function(from, i) return from[i] end, list))
     assert.same({ { 1, 1 }, { 1, 2 }, { 1, 4 }, { 1, 7 } }, host.delivered)
     local failed = {}
     for i, failure in ipairs(host.failures) do failed[i] = failure.item end

@@ -23,7 +23,7 @@ local function new()
   self.outlets = { of = { { targets = { 3 } } } }
   self.state = { fail = function(_, text) error(text, 0) end }
   self.transport = { route = function(_, targets, range)
-    note("route to", table.concat(targets, ","), range.block, range.offset, range.length, range.count, range.edge)
+    note("route to", table.concat(targets, ","), range.block, range.offset, range.length, range.count, range.only)
   end }
   self.outcome = { stats = { { items_out = 0 } }, keep_read = function(_, _, f)
     local n, refused = f({}, 0)
@@ -33,7 +33,7 @@ local function new()
 end
 
 local function part(edge, count)
-  return { edge = edge, block = 7, offset = 16, length = 64, count = count or 4 }
+  return { only = edge, block = 7, offset = 16, length = 64, count = count or 4 }
 end
 
 describe("items that a worker says it has emitted", function()

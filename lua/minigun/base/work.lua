@@ -30,7 +30,7 @@ function work.of_value(stage, value, lane)
 end
 
 --- Items as bytes, with the caller's reference to the block.
----@param stage integer
+---@param stage integer? nil: it is not known yet
 ---@param block integer
 ---@param offset integer bytes
 ---@param length integer bytes

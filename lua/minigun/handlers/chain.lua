@@ -342,9 +342,10 @@ end
 --- Runs all the items that a cursor gives through the stage: one protected call for many, a new one after a failure.
 ---@param id integer the stage
 ---@param fetch function () -> item, nil; what stands for an item that cannot be had, what is wrong; nothing at the end
----@param read_again function (i) -> the i-th item as it came
+---@param read_again function (from, i) -> the i-th item as it came
+---@param from any
 ---@return integer count of the items that there were
-function Chain:push_all(id, fetch, read_again)
+function Chain:push_all(id, fetch, read_again, from)
   local state = self.states[id]
   if state.batches then return self:gather_all(state, fetch) end
   if state.limit then return self:push_each(state, fetch) end
@@ -393,7 +394,7 @@ function Chain:push_all(id, fetch, read_again)
     end
     local item = caught.item
     if not caught.unreadable then
-      local read, value = pcall(read_again, done)
+      local read, value = pcall(read_again, from, done)
       if read then item = value end
     end
     state.read, keeps = before + done, true

@@ -3,6 +3,7 @@
 -- Every reference to a block that an event brings is passed on to one entry, or released here.
 local declared = require "minigun.base.declared"
 local report = require "minigun.base.protocol"
+local work = require "minigun.base.work"
 
 local events = {}
 
@@ -124,7 +125,7 @@ end
 
 -- Passes on items, and the reference, that a worker has sent to one stage, by emit:to or by a route.
 local function worker_sent(self, place, part)
-  local target = self.plan.stages[part.edge & ~report.TO]
+  local target = self.plan.stages[part.only & ~report.TO]
   if not target or target.kind == "producer" then
     self.state:fail(("%s: a worker sent items to a stage that there is not"):format(place.plan.context))
   end
@@ -148,9 +149,9 @@ end
 --- Passes on the items of one stage in a range, and its reference: to its receivers, or into the result.
 ---@param place table
 ---@param part table
---- `edge` (the stage, or `report.TO` plus a receiver), `block`, `offset`, `length` (bytes), `count` (items of the edge)
+--- work of no stage yet: `only` is the stage that has emitted it, or `report.TO` plus a receiver
 function Events:worker_emitted(place, part)
-  local id = part.edge
+  local id = part.only
   if id & report.TO ~= 0 then return worker_sent(self, place, part) end
   local stage = self.plan.stages[id]
   if not stage or self.places.of[id] ~= place then
@@ -175,7 +176,7 @@ local function mixed(self, place, ordinal, counts, range)
     if edge ~= report.EDGE then
       self.shared.pool:retain(range.block)
       in_order(self, place, ordinal,
-        { edge = edge, block = range.block, offset = range.offset, length = range.length, count = n })
+        work.of_bytes(nil, range.block, range.offset, range.length, n, edge))
     end
   end
 end
@@ -197,8 +198,8 @@ end
 -- A range of a producer whose items are numbered as they come; what it has lost is numbered too.
 local function on_source(self, place, slot, range)
   local resume = self.resume
-  local source, counts = resume.sources[place.plan.stages[1]], { [range.edge] = range.count }
-  if range.edge == report.ANY then counts = count_edges(self, place, range) end
+  local source, counts = resume.sources[place.plan.stages[1]], { [range.only] = range.count }
+  if range.only == report.ANY then counts = count_edges(self, place, range) end
   local items, reports, lost = 0, counts[report.EDGE], 0
   for edge, n in pairs(counts) do
     if edge ~= report.EDGE then items = items + n end
@@ -221,7 +222,7 @@ end
 local on_event <const> = {
   -- A range that a worker has committed, and its reference: items go to their receivers, reports are read.
   out = function(self, place, slot, block, offset, length, count, edge, number)
-    local range = { block = block, offset = offset, length = length, count = count, edge = edge }
+    local range = work.of_bytes(nil, block, offset, length, count, edge)
     place:on_range(length)
     if self.resume then
       if self.resume.sources[place.plan.stages[1]] then return on_source(self, place, slot, range) end

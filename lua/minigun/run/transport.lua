@@ -66,19 +66,20 @@ function Transport:finished(id, n, origin)
   if origin then self.acks:release(origin, n) end
 end
 
---- Accepts a range of records, and its reference, for several stages; each further one takes a reference of its own.
+--- Accepts items as bytes, and their reference, for several stages; each further one takes a reference of its own.
 ---@param targets table array of stage ids
----@param range table
---- `block`, `offset`, `length` (bytes), `count` (items), `edge` (of the records that are meant); `lane`: the one worker
---- that may have them; `origin`: see policy/acks.lua, without one that of what the coordinator is at
+---@param range table work of no stage yet: the last one's, of which all others get copies
 function Transport:route(targets, range)
-  local block <const> = range.block
-  if #targets == 0 then self.shared.pool:release(block) end
-  for i = 1, #targets do
-    if i > 1 then self.shared.pool:retain(block) end
-    local entry = work.of_bytes(targets[i], block, range.offset, range.length, range.count, range.edge)
-    entry.lane, entry.origin = range.lane, range.origin
-    self:accept(entry)
+  local n <const> = #targets
+  if n == 0 then self.shared.pool:release(range.block) end
+  for i = 1, n do
+    local own = range
+    if i < n then
+      self.shared.pool:retain(range.block)
+      own = work.part(range, 0, range.count, range.offset, range.length)
+    end
+    own.stage = targets[i]
+    self:accept(own)
   end
 end
 
@@ -153,15 +154,14 @@ function Transport:flush(outlet)
   ledger.torn = true
   if outlet.into then outlet.count_into() end
   local block, offset, length, count = outlet.writer:take()
-  local range = block and { block = block, offset = offset, length = length, count = count, edge = report.ANY,
-    lane = outlet.lane, origin = nil }
+  local range = block and work.of_bytes(nil, block, offset, length, count, report.ANY)
   if range and outlet.direct then
     local s = self.stats[outlet.stage_id]
     s.items_out = s.items_out + count
   end
   local origin = self.resume and self.resume:leave_outlet(outlet, self.shared.pool, range) or nil
   if range then
-    range.origin = origin
+    range.lane, range.origin = outlet.lane, origin
     self:route(outlet.bytes, range)
   end
   if origin then
