@@ -134,7 +134,7 @@ local function run(self, entry)
     links:push(id, entry.value, entry.attempt, entry.first)
   else
     local pool = self.shared.pool
-    if not self.batches:join(entry) then
+    if not (links.states[id].batches and self.batches:join(entry)) then
       local fetch = pool:cursor(entry.block, entry.offset, entry.length, entry.only)
       local n = links:push_all(id, fetch, self.read_again, entry)
       if n ~= entry.count then self.shared:found_damage(self.whole.stages[id], entry.count, n) end
@@ -183,13 +183,13 @@ function Inline:wakes() return self.own_queue:count() > 0 end
 ---@return boolean busy whether there was anything
 function Inline:dispatch()
   local busy, spent, own = false, 0, self.own_queue
-  while own:count() > 0 and not self.state.aborted do
+  while own.n > 0 and not self.state.aborted do
     local entry = own:first(self.waits)
     if not entry then break end
     entry = take(self, entry)
     local start = core.now()
     run(self, entry)
-    signals.check()
+    if core.interrupted() then signals.check() end
     local seconds = core.now() - start
     if self.chain.states[entry.stage].batches then
       local s = self.outcome.stats[entry.stage]

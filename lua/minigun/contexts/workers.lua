@@ -41,6 +41,7 @@ function workers.new(port, segment, first)
     blocked = false,       -- those after it have no room
     look_at = nil,         -- when to look for workers that are late, on the monotonic clock
     chunks = 0,            -- number of the last slice that was offered
+    flags = {},            -- of what is offered, by the stage that it is for
     loops = {},            -- its loop stages, where workers end before the run does
   }, Workers)
   contract.open(self, port, segment, fresh and "values" or "bytes")
@@ -183,19 +184,23 @@ local function retire(self, slot)
   self.processes:retire(slot)
 end
 
-local function flags_of(self, stage)
-  local is_producer = stage.kind == "producer"
+local function flags_of(self, id)
+  local is_producer = self.port.plan.stages[id].kind == "producer"
   return (is_producer and report.PRODUCER or 0) | (self.processes.timeout and report.TIMED or 0)
     | (self.plan.groups and report.SET or 0) | (is_producer and self.limited and report.SINGLY or 0)
 end
 
 -- Offers work to a worker. Returns false where it has no room for it: the work is in the queue again.
 function Workers:offer(slot, own)
-  local number, pool = self.chunks + 1, self.pool
+  local number, pool, flags = self.chunks + 1, self.pool, self.flags[own.stage]
   self.chunks = number
+  if not flags then
+    flags = flags_of(self, own.stage)
+    self.flags[own.stage] = flags
+  end
   if own.block then pool:retain(own.block) end
   local taken = pool:offer(slot.index, number, own.block or false, own.offset or 0, own.length or 0,
-    own.count, own.only or report.ANY, own.stage, own.attempt, flags_of(self, self.port.plan.stages[own.stage]))
+    own.count, own.only or report.ANY, own.stage, own.attempt, flags)
   if not taken then
     if own.block then pool:release(own.block) end
     self:push(own, true)
@@ -229,7 +234,7 @@ local function hand_out(self, room)
       local line = more and self:queue_for(slot)
       local returned = line and line:first().returned
       if line and not (returned and level > 1) then
-        local n = dispatch.size(most, room, returned, self.queued, self:alive())
+        local n = dispatch.size(most, room, returned, self.queued, returned and self:alive() or 1)
         if n > per_worker - slot.given then n = per_worker - slot.given end
         local own = self:take(n, line)
         if not slot.pid and not self:begin(slot, own.value) then
@@ -377,7 +382,10 @@ function Workers:on_need(slot, bytes) self.blocks:need(slot, bytes) end
 
 --- A worker has committed a range of so many bytes.
 ---@param bytes integer
-function Workers:on_range(bytes) self.blocks.sizes:used(bytes) end
+function Workers:on_range(bytes)
+  local sizes = self.blocks.sizes
+  if sizes.bytes > sizes.least then sizes:used(bytes) end
+end
 
 --- A worker has written what no worker may write, and was killed.
 ---@param slot table

@@ -146,11 +146,11 @@ end
 ---@param targets table set of places, and stages' queue limits by id
 ---@return boolean
 function Admission:is_full(targets)
-  local pending <const> = self.pending
+  local pending <const>, place_of <const> = self.pending, self.place_of
   for target, limit in next, targets do
     if limit == true then
       if target:full() then return true end
-    elseif pending[target] >= limit and self:waiting(target) >= limit then
+    elseif pending[target] >= limit and pending[target] - place_of[target]:in_work(target) >= limit then
       return true
     end
   end

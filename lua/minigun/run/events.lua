@@ -116,11 +116,10 @@ end
 -- --- items -------------------------------------------------------------------------------------------------------
 
 local function count_out(self, place, count)
-  local stage = #place.plan.stages == 1 and self.plan.stages[place.plan.stages[1]]
-  if stage and not stage.fold then
-    local s = self.outcome.stats[stage.id]
-    s.items_out = s.items_out + count
-  end
+  local ids = place.plan.stages
+  if ids[2] or self.plan.stages[ids[1]].fold then return end
+  local s = self.outcome.stats[ids[1]]
+  s.items_out = s.items_out + count
 end
 
 -- Passes on items, and the reference, that a worker has sent to one stage, by emit:to or by a route.
@@ -228,7 +227,7 @@ local on_event <const> = {
       if self.resume.sources[place.plan.stages[1]] then return on_source(self, place, slot, range) end
       self.acks.origin = place:origin_of(slot, number) or false
     end
-    local ordinal = place:output_ordinal(slot, number)
+    local ordinal = place.order and place:output_ordinal(slot, number)
     if edge ~= report.ANY and edge ~= report.EDGE then return in_order(self, place, ordinal, range) end
     local counts = count_edges(self, place, range)
     local reports = counts[report.EDGE]
@@ -243,7 +242,7 @@ local on_event <const> = {
   done = function(self, place, slot, number, items, ended, streamed, seconds)
     if self.resume then self.acks.origin = place:origin_of(slot, number) or false end
     place:on_done(slot, number, items, ended, streamed, seconds)
-    if items > 0 then self.shared:release_overdraft(slot) end
+    if items > 0 and self.shared.overdraft then self.shared:release_overdraft(slot) end
   end,
   need = function(_, place, slot, bytes) place:on_need(slot, bytes) end,
   left = function(_, place, slot, number, block, offset, length, count, ...)

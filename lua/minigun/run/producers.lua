@@ -90,7 +90,7 @@ local function sent_by(self, stage, tempo)
     passed = alone and not limited and not streams and now - before < QUICK and PASSED or 0
     -- Nothing is fuller than before unless something has moved.
     if ledger.moved ~= moved and transport:must_wait(id) then
-      self:wait_for_receivers(id)
+      repeat until self:let_others(WAIT) or not transport:must_wait(id)
       tempo:begin(core.now())
     elseif enough() or tempo:due(now, alone) then
       moved = -1
@@ -411,7 +411,7 @@ local function resume_one(self, i, producer)
   core.term_source(producer.alone)
   local alive, ok, caught = tasks.resume(producer.wait, producer.thread, producer.answer)
   local interrupted = core.term_source(false)
-  self:stop_reading()
+  if self.reads then self:stop_reading() end
   if outer then producer.random = seeds.swap(outer) end
   guard:watch()
   self.current, self.reentry.in_handler = false, false

@@ -231,7 +231,7 @@ local function give_out(self)
     due = earlier(due, seconds)
   end
   self.next_due = due or false
-  return handed or ran, ran or handed and (lacking or self.transport.own_queue:count() > 0)
+  return handed or ran, ran or handed and (lacking or self.transport.own_queue.n > 0)
 end
 
 --- One round of everything but the producers.
@@ -287,7 +287,7 @@ end
 -- What has been asked of the run. Returns false where it ends at once.
 local function heed(self)
   local own = self.state
-  signals.check()
+  if core.interrupted() then signals.check() end
   if own.failed then error(own.failed, 0) end
   if self.ledger.torn then own:fail "not enough memory for the run itself" end
   if own.heeds_term and core.terminated() then self:ask_to_stop() end
@@ -314,7 +314,7 @@ function Run:step(limit)
   if not STEPPED[own.name] then own:must_be("RUNNING", "STOPPING", "FINISHING", "ABORTED") end
   if not heed(self) then return false end
   self.acks.origin = false
-  local busy = take_in(self) and waiting:count() > 0 -- more than there was time for
+  local busy = take_in(self) and waiting.n > 0 -- more than there was time for
   local pushed = waiting.pushed
   busy = self.producers:go_on() or busy
   local _, room = give_out(self)
