@@ -14,6 +14,8 @@
 -- - into it: to each of its entries, the stages without an input in their own pipeline, that say neither `from` nor
 --   `await`;
 -- - out of it: from each of its exits, the stages without an output in their own pipeline, that do not say `to`, or {}.
+local ends = require "minigun.language.ends"
+local mistakes = require "minigun.language.mistakes"
 local nesting = require "minigun.language.names"
 
 local graph = {}
@@ -26,12 +28,6 @@ local function add_edge(from, to, by)
   table.insert(to.inputs, from)
 end
 
-local function problem(g, at, text, ...)
-  local message = text:format(...)
-  local last = g.problems[#g.problems]
-  if not last or last.message ~= message then table.insert(g.problems, { at = at, message = message }) end
-end
-
 -- --- nodes, as drawn -----------------------------------------------------------------------------------------------
 
 local function explicit_edges(g)
@@ -40,13 +36,13 @@ local function explicit_edges(g)
     local function find(option, name)
       local other, choices = nesting.find(g.tree, node.parent, name)
       if other then return other end
-      problem(g, definition.at, "stage '%s': option '%s' names %s '%s'%s", node.name, option,
+      mistakes.add(g, definition.at, "stage '%s': option '%s' names %s '%s'%s", node.name, option,
         choices and "the stage" or "an unknown stage", name, nesting.hint(g.tree, node.parent, name, choices))
     end
     for _, name in ipairs(definition.to or {}) do
       local target = find("to", name)
       if target and target.kind == "producer" then
-        problem(g, definition.at, "stage '%s': option 'to' names '%s', a producer, which receives no items",
+        mistakes.add(g, definition.at, "stage '%s': option 'to' names '%s', a producer, which receives no items",
           node.name, name)
       elseif target then
         add_edge(node, target, node)
@@ -59,43 +55,13 @@ local function explicit_edges(g)
   end
 end
 
-local function linked_inside(list, parent)
-  for _, other in ipairs(list) do
-    if nesting.inside(other, parent) then return true end
-  end
-  return false
-end
-
-local function is_entry(node)
-  local definition = node.definition
-  return node.kind ~= "producer" and not definition.from and definition.await == nil
-    and not linked_inside(node.inputs, node.parent)
-end
-
-local function is_exit(node)
-  local to = node.definition.to
-  return (not to or #to == 0) and not linked_inside(node.outputs, node.parent)
-end
-
-local function collect(node, belongs, list)
-  if not node.children then list[#list + 1] = node end
-  for _, child in ipairs(node.children or {}) do
-    if belongs(child) then collect(child, belongs, list) end
-  end
-  return list
-end
-
--- The stages that receive what is sent to a node, and those that emit what it sends.
-local function entries(node) return collect(node, is_entry, {}) end
-local function exits(node) return collect(node, is_exit, {}) end
-
 -- The edges out of a stage: its own, and those of the pipelines around it that it is an exit of.
 -- f(target, node): `node` is what the edge was drawn from, the stage or a pipeline around it.
 local function each_output(stage, f)
   local node = stage
   while true do
     for _, target in ipairs(node.outputs) do f(target, node) end
-    if not node.parent.parent or not is_exit(node) then return end
+    if not node.parent.parent or not ends.is_exit(node) then return end
     node = node.parent
   end
 end
@@ -105,7 +71,7 @@ local function reaches(from, goals, seen)
   seen[from] = true
   local found = false
   each_output(from, function(target)
-    for _, entry in ipairs(entries(target)) do
+    for _, entry in ipairs(ends.entries(target)) do
       found = found or not seen[entry] and reaches(entry, goals, seen)
     end
   end)
@@ -114,8 +80,8 @@ end
 
 local function closes_cycle(from, to)
   local goals, seen = {}, {}
-  for _, exit in ipairs(exits(from)) do goals[exit] = true end
-  for _, entry in ipairs(entries(to)) do
+  for _, exit in ipairs(ends.exits(from)) do goals[exit] = true end
+  for _, entry in ipairs(ends.entries(to)) do
     if not seen[entry] and reaches(entry, goals, seen) then return true end
   end
   return false
@@ -141,7 +107,7 @@ local function share_input(a, b)
   return false
 end
 
-local function is_open(node) return not node.children or #entries(node) > 0 end
+local function is_open(node) return not node.children or #ends.entries(node) > 0 end
 
 local function produces(node)
   if node.kind == "producer" then return true end
@@ -187,7 +153,7 @@ end
 local function await_of(node)
   while node.parent do
     if node.definition.await ~= nil then return node.definition.await end
-    if not is_entry(node) then return nil end
+    if not ends.is_entry(node) then return nil end
     node = node.parent
   end
 end
@@ -197,7 +163,7 @@ local function route_of(node)
   while node.parent do
     local route = node.definition.options and node.definition.options.route
     if route ~= nil then return route, node end
-    if not is_exit(node) then return nil end
+    if not ends.is_exit(node) then return nil end
     node = node.parent
   end
 end
@@ -215,9 +181,10 @@ local function draw_stages(g)
     node.route, node.routed_by = route_of(node)
     local edge = {}
     each_output(node, function(target, from)
-      local group = entries(target)
+      local group = ends.entries(target)
       if #group == 0 then
-        problem(g, from.edge[target].definition.at, "stage '%s': it sends to '%s', a pipeline in which every stage " ..
+        mistakes.add(g, from.edge[target].definition.at,
+          "stage '%s': it sends to '%s', a pipeline in which every stage " ..
           "has an input of its own; name one of them, as in '%s.name'", from.name, target.name, target.name)
       end
       group.name = target.name
@@ -260,108 +227,6 @@ local function topological_order(g)
   return order, complete
 end
 
-local function find_cycle(g)
-  local state, path = {}, {}
-  local function visit(i)
-    state[i] = "open"
-    path[#path + 1] = i
-    for _, target in ipairs(g.outputs[i]) do
-      if state[target] == "open" then
-        local first = #path
-        while path[first] ~= target do first = first - 1 end
-        return table.move(path, first, #path, 1, {})
-      end
-      local cycle = not state[target] and visit(target)
-      if cycle then return cycle end
-    end
-    path[#path] = nil
-    state[i] = "done"
-  end
-  for i in ipairs(g.nodes) do
-    local cycle = not state[i] and visit(i)
-    if cycle then return cycle end
-  end
-end
-
--- The pipeline, root or nested, that has all of these stages in it.
-local function around(g, list)
-  local where = g.nodes[list[1]].parent
-  for _, i in ipairs(list) do
-    while not nesting.inside(g.nodes[i], where) do where = where.parent end
-  end
-  return where
-end
-
--- The message names an edge that was drawn anew, else the edge that was defined last: before it there was no cycle.
--- Where a nested pipeline does not hold the whole cycle it is named for what is in it.
-local function report_cycle(g, cycle)
-  local where, names, blamed, last = around(g, cycle), {}, nil, 0
-  for k, i in ipairs(cycle) do
-    local node = g.nodes[i]
-    names[k] = node.name
-    while node.parent ~= where do node = node.parent end
-    local edit, before = node.definition.rerouted, blamed and blamed.definition.rerouted
-    if edit and not before or i > last and (edit or not before) then blamed, last = node, i end
-  end
-  names[#names + 1] = names[1]
-  problem(g, blamed.definition.rerouted or blamed.definition.at, "stage '%s': the edges form a cycle: %s; a cycle " ..
-    "never ends", blamed.name, table.concat(names, " -> "))
-end
-
-local function report_unreached(g, node)
-  while node.parent.parent and is_entry(node) do node = node.parent end
-  local before
-  for k, other in ipairs(node.parent.children) do
-    if other == node then break end
-    if other.kind ~= "producer" or node.parent.children[k + 1] == node then before = other end
-  end
-  local definition = node.definition
-  local why = "no stage is defined before it"
-  if definition.from then
-    why = "what it says in 'from' is not there"
-  elseif before and before.definition.to then
-    why = ("'%s', defined before it, says 'to' and does not name it"):format(before.name)
-  elseif before and before.children and node.children then
-    why = ("'%s', defined before it, is a nested pipeline too, and two of them are not linked by themselves"):format(
-      before.name)
-  elseif before and #exits(before) == 0 then
-    why = ("every stage of '%s', defined before it, sends elsewhere"):format(before.name)
-  elseif before then
-    why = ("it is not linked to '%s', defined before it, as that would close a cycle"):format(before.name)
-  end
-  problem(g, definition.at, "stage '%s': no stage sends it anything: %s; say 'from', name it in a 'to', or say " ..
-    "'await = true' if emit:to reaches it", node.name, why)
-end
-
-local function check_names(g)
-  for _, pair in ipairs(g.tree.twice) do
-    local own, qualified = pair[1].definition, pair[2].definition
-    if #own.name < #qualified.name then own, qualified = qualified, own end -- the one with a dot of its own is to blame
-    problem(g, own.at, "stage '%s': the name is taken by the stage defined at %s, which its pipeline's name qualifies",
-      pair[1].name, qualified.at)
-  end
-  for _, node in ipairs(g.tree.nodes) do
-    if node.children and #node.children == 0 then
-      problem(g, node.definition.at, "stage '%s': the nested pipeline has no stages", node.name)
-    end
-  end
-end
-
-local function check_flow(g, complete)
-  if not complete then return report_cycle(g, find_cycle(g)) end
-  local producers = 0
-  for _, node in ipairs(g.nodes) do
-    if node.kind == "producer" then producers = producers + 1 end
-  end
-  if producers == 0 then
-    local what = #g.nodes == 0 and "it has no stages" or "nothing would ever flow"
-    return problem(g, nil, "there is no producer: %s", what)
-  end
-  for i, node in ipairs(g.nodes) do
-    if node.kind ~= "producer" and #g.inputs[i] == 0 and node.await == nil then report_unreached(g, node) end
-  end
-end
-
 local function sort_edges(g)
   local rank = {}
   for position, i in ipairs(g.order) do rank[i] = position end
@@ -400,13 +265,13 @@ end
 --- whole }`, the most basic first
 function graph.build(definitions, pipeline)
   local g = { tree = nesting.tree(definitions, pipeline), nodes = {}, outputs = {}, inputs = {}, problems = {} }
-  check_names(g)
+  mistakes.check_names(g)
   explicit_edges(g)
   default_edges(g.tree.root)
   draw_stages(g)
   local complete
   g.order, complete = topological_order(g)
-  check_flow(g, complete)
+  mistakes.check_flow(g, complete)
   sort_edges(g)
   return g
 end
@@ -420,16 +285,11 @@ function graph.through(node)
   each_output(node, function(target, from)
     if from ~= stage then targets[#targets + 1] = target.name end
   end)
-  while node.parent.parent and is_entry(node) do
+  while node.parent.parent and ends.is_entry(node) do
     node = node.parent
     for _, source in ipairs(node.inputs) do sources[#sources + 1] = source.name end
   end
   return sources, targets
 end
-
---- The stages that receive what is sent to a node: itself, or the entries of a nested pipeline.
----@param node table
----@return table nodes array
-function graph.entries(node) return entries(node) end
 
 return graph
