@@ -1,5 +1,5 @@
 -- A chain: each stage receives what the one before it emits: none, one or several items for each that came in. The
--- stages of one block call each other directly: a word is cut out, chosen and spelt in the same worker.
+-- stages of one group call each other directly: a word is cut out, chosen and spelt in the same worker.
 --
 -- Expected output:
 --   6 words in, long enough: 4

@@ -43,8 +43,8 @@ for _, failure in ipairs(result.failures) do
 end
 return true                                     -- the failure is what it shows
 
--- `p:processes(2, function() ... end)` is a **block**: its stages run in the same two workers and call each other
--- directly. The place where a stage runs is its **context**. The stage `count` is in no block and has no option for a
+-- `p:processes(2, function() ... end)` is a **group**: its stages run in the same two workers and call each other
+-- directly. The place where a stage runs is its **context**. The stage `count` is in no group and has no option for a
 -- context, so it runs in the coordinator (**inline**) and can change the variable `count`. When a function in a worker
 -- changes a variable, only that worker sees it: emit the results as items.
 --

@@ -1,5 +1,5 @@
--- A named context is one set of workers for stages that need not be neighbours. What a stage says itself, or a block
--- inside a block, wins over what stands around it.
+-- A named context is one set of workers for stages that need not be neighbours. What a stage says itself, or a group
+-- inside a group, wins over what stands around it.
 --
 -- Expected output:
 --   pipeline 'named_contexts', 6 stages

@@ -1,4 +1,4 @@
--- Contexts inside contexts. A block inside a block is a set of workers of its own, whatever stands around it: a fork
+-- Contexts inside contexts. A group inside a group is a set of workers of its own, whatever stands around it: a fork
 -- per item inside a pool, or a step in the coordinator between two steps of the same pool. And a handler in a worker
 -- may run a whole pipeline with workers of its own, which end with it.
 --

@@ -194,7 +194,7 @@
 ---@field max? integer most children alive at once
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
 
---- Options of `p:processes(options, block)`.
+--- Options of `p:processes(options, f)`.
 ---@class minigun.PoolGroupOptions
 ---@field n? integer workers
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
@@ -204,7 +204,7 @@
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
 ---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it; for the stages inside
 
---- Options of `p:process_per_batch(options, block)`.
+--- Options of `p:process_per_batch(options, f)`.
 ---@class minigun.ForkGroupOptions
 ---@field max? integer most children alive at once
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
@@ -213,7 +213,7 @@
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
 ---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it; for the stages inside
 
---- Options of `p:threads(options, block)`.
+--- Options of `p:threads(options, f)`.
 ---@class minigun.ThreadGroupOptions
 ---@field n? integer most items in work at once
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
@@ -222,7 +222,7 @@
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
 ---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it; for the stages inside
 
---- Options of `p:inline(options, block)`.
+--- Options of `p:inline(options, f)`.
 ---@class minigun.GroupOptions
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
@@ -534,12 +534,12 @@ function Pipeline:stage(name, options, handler) end
 --- own. See "Pipelines in pipelines" in docs/how-it-works.md.
 ---@param name string by default that of the pipeline that is given
 ---@param options minigun.NestedOptions
----@param block_or_pipeline minigun.Pipeline|fun(inner: minigun.Pipeline) a function that defines the stages of a new pipeline, called at once; or a pipeline, which may be nested more than once, and run by itself; its own run options are for that only
+---@param function_or_pipeline minigun.Pipeline|fun(inner: minigun.Pipeline) a function that defines the stages of a new pipeline, called at once; or a pipeline, which may be nested more than once, and run by itself; its own run options are for that only
 ---@return minigun.Pipeline self
----@overload fun(self: minigun.Pipeline, options: minigun.NestedOptions, block_or_pipeline: minigun.Pipeline|fun(inner: minigun.Pipeline)): minigun.Pipeline
----@overload fun(self: minigun.Pipeline, name: string, block_or_pipeline: minigun.Pipeline|fun(inner: minigun.Pipeline)): minigun.Pipeline
----@overload fun(self: minigun.Pipeline, block_or_pipeline: minigun.Pipeline|fun(inner: minigun.Pipeline)): minigun.Pipeline
-function Pipeline:pipeline(name, options, block_or_pipeline) end
+---@overload fun(self: minigun.Pipeline, options: minigun.NestedOptions, function_or_pipeline: minigun.Pipeline|fun(inner: minigun.Pipeline)): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, function_or_pipeline: minigun.Pipeline|fun(inner: minigun.Pipeline)): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, function_or_pipeline: minigun.Pipeline|fun(inner: minigun.Pipeline)): minigun.Pipeline
+function Pipeline:pipeline(name, options, function_or_pipeline) end
 
 --- Adds a stage that folds all items into one value and emits that at the end. Workers fold parts of the items; their
 --- values are combined in the order of the items, and `f` must be associative. Where its values and the items are of

@@ -211,14 +211,14 @@ function Pipeline:each(...) return define(self, "each", ...) end
 ---@return minigun.Pipeline self
 function Pipeline:stage(...) return define(self, "stage", ...) end
 
---- Adds a whole pipeline as one stage: `p:pipeline([name,] [options,] block_or_pipeline)`.
+--- Adds a whole pipeline as one stage: `p:pipeline([name,] [options,] function_or_pipeline)`.
 --- Items go to its entries (the stages without an input in their own pipeline) and come from its exits (those without
 --- an output there); producers inside produce. Stages inside are called "name.stage" from outside, and run in the
 --- context that the nested pipeline stands in, unless they have one of their own. See "Pipelines in pipelines" in
 --- docs/how-it-works.md.
 ---@param name string by default that of the pipeline that is given
 ---@param options minigun.NestedOptions
----@param block_or_pipeline minigun.Pipeline|fun(inner: minigun.Pipeline)
+---@param function_or_pipeline minigun.Pipeline|fun(inner: minigun.Pipeline)
 --- a function that defines the stages of a new pipeline, called at once; or a pipeline, which may be nested more than
 --- once, and run by itself; its own run options are for that only
 ---@return minigun.Pipeline self
