@@ -126,6 +126,7 @@ build = {
     ["minigun.base.traceback"] = "lua/minigun/base/traceback.lua",
     ["minigun.handlers.chain"] = "lua/minigun/handlers/chain.lua",
     ["minigun.view.columns"] = "lua/minigun/view/columns.lua",
+    ["minigun.handlers.controller"] = "lua/minigun/handlers/controller.lua",
     ["minigun.handlers.command"] = "lua/minigun/handlers/command.lua",
     ["minigun.handlers.emit"] = "lua/minigun/handlers/emit.lua",
     ["minigun.handlers.ctx"] = "lua/minigun/handlers/ctx.lua",

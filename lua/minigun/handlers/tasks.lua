@@ -1,8 +1,8 @@
 --- The event loop of one process: runs coroutines, called tasks, and wakes them when what they wait for is there.
 --
--- Where cqueues is installed the tasks are coroutines of a controller of it, so that its sockets, conditions and
--- `cqueues.sleep` let others run too; elsewhere a list of waits and an epoll descriptor do. A loop belongs to the
--- process that made it: a child that is forked must not touch its parent's, and `forget`s it.
+-- Where cqueues is installed the tasks are coroutines of a controller of it (controller.lua); elsewhere a list of waits
+-- and an epoll descriptor do. A loop belongs to the process that made it: a child that is forked must not touch its
+-- parent's, and `forget`s it.
 --
 -- A task's function runs in a coroutine of its own (`task.co`), which is resumed by `enter`: there it is known what
 -- runs, how long, and which coroutine Ctrl-C should reach. What it yields says what it waits for:
@@ -11,6 +11,7 @@
 --     WAIT            what `task.fd`, `task.mode`, `task.due` say
 --     cqueues' own    what cqueues.poll was given
 -- A task that has a `deadline` is resumed then, at the latest.
+local controller = require "minigun.handlers.controller"
 local core = require "minigun.core"
 local descriptors = require "minigun.system.descriptors"
 local failure = require "minigun.base.failure"
@@ -25,10 +26,6 @@ local PARK <const>, MORE <const>, WAIT <const> = tasks.PARK, tasks.MORE, tasks.W
 
 local Loop = {}
 Loop.__index = Loop
-
--- With cqueues; what is the same in both is inherited.
-local Controlled = setmetatable({}, { __index = Loop })
-Controlled.__index = Controlled
 
 -- What runs at present: a task, and the coroutine of it that may wait. nil outside of tasks.
 local running, running_co
@@ -240,104 +237,7 @@ local function own()
     Loop)
 end
 
--- --- with cqueues ------------------------------------------------------------------------------------------------
-
--- Waits for a descriptor or a time. The controller's clock goes on while this process is stopped, core.clock does not.
--- A controller goes on knowing a descriptor that nobody waits for any more, also when
--- it is closed and its number used again, unless it is told.
-local function poll_for(self, task, cqueues, left_over)
-  local fd, due = task.fd, task.due and math.max(0, task.due - core.clock())
-  if left_over and (not due or left_over < due) then due = left_over end
-  if not fd then
-    repeat
-      cqueues.poll(due)
-      due = math.min(task.due or math.huge, task.deadline or math.huge) - core.clock()
-    until due <= 0
-    return
-  end
-  self.waits[fd] = (self.waits[fd] or 0) + 1
-  cqueues.poll({ pollfd = fd, events = task.mode }, due)
-  self.waits[fd] = self.waits[fd] > 1 and self.waits[fd] - 1 or nil
-  if not self.waits[fd] then self.controller:cancel(fd) end
-  return core.wait(fd, task.mode, 0) ~= false
-end
-
--- What the controller's coroutine does for a task: resumes it, and waits for it. The wait of a controller may fail (a
--- descriptor was closed meanwhile): then there is another such coroutine for the rest, and the task finds out itself.
-local function drive(self, task, cqueues)
-  local answer = table.pack()
-  while coroutine.status(task.co) ~= "dead" and not self.failed do -- then the step ends with an error
-    local got = table.pack(self:enter(task, task.co, table.unpack(answer, 1, answer.n)))
-    local what = got[2]
-    if coroutine.status(task.co) == "dead" then return ended(self, task, got[1], what) end
-    local left_over = task.deadline and math.max(0, task.deadline - core.clock())
-    answer = table.pack()
-    if what == PARK then
-      task.parked = true
-      while task.parked do task.condition:wait() end
-    elseif what == cqueues._POLL then
-      repeat
-        got[got.n + 1] = left_over
-        answer = table.pack(cqueues.poll(table.unpack(got, 3, got.n + 1)))
-        local late = not left_over or answer[1] ~= left_over
-        left_over = left_over and task.deadline - core.clock()
-      until late or left_over <= 0
-    elseif what == WAIT then
-      answer = table.pack(poll_for(self, task, cqueues, left_over))
-    else
-      cqueues.poll(0)
-    end
-  end
-end
-
--- To wake it a controller writes to a descriptor of its own. Where the program has closed that, and opened a file under
--- its number, nothing is to come into that file: the next step fails, and says so.
-local function is_whole(self)
-  local device, inode = core.file_id(self.controller:pollfd())
-  return device == self.device and inode == self.inode
-end
-
-function Controlled:begin(task)
-  if not is_whole(self) then return end
-  local cqueues = require "cqueues"
-  task.condition = task.condition or require "cqueues.condition".new()
-  self.controller:wrap(function()
-    self.driven[coroutine.running()] = task
-    drive(self, task, cqueues)
-  end)
-end
-
-function Controlled:unpark(task)
-  if not task.parked or not is_whole(self) then return end
-  task.parked = false
-  task.condition:signal()
-end
-
-function Controlled:drop(_) return self end -- its coroutine in the controller finds the task dead
-
-function Controlled:run_ready()
-  while true do
-    local ok, message, _, thread = self.controller:step(0)
-    if ok then return end
-    local task = thread and self.driven[thread]
-    if not task then failure.raise("the event loop of cqueues has failed: " .. tostring(message)) end
-    if self.tasks[task] then self:begin(task) end
-  end
-end
-
-function Controlled:timeout() return self.controller:timeout() end
-function Controlled:fd() return self.controller:pollfd() end
-function Controlled:shut() self.controller:close() end
-
-local function controlled(cqueues)
-  local filled = core.fill_standard() -- none of the controller's descriptors is to be a standard one
-  local made, controller = pcall(cqueues.new)
-  core.fill_standard(filled)
-  if not made then error(controller, 0) end
-  local device, inode = core.file_id(controller:pollfd())
-  return setmetatable({ controller = controller, tasks = {}, entered = 0, outer = {}, waits = {}, device = device,
-    inode = inode, driven = setmetatable({}, { __mode = "k" }) }, Controlled)
-end
+controller.inherit(Loop, tasks, ended)
 
 -- --- for everybody -----------------------------------------------------------------------------------------------
 
@@ -348,7 +248,7 @@ function tasks.new()
   local found, cqueues = pcall(require, "cqueues")
   -- Inside of another loop of cqueues a controller's step would wait in that one.
   local usable = found and not cqueues.running()
-  local made, self, message = pcall(usable and controlled or own, cqueues)
+  local made, self, message = pcall(usable and controller.new or own, cqueues)
   if not made then return nil, tostring(self) end
   if self then open_loops[self] = true end
   return self, message
