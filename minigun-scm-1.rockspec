@@ -140,6 +140,7 @@ build = {
     ["minigun.contexts.contract"] = "lua/minigun/contexts/contract.lua",
     ["minigun.contexts.blocks"] = "lua/minigun/contexts/blocks.lua",
     ["minigun.contexts.losses"] = "lua/minigun/contexts/losses.lua",
+    ["minigun.contexts.slices"] = "lua/minigun/contexts/slices.lua",
     ["minigun.contexts.kinds"] = "lua/minigun/contexts/kinds.lua",
     ["minigun.run.port"] = "lua/minigun/run/port.lua",
     ["minigun.base.fatal"] = "lua/minigun/base/fatal.lua",

@@ -3,21 +3,21 @@
 -- It takes chunks from its slot, runs them through the stages of its segment, and reports. It decides nothing: whether
 -- a failed item is tried again is the coordinator's business.
 local chain = require "minigun.handlers.chain"
-local emits = require "minigun.handlers.emit"
-local errors = require "minigun.base.traceback"
 local context = require "minigun.handlers.ctx"
 local core = require "minigun.core"
-local effects = require "minigun.child.replies"
+local emits = require "minigun.handlers.emit"
+local errors = require "minigun.base.traceback"
 local failure = require "minigun.base.failure"
-local hosted = require "minigun.child.threads"
 local loop = require "minigun.handlers.loop_stage"
 local marks = require "minigun.child.marks"
+local numbered = require "minigun.policy.sources"
 local reduction = require "minigun.policy.reduce"
+local replies = require "minigun.child.replies"
 local report = require "minigun.base.protocol"
 local router = require "minigun.policy.route"
-local numbered = require "minigun.policy.sources"
 local tasks = require "minigun.handlers.tasks"
 local terminal_line = require "minigun.base.terminal_line"
+local worker_threads = require "minigun.child.threads"
 
 local worker = {}
 
@@ -65,21 +65,21 @@ end
 local function make_context(w, job, stage)
   return context.new({
     pipeline = job.plan.name, stage = stage and stage.name, pid = job.pid, worker = job.number,
-  }, effects.sender(w))
+  }, replies.sender(w))
 end
 
 -- A failed item. `index`: its place in the chunk, where it came in one; `item`: itself, where it was made in this
 -- worker.
 local function report_failure(w, stage, caught, attempt, extra)
-  local fields = effects.failed(caught, { attempt = attempt, step = w:step() })
+  local fields = replies.failed(caught, { attempt = attempt, step = w:step() })
   if extra.index then fields.refused = w:left_out() end
   for key, value in pairs(extra) do fields[key] = value end
-  effects.report(w.send, w, report.FAILED, stage, fields)
+  replies.report(w.send, w, report.FAILED, stage, fields)
 end
 
 -- What was emitted and cannot go where it should: a failure of its own. The stage goes on.
 local function report_lost(w, stage, fields)
-  effects.report(w.send, w, report.LOST, stage, fields)
+  replies.report(w.send, w, report.LOST, stage, fields)
 end
 
 -- `contexts`: of the stages, for hooks that are for one of them.
@@ -155,7 +155,7 @@ end
 
 -- Tells of items of a batch that cannot be had.
 local function tell_left_out(w, stage, list)
-  for _, refused in ipairs(list) do report_lost(w, stage, effects.left_out(refused)) end
+  for _, refused in ipairs(list) do report_lost(w, stage, replies.left_out(refused)) end
 end
 
 -- One stage alone: its handler is called straight from the loop in C, and emits straight into the open block.
@@ -170,12 +170,12 @@ local function run_single(w, job, stage, ctx)
   local lost, skip
   if stage.kind == "producer" then -- what fails is an item, not the producer
     w:on_refused(function(value, message)
-      report_lost(w, stage, effects.refused(value, failure.where() or stage.at, message))
+      report_lost(w, stage, replies.refused(value, failure.where() or stage.at, message))
     end)
     function lost(item, caught) report_lost(w, stage, errors.fields(caught, { attempt = 1, item = item })) end
     context.on_lost(ctx, function(value, message) tell_left_out(w, stage, { { value, message } }) end)
   else
-    w:on_refused(function(_, message) effects.refuse(message, "", stage.at) end)
+    w:on_refused(function(_, message) replies.refuse(message, "", stage.at) end)
   end
   w:on_left_out(function(list) tell_left_out(w, stage, list) end, not stage.fold)
   if job.source and job.source.ranges[1] then
@@ -208,7 +208,7 @@ local function run_chain(w, job, stages, contexts)
   local emitters, direct = {}, direct_emitters(w)
   local sender         -- the stage that emits
   w:on_left_out(function(list) tell_left_out(w, job.plan.stages[job.entry], list) end)
-  w:on_refused(function(value, message) report_lost(w, sender, effects.refused(value, sender.at, message)) end)
+  w:on_refused(function(value, message) report_lost(w, sender, replies.refused(value, sender.at, message)) end)
   local links = chain.new(stages, {
     turn = job.turn, addresses = job.plan.addresses,
     send_to = function(stage, id, item)
@@ -219,7 +219,7 @@ local function run_chain(w, job, stages, contexts)
       sender = stage
       emitters[stage.id](item)
     end,
-    effect = effects.sender(w, job.segment.stages[1]),
+    effect = replies.sender(w, job.segment.stages[1]),
     failed = function(stage, item, caught, attempt, partial)
       local extra = { partial = partial, item = item, place = depth }
       if stage.id == job.entry then extra = { partial = partial, index = depth } end
@@ -229,7 +229,7 @@ local function run_chain(w, job, stages, contexts)
       local ctx = contexts[stage.id]
       contexts[stage.id] = context.new({
         pipeline = ctx.pipeline, stage = ctx.stage, pid = ctx.pid, worker = ctx.worker,
-      }, effects.checker(effect))
+      }, replies.checker(effect))
       contexts[stage.id].state = ctx.state
       return contexts[stage.id]
     end,
@@ -314,7 +314,7 @@ function worker.main(w, job)
   core.heap_keep()
   job.look_at_heap = deferred_collector()
 
-  local threads = segment.groups and hosted.new(w, job, effects.sender(w))
+  local threads = segment.groups and worker_threads.new(w, job, replies.sender(w))
   local contexts, runs = threads and threads.contexts or {}, nil -- runs: what takes a chunk through the stages
   for _, stage in ipairs(stages) do contexts[stage.id] = contexts[stage.id] or make_context(w, job, stage) end
   local own = #stages == 1 and contexts[stages[1].id] or make_context(w, job)

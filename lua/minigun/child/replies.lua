@@ -1,11 +1,11 @@
---- Effects of a worker: what `ctx:collect` and `ctx:count` say, on its way to the coordinator; and the errors that name
+--- Replies of a worker: what `ctx:collect` and `ctx:count` say, on its way to the coordinator; and the errors that name
 -- the user's line where something cannot be sent.
 local core = require "minigun.core"
 local errors = require "minigun.base.traceback"
 local failure = require "minigun.base.failure"
 local report = require "minigun.base.protocol"
 
-local effects = {}
+local replies = {}
 
 local refusal -- the last error that a value has raised which cannot be sent
 
@@ -15,7 +15,7 @@ local function located(at, what, message) return (at and at .. ": " or "") .. wh
 ---@param message string the codec's
 ---@param what string put before it
 ---@param at string? "file:line" of the stage, where no call of the user's has led here
-function effects.refuse(message, what, at)
+function replies.refuse(message, what, at)
   refusal = located(failure.where() or at, what, message)
   error(refusal, 0)
 end
@@ -25,7 +25,7 @@ end
 ---@param at string? "file:line"
 ---@param message string the codec's
 ---@return table fields
-function effects.refused(value, at, message)
+function replies.refused(value, at, message)
   local raised, traceback = errors.of_hook(message)
   return { kind = "unserialisable", message = located(at, "", message), traceback = traceback, error = raised,
     attempt = 1, item = value }
@@ -34,7 +34,7 @@ end
 --- Fields of a failure: an item of a batch that cannot be decoded.
 ---@param refused table { item, message }
 ---@return table fields
-function effects.left_out(refused)
+function replies.left_out(refused)
   return errors.fields(errors.unreadable(refused[2]), { attempt = 1, item = refused[1] })
 end
 
@@ -43,12 +43,12 @@ local function check(value, what)
   local kind = type(value)
   if kind == "number" or kind == "string" or kind == "boolean" then return end
   local ok, message = pcall(core.encode, value)
-  if not ok then effects.refuse(message, what) end
+  if not ok then replies.refuse(message, what) end
 end
 
 --- Raises, at the user's line, where an item cannot be sent to another process.
 ---@param item any
-function effects.check(item) check(item, "") end
+function replies.check(item) check(item, "") end
 
 --- The record of an effect.
 ---@param kind string "collect" or "count"
@@ -56,7 +56,7 @@ function effects.check(item) check(item, "") end
 ---@param value any
 ---@param id integer? of the stage that it is of; nil: the segment's first, or a hook
 ---@return table
-function effects.record(kind, name, value, id)
+function replies.record(kind, name, value, id)
   return { kind == "collect" and report.COLLECT or report.COUNT, name, value, id }
 end
 
@@ -66,7 +66,7 @@ end
 ---@param kind integer report.FAILED or report.LOST
 ---@param stage table
 ---@param fields table of the failure
-function effects.report(send, to, kind, stage, fields)
+function replies.report(send, to, kind, stage, fields)
   local told = { kind, stage.id, fields }
   if pcall(send, to, report.EDGE, told) then return end
   if not pcall(core.encode, fields.error) then fields.error = nil end
@@ -84,9 +84,9 @@ end
 ---@param w userdata the worker
 ---@param first integer? id of the segment's first stage
 ---@return function effect (kind, name, value, id)
-function effects.sender(w, first)
+function replies.sender(w, first)
   return function(kind, name, value, id)
-    local ok, message = pcall(w.send, w, report.EDGE, effects.record(kind, name, value, id ~= first and id or nil))
+    local ok, message = pcall(w.send, w, report.EDGE, replies.record(kind, name, value, id ~= first and id or nil))
     if ok then return end
     if kind == "collect" then check(value, "ctx:collect: ") end
     error(message, 0)
@@ -96,7 +96,7 @@ end
 --- The same for effects that are kept until the handler has returned: its attempt must fail before that.
 ---@param effect function what keeps them
 ---@return function effect
-function effects.checker(effect)
+function replies.checker(effect)
   return function(kind, name, value)
     if kind == "collect" then check(value, "ctx:collect: ") end
     effect(kind, name, value)
@@ -107,7 +107,7 @@ end
 ---@param caught table
 ---@param fields table
 ---@return table fields
-function effects.failed(caught, fields)
+function replies.failed(caught, fields)
   errors.fields(caught, fields)
   local raised = caught.raised
   if not caught.kind and type(raised) == "string" and raised == refusal then -- a value that could not be sent
@@ -115,8 +115,8 @@ function effects.failed(caught, fields)
     local by_hook, traceback = errors.of_hook(raised)
     if traceback then fields.error, fields.traceback = by_hook, traceback end
   end
-  refusal = nil -- an old one is nobody's any more
+  refusal = nil -- an old one belongs to no item any more
   return fields
 end
 
-return effects
+return replies

@@ -1,38 +1,38 @@
 --- Threads in a worker: what runs in the child of a segment that has groups (see plan/plan.lua).
 --
--- Each group of stages has a crew and a queue; the block's stages that are in no threads are a group of one thread. An
--- item that comes from the coordinator is a token: it counts what is still to be done for it in this worker, its own
--- first stage and whatever that has passed on to other groups. Its output, reports among it, is kept in a bundle; when
--- nothing is left to be done the bundle is the item's commit. So items end in any order, each at once and with all it
--- has emitted, and a worker that dies leaves nothing half done.
+-- Each group of stages has a thread pool and a queue; the block's stages that are in no threads are a group of one
+-- thread. An item that comes from the coordinator is a token: it counts what is still to be done for it in this worker,
+-- its own first stage and whatever that has passed on to other groups. Its output, reports among it, is kept in a
+-- bundle; when nothing is left to be done the bundle is the item's commit. So items end in any order, each at once and
+-- with all it has emitted, and a worker that dies leaves nothing half done.
 local core = require "minigun.core"
 local errors = require "minigun.base.traceback"
-local crew = require "minigun.handlers.threads"
-local effects = require "minigun.child.replies"
+local pools = require "minigun.handlers.threads"
+local replies = require "minigun.child.replies"
 local lanes = require "minigun.policy.lanes"
 local queue = require "minigun.base.queue"
 local reduction = require "minigun.policy.reduce"
 local report = require "minigun.base.protocol"
 local tasks = require "minigun.handlers.tasks"
 
-local hosted = {}
+local threads = {}
 
 local BEAT <const> = 0.1 -- seconds to sleep at most where there are time-outs, see run/run.lua
 
-local Host = {}
-Host.__index = Host
+local Threads = {}
+Threads.__index = Threads
 
 -- --- tokens ------------------------------------------------------------------------------------------------------
 
 local function report_failure(token, kind, stage, fields)
-  effects.report(token.bundle.add, token.bundle, kind, stage, fields)
+  replies.report(token.bundle.add, token.bundle, kind, stage, fields)
 end
 
 -- Adds an item to a token's output. One that cannot be sent is a failure of its own.
 local function emit(token, stage, edge, item)
   local ok, message = pcall(token.bundle.add, token.bundle, edge, item)
   if ok then return end
-  report_failure(token, report.LOST, stage, effects.refused(item, stage.at, message))
+  report_failure(token, report.LOST, stage, replies.refused(item, stage.at, message))
 end
 
 local function commit(self, token)
@@ -42,7 +42,7 @@ local function commit(self, token)
     report_failure(token, report.FAILED, stage, errors.fields(token.refused, { attempt = token.attempt, index = 0 }))
   end
   for _, refused in ipairs(token.left_out or {}) do
-    report_failure(token, report.LOST, stage, effects.left_out(refused))
+    report_failure(token, report.LOST, stage, replies.left_out(refused))
   end
   if next(token.stats) then
     local rows = { report.STATS }
@@ -146,7 +146,7 @@ end
 
 local function host_of(self, thread, targets)
   return {
-    check = not self.several and effects.check or nil, -- of a stage alone an emit raises, as in any worker
+    check = not self.several and replies.check or nil, -- of a stage alone an emit raises, as in any worker
     deliver = function(stage, item)
       local token, own = thread.job.token, targets[stage.id]
       for i, id in ipairs(own.across) do push(self, token, id, i > 1 and core.copy(item) or item, 1) end
@@ -161,11 +161,11 @@ local function host_of(self, thread, targets)
       local token = thread.job and thread.job.token
       if not token then return self.effect(kind, name, value) end
       if id == self.job.segment.stages[1] then id = nil end
-      token.bundle:add(report.EDGE, effects.record(kind, name, value, id))
+      token.bundle:add(report.EDGE, replies.record(kind, name, value, id))
     end,
     failed = function(stage, item, caught, attempt, partial)
       local job = thread.job
-      local fields = effects.failed(caught, { attempt = attempt, partial = partial })
+      local fields = replies.failed(caught, { attempt = attempt, partial = partial })
       if job.entry and stage.id == job.stage then
         fields.index, fields.refused, job.token.left_out = 0, job.token.left_out, nil
       else
@@ -183,7 +183,7 @@ end
 local function done(self, group, thread, job)
   local token = job.token
   if self.several then
-    group.crew:count(thread, job.entry and job or nil, function(stage, items_in, items_out, busy, classes)
+    group.pool:count(thread, job.entry and job or nil, function(stage, items_in, items_out, busy, classes)
       local row = token.stats[stage.id] or { 0, 0, 0, nil }
       row[1], row[2], row[3], row[4] = row[1] + items_in, row[2] + items_out, row[3] + busy, row[4] or {}
       for class, n in pairs(classes or {}) do row[4][class] = (row[4][class] or 0) + n end
@@ -200,7 +200,7 @@ local function make_folder(self, group, stage)
   self.job.handlers[stage.id] = reduction.folder(stage.fold, function(part)
     if part == 0 then return self.w:mark() end
     local late = stage.timeout and core.now() + stage.timeout - self.patience
-    self.w:mark(group.crew.threads[1].job.token.index, late, part)
+    self.w:mark(group.pool.threads[1].job.token.index, late, part)
   end, core.now)
 end
 
@@ -209,9 +209,9 @@ local function open_group(self, group, targets)
   for _, stage in ipairs(group.stages) do
     if stage.fold then make_folder(self, group, stage) end
   end
-  group.crew = crew.new(self.loop, group.stages, n, {
+  group.pool = pools.new(self.loop, group.stages, n, {
     plan = job.plan, first = (job.number - 1) * n + 1, worker = job.number, effect = self.effect,
-    check = effects.checker, returns = job.returns, handlers = job.handlers,
+    check = replies.checker, returns = job.returns, handlers = job.handlers,
     host = function(thread) return host_of(self, thread, targets) end,
     take = function(thread) return take(self, group, thread) end,
     done = function(thread, each) done(self, group, thread, each) end,
@@ -220,7 +220,7 @@ local function open_group(self, group, targets)
       self.w:mark(thread.job.token.index, start + stage.timeout - self.patience)
     end,
   })
-  for id, ctx in pairs(group.crew.contexts) do self.contexts[id] = ctx end
+  for id, ctx in pairs(group.pool.contexts) do self.contexts[id] = ctx end
 end
 
 -- Whether items come to a group from outside of the worker.
@@ -240,8 +240,8 @@ end
 ---@param w userdata the slot's worker
 ---@param job table see worker.main
 ---@param effect function (kind, name, value): takes what hooks collect
----@return table host `contexts[stage id]`: what hooks get
-function hosted.new(w, job, effect)
+---@return table threads `contexts[stage id]`: what hooks get
+function threads.new(w, job, effect)
   core.watch_stops(true)
   local on, message = tasks.new()
   if not on then error(message, 0) end
@@ -249,7 +249,7 @@ function hosted.new(w, job, effect)
   local segment, targets = job.segment, {}
   local self = setmetatable({ w = w, job = job, loop = on, effect = effect, groups = {}, group_of = {}, contexts = {},
     more = true, tokens = 0, bundles = {}, patience = 0, several = #segment.stages > 1,
-    loops = segment.items_per_worker == 1 and {} or nil }, Host)
+    loops = segment.items_per_worker == 1 and {} or nil }, Threads)
   for i, each in ipairs(segment.groups) do
     local group = { n = each.n, stages = {}, queue = queue.new(), lanes = {}, waiting = 0 }
     for k = 1, each.n do group.lanes[k] = queue.new() end
@@ -271,7 +271,7 @@ function hosted.new(w, job, effect)
 end
 
 --- Runs items until no more come and all are finished.
-function Host:run()
+function Threads:run()
   local w, on = self.w, self.loop
   repeat
     local offered = self.more and w:offered()
@@ -279,8 +279,8 @@ function Host:run()
     local room = false -- for another item
     for _, group in ipairs(self.groups) do
       local jobs = group.waiting > 0 and group.n or group.entry and offered or 0
-      if jobs > 0 then group.crew:wake(jobs) end
-      room = room or group.entry and group.crew:free() > 0
+      if jobs > 0 then group.pool:wake(jobs) end
+      room = room or group.entry and group.pool:free() > 0
     end
     local busy = on:step()
     if not busy and (self.more or self.tokens > 0) then
@@ -291,4 +291,4 @@ function Host:run()
   until not self.more and self.tokens == 0
 end
 
-return hosted
+return threads

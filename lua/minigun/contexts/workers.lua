@@ -2,13 +2,12 @@
 -- in one number, how many items a worker is given before it ends and another one is forked: all, or one. One that gets
 -- but one item is forked for it, and inherits it as a value.
 --
--- Here is what becomes of items: queue, dispatch, what is done, what comes back. The life of the workers is
--- processes.lua's, the blocks for their output are blocks.lua's, losses.lua sees to what a dead one had. Of a slot (see
--- there) this file keeps
+-- The life of the workers is processes.lua's, the blocks for their output are blocks.lua's; slices.lua hands work out,
+-- losses.lua sees to what a dead worker had; here is what workers say. Of a slot (see processes.lua) these keep
 --     hand      slices that the worker has, by number: work; `hands`: how many
 --     given     items that its process has been given
 --     failed    failures that it has reported of the item that it is at; `left`: what a dead one had
---     behind    in an ordered place: the ordinal after that of the last item of the slice in hand that has failed
+--     after_failed    in an ordered place: the ordinal after that of the last item of the slice in hand that has failed
 --     patience  see policy/dispatch.lua
 --     loops_ended     loops whose end has been through, since its last item; `loops_told`: how many of its loops have
 --               been told that it will end
@@ -18,8 +17,7 @@ local dispatch = require "minigun.policy.dispatch"
 local losses = require "minigun.contexts.losses"
 local processes = require "minigun.contexts.processes"
 local rates = require "minigun.policy.rates"
-local report = require "minigun.base.protocol"
-local work = require "minigun.base.work"
+local slices = require "minigun.contexts.slices"
 
 local workers = { slots = true } -- of the pool: a worker each
 
@@ -35,7 +33,7 @@ function workers.new(port, segment, first)
   local self = setmetatable({
     first = first, last = first + segment.n - 1, -- slots in the pool
     per_worker = segment.items_per_worker,
-    fresh = fresh,         -- each item has a process of its own: nobody else sees what that does to it
+    fresh = fresh,         -- each item has a process of its own: no other handler sees what that does to it
     processes = processes.new(port, segment, first),
     rate = rates.new(),
     blocked = false,       -- those after it have no room
@@ -48,7 +46,7 @@ function workers.new(port, segment, first)
   self.slots, self.blocks = self.processes.slots, blocks.new(self)
   self.lacking = self.blocks.lacking -- workers that may lack a block for output: the run adds those that it hears of
   for _, slot in ipairs(self.slots) do
-    slot.hand, slot.failed, slot.left, slot.given, slot.behind = {}, {}, {}, 0, 0
+    slot.hand, slot.failed, slot.left, slot.given, slot.after_failed = {}, {}, {}, 0, 0
     slot.patience, slot.loops_ended, slot.loops_told = dispatch.patience(), nil, 0
   end
   for _, id in ipairs(segment.stages) do
@@ -117,6 +115,7 @@ end
 function Workers:due(now) return self.processes:due(now, next(self.blocks.wants) ~= nil) end
 function Workers:supply() return next(self.lacking) ~= nil and self.blocks:supply() end
 function Workers:wanted() return self.blocks:wanted() end
+function Workers:dispatch() return slices.dispatch(self) end
 
 function Workers:finish()
   self.processes:finish()
@@ -166,116 +165,6 @@ function Workers:begin(slot, value)
   return true
 end
 
--- A worker has been given all items that it is for: it ends after them. Its loops end before: one after the other, when
--- nothing else is in hand.
-local function retire(self, slot)
-  if self.loops[1] then
-    if slot.hands > 0 then return end
-    local lane = self.lanes[slot.number]
-    local own = lane and lane:first()
-    if own and own.attempt == 0 then return self:offer(slot, self:take(1, lane)) end
-    local id = self.loops[slot.loops_told + 1]
-    if id then
-      slot.loops_told, self.arrived = slot.loops_told + 1, self.arrived + 1
-      self.port.accept(id)
-      return self:offer(slot, work.of_end(id, slot.number, self.arrived))
-    end
-  end
-  self.processes:retire(slot)
-end
-
-local function flags_of(self, id)
-  local is_producer = self.port.plan.stages[id].kind == "producer"
-  return (is_producer and report.PRODUCER or 0) | (self.processes.timeout and report.TIMED or 0)
-    | (self.plan.groups and report.SET or 0) | (is_producer and self.limited and report.SINGLY or 0)
-end
-
--- Offers work to a worker. Returns false where it has no room for it: the work is in the queue again.
-function Workers:offer(slot, own)
-  local number, pool, flags = self.chunks + 1, self.pool, self.flags[own.stage]
-  self.chunks = number
-  if not flags then
-    flags = flags_of(self, own.stage)
-    self.flags[own.stage] = flags
-  end
-  if own.block then pool:retain(own.block) end
-  local taken = pool:offer(slot.index, number, own.block or false, own.offset or 0, own.length or 0,
-    own.count, own.only or report.ANY, own.stage, own.attempt, flags)
-  if not taken then
-    if own.block then pool:release(own.block) end
-    self:push(own, true)
-    return false
-  end
-  if own.death then
-    if not self.fresh then processes.survived(own.death, slot) end
-    own.death = nil
-  end
-  slot.hand[number] = own
-  slot.hands = slot.hands + 1
-  if own.attempt > 0 then
-    slot.given = slot.given + own.count
-    if slot.given >= self.per_worker then retire(self, slot) end
-  end
-  return true
-end
-
--- Gives work to all that can take some. `room`: for how many items' output there is room, beside that of those in hand.
-local function hand_out(self, room)
-  local busy, slots <const>, plan <const>, per_worker <const> = false, self.slots, self.plan, self.per_worker
-  local most, depth = dispatch.terms(self.rate, self.queued, plan.n, plan.groups and plan.width)
-  if plan.groups then room = math.huge end -- each worker has threads for so many
-  for level = 1, depth do
-    for i = 1, #slots do
-      local slot = slots[i]
-      if self.queued == 0 then return busy end
-      if room < 1 and level > 1 then return busy end
-      local more = slot.vacant -- one that is forked for it
-      if slot.pid then more = slot.hands < level and slot.given < per_worker end
-      local line = more and self:queue_for(slot)
-      local returned = line and line:first().returned
-      if line and not (returned and level > 1) then
-        local n = dispatch.size(most, room, returned, self.queued, returned and self:alive() or 1)
-        if n > per_worker - slot.given then n = per_worker - slot.given end
-        local own = self:take(n, line)
-        if not slot.pid and not self:begin(slot, own.value) then
-          self:push(own, true)
-          return busy
-        end
-        if self:offer(slot, own) then busy, room = true, room - own.count end
-      end
-    end
-  end
-  return busy
-end
-
---- Hands work to workers that have room for it.
----@return boolean busy whether anything was handed over
-function Workers:dispatch()
-  self.look_at = nil
-  if self.queued == 0 then self:rebalance() end
-  if self.queued == 0 then return false end
-  local room = math.huge
-  if self.limited then
-    room = self.port.room(self)
-    self.blocked = room < 1
-    if self.blocked then return false end
-    room = room - self:unfinished()
-  end
-  return hand_out(self, room)
-end
-
--- The slice that a worker is at, the ordinal of its first unfinished item, and its number; nil: it has none.
-local function slice_of(slot)
-  local hand <const> = slot.hand
-  local first, own = next(hand)
-  if not own then return nil end
-  if slot.hands > 1 then
-    for number in next, hand do first = math.min(first, number) end
-    own = hand[first]
-  end
-  return own, own.first + (own.finished or 0), first
-end
-
 --- How many items that have come to a stage are in work: one of each worker, or one of each thread.
 ---@param id integer
 ---@return integer
@@ -286,78 +175,11 @@ function Workers:in_work(id)
     if groups then
       for _, own in next, slot.hand do n = n + (own.stage == id and 1 or 0) end
     elseif slot.hands > 0 then
-      local own = slice_of(slot)
+      local own = slices.of(slot)
       if own and own.stage == id then n = n + 1 end
     end
   end
   return n
-end
-
--- Items in workers' hands.
-function Workers:unfinished()
-  local n = 0
-  for _, slot in ipairs(self.slots) do
-    for _, own in pairs(slot.hand) do n = n + own.count - (own.finished or 0) end
-  end
-  return n
-end
-
--- --- what is taken back ------------------------------------------------------------------------------------------
-
--- Items come back from a worker, which may have as many others.
-local function take_back(slot, n)
-  if not slot.retired then slot.given = slot.given - n end
-end
-
---- A worker ends a slice earlier: what it has not begun, with a reference, goes back to the queue.
----@param slot table
----@param number integer of the slice
----@param offset integer bytes, of the rest
----@param length integer bytes
----@param count integer items
-function Workers:on_rest(slot, number, _, offset, length, count)
-  local rest = work.cut_end(slot.hand[number], count, offset, length)
-  rest.returned = true
-  take_back(slot, count)
-  self:push(rest, true)
-end
-
--- Takes back what workers have not begun of a slice that takes them long.
-function Workers:relieve()
-  local now = self.port.now()
-  for _, slot in ipairs(self.slots) do
-    local own, _, number = slice_of(slot)
-    if own and own.block and own.count - (own.finished or 0) > 1 and not self.blocks.wants[slot] then
-      local _, block, offset, length, count
-      if slot.patience:over(number, now) then _, block, offset, length, count = self.pool:shorten(slot.index) end
-      if block then self:on_rest(slot, number, block, offset, length, count)
-      else self.look_at = math.min(self.look_at or slot.patience.at, slot.patience.at) end
-    end
-  end
-end
-
--- Nothing is queued any more and a worker idles while another has a slice in store: it goes back to the queue.
-function Workers:rebalance()
-  if self.fresh or self.plan.n == 1 or self.partitioned then return end
-  local idle = 0
-  for _, slot in ipairs(self.slots) do
-    if slot.vacant or slot.pid and slot.hands == 0 and not slot.retired then idle = idle + 1 end
-  end
-  if idle == 0 then return end
-  for _, slot in ipairs(self.slots) do
-    if idle == 0 then break end
-    local number = slot.hands >= 2 and self.pool:revoke(slot.index)
-    if number then
-      local own = slot.hand[number]
-      slot.hand[number] = nil
-      slot.hands = slot.hands - 1
-      if own.block then self.pool:release(own.block) end
-      take_back(slot, own.count)
-      self:push(own)
-      idle = idle - 1
-    end
-  end
-  if self.queued == 0 and not self.plan.groups then self:relieve() end
 end
 
 --- The worker that has the oldest unfinished item of all: a further attempt may have come to it after younger ones.
@@ -374,6 +196,17 @@ function Workers:oldest()
 end
 
 -- --- what workers say --------------------------------------------------------------------------------------------
+
+--- A worker ends a slice earlier: what it has not begun, with a reference, goes back to the queue.
+---@param slot table
+---@param number integer of the slice
+---@param _ integer its block
+---@param offset integer bytes, of the rest
+---@param length integer bytes
+---@param count integer items
+function Workers:on_rest(slot, number, _, offset, length, count)
+  slices.rest(self, slot, number, offset, length, count)
+end
 
 --- A worker waits for a block of at least this size.
 ---@param slot table
@@ -401,8 +234,8 @@ end
 function Workers:output_ordinal(slot, number)
   if not self.order then return nil end
   if self.plan.groups then return slot.hand[number] and slot.hand[number].first or 1 end
-  local _, at = slice_of(slot)
-  return math.max(at or 1, slot.behind)
+  local _, at = slices.of(slot)
+  return math.max(at or 1, slot.after_failed)
 end
 
 --- What a worker says is of this origin, see policy/acks.lua; nil: of no slice, or of a producer's.
@@ -411,7 +244,7 @@ end
 ---@return table?
 function Workers:origin_of(slot, number)
   local own = slot.hand[number]
-  if not own and not self.plan.groups then own = slice_of(slot) end
+  if not own and not self.plan.groups then own = slices.of(slot) end
   return own and own.origin
 end
 
@@ -452,7 +285,7 @@ function Workers:on_done(slot, number, items, ended, streamed, seconds)
     self:finished(own, passed, items)
   end
   if not ended then return end
-  slot.behind = 0
+  slot.after_failed = 0
   if own.count > 0 and own.attempt > 0 and port.plan.stages[own.stage].kind ~= "producer" then
     self.rate:learn(own.busy, own.count)
     if alone then s.service:add(own.busy / own.count, own.count) end
@@ -460,7 +293,7 @@ function Workers:on_done(slot, number, items, ended, streamed, seconds)
   slot.hand[number] = nil
   slot.hands = slot.hands - 1
   if own.block then self.pool:release(own.block) end
-  if slot.given >= self.per_worker and not slot.retired then retire(self, slot) end
+  if slot.given >= self.per_worker and not slot.retired then slices.retire(self, slot) end
 end
 
 --- The worker has reported a failed item; what is to be done is decided when the item is done.
@@ -477,10 +310,10 @@ end
 ---@return integer?
 function Workers:failed_at(slot, fields)
   if self.plan.groups then return nil end -- all of it is of one item
-  local own, passed = slice_of(slot), fields.index or fields.place
+  local own, passed = slices.of(slot), fields.index or fields.place
   if not own or not passed then return nil end
-  slot.behind = own.first + passed + 1
-  return slot.behind
+  slot.after_failed = own.first + passed + 1
+  return slot.after_failed
 end
 
 -- --- a worker's end ----------------------------------------------------------------------------------------------
@@ -514,7 +347,7 @@ function Workers:on_exit(slot, pid, code, signal, expected)
   self.port.returned(slot)
   last.timed_out = losses.settle(self, slot, last)
   slot.left, slot.hand, slot.hands, slot.given, slot.failed = {}, {}, 0, 0, {}
-  slot.behind, slot.loops_ended, slot.loops_told = 0, nil, 0
+  slot.after_failed, slot.loops_ended, slot.loops_told = 0, nil, 0
   local replace = self.processes:ended(slot, last)
   slot.vacant = self.fresh or slot.retired
   if replace and not self.fresh then self:begin(slot) end

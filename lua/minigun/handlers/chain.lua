@@ -27,7 +27,7 @@ local KEEP <const> = 8192
 local SENT <const> = 0x8000
 -- Calls, a prime number, of which one is looked at where they are quick; seconds from which each is.
 local EVERY <const>, SLOW <const> = 61, 2e-5
--- Entries of an item that is kept although nobody has asked for that.
+-- Entries of an item that is kept although nothing has asked for that.
 local SMALL <const> = 1 << 10
 local copy <const>, now <const>, clock <const>, process <const> = core.copy, core.now, core.clock, core.process
 
@@ -285,7 +285,7 @@ local function run(self, state, item, attempt, number)
   if state.n > 0 or state.effects[1] then self:flush(state) end
 end
 
---- Runs one item through the stage and everything behind it in the chain.  Does not raise.
+--- Runs one item through the stage and everything after it in the chain. Does not raise.
 ---@param id integer the stage
 ---@param item any
 ---@param attempt integer 1 for the first
@@ -350,7 +350,7 @@ function Chain:push_all(id, fetch, read_again, from)
   if state.batches then return self:gather_all(state, fetch) end
   if state.limit then return self:push_each(state, fetch) end
   local before, keeps, left = state.read, state.keeps, state.left
-  local done, at = 0, 0 -- items that are through, and the place of the one at work behind these
+  local done, at = 0, 0 -- items that are through, and the place of the one at work after these
   state.keeps = nil -- the bytes are there
   local function loop()
     -- For each of most items, so nothing is looked up that can be had once.

@@ -1,4 +1,4 @@
---- What is emitted is given away: nobody who receives it may see what the emitter does to it later.
+--- What is emitted is given away: no receiver may see what the emitter does to it later.
 --
 -- What goes to another process is encoded when it is emitted. Inside a process a copy would do the same, and cost as
 -- much as all the rest. So whether a stage needs copies is found out: the tables of its early calls are copied, which
@@ -11,7 +11,7 @@ local core = require "minigun.core"
 
 local given = {}
 
--- What nobody has any more nobody can change, and is not kept for this.
+-- What the program has no more it cannot change, and is not kept for this.
 local WEAK_KEYS <const>, WEAK_VALUES <const> = { __mode = "k" }, { __mode = "v" }
 
 local copy <const>, same <const>, watch <const> = core.copy, core.same, core.watch

@@ -1,4 +1,4 @@
---- A crew: n threads of one process that run the same stages, each a task of the event loop (tasks.lua).
+--- A thread pool: n threads of one process that run the same stages, each a task of the event loop (tasks.lua).
 --
 -- A thread is a worker that is a coroutine: it has a chain of its own (chain.lua), so neighbours of a block are called
 -- directly in it, and a `ctx` and `ctx.state` of its own. It takes a job, runs it to its end and takes the next; while
@@ -10,12 +10,12 @@ local core = require "minigun.core"
 local programs = require "minigun.system.programs"
 local tasks = require "minigun.handlers.tasks"
 
-local crew = {}
+local threads = {}
 
 local SLICE <const> = 0.0005 -- seconds of a step after which no thread begins a job
 
-local Crew = {}
-Crew.__index = Crew
+local Pool = {}
+Pool.__index = Pool
 
 local function raise_late(seconds, what)
   errors.raise_again(errors.timed_out(seconds, what))
@@ -111,7 +111,7 @@ local function new_thread(self)
   self.threads[number] = thread -- now that it is whole
 end
 
---- Makes a crew; its threads are made when they are needed.
+--- Makes a thread pool; its threads are made when they are needed.
 ---@param on table loop
 ---@param stages table array of the plan's stages
 ---@param n integer threads
@@ -123,14 +123,14 @@ end
 --- `mark(thread, stage, start)`: a handler with a time-out runs, or, without stage, does not; `effect(kind, name,
 --- value)` takes what hooks collect; `returns` and `handlers`: see chain.new; `check(effect)`, where there is one,
 --- makes what handlers' effects go through
----@return table crew
+---@return table pool
 --- `contexts[stage id]`: what hooks get. What they put into `ctx.state` all threads see; what a handler puts there is
 --- its thread's own
-function crew.new(on, stages, n, link)
+function threads.new(on, stages, n, link)
   local self = setmetatable({
     loop = on, stages = stages, n = n, link = link, threads = {}, idle = {}, contexts = {}, pid = core.pid(),
     process = core.process(),
-  }, Crew)
+  }, Pool)
   for _, stage in ipairs(stages) do
     self.contexts[stage.id] = context.new({ pipeline = link.plan.name, stage = stage.name, pid = self.pid,
       worker = link.worker }, link.effect)
@@ -139,7 +139,7 @@ function crew.new(on, stages, n, link)
 end
 
 --- Closes what loop stages have open.
-function Crew:close()
+function Pool:close()
   for _, thread in ipairs(self.threads) do
     for _, state in pairs(thread.chain.states) do
       if state.loop then pcall(state.loop.abandon, state.loop) end
@@ -149,11 +149,11 @@ end
 
 --- How many threads could begin a job at once.
 ---@return integer
-function Crew:free() return self.n - #self.threads + #self.idle end
+function Pool:free() return self.n - #self.threads + #self.idle end
 
 --- Lets threads that have nothing to do ask for jobs.
 ---@param jobs integer how many there are
-function Crew:wake(jobs)
+function Pool:wake(jobs)
   for _ = 1, math.min(jobs, self:free()) do
     local thread = table.remove(self.idle)
     if thread then self.loop:unpark(thread.task) else new_thread(self) end
@@ -164,7 +164,7 @@ end
 ---@param thread table
 ---@param entry table? the job whose first stage's item was counted when it came in
 ---@param add function (stage, items in, items out, seconds in the handler, classes of these)
-function Crew:count(thread, entry, add)
+function Pool:count(thread, entry, add)
   for id, s in pairs(thread.chain.stats) do
     local items_in = s.items_in
     if entry and id == entry.stage and entry.attempt == 1 then items_in = items_in - 1 end
@@ -173,4 +173,4 @@ function Crew:count(thread, entry, add)
   end
 end
 
-return crew
+return threads
