@@ -210,3 +210,32 @@ for index, adapter in ipairs(loops.list) do
     end)
   end)
 end
+
+it("L6: the child of a loop beside a run holds nothing of the run", function()
+  local result = support.run_lua([[
+    local loop = require "minigun.loop"
+    local minigun = require "minigun"
+    local core = require "minigun.core"
+    local l = loop.new()
+    local run = minigun.pipeline "beside"
+      :producer("numbers", function(emit) for i = 1, 4 do emit(i) minigun.sleep(0.05) end end)
+      :each({ processes = 2 }, function() minigun.command { "true" } end):start()
+    local watch
+    watch = l:watch_io(run:fd(), "r", function() if not run:step() then watch:stop() end end)
+    l:watch_signal("USR1", print):stop()
+    local list = "for fd in /proc/%d/fd/*; do readlink $fd; done | grep -E 'anon|pipe' | sort"
+    local function held() return io.popen(list:format(core.pid())):read "a" end
+    l:after(0.06, function()
+      l:fork(function(own)
+        own:after(0.001, function() end)
+        own:run()
+        print(#(held():gsub("[^\n]", "")), held():match "anon[^\n]*")
+      end)
+    end)
+    l:run()
+    print(run:wait().ok)]])
+  assert.equal("", result.stderr)
+  local lines, first = result.stdout:match "^(%d+)\t([^\n]*)\ntrue\n$"
+  assert.equal("anon_inode:[eventpoll]", first, result.stdout)
+  assert.is_true(tonumber(lines) <= 4, result.stdout) -- its own loop, the listing, what the test was started with
+end)
