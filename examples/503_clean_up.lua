@@ -1,4 +1,4 @@
--- Who opens something closes it: each worker makes a scratch file in `after_fork` and removes it in `before_exit`. A
+-- What opens something closes it: each worker makes a scratch file in `after_fork` and removes it in `before_exit`. A
 -- worker that is killed cannot; the coordinator does it in `on_worker_exit`, which is called at every child's end.
 --
 -- Expected output:
