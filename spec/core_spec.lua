@@ -229,6 +229,25 @@ describe("a pool", function()
     end
   end)
 
+  it("has writers that pass on each item where that is asked for", function()
+    local pool <close> = core.pool(1, MEBI, MEBI)
+    local calls, taken = 0, {}
+    local writer = core.writer(pool, 1, function(w, need)
+      if need > 0 then return w:open(math.max(need, 65536)) end
+      assert.is_true(need == 0 or need == -1)
+      calls = calls + 1
+      local block, _, _, count = w:take()
+      taken[calls] = count
+      pool:release(block)
+    end, error, 1, 1)
+    writer:singly()
+    for i = 1, 3 do writer(i) end
+    writer { 4 }
+    assert.same({ 1, 1, 1, 1 }, taken)
+    writer:close()
+    assert.has_error(function() writer:singly() end)
+  end)
+
   it("belongs to the process that opened it", function()
     local pool <close> = core.pool(2, 16 * MEBI, 16 * MEBI)
     local writer = core.writer(pool, 1, function(w, need) w:open(math.max(need, 65536)) end, error, 1, 1)

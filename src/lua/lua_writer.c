@@ -24,8 +24,8 @@ enum { LOOK_EVERY_NS = 200000, COLLECT_EVERY_NS = 1000000, CLOCK_EVERY = 64 };
  * have said is taken in once in COLLECT_EVERY_NS: a round for less costs more than it brings. */
 enum { ROUND_NS = 10000, CREDIT_NS = 500000, SHARE = 50 };
 
-/* writer(pool, edge, on_full, on_bad, first, last, on_to) -> writer.  on_full(writer, bytes needed or 0, whether for
- * the array of another writer, see w:into); on_bad(value, message) for a value that cannot be serialised; first..last:
+/* writer(pool, edge, on_full, on_bad, first, last, on_to) -> writer.  on_full(writer, bytes needed; or 0, or -1: see
+ * w:singly; whether for the array of another writer, see w:into); on_bad(value, message) for a value that cannot be serialised; first..last:
  * slots of the receivers; on_to(name, item) for w:to */
 static int l_writer(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
@@ -55,7 +55,7 @@ static int l_writer(lua_State *L) {
   return 1;
 }
 
-static int call_full(lua_State *L, size_t need, lua_KFunction k);
+static int call_full(lua_State *L, lua_Integer need, lua_KFunction k);
 static int go_on(lua_State *L, int status, lua_KContext again);
 
 /* 1 when a receiver is idle, workers have something to say, or the patience is over; looks at the slots now and then,
@@ -91,7 +91,8 @@ static int written(lua_State *L, mg_writer *w, size_t length, unsigned flags) {
   mg_record_head(mg_shm_at(&w->pool->shm, w->block) + w->end, (uint32_t)length, w->edge, flags | w->batch);
   w->end += mg_record_space(length);
   w->count++;
-  return wanted(w) ? call_full(L, 0, NULL) : 0;
+  if (wanted(w)) return call_full(L, 0, NULL);
+  return MG_UNLIKELY(w->singly) ? call_full(L, -1, NULL) : 0;
 }
 
 /* The value cannot be encoded; the message is on top. */
@@ -118,7 +119,7 @@ static int put(lua_State *L) {
   int rc = mg_encode_alone(L, w->codec, &w->encoding, 2, to + MG_RECORD_HEAD, room, &length, &flags);
   if (rc == MG_CODEC_NOFIT) {
     int fresh = w->end == 0; /* a whole block was too small: the bound may be low, so grow geometrically */
-    return call_full(L, fresh && length < 2 * w->size ? 2 * w->size : mg_record_space(length), go_on);
+    return call_full(L, (lua_Integer)(fresh && length < 2 * w->size ? 2 * w->size : mg_record_space(length)), go_on);
   }
   if (rc == MG_CODEC_BAD) return refused(L);
   return written(L, w, length, flags);
@@ -129,14 +130,14 @@ static int put_into(lua_State *L, mg_writer *w, int type) {
   mg_writer *a = mg_writer_open(L, w->into);
   size_t room = mg_array_room(a), least = a->join.length ? MG_SCALAR_MOST : MG_SCALAR_MOST + a->usual, length = 0;
   unsigned flags = 0;
-  if (MG_UNLIKELY(room < least)) return call_full(L, mg_array_want(a, MG_SCALAR_MOST), go_on);
+  if (MG_UNLIKELY(room < least)) return call_full(L, (lua_Integer)mg_array_want(a, MG_SCALAR_MOST), go_on);
   if (a->join.length == 0) mg_join_begin(&a->join, mg_array_at(a), a->arrays, -1);
   uint8_t *to = mg_array_at(a) + a->join.length;
   if (type == LUA_TTABLE || MG_UNLIKELY((length = mg_scalar(L, type, 2, to)) == 0)) {
     lua_settop(L, 2);
     int rc = mg_encode_alone(L, w->codec, &a->encoding, 2, to, room, &length, &flags);
     if (rc == MG_CODEC_BAD) return refused(L);
-    if (rc == MG_CODEC_NOFIT) return call_full(L, mg_array_want(a, length), go_on);
+    if (rc == MG_CODEC_NOFIT) return call_full(L, (lua_Integer)mg_array_want(a, length), go_on);
     if (MG_UNLIKELY(flags & MG_CODEC_DEEP)) {
       w->into = NULL;
       return put(L);
@@ -164,11 +165,11 @@ static int go_on(lua_State *L, int status, lua_KContext again) {
 }
 
 /* on_full(writer, need, into), then once more if k says so. */
-static int call_full(lua_State *L, size_t need, lua_KFunction k) {
+static int call_full(lua_State *L, lua_Integer need, lua_KFunction k) {
   mg_writer *w = lua_touserdata(L, 1);
   lua_getiuservalue(L, 1, UV_FULL);
   lua_pushvalue(L, 1);
-  lua_pushinteger(L, (lua_Integer)need);
+  lua_pushinteger(L, need);
   lua_pushboolean(L, into_open(w));
   lua_KContext again = k != NULL;
   lua_callk(L, 3, 0, again, go_on);
@@ -300,6 +301,12 @@ static int l_patience(lua_State *L) {
   return 0;
 }
 
+/* w:singly(): on_full is called after each item, with -1 where none of the reasons for 0 is there */
+static int l_singly(lua_State *L) {
+  mg_check_writer(L, 1)->singly = 1;
+  return 0;
+}
+
 static int l_close(lua_State *L) {
   mg_writer *w = luaL_checkudata(L, 1, MG_WRITER_TYPE);
   if (w->pool && w->pool->slot && w->serial == mg_process_serial && w->block != MG_NO_BLOCK)
@@ -311,7 +318,7 @@ static int l_close(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"to", l_to},       {"take", l_take},         {"open", l_open},           {"pending", l_pending},
     {"into", l_into},   {"sent", l_sent},         {"join_end", l_join_end},   {"patience", l_patience},
-    {"close", l_close}, {"batches", l_batches},   {NULL, NULL},
+    {"close", l_close}, {"batches", l_batches},   {"singly", l_singly},     {NULL, NULL},
 };
 
 void mg_writer_setup(lua_State *L) {

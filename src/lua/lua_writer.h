@@ -30,6 +30,7 @@ typedef struct mg_writer {
   uint64_t credit;         /* ns that may be spent on passing items on one by one */
   mg_join join;            /* of the record after `end`; length 0: there is none */
   size_t usual;            /* space that the last such record has taken */
+  int singly;              /* see w:singly */
   uint64_t patience;       /* ns after which on_full is called in any case; 0: no such limit */
   struct mg_writer *into;  /* see w:into; kept alive by a user value */
   uint32_t sent;           /* values that have gone there, since w:sent() was last called */

@@ -10,6 +10,7 @@
 --     joins       true: a target is a batch that is put together from bytes (batches.lua)
 --     writer      into the open block for `bytes`; nil: there is none
 --     direct      true: the writer is what a producer emits with
+--     singly      true: and before a limited stage, so each item is passed on
 --     into        the batch whose array a producer writes straight into
 --     joined      of a batch: the outlet of the arrays of bytes that it becomes
 --     lane        the one worker that what is written is for
@@ -136,19 +137,22 @@ local function hold_back(self, id)
   end
 end
 
--- The block of a stage's writer is full (need > 0), or a receiver wants what is in it; or that of the writer into which
--- it puts its values.
+-- The block of a stage's writer is full (need > 0), a receiver wants what is in it (0), or each item goes on (-1); or
+-- that of the writer into which it puts its values.
 local function writer_full(self, stage, writer, need, into)
   local outlet = self.of[stage.id]
   local direct = stage.kind == "producer" and outlet.direct
   self.transport:flush(outlet)
   if direct then
-    if need == 0 or outlet.joins then self.emitters.let_others(tasks.MORE) end
-    if need > 0 and self.transport:must_wait(stage.id) then self.emitters.wait_for_receivers(stage.id) end
+    if (need > 0 or outlet.singly) and self.transport:must_wait(stage.id) then
+      self.emitters.wait_for_receivers(stage.id)
+    elseif need == 0 or outlet.joins then
+      self.emitters.let_others(tasks.MORE)
+    end
   elseif stage.kind ~= "producer" then
     hold_back(self, stage.id)
   end
-  if need == 0 then return end
+  if need <= 0 then return end
   if into then
     local joined = self.of[outlet.into].joined
     self.transport:flush(joined) -- others may have written meanwhile

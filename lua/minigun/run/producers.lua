@@ -120,9 +120,9 @@ local function emit_of(self, stage, tempo)
   local links, outlet = self.inline.chain, self.outlets.of[stage.id]
   local state, resume = links.states[stage.id], self.resume
   local source = resume and resume.sources[stage.id]
-  if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not self.admission.limited[stage.id]
-    and not state.choose then
-    outlet.direct = true
+  if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not state.choose then
+    outlet.direct, outlet.singly = true, self.admission.limited[stage.id]
+    if outlet.singly then outlet.writer:singly() end
     self.batches:write_into(outlet)
     if self.patient then outlet.writer:patience(SLICE) end
     if not (source and source.ranges[1]) then return outlet.writer end
