@@ -14,7 +14,8 @@ end
 local loops = {}
 
 -- `library`: that it needs. `own(loaded)` makes a loop of the library's kind: the object that loop.adopt takes,
--- `watch(fd, f)`, which returns a function that ends the watch, and `run(seconds)`.
+-- `watch(fd, f)`, which returns a function that ends the watch, and `run(seconds)`; `after(seconds, f)` and
+-- `signal(name, f)` where it has such.
 loops.list = {
   { name = "epoll" },
   { name = "select", library = "socket" },
@@ -58,6 +59,12 @@ loops.list = {
           controller:cancel(fd)
         end
       end,
+      after = function(seconds, f)
+        controller:wrap(function()
+          cqueues.sleep(seconds)
+          f()
+        end)
+      end,
       run = function(seconds) controller:loop(seconds) end }
   end },
   { name = "luv", library = "luv", own = function(uv)
@@ -68,6 +75,19 @@ loops.list = {
         return function()
           if not poll:is_closing() then poll:close() end
         end
+      end,
+      after = function(seconds, f)
+        local timer = uv.new_timer()
+        uv.update_time() -- it may not have run for long
+        timer:start(math.ceil(seconds * 1000), 0, function()
+          timer:close()
+          f()
+        end)
+      end,
+      signal = function(name, f)
+        local handle = uv.new_signal()
+        handle:start(name, f)
+        return function() handle:close() end
       end,
       run = function(seconds)
         local timer = uv.new_timer()
@@ -85,6 +105,12 @@ loops.list = {
           return event.EV_READ
         end)
         return function() watched:close() end
+      end,
+      after = function(seconds, f)
+        base:addevent(nil, event.EV_TIMEOUT, function()
+          f()
+          return event.LEAVE
+        end, seconds)
       end,
       run = function(seconds)
         base:addevent(nil, event.EV_TIMEOUT, function() return event.LEAVE end, seconds)

@@ -314,6 +314,42 @@ for _, adapter in ipairs(loops.list) do
     end)
 
     describe("L3, L4", function()
+      if adapter.own then
+        test("timers and signals of the library's own are the parent's alone", function()
+          local theirs = adapter.own(adapter.loaded)
+          if not theirs.after then return end
+          l:close()
+          l = loop.adopt(theirs.object)
+          local fired, signals, ended = 0, 0, nil
+          theirs.after(0.03, function() fired = fired + 1 end)
+          local stop = theirs.signal and theirs.signal("sigusr2", function() signals = signals + 1 end)
+          l:step(0.001)
+          local before = fired -- 1 where the machine is very busy
+          l:fork(function(own)
+            local got = 0
+            local watch = own:watch_signal("USR2", function() got = got + 1 end)
+            local raw = 0
+            if theirs.signal then theirs.signal("sighup", function() raw = raw + 1 end) end
+            send "USR2"
+            if theirs.signal then send "HUP" end
+            own:after(0.08, function() own:stop() end)
+            own:run()
+            watch:stop()
+            return (fired > before or signals > 0) and 1 or got ~= 1 and 2 or theirs.signal and raw ~= 1 and 3 or 0
+          end, { on_exit = function(how) ended = how end })
+          run_until(l, function() return ended and fired > 0 end)
+          l:step(0.01)
+          assert.same({ 1, 0 }, { fired, signals })
+          assert.equal(0, ended.code)
+          if stop then
+            send "USR2"
+            run_until(l, function() return signals > 0 end)
+            stop()
+          end
+          theirs.run(0.01)
+        end)
+      end
+
       test("what is the parent's is not the child's: watches, timers, signals, and the loop itself", function()
         local r, w = unruly.pipe()
         local out_r, out_w = unruly.pipe()
