@@ -502,3 +502,17 @@ describe("a pipeline object", function()
     }
   end)
 end)
+
+describe("a run inside of a handler that runs in a worker", function()
+  it("keeps its own workers when they collect what was the outer worker's", function()
+    local list = minigun.map({ 1, 2 }, function(n)
+      local inner = minigun.map({ 1, 2, 3 }, function(x)
+        collectgarbage()
+        collectgarbage()
+        return x * n
+      end, { processes = 1 })
+      return inner[1] + inner[2] + inner[3]
+    end, { processes = 1 })
+    assert.same({ 6, 12 }, list)
+  end)
+end)

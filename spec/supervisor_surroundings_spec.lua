@@ -185,6 +185,22 @@ describe("a server", function()
     assert(server:wait_for(function() return #server:left() == 0 end, 2), "left: " .. #server:left())
   end)
 
+  test("S15: the specs of pipelines pass inside a worker", function()
+    support.deadline(support.short_or_long(60, 600))
+    local names = support.short_or_long({ "pipeline" }, { "pipeline", "routing", "contexts", "results",
+      "order", "reduce", "hooks", "spool", "journal", "dead_letter", "nested", "nested_runs", "background", "threads",
+      "crash", "stops", "terminate", "signals", "queue", "batcher", "backpressure" })
+    for _, name in ipairs(names) do
+      local path = ("spec/%s_spec.lua"):format(name)
+      if require("lfs").attributes(path) then
+        local result = support.run("exec env -u MINIGUN_HEARTBEAT lua5.4 spec/programs/in_worker.lua " .. path,
+          { timeout = 200, env = support.lua_env() })
+        assert.equal(0, result.code, result.stdout:sub(-2000) .. result.stderr:sub(-1000))
+        assert.matches("worker of", result.stdout)
+      end
+    end
+  end)
+
   test("S15: serves beside a pipeline, moved by its step", function(_, add)
     local program = [[
       local minigun = require "minigun"

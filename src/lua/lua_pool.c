@@ -39,10 +39,14 @@ static int l_close_or_end(lua_State *L) {
   return 0;
 }
 
+#define LAST "minigun.last"
+
 /* The first of the child's objects to go when its state is closed (os.exit(code, true) of before the run): those of
- * the coordinator must not follow, their files would be closed and their finalizers run.  The code is not told here. */
+ * the coordinator must not follow, their files would be closed and their finalizers run.  The code is not told here.
+ * In a child of a child the one of its parent is garbage like any other. */
 static int l_last(lua_State *L) {
-  (void)L;
+  lua_getfield(L, LUA_REGISTRYINDEX, LAST);
+  if (!lua_rawequal(L, 1, -1)) return 0;
   mg_sys.flush(1);
   mg_proc_leave(EXIT_FAILURE);
 }
@@ -56,7 +60,7 @@ static void guard_state(lua_State *L) {
   lua_pushcfunction(L, l_last);
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
-  lua_setfield(L, LUA_REGISTRYINDEX, "minigun.last");
+  lua_setfield(L, LUA_REGISTRYINDEX, LAST);
 }
 
 static int call_child(lua_State *L) {
