@@ -51,11 +51,8 @@ static int l_last(lua_State *L) {
   mg_proc_leave(EXIT_FAILURE);
 }
 
-/* In a child of a child it keeps the one before, which would end the process where it is collected. */
 static void guard_state(lua_State *L) {
-  lua_newuserdatauv(L, 0, 1);
-  lua_getfield(L, LUA_REGISTRYINDEX, "minigun.last");
-  lua_setiuservalue(L, -2, 1);
+  lua_newuserdatauv(L, 0, 0);
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, l_last);
   lua_setfield(L, -2, "__gc");
