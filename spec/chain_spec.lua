@@ -47,6 +47,27 @@ describe("a chain", function()
     assert.same({ items_in = 2, items_out = 2, failed = 0 }, counts(links, 2))
   end)
 
+  it("keeps nothing of what it has passed on", function()
+    local alive = setmetatable({}, { __mode = "k" })
+    local links, host = new {
+      { handler = function(_, emit) emit {} end, to = { 2 } },
+      { handler = function(item, emit)
+        alive[item] = true
+        emit {}
+        emit {}
+      end, out = true },
+    }
+    function host.deliver(_, item) alive[item] = true end
+    links:push(1, {}, 1)
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(next(alive))
+    links:push(2, {}, 1)
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(next(alive))
+  end)
+
   it("sends to every receiver, inside and outside", function()
     local function pass(n, emit) emit(n) end
     local links, host = new {

@@ -612,6 +612,23 @@ describe("a value that cannot be sent", function()
   end)
 end)
 
+describe("many tables", function()
+  it("are found again in a time that grows with their number, not with its square", function()
+    local function seconds(n)
+      local list, best = {}, math.huge
+      for i = 1, n do list[i] = { i } end
+      for _ = 1, 5 do
+        local began = os.clock()
+        encode(list)
+        best = math.min(best, os.clock() - began)
+      end
+      return best
+    end
+    local few, many = seconds(3000), seconds(30000)
+    assert.is_true(many < 40 * few + 0.005, ("3000 tables: %.4f s, 30000: %.4f s"):format(few, many))
+  end)
+end)
+
 describe("random values", function()
   it("come back as they were (seed " .. seed .. ")", function()
     math.randomseed(seed)

@@ -14,6 +14,16 @@ describe("minigun.command", function()
     assert.equal("12\n", assert(minigun.command "echo $((3 * 4))").out)
   end)
 
+  it("runs a script without #! by the shell, with as many arguments as there are", function()
+    local path = support.write_file(os.tmpname(), "echo $#\n")
+    os.execute("chmod 700 " .. path)
+    local words = { path }
+    for i = 1, 20000 do words[i + 1] = "x" end
+    local r = assert(minigun.command(words))
+    os.remove(path)
+    assert.same({ true, "20000\n" }, { r.ok, r.out })
+  end)
+
   it("gives it bytes and takes bytes, in both directions at once", function()
     assert.is_true(bytes == assert(minigun.command({ "cat" }, { stdin = bytes })).out)
     local r = assert(minigun.command("tee /dev/stderr", { stdin = bytes }))

@@ -226,6 +226,23 @@ describe("a journal", function()
     assert.equal(size, #support.read_file(path))
   end)
 
+  it("of a producer that numbers its items otherwise is refused: in a process each target of a route counts", function()
+    local function run(options)
+      local p = minigun.pipeline("p"):producer("gen", options, { 1, 2 })
+        :consumer("a", { from = "gen", to = {} }, function() end)
+        :consumer("b", { from = "gen", to = {} }, function() end)
+      return pcall(p.run, p, { journal = path })
+    end
+    assert(run { processes = 1, to = { "a", "b" }, route = "round_robin" })
+    for _, options in ipairs { { processes = 1, to = { "a", "b" } },
+      { to = { "a", "b" }, route = "round_robin" } } do
+      local ok, message = run(options)
+      assert.is_false(ok)
+      assert.matches("belongs to another form of the pipeline: it .* 'dealt gen'", message)
+    end
+    assert(run { processes = 1, to = { "a", "b" }, route = function() return "a" end })
+  end)
+
   it("is that of the same pipeline in other contexts", function()
     killed_run(50, 20)
     local p = minigun.pipeline "p"

@@ -180,6 +180,7 @@ for _, adapter in ipairs(loops.list) do
           own:run()
         end, { on_exit = function(ended) told[ended.pid] = ended.signal end })
         expected[killed] = 9
+        assert(l:watch_process(1, print)):stop()  -- any other process, too
         l:watch_process(killed, function(ended)
           assert.equal(killed, ended.pid)
           assert.is_true(ended.max_rss > 100000 and ended.cpu >= 0)
@@ -482,6 +483,7 @@ describe("loop.new", function()
       ['loop:watch_signal: the name of a signal expected, such as "TERM", got "FOO"'] = function()
         l:watch_signal("FOO", print)
       end,
+      ["loop:watch_process: the number of a process expected, got -1"] = function() l:watch_process(-1, print) end,
       ["loop:watch_process: the number of a process expected, got 0"] = function() l:watch_process(0, print) end,
       ["loop:fork: no option is called \"onexit\"; there is 'on_exit'"] = function()
         l:fork(print, { onexit = print })

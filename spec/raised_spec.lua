@@ -107,6 +107,19 @@ describe("R78 R45 R33 whatever is raised is a failure of its item, and carries i
     end
   end)
 
+  it("with its text and traceback where a time limit is set, which does not fall due", function()
+    for _, options in ipairs { { inline = true }, { processes = 1 }, { process_per_batch = 1 }, { threads = 1 } } do
+      options.timeout = 20
+      local r = minigun.pipeline "p":producer { 1, 2 }:map("w", options, function(n)
+        if n == 2 then error "boom" end
+        return n
+      end):run { failures = "collect" }
+      assert.same({ 1 }, r.items)
+      assert.matches("^spec/raised_spec.lua:%d+: boom", r.failures[1].message)
+      assert.matches("stack traceback:\n.*raised_spec", r.failures[1].traceback)
+    end
+  end)
+
   it("with no more of the stack than its first frames, and a sign that there are more", function()
     local function deep(n)
       if n == 0 then error "at the bottom" end

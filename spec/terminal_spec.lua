@@ -102,6 +102,21 @@ describe("the progress line", function()
     assert.matches("^done 'slow': 20 items in %d%.%d+ s\n%(end%)", left)
   end)
 
+  it_at_a_terminal("tells percent and time left where every source knows how many items it has", function()
+    local function line(source)
+      return terminal.drawn((program([[
+        local p = minigun.pipeline "known"
+        p:producer("list", { to = "work" }, { 1, 2, 3, 4, 5, 6, 7, 8 })
+        ]] .. source .. [[
+        p:processor("work", { processes = 1, from = { "list", "more" } }, function() core.sleep(0.1) end):run()
+        print "(end)"
+      ]])))[1]
+    end
+    assert.matches("^known, %d+%.%d s, %d+ %%, .* left: list", line "p:producer('more', { to = 'work' }, { 9 })")
+    assert.matches("^known, %d+%.%d s: list",
+      line "p:producer('more', { to = 'work' }, function(emit) emit(9) end)")
+  end)
+
   it_at_a_terminal("is not there in a shorter run, nor where it is not wanted, nor in a child", function()
     local short
     for _ = 1, 5 do -- on a machine with much to do it may not be short
