@@ -183,6 +183,26 @@ function failure.new(fields)
   return setmetatable(record, Failure)
 end
 
+--- The fields of a failure that a worker's end is.
+---@param last table how it ended: `pid`; `code`, nil: it is not known; `signal`, 0: none
+---@param worker integer its number
+---@return table fields to which what is known of the item is added
+function failure.of_exit(last, worker)
+  local code, signal = last.code, last.signal
+  return { kind = "crash", pid = last.pid, worker = worker, signal = signal ~= 0 and signal or nil,
+    code = signal == 0 and code or nil }
+end
+
+--- Makes fields those of an item whose time is over.
+---@param fields table
+---@param seconds number its time-out
+---@param what string what became of its handler or worker
+---@return table fields
+function failure.of_timeout(fields, seconds, what)
+  fields.kind, fields.message = "timeout", ("the item took longer than %g s; %s"):format(seconds, what)
+  return fields
+end
+
 local function place(record)
   local parts = {}
   if record.kind == "unserialisable" then parts[1] = "which cannot be sent to another process" end

@@ -84,8 +84,7 @@ function errors.raise_again(err) error(setmetatable(err, Error), 0) end
 ---@param what string what became of its handler
 ---@return table err
 function errors.timed_out(seconds, what)
-  return setmetatable({ kind = "timeout", message = ("the item took longer than %g s; %s"):format(seconds, what) },
-    Error)
+  return setmetatable(failure.of_timeout({}, seconds, what), Error)
 end
 
 -- --- dump and load hooks -----------------------------------------------------------------------------------------

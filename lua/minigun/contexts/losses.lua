@@ -1,5 +1,6 @@
 --- Losses: what becomes of the items that a dead worker had. The one that it was at has failed, and has paid with an
 -- attempt; all others go back to the queue.
+local failure = require "minigun.base.failure"
 local report = require "minigun.base.protocol"
 local restarts = require "minigun.policy.restarts"
 local work = require "minigun.base.work"
@@ -50,13 +51,11 @@ end
 
 -- The fields of the failure that a death costs.
 local function fields_of(place, slot, last, late, in_flight)
-  local code, signal = last.code, last.signal
-  return {
-    kind = late and "timeout" or "crash", pid = last.pid, worker = slot.number,
-    message = late and ("the item took longer than %g s; its worker was killed"):format(place.processes.timeout)
-      or not code and "the worker " .. restarts.cause() or nil,
-    signal = signal ~= 0 and signal or nil, code = signal == 0 and code or nil, in_flight = in_flight,
-  }
+  local fields = failure.of_exit(last, slot.number)
+  if late then failure.of_timeout(fields, place.processes.timeout, "its worker was killed")
+  elseif not last.code then fields.message = "the worker " .. restarts.cause() end
+  fields.in_flight = in_flight
+  return fields
 end
 
 --- Takes back all that a worker had when it ended.

@@ -207,11 +207,11 @@ local function died_at_end(self, slot, last)
     return port.warn(("stage '%s': worker %d (pid %d) %s at its end, after its last item"):format(self.plan.name,
       slot.number, last.pid, cause))
   end
-  port.settle(stage, {
-    kind = "crash", attempt = 1, pid = last.pid, worker = slot.number, workers = self.plan.n,
-    signal = last.signal ~= 0 and last.signal or nil, code = last.signal == 0 and last.code or nil,
-    message = ("the worker %s after its last item, before its hooks (after, before_exit) were through"):format(cause),
-  }, function() end)
+  local fields = failure.of_exit(last, slot.number)
+  fields.attempt, fields.workers = 1, self.plan.n
+  fields.message = ("the worker %s after its last item, before its hooks (after, before_exit) were through"):format(
+    cause)
+  port.settle(stage, fields, function() end)
 end
 
 -- Too many deaths fail the run.
