@@ -98,7 +98,7 @@ describe("queue = n", function()
     assert.equal(10, own:room(own.waits[2], own.per[2]))
   end)
 
-  it("of a reduction, which the library has set, may be passed by a block", function()
+  it("of a reduce, which the library has set, may be passed by a block", function()
     local own = new({ { { 2 } }, { {}, { queue = 2, fold = {} } } }, { { 2 } })
     assert.is_false(own.limited[1])
     assert.equal(math.huge, own:room(own.reach[1], 1))

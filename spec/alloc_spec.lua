@@ -13,7 +13,7 @@ local function possible()
   return is
 end
 
-describe("small blocks that were freed", function()
+describe("small pieces of memory that were freed", function()
   it("are kept while a run lasts, and not after it", function()
     local seen
     assert.is_false(core.keep_freed())

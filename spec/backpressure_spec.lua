@@ -29,7 +29,7 @@ describe("back-pressure", function()
       end)
   end
 
-  it("R60 a stage does not wait for room in its own block", function()
+  it("R60 a stage does not wait for room in its own group", function()
     for _, size in ipairs { 10, 100000 } do
       local result = new():producer("gen", { to = { "a", "b" } }, range(1, 20)):processes(1, function(p)
         p:processor("a", { to = "b" }, function(n, emit) emit(n) end)

@@ -198,7 +198,7 @@ describe("batches", function()
     assert.same({ 1, "keyed", 2 }, { #result.failures, result.failures[1].stage, result.failures[1].item })
   end)
 
-  it("batches of batches, and batches inside a block of workers", function()
+  it("batches of batches, and batches inside a group of workers", function()
     local result = new():processes(2, function(p)
       p:producer(range(1, 12))
       p:map(function(n) return n end)

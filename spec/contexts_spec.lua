@@ -366,7 +366,7 @@ describe("contexts", function()
     assert.is_true(different <= 2)
   end)
 
-  it("R30 neighbours in a block are called in one worker", function()
+  it("R30 neighbours in a group are called in one worker", function()
     for _, context in ipairs { { "processes", 3 }, { "process_per_batch", 2 } } do
       local p = new():producer(range(1, 12))
       p[context[1]](p, context[2], function()
@@ -396,7 +396,7 @@ describe("contexts", function()
     assert.same({ 1, 2, 3, 4 }, sorted(result.items))
   end)
 
-  it("R30 items leave a block in its middle and come back to it", function()
+  it("R30 items leave a group in its middle and come back to it", function()
     local result = new():processes(2, function(p)
       p:producer("gen", range(1, 300))
       p:processor("first", { to = { "outside", "last" } }, pass)

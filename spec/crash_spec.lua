@@ -212,7 +212,7 @@ describe("R47 kill -9 at random moments", function()
     end
   end)
 
-  it_natively("of ordered workers, of forks and of a block whose stages fail too: the order stays", function()
+  it_natively("of ordered workers, of forks and of a group whose stages fail too: the order stays", function()
     local n = math.floor(30000 * less)
     local function failing(item, emit, ctx)
       spin(0.00001)

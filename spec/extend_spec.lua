@@ -118,7 +118,7 @@ for _, context in ipairs(contexts.all) do
       assert.same({ "als", "brs" }, items(base))
     end)
 
-    it("R56 rerouting, inserting and removing work inside blocks", function()
+    it("R56 rerouting, inserting and removing work inside groups", function()
       local function block(p)
         p:processor("a", mark "a"):processor("b", mark "b"):processor("c", mark "c")
       end
@@ -345,7 +345,7 @@ describe("insert_after and insert_before", function()
     assert.equal("gen>a a>", edges(chain "a":insert_after("a", noop)))
   end)
 
-  it("run in the block that the stage was defined in, or in the workers of the row of a table", function()
+  it("run in the group that the stage was defined in, or in the workers of the row of a table", function()
     local p = minigun.pipeline():producer("gen", { 1 })
     p:processes(2, function() p:processor("a", noop):processor("b", noop) end)
     p:insert_after("a", "c", noop):insert_after("a", "d", { processes = 1 }, noop):insert_before("a", "e", noop)

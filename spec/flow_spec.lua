@@ -317,7 +317,7 @@ describe("flow", function()
     assert.equal(1, #p:run().failures) -- of one run only
   end)
 
-  it("R64 a producer in a process block runs in a child of its own and feeds the pipeline from there", function()
+  it("R64 a producer in a group of processes runs in a child of its own and feeds the pipeline from there", function()
     local result = new():processes(2, function(p)
       p:producer("gen", function(emit, ctx)
         assert(ctx.stage == "gen")
@@ -338,7 +338,7 @@ describe("flow", function()
     assert.equal(2000, result.stats.stages.gen.items_out)
   end)
 
-  it("R64 several producers in blocks and outside feed one stage", function()
+  it("R64 several producers in groups and outside feed one stage", function()
     for _, context in ipairs(contexts.all) do
       local result = new():producer("a", { processes = 1 }, range(1, 20)):producer("b", range(21, 40))
         :producer("c", { fork = 1 }, range(41, 60)):processor("work", options(context), pass):run()

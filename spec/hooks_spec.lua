@@ -220,7 +220,7 @@ describe("hooks", function()
     end)
   end)
 
-  it("R34 a hook of one stage of a block gets that stage's ctx", function()
+  it("R34 a hook of one stage of a group gets that stage's ctx", function()
     local p = new():producer { 1, 2 }:processes(1, function(b)
       for name, n in pairs { a = 10, b = 100 } do
         b:processor(name, { after_fork = function(ctx) ctx.state.n = n end }, function(item, emit, ctx)

@@ -27,7 +27,7 @@ end
 
 contexts.each_loop(function(loop)
   describe("threads(n) in workers", function()
-    it("R28 have their host's pid; a block's stages run in the same workers, n handlers at once in each", function()
+    it("R28 have their worker's pid; a group's stages run in the same workers, n handlers at once in each", function()
       local result = new():producer(range(1, 120)):processes(2, function(p)
         p:processor("a", function(n, emit, ctx) emit { n, ctx.pid } end)
         p:threads(10, function()
@@ -205,7 +205,7 @@ contexts.each_loop(function(loop)
       assert.same({ "unserialisable", 2 }, { result.failures[1].kind, result.failures[1].item })
     end)
 
-    it("R33 keep the order where the block of workers is ordered", function()
+    it("R33 keep the order where the group of workers is ordered", function()
       local p = new():producer(range(1, 100)):processes({ n = 2, ordered = true }, function(p)
         p:processor("a", function(n, emit) emit(n) end)
         p:processor("b", { threads = 6, retries = 1 }, function(n, emit, ctx)

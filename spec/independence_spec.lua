@@ -90,7 +90,7 @@ describe("independence of the context", function()
 
     it("R49 R72 what is collected and cannot be serialised fails the item, at the user's line" .. where,
       function()
-        for _, more in ipairs { 0, 1 } do -- a stage alone, and in a block
+        for _, more in ipairs { 0, 1 } do -- a stage alone, and in a group
           local line
           local p = new():producer { 1, 2 }
           local function block()
@@ -147,7 +147,7 @@ describe("independence of the context", function()
       assert.matches("bad\nin stage 'odd'", message)
     end)
 
-    it("R44 a block counts what its stages send, also by route and emit:to" .. where, function()
+    it("R44 a group counts what its stages send, also by route and emit:to" .. where, function()
       local p = new():producer("gen", { 1, 2, 3, 4 })
       local function block()
         p:processor("a", { to = { "b", "c", "out" }, route = function(n)

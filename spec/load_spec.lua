@@ -37,13 +37,13 @@ local PLACES <const> = {
   { "an ordered pool", 4, function(p, f)
     p:processor("work", { processes = 4, ordered = true }, f)
   end, ordered = true },
-  { "the first stage of a block", 4, function(p, f)
+  { "the first stage of a group", 4, function(p, f)
     p:processes(4, function()
       p:processor("work", f)
       p:processor("pass", function(item, emit) emit(item) end)
     end)
   end },
-  { "the second stage of a block", 4, function(p, f)
+  { "the second stage of a group", 4, function(p, f)
     p:processes(4, function()
       p:processor("pass", function(item, emit) emit(item) end)
       p:processor("work", f)

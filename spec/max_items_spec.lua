@@ -33,7 +33,7 @@ describe("max_items", function()
     end
   end)
 
-  it("holds for groups, named contexts, pipelines, blocks of several stages, and what is in order", function()
+  it("holds for groups, named contexts, pipelines, groups of several stages, and what is in order", function()
     local context = { n = 2, max_items = 5, ordered = true }
     local function check(p)
       local result = p:run()

@@ -35,7 +35,7 @@ local program = [[
   end)
   if shape == "pools" then
     p:processor("a", { processes = 1 }, pass):processor("b", { processes = 1 }, pass)
-  elseif shape == "block" then
+  elseif shape == "group" then
     p:processes(1, function() p:processor("a", pass):processor("b", pass) end)
   elseif shape == "batches" then
     p:batch(1000):processor("a", { processes = 1 }, unpacked):batch(100):processor("b", { processes = 1 }, unpacked)
@@ -72,7 +72,7 @@ local program = [[
 ]]
 
 describe("memory", function()
-  for _, shape in ipairs { "pools", "block", "batches", "ordered", "routes" } do
+  for _, shape in ipairs { "pools", "group", "batches", "ordered", "routes" } do
     it("stays flat while items pass: " .. shape, function()
       local total = support.short_or_long(20000, 10000000)
       if support.under then total = total // 10 end

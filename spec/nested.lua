@@ -52,15 +52,15 @@ function nested.items(p)
   return contexts.sorted(p:run().items)
 end
 
---- Puts a block into a context.
+--- Puts a function that defines stages into a context.
 ---@param p table pipeline
 ---@param context table of spec/contexts.lua
----@param block function
-function nested.within(p, context, block)
-  if context.threads then return p:threads(context.n, block) end
-  if context.inline then return p:inline(block) end
-  if context.per_item then return p:process_per_batch(context.options.process_per_batch, block) end
-  return p:processes(context.n, block)
+---@param f function
+function nested.within(p, context, f)
+  if context.threads then return p:threads(context.n, f) end
+  if context.inline then return p:inline(f) end
+  if context.per_item then return p:process_per_batch(context.options.process_per_batch, f) end
+  return p:processes(context.n, f)
 end
 
 -- --- random nestings -----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
--- Contexts inside contexts: blocks in blocks, and handlers that run pipelines of their own.
+-- Contexts inside contexts: groups in groups, and handlers that run pipelines of their own.
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
 local minigun = require "minigun"
@@ -39,7 +39,7 @@ for _, outer in ipairs(contexts.all) do
     local where = (" [%s in %s]"):format(inner.name, outer.name)
     local size = math.min(outer.size, inner.size, 60)
 
-    it("R29 R31 R32 a block inside a block delivers everything, in workers of its own" .. where, function()
+    it("R29 R31 R32 a group inside a group delivers everything, in workers of its own" .. where, function()
       local p = new():producer("gen", range(1, size)):map("wrap", wrap)
       within(p, outer, function()
         p:processor("a", tell)
@@ -74,7 +74,7 @@ for _, outer in ipairs(contexts.kinds) do
   for _, inner in ipairs(contexts.kinds) do
     local where = (" [%s in inline in %s]"):format(inner.name, outer.name)
 
-    it("R31 R32 so does one with an inline block between, also as pipelines and by emit:to" .. where, function()
+    it("R31 R32 so does one with an inline group between, also as pipelines and by emit:to" .. where, function()
       local size = 16
       local p = new():producer("gen", range(1, size)):map("wrap", wrap)
       within(p, outer, function()

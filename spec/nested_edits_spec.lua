@@ -65,7 +65,7 @@ describe("a copy of a pipeline with nested ones", function()
     assert.same({ { "sbcdt" }, { "sabcdt" } }, { items(p), items(copy) })
   end)
 
-  it("R55 looks up what a new stage names from the inside outward, as it stands in the block", function()
+  it("R55 looks up what a new stage names from the inside outward, as it stands in the group", function()
     local function sends(name, to)
       return function(q) q:insert_after(name, function(i) i:processor("n", { to = to }, mark "n") end) end
     end

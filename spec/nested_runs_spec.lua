@@ -30,7 +30,7 @@ for _, context in ipairs(contexts.all) do
       assert.same(sorted(expected), items(p))
     end)
 
-    it("R19 R30 runs in the context of the block that holds it, its stages in one worker", function()
+    it("R19 R30 runs in the context of the group that holds it, its stages in one worker", function()
       local function tell(item, emit, ctx)
         item[#item + 1] = ctx.pid
         emit(item)

@@ -143,7 +143,7 @@ for _, context in ipairs(contexts.all) do
       assert_ascending(result.items, n - n // 11)
     end)
 
-    it("R30 keeps the order of what comes in through a block whose stages fail and are tried again", function()
+    it("R30 keeps the order of what comes in through a group whose stages fail and are tried again", function()
       local p = source(minigun.pipeline "p", n)
       p:context("own", ordered(context))
       p:processor("first", { context = "own", retries = 1 }, function(item, emit, ctx)
@@ -278,7 +278,7 @@ describe("ordered", function()
     end
   end)
 
-  it("R29 is an option of a stage, of a block and of a named context, and part of the drawing", function()
+  it("R29 is an option of a stage, of a group and of a named context, and part of the drawing", function()
     local function slow_first(item, emit)
       if item == 1 then core.sleep(0.05) end
       emit(item)

@@ -15,7 +15,7 @@ local BEFORE <const> = {
     p:processor("pass", { processes = 2 }, pass)
     p:processor("pass2", { inline = true }, pass)
   end },
-  { "a block of two stages", 30, function(p)
+  { "a group of two stages", 30, function(p)
     p:processes(2, function()
       p:processor("pass", pass)
       p:processor("pass2", pass)

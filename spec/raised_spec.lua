@@ -234,7 +234,7 @@ describe("R49 what cannot be sent is blamed on the user's line, or on the defini
       local at = line() + 1
       return new():producer(remote, function(emit) emit(print) end):each(remote, function() end), at
     end,
-    ["a stage of a block"] = function(p)
+    ["a stage of a group"] = function(p)
       local at
       return p:processes(1, function()
         at = line() + 1

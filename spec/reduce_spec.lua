@@ -390,7 +390,7 @@ describe("reduce", function()
     end
   end)
 
-  it("R30 stands in a block beside other stages of the same workers", function()
+  it("R30 stands in a group beside other stages of the same workers", function()
     local result = new():processes(2, function(p)
       p:producer(range(1, 100))
       p:map("twice", function(x) return 2 * x end)

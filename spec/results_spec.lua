@@ -127,7 +127,7 @@ describe("results", function()
       end
     end)
 
-    it("R60 what is tried again inside a block does not wait for the room that it takes itself" .. where, function()
+    it("R60 what is tried again inside a group does not wait for the room that it takes itself" .. where, function()
       local p, text = new(), ("x"):rep(100000)
       p:context("own", context.options)
       p:producer { 1, 2, 3, 4, 5, 6 }

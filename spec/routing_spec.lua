@@ -238,7 +238,7 @@ describe("routing", function()
     assert.same({ 4, 3, 1 }, { r.stats.stages.numbers.items_out, r.stats.stages.a.items_in, r.stats.stages.b.items_in })
   end)
 
-  it("a stage of a block sends to a neighbour and to itself through the ledger", function()
+  it("a stage of a group sends to a neighbour and to itself through the ledger", function()
     local r = new():producer { 1 }:processes(2, function(p)
       p:processor("a", function(x, emit) emit(x) end)
       p:processor("b", function(x, emit) if x < 50 then emit:to("a", x + 1) else emit(x) end end)

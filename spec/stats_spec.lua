@@ -135,7 +135,7 @@ describe("R44 statistics", function()
     end)
   end
 
-  it("of the stages of a block", function()
+  it("of the stages of a group", function()
     for _, block in ipairs { { "processes", 2 }, { "process_per_batch", 2 } } do
       local p = new { failures = "collect" }:producer("gen", range(1, 20))
       p[block[1]](p, block[2], function()
@@ -157,7 +157,7 @@ describe("R44 statistics", function()
     end
   end)
 
-  it("of a block whose stages also send and receive outside", function()
+  it("of a group whose stages also send and receive outside", function()
     local result = new():producer("one", { to = "a" }, range(1, 10)):producer("two", { to = "b" }, range(11, 40))
       :processes(2, function(p)
         p:processor("a", { to = { "b", "out" } }, pass)

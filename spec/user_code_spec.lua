@@ -163,7 +163,7 @@ local PLACES <const> = {
     collected = true, build = function(p, options)
       source(p):processor("w", options, function(n, _, ctx) ctx:collect("n", object(n)) end)
     end },
-  { name = "load of what the second stage of a block collects", hook = "load", kind = "unserialisable", stage = "w2",
+  { name = "load of what the second stage of a group collects", hook = "load", kind = "unserialisable", stage = "w2",
     filter = keep, collected = true, build = function(p, options)
       source(p):context("own", options):map("w", { context = "own" }, function(n) return n end)
       p:processor("w2", { context = "own" }, function(n, _, ctx) ctx:collect("n", object(n)) end)

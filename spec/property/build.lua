@@ -210,9 +210,9 @@ function build.pipeline(d)
         local inner = d.stages[at].nest
         q:pipeline(nests.name(inner), { to = targets(beyond) }, function(r) define_all(r, first, last, inner) end)
         at = last + 1
-      elseif context and context.how == "block" then
+      elseif context and context.how == "group" then
         while at <= stop and d.stages[at].context == number do at = at + 1 end
-        local function block()
+        local function define_group()
           for i = first, at - 1 do
             if context.threads and i % 2 == 0 then
               q:threads(context.threads, function() define(q, d.stages[i], nest) end)
@@ -221,7 +221,8 @@ function build.pipeline(d)
             end
           end
         end
-        if context.kind == "inline" then q:inline(block) else q[context.kind](q, size_of(context), block) end
+        if context.kind == "inline" then q:inline(define_group)
+        else q[context.kind](q, size_of(context), define_group) end
       else
         define(q, d.stages[at], nest)
         at = at + 1

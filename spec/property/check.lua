@@ -26,9 +26,9 @@ local function compare_bags(lines, what, expected, found)
   end
 end
 
--- How many batches there are depends on who comes when, and with it what is counted in batches; what a producer could
--- not send is counted only where it is found out late; and a worker that dies takes with it what the stages of its
--- block have counted for its last chunk.
+-- How many batches there are depends on which item comes when, and with it what is counted in batches; what a producer
+-- could not send is counted only where that is found out later; and a worker that dies takes with it what the stages of
+-- its group have counted for its last chunk.
 local function compared(d, m, s, key)
   if m.deaths > 0 and m.members[m.home[s.name].key] > 1 and key:find "^items" then return false end
   if s.letters and key == "items_in" or s.kind == "producer" and d.functions then return false end

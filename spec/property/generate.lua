@@ -51,10 +51,10 @@ generate.options = {
   end },
 }
 
---- The contexts: a block of neighbours, a named context of any stages, or a stage's own option.
+--- The contexts: a group of neighbours, a named context of any stages, or a stage's own option.
 generate.contexts = {
   own = { weight = 4 },
-  block = { weight = 4 },
+  group = { weight = 4 },
   named = { weight = 2 },
 }
 
@@ -279,12 +279,12 @@ local function part_batches(d)
   end
 end
 
--- A block from whose middle a stage was taken is two blocks.
-local function split_blocks(d)
+-- A group from whose middle a stage was taken is two groups.
+local function split_groups(d)
   local seen, before, now = {}, nil, nil
   for _, s in ipairs(d.stages) do
     local number = s.context
-    if number and d.contexts[number].how == "block" and number ~= before and seen[number] then
+    if number and d.contexts[number].how == "group" and number ~= before and seen[number] then
       local copy = {}
       for key, value in pairs(d.contexts[number]) do copy[key] = value end
       d.contexts[#d.contexts + 1], now = copy, #d.contexts + 1
@@ -329,7 +329,7 @@ function generate.place(d, draw)
     end
   end
   part_batches(d)
-  split_blocks(d)
+  split_groups(d)
   nests.choose(d, draw)
 end
 

@@ -38,9 +38,9 @@ function nests.at(d, first)
       if inner > 0 or s.route or exits and exits ~= list then return nil end
       exits = list
     end
-    local block = s.context and d.contexts[s.context].how == "block"
+    local group = s.context and d.contexts[s.context].how == "group"
     for k = first, last do
-      if block and not within and d.stages[k].context == s.context then return nil end
+      if group and not within and d.stages[k].context == s.context then return nil end
     end
   end
   for name in pairs(inside) do
