@@ -1,4 +1,5 @@
 -- What a run says, word for word, and what it tells of its workers.
+local contexts = require "spec.contexts"
 local core = require "minigun.core"
 local minigun = require "minigun"
 local support = require "spec.support"
@@ -62,6 +63,18 @@ describe("the record of a worker", function()
   it("of forks per batch counts the further forks", function()
     local r = new():producer { 1, 2, 3, 4 }:each("work", { process_per_batch = 1 }, noop):run()
     assert.equal(3, r.stats.workers[1].restarts)
+  end)
+end)
+
+describe("the statistics of a stage of the coordinator", function()
+  it("have its time, whichever way its items have come", function()
+    for _, before in ipairs { {}, { processes = 1 }, { process_per_batch = 1 }, { threads = 1 } } do
+      local r = new():producer(contexts.range(1, 30)):map("before", before, function(x) return x end)
+        :each("here", { inline = true }, function() contexts.work(0.002) end):run()
+      local s = r.stats.stages.here
+      assert.equal(30, s.items_in)
+      assert.is_true(s.busy >= 0.04 and s.busy <= r.elapsed * 3, s.busy .. " s")
+    end
   end)
 end)
 

@@ -88,6 +88,8 @@ return {
     old = "local MEASURED <const> = 64      -- turns in a row that are measured, after the last that was slow",
     new = "local MEASURED <const> = 65      -- turns in a row that are measured, after the last that was slow",
     why = "when it is no longer measured how long a turn takes: a matter of speed" },
+  { file = "worker.lua", old = "local MOST_AT_ONCE <const> = 16", new = "local MOST_AT_ONCE <const> = 17",
+    why = "how many connections are begun before others have their turn: one more" },
   { file = "worker.lua", old = "for _ = 1, MOST_AT_ONCE do", new = "for _ = 0, MOST_AT_ONCE do",
     why = "how many connections are begun before others have their turn: one more" },
   { file = "command.c", old = "for (int round = 0; round < MOST_ROUNDS && c->own[i] >= 0; round++) {",
