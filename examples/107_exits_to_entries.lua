@@ -1,6 +1,6 @@
--- Several exits to several entrances. A nested pipeline's entries are its stages that receive nothing inside it, each
--- gets every item; its exits are those that send nothing on inside it. Two pipelines side by side are linked only when
--- one says so, with `from` or `to`; then each exit of the first sends to each entry of the second.
+-- Several exits to several entrances. A nested pipeline's entry stages receive nothing inside it, each
+-- gets every item; its exit stages send nothing on inside it. Two pipelines side by side are linked only when
+-- one says so, with `from` or `to`; then each exit stage of the first sends to each entry stage of the second.
 --
 -- Expected output:
 --   pipeline 'measure', 6 stages

@@ -528,8 +528,8 @@ function Pipeline:each(name, options, f) end
 ---@overload fun(self: minigun.Pipeline, handler: fun(input: minigun.Input, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
 function Pipeline:stage(name, options, handler) end
 
---- Adds a whole pipeline as one stage. Items go to its entries (the stages without an input in their own pipeline) and
---- come from its exits (those without an output there); producers inside produce. Stages inside are called
+--- Adds a whole pipeline as one stage. Items go to its entry stages (those without an input in their own pipeline) and
+--- come from its exit stages (those without an output there); producers inside produce. Stages inside are called
 --- "name.stage" from outside, and run in the context that the nested pipeline stands in, unless they have one of their
 --- own. See "Pipelines in pipelines" in docs/how-it-works.md.
 ---@param name string by default that of the pipeline that is given

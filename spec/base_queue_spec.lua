@@ -1,9 +1,9 @@
--- Queues of entries (base/queue.lua), beside plain lists that do the same.
+-- Queues of work (base/queue.lua), beside plain lists that do the same.
 local queue = require "minigun.base.queue"
 
 local seed = tonumber(os.getenv "SEED") or os.time()
 
-describe("a queue of entries", function()
+describe("a queue of work", function()
   it("gives them in order, those put back in front first (seed " .. seed .. ")", function()
     math.randomseed(seed)
     local own, list = queue.new(), {}
@@ -41,7 +41,7 @@ end)
 describe("queues of several stages", function()
   local function nothing_waits() return false end
 
-  it("give the oldest entry whose stage can go on", function()
+  it("give the oldest work whose stage can go on", function()
     local lines = queue.lines()
     for i, stage in ipairs { 1, 2, 1, 3 } do lines:push { stage = stage, count = 1, name = i } end
     assert.equal(1, lines:first(nothing_waits).name)
@@ -53,7 +53,7 @@ describe("queues of several stages", function()
     assert.same({ 1, 1, 1, 0 }, { lines:items(1), lines:items(2), lines:items(3), lines:items(4) })
   end)
 
-  it("know how many entries and bytes they hold, and have none at the end", function()
+  it("know how many pieces of work and bytes they hold, and have none at the end", function()
     local lines, entries, bytes = queue.lines(), 0, 0
     for i = 1, 60 do
       local length = i % 3 > 0 and i * 100 or nil  -- a value has no length

@@ -525,7 +525,7 @@ describe("what is in flight is not acknowledged:", function()
     assert.is_nil(done[2])
   end)
 
-  it("a range of source items is cut with its entry, only where the items are these", function()
+  it("a range of source items is cut with its work, only where the items are these", function()
     local function entry(fields)
       local e = { count = 4, is_source = true, origin = { count = 4, source = {}, ranges = { 11, 14 } } }
       for key, value in pairs(fields) do e[key] = value end

@@ -212,9 +212,9 @@ function Pipeline:each(...) return define(self, "each", ...) end
 function Pipeline:stage(...) return define(self, "stage", ...) end
 
 --- Adds a whole pipeline as one stage: `p:pipeline([name,] [options,] function_or_pipeline)`.
---- Items go to its entries (the stages without an input in their own pipeline) and come from its exits (those without
---- an output there); producers inside produce. Stages inside are called "name.stage" from outside, and run in the
---- context that the nested pipeline stands in, unless they have one of their own. See "Pipelines in pipelines" in
+--- Items go to its entry stages (those without an input in their own pipeline) and come from its exit stages (those
+--- without an output there); producers inside produce. Stages inside are called "name.stage" from outside, and run in
+--- the context that the nested pipeline stands in, unless they have one of their own. See "Pipelines in pipelines" in
 --- docs/how-it-works.md.
 ---@param name string by default that of the pipeline that is given
 ---@param options minigun.NestedOptions

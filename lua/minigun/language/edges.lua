@@ -135,7 +135,7 @@ function rewiring.impose(self, edges)
         local now, wanted = rewiring.targets_of(tree, present, name), rewiring.targets_of(tree, edges, name)
         changed = draw(tree, node, "to", now, wanted) or changed
         local takes = node.definition.from or next(rewiring.senders_of(tree, edges, name))
-        if node.kind ~= "producer" and takes then -- otherwise the sender says `to`; `from = {}` would be no entry
+        if node.kind ~= "producer" and takes then -- otherwise the sender says `to`; `from = {}` is no entry stage
           now, wanted = rewiring.senders_of(tree, present, name), rewiring.senders_of(tree, edges, name)
           changed = draw(tree, node, "from", now, wanted) or changed
         end

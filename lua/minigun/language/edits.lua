@@ -226,7 +226,7 @@ function inheritance:remove(name)
       end
     end
   end
-  -- A stage that has nothing else in its nested pipeline becomes an exit of that, or an entry, by itself.
+  -- A stage that has nothing else in its nested pipeline becomes an exit or entry stage of that by itself.
   for _, sender in ipairs(senders) do
     if next(edges[sender]) then draw({ sender }, targets_through) end
   end
@@ -399,7 +399,7 @@ function inheritance:reroute(from, to)
   for i, name in ipairs(names) do names[i] = nesting.say(now, now.by_name[from].parent, now.by_name[name]) end
   rewiring.set_option(self, from, "to", names)
   node.definition.rerouted = failure.where()
-  for _, target in ipairs(before) do -- one without an input would become an entry of its nested pipeline
+  for _, target in ipairs(before) do -- one without an input would become an entry stage of its pipeline
     if tree.by_name[target].parent.parent and #rewiring.senders_of(tree, edges, target) == 0 then
       rewiring.set_option(self, target, "from", {})
     end

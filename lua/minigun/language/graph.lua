@@ -8,12 +8,13 @@
 --    no default input: `emit:to` reaches it.
 -- 3. A producer without `to` sends to the next stage that is no producer, unless that says `from`.
 --
--- In 2 and 3 a nested pipeline counts as one stage; without entries (see below) it has no default input, and counts as
--- a producer if there is one in it. What is in it is linked among itself. Then each edge of a nested pipeline is drawn
--- anew between stages:
--- - into it: to each of its entries, the stages without an input in their own pipeline, that say neither `from` nor
+-- In 2 and 3 a nested pipeline counts as one stage; without entry stages (see below) it has no default input, and
+-- counts as a producer if there is one in it. What is in it is linked among itself. Then each edge of a nested pipeline
+-- is drawn anew between stages:
+-- - into it: to each of its entry stages, those without an input in their own pipeline, that say neither `from` nor
 --   `await`;
--- - out of it: from each of its exits, the stages without an output in their own pipeline, that do not say `to`, or {}.
+-- - out of it: from each of its exit stages, those without an output in their own pipeline, that do not say `to`, or
+--   {}.
 local ends = require "minigun.language.ends"
 local mistakes = require "minigun.language.mistakes"
 local nesting = require "minigun.language.names"
@@ -55,7 +56,7 @@ local function explicit_edges(g)
   end
 end
 
--- The edges out of a stage: its own, and those of the pipelines around it that it is an exit of.
+-- The edges out of a stage: its own, and those of the pipelines around it whose exit stage it is.
 -- f(target, node): `node` is what the edge was drawn from, the stage or a pipeline around it.
 local function each_output(stage, f)
   local node = stage
@@ -149,7 +150,7 @@ end
 
 -- --- stages, as run ------------------------------------------------------------------------------------------------
 
--- What a stage says itself, or, for an entry of a nested pipeline, what that says.
+-- What a stage says itself, or, for an entry stage of a nested pipeline, what that says.
 local function await_of(node)
   while node.parent do
     if node.definition.await ~= nil then return node.definition.await end
@@ -158,7 +159,7 @@ local function await_of(node)
   end
 end
 
--- The same of `route` and the exits: the value, and the node that says it.
+-- The same of `route` and the exit stages: the value, and the node that says it.
 local function route_of(node)
   while node.parent do
     local route = node.definition.options and node.definition.options.route
@@ -276,7 +277,7 @@ function graph.build(definitions, pipeline)
   return g
 end
 
---- What a node sends and receives as an exit or entry of the pipelines around it.
+--- What a node sends and receives as an exit or entry stage of the pipelines around it.
 ---@param node table as from `draw`
 ---@return table senders names
 ---@return table targets names

@@ -283,7 +283,7 @@ local function check_dead_letter(b, where, subject, name, at)
   local ids = receivers(b, node)
   if #ids == 1 then return ids[1] end
   local why = "which receives no items"
-  if #ids > 1 then why = "a pipeline with several entries; name one stage"
+  if #ids > 1 then why = "a pipeline with several entry stages; name one stage"
   elseif choices then why = nesting.hint(tree, where, name, choices):sub(3)
   elseif not node then
     why = "a stage that there is not" .. options.hint(name, nesting.names(tree, where, function(each)
