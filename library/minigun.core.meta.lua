@@ -1313,6 +1313,9 @@ function Writer:pending() end
 ---@param other minigun.writer
 function Writer:into(other) end
 
+--- Calls `on_full` after each item, with -1 where there is no other reason to.
+function Writer:singly() end
+
 ---Values that have become elements of arrays of another writer, since the last time; whether the next one would
 ---@return integer n
 ---@return boolean next

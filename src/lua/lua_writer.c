@@ -25,8 +25,8 @@ enum { LOOK_EVERY_NS = 200000, COLLECT_EVERY_NS = 1000000, CLOCK_EVERY = 64 };
 enum { ROUND_NS = 10000, CREDIT_NS = 500000, SHARE = 50 };
 
 /* writer(pool, edge, on_full, on_bad, first, last, on_to) -> writer.  on_full(writer, bytes needed; or 0, or -1: see
- * w:singly; whether for the array of another writer, see w:into); on_bad(value, message) for a value that cannot be serialised; first..last:
- * slots of the receivers; on_to(name, item) for w:to */
+ * w:singly; whether for the array of another writer, see w:into); on_bad(value, message) for a value that cannot be
+ * serialised; first..last: slots of the receivers; on_to(name, item) for w:to */
 static int l_writer(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   lua_Integer edge = luaL_checkinteger(L, 2), first = luaL_checkinteger(L, 5), last = luaL_checkinteger(L, 6);
