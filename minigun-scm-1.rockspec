@@ -84,6 +84,7 @@ build = {
       },
       incdirs = { "src" },
     },
+    ["minigun.supervisor.endings"] = "lua/minigun/supervisor/endings.lua",
     ["minigun.supervisor.upgrade"] = "lua/minigun/supervisor/upgrade.lua",
     ["minigun.supervisor.server"] = "lua/minigun/supervisor/server.lua",
     ["minigun.supervisor.pid_file"] = "lua/minigun/supervisor/pid_file.lua",

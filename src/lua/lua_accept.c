@@ -15,6 +15,7 @@
 
 #define TYPE "minigun.acceptor"
 
+enum { MOST_LAST = 1024 }; /* connections that are taken after a stop was asked for: others may come for ever */
 enum { MOST_SOCKETS = 64, FROM_MASTER = MOST_SOCKETS, FROM_SIGNAL };
 
 typedef struct acceptor { /* its user value is the line */
@@ -24,6 +25,7 @@ typedef struct acceptor { /* its user value is the line */
   int epoll, control, n, at; /* at: the socket to look at first */
   int listens;               /* the sockets are looked at */
   int woken;                 /* by a socket: see 2 */
+  int last;                  /* connections that it has taken since a stop was asked for */
   int fds[MOST_SOCKETS];
   mg_bell bell;
 } acceptor;
@@ -119,7 +121,7 @@ static uint32_t reopens(const acceptor *a) { return atomic_load_explicit(&a->lin
 
 /* What is asked, but for a stop, as long as connections wait: pushes the answer of `accept`, or nothing and gives 0. */
 static int is_asked(lua_State *L, acceptor *a, unsigned asked) {
-  if (asked == MG_ASKED_DRAIN) return say(L, "stop");
+  if (asked == MG_ASKED_DRAIN || (asked == MG_ASKED_STOP && a->last++ >= MOST_LAST)) return say(L, "stop");
   if (a->reopened == reopens(a)) return 0;
   a->reopened = reopens(a);
   return say(L, "reopen");

@@ -5,6 +5,7 @@
 -- 3. A worker's process, pipes and line are given back when its end is told of, and nowhere else.
 -- 4. What the user's hooks raise is logged and changes nothing.
 local core = require "minigun.core"
+local endings = require "minigun.supervisor.endings"
 local fleet = require "minigun.supervisor.fleet"
 local identity = require "minigun.supervisor.identity"
 local kinds = require "minigun.supervisor.kinds"
@@ -54,22 +55,6 @@ local function clock(self)
   self.steady = self.steady + math.min(now - self.looked_at, 2 * self.interval)
   self.looked_at = now
   return self.steady
-end
-
--- --- how a worker has ended -----------------------------------------------------------------------------------------
-
-local names = {}
-for name, number in pairs(core.signal_numbers) do names[number] = "SIG" .. name end
-
---- How a process has ended, as text.
----@param ended minigun.Ended
----@return string text "was killed by signal 9 (SIGKILL)"
-function Master.how(ended)
-  if ended.signal then
-    return ("was killed by signal %d%s%s"):format(ended.signal,
-      names[ended.signal] and " (" .. names[ended.signal] .. ")" or "", ended.core and ", core dumped" or "")
-  end
-  return ended.code and ("ended with exit code %d"):format(ended.code) or "ended, it is not known how"
 end
 
 -- --- a worker's process ---------------------------------------------------------------------------------------------
@@ -131,7 +116,7 @@ end
 
 local function on_exit(self, w, ended)
   read_line(self, w)
-  local text, expected = self.how(ended), w.state == "draining"
+  local text, expected = endings.text(ended), w.state == "draining"
   free(self, w)
   local tail = expected and "" or w.output:tail()
   self.fleet:exited(w, { text = text, tail = tail, code = ended.code, signal = ended.signal }, clock(self))
@@ -174,7 +159,7 @@ end
 
 function actions.drain(self, w, last)
   if not self.workers[w] then return end
-  self.board:ask(w.line, last and not self.handed_over and ASK_STOP or ASK_DRAIN)
+  self.board:ask(w.line, last and not self.handed_over and not self.shared and ASK_STOP or ASK_DRAIN)
   core.write_fd(w.control, "d")
 end
 
@@ -367,6 +352,7 @@ local function open(self)
   listening, message, errno = sockets.open(options.listen or {}, options.backlog)
   if not listening then return nil, message, errno end
   self.sockets = listening
+  for _, socket in ipairs(listening) do self.shared = self.shared or socket.inherited == "systemd" end
   return self.loop:watch_io(self.bell, "r", function()
     core.event_clear(self.bell)
     look(self, clock(self))

@@ -2,6 +2,7 @@
 -- pipe when its workers are ready; then the old one drains. A new one that ends before that, or that is not ready in
 -- time, changes nothing.
 local core = require "minigun.core"
+local endings = require "minigun.supervisor.endings"
 
 local upgrade = {}
 
@@ -94,7 +95,7 @@ end
 function upgrade.ended(self, now, ended)
   if self.upgrade ~= now then return end
   over(self)
-  self:log("upgrade: the new master (pid %d) %s before it was ready; nothing has changed", now.pid, self.how(ended))
+  self:log("upgrade: the new master (pid %d) %s before it was ready; nothing has changed", now.pid, endings.text(ended))
 end
 
 --- The master goes: a new one that is not ready goes with it.
