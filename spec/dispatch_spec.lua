@@ -139,6 +139,23 @@ describe("dispatch to workers", function()
     assert.same({ 0, 2, { 1 } }, { place.queued, port.finished_items, stopped })
   end)
 
+  it("will be heard of while a worker has something in hand or is to end, and waits for no block", function()
+    local place = fake.place(2)
+    assert.is_false(place:wakes())
+    assert.is_false(place:working())
+    fake.push(place, 1)
+    place:dispatch()
+    assert.is_true(place:wakes())
+    assert.is_true(place:working())
+    for _, slot in ipairs(place.slots) do
+      if slot.hands > 0 then place.blocks.wants[slot] = 65536 end
+    end
+    assert.is_false(place:wakes())
+    assert.is_true(place:working())
+    place.finishing = true
+    assert.is_true(place:wakes())                 -- the other one
+  end)
+
   it("is full when more bytes wait than a queue may hold, or items without end", function()
     local place, _, port = fake.place(2)
     fake.push(place, 4)

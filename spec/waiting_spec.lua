@@ -234,19 +234,24 @@ describe("R73 an item comes through while its source waits", function()
       ["file:read '*L'"] = function(file) return function() return (file:read "*L":gsub("\n", "")) end end,
       ["file:lines()"] = function(file) return file:lines() end,
     } do
-      local file <close> = assert(io.popen "printf 'one\\nhal'; sleep 0.5; echo 'f a line'")
-      local last, gap = core.now(), 0
-      local r = minigun.pipeline "half":producer("reads", { to = {} }, function(emit)
-        local line = lines(file)
-        emit(line())
-        emit(line())
-      end):producer("sleeps", { to = {} }, function()
-        for _ = 1, 35 do
-          minigun.sleep(0.02)
-          gap, last = math.max(gap, core.now() - last), core.now()
-        end
-      end):run()
-      assert.same({ "half a line", "one" }, sorted(r.items), name)
+      local gap
+      for _ = 1, 4 do                             -- a busy machine may hold up everything
+        local file <close> = assert(io.popen "printf 'one\\nhal'; sleep 0.5; echo 'f a line'")
+        local last = core.now()
+        gap = 0
+        local r = minigun.pipeline "half":producer("reads", { to = {} }, function(emit)
+          local line = lines(file)
+          emit(line())
+          emit(line())
+        end):producer("sleeps", { to = {} }, function()
+          for _ = 1, 30 do
+            minigun.sleep(0.02)
+            gap, last = math.max(gap, core.now() - last), core.now()
+          end
+        end):run()
+        assert.same({ "half a line", "one" }, sorted(r.items), name)
+        if gap < 0.35 then break end
+      end
       assert.is_true(gap < 0.35, ("%s: nothing went on for %.2f s"):format(name, gap))
     end
   end)
