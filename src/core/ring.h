@@ -50,6 +50,7 @@ typedef struct mg_ring {
 typedef struct mg_ring_end { /* private to one end */
   mg_ring *ring;
   uint32_t mine; /* this end's counter */
+  uint32_t seen; /* of a producer: how far it has seen the consumer */
 } mg_ring_end;
 
 /* Empties a ring for the next pair of ends, each made by mg_ring_begin.  `last`: the producer's counter, or the
@@ -61,7 +62,8 @@ static inline void mg_ring_clear(mg_ring *r, uint32_t last) {
 
 /* The end of a producer, which begins at the head of an empty ring. */
 static inline mg_ring_end mg_ring_producer(mg_ring *r) {
-  return (mg_ring_end){.ring = r, .mine = atomic_load_explicit(&r->head, memory_order_relaxed)};
+  uint32_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
+  return (mg_ring_end){.ring = r, .mine = head, .seen = head};
 }
 
 /* The end of a consumer, which begins at the tail. */
@@ -84,9 +86,13 @@ static inline uint32_t mg_ring_room(const mg_ring_end *p) {
   return used <= MG_RING ? MG_RING - used : 0;
 }
 
-/* 0 when the other side wrote rubbish into the counter that is its own. */
-static inline int mg_ring_sound(const mg_ring_end *p) {
-  return p->mine - atomic_load_explicit(&p->ring->tail, memory_order_relaxed) <= MG_RING;
+/* 0 when the other side wrote rubbish into the counter that is its own: that goes neither back nor past what there is.
+ * One that seemed to go back would look like a ring that stays full. */
+static inline int mg_ring_sound(mg_ring_end *p) {
+  uint32_t tail = atomic_load_explicit(&p->ring->tail, memory_order_relaxed);
+  if (tail - p->seen > p->mine - p->seen) return 0;
+  p->seen = tail;
+  return 1;
 }
 
 /* Publishes a copy of *d.  The caller has seen mg_ring_room() > 0. */
