@@ -95,7 +95,7 @@ local function usurped(body)
   return result
 end
 
-describe("R79 who closes the library's descriptors and opens files of its own under their numbers", function()
+describe("R79 code that closes the library's descriptors and opens files of its own under their numbers", function()
   for _, row in ipairs { CONTEXTS[2], CONTEXTS[3], CONTEXTS[5] } do
     it("in a handler: no byte comes into them, and every item is accounted for: " .. row[1], function()
       if not unruly then return pending "there is no C compiler" end

@@ -231,7 +231,7 @@ describe("a worker's death", function()
 
   it("by the time limit is a time-out, and does not count as a restart", function()
     local place, pool, port = fake.place(1, { timeout = 2 })
-    assert.is_nil(place:due(0))                   -- nobody has anything in hand: no need to wake up
+    assert.is_nil(place:due(0))                   -- no worker has anything in hand: no need to wake up
     fake.push(place, 1)
     place:dispatch()
     pool:take_calls()

@@ -46,7 +46,7 @@ end
 local LESS <const> = { ["examples/903_debian_archive.lua"] = " /var/lib/dpkg/status",
   ["examples/004_word_count.lua"] = " README.md docs/*.md", ["examples/902_verify_packages.lua"] = " --megabytes 1" }
 
--- What prints who was faster.
+-- What prints which was faster.
 local TIMED <const> = { ["examples/310_ordered.lua"] = true, ["examples/307_web_crawler.lua"] = true }
 
 local function run_example(command, path)

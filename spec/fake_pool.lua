@@ -1,5 +1,6 @@
 -- A pool without processes, and what a place that runs stages in workers sees of a run: both note what they are asked.
--- So the policy of a place (who gets what, what a death costs) is tested without a fork. Records are 8 bytes each.
+-- So the policy of a place (which worker gets what, what a death costs) is tested without a fork. Records are 8 bytes
+-- each.
 
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"

@@ -31,7 +31,7 @@ local function counter(n)
   }
 end
 
--- Where a pool's stage may stand: `add(p, handler)` adds it; `n`: who work at the same time.
+-- Where a pool's stage may stand: `add(p, handler)` adds it; `n`: workers at the same time.
 local PLACES <const> = {
   { "a pool", 4, function(p, f) p:processor("work", { processes = 4 }, f) end },
   { "an ordered pool", 4, function(p, f)
@@ -76,7 +76,7 @@ local function name_of(place)
   return ("%s [%s]"):format(place[1], place.few and "process_per_batch" or "processes")
 end
 
--- Runs n items through a stage that waits in `wait(item)`; returns the result, and who has begun what when.
+-- Runs n items through a stage that waits in `wait(item)`; returns the result, and which worker has begun what when.
 local function run(place, n, wait, given)
   local p = contexts.source(pipeline(given), n)
   place[3](p, function(item, emit, ctx)

@@ -149,7 +149,7 @@ describe("a failure", function()
       tostring(new { kind = "crash", code = 3, in_flight = 1 }))
   end)
 
-  it("R72 says who got what the dead worker held, as far as that is known", function()
+  it("R72 says which workers got what the dead one held, as far as that is known", function()
     local record = new { kind = "crash", code = 3, in_flight = 4 }
     assert.equal("the worker exited with code 3 with 4 items in flight; the 3 others went back to the queue",
       record.message)

@@ -158,7 +158,7 @@ minigun.decode = core.decode
 ---@param load (fun(value: any): any)? gives the object again
 minigun.register = core.register
 
--- `minigun:pipeline(...)`, with a colon, is told apart here, once for all functions that are written in Lua.
+-- `minigun:pipeline(...)`, with a colon, is recognised here, once for all functions that are written in Lua.
 for name, f in next, minigun do
   if type(f) == "function" and debug.getinfo(f, "S").what == "Lua" then
     minigun[name] = function(...)

@@ -497,7 +497,7 @@ function Pipeline:__tostring()
   return table.concat(lines, "\n")
 end
 
--- `p.map(f)`, with a dot, is told apart here, once for all methods.
+-- `p.map(f)`, with a dot, is recognised here, once for all methods.
 for name, method in pairs(Pipeline) do
   if name:find "^%l" then
     Pipeline[name] = function(self, ...)

@@ -38,7 +38,7 @@ cases["quick batches"] = function()
     :each("work", { processes = 2 }, function() end)
 end
 
--- Nothing but waiting, for a second: who waits, and for what.
+-- Nothing but waiting, for a second: what waits, and for what.
 local function waits(options, handler, source)
   return function()
     return minigun.pipeline "costs":producer("gen", source or { 1 })

@@ -266,7 +266,7 @@ local function add_routes(d, draw)
   end
 end
 
--- What dies with a batch depends on who is in it, so a stage with batches shares no worker with one that kills it.
+-- What dies with a batch depends on what is in it, so a stage with batches shares no worker with one that kills it.
 local function part_batches(d)
   local deadly = {}
   for _, s in ipairs(d.stages) do

@@ -97,7 +97,7 @@ void mg_codec_on_raise(lua_State *L);
  * above 0 the tables in the value are put into that table, as keys; the result is whether one was there already.
  * Raises lack of memory only. Hooks may call the codec. */
 int mg_copy(lua_State *L, mg_codec *c, lua_Integer *most, int seen);
-/* Whether a value and what was a copy of it still have the same contents, as far as that can be told soon. */
+/* Whether a value and what was a copy of it still have the same contents, as far as a quick look shows. */
 int mg_same(lua_State *L, int a, int b);
 
 /* 1 when a registered type has a dump hook: then mg_encode may run Lua code. */

@@ -22,7 +22,7 @@
 int mg_keeper_fd(void);
 /* A process group is noted, or taken out again.  0 or -errno; where noting fails, the group would be left running. */
 int mg_keeper_add(pid_t group);
-/* The same for a program of whose start the child has told (mg_launch): it only counts. */
+/* The same for a program whose start the child has reported (mg_launch): it only counts. */
 void mg_keeper_added(void);
 /* A process group is taken out. */
 void mg_keeper_drop(pid_t group);

@@ -1,4 +1,4 @@
-/* signals.h - signals that event loops watch: counted as they come, and told of by a bell in each loop.
+/* signals.h - signals that event loops watch: counted as they come, and announced by a bell in each loop.
  *
  * Invariants
  *  1. A handler, no signalfd: that would need the signal blocked, and a program that is started from here would begin

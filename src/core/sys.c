@@ -163,7 +163,7 @@ static void leaving(int code, void *unused) {
 }
 #define on_leaving() on_exit(leaving, NULL)
 #else
-static void leaving(void) { leave_by(EXIT_FAILURE); } /* with which code is not told */
+static void leaving(void) { leave_by(EXIT_FAILURE); } /* the code is not known here */
 #define on_leaving() atexit(leaving)
 #endif
 

@@ -174,7 +174,7 @@ int mg_sys_complain(const char *what, const char *text) {
   return fprintf(stderr, "minigun: %s: %s\n", what, text) >= 0 ? 0 : -errno;
 }
 
-/* Takes what mg_file_ahead has told of. */
+/* Takes what mg_file_ahead has found. */
 ssize_t mg_sys_read_ahead(FILE *f, void *to, size_t n) { return (ssize_t)fread(to, 1, n, f); }
 
 size_t mg_file_ahead(FILE *f, const char **at) {

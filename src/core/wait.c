@@ -113,7 +113,7 @@ static void disarm(mg_pool *p) {
   set_asleep(p, 0);
 }
 
-/* What epoll has told of.  0 or -errno. */
+/* What epoll has reported.  0 or -errno. */
 static int handle(mg_pool *p, const struct epoll_event *ready, int n) {
   int rc = 0;
   for (int i = 0; i < n && rc >= 0; i++) {

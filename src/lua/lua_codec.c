@@ -77,7 +77,7 @@ static int watch(lua_State *L) {
   return 3;
 }
 
-/* minigun.core.same(value, copy) -> whether they still have the same contents, as far as that can be told soon */
+/* minigun.core.same(value, copy) -> whether they still have the same contents, as far as a quick look shows */
 static int same(lua_State *L) {
   lua_pushboolean(L, mg_same(L, 1, 2));
   return 1;

@@ -42,7 +42,7 @@ static int l_close_or_end(lua_State *L) {
 #define LAST "minigun.last"
 
 /* The first of the child's objects to go when its state is closed (os.exit(code, true) of before the run): those of
- * the coordinator must not follow, their files would be closed and their finalizers run.  The code is not told here.
+ * the coordinator must not follow, their files would be closed and their finalizers run.  The code is not known here.
  * In a child of a child the one of its parent is garbage like any other. */
 static int l_last(lua_State *L) {
   lua_getfield(L, LUA_REGISTRYINDEX, LAST);

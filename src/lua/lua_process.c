@@ -96,7 +96,7 @@ static int l_fd(lua_State *L) {
  * after it has ended */
 static int l_reap(lua_State *L) {
   process *p = check_process(L);
-  luaL_argcheck(L, p->proc.pid > 0, 1, "it has ended, as was told");
+  luaL_argcheck(L, p->proc.pid > 0, 1, "it has ended, as was reported");
   mg_exit how;
   int rc = mg_proc_reap(&p->proc, &how);
   if (rc < 0) return mg_lua_fail(L, "cannot wait for a process", rc);

@@ -1,5 +1,5 @@
-/* lua_spool.c - userdata minigun.spool_file and its reader, for lua/minigun/store/spool.lua.  Each belongs to whoever
- * holds it; the collector closes both. */
+/* lua_spool.c - userdata minigun.spool_file and its reader, for lua/minigun/store/spool.lua.  Each belongs to the
+ * variable that holds it; the collector closes both. */
 #include <errno.h>
 #include <string.h>
 

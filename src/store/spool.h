@@ -63,7 +63,7 @@ typedef struct mg_spool_reader { /* all zero but fd = -1 before the first use */
   uint64_t from;
   size_t filled, size;
   int in_damage;
-  uint64_t records;              /* skipped, as far as they could be told apart */
+  uint64_t records;              /* skipped, as far as they could be distinguished */
   uint64_t bytes;                /* skipped */
   uint64_t places;               /* ranges of damage; the first of them in `list`, malloc'ed */
   mg_spool_damage *list;

@@ -2,7 +2,7 @@
 --
 -- 1. What was raised is not replaced on its way: a to-be-closed variable of the handler gets the object itself. So the
 --    message handler, `note`, only keeps the traceback aside, and `take` puts both together when xpcall has returned.
--- 2. What `take` gives is told by its metatable, which no other object has; nothing is asked of the user's object but
+-- 2. What `take` gives is known by its metatable, which no other object has; nothing is asked of the user's object but
 --    its `__tostring`, protected.
 -- 3. No function that a program may replace (debug.traceback, getmetatable) is looked up when an error is handled.
 local failure = require "minigun.base.failure"

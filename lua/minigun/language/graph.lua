@@ -122,7 +122,7 @@ local function is_source(node)
   return node.kind == "producer" or node.children and not is_open(node) and produces(node)
 end
 
--- Branches are told by the edges the user drew, so all links are chosen before the first is added.
+-- Branches are recognised by the edges that the user drew, so all links are chosen before the first is added.
 local function default_edges(parent)
   local links, before, producers = {}, nil, {}
   local function link(from, to)

@@ -20,8 +20,8 @@ Batches.__index = Batches
 --- a batch is passed on as a pair, of its number, from 1, and its items
 ---@param port table
 --- `pool`; `writer` (or nil); `now()`; `emit(batch)` passes on a table, `tables()` sees to it that those are with their
---- receivers; `joined(n)` is told that n more arrays of bytes are in the writer's block, `flush()` passes those on;
---- `refused(list)` is told of items that cannot be had, `dropped(gathered)` of a batch of which nothing is left;
+--- receivers; `joined(n)` hears that n more arrays of bytes are in the writer's block, `flush()` passes those on;
+--- `refused(list)` hears of items that cannot be had, `dropped(gathered)` of a batch of which nothing is left;
 --- `fail(text)` raises
 ---@return table batches with the methods of a batcher, and the field `first` of one
 function byte_batches.new(options, port)
@@ -66,7 +66,7 @@ function Batches:resize(max_size)
   self.max_size, self.values.max_size = max_size, max_size
 end
 
---- Keeps what tells where the items of each batch have come from, as a batcher does; `port.passing(gathered)` is told
+--- Keeps what tells where the items of each batch have come from, as a batcher does; `port.passing(gathered)` hears
 --- of an array of bytes before it is passed on.
 ---@param note function (gathered) -> gathered
 function Batches:trace(note)

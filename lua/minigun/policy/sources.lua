@@ -43,8 +43,8 @@ function sources.skips(source, item, mark_of)
   local mark = source.marks[n]
   local own = mark and mark_of(item)
   if own and own ~= mark then
-    return true, ("producer '%s': item %d is not the one that the journal '%s' has acknowledged, so it cannot be " ..
-      "told what is still to be done; restore the producer's input, or delete the journal to start over"):format(
+    return true, ("producer '%s': item %d is not the one that the journal '%s' has acknowledged, so what is " ..
+      "still to be done is not known; restore the producer's input, or delete the journal to start over"):format(
       source.name, n, source.path)
   end
   return true

@@ -2,7 +2,7 @@
 --
 -- 1. Sockets, board and bell are there before the first fork, and signals are watched.
 -- 2. Time for decisions is the master's own: what it stood still for (stopped, suspended, busy) does not count.
--- 3. A worker's process, pipes and line are given back when its end is told of, and nowhere else.
+-- 3. A worker's process, pipes and line are given back when its end is reported, and nowhere else.
 -- 4. What the user's hooks raise is logged and changes nothing.
 local core = require "minigun.core"
 local endings = require "minigun.supervisor.endings"

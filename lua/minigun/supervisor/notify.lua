@@ -1,4 +1,4 @@
---- What the service manager is told (systemd's sd_notify): a datagram to NOTIFY_SOCKET, where there is one.
+--- Messages to the service manager (systemd's sd_notify): a datagram to NOTIFY_SOCKET, where there is one.
 local core = require "minigun.core"
 
 local notify = {}

@@ -80,7 +80,7 @@ function upgrade.heard(self)
   local now = self.upgrade
   local text = core.read_fd(now.read)
   if not text then return end
-  if text == "" then return now.watch:stop() end -- its end is told of by itself
+  if text == "" then return now.watch:stop() end -- its end is reported, too
   over(self)
   self:log("upgrade: the new master (pid %d) is ready; this one drains", now.pid)
   self.handed_over = true
@@ -109,8 +109,8 @@ end
 --- Tells the master that was before that this one's workers are ready.
 function upgrade.tell_ready()
   local fd = math.tointeger(tonumber(os.getenv "MINIGUN_UPGRADE"))
-  if not fd or upgrade.told then return end
-  upgrade.told = true
+  if not fd or upgrade.announced then return end
+  upgrade.announced = true
   core.write_fd(fd, READY)
   core.shut(fd)
 end
