@@ -77,7 +77,7 @@ local function new(ordered)
   function own.shared:release_overdraft() return self end
   own.places, own.outlets = { of = { [2] = place } }, { of = { [2] = { targets = { 3 } } } }
   own.state = { fail = function(_, text) error(text, 0) end }
-  own.outcome = { stats = { {}, { items_in = 0, items_out = 0, busy = 0 }, {} }, lists = {},
+  own.outcome = { returns = {}, stats = { {}, { items_in = 0, items_out = 0, busy = 0 }, {} }, lists = {},
     effect = function(_, kind, name, value) tell(kind, name, value) end, warn = function(_, text) tell(text) end,
     collected = function(self, name)
       self.lists[name] = self.lists[name] or {}
@@ -161,7 +161,7 @@ describe("events of workers", function()
       { report.RETURNED, 2 }, { report.STATS, { 2, 5, 6, 0.5 } } }
     local block, offset, length, count = fill(pool, { report.EDGE, report.EDGE, report.EDGE })
     assert.same({ "range 24", "lost work no" }, say("out", 4, block, offset, length, count, report.EDGE, 1))
-    assert.is_true(own.plan.stages[2].returned)
+    assert.is_true(own.outcome.returns[2])
     assert.same({ items_in = 5, items_out = 6, busy = 0.5 }, own.outcome.stats[2])
     assert.equal(0, pool.held[block])
   end)
