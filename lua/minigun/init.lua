@@ -24,7 +24,6 @@ local shorthand = require "minigun.language.one_liners"
 local spool = require "minigun.store.spool"
 local tasks = require "minigun.handlers.tasks"
 -- What a pipeline loads when it is run: here, or the first run would take 4 ms longer than the others.
-require "minigun.control.background"
 require "minigun.control.to_end"
 
 -- Rooms that may not touch the system are given what they need of it.

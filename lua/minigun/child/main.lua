@@ -17,7 +17,6 @@ local report = require "minigun.base.protocol"
 local router = require "minigun.policy.route"
 local tasks = require "minigun.handlers.tasks"
 local terminal_line = require "minigun.base.terminal_line"
-local worker_threads = require "minigun.child.threads"
 
 local worker = {}
 
@@ -314,7 +313,7 @@ function worker.main(w, job)
   core.heap_keep()
   job.look_at_heap = deferred_collector()
 
-  local threads = segment.groups and worker_threads.new(w, job, replies.sender(w))
+  local threads = segment.groups and require("minigun.child.threads").new(w, job, replies.sender(w))
   local contexts, runs = threads and threads.contexts or {}, nil -- runs: what takes a chunk through the stages
   for _, stage in ipairs(stages) do contexts[stage.id] = contexts[stage.id] or make_context(w, job, stage) end
   local own = #stages == 1 and contexts[stages[1].id] or make_context(w, job)

@@ -38,6 +38,7 @@ function processes.new(port, segment, first)
     ends_by = nil,      -- when workers are killed that have not come to their end, by port.clock
     stops_by = nil, stop_grace = nil, stop_killed = false, -- the same for a producer that was told to end
   }, Processes)
+  if segment.groups then require "minigun.child.threads" end -- before the forks, so that each has it
   for i = 1, segment.n do
     if segment.groups then
       local ok, message = port.pool:make_threaded(first + i - 1, segment.width)

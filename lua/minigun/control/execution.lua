@@ -5,7 +5,6 @@ local fatal = require "minigun.base.fatal"
 local failure = require "minigun.base.failure"
 local tasks = require "minigun.handlers.tasks"
 local hooks = require "minigun.run.hooks"
-local progress_line = require "minigun.view.progress_line"
 local run = require "minigun.run.run"
 local silence = require "minigun.run.silence"
 local signals = require "minigun.system.signals"
@@ -29,7 +28,7 @@ local Execution = {}
 function execution.new(pipeline, given, how, class)
   local patient = how and how.patient or false
   local r = run.new(pipeline, given, { patient = patient, streams = how and how.streams,
-    open_line = not patient and progress_line.open or nil })
+    open_line = not patient and core.terminal(2) and require("minigun.view.progress_line").open or nil })
   if not patient then r.reentry.guard = core.guard() end
   local self = setmetatable({ run = r, process = core.process(), patient = patient, over = false }, class or Execution)
   r.state.heeds_term = terminate.open(r.plan.options.grace, patient)

@@ -32,7 +32,7 @@ function Places:needs()
 end
 
 --- Makes them: those with slots first, as they start in this order.
----@param port table see contexts/contract.lua
+---@param port table? see contexts/contract.lua; nil: the coordinator runs all stages
 function Places:open(port)
   local first, others = 1, {}
   local function add(segment)

@@ -43,7 +43,6 @@ local failures = require "minigun.run.failures"
 local heap = require "minigun.system.heap"
 local hooks = require "minigun.run.hooks"
 local inline = require "minigun.contexts.inline"
-local journals = require "minigun.run.journal"
 local ledger = require "minigun.run.ledger"
 local outcome = require "minigun.run.outcome"
 local outlets = require "minigun.run.outlets"
@@ -54,7 +53,6 @@ local producers = require "minigun.run.producers"
 local queue = require "minigun.base.queue"
 local reduces = require "minigun.run.reduces"
 local reentry = require "minigun.run.reentry"
-local resume = require "minigun.run.resume"
 local screen = require "minigun.run.screen"
 local shared = require "minigun.run.shared"
 local signals = require "minigun.system.signals"
@@ -76,26 +74,37 @@ Run.__index = Run
 
 -- --- setting up --------------------------------------------------------------------------------------------------
 
+-- Names of parts, and of the field of each that is another part, in turn: the same in all runs.
+local wires = nil
+
 -- Each part says in its constructor which others it needs: a field of that name that is false. Here it gets them.
 local function wire(parts)
-  for name, part in pairs(parts) do
-    for field, value in next, name ~= "plan" and part or {} do
-      if value == false and parts[field] then part[field] = parts[field] end
+  if not wires then
+    wires = {}
+    for name, part in pairs(parts) do
+      for field, value in next, name ~= "plan" and part or {} do
+        if value == false and parts[field] ~= nil then wires[#wires + 1], wires[#wires + 2] = name, field end
+      end
     end
+  end
+  for i = 1, #wires, 2 do
+    local field <const> = wires[i + 1]
+    parts[wires[i]][field] = parts[field]
   end
 end
 
 -- The parts of a run, by name. `who`: pid and process of the coordinator, and how it goes on.
 local function parts_of(p, who, streams)
   local own, journal, past = {}, nil, nil
-  if p.options.journal then journal, past = journals.open(p) end -- first, as it may raise
+  if p.options.journal then journal, past = require("minigun.run.journal").open(p) end -- first, as it may raise
   own.plan, own.state, own.outcome = p, state.new(), outcome.new(p, who.pid, streams)
   own.stats, own.ledger = own.outcome.stats, ledger.new(p.stages)
   own.shared, own.places = shared.new(p), places.new(p)
   own.acks = acks.new(function(source, first, last) journal:acknowledge(source.name, first, last) end)
   own.resume = false
   if journal then
-    own.resume = resume.new { plan = p, stats = own.outcome.stats, result = own.outcome.result, acks = own.acks,
+    own.resume = require("minigun.run.resume").new {
+      plan = p, stats = own.outcome.stats, result = own.outcome.result, acks = own.acks,
       journal = journal, past = past, warn = function(text) own.outcome:warn(text) end,
       fail = function(text) own.state:fail(text) end }
   end
@@ -141,9 +150,9 @@ function run.new(pipeline, given, how)
     shared = own.shared, places = own.places, inline = own.inline, transport = own.transport,
     failures = own.failures, events = own.events, producers = own.producers, drain = own.drain, hooks = own.hooks,
     sleeper = own.sleeper, screen = own.screen, reentry = own.reentry, status = own.status,
-    open_places = function()
-      own.heap = heap.new()
-      own.places:open(port.new(own))
+    open_places = function(any)
+      own.heap = any and heap.new() or false
+      own.places:open(any and port.new(own) or nil)
       own.admission:draw()
       own.outlets:draw()
       own.admission:draw_waits(own.places.list)
@@ -164,7 +173,7 @@ function Run:begin()
   self.hooks:call(self.plan.hooks.before_run, {})
   local slots, any = self.places:needs()
   if any then self.shared:open(slots) end
-  self:open_places()
+  self.open_places(any)
   self.inline:open()
   local line = self.open_line and self.open_line { plan = self.plan, started = self.started,
     inline = self.inline.stages, result = self.outcome.result, tally = function() return self.status:rows() end }

@@ -1,7 +1,6 @@
 --- The terminal, as a run sees it: a progress line that gives way to what others print, and what workers print where
 -- there is one. The line itself is handed in (view/progress_line.lua); without a terminal there is none.
 local declared = require "minigun.base.declared"
-local output = require "minigun.run.output"
 
 local screen = {}
 
@@ -18,7 +17,7 @@ function screen.new() return declared({ line = false, output = false }, Screen) 
 ---@param pool userdata|false
 function Screen:open(line, how, pool)
   self.line = line or false
-  self.output = line and pool and output.open(how, line, pool) or false
+  self.output = line and pool and require("minigun.run.output").open(how, line, pool) or false
 end
 
 --- The line is erased because others may print; it comes back soon.
