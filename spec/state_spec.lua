@@ -4,6 +4,7 @@ local core = require "minigun.core"
 local minigun = require "minigun"
 local runs = require "minigun.run.run"
 local states = require "minigun.run.state"
+local support = require "spec.support"
 
 local function walk(...)
   local own = states.new()
@@ -91,6 +92,21 @@ describe("a run", function()
     assert.equal(r.ledger, r.transport.ledger)
     assert.equal(r.transport, r.failures.transport)
     assert.equal(core.pid(), r.failures.pid)
+  end)
+
+  it("is gone back into from inside at the places that reentry.lua lists, and no others", function()
+    local callers = {}
+    for path in io.popen "grep -rlE 'reentry:enter|self:enter ' lua/minigun/run lua/minigun/contexts":lines() do
+      callers[#callers + 1] = path:match "([^/]+)%.lua$"
+    end
+    table.sort(callers)
+    assert.same({ "failures", "outlets", "producers", "reentry" }, callers)
+    local head = support.read_file "lua/minigun/run/reentry.lua":match "^(.-)\n\n?local"
+    for _, name in ipairs { "failures.lua, retry_in_place", "outlets.lua, hold_back", "producers.lua, let_others" } do
+      assert.is_truthy(head:find(name, 1, true), name)
+      local file, f = name:match "(%S+), (%S+)"
+      assert.is_truthy(support.read_file("lua/minigun/run/" .. file):find(f .. "(", 1, true), name)
+    end
   end)
 
   it("is begun once, and not stepped before or after", function()

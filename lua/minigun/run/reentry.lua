@@ -2,10 +2,10 @@
 -- its own stages waits, or a stage emits more than its receivers have room for, the rest of the run goes on.
 --
 -- `enter` is called by
--- 1. transport.hold_back       a stage of the coordinator emits very much in one call: workers catch up
--- 2. transport.let_others      a producer's emit that cannot yield, as it was called through C: everything goes on
--- 3. failures.retry_in_place   the next attempt at an item of an ordered stage is waited for: workers go on
--- 4. reentry.serve             a handler waits for a time or a descriptor: all but the coordinator's own stages goes on
+-- 1. outlets.lua, hold_back        a stage of the coordinator emits very much in one call: workers catch up
+-- 2. producers.lua, let_others     a producer's emit that cannot yield, as it was called through C: everything goes on
+-- 3. failures.lua, retry_in_place  the next attempt at an item of an ordered stage is waited for: workers go on
+-- 4. here, serve                   a handler waits for a time or a descriptor: all but the coordinator's own stages
 --
 -- Invariants
 -- 1. The coordinator's own stages are not re-entered, except by 2: the stage at work may be where their items come to.
