@@ -12,8 +12,9 @@ local function new(definitions)
       outputs = definition.to or {}, terminal = definition.out or false }
   end
   function host.deliver(stage, item) table.insert(host.delivered, { stage.id, item }) end
-  function host.failed(stage, item, caught, attempt, partial)
-    table.insert(host.failures, { id = stage.id, item = item, caught = caught, attempt = attempt, partial = partial })
+  function host.failed(stage, item, caught, how)
+    table.insert(host.failures, { id = stage.id, item = item, caught = caught, attempt = how.attempt,
+      partial = how.partial })
   end
   function host.effect(kind, name, value) table.insert(host.effects, { kind, name, value }) end
   function host.context(_, effect) return { collect = function(_, ...) effect("collect", ...) end } end

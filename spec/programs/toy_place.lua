@@ -16,9 +16,10 @@ local function chain_of(port, stages)
     context = function(stage, effect)
       return context.new({ pipeline = port.plan.name, stage = stage.name, pid = port.pid }, effect)
     end,
-    failed = function(stage, item, caught, attempt, partial)
-      port.settle(stage, errors.fields(caught, { attempt = attempt, partial = partial, pid = port.pid }),
-        function() return item end, function() return work.of_value(stage.id, item) end)
+    failed = function(stage, item, caught, how)
+      how.pid = port.pid
+      port.settle(stage, errors.fields(caught, how), function() return item end,
+        function() return work.of_value(stage.id, item) end)
     end,
   })
 end

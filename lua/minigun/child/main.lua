@@ -219,10 +219,10 @@ local function run_chain(w, job, stages, contexts)
       emitters[stage.id](item)
     end,
     effect = replies.sender(w, job.segment.stages[1]),
-    failed = function(stage, item, caught, attempt, partial)
-      local extra = { partial = partial, item = item, place = depth }
-      if stage.id == job.entry then extra = { partial = partial, index = depth } end
-      report_failure(w, stage, caught, attempt, extra)
+    failed = function(stage, item, caught, how)
+      local extra = { partial = how.partial, item = item, place = depth }
+      if stage.id == job.entry then extra = { partial = how.partial, index = depth } end
+      report_failure(w, stage, caught, how.attempt, extra)
     end,
     context = function(stage, effect)
       local ctx = contexts[stage.id]

@@ -84,9 +84,9 @@ local function settle(self, token)
   commit(self, token)
 end
 
-local function begin(self, index, id, attempt, kind, value, left_out)
-  local token = { index = index, entry = id, attempt = attempt, left = 0, stats = {},
-    bundle = table.remove(self.bundles) or core.bundle() }
+local function begin(self, token, kind, value, left_out)
+  local id, attempt = token.entry, token.attempt
+  token.bundle = table.remove(self.bundles) or core.bundle()
   self.tokens = self.tokens + 1
   if kind == "unreadable" then
     token.refused = errors.unreadable(value)
@@ -115,7 +115,10 @@ local function begin_next(self)
   if not self.more or self.tokens == self.job.segment.width then return false end
   local index, id, attempt, kind, value, left_out = self.w:take()
   self.more = index ~= false
-  if index then begin(self, index, id, attempt, kind, value, left_out) end
+  if index then
+    local token = { index = index, entry = id, attempt = attempt, left = 0, stats = {}, bundle = nil }
+    begin(self, token, kind, value, left_out)
+  end
   return index and true
 end
 
@@ -163,9 +166,9 @@ local function host_of(self, thread, targets)
       if id == self.job.segment.stages[1] then id = nil end
       token.bundle:add(report.EDGE, replies.record(kind, name, value, id))
     end,
-    failed = function(stage, item, caught, attempt, partial)
+    failed = function(stage, item, caught, how)
       local job = thread.job
-      local fields = replies.failed(caught, { attempt = attempt, partial = partial })
+      local fields = replies.failed(caught, { attempt = how.attempt, partial = how.partial })
       if job.entry and stage.id == job.stage then
         fields.index, fields.refused, job.token.left_out = 0, job.token.left_out, nil
       else

@@ -46,11 +46,11 @@ function inline.new(plan, how)
 end
 
 -- What the chain tells of a failed item.
-local function failed(self, stage, item, caught, attempt, partial, number)
+local function failed(self, stage, item, caught, how)
+  local number = how.number
   signals.pass_on(caught.raised)
-  self.failures:settle(stage, errors.fields(caught, {
-    attempt = attempt, partial = partial, pid = self.pid, number = number,
-  }), function()
+  how.pid = self.pid
+  self.failures:settle(stage, errors.fields(caught, how), function()
     return self.reduces:content(stage, item)
   end, item ~= nil and not caught.unreadable and function()
     local again = work.of_value(stage.id, item)

@@ -59,14 +59,14 @@ local function give(self, thread, how, stage, item, more)
   if job.origin then port.under(before) end
 end
 
-local function settle(self, thread, stage, item, caught, attempt, partial)
+-- What the chain of a thread tells of a failed item.
+local function failed(self, thread, stage, item, caught, how)
   local port, job = self.port, thread.job
   port.raised(caught.raised)
   local before = port.under(job.origin)
-  port.settle(stage, errors.fields(caught, {
-    attempt = attempt, partial = partial, pid = port.pid, worker = thread.number, workers = self.plan.n,
-    number = attempt > 0 and self.only_way_in == stage.id and job.first or nil,
-  }), function() return item end, not caught.unreadable and function()
+  how.pid, how.worker, how.workers = port.pid, thread.number, self.plan.n
+  how.number = how.attempt > 0 and self.only_way_in == stage.id and job.first or nil
+  port.settle(stage, errors.fields(caught, how), function() return item end, not caught.unreadable and function()
     if self.order then self.order:retry(job.first) end
     return work.repeats(work.of_value(stage.id, item), job.first, job.lane)
   end)
@@ -80,7 +80,7 @@ local function host_of(self, thread)
     send_to = function(stage, id, item) give(self, thread, port.sent, stage, id, item) end,
     deliver = function(stage, item) give(self, thread, port.emitted, stage, item) end,
     effect = port.effect,
-    failed = function(...) settle(self, thread, ...) end,
+    failed = function(...) failed(self, thread, ...) end,
   }
 end
 

@@ -87,9 +87,10 @@ end
 --- Makes a chain.
 ---@param stages table array of the plan's stages, in topological order
 ---@param host table
---- what surrounds it: `deliver(stage, item)` sends an item out of the chain; `failed(stage, item, caught, attempt,
---- partial, number)` is told of a failed item, the number-th that came to the stage; `send_to(stage, id, item, sent)`
---- sends to one stage, by emit:to (sent) or by a route; `addresses`: the plan's; `turn`: where round_robin begins;
+--- what surrounds it: `deliver(stage, item)` sends an item out of the chain; `failed(stage, item, caught, how)` is
+--- told of a failed item: how = `{ attempt =, partial =, number = }`, the number-th that came to the stage;
+--- `send_to(stage, id, item, sent)` sends to one stage, by emit:to (sent) or by a route; `addresses`: the plan's;
+--- `turn`: where round_robin begins;
 --- `effect(kind, name, value, id)` keeps what a stage's `ctx` collects; `context(stage)` makes that, given a function
 --- that takes effects; `process`, the chain's own, as of core.process(); `check(item)`, where there is one, raises for
 --- what cannot be emitted, at the line of its caller's caller; `watch` and `wait`: see loop_stage.lua
@@ -219,7 +220,7 @@ function Chain:fail(state, item, caught, attempt, number)
   local counts = state.stats
   counts.failed = counts.failed + 1
   state.keeps, state.left = true, 0
-  self.host.failed(state.stage, item, caught, attempt, state.partial, number)
+  self.host.failed(state.stage, item, caught, { attempt = attempt, partial = state.partial, number = number })
 end
 
 -- Begins to look at a call.

@@ -102,9 +102,16 @@ local function queue_of(b, node)
   return node.kind ~= "producer" and defaults.option(node, "queue", b.given) or nil
 end
 
+-- Whether a stage that runs in the coordinator is to keep its items in order, as its context says.
+local function is_ordered(node, context)
+  local said = nesting.context(node) or INLINE
+  return context.kind == "inline" and (said.host or said).ordered
+end
+
 -- Adds the stages of a reduce: one where it runs inline, else three. Batches are gathered, each becomes a part in its
 -- context, and parts are combined. Threads are no faster at that than the process that they are in: there it runs.
-local function add_reduction(b, node, f, context, ordered, add, link)
+local function add_reduction(b, node, f, context, add, link)
+  local ordered = is_ordered(node, context)
   if context.kind == "threads" then context = context.host or INLINE end
   local definition, forked = node.definition, context.kind ~= "inline"
   local fold = reduction.new(definition, f)
@@ -130,8 +137,7 @@ local function add_stages(b, node)
   local definition, context = node.definition, resolve_context(b, node)
   local handler = definition.method and stages.bound(definition, nesting.object(node)) or definition.handler
   b.result.threaded = b.result.threaded or context.kind == "threads" and not context.host
-  local said = nesting.context(node) or INLINE
-  local ordered = context.kind == "inline" and (said.host or said).ordered
+  local ordered = is_ordered(node, context)
   local function add(stage, where)
     stage.id = #b.result.stages + 1
     b.result.stages[stage.id], b.contexts[stage.id], b.nodes[stage.id] = stage, where, node
@@ -142,7 +148,7 @@ local function add_stages(b, node)
     before.await = node.await
     return before, stage, stage
   end
-  if definition.kind == "reduce" then return add_reduction(b, node, handler, context, ordered, add, link) end
+  if definition.kind == "reduce" then return add_reduction(b, node, handler, context, add, link) end
   if definition.kind ~= "accumulator" then
     local lanes = definition.partition and add(new_stage(node, "processor"), INLINE)
     local on_loop = definition.kind == "producer" and context.kind == "threads"
