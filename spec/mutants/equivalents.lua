@@ -102,4 +102,6 @@ return {
     why = "the encoder is given no room then, and asks for a block in its turn" },
   { file = "traceback.lua", old = "if not rawequal(getmetatable(err), Caught) then",
     new = "if not rawequal(Caught, getmetatable(err)) then", why = "rawequal is symmetric" },
+  { file = "outlets.lua", old = "if need > 0 then self.producers:wait_for_receivers(stage) end",
+    new = "if need > 1 then self.producers:wait_for_receivers(stage) end", why = "no block of one byte is asked for" },
 }
