@@ -1,5 +1,6 @@
 -- The states of a run, and that it is one thing with parts that say what they have.
 
+local fatal = require "minigun.base.fatal"
 local core = require "minigun.core"
 local minigun = require "minigun"
 local runs = require "minigun.run.run"
@@ -115,5 +116,23 @@ describe("a run", function()
     r:close()
     assert.has_error(function() r:step() end)
     assert.has_error(function() r:begin() end)
+  end)
+
+  it("is aborted by what fails it and by the user, once, and not when it is over", function()
+    local state = require "minigun.run.state"
+    local s = state.new()
+    s:become "RUNNING"
+    local ok, err = pcall(s.fail, s, "broken")
+    assert.is_false(ok)
+    assert.is_true(fatal.is(err))
+    assert.same({ true, "ABORTED", false }, { s.aborted, s.name, s.killed })
+    assert.equal(err, select(2, pcall(s.fail, s, "again"))) -- the first is what it has failed of
+    s = state.new()
+    s:kill()
+    assert.same({ true, "ABORTED", true }, { s.aborted, s.name, s.killed })
+    s = state.new()
+    for _, name in ipairs { "RUNNING", "DRAINED", "FINISHING", "OVER" } do s:become(name) end
+    s:abort()
+    assert.same({ false, "OVER" }, { s.aborted, s.name })
   end)
 end)

@@ -66,6 +66,17 @@ describe("the record of a worker", function()
   end)
 end)
 
+describe("an option that a context does not take", function()
+  it("is refused with what to do, where it is one of stages", function()
+    for _, name in ipairs { "partition", "max_size", "max_wait", "by", "dead_letter" } do
+      local ok, message = pcall(function() new():context("c", { processes = 1, [name] = noop }) end)
+      assert.is_false(ok)
+      assert.matches(("told_spec.lua:%%d+: context 'c': option '%s' is not for a context: it is for stages; give " ..
+        "it to those inside$"):format(name), message)
+    end
+  end)
+end)
+
 describe("the statistics of a stage of the coordinator", function()
   it("have its time, whichever way its items have come", function()
     for _, before in ipairs { {}, { processes = 1 }, { process_per_batch = 1 }, { threads = 1 } } do
