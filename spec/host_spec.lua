@@ -97,6 +97,21 @@ describe("Ctrl-C in a script", function()
     end)
   end
 
+  it("is no failure of what was interrupted", function()
+    for _, body in ipairs { "p:producer('n', busy)", "p:producer('n', { 1 }) p:each('w', busy)",
+      "p:producer('n', { 1 }) p:each('w', { threads = 2 }, busy)", "p:producer('n', { threads = 1 }, busy)" } do
+      local ended = interrupted("lua5.4", body .. [[
+        p:on_failure(function() tell "a failure" end)
+        local ok, message = pcall(p.run, p)
+        assert(not ok and message:find "interrupted!$", message)
+        assert(#p.last.failures == 0, "a failure was kept")
+        os.exit(45)
+      ]])
+      assert.equal(45, ended.status, body .. ": " .. ended.stderr)
+      assert.is_nil(ended.stderr:find("a failure", 1, true), body)
+    end
+  end)
+
   it("that has an argument -i of its own: dies of SIGINT all the same", function()
     local path, told = temporary(HEAD .. "p:producer('n', { 1 }) p:each(busy) p:run()"), temporary()
     local result = support.run(("lua5.4 %s %s -i & pid=$!; until grep -q busy %s; do sleep 0.01; done; sleep 0.02; "
