@@ -81,7 +81,7 @@ return {
     old = "local pays = self.joining and coming > left * self.joining",
     new = "local pays = self.joining and coming > left // self.joining",
     why = "when freed memory is joined: a matter of speed" },
-  { file = "producers.lua",
+  { file = "emission.lua",
     after = "tempo:begin(core.now())", old = "return", new = "",
     why = "the queues are looked at only after something has moved, as after every other item" },
   { file = "pace.lua",

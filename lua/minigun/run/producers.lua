@@ -1,14 +1,11 @@
 --- Producers of the coordinator: coroutines that yield when receivers should catch up.
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
-local emits = require "minigun.handlers.emit"
 local errors = require "minigun.base.traceback"
 local files = require "minigun.sources.files"
 local pace = require "minigun.policy.pace"
 local programs = require "minigun.system.programs"
-local given = require "minigun.handlers.given"
 local tasks = require "minigun.handlers.tasks"
-local router = require "minigun.policy.route"
 local seeds = require "minigun.system.seeds"
 local signals = require "minigun.system.signals"
 local sources = require "minigun.sources.sources"
@@ -17,13 +14,8 @@ local work = require "minigun.base.work"
 local producers = {}
 
 local WAIT <const>, MORE <const> = tasks.PARK, tasks.MORE -- what a producer's coroutine says when it yields
-local SLICE <const> = 0.002                        -- seconds that one may emit where a step must not take long
--- Items between two and two that are watched after the first ones, see handlers/given.lua: doubled each time; at most.
-local SPACE <const>, SPACE_MOST <const> = 16, 2048
 local GRACE <const> = 1                            -- seconds to the next emit of a stopped one in a child
-local LEAD <const>, LEAD_KIB <const> = 256, 1024   -- items that one may emit in a turn, and what they may take
 local STOOD_STILL <const> = 0.1                    -- seconds in a source that are worth a warning
-local PASSED <const>, QUICK <const> = 15, 0.0003   -- items without a look at the clock, where as many take no longer
 
 local Producers = {}
 Producers.__index = Producers
@@ -31,7 +23,7 @@ Producers.__index = Producers
 --- Makes what runs the producers of a run.
 ---@param plan table
 ---@param how table
---- `pid` and `process` of the coordinator; `patient`: no step may take long; `ask_to_stop()`: SIGTERM has come
+--- `pid` of the coordinator; `ask_to_stop()`: SIGTERM has come
 ---@return table producers
 --- `list`: those that have not ended, `{ stage =, pace =, thread =, wait =, stats = }`, and in threads `task`; `alone`:
 --- what its emit calls is in other processes; of one that waits
@@ -39,170 +31,14 @@ Producers.__index = Producers
 --- `ended`: in threads, how
 function producers.new(plan, how)
   return declared({
-    plan = plan, pid = how.pid, process = how.process, patient = how.patient, ask_to_stop = how.ask_to_stop,
+    plan = plan, pid = how.pid, ask_to_stop = how.ask_to_stop,
     outcome = false, state = false, ledger = false, resume = false, admission = false, shared = false, places = false,
-    inline = false, outlets = false, transport = false, batches = false, failures = false, reentry = false,
-    screen = false, threads = false, sleeper = false, list = {},
+    inline = false, outlets = false, transport = false, failures = false, reentry = false,
+    screen = false, threads = false, sleeper = false, emission = false, list = {},
     on_loop = {},            -- from the coroutine of one in threads to it
     current = false,         -- the coroutine of the one that emits now
     reads = false,           -- it may read files now, see sources/files.lua
   }, Producers)
-end
-
--- Whether nothing waits for a producer's items one by one: they are through when its emit returns.
-local function is_alone(self)
-  return not (self.places.list[1] or self.outcome.streams or self.list[2])
-end
-
--- Tells, after each item, whether what a producer has emitted since its last turn is enough for one. What the caller of
--- `iterate` has not got yet is counted in bytes too: by what Lua has allocated.
-local function lead(self)
-  local since, least = 0, nil
-  return function()
-    since = since + 1
-    if since >= LEAD then
-      since, least = 0, nil
-      return true
-    end
-    if not self.outcome.streams then return false end
-    local now = collectgarbage "count" or 0
-    if not least or now < least then least = now end
-    if now - least < LEAD_KIB then return false end
-    since, least = 0, nil
-    return true
-  end
-end
-
--- What a producer's emit calls when items have gone: it lets others have their turn when that is due, or waits for
--- receivers.
-local function sent_by(self, stage, tempo)
-  local id, limited, ledger, transport = stage.id, self.admission.limited[stage.id], self.ledger, self.transport
-  local s, streams, moved, enough, alone, passed = self.outcome.stats[id], self.outcome.streams, -1, lead(self), nil, 0
-  return function(n)
-    s.items_out = s.items_out + n
-    if passed > 0 and ledger.moved == moved then
-      passed = passed - 1
-      return
-    end
-    if core.interrupted() then self:let_others(MORE) end -- for ever; a stage that was called may have caught the error
-    if alone == nil then alone = is_alone(self) or tempo.known end
-    local before, now = tempo.clock, core.now()
-    passed = alone and not limited and not streams and now - before < QUICK and PASSED or 0
-    -- Nothing is fuller than before unless something has moved.
-    if ledger.moved ~= moved and transport:must_wait(id) then
-      repeat until self:let_others(WAIT) or not transport:must_wait(id)
-      tempo:begin(core.now())
-    elseif enough() or tempo:due(now, alone) then
-      moved = -1
-      self:let_others(MORE)
-      tempo:begin(core.now())
-      return
-    end
-    moved = ledger.moved
-  end
-end
-
--- Sends an item where its stage's route says. Returns to how many.
-local function send_chosen(self, state, item)
-  local ok, ids = errors.call(state.choose, item)
-  if not ok then
-    signals.pass_on(ids.raised)
-    self.failures:settle(state.stage, errors.fields(ids, { attempt = 1, pid = self.pid }), function() return item end)
-    return 0
-  end
-  local links = self.inline.chain
-  for i, id in ipairs(ids) do links:send_one(state, id, i < #ids and core.copy(item) or item) end
-  return #ids
-end
-
--- What a producer of the coordinator calls to emit. Where all its items go into pools this is the writer itself.
-local function emit_of(self, stage, tempo)
-  local links, outlet = self.inline.chain, self.outlets.of[stage.id]
-  local state, resume = links.states[stage.id], self.resume
-  local source = resume and resume.sources[stage.id]
-  if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not state.choose then
-    outlet.direct, outlet.singly = true, self.admission.limited[stage.id]
-    if outlet.singly then outlet.writer:singly() end
-    self.batches:write_into(outlet)
-    if self.patient then outlet.writer:patience(SLICE) end
-    if not (source and source.ranges[1]) then return outlet.writer end
-    return resume:skipping_emit(stage.id, outlet.writer, function() self:let_others(MORE) end)
-  end
-  local reentry, process, sent = self.reentry, self.process, sent_by(self, stage, tempo)
-  local watched, left, space, early = state.given, 0, SPACE, given.EARLY
-  if source then resume:open_source(source, self:sends_singly(stage.id)) end
-  return emits.new(function(_, item)
-    if item == nil then error(emits.NIL, 2) end
-    if state.closed or core.process() ~= process then error(emits.OVER, 2) end
-    left = left - 1
-    if left <= 0 then -- two in a row, as what is done to one shows with the next
-      item = watched:next(item)
-      if item == nil then error(given.AGAIN, 2) end
-      if left < 0 and watched:watches() then
-        left = 0
-      elseif left < 0 then
-        left, space = space, math.min(2 * space, SPACE_MOST)
-      end
-    elseif early > 0 then
-      early = early - 1
-      if given.CHANGES[type(item)] then
-        item = watched:copied(item)
-        if item == nil then error(given.AGAIN, 2) end
-        if watched.large then left = 0 end
-      end
-    end
-    local n = 0
-    if not source or resume:begin_emission(source, item) then
-      n = 1
-      reentry.in_handler = true
-      if state.choose then n = send_chosen(self, state, item) else links:send(state, item) end
-      reentry.in_handler = false
-      if source then resume:end_emission(source) end
-    end
-    sent(n)
-  end, function(name, item)
-    self:send(stage, name, item, 3)
-    sent(0) -- it is counted
-  end)
-end
-
---- Whether each item of a producer is work of its own: in a thread, a fork or the loop over `iterate`, or counted by a
---- queue.
----@param id integer the producer
----@return boolean
-function Producers:sends_singly(id)
-  for place, limit in pairs(self.admission.reach[id]) do
-    if limit ~= true or place.takes == "values" then return true end
-  end
-  return self.outcome.streams
-end
-
---- emit:to in a producer of the coordinator.
----@param stage table the producer
----@param name string the receiver
----@param item any
----@param level integer of the user's frame as seen from the caller
-function Producers:send(stage, name, item, level)
-  local ids = router.resolve(self.plan.addresses[stage.id], name, item, level + 1)
-  if self.inline.chain.states[stage.id].closed or core.process() ~= self.process then
-    error(emits.OVER, level + 1)
-  end
-  local resume, outlet, beside = self.resume, self.outlets.of[stage.id], nil
-  local source = resume and resume.sources[stage.id]
-  if source and outlet.direct then
-    self.transport:flush(outlet)
-    beside = resume:begin_beside(stage.id, item)
-  elseif source and not resume:begin_emission(source, item) then
-    return
-  end
-  for _, id in ipairs(ids) do
-    local place = self.places.of[id]
-    self.admission:extend(stage.id, id)
-    self.transport:send_to(stage, id, place.takes == "values" and core.copy(item) or item)
-  end
-  if beside then resume:end_beside(beside) elseif source then resume:end_emission(source) end
-  local s = self.outcome.stats[stage.id]
-  s.items_out = s.items_out + #ids
 end
 
 --- Lets the rest of the run go on from inside a producer.
@@ -249,7 +85,7 @@ function Producers:open()
         self.places.of[stage.id]:push(work.of_value(stage.id))
       else
         local own = pace.new(core.now(), stage.source == "array")
-        local emit, ctx = emit_of(self, stage, own), self.inline.chain.states[stage.id].ctx
+        local emit, ctx = self.emission:emit_of(stage, own), self.inline.chain.states[stage.id].ctx
         sources.on_lost(ctx, function(value, message) self.failures:unreadable(stage, { { value, message } }) end)
         local producer = { stage = stage, pace = own, wait = {}, stats = self.outcome.stats[stage.id],
           alone = #self.inline.chain.states[stage.id].inner == 0 }

@@ -38,6 +38,7 @@ local command = require "minigun.handlers.command"
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
 local drain = require "minigun.run.drain"
+local emission = require "minigun.run.emission"
 local events = require "minigun.run.events"
 local failures = require "minigun.run.failures"
 local heap = require "minigun.system.heap"
@@ -113,7 +114,8 @@ local function parts_of(p, who, streams)
   own.outlets = outlets.new(p, who.pid, {
     let_others = function(why) return own.producers:let_others(why) end,
     wait_for_receivers = function(id) return own.producers:wait_for_receivers(id) end,
-    send = function(...) return own.producers:send(...) end })
+    send = function(...) return own.emission:send(...) end })
+  own.emission = emission.new(p, who)
   own.batches = batches.new()
   own.transport = transport.new(p, own.places.of, own.outlets.of, own.outlets.list,
     function(stage, id) return own.outlets:to(stage, id) end)
