@@ -134,6 +134,12 @@ describe("a connection", function()
     connection:settimeout(0.05, "t")
     assert.same({ nil, "timeout", "b" }, { connection:receive() })
     assert.is_true(core.now() - began >= 0.045)
+    connection:settimeout(0) -- the shorter of the two holds
+    connection:settimeout(5, "t")
+    began = core.now()
+    assert.same({ nil, "timeout", "" }, { connection:receive() })
+    assert.is_true(core.now() - began < 4)
+    connection:settimeout(nil)
     connection:settimeout(nil, "t")
     client:settimeout(0)
     local sent = select(3, client:send(("x"):rep(8 << 20))) -- as much as the kernel takes: some megabytes

@@ -31,6 +31,42 @@ describe("a server", function()
     assert.matches("ended, status 0", log)
   end)
 
+  for _, loop in ipairs { "none", "epoll", "select", "copas", "cqueues", "luv", "event" } do
+    test(("counts the connections in hand of a worker, loop %s"):format(loop), function(_, add)
+      if require("minigun.supervisor.kinds").missing(loop) then return pending(loop .. " is not installed") end
+      local server = add(servers.launch("-e " .. support.quote(([[
+        local minigun = require "minigun"
+        local server = minigun.supervisor { workers = 1, listen = "127.0.0.1:0", loop = %s, worker = function(w)
+          w:accept(function(c)
+            if w.loop then w:close(c) end
+            w:done()
+          end)
+        end }
+        local running <close> = assert(server:start())
+        while running:status().state == "starting" do running:step(0.1) end
+        io.stdout:write("ready 1 1 1 ", running:status().listen[1], "\n")
+        io.stdout:flush()
+        local last
+        while true do
+          running:step(0.01)
+          local w = running:status().workers[1]
+          local now = ("requests %%d, in hand %%d\n"):format(w.requests, w.in_hand)
+          if now ~= last then io.stdout:write(now):flush() end
+          last = now
+        end
+      ]]):format(loop == "none" and "nil" or ("%q"):format(loop)))))
+      assert(server:wait_for(function() return #server:ready() == 1 end), server:log())
+      for i = 1, 3 do
+        local client = server:connect()
+        assert(server:wait_for(function() return server:output():find(("requests %d, in hand 0"):format(i), 1, true) end),
+          server:output() .. server:log())
+        client:close()
+      end
+      assert.is_nil(server:output():match "in hand [^01][^\n]*", server:output())
+      server:signal "KILL"
+    end)
+  end
+
   test("S1: is sent TERM at random moments of its start: no process is left", function(_, add)
     support.deadline(support.short_or_long(60, 300))
     local seed = os.time()

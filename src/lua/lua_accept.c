@@ -148,7 +148,7 @@ static int l_accept(lua_State *L) {
     int fd = take_any(a);
     a->woken = 0;
     if (fd >= 0) {
-      mg_connect(L, connection, fd);
+      mg_connect(L, connection, fd, 1);
       atomic_fetch_add_explicit(&a->line->accepted, 1, memory_order_relaxed);
       mg_line_beat(a->line, mg_now());
       lua_settop(L, connection);
@@ -184,15 +184,15 @@ static int l_take(lua_State *L) {
   return 1;
 }
 
-/* a:connection(fd) -> connection: of one that was taken */
+/* a:connection(fd) -> connection: of one that was taken, and is counted until the caller says that it is not any more
+ * (l:hold) */
 static int l_connection(lua_State *L) {
   acceptor *a = luaL_checkudata(L, 1, TYPE);
   int fd = (int)luaL_checkinteger(L, 2);
   mg_push_connection(L, a->line);
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, 1);
-  mg_connect(L, -1, fd);
-  atomic_fetch_sub_explicit(&a->line->in_hand, 1, memory_order_relaxed); /* it is counted already */
+  mg_connect(L, -1, fd, 0);
   return 1;
 }
 

@@ -14,9 +14,11 @@
 enum { FIRST_ROOM = 8192, MOST_LINE = 1 << 20 };
 
 #define TYPE "minigun.connection"
+#define MOST_WAIT (86400000 * (int64_t)1000000) /* ns of one poll, whose limit is in int milliseconds */
 
 typedef struct connection {
-  int fd; /* -1: closed */
+  int fd;     /* -1: closed */
+  int counts; /* among the connections in hand, in the worker's line */
   unsigned serial;
   mg_line *line;         /* the worker's, or NULL */
   char *buffer;          /* malloc's */
@@ -34,10 +36,11 @@ void mg_push_connection(lua_State *L, mg_line *line) {
   luaL_setmetatable(L, TYPE);
 }
 
-void mg_connect(lua_State *L, int idx, int fd) {
+void mg_connect(lua_State *L, int idx, int fd, int counts) {
   connection *c = lua_touserdata(L, idx);
   c->fd = fd;
-  if (c->line) atomic_fetch_add_explicit(&c->line->in_hand, 1, memory_order_relaxed);
+  c->counts = counts;
+  if (counts) atomic_fetch_add_explicit(&c->line->in_hand, 1, memory_order_relaxed);
 }
 
 static connection *check_connection(lua_State *L) { return luaL_checkudata(L, 1, TYPE); }
@@ -49,7 +52,7 @@ static void shut(connection *c) {
   free(c->buffer);
   c->buffer = NULL;
   c->from = c->to = c->room = 0;
-  if (open && own && c->line) atomic_fetch_sub_explicit(&c->line->in_hand, 1, memory_order_relaxed);
+  if (open && own && c->counts) atomic_fetch_sub_explicit(&c->line->in_hand, 1, memory_order_relaxed);
 }
 
 /* Waits until it can be read from or written to.  `began`: when the call began.  1, 0 when the time is over, -errno. */
@@ -58,15 +61,13 @@ static int wait_for(connection *c, short events, uint64_t began) {
   int rc;
   if (c->line) mg_line_wait(c->line, 1);
   do {
-    int64_t left = c->block, now = (int64_t)mg_now();
-    if (left >= 0) left -= now - (int64_t)entered;
-    if (c->total >= 0 && (left < 0 || c->total - (now - (int64_t)began) < left || c->block < 0))
-      left = c->total - (now - (int64_t)began);
-    int limited = c->block >= 0 || c->total >= 0;
+    uint64_t now = mg_now();
+    int64_t left = c->block < 0 ? INT64_MAX : c->block - (int64_t)(now - entered);
+    int64_t left_of_call = c->total < 0 ? INT64_MAX : c->total - (int64_t)(now - began);
+    if (left_of_call < left) left = left_of_call;
     struct pollfd p = {.fd = c->fd, .events = events};
-    if (limited && left < 0) left = 0;
-    rc = mg_sys.poll(&p, 1, !limited ? -1 : left > (int64_t)86400000 * 1000000 ? 86400000
-                                                                              : (int)((left + 999999) / 1000000));
+    rc = mg_sys.poll(&p, 1, left == INT64_MAX ? -1 : left < 0 ? 0 : left > MOST_WAIT ? (int)(MOST_WAIT / 1000000)
+                                                                      : (int)((left + 999999) / 1000000));
   } while (rc == -EINTR);
   if (c->line) {
     mg_line_beat(c->line, mg_now());

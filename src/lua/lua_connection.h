@@ -8,8 +8,9 @@
 
 /* Pushes a connection without a descriptor.  `line`: the worker's, which outlives it, or NULL. */
 void mg_push_connection(lua_State *L, mg_line *line);
-/* Gives the connection at idx its descriptor, which does not block and is closed with it. */
-void mg_connect(lua_State *L, int idx, int fd);
+/* Gives the connection at idx its descriptor, which does not block and is closed with it.  `counts`: until then it is
+ * one that the worker has in hand. */
+void mg_connect(lua_State *L, int idx, int fd, int counts);
 /* Pushes host, port and family of an address; returns 3 (lua_server.c). */
 int mg_push_address(lua_State *L, const mg_address *a);
 
