@@ -107,6 +107,16 @@ local function sends_singly(self, id)
   return self.outcome.streams
 end
 
+-- The emit of a producer all of whose items go into pools: the writer itself.
+local function writer_of(self, stage, outlet, source)
+  outlet.direct, outlet.singly = true, self.admission.limited[stage.id]
+  if outlet.singly then outlet.writer:singly() end
+  self.batches:write_into(outlet)
+  if self.patient then outlet.writer:patience(SLICE) end
+  if not (source and source.ranges[1]) then return outlet.writer end
+  return self.resume:skipping_emit(stage.id, outlet.writer, function() self.producers:let_others(MORE) end)
+end
+
 --- What a producer of the coordinator calls to emit. Where all its items go into pools this is the writer itself.
 ---@param stage table
 ---@param tempo table its pace
@@ -116,12 +126,7 @@ function Emission:emit_of(stage, tempo)
   local state, resume = links.states[stage.id], self.resume
   local source = resume and resume.sources[stage.id]
   if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not state.choose then
-    outlet.direct, outlet.singly = true, self.admission.limited[stage.id]
-    if outlet.singly then outlet.writer:singly() end
-    self.batches:write_into(outlet)
-    if self.patient then outlet.writer:patience(SLICE) end
-    if not (source and source.ranges[1]) then return outlet.writer end
-    return resume:skipping_emit(stage.id, outlet.writer, function() self.producers:let_others(MORE) end)
+    return writer_of(self, stage, outlet, source)
   end
   local reentry, process, sent = self.reentry, self.process, sent_by(self, stage, tempo)
   local watched, left, space, early = state.given, 0, SPACE, given.EARLY
