@@ -200,15 +200,13 @@ local function run_single(w, job, stage, ctx)
   end
 end
 
--- Several stages: each item is pushed through a chain, whose failures do not end the call.
-local function run_chain(w, job, stages, contexts)
-  local current, depth -- attempt of the chunk, and index of the item in it
-  local entered = 0    -- items of the chunk: the coordinator has counted them
-  local emitters, direct = {}, direct_emitters(w)
-  local sender         -- the stage that emits
+-- The chain of several stages. `at`: where it is, `depth`: index of the item in the chunk.
+local function chain_of(w, job, stages, contexts, at)
+  local emitters, direct, sender = {}, direct_emitters(w), nil -- sender: the stage that emits
+  for _, stage in ipairs(stages) do emitters[stage.id] = w:emitter(stage.id) end
   w:on_left_out(function(list) tell_left_out(w, job.plan.stages[job.entry], list) end)
   w:on_refused(function(value, message) report_lost(w, sender, replies.refused(value, sender.at, message)) end)
-  local links = chain.new(stages, {
+  return chain.new(stages, {
     turn = job.turn, addresses = job.plan.addresses,
     send_to = function(stage, id, item)
       sender = stage
@@ -220,8 +218,8 @@ local function run_chain(w, job, stages, contexts)
     end,
     effect = replies.sender(w, job.segment.stages[1]),
     failed = function(stage, item, caught, how)
-      local extra = { partial = how.partial, item = item, place = depth }
-      if stage.id == job.entry then extra = { partial = how.partial, index = depth } end
+      local extra = { partial = how.partial, item = item, place = at.depth }
+      if stage.id == job.entry then extra = { partial = how.partial, index = at.depth } end
       report_failure(w, stage, caught, how.attempt, extra)
     end,
     context = function(stage, effect)
@@ -235,39 +233,46 @@ local function run_chain(w, job, stages, contexts)
     process = job.process, returns = job.returns, handlers = job.handlers,
     now = core.now,
   })
-  local looping = {} -- stages whose stream ends with that of the process
-  for _, stage in ipairs(stages) do
-    emitters[stage.id] = w:emitter(stage.id)
+end
+
+-- Reports what the stages of a chain have counted. `entered`: items of the chunk, which the coordinator has counted.
+local function tell_stats(w, links, entry, entered)
+  local stats = { report.STATS }
+  for id, s in pairs(links.stats) do
+    stats[#stats + 1] = { id, s.items_in - (id == entry and entered or 0), s.items_out, s.busy,
+      s.busy > 0 and s.service:take() or nil }
+    s.items_in, s.items_out, s.busy = 0, 0, 0
+  end
+  w:send(report.EDGE, stats)
+end
+
+-- Several stages: each item is pushed through a chain, whose failures do not end the call.
+local function run_chain(w, job, stages, contexts)
+  local at = { attempt = 0, depth = 0, entered = 0 } -- attempt of the chunk
+  local links, looping = chain_of(w, job, stages, contexts, at), {}
+  for _, stage in ipairs(stages) do -- whose stream ends with that of the process
     if stage.loop and job.segment.items_per_worker == 1 then looping[#looping + 1] = stage.id end
   end
   local function handler(item)
-    if current == 1 then entered = entered + 1 end
+    local attempt = at.attempt
+    if attempt == 1 then at.entered = at.entered + 1 end
     if looping[1] and job.plan.stages[job.entry].loop then links.states[job.entry].loop.once = true end
-    if item ~= nil or current == 0 then links:push(job.entry, item, current) end -- nil: nothing is left of a batch
+    if item ~= nil or attempt == 0 then links:push(job.entry, item, attempt) end -- nil: nothing is left of a batch
     for _, id in ipairs(looping) do links:end_loop(id) end
-    depth = depth + 1
-  end
-  local function tell_stats()
-    local stats = { report.STATS }
-    for id, s in pairs(links.stats) do
-      stats[#stats + 1] = { id, s.items_in - (id == job.entry and entered or 0), s.items_out, s.busy,
-        s.busy > 0 and s.service:take() or nil }
-      s.items_in, s.items_out, s.busy = 0, 0, 0
-    end
-    entered = 0
-    w:send(report.EDGE, stats)
+    at.depth = at.depth + 1
   end
   return function(attempt, value)
-    current, depth, links.reread = attempt, 0, job.entry
+    at.attempt, at.depth, links.reread = attempt, 0, job.entry
     while true do
       local done, err, index, unreadable = w:run(handler, nil, nil, errors.note, value)
       if done then break end
       report_failure(w, job.plan.stages[job.entry], taken(err, unreadable), attempt, { index = index })
       w:commit()
-      depth = index + 1
+      at.depth = index + 1
       if job.inherited then break end
     end
-    tell_stats()
+    tell_stats(w, links, job.entry, at.entered)
+    at.entered = 0
   end
 end
 
