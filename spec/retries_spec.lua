@@ -13,7 +13,7 @@ local function new(stage, options, hooks)
   stage.retries, stage.backoff = stage.retries or 0, stage.backoff or 0
   options = options or {}
   local own = failures.new({ stages = { stage }, hooks = { on_failure = hooks or {} },
-    options = { keep_failures = options.keep or 10, failures = options.failures or "raise" } }, 77)
+    options = { keep_failures = options.keep or 10, failures = options.failures or "raise" } }, 77, function() end)
   own.state, own.ledger, own.shared = states.new(), ledgers.new { stage }, { pool = fake.pool() }
   own.state:become "RUNNING"
   own.outcome = { stats = { { retried = 0, failed = 0, items_out = 0 } }, result = { failures = {}, failed = 0 },
