@@ -5,6 +5,7 @@
 local kinds = require "minigun.base.kinds"
 
 return setmetatable({}, { __index = function(modules, name)
+  modules[name] = false
   for _, kind in ipairs(kinds) do
     if kind.name == name and kind.module then modules[name] = require(kind.module) end
   end

@@ -75,22 +75,25 @@ Run.__index = Run
 
 -- --- setting up --------------------------------------------------------------------------------------------------
 
--- Names of parts, and of the field of each that is another part, in turn: the same in all runs.
-local wires = nil
+local wires = nil -- from the name of a part to the names of its fields that are other parts: the same in all runs
 
 -- Each part says in its constructor which others it needs: a field of that name that is false. Here it gets them.
 local function wire(parts)
   if not wires then
     wires = {}
     for name, part in pairs(parts) do
+      wires[name] = {}
       for field, value in next, name ~= "plan" and part or {} do
-        if value == false and parts[field] ~= nil then wires[#wires + 1], wires[#wires + 2] = name, field end
+        if value == false and parts[field] ~= nil then table.insert(wires[name], field) end
       end
     end
   end
-  for i = 1, #wires, 2 do
-    local field <const> = wires[i + 1]
-    parts[wires[i]][field] = parts[field]
+  for name, fields in next, wires do
+    local part <const> = parts[name]
+    for i = 1, #fields do
+      local field <const> = fields[i]
+      part[field] = parts[field]
+    end
   end
 end
 
