@@ -99,7 +99,8 @@ local function hand_out(place, room)
       local line = more and place:queue_for(slot)
       local returned = line and line:first().returned
       if line and not (returned and level > 1) then
-        local n = dispatch.size(most, room, returned, place.queued, returned and place:alive() or 1)
+        local n = most
+        if returned or room < most then n = dispatch.size(most, room, returned, place.queued, place:alive()) end
         if n > per_worker - slot.given then n = per_worker - slot.given end
         local own = place:take(n, line)
         if not slot.pid and not place:begin(slot, own.value) then
