@@ -202,7 +202,9 @@ function Transport:flush_wanted()
   local list <const> = self.outlet_list
   for i = 1, #list do
     local outlet = list[i]
-    if outlet.writer and (not outlet.direct or idle_receiver(self, outlet)) then self:flush(outlet) end
+    if outlet.writer and not outlet.singly and (not outlet.direct or idle_receiver(self, outlet)) then
+      self:flush(outlet)
+    end
   end
 end
 
