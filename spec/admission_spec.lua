@@ -99,7 +99,7 @@ describe("queue = n", function()
   end)
 
   it("of a reduce, which the library has set, may be passed by a block", function()
-    local own = new({ { { 2 } }, { {}, { queue = 2, fold = {} } } }, { { 2 } })
+    local own = new({ { { 2 } }, { {}, { queue = 2, recipe = {} } } }, { { 2 } })
     assert.is_false(own.limited[1])
     assert.equal(math.huge, own:room(own.reach[1], 1))
   end)

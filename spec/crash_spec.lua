@@ -306,7 +306,7 @@ describe("R47 kill -9 at random moments", function()
     assert_effects(n, result)
   end)
 
-  it_natively("of what folds a reduce: every item is in its value or in the failures, once", function()
+  it_natively("of what a reduce takes: every item is in its value or in the failures, once", function()
     for _, case in ipairs {
       { items = 100000, seconds = 0.00001, mean = 0.004, retries = 1000, options = { processes = 4 } },
       { items = 100000, seconds = 0.00001, mean = 0.004, retries = 0, options = { processes = 4 } },

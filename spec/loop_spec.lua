@@ -151,8 +151,8 @@ for _, context in ipairs(contexts.all) do
       p:stage("none", context.options, function() end)
       local result = p:run { failures = "collect" }
       assert.equal(3, #result.failures)
-      assert.equal("the handler of a loop stage has returned before it has called input(), so nobody has taken " ..
-        "the item", result.failures[1].message:match "^[^\n]*")
+      assert.equal("the handler of a loop stage has returned before it has called input(), so " ..
+        "the item was not taken", result.failures[1].message:match "^[^\n]*")
     end)
 
     it("R45 that raises at its end leaves a failure without an item, and nothing of what it emitted there", function()

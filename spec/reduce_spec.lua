@@ -1,8 +1,8 @@
--- reduce: one value from a stream, folded in workers and combined in the coordinator.
+-- reduce: one value from a stream, made in workers and combined in the coordinator.
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
 local minigun = require "minigun"
-local reduction = require "minigun.policy.reduce"
+local reduce = require "minigun.policy.reduce"
 local refusals = require "spec.refusals"
 local support = require "spec.support"
 
@@ -25,19 +25,19 @@ local function merge(a, b)
   return a
 end
 
-describe("a combiner", function()
-  local function fold_of(init, f, combine)
-    return reduction.new({ init = init, combine = combine, at = "here:1", name = "r" }, f)
+describe("parts of a reduce", function()
+  local function recipe_of(init, f, combine)
+    return reduce.new({ init = init, combine = combine, at = "here:1", name = "r" }, f)
   end
 
-  local function combiner(fold) return reduction.combiner(fold, 2, function() return 0 end) end
+  local function combining(recipe) return reduce.of_parts(recipe, 2, function() return 0 end) end
 
   it("R43 combines parts in their order, in whatever order they come", function()
     math.randomseed(seed)
     for _ = 1, 100 do
       local n, parts = math.random(0, 30), {}
       for i = 1, n do table.insert(parts, math.random(1, i), { i, string.char(96 + i), 1, 0.001 }) end
-      local c, most = combiner(fold_of("<", join)), 0
+      local c, most = combining(recipe_of("<", join)), 0
       for _, part in ipairs(parts) do
         c:add(part)
         most = math.max(most, #c:values())
@@ -49,20 +49,20 @@ describe("a combiner", function()
   end)
 
   it("R43 has the initial value once, or in each part where there is a function that combines them", function()
-    local c = combiner(fold_of(10, add))
+    local c = combining(recipe_of(10, add))
     assert.equal(10, c:finish())
-    c = combiner(fold_of(10, add))
+    c = combining(recipe_of(10, add))
     for i = 1, 3 do c:add { i, i, 1, 0 } end
     assert.equal(16, c:finish())
-    c = combiner(fold_of(10, add, add))
+    c = combining(recipe_of(10, add, add))
     assert.equal(10, c:finish())
-    c = combiner(fold_of(10, add, add))
+    c = combining(recipe_of(10, add, add))
     for i = 1, 3 do c:add { i, i, 1, 0 } end
     assert.equal(6, c:finish())
   end)
 
   it("R43 goes on where parts are missing, and where combining has failed", function()
-    local c = combiner(fold_of("", function(a, b)
+    local c = combining(recipe_of("", function(a, b)
       if b == "x" then error "no x" end
       return a .. b
     end))
@@ -75,7 +75,7 @@ describe("a combiner", function()
 
   it("makes batches large enough for the work, and for what combining costs", function()
     local now = 0
-    local c = reduction.combiner(fold_of(0, function(a, b)
+    local c = reduce.of_parts(recipe_of(0, function(a, b)
       now = now + 0.01
       return a + b
     end), 4, function() return now end)
@@ -86,7 +86,7 @@ describe("a combiner", function()
     assert.equal(2000, c:size())
     for i = 4, 40 do c:add { i, 5, 1000, 0.001 } end -- 10 ms to combine two
     assert.equal(65535, c:size())
-    c = combiner(fold_of(0, add, add))
+    c = combining(recipe_of(0, add, add))
     assert.equal(1, c:size())
     c:add { 1, 5, 1, 10 }
     assert.equal(1, c:size())
@@ -96,8 +96,8 @@ describe("a combiner", function()
     local shared = {}
     local init = setmetatable({ shared, shared, { [shared] = 1 } }, { __index = { a = 1 } })
     init.me = init
-    local fold = fold_of(init, add)
-    local a, b = fold.start(), fold.start()
+    local recipe = recipe_of(init, add)
+    local a, b = recipe.start(), recipe.start()
     assert.not_equal(a, b)
     assert.not_equal(a, init)
     assert.same({ true, true, true, 1, true }, { a.me == a, a[1] == a[2], a[3][a[1]] == 1, a.a, a[1] ~= shared })
@@ -162,7 +162,7 @@ describe("reduce", function()
       assert.same({ 72 }, result.items)
     end)
 
-    it("R45 an item for which the function raises fails, the others are folded" .. where, function()
+    it("R45 an item for which the function raises fails, the others are in the value" .. where, function()
       local bad = { [3] = true, [4] = true, [7] = true, [n] = true }
       local function careful(a, b)
         if bad[b] then error("bad " .. b) end
@@ -296,7 +296,7 @@ describe("reduce", function()
   for _, context in ipairs(contexts.forked) do
     local where = " [" .. context.name .. "]"
 
-    it("R47 an item at which its worker dies fails, the others are folded" .. where, function()
+    it("R47 an item at which its worker dies fails, the others are in the value" .. where, function()
       local result = new { failures = "collect" }:producer(range(1, 60)):processor({ processes = 1 }, pass)
         :reduce("sum", 0, function(a, b)
           if b == 20 then os.exit(3) end
@@ -363,7 +363,7 @@ describe("reduce", function()
     end, { processes = 1, combine = add }):run().items[1])
   end)
 
-  it("R27 folds in a fork per batch what cannot be sent there", function()
+  it("R27 makes a value in a fork per batch what cannot be sent there", function()
     local list = {}
     for i = 1, 5 do list[i] = function() return i end end
     local result = new():producer(list):reduce(0, function(a, f) return a + f() end,
@@ -525,7 +525,7 @@ describe("reduce at random", function()
 end)
 
 describe("reduce in other words", function()
-  it("minigun.reduce folds a list", function()
+  it("minigun.reduce makes one value of a list", function()
     assert.equal(5050, minigun.reduce(range(1, 100), 0, add))
     assert.equal("abc", minigun.reduce({ "a", "b", "c" }, "", join, { processes = 2, memory = "8M" }))
     assert.same({ a = 2, b = 1 }, minigun.reduce({ "a", "b", "a" }, {}, count, { combine = merge }))

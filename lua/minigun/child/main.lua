@@ -11,7 +11,7 @@ local failure = require "minigun.base.failure"
 local loop = require "minigun.handlers.loop_stage"
 local marks = require "minigun.child.marks"
 local numbered = require "minigun.policy.sources"
-local reduction = require "minigun.policy.reduce"
+local reduce = require "minigun.policy.reduce"
 local replies = require "minigun.child.replies"
 local report = require "minigun.base.protocol"
 local router = require "minigun.policy.route"
@@ -102,7 +102,7 @@ local function direct_emitters(w)
   end })
 end
 
--- The emit of a stage whose items do not go to all of its targets. `lost`: is told of an item for which none is found,
+-- The emit of a stage whose items do not go to all of its targets. `lost` hears of an item for which none is found,
 -- instead of an error.
 local function routed_emit(w, emit, choose, lost, skip)
   local direct = direct_emitters(w)
@@ -176,7 +176,7 @@ local function run_single(w, job, stage, ctx)
   else
     w:on_refused(function(_, message) replies.refuse(message, "", stage.at) end)
   end
-  w:on_left_out(function(list) tell_left_out(w, stage, list) end, not stage.fold)
+  w:on_left_out(function(list) tell_left_out(w, stage, list) end, not stage.recipe)
   if job.source and job.source.ranges[1] then
     skip = skipper(w, job, stage)
     emit = skipping_emit(w, emit, skip, job.plan.addresses[stage.id])
@@ -303,8 +303,8 @@ function worker.main(w, job)
   for i, id in ipairs(segment.stages) do
     local stage = job.plan.stages[id]
     stages[i] = stage
-    if stage.fold and not segment.groups then
-      job.handlers[id] = reduction.folder(stage.fold, w:stepper(), core.now)
+    if stage.recipe and not segment.groups then
+      job.handlers[id] = reduce.worker_handler(stage.recipe, w:stepper(), core.now)
     end
   end
   job.pid, job.process = core.pid(), core.process()

@@ -67,17 +67,17 @@ end
 ---@param stage table
 ---@param fields table of the failure
 function replies.report(send, to, kind, stage, fields)
-  local told = { kind, stage.id, fields }
-  if pcall(send, to, report.EDGE, told) then return end
+  local reply = { kind, stage.id, fields }
+  if pcall(send, to, report.EDGE, reply) then return end
   if not pcall(core.encode, fields.error) then fields.error = nil end
   for _, refused in ipairs(fields.refused or {}) do
     if not pcall(core.encode, refused[1]) then refused[1] = failure.show(refused[1]) end
   end
-  if pcall(send, to, report.EDGE, told) then return end
+  if pcall(send, to, report.EDGE, reply) then return end
   fields.item, fields.item_text = nil, failure.show(fields.item)
-  if pcall(send, to, report.EDGE, told) then return end
+  if pcall(send, to, report.EDGE, reply) then return end
   fields.error = nil -- which nests too deeply for a report
-  send(to, report.EDGE, told)
+  send(to, report.EDGE, reply)
 end
 
 --- Makes what takes effects and sends them.

@@ -11,7 +11,7 @@ local pools = require "minigun.handlers.threads"
 local replies = require "minigun.child.replies"
 local lanes = require "minigun.policy.lanes"
 local queue = require "minigun.base.queue"
-local reduction = require "minigun.policy.reduce"
+local reduce = require "minigun.policy.reduce"
 local report = require "minigun.base.protocol"
 local tasks = require "minigun.handlers.tasks"
 
@@ -93,7 +93,7 @@ local function begin(self, token, kind, value, left_out)
     return commit(self, token)
   end
   token.left_out = left_out -- items that are not in the batch
-  if left_out and #value == 0 and not self.job.plan.stages[id].fold then return commit(self, token) end
+  if left_out and #value == 0 and not self.job.plan.stages[id].recipe then return commit(self, token) end
   if kind == "inherited" then value = self.job.value end
   if attempt == 0 then return end_loops(self, token, id) end
   local group, stage, thread = self.group_of[id], self.job.plan.stages[id], nil
@@ -174,7 +174,7 @@ local function host_of(self, thread, targets)
       else
         fields.item, fields.place = item, 0
       end
-      if stage.fold then
+      if stage.recipe then
         fields.step = self.w:step()
         self.w:mark()
       end
@@ -197,20 +197,20 @@ local function done(self, group, thread, job)
   if token.left == 0 then settle(self, token) end
 end
 
--- Makes the handler of a reduction's workers. They are one thread, whose job is the batch in work; a time-out counts
+-- Makes the handler of a reduce's workers. They are one thread, whose job is the batch in work; a time-out counts
 -- for each of its items.
-local function make_folder(self, group, stage)
-  self.job.handlers[stage.id] = reduction.folder(stage.fold, function(part)
+local function make_reducer(self, group, stage)
+  self.job.handlers[stage.id] = reduce.worker_handler(stage.recipe, function(part)
     if part == 0 then return self.w:mark() end
-    local late = stage.timeout and core.now() + stage.timeout - self.patience
-    self.w:mark(group.pool.threads[1].job.token.index, late, part)
+    local due = stage.timeout and core.now() + stage.timeout - self.patience
+    self.w:mark(group.pool.threads[1].job.token.index, due, part)
   end, core.now)
 end
 
 local function open_group(self, group, targets)
   local job, n = self.job, group.n
   for _, stage in ipairs(group.stages) do
-    if stage.fold then make_folder(self, group, stage) end
+    if stage.recipe then make_reducer(self, group, stage) end
   end
   group.pool = pools.new(self.loop, group.stages, n, {
     plan = job.plan, first = (job.number - 1) * n + 1, worker = job.number, effect = self.effect,

@@ -12,7 +12,7 @@
 --     fresh      true: each item has a process of its own, so it alone sees what that does to it
 --     plan       its segment of the plan: kind, n, stages, hooks ...
 --     queued     items that wait in its queue
---     look_at    when it must look again for workers that are late, on the monotonic clock; nil: it need not
+--     look_at    when it must look again for workers that are overdue, on the monotonic clock; nil: it need not
 -- the run notes on it
 --     targets    set of the places that fill up after it, and stages' queue limits by id
 --     limited    whether one of them has a limit; `per`: how many of its own items make one for them
@@ -20,7 +20,7 @@
 -- and the methods
 --     start()                    before the first item
 --     push(work, front)          takes in work (base/work.lua): last, or first of all
---     full()                     whether those who send to it should wait
+--     full()                     whether the stages that send to it should wait
 --     dispatch()                 begins what can be begun -> whether it has begun anything; and whether it has run
 --                                stages in this process, so that there may be more to do at once
 --     supply()                   gives what its workers lack -> whether one still lacks something
@@ -32,7 +32,7 @@
 --     tally(stage)               how many of its items are queued, how many in hand; counted anew, for checks
 --     alive()                    how many processes of its own live
 --     wakes()                    whether something that is not the clock will end a sleep of the coordinator
---     end_input(stage)           no more comes to a loop stage -> whether it is told only now, and ends later
+--     end_input(stage)           no more comes to a loop stage -> whether it learns that only now, and ends later
 --     stop_producer(grace)       ends a producer that runs here
 --     finish()                   no more work comes at all
 --     ended()                    whether everything is over after that
@@ -55,7 +55,7 @@
 --     room_of(place)                           how many may still be sent to it, as it stands before a limited stage
 --     lend(slot, size, want, younger), take_overdraft(slot, slots), returned(slot)    the limit of memory
 --     hooks(list, fields, argument), warn(text), fail(text)
---     accept(stage), reopen(stage)             the end of a loop's input is an item of its own; it is to be told again
+--     accept(stage), reopen(stage)             the end of a loop's input is an item of its own; it is to come again
 --     worker(record), count(stage, counts)     for the statistics: a worker; what a stage of values has done
 --     any_failed()                             whether an item has failed for good
 --     fork_hooks(segment, names, ctx_of)       hooks about forks of stages that run in the coordinator
@@ -91,7 +91,7 @@ function contract.open(place, port, segment, takes)
   place.targets, place.limited, place.per, place.keeps = {}, false, math.huge, false
   place.arrived = 0         -- items, in their order
   place.only_way_in = nil   -- the stage that all of them have come to; false: there are several
-  place.told = {}           -- loop stages whose workers know that nothing more comes
+  place.no_more = {}        -- loop stages whose workers know that nothing more comes
   place.order, place.partitioned, place.finishing = nil, false, false
   if segment.ordered then
     place.order = order.new(function(part) port.in_turn(place, part) end, port.memory // 8)
@@ -108,7 +108,7 @@ function Place:push(own, in_front)
     own.first, self.arrived = self.arrived + 1, self.arrived + own.count
     if self.only_way_in == nil then self.only_way_in = own.stage end
     if self.only_way_in ~= own.stage then self.only_way_in = false end
-    if next(self.told) then self:reopen_loops() end
+    if next(self.no_more) then self:reopen_loops() end
     line:push(own)
   elseif self.order then
     line:insert(own)
@@ -200,23 +200,23 @@ function Place:count_queued(id)
   return n
 end
 
--- Something has come in after all: loops that have been told begin again, and will be told again.
+-- Something has come in after all: loops that have ended begin again, and will be ended again.
 function Place:reopen_loops()
-  for id in pairs(self.told) do self.port.reopen(id) end
-  self.told = {}
+  for id in pairs(self.no_more) do self.port.reopen(id) end
+  self.no_more = {}
 end
 
---- The workers and threads whose loops are to be told that nothing more comes.
+--- The workers and threads whose loops are to learn that nothing more comes.
 ---@return table slots array
 function Place:looping() return self.slots end
 
 --- Tells the loop of a stage, in each worker, that nothing more comes: work of its own, so that what the loops emit
 --- then is committed like an item's output, and no later stage ends before that has arrived.
 ---@param id integer the stage
----@return boolean told false: they know already
+---@return boolean new false: they know already
 function Place:end_input(id)
-  if self.told[id] then return false end
-  self.told[id] = true
+  if self.no_more[id] then return false end
+  self.no_more[id] = true
   for _, slot in ipairs(self:looping()) do
     self.lanes[slot.number] = self.lanes[slot.number] or queue.new()
     self.port.accept(id)
@@ -226,7 +226,7 @@ function Place:end_input(id)
   return true
 end
 
--- What a place does where it does not say it otherwise.
+-- What a place does where its own file says nothing else.
 function Place:start() return self end
 function Place:supply() return false end
 function Place:wanted() return 0 end

@@ -45,7 +45,7 @@ function inline.new(plan, how)
   }, Inline)
 end
 
--- What the chain tells of a failed item.
+-- What the chain says of a failed item.
 local function failed(self, stage, item, caught, how)
   local number = how.number
   signals.pass_on(caught.raised)
@@ -123,7 +123,7 @@ function Inline:finish()
   call_about_forks(self, { "before_exit" })
 end
 
--- Runs the items of an entry through its stage and all after it.
+-- Runs the items of some work through its stage and all after it.
 local function run(self, entry)
   local id, own, links = entry.stage, self.acks, self.chain
   local before = own.origin
@@ -145,11 +145,11 @@ local function run(self, entry)
   self.transport:finished(id, entry.count, entry.origin)
 end
 
--- Takes an entry off the queue; where a step must not take long, only so many of its items as fit.
+-- Takes work off the queue; where a step must not take long, only so many of its items as fit.
 local function take(self, entry)
   local id, admission = entry.stage, self.admission
-  local combiner = self.chain.states[id].combiner
-  local unknown = combiner and not combiner.seconds
+  local reduce = self.chain.states[id].reduce
+  local unknown = reduce and not reduce.seconds
   local limited = admission.limited[id]
   if (self.patient or unknown or limited or entry.is_source) and entry.block then
     self.rates[id] = self.rates[id] or rates.new()

@@ -50,9 +50,9 @@ local function return_slice(place, slot, left, death)
 end
 
 -- The fields of the failure that a death costs.
-local function fields_of(place, slot, last, late, in_flight)
+local function fields_of(place, slot, last, timed_out, in_flight)
   local fields = failure.of_exit(last, slot.number)
-  if late then failure.of_timeout(fields, place.processes.timeout, "its worker was killed")
+  if timed_out then failure.of_timeout(fields, place.processes.timeout, "its worker was killed")
   elseif not last.code then fields.message = "the worker " .. restarts.cause() end
   fields.in_flight = in_flight
   return fields
@@ -62,19 +62,20 @@ end
 ---@param place table of workers
 ---@param slot table its `left`: what there is
 ---@param last table how it ended, see processes.lua
----@return boolean late whether it was killed as its time was over
+---@return boolean timed_out whether it was killed as its time was over
 function losses.settle(place, slot, last)
-  local in_flight, death, any_late = 0, {}, false
+  local in_flight, death, any_timed_out = 0, {}, false
   for _, left in ipairs(slot.left) do in_flight = in_flight + left.count end
   for i = #slot.left, 1, -1 do -- from the last: each goes to the front of the queue
     local left = slot.left[i]
-    -- Of a worker with threads: by whose time-out it was killed; unless it had left by itself when the signal came.
-    local late = left.how & report.TIMED_OUT ~= 0 and (last.signal == SIGKILL or not last.signal)
-    any_late = any_late or late
-    left.fields = fields_of(place, slot, last, late, in_flight)
+    -- Of a worker with threads: the item by whose time-out it was killed, unless it had left by itself before the
+    -- signal.
+    local timed_out = left.how & report.TIMED_OUT ~= 0 and (last.signal == SIGKILL or not last.signal)
+    any_timed_out = any_timed_out or timed_out
+    left.fields = fields_of(place, slot, last, timed_out, in_flight)
     return_slice(place, slot, left, death)
   end
-  return any_late
+  return any_timed_out
 end
 
 --- A worker died whose loops had items: they are begun anew, and the user should know.

@@ -4,7 +4,7 @@
 -- A slot is a seat in the pool that one process after the other fills:
 --     number     of the worker in its place, from 1; `index`: of the slot in the pool
 --     pid        nil: there is no process; `since`: when it was forked; `restarts`: how many followed the first
---     ends       it has been told to end, or is about to be killed
+--     ends       it has to end, or is about to be killed
 --     retired    no more work is for it, as it has had what one process is for
 --     vacant     a process is forked when there is work for it
 --     hands      slices of work that it has (workers.lua); `items`, `busy`: what it has done, and in how many seconds
@@ -36,7 +36,7 @@ function processes.new(port, segment, first)
     all_needed = false, -- each has work that no other may have, so one that cannot be forked is an error
     timeout = nil,      -- seconds that an item may take here
     ends_by = nil,      -- when workers are killed that have not come to their end, by port.clock
-    stops_by = nil, stop_grace = nil, stop_killed = false, -- the same for a producer that was told to end
+    stops_by = nil, stop_grace = nil, stop_killed = false, -- the same for a producer that has to end
   }, Processes)
   if segment.groups then require "minigun.child.threads" end -- before the forks, so that each has it
   for i = 1, segment.n do
@@ -125,7 +125,7 @@ end
 
 -- --- time --------------------------------------------------------------------------------------------------------
 
--- Kills a stopped producer that does not emit. `waits`: it waits for those who receive.
+-- Kills a stopped producer that does not emit. `waits`: it waits for its receivers.
 local function check_stop(self, now, waits)
   if waits then self.stops_by = now + self.stop_grace end
   local left = self.stops_by - now
@@ -169,7 +169,7 @@ end
 
 -- --- the end of a worker -----------------------------------------------------------------------------------------
 
---- Adds what a worker has done to the record of its slot: however many processes fill that, there is one.
+--- Adds what a worker has done to the record of its slot: there is one for all processes that fill it.
 ---@param slot table
 ---@param last table `pid`, `code` (nil: it is not known), `signal` (0: none), `expected`: in good order
 function Processes:count(slot, last)

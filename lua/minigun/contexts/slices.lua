@@ -1,5 +1,5 @@
 --- Slices: hands the work of a place to its workers, and takes back what they have not begun. policy/dispatch.lua says
--- how much, and when a worker is late. `place` is a place of workers (workers.lua), which says what its slots hold.
+-- how much, and when a worker is overdue. `place` is a place of workers (workers.lua), which says what its slots hold.
 local dispatch = require "minigun.policy.dispatch"
 local processes = require "minigun.contexts.processes"
 local report = require "minigun.base.protocol"

@@ -9,8 +9,8 @@
 --     failed    failures that it has reported of the item that it is at; `left`: what a dead one had
 --     after_failed    in an ordered place: the ordinal after that of the last item of the slice in hand that has failed
 --     patience  see policy/dispatch.lua
---     loops_ended     loops whose end has been through, since its last item; `loops_told`: how many of its loops have
---               been told that it will end
+--     loops_ended     loops whose end has been through, since its last item; `loops_told`: how many of its loops know
+--               that it will end
 local blocks = require "minigun.contexts.blocks"
 local contract = require "minigun.contexts.contract"
 local dispatch = require "minigun.policy.dispatch"
@@ -37,7 +37,7 @@ function workers.new(port, segment, first)
     processes = processes.new(port, segment, first),
     rate = rates.new(),
     blocked = false,       -- those after it have no room
-    look_at = nil,         -- when to look for workers that are late, on the monotonic clock
+    look_at = nil,         -- when to look for workers that are overdue, on the monotonic clock
     chunks = 0,            -- number of the last slice that was offered
     flags = {},            -- of what is offered, by the stage that it is for
     loops = {},            -- its loop stages, where workers end before the run does
@@ -155,7 +155,7 @@ end
 
 -- --- workers -----------------------------------------------------------------------------------------------------
 
--- Forks a worker, for an item that it inherits or for whatever comes. Returns false where it has to be done without.
+-- Forks a worker, for an item that it inherits or for any that comes. Returns false where it has to be done without.
 function Workers:begin(slot, value)
   if not self.processes:spawn(slot, value, self.queued, self:full()) then
     drop_ends(self, slot)

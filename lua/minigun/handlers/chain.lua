@@ -87,8 +87,8 @@ end
 --- Makes a chain.
 ---@param stages table array of the plan's stages, in topological order
 ---@param host table
---- what surrounds it: `deliver(stage, item)` sends an item out of the chain; `failed(stage, item, caught, how)` is
---- told of a failed item: how = `{ attempt =, partial =, number = }`, the number-th that came to the stage;
+--- what surrounds it: `deliver(stage, item)` sends an item out of the chain; `failed(stage, item, caught, how)`
+--- hears of a failed item: how = `{ attempt =, partial =, number = }`, the number-th that came to the stage;
 --- `send_to(stage, id, item, sent)` sends to one stage, by emit:to (sent) or by a route; `addresses`: the plan's;
 --- `turn`: where round_robin begins;
 --- `effect(kind, name, value, id)` keeps what a stage's `ctx` collects; `context(stage)` makes that, given a function
@@ -107,7 +107,7 @@ function chain.new(stages, host)
       handler = host.handlers and host.handlers[stage.id] or stage.handler, returns = host.returns or {},
       read = 0, outside = stage.terminal, choose = router.new(stage, host.turn),
       left = 0, skip = 0, every = 1, keeps = stage.keeps_item, early = given.EARLY,
-      limit = host.limits and not stage.fold and stage.timeout or nil,
+      limit = host.limits and not stage.recipe and stage.timeout or nil,
       given = given.new(stage.source == "array", host.warn and function(text)
         host.warn(("stage '%s' (%s): %s"):format(stage.name, stage.at, text))
       end) }
@@ -190,7 +190,7 @@ local function drop(state)
 end
 
 function Chain:gather(state, item)
-  if state.late then return self:fail(state, item, take(state.late), 1) end
+  if state.closed then return self:fail(state, item, take(state.closed), 1) end
   local batches = state.batches
   local batch
   if batches.by then
@@ -203,7 +203,7 @@ function Chain:gather(state, item)
   if batch then self:emit_batch(state, batch) end
 end
 
---- Emits for a stage without a handler: a batch, a reduction's value.
+--- Emits for a stage without a handler: a batch, the value of a reduce.
 ---@param state table of the stage
 ---@param batch any
 function Chain:emit_batch(state, batch)
@@ -290,7 +290,7 @@ end
 ---@param id integer the stage
 ---@param item any
 ---@param attempt integer 1 for the first
----@param number integer? of a further attempt: that of the item, as `failed` was told
+---@param number integer? of a further attempt: that of the item, as `failed` got it
 function Chain:push(id, item, attempt, number)
   local state = self.states[id]
   if attempt == 1 then

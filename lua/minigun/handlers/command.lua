@@ -110,20 +110,20 @@ end
 
 -- Lets it run until it is over. Returns whether its time was.
 local function wait_for(program, timeout)
-  local due, late = timeout and core.clock() + timeout or math.huge, false
+  local due, timed_out = timeout and core.clock() + timeout or math.huge, false
   local fd, tells = program:fd()
   while not program:step() do
     local now = core.clock()
     if now >= due then
-      program:kill(late and SIGKILL or SIGTERM)
-      due, late = late and math.huge or now + GRACE, true
+      program:kill(timed_out and SIGKILL or SIGTERM)
+      due, timed_out = timed_out and math.huge or now + GRACE, true
     end
     local seconds = due - now
     if not tells then seconds = math.min(seconds, LOOK) end
     if timeout then seconds = math.min(seconds, BEAT) end
     tasks.wait(fd, "r", seconds < math.huge and math.max(seconds, 0) or nil)
   end
-  return late
+  return timed_out
 end
 
 --- Runs a program, see `minigun.command`.
@@ -144,12 +144,12 @@ function command.run(program, given)
     more = more, gone = gone,
   })
   if not running then return cannot_start(text, filled, message, errno, step) end
-  local late = wait_for(running, filled.timeout)
+  local timed_out = wait_for(running, filled.timeout)
   local code, signal, out, err, exceeded = running:result()
   return setmetatable({
-    ok = code == 0 and not late and not exceeded,
+    ok = code == 0 and not timed_out and not exceeded,
     code = code, signal = signal, unknown = not code and not signal or nil,
-    out = out, err = err, seconds = core.now() - start, timed_out = late or nil,
+    out = out, err = err, seconds = core.now() - start, timed_out = timed_out or nil,
     exceeded = exceeded and (exceeded == 1 and "stdout" or "stderr") or nil, command = text,
   }, Command)
 end

@@ -19,8 +19,8 @@ function controller.inherit(class, yields, tell_end)
 end
 
 -- Waits for a descriptor or a time. The controller's clock goes on while this process is stopped, core.clock does not.
--- A controller goes on knowing a descriptor that nobody waits for any more, also when
--- it is closed and its number used again, unless it is told.
+-- A controller goes on knowing a descriptor for which no task waits any more, also when
+-- it is closed and its number used again, unless it is cancelled.
 local function poll_for(self, task, cqueues, left_over)
   local fd, due = task.fd, task.due and math.max(0, task.due - core.clock())
   if left_over and (not due or left_over < due) then due = left_over end

@@ -26,22 +26,22 @@ Ctx.__index = Ctx
 
 local EFFECT <const> = {} -- key of the function that takes what is collected and counted
 
--- From a producer's ctx to what is told of items that its source cannot give.
+-- From a producer's ctx to the function that hears of items that its source cannot give.
 local losing = setmetatable({}, { __mode = "k" })
 
---- Says what is told of items that a producer's source has and cannot give.
+--- Says which function hears of items that a producer's source has and cannot give.
 ---@param ctx table
 ---@param lost function (value, message): `value` is what stands for the item, false: nothing does
 function context.on_lost(ctx, lost) losing[ctx] = lost end
 
---- What is told of such items.
+--- The function that hears of such items.
 ---@param ctx table
 ---@return function? lost as for `on_lost`
 function context.lost_of(ctx) return losing[ctx] end
 
 local levels = { debug = true, info = true, warning = true, error = true }
 
--- `ctx.count("x")`, with a dot, is told apart first.
+-- `ctx.count("x")`, with a dot, is recognised first.
 local function check_self(self, method)
   if getmetatable(self) ~= Ctx then
     error(("call ctx:%s with a colon, on the ctx: ctx:%s(...)"):format(method, method), 3)

@@ -32,7 +32,7 @@ Given.__index = Given
 
 --- Makes what watches the emissions of a stage.
 ---@param always boolean? true: it gets copies in any case
----@param warn function? (text): is told when a stage that was trusted has been found to need copies
+---@param warn function? (text): called when a stage that was trusted has been found to need copies
 ---@return table given
 --- `copies`: each table is copied; `large`: there are some that cannot be; then `take` must see each
 function given.new(always, warn)
@@ -96,12 +96,12 @@ function Given:changed_since()
 end
 
 --- From now on each table is copied.
----@param late boolean? others may have seen a change
-function Given:distrust(late)
+---@param seen boolean? other stages may have seen a change
+function Given:distrust(seen)
   if self.copies then return end
   self.copies, self.large, self.n, self.n_held = true, false, 0, 0
   self.originals, self.made, self.seen, self.last, self.held = nil, nil, nil, nil, nil
-  if late and self.warn then
+  if seen and self.warn then
     self.warn("emits a table again that it has emitted, or changes one afterwards; before this was seen receivers " ..
       "in the same process may have seen such a change. From now on copies are made")
   end

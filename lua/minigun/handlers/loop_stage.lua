@@ -31,7 +31,7 @@ end
 --- Makes the loop of one worker, or of one thread of it; it has not begun.
 ---@param handler function `handler(input, emit, ctx)`
 ---@param host table
---- `watch(thread)`, where there is one, is told of the coroutine that is about to run, and without it that the caller's
+--- `watch(thread)`, where there is one, hears of the coroutine that is about to run, and without it that the caller's
 --- own runs again; `wait(...)` takes what a handler yields that waits for something else than an item, and returns
 --- what that has brought; without it a handler must not yield
 ---@param once boolean? true: the stream is one item, and its end belongs to it
@@ -94,7 +94,7 @@ function Loop:take(item, emit, ctx)
   end
   if self.fresh then
     self.fresh = nil
-    error("the handler of a loop stage has returned before it has called input(), so nobody has taken the item", 0)
+    error("the handler of a loop stage has returned before it has called input(), so the item was not taken", 0)
   end
   if self.once then self:finish(emit, ctx) end
 end

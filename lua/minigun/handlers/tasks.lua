@@ -6,7 +6,7 @@
 --
 -- A task's function runs in a coroutine of its own (`task.co`), which is resumed by `enter`: there it is known what
 -- runs, how long, and which coroutine Ctrl-C should reach. What it yields says what it waits for:
---     PARK            nothing: somebody will `unpark` it
+--     PARK            nothing: other code will `unpark` it
 --     MORE            its turn: it goes on with the next step (and so does one that yields anything unknown)
 --     WAIT            what `task.fd`, `task.mode`, `task.due` say
 --     cqueues' own    what cqueues.poll was given
@@ -36,7 +36,7 @@ local open_loops = {}
 
 -- --- tasks -------------------------------------------------------------------------------------------------------
 
--- Notes what a resume has used up and who runs again.
+-- Notes what a resume has used up and which task runs again.
 local function left(self, outer, outer_co, start, task, random, ...)
   running, running_co = outer, outer_co
   if random then task.random = seeds.swap(random) end
@@ -49,7 +49,7 @@ end
 ---@param task table
 ---@param co thread `task.co`, or one that it runs inside of itself
 ---@param ... any passed on
----@return boolean ok and what coroutine.resume returns behind it
+---@return boolean ok and what coroutine.resume returns after it
 function Loop:enter(task, co, ...)
   local outer, outer_co = running, running_co
   running, running_co = task, co
@@ -80,7 +80,7 @@ end
 
 --- Starts a task; it runs with the next step.
 ---@param f function
----@param ran function? (seconds): told of each time that it has run without letting others
+---@param ran function? (seconds): hears of each time that it has run without letting others
 ---@return table task
 function Loop:spawn(f, ran)
   local task = { loop = self, co = coroutine.create(f), ran = ran }
@@ -275,7 +275,7 @@ function tasks.restore(task, co, outer) running, running_co, server = task, co, 
 ---@param task table what `sleep` and `wait` tell about the wait: `fd`, `mode`, `due`
 ---@param co thread
 ---@param answer any of the wait
----@return boolean ok and what coroutine.resume returns behind it
+---@return boolean ok and what coroutine.resume returns after it
 function tasks.resume(task, co, answer)
   running, running_co = task, co
   local ok, first, second = coroutine.resume(co, answer)
@@ -294,7 +294,7 @@ end
 --- The iterator that is called next by the running task is a coroutine, made by coroutine.wrap: it may wait too. What
 --- it yields then is for `pass_on`.
 ---@param co thread?
----@return table? task nil: whoever calls it cannot wait
+---@return table? task nil: the caller cannot wait
 function tasks.generator(co)
   if not running_co or coroutine.running() ~= running_co then return nil end
   running.generator = co

@@ -23,7 +23,7 @@ end
 
 -- Calls what a stage does with an item in a coroutine that can be closed when its time is over: a thread that waits
 -- past it goes on from here with an error. One that computes is ended by the limit, see lua_limit.c; in a worker by the
--- coordinator, which is told by `mark`.
+-- coordinator, which hears of it by `mark`.
 local function call_timed(self, thread, state, call, ...)
   local seconds, task, mark = state.stage.timeout, thread.task, self.link.mark
   local co, start, began = coroutine.create(errors.call), core.clock(), core.now()
@@ -58,12 +58,12 @@ local function call_timed(self, thread, state, call, ...)
   end
 end
 
--- What a thread's chain calls for each item of a stage: it tells who runs.
+-- What a thread's chain calls for each item of a stage: it notes which thread runs.
 local function handler_of(self, thread, state)
   local call = state.handler
   return function(...)
     thread.stage = state.stage
-    if state.stage.timeout and not state.stage.fold then return call_timed(self, thread, state, call, ...) end
+    if state.stage.timeout and not state.stage.recipe then return call_timed(self, thread, state, call, ...) end
     return call(...)
   end
 end

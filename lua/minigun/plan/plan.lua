@@ -13,7 +13,7 @@ local graph = require "minigun.language.graph"
 local hooks = require "minigun.plan.hooks"
 local nesting = require "minigun.language.names"
 local options = require "minigun.language.schemas"
-local reduction = require "minigun.policy.reduce"
+local reduce = require "minigun.policy.reduce"
 local stages = require "minigun.language.stage"
 
 local plan = {}
@@ -110,22 +110,22 @@ end
 
 -- Adds the stages of a reduce: one where it runs inline, else three. Batches are gathered, each becomes a part in its
 -- context, and parts are combined. Threads are no faster at that than the process that they are in: there it runs.
-local function add_reduction(b, node, f, context, add, link)
+local function add_reduce(b, node, f, context, add, link)
   local ordered = is_ordered(node, context)
   if context.kind == "threads" then context = context.host or INLINE end
   local definition, forked = node.definition, context.kind ~= "inline"
-  local fold = reduction.new(definition, f)
+  local recipe = reduce.new(definition, f)
   local gather = forked and add(new_stage(node, "accumulator"), INLINE)
   local worker = forked and add(new_stage(node, "processor"), context)
   local last = add(new_stage(node, "processor"), INLINE)
-  last.reduces = { fold = fold, parts = forked, at_drain = node.await == false, workers = context.n or cpus() }
+  last.reduces = { recipe = recipe, parts = forked, at_drain = node.await == false, workers = context.n or cpus() }
   for _, stage in ipairs { last, gather or nil, worker or nil } do stage.dead_letter = definition.dead_letter end
   set_item_options(b, node, worker or last, ordered)
   local first = gather or last
   first.queue, first.await = queue_of(b, node), node.await
   if not forked then return last, last, last end
   gather.batch = { max_size = 1, numbered = true }
-  worker.fold, worker.gathers, worker.queue = fold, gather.id, 64 + 4 * last.reduces.workers
+  worker.recipe, worker.gathers, worker.queue = recipe, gather.id, 64 + 4 * last.reduces.workers
   link(gather, worker)
   link(worker, last)
   return gather, last, worker
@@ -148,7 +148,7 @@ local function add_stages(b, node)
     before.await = node.await
     return before, stage, stage
   end
-  if definition.kind == "reduce" then return add_reduction(b, node, handler, context, add, link) end
+  if definition.kind == "reduce" then return add_reduce(b, node, handler, context, add, link) end
   if definition.kind ~= "accumulator" then
     local lanes = definition.partition and add(new_stage(node, "processor"), INLINE)
     local on_loop = definition.kind == "producer" and context.kind == "threads"

@@ -41,7 +41,7 @@ local function leads_to_limit(self, reach)
   for each, limit in pairs(reach) do
     if limit == true then
       if each.limited then return true end
-    elseif not self.stages[each].fold then
+    elseif not self.stages[each].recipe then
       return true
     end
   end
@@ -56,7 +56,7 @@ local function limit_of(self, id)
   for _, target in ipairs(self.place_of[id].here and stage.outputs or {}) do
     local place, after = self.place_of[target], nil
     if place.here then after = limit_of(self, target)
-    elseif not self.stages[target].fold then after = self.stages[target].queue or place.limited and some(place) end
+    elseif not self.stages[target].recipe then after = self.stages[target].queue or place.limited and some(place) end
     if after then limit = math.min(limit or math.huge, after * (stage.batch and stage.batch.max_size or 1)) end
   end
   return limit
@@ -175,7 +175,7 @@ function Admission:room(targets, per)
     else
       local left = limit - self:waiting(target)
       if left <= 0 then return 0 end
-      if not self.stages[target].fold then room = math.min(room, left * per) end
+      if not self.stages[target].recipe then room = math.min(room, left * per) end
     end
   end
   return room

@@ -4,7 +4,7 @@
 -- Only neighbours are combined, so a function that is associative gives what it gives inline.
 local stack = require "minigun.base.stack"
 
-local reduction = {}
+local reduce = {}
 
 -- Seconds of work that one batch should be at least and at most, and the part of the coordinator's time that combining
 -- may take.
@@ -25,63 +25,63 @@ end
 --- Makes the recipe of a reduce.
 ---@param definition table `init`, `combine`, `at`, `name`
 ---@param f function `function(value, item) -> value`
----@return table fold
+---@return table recipe
 --- `start()`: a fresh initial value; `f`; `combine(value, value)`; `nothing(what)`: raises, as no value came back;
 --- `seeded`: a part begins with the initial value, not with its first item
-function reduction.new(definition, f)
+function reduce.new(definition, f)
   local init, g = definition.init, definition.combine
-  local fold = { f = f, seeded = g ~= nil, at = definition.at }
-  function fold.nothing(what)
+  local recipe = { f = f, seeded = g ~= nil, at = definition.at }
+  function recipe.nothing(what)
     error(("%s: stage '%s': %s returned nil, which is no value to go on with"):format(definition.at, definition.name,
       what), 0)
   end
-  function fold.combine(a, b)
+  function recipe.combine(a, b)
     local value = (g or f)(a, b)
-    if value == nil then fold.nothing(g and "the function given as 'combine'" or "the function") end
+    if value == nil then recipe.nothing(g and "the function given as 'combine'" or "the function") end
     return value
   end
-  function fold.start()
+  function recipe.start()
     if type(init) ~= "function" then return copy(init, {}) end
     local value = init()
-    if value == nil then fold.nothing "the function that makes the initial value" end
+    if value == nil then recipe.nothing "the function that makes the initial value" end
     return value
   end
-  return fold
+  return recipe
 end
 
---- The handler that folds a batch, a pair of number and items, into a part.
----@param fold table
+--- The handler of workers: it makes a part of a batch, a pair of number and items.
+---@param recipe table
 ---@param step function (i): the item in work is now the i-th of the batch, or none (0)
 ---@param now function () -> seconds
 ---@return function handler emits `{ number, part, items, seconds }`
-function reduction.folder(fold, step, now)
-  local f = fold.f
+function reduce.worker_handler(recipe, step, now)
+  local f = recipe.f
   return stack.stands_for(function(batch, emit)
     local items, began = batch[2], now()
     if #items == 0 then return emit { batch[1], nil, 0, 0 } end -- none could be had
     local value = items[1]
-    if fold.seeded then value = fold.start() end
-    for i = fold.seeded and 1 or 2, #items do
+    if recipe.seeded then value = recipe.start() end
+    for i = recipe.seeded and 1 or 2, #items do
       step(i)
       value = f(value, items[i])
-      if value == nil then fold.nothing "the function" end
+      if value == nil then recipe.nothing "the function" end
     end
     step(0)
     emit { batch[1], value, #items, now() - began }
-  end, fold.at)
+  end, recipe.at)
 end
 
-local Combiner = {}
-Combiner.__index = Combiner
+local Parts = {}
+Parts.__index = Parts
 
 --- Makes what combines parts, and knows how large batches should be.
----@param fold table
+---@param recipe table
 ---@param workers integer
 ---@param clock function () -> seconds of processor time
----@return table combiner
-function reduction.combiner(fold, workers, clock)
-  return setmetatable({ fold = fold, workers = workers, clock = clock, first = {}, last = {}, seconds = nil, cost = 0 },
-    Combiner)
+---@return table parts
+function reduce.of_parts(recipe, workers, clock)
+  return setmetatable({ recipe = recipe, workers = workers, clock = clock, first = {}, last = {}, seconds = nil,
+    cost = 0 }, Parts)
 end
 
 local function mean(before, value)
@@ -89,14 +89,14 @@ local function mean(before, value)
 end
 
 --- Takes a part, and combines it with its neighbours.
----@param part table as a folder emits it
-function Combiner:add(part)
+---@param part table as a worker emits it
+function Parts:add(part)
   local number, value, began = part[1], part[2], self.clock()
   local before, after = self.last[number - 1], self.first[number + 1]
   local function combine(a, b) -- nil: no item of theirs could be had
     if a == nil then return b end
     if b == nil then return a end
-    return self.fold.combine(a, b)
+    return self.recipe.combine(a, b)
   end
   if before then value = combine(before.value, value) end
   if after then value = combine(value, after.value) end
@@ -104,22 +104,22 @@ function Combiner:add(part)
   if before then self.last[before.last] = nil end
   if after then self.first[after.first] = nil end
   self.first[run.first], self.last[run.last] = run, run
-  local calls = self.fold.seeded and part[3] or part[3] - 1 -- of the function that folds
+  local calls = self.recipe.seeded and part[3] or part[3] - 1 -- of the user's function
   if calls > 0 then self.seconds = mean(self.seconds, part[4] / calls) end
   self.cost = mean(self.cost, self.clock() - began)
 end
 
 --- How many items a batch should have.
 ---@return integer
-function Combiner:size()
-  if not self.seconds then return self.fold.seeded and 1 or 2 end
+function Parts:size()
+  if not self.seconds then return self.recipe.seeded and 1 or 2 end
   local batch = math.min(BATCH_MOST, math.max(BATCH_SECONDS, self.cost * self.workers / COMBINING))
   return math.min(MOST_ITEMS, math.max(1, batch / math.max(self.seconds, 1e-9) // 1 | 0))
 end
 
 --- The values that have not been combined yet, as parts between them are missing.
 ---@return table array in order
-function Combiner:values()
+function Parts:values()
   local runs, values = {}, {}
   for _, run in pairs(self.first) do runs[#runs + 1] = run end
   table.sort(runs, function(a, b) return a.first < b.first end)
@@ -129,42 +129,42 @@ end
 
 --- The value of the whole; once, at the end.
 ---@return any value
-function Combiner:finish()
-  local fold, values = self.fold, self:values()
-  if not fold.seeded or #values == 0 then table.insert(values, 1, fold.start()) end
+function Parts:finish()
+  local recipe, values = self.recipe, self:values()
+  if not recipe.seeded or #values == 0 then table.insert(values, 1, recipe.start()) end
   local value = values[1]
-  for i = 2, #values do value = fold.combine(value, values[i]) end
+  for i = 2, #values do value = recipe.combine(value, values[i]) end
   return value
 end
 
-local Folder = {}
-Folder.__index = Folder
+local Items = {}
+Items.__index = Items
 
 --- Makes what takes items one after the other, where they need not be cut up.
----@param fold table
----@return table folder with `add(item)`, `values()`, `finish()` as a combiner has them
-function reduction.inline(fold)
-  return setmetatable({ fold = fold, value = nil }, Folder)
+---@param recipe table
+---@return table items with `add(item)`, `values()`, `finish()` as above
+function reduce.of_items(recipe)
+  return setmetatable({ recipe = recipe, value = nil }, Items)
 end
 
 --- Takes an item.
 ---@param item any
-function Folder:add(item)
-  if self.value == nil then self.value = self.fold.start() end
-  local value = self.fold.f(self.value, item)
-  if value == nil then self.fold.nothing "the function" end
+function Items:add(item)
+  if self.value == nil then self.value = self.recipe.start() end
+  local value = self.recipe.f(self.value, item)
+  if value == nil then self.recipe.nothing "the function" end
   self.value = value
 end
 
 --- What there is.
 ---@return table array
-function Folder:values() return { self.value } end
+function Items:values() return { self.value } end
 
 --- The value of the whole.
 ---@return any value
-function Folder:finish()
-  if self.value == nil then return self.fold.start() end
+function Items:finish()
+  if self.value == nil then return self.recipe.start() end
   return self.value
 end
 
-return reduction
+return reduce

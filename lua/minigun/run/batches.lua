@@ -82,7 +82,7 @@ end
 function Batches:join(entry)
   local state = self.inline.chain.states[entry.stage]
   local own = state.batches
-  if not own or not own.add_range or state.late then return false end
+  if not own or not own.add_range or state.closed then return false end
   self.shared:check(entry)
   own:add_range(entry)
   return true

@@ -22,7 +22,7 @@ function drain.new(plan, clock)
     hooks = false,
     timed = own.awaits[1] ~= nil,           -- whether the clock can drain a stage
     looked = 0,              -- when it was last looked at the awaited stages, since the begin
-    told = {},               -- hooks after_producer that have been called
+    called = {},             -- hooks after_producer that have been called
   }, Drain)
 end
 
@@ -68,15 +68,15 @@ end
 
 local function tell_producers_ended(self)
   for _, hook in ipairs(self.plan.hooks.after_producer) do
-    if not self.told[hook] and self.policy:all_drained(hook.producers, self.ledger) then
-      self.told[hook] = true
+    if not self.called[hook] and self.policy:all_drained(hook.producers, self.ledger) then
+      self.called[hook] = true
       self.hooks:call({ hook }, {})
     end
   end
 end
 
 --- Drains the stages that can be.
----@return boolean over all are drained, nothing is pending, every reduction has given its value
+---@return boolean over all are drained, nothing is pending, every reduce has given its value
 ---@return boolean changed some are, so others may be ready now
 function Drain:advance()
   local ledger, own, changed, all = self.ledger, self.policy, false, true

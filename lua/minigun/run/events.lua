@@ -1,6 +1,6 @@
 --- Events: what workers say, taken from the pool.
 --
--- Every reference to a block that an event brings is passed on to one entry, or released here.
+-- Every reference to a block that an event brings is passed on to one piece of work, or released here.
 local declared = require "minigun.base.declared"
 local report = require "minigun.base.protocol"
 local work = require "minigun.base.work"
@@ -22,7 +22,8 @@ function events.new(plan)
     screen = false }, Events)
 end
 
--- What a worker has written is not what it has said. Whose damage it is is not known: all workers can write everywhere.
+-- What a worker has written is not what it has announced. Which worker did the damage is not known: all can write
+-- everywhere.
 local function damaged(self, place)
   self.state:fail(("%s: a worker has damaged the run's shared memory: what was read is not what was announced"):format(
     place.plan.context))
@@ -38,12 +39,12 @@ end
 
 -- --- reports -----------------------------------------------------------------------------------------------------
 
--- The stages of a block tell what they emit, what comes to them inside it, and their times. A stage alone is not asked:
--- what it emits is counted when it has come.
+-- The stages of a group report what they emit, what comes to them inside it, and their times. A stage alone does not:
+-- what it emits is counted when it arrives.
 local function add_stats(self, row)
   local s = self.outcome.stats[row[1]]
   s.items_in = s.items_in + row[2]
-  if not self.plan.stages[row[1]].fold then s.items_out = s.items_out + row[3] end -- parts of its one value
+  if not self.plan.stages[row[1]].recipe then s.items_out = s.items_out + row[3] end -- parts of its one value
   s.busy = s.busy + row[4]
   if row[5] then s.service:merge(row[5]) end
 end
@@ -117,7 +118,7 @@ end
 
 local function count_out(self, place, count)
   local ids = place.plan.stages
-  if ids[2] or self.plan.stages[ids[1]].fold then return end
+  if ids[2] or self.plan.stages[ids[1]].recipe then return end
   local s = self.outcome.stats[ids[1]]
   s.items_out = s.items_out + count
 end
@@ -217,7 +218,7 @@ end
 
 -- --- the events --------------------------------------------------------------------------------------------------
 
--- From the kind of an event to what takes it: bytes, items and seconds, as the pool tells them.
+-- From the kind of an event to what takes it: bytes, items and seconds, as the pool reports them.
 local on_event <const> = {
   -- A range that a worker has committed, and its reference: items go to their receivers, reports are read.
   out = function(self, place, slot, block, offset, length, count, edge, number)

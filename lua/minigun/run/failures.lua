@@ -11,8 +11,8 @@ local work = require "minigun.base.work"
 
 local failures = {}
 
--- What of a failure a dead letter tells.
-local TOLD <const> = { "kind", "stage", "message", "error", "attempts", "traceback", "worker", "pid", "signal", "code",
+-- What a dead letter says of a failure.
+local SHOWN <const> = { "kind", "stage", "message", "error", "attempts", "traceback", "worker", "pid", "signal", "code",
   "partial", "batch" }
 local BEAT <const> = 0.1 -- seconds to sleep at most, see run.lua
 
@@ -108,24 +108,24 @@ end
 local function send_dead_letter(self, stage, record)
   local target = stage.dead_letter
   if not target or record.item == nil then return false end
-  local told = {}
-  for _, key in ipairs(TOLD) do told[key] = record[key] end
-  local letter = { item = record.item, failure = told }
+  local shown = {}
+  for _, key in ipairs(SHOWN) do shown[key] = record[key] end
+  local sent = { item = record.item, failure = shown }
   local is_stage = type(target) == "number"
   local segment = is_stage and self.places.of[target]
   local travels = not is_stage or segment.takes ~= "values"
-  if not travels then letter.item = core.copy(letter.item) end -- the failure's item stays as it is
-  if travels and not protected(core.encode, letter) then
-    if not protected(core.encode, told.error) then told.error = nil end
-    if not protected(core.encode, letter) then letter.item = failure.show(record.item) end
+  if not travels then sent.item = core.copy(sent.item) end -- the failure's item stays as it is
+  if travels and not protected(core.encode, sent) then
+    if not protected(core.encode, shown.error) then shown.error = nil end
+    if not protected(core.encode, sent) then sent.item = failure.show(record.item) end
   end
   local problem
   if is_stage then
     self.dead_letter = { problem = nil }
-    self.transport:send_to(stage, target, letter)
+    self.transport:send_to(stage, target, sent)
     problem, self.dead_letter = self.dead_letter.problem, false
   else
-    local ok, written, message = protected(target.write, target, letter)
+    local ok, written, message = protected(target.write, target, sent)
     problem = not ok and written or message
   end
   if problem then
@@ -159,7 +159,7 @@ local function record_of(stage, fields, item, attempt)
   return failure.new(fields)
 end
 
---- Tries again, or records the failure. `again()` makes the entry of the next attempt; nil: there can be none.
+--- Tries again, or records the failure. `again()` makes the work of the next attempt; nil: there can be none.
 ---@param stage table
 ---@param fields table of the failure
 ---@param item function () -> the item
@@ -197,7 +197,7 @@ end
 
 -- --- in workers --------------------------------------------------------------------------------------------------
 
--- The same for items that a worker has left out of a batch, and told with the batch's failure.
+-- The same for items that a worker has left out of a batch, and reported with the batch's failure.
 local function left_out(self, stage, fields, list)
   for _, refused in ipairs(list or {}) do
     local own = effects.left_out(refused)
@@ -206,7 +206,7 @@ local function left_out(self, stage, fields, list)
   end
 end
 
--- Where in its block the failed item of an entry is: its offset, and that after the whole; nil: it is not in a block.
+-- Where in its block the failed item of some work is: its offset, and that after the whole; nil: it is not in a block.
 local function find(self, stage, fields, entry)
   if not (fields.index and entry.block) then return nil end
   local at, n = self.shared.pool:walk(entry.block, entry.offset, entry.length, entry.only, fields.index)
@@ -227,7 +227,7 @@ local function item_of(self, fields, entry, at, limit)
   return fields.item_text
 end
 
--- The entry of the next attempt, with a reference of its own; nil: there can be none.
+-- The work of the next attempt, with a reference of its own; nil: there can be none.
 local function entry_again(self, stage, fields, entry, at, limit)
   if at then
     local pool = self.shared.pool
@@ -264,7 +264,7 @@ function Failures:item_failed(segment, slot, stage, fields, entry)
   local refused = fields.refused
   fields.refused = nil
   local record, anew
-  if stage.fold then
+  if stage.recipe then
     local batch = { batch = item(), ordinal = ordinal, tried = entry.count == 1 and entry.tried or {} }
     record, anew = self.reduces:batch_failed(segment, stage, fields, batch, retry)
   else
@@ -274,7 +274,7 @@ function Failures:item_failed(segment, slot, stage, fields, entry)
   return record
 end
 
---- An entry for one Lua value that goes back into a pool.
+--- Work of one Lua value that goes back into a pool.
 ---@param stage table
 ---@param item any
 ---@return table? entry nil: it cannot be encoded
@@ -284,7 +284,7 @@ function Failures:encode(stage, item)
   local writer = core.writer(self.shared.pool, stage.id, function(w, need)
     if need > 0 and not w:open(need) then self.state:fail "out of shared memory" end
   end, function() bad = true end, 1, 1)
-  if stage.fold then writer:batches(true) end
+  if stage.recipe then writer:batches(true) end
   writer(item)
   local entry
   if not bad then

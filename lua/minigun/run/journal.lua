@@ -140,7 +140,7 @@ end
 ---@return table journal
 ---@return table past
 --- `done[producer]`: `ranges`, sorted, { first, last... }, and `marks` by ordinal; `ended`: the last run came to its
---- end; `warnings`: what the result is to tell; `path`
+--- end; `warnings`: those for the result; `path`
 function journal.open(plan)
   local given, edges = plan.options.journal, signature(plan)
   local file, message = core.spool_file(given.path, false)
@@ -194,7 +194,7 @@ end
 
 -- What is pending of a producer, as it is written.
 local function flat(own, marks)
-  local firsts, ranges, told = {}, {}, nil
+  local firsts, ranges, known = {}, {}, nil
   for first in pairs(own.from) do firsts[#firsts + 1] = first end
   table.sort(firsts)
   for _, first in ipairs(firsts) do
@@ -203,24 +203,24 @@ local function flat(own, marks)
     local at = sources.marked(first)
     while at <= last do
       if marks and marks[at] then
-        told = told or {}
-        told[#told + 1], told[#told + 2] = at, marks[at]
+        known = known or {}
+        known[#known + 1], known[#known + 2] = at, marks[at]
       end
       at = sources.marked(at + 1)
     end
   end
-  return ranges, told
+  return ranges, known
 end
 
 -- Writes what is pending. What could not be written stays so.
 local function write(self)
   local ranges, marks = {}, nil
   for name, own in pairs(self.pending) do
-    local told
-    ranges[name], told = flat(own, self.marks[name])
-    if told then
+    local known
+    ranges[name], known = flat(own, self.marks[name])
+    if known then
       marks = marks or {}
-      marks[name] = told
+      marks[name] = known
     end
   end
   local ok, message = self.file:write { "done", ranges, marks }

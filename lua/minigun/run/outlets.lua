@@ -6,7 +6,7 @@
 --     targets     stages that its items go to, besides those of its own process
 --     items, own  of a terminal stage: the lists of the result that its items are added to
 --     values, bytes      those of the targets that take Lua values, and those that take bytes
---     reads       how many of `values` fork for each item, and so change nothing of what others see; nil: none
+--     reads       how many of `values` fork for each item, and so change nothing of what other stages see; nil: none
 --     joins       true: a target is a batch that is put together from bytes (batches.lua)
 --     writer      into the open block for `bytes`; nil: there is none
 --     direct      true: the writer is what a producer emits with
@@ -93,7 +93,7 @@ function Outlets:draw()
   for id, stage in ipairs(self.plan.stages) do
     local own, outlet = self.places.of[id], { stage_id = id, targets = {} }
     self.direct[id] = writes_blocks(self, stage) or nil
-    -- Others run meanwhile.
+    -- Other stages run meanwhile.
     local apart = stage.threaded or not own.here and stage.kind == "producer" or self.direct[id]
     for _, target in ipairs(stage.outputs) do
       if apart or self.places.of[target] ~= own then outlet.targets[#outlet.targets + 1] = target end

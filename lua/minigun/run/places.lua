@@ -65,7 +65,7 @@ end
 ---@return boolean busy some was handed over
 ---@return boolean lacking a worker still lacks something
 ---@return boolean ran stages have run in this process, so that there may be more to do at once
----@return number? look_at when to look for workers that are late, on the monotonic clock; nil: there are none
+---@return number? look_at when to look for workers that are overdue, on the monotonic clock; nil: there are none
 function Places:hand_out()
   local busy, lacking, ran, look_at = false, false, false, nil
   local list <const> = self.list

@@ -1,8 +1,8 @@
---- Reductions in a run; the values are policy/reduce.lua's.
+--- The reduce stages of a run; the values are policy/reduce.lua's.
 --
--- A reduction emits when nothing else is left to do anywhere, as any handler that still runs could send it an item: one
--- reduction after the other, from the first stage to the last. With `await = false` nothing sends to it, and it emits
--- at its input's end.
+-- A reduce emits when nothing else is left to do anywhere, as any handler that still runs could send it an item. One
+-- emits after the other, from the first stage to the last. With `await = false` no stage can send to it, and it emits
+-- at the end of its input.
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
 local effects = require "minigun.child.replies"
@@ -16,37 +16,37 @@ local reduces = {}
 local Reduces = {}
 Reduces.__index = Reduces
 
---- Makes what runs the reductions of a run.
+--- Makes what runs the reduce stages of a run.
 ---@param plan table
 ---@param pid integer the coordinator's
 ---@return table reduces
---- `of`: by the id of a reduction's last stage, which is the coordinator's: `stage`; `entry`, the state in the chain of
+--- `of`: by the id of a reduce's last stage, which is the coordinator's: `stage`; `state`, the state in the chain of
 --- the stage that its items come to; `result`, the value; `place` of the workers that make parts of it, or nil;
---- `closed`: what an item is told that comes after the value was emitted
+--- `closed`: the error of an item that comes after the value was emitted
 function reduces.new(plan, pid)
   return declared({ plan = plan, pid = pid, outcome = false, state = false, ledger = false, resume = false,
     places = false, inline = false, transport = false, failures = false, of = {} }, Reduces)
 end
 
---- Makes a reduction's last stage ready to run, and lets its batches, if it has some, become as large as is good.
+--- Makes a reduce's last stage ready to run. Its batches, if it has some, become as large as its work asks for.
 ---@param stage table
 function Reduces:open(stage)
-  local fold, entry, links = stage.reduces.fold, stage.id, self.inline.chain
-  local result = stage.reduces.parts and policy.combiner(fold, stage.reduces.workers, os.clock) or policy.inline(fold)
-  while self.plan.stages[entry].continues do entry = self.plan.stages[entry].continues end
-  local each = { stage = stage, entry = links.states[entry], result = result, closed = nil,
+  local given, first, links = stage.reduces, stage.id, self.inline.chain
+  local result = given.parts and policy.of_parts(given.recipe, given.workers, os.clock) or policy.of_items(given.recipe)
+  while self.plan.stages[first].continues do first = self.plan.stages[first].continues end
+  local each = { stage = stage, state = links.states[first], result = result, closed = nil,
     place = self.places.of[stage.continues] }
   self.of[stage.id] = each
   self.transport.feed = function() self:feed() end
-  if each.place then each.entry.combiner = result end
+  if each.place then each.state.reduce = result end
   links.states[stage.id].handler = function(item)
     if each.closed then error(each.closed, 0) end
     result:add(item)
-    if each.place then each.entry.batches:resize(result:size()) end
+    if each.place then each.state.batches:resize(result:size()) end
   end
 end
 
---- What has failed in a stage of the coordinator: of a reduction that combines parts, what is in the part.
+--- What has failed in a stage of the coordinator: of a reduce that combines parts, what is in the part.
 ---@param stage table
 ---@param item any
 ---@return any
@@ -56,7 +56,7 @@ function Reduces:content(stage, item)
   return item
 end
 
---- How many further attempts a stage allows: none, once a reduction has emitted its value.
+--- How many further attempts a stage allows: none, once a reduce has emitted its value.
 ---@param stage table
 ---@return integer
 function Reduces:retries_of(stage)
@@ -67,20 +67,20 @@ end
 --- Passes on batches that are not full to workers that would have nothing to do.
 function Reduces:feed()
   for _, each in next, self.of do
-    if each.place and each.entry.batches.first and each.place:idles() then
-      self.inline.chain:flush_batches(each.entry.stage.id)
+    if each.place and each.state.batches.first and each.place:idles() then
+      self.inline.chain:flush_batches(each.state.stage.id)
     end
   end
 end
 
---- Emits the value of a reduction, unless it has done so.
+--- Emits the value of a reduce, unless it has done so.
 ---@param id integer its last stage
 function Reduces:emit(id)
   local each, links = self.of[id], self.inline.chain
   if not each or each.closed then return end
   each.closed = ("stage '%s' has emitted its value already; this item was sent to it afterwards, with emit:to"):format(
     each.stage.name)
-  each.entry.late = each.closed
+  each.state.closed = each.closed
   local ok, value = errors.call(each.result.finish, each.result)
   self.ledger.changed = true
   if ok then return links:emit_batch(links.states[id], value) end
@@ -89,7 +89,7 @@ function Reduces:emit(id)
     function() return each.result:values() end)
 end
 
---- Emits the value of the first reduction that has not done so; everything else must have come to its end.
+--- Emits the value of the first reduce that has not done so; everything else must have come to its end.
 ---@return boolean emitted false: all have
 function Reduces:emit_next()
   for id in ipairs(self.plan.stages) do
@@ -104,7 +104,7 @@ end
 
 --- A batch of values could not be encoded: the items that cannot be sent fail, the others go on.
 ---@param stage table that gathers
----@param batch table array of items; of a reduction pair of number and items
+---@param batch table array of items; of a reduce a pair of number and items
 ---@param message string what is wrong with the batch
 ---@param writer userdata that could not encode it
 function Reduces:batch_refused(stage, batch, message, writer)
@@ -143,14 +143,14 @@ local function go_on(self, place, stage, failed, k)
 end
 
 --- A batch has failed in a worker: one of its items, where it is known which, or the whole. An item that has failed for
---- good is taken out, and the others are folded anew.
+--- good is taken out, and the others are run again.
 ---@param place table
----@param stage table that folds
+---@param stage table the one in workers
 ---@param fields table of the failure; `step`: the item in work
 ---@param failed table
 --- `batch`: pair of number and items; nil: it cannot be read; `ordinal`: of it in the place; `tried`: attempts that its
 --- items have had, by their place in it
----@param again function () -> entry of the same batch
+---@param again function () -> work of the same batch
 ---@return minigun.Failure? record nil: the batch is tried again
 ---@return boolean? anew the rest of it goes on as a new batch
 function Reduces:batch_failed(place, stage, fields, failed, again)

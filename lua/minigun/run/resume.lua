@@ -292,9 +292,9 @@ function Resume:count(finished)
 end
 
 --- Closes the journal, when the run is over. May be called twice.
----@param finished boolean nothing was left to do, and the caller gets the result: so are loop stages and reductions
+---@param finished boolean nothing was left to do, and the caller gets the result: so are loop stages and reduce stages
 ---@param delivered boolean the caller gets the result with all its items at once
----@param stopped boolean producers were told to end
+---@param stopped boolean producers had to end
 function Resume:close(finished, delivered, stopped)
   if not self.open then return end
   self.open = false

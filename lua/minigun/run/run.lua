@@ -29,7 +29,7 @@
 --
 -- Invariants
 -- 1. Every item is in exactly one place, and the ledger counts it (ledger.lua).
--- 2. Every reference to a block that an event brings is passed on to one entry, or released.
+-- 2. Every reference to a block that an event brings is passed on to one piece of work, or released.
 -- 3. Whatever happens, `Run:close` ends every child and gives back every descriptor and mapping.
 local acks = require "minigun.policy.acks"
 local admission = require "minigun.policy.admission"
@@ -97,11 +97,11 @@ local function wire(parts)
   end
 end
 
--- The parts of a run, by name. `who`: pid and process of the coordinator, and how it goes on.
-local function parts_of(p, who, streams)
+-- The parts of a run, by name. `process`: pid and number of the coordinator's process, and how the run goes on.
+local function parts_of(p, process, streams)
   local own, journal, past = {}, nil, nil
   if p.options.journal then journal, past = require("minigun.run.journal").open(p) end -- first, as it may raise
-  own.plan, own.state, own.outcome = p, state.new(), outcome.new(p, who.pid, streams)
+  own.plan, own.state, own.outcome = p, state.new(), outcome.new(p, process.pid, streams)
   own.stats, own.ledger = own.outcome.stats, ledger.new(p.stages)
   own.shared, own.places = shared.new(p), places.new(p)
   own.acks = acks.new(function(source, first, last) journal:acknowledge(source.name, first, last) end)
@@ -113,8 +113,8 @@ local function parts_of(p, who, streams)
       fail = function(text) own.state:fail(text) end }
   end
   own.admission = admission.new(p.stages, own.places.of, own.ledger.pending)
-  own.own_queue, own.inline = queue.lines(), inline.new(p, who)
-  own.outlets = outlets.new(p, who.pid, {
+  own.own_queue, own.inline = queue.lines(), inline.new(p, process)
+  own.outlets = outlets.new(p, process.pid, {
     let_others = function(why) return own.producers:let_others(why) end,
     wait_for_receivers = function(id) return own.producers:wait_for_receivers(id) end,
     send = function(...) return own.emission:send(...) end })
@@ -122,10 +122,10 @@ local function parts_of(p, who, streams)
   own.batches = batches.new()
   own.transport = transport.new(p, own.places.of, own.outlets.of, own.outlets.list,
     function(stage, id) return own.outlets:to(stage, id) end)
-  own.failures = failures.new(p, who.pid, silence.explain)
-  own.events, own.reduces = events.new(p), reduces.new(p, who.pid)
-  own.producers, own.drain, own.hooks = producers.new(p, who), drain.new(p, core.clock), hooks.new()
-  own.reentry, own.threads = reentry.new(who.process), threads.new(p.options.seed)
+  own.failures = failures.new(p, process.pid, silence.explain)
+  own.events, own.reduces = events.new(p), reduces.new(p, process.pid)
+  own.producers, own.drain, own.hooks = producers.new(p, process), drain.new(p, core.clock), hooks.new()
+  own.reentry, own.threads = reentry.new(process.process), threads.new(p.options.seed)
   own.sleeper = sleeper.new(function() return own.producers:any_awake() end)
   own.screen, own.status = screen.new(), status.new(p)
   wire(own)
@@ -143,10 +143,10 @@ end
 function run.new(pipeline, given, how)
   how = how or {}
   local self
-  local who = { pid = core.pid(), process = core.process(), patient = how.patient or false,
+  local process = { pid = core.pid(), process = core.process(), patient = how.patient or false,
     ask_to_stop = function() self:ask_to_stop() end }
   local p = plan.build(pipeline, given)
-  local own = parts_of(p, who, how.streams or false)
+  local own = parts_of(p, process, how.streams or false)
   self = declared({
     pipeline = pipeline, started = core.now(), open_line = how.open_line or false, busy = false, next_due = false,
     due_at = false,

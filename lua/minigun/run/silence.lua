@@ -1,4 +1,4 @@
---- Silence: what a run did that would look like nothing at all, told as warnings and failures at its end.
+--- Silence: where a run would silently have given nothing: warnings and failures at its end.
 local sources = require "minigun.sources.sources"
 
 local silence = {}
@@ -53,7 +53,7 @@ end
 ---@param outcome table
 ---@param failures table
 ---@param ok boolean whether nothing has ended it before
----@param ended_early boolean producers were told to end, or it was given up
+---@param ended_early boolean producers had to end, or it was given up
 function silence.look(stages, outcome, failures, ok, ended_early)
   for id, stage in ipairs(stages) do
     if stage.emitting then returned(outcome, stage, outcome.stats[id]) end

@@ -19,7 +19,7 @@ Transport.__index = Transport
 ---@param outlet_of table from a stage's id to its outlet
 ---@param outlet_list table of the outlets with a writer
 ---@param outlet_to function (stage, id) -> the outlet for what a stage sends to one other, whatever the graph says
----@return table transport `feed`: a function to call before what is written is passed on, where there are reductions
+---@return table transport `feed`: a function to call before what is written is passed on, where there are reduce stages
 function transport.new(plan, place_of, outlet_of, outlet_list, outlet_to)
   return declared({
     plan = plan, place_of = place_of, outlet_of = outlet_of, outlet_list = outlet_list, outlet_to = outlet_to,
