@@ -118,7 +118,7 @@ local function parts_of(p, process, streams)
     let_others = function(why) return own.producers:let_others(why) end,
     wait_for_receivers = function(id) return own.producers:wait_for_receivers(id) end,
     send = function(...) return own.emission:send(...) end })
-  own.emission = emission.new(p, who)
+  own.emission = emission.new(p, process)
   own.batches = batches.new()
   own.transport = transport.new(p, own.places.of, own.outlets.of, own.outlets.list,
     function(stage, id) return own.outlets:to(stage, id) end)
