@@ -47,7 +47,11 @@ function M.start(text, workers, options)
   local self = M.launch("spec/programs/serve.lua " .. support.quote(text or ""), options)
   if workers ~= 0 then
     workers = workers or tonumber((text or ""):match "workers = (%d+)") or 2
-    assert(self:wait_for(function() return #self:ready() >= workers end), self:log())
+    if not self:wait_for(function() return #self:ready() >= workers end) then
+      local log = self:log()
+      self:close()
+      error("the server's workers are not ready: " .. log, 2)
+    end
   end
   return self
 end

@@ -58,7 +58,8 @@ describe("a server", function()
       assert(server:wait_for(function() return #server:ready() == 1 end), server:log())
       for i = 1, 3 do
         local client = server:connect()
-        assert(server:wait_for(function() return server:output():find(("requests %d, in hand 0"):format(i), 1, true) end),
+        local counted = ("requests %d, in hand 0"):format(i)
+        assert(server:wait_for(function() return server:output():find(counted, 1, true) end),
           server:output() .. server:log())
         client:close()
       end
