@@ -61,6 +61,69 @@ describe("a server", function()
     assert.is_nil(support.read_file(pid_file))
   end)
 
+  test("S7: a broken new program takes no Unix socket's file, and says nothing to the service manager", function(start)
+    local path, flag, said = os.tmpname(), os.tmpname(), os.tmpname()
+    os.remove(path)
+    local unix = require "socket.unix"
+    local manager = type(unix) == "table" and unix.dgram and unix.dgram()
+    if manager then
+      os.remove(said)
+      assert(manager:bind(said))
+      manager:settimeout(0)
+    end
+    local server = start(([[listen = "unix:%s", max_restarts = 0, worker = function(w)
+      if io.open(%q):read "a" ~= "" then error "a broken deploy" end
+      web(w)
+    end]]):format(path, flag), nil, { env = manager and { NOTIFY_SOCKET = said } })
+    support.write_file(flag, "broken")
+    server:signal "USR2"
+    assert(server:said "before it was ready; nothing has changed", server:log())
+    assert.is_truthy(require("lfs").attributes(path), "the socket's file is gone")
+    local function has_stopped()
+      for text in manager and function() return manager:receive() end or function() end do
+        if text:find "STOPPING" then return true end
+      end
+      return false
+    end
+    assert.is_false(has_stopped())
+    support.write_file(flag, "")
+    server:signal "USR2"
+    assert(server:said "is ready; this one drains", server:log())
+    assert.equal(0, (server:wait()))
+    assert.is_false(has_stopped())
+    assert.is_truthy(require("lfs").attributes(path), "the socket's file is gone")
+    for _, pid in ipairs(server:left()) do
+      if support.children(pid)[1] then servers.unruly.kill(pid, servers.signals.TERM) end
+    end
+    assert(server:wait_for(function() return #server:left() == 0 end, 5))
+    assert.is_nil(require("lfs").attributes(path))
+    assert.equal(manager and true or false, has_stopped())
+    if manager then manager:close() end
+    for _, each in ipairs { flag, said } do os.remove(each) end
+  end)
+
+  test("a socket's file is removed where the server cannot listen at another address", function(_, add)
+    local path = os.tmpname()
+    os.remove(path)
+    local server = add(servers.launch("spec/programs/serve.lua " .. support.quote(
+      ("listen = { 'unix:%s', 'unix:/nonexistent/socket' }"):format(path))))
+    assert.equal(1, (server:wait()))
+    assert.matches("cannot listen at unix:/nonexistent/socket", server:log())
+    assert.is_nil(require("lfs").attributes(path))
+  end)
+
+  test("S7: what a former master says is not for programs that its successor starts", function()
+    local program = [[
+      local core = require "minigun.core"
+      local fd = assert(core.listen("127.0.0.1", "0", 10))
+      assert(fd <= 6)
+      print(require("minigun.supervisor.upgrade").is_awaited(), #require("minigun.supervisor.sockets").inherited())
+    ]]
+    local result = support.run(("%s MINIGUN_PID=1 MINIGUN_UPGRADE=0 MINIGUN_SOCKETS=3,4,5,6 lua5.4 -e %s"):format(
+      support.env_words(support.lua_env()), support.quote(program)))
+    assert.equal("false\t0\n", result.stdout, result.stderr)
+  end)
+
   test("S7: no request fails, and a Unix socket's file stays, while the program is executed anew", function(start)
     local path = os.tmpname()
     os.remove(path)

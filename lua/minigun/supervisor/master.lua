@@ -169,7 +169,7 @@ function actions.give_up(self, text)
 end
 
 function actions.stop_listening(self)
-  notify.tell "STOPPING=1"
+  if not self.handed_over and not upgrade.is_awaited() then notify.tell "STOPPING=1" end -- another one serves then
   upgrade.abandon(self)
   if not self.handed_over then sockets.stop(self.sockets) end
   sockets.close(self.sockets, not self.handed_over)
@@ -224,6 +224,7 @@ local function look(self, now)
   if not self.served and all_ready(self) then
     self.served = true
     notify.tell(("READY=1\nMAINPID=%d"):format(self.pid))
+    sockets.take_over(self.sockets)
     upgrade.tell_ready()
     pid_file.write(self)
   end

@@ -15,12 +15,31 @@ local function describe(socket)
   return socket
 end
 
+--- What a former master has said in the environment, where it has said it to this process: a program that is started
+--- from here inherits the variables, and has other files under these numbers.
+---@param name string of a variable
+---@return string text "" where it has said nothing
+function sockets.handed(name)
+  return tonumber(os.getenv "MINIGUN_PID") == core.pid() and os.getenv(name) or ""
+end
+
+--- What a master says to the one that comes after it.
+---@param list table
+---@return string text a number for each socket, with an "s" where it is the service manager's
+function sockets.to_hand(list)
+  local words = {}
+  for i, socket in ipairs(list) do words[i] = socket.fd .. (socket.inherited == "systemd" and "s" or "") end
+  return table.concat(words, ",")
+end
+
 --- The descriptors that this process was started with, to listen at: systemd's LISTEN_FDS, where LISTEN_PID is this
 --- process, and those that a former master hands over (MINIGUN_SOCKETS).
 ---@return table list array of sockets; `inherited`: "systemd" or "master"
 function sockets.inherited()
   local list, numbers = {}, {}
-  for fd in (os.getenv "MINIGUN_SOCKETS" or ""):gmatch "%d+" do numbers[math.tointeger(fd)] = "master" end
+  for fd, managed in sockets.handed "MINIGUN_SOCKETS":gmatch "(%d+)(s?)" do
+    numbers[tonumber(fd)] = managed == "s" and "systemd" or "master"
+  end
   local n = tonumber(os.getenv "LISTEN_FDS") or 0
   if tonumber(os.getenv "LISTEN_PID") == core.pid() then
     for fd = FIRST_INHERITED, FIRST_INHERITED + n - 1 do numbers[fd] = numbers[fd] or "systemd" end
@@ -47,13 +66,13 @@ end
 local function open_one(address, backlog)
   local fd, device, inode = core.listen(address.path or address.host, not address.path and address.port or nil, backlog)
   if not fd then return nil, device, inode end
-  return describe { fd = fd, address = address.text, path = address.path, device = device, inode = inode }
+  return describe { fd = fd, address = address.text, path = address.path, device = device, inode = inode, own = true }
 end
 
 --- Opens what is to be listened at.
 ---@param addresses table array of { text =, path = | host =, port = }
 ---@param backlog integer
----@return table? list array of sockets: fd, address (text), path, inherited
+---@return table? list array of sockets: fd, address (text), path, inherited; `own`: its file goes with this master
 ---@return string? message
 ---@return integer? errno
 function sockets.open(addresses, backlog)
@@ -65,7 +84,7 @@ function sockets.open(addresses, backlog)
     local message, errno
     if not list[i] then list[i], message, errno = open_one(address, backlog) end
     if not list[i] then
-      sockets.close(list)
+      sockets.close(list, true)
       sockets.close(inherited)
       return nil, ("cannot listen at %s: %s"):format(address.text, message), errno
     end
@@ -81,13 +100,19 @@ function sockets.stop(list)
   end
 end
 
---- Closes them. `remove`: their files too, but for those of the service manager.
+--- This master serves instead of the former one, whose sockets are its own from now on.
+---@param list table
+function sockets.take_over(list)
+  for _, socket in ipairs(list) do socket.own = socket.inherited ~= "systemd" end
+end
+
+--- Closes them. `remove`: their files too, but for those of the service manager, and of a former master that serves on.
 ---@param list table
 ---@param remove boolean?
 function sockets.close(list, remove)
   for i = #list, 1, -1 do
     local socket = table.remove(list, i)
-    if remove and socket.path and (socket.inode or 0) ~= 0 and socket.inherited ~= "systemd" then
+    if remove and socket.own and socket.path and (socket.inode or 0) ~= 0 then
       core.unlisten(socket.path, socket.device, socket.inode)
     end
     core.shut(socket.fd)

@@ -3,13 +3,14 @@
 -- time, changes nothing.
 local core = require "minigun.core"
 local endings = require "minigun.supervisor.endings"
+local sockets = require "minigun.supervisor.sockets"
 
 local upgrade = {}
 
 local KILL <const> = 9
 local READY <const> = "ready"
-local HANDED <const> = { MINIGUN_SOCKETS = true, MINIGUN_UPGRADE = true, LISTEN_FDS = true, LISTEN_PID = true,
-  LISTEN_FDNAMES = true, WATCHDOG_PID = true }
+local HANDED <const> = { MINIGUN_SOCKETS = true, MINIGUN_UPGRADE = true, MINIGUN_PID = true, LISTEN_FDS = true,
+  LISTEN_PID = true, LISTEN_FDNAMES = true, WATCHDOG_PID = true }
 
 -- What this program was started as: its executable and its arguments.
 local function command()
@@ -30,8 +31,9 @@ local function execute(path, arguments, listening, ready)
   for _, entry in ipairs(core.environment()) do
     if not HANDED[entry:match "^[^=]*"] then environment[#environment + 1] = entry end
   end
-  environment[#environment + 1] = "MINIGUN_SOCKETS=" .. table.concat(numbers, ",")
+  environment[#environment + 1] = "MINIGUN_SOCKETS=" .. sockets.to_hand(listening)
   environment[#environment + 1] = "MINIGUN_UPGRADE=" .. ready
+  environment[#environment + 1] = "MINIGUN_PID=" .. core.pid()
   numbers[#numbers + 1] = ready
   local _, message = core.execute(path, arguments, environment, numbers)
   io.stderr:write("minigun: ", message, "\n")
@@ -106,11 +108,17 @@ function upgrade.abandon(self)
   over(self)
 end
 
---- Tells the master that was before that this one's workers are ready.
+local announced = false
+
+--- Whether a former master serves on until this one's workers are ready.
+---@return boolean
+function upgrade.is_awaited() return not announced and sockets.handed "MINIGUN_UPGRADE" ~= "" end
+
+--- Tells the former master that this one's workers are ready.
 function upgrade.tell_ready()
-  local fd = math.tointeger(tonumber(os.getenv "MINIGUN_UPGRADE"))
-  if not fd or upgrade.announced then return end
-  upgrade.announced = true
+  if not upgrade.is_awaited() then return end
+  local fd = tonumber(sockets.handed "MINIGUN_UPGRADE")
+  announced = true
   core.write_fd(fd, READY)
   core.shut(fd)
 end
