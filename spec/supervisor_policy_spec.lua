@@ -307,6 +307,8 @@ describe("a supervisor's policy", function()
     w:command "restart"
     w:die(w:current(1))
     assert.equal(w.started[3], w:current(1))
+    assert.is_true(w:said "worker 1 %(pid 1000%) ended with exit code 1; its successor starts already")
+    assert.is_false(w:said "started again in")
     w:ready(w.started[3])
     w:ready(w.started[4])
     assert.is_true(w.restarted)

@@ -154,6 +154,11 @@ describe("a server", function()
     local server = start("max_restarts = 0, worker = function(w) local x = nil; x() end", 0)
     assert.equal(1, (server:wait()))
     assert.matches("attempt to call a nil value", server:log())
+    for _, call in ipairs { "w:accept(42)", "w:on_stop(nil)", "w:accept 'web'" } do
+      server = start(("max_restarts = 0, worker = function(w) %s end"):format(call), 0)
+      assert.equal(1, (server:wait()))
+      assert.matches("options:1: worker:[%a_]+: a function expected, got ", server:log())
+    end
   end)
 
   test("S5: TERM and INT finish what is in hand, and what has connected already", function(start)

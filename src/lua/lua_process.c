@@ -145,7 +145,7 @@ static int l_luv_forked(lua_State *L) {
   } else {
     void *fresh = calloc(1, size()); /* as long as the process: its handles may be collected at any time */
     int rc = fresh ? init(fresh) : -ENOMEM;
-    if (rc < 0) return mg_lua_fail(L, "libuv cannot make a loop", rc);
+    if (rc < 0) return free(fresh), mg_lua_fail(L, "libuv cannot make a loop", rc);
     *(void **)fresh = *(void **)old; /* uv_loop_t begins with `data`, where luv has its state */
     set(L, fresh);
   }

@@ -189,7 +189,7 @@ local function count_death(self, slot, worker, how, now)
   elseif deaths then
     give_up(self, ("%d workers died within %g s, more than max_restarts = %d:\n  %s%s"):format(#deaths,
       self.options.restart_window, self.options.max_restarts, table.concat(deaths, "\n  "), how.tail), now)
-  elseif slot.next then
+  elseif slot.current then
     self:say("%s %s; its successor starts already", fleet.title(worker), how.text)
   else
     self:say("%s %s; started again in %.2f s", fleet.title(worker), how.text, wait)

@@ -15,10 +15,6 @@ Stuck.__index = Stuck
 ---@return table stuck
 function stuck.new(timeout) return setmetatable({ timeout = timeout, seen = {} }, Stuck) end
 
---- How often to look, in seconds.
----@return number? seconds nil: never
-function Stuck:interval() return self.timeout and math.min(1, self.timeout / 4) or nil end
-
 --- Looks at one worker.
 ---@param worker any
 ---@param beat number what its line says; only whether it has changed counts

@@ -1,6 +1,8 @@
 --- A worker of a server, in its process: what the user's function gets, and what becomes of it.
 local core = require "minigun.core"
+local failure = require "minigun.base.failure"
 local kinds = require "minigun.supervisor.kinds"
+local schema = require "minigun.base.schema"
 local traceback = require "minigun.base.traceback"
 
 local worker = {}
@@ -39,6 +41,11 @@ Worker.__index = Worker
 
 -- --- what the user calls --------------------------------------------------------------------------------------------
 
+local function check_callable(f, method)
+  if schema.is_callable(f) then return end
+  failure.raise(("worker:%s: a function expected, got %s"):format(method, failure.show(f)))
+end
+
 local function set_state(self, state)
   self.state = state
   self.line:state(state)
@@ -70,6 +77,7 @@ end
 --- end.
 ---@param f fun()
 function Worker:on_stop(f)
+  check_callable(f, "on_stop")
   if self.stopped then return f() end
   table.insert(self.stops, f)
 end
@@ -157,10 +165,10 @@ end
 ---@param f fun(connection: any, w: minigun.Worker)?
 ---@return fun(): minigun.Connection? next without a function and loop
 function Worker:accept(f)
+  if f ~= nil or self.loop then check_callable(f, "accept") end
   self:ready()
   assert(self.acceptor:listen(not self.stopped))
   if self.loop then
-    if not f then error("worker:accept: in a worker with a loop it needs a function", 2) end
     self.serve = f
     return nil
   end
