@@ -118,7 +118,7 @@ function Place:push(own, in_front)
   self.queued = self.queued + own.count
   self.queued_bytes = self.queued_bytes + (own.length or 0)
   local s = self.port.stats[own.stage]
-  s.queue_most = math.max(s.queue_most, self.queued)
+  if self.queued > s.queue_most then s.queue_most = self.queued end
 end
 
 --- Prepares for work that only one worker may have.
