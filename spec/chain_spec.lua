@@ -2,24 +2,24 @@ local chain = require "minigun.handlers.chain"
 local core = require "minigun.core"
 local support = require "spec.support"
 
--- A chain over plain tables, and what its host was told.
+-- A chain over plain tables, and what its port was told.
 ---@param definitions table array of { handler = or batch =, to = { ids }, out = true }
 local function new(definitions)
-  local host = { delivered = {}, failures = {}, effects = {}, clock = 0, process = core.process(), addresses = {} }
+  local port = { delivered = {}, failures = {}, effects = {}, clock = 0, process = core.process(), addresses = {} }
   local stages = {}
   for id, definition in ipairs(definitions) do
     stages[id] = { id = id, name = "stage " .. id, handler = definition.handler, batch = definition.batch,
       outputs = definition.to or {}, terminal = definition.out or false }
   end
-  function host.deliver(stage, item) table.insert(host.delivered, { stage.id, item }) end
-  function host.failed(stage, item, caught, how)
-    table.insert(host.failures, { id = stage.id, item = item, caught = caught, attempt = how.attempt,
+  function port.deliver(stage, item) table.insert(port.delivered, { stage.id, item }) end
+  function port.failed(stage, item, caught, how)
+    table.insert(port.failures, { id = stage.id, item = item, caught = caught, attempt = how.attempt,
       partial = how.partial })
   end
-  function host.effect(kind, name, value) table.insert(host.effects, { kind, name, value }) end
-  function host.context(_, effect) return { collect = function(_, ...) effect("collect", ...) end } end
-  function host.now() return host.clock end
-  return chain.new(stages, host), host
+  function port.effect(kind, name, value) table.insert(port.effects, { kind, name, value }) end
+  function port.context(_, effect) return { collect = function(_, ...) effect("collect", ...) end } end
+  function port.now() return port.clock end
+  return chain.new(stages, port), port
 end
 
 local function cursor(list)
@@ -38,19 +38,19 @@ end
 
 describe("a chain", function()
   it("calls the stages one after the other and delivers at the end", function()
-    local links, host = new {
+    local links, port = new {
       { handler = function(n, emit) emit(n + 1) emit(n + 2) end, to = { 2 } },
       { handler = function(n, emit) emit(n * 10) end, out = true },
     }
     links:push(1, 1, 1)
-    assert.same({ { 2, 20 }, { 2, 30 } }, host.delivered)
+    assert.same({ { 2, 20 }, { 2, 30 } }, port.delivered)
     assert.same({ items_in = 1, items_out = 2, failed = 0 }, counts(links, 1))
     assert.same({ items_in = 2, items_out = 2, failed = 0 }, counts(links, 2))
   end)
 
   it("keeps nothing of what it has passed on", function()
     local alive = setmetatable({}, { __mode = "k" })
-    local links, host = new {
+    local links, port = new {
       { handler = function(_, emit) emit {} end, to = { 2 } },
       { handler = function(item, emit)
         alive[item] = true
@@ -58,7 +58,7 @@ describe("a chain", function()
         emit {}
       end, out = true },
     }
-    function host.deliver(_, item) alive[item] = true end
+    function port.deliver(_, item) alive[item] = true end
     links:push(1, {}, 1)
     collectgarbage()
     collectgarbage()
@@ -71,11 +71,11 @@ describe("a chain", function()
 
   it("sends to every receiver, inside and outside", function()
     local function pass(n, emit) emit(n) end
-    local links, host = new {
+    local links, port = new {
       { handler = pass, to = { 2, 3, 9 } }, { handler = pass, out = true }, { handler = pass, out = true },
     }
     links:push(1, 7, 1)
-    assert.same({ { 2, 7 }, { 3, 7 }, { 1, 7 } }, host.delivered)
+    assert.same({ { 2, 7 }, { 3, 7 }, { 1, 7 } }, port.delivered)
   end)
 
   it("passes on what was emitted when the handler has returned, in order", function()
@@ -93,25 +93,25 @@ describe("a chain", function()
   end)
 
   it("R46 forgets what a handler emitted and collected that raises", function()
-    local links, host = new { { handler = function(n, emit, ctx)
+    local links, port = new { { handler = function(n, emit, ctx)
       emit(n)
       ctx:collect("seen", n)
       if n == 2 then error "two" end
     end, out = true } }
     for n = 1, 3 do links:push(1, n, 1) end
-    assert.same({ { 1, 1 }, { 1, 3 } }, host.delivered)
-    assert.same({ { "collect", "seen", 1 }, { "collect", "seen", 3 } }, host.effects)
-    assert.equal(1, #host.failures)
-    assert.same({ 1, 2, 1 }, { host.failures[1].id, host.failures[1].item, host.failures[1].attempt })
-    assert.is_truthy(host.failures[1].caught.message:find "^spec/chain_spec.lua:%d+: two$")
-    assert.is_truthy(host.failures[1].caught.traceback:find("chain_spec.lua", 1, true))
-    assert.is_nil(host.failures[1].caught.traceback:find("minigun/chain.lua", 1, true))
+    assert.same({ { 1, 1 }, { 1, 3 } }, port.delivered)
+    assert.same({ { "collect", "seen", 1 }, { "collect", "seen", 3 } }, port.effects)
+    assert.equal(1, #port.failures)
+    assert.same({ 1, 2, 1 }, { port.failures[1].id, port.failures[1].item, port.failures[1].attempt })
+    assert.is_truthy(port.failures[1].caught.message:find "^spec/chain_spec.lua:%d+: two$")
+    assert.is_truthy(port.failures[1].caught.traceback:find("chain_spec.lua", 1, true))
+    assert.is_nil(port.failures[1].caught.traceback:find("minigun/chain.lua", 1, true))
     assert.same({ items_in = 3, items_out = 2, failed = 1 }, counts(links, 1))
   end)
 
   it("a failure after a stage is not that stage's", function()
     local after = 0
-    local links, host = new {
+    local links, port = new {
       { handler = function(n, emit)
         emit(n)
         emit(n + 1)
@@ -124,31 +124,31 @@ describe("a chain", function()
     }
     links:push(1, 1, 1)
     assert.equal(1, after)
-    assert.same({ { 2, 2 } }, host.delivered)
-    assert.same({ 1, 2, 1 }, { #host.failures, host.failures[1].id, host.failures[1].item })
+    assert.same({ { 2, 2 } }, port.delivered)
+    assert.same({ 1, 2, 1 }, { #port.failures, port.failures[1].id, port.failures[1].item })
     assert.equal(0, links.stats[1].failed)
   end)
 
   it("errors that are no strings become texts", function()
     local values = { 42, { 1 }, setmetatable({}, { __tostring = function() return "shown" end }), true }
-    local links, host = new { { handler = function(i) error(values[i]) end } }
+    local links, port = new { { handler = function(i) error(values[i]) end } }
     for i = 1, #values do links:push(1, i, 1) end
     links:push(1, 9, 1)
-    for i, failure in ipairs(host.failures) do
+    for i, failure in ipairs(port.failures) do
       assert.is_string(failure.caught.message)
       assert.equal(values[i], failure.caught.raised)
     end
-    assert.equal("shown", host.failures[3].caught.message)
-    assert.equal(5, #host.failures)
+    assert.equal("shown", port.failures[3].caught.message)
+    assert.equal(5, #port.failures)
   end)
 
   it("an error's broken __tostring does not escape", function()
-    local links, host = new { { handler = function()
+    local links, port = new { { handler = function()
       error(setmetatable({}, { __tostring = function() error "again" end }))
     end } }
     links:push(1, 1, 1)
-    assert.equal(1, #host.failures)
-    assert.is_string(host.failures[1].caught.message)
+    assert.equal(1, #port.failures)
+    assert.is_string(port.failures[1].caught.message)
   end)
 
   it("an endless recursion is a failure of its item", function()
@@ -166,15 +166,15 @@ describe("a chain", function()
   end)
 
   it("push_all runs all a cursor gives, and goes on after a failure", function()
-    local links, host = new { { handler = function(n, emit)
+    local links, port = new { { handler = function(n, emit)
       emit(n)
       if n % 3 == 0 then error "three" end
     end, out = true } }
     local list = { 1, 2, 3, 4, 6, 7, 9 }
     assert.equal(7, links:push_all(1, cursor(list), function(from, i) return from[i] end, list))
-    assert.same({ { 1, 1 }, { 1, 2 }, { 1, 4 }, { 1, 7 } }, host.delivered)
+    assert.same({ { 1, 1 }, { 1, 2 }, { 1, 4 }, { 1, 7 } }, port.delivered)
     local failed = {}
-    for i, failure in ipairs(host.failures) do failed[i] = failure.item end
+    for i, failure in ipairs(port.failures) do failed[i] = failure.item end
     assert.same({ 3, 6, 9 }, failed)
   end)
 
@@ -186,70 +186,70 @@ describe("a chain", function()
   end)
 
   it("an item that emits very much is let through, and its failure says so", function()
-    local links, host = new { { handler = function(n, emit)
+    local links, port = new { { handler = function(n, emit)
       for i = 1, n do emit(i) end
       if n > 1 then error "late" end
     end, out = true } }
     links:push(1, 20000, 1)
     links:push(1, 1, 1)
-    assert.is_true(#host.delivered > 10000 and #host.delivered <= 20001)
-    assert.is_true(host.failures[1].partial)
+    assert.is_true(#port.delivered > 10000 and #port.delivered <= 20001)
+    assert.is_true(port.failures[1].partial)
     links:push(1, 5, 1)
-    assert.is_falsy(host.failures[2].partial)
-    for i = 1, #host.delivered - 2 do assert(host.delivered[i][2] == i) end
+    assert.is_falsy(port.failures[2].partial)
+    for i = 1, #port.delivered - 2 do assert(port.delivered[i][2] == i) end
   end)
 
   it("R52 emit refuses nil, a late call and another process, at the caller's line", function()
     local kept
-    local links, host = new { { handler = function(n, emit)
+    local links, port = new { { handler = function(n, emit)
       kept = emit
       if n == 1 then emit(nil) end
       emit(n)
     end, out = true } }
     links:push(1, 1, 1)
-    assert.is_truthy(host.failures[1].caught.message:find "^spec/chain_spec.lua:%d+: nil cannot be emitted")
+    assert.is_truthy(port.failures[1].caught.message:find "^spec/chain_spec.lua:%d+: nil cannot be emitted")
     local function late() kept(5) end
     local ok, message = pcall(late)
     assert.is_false(ok)
     assert.equal(debug.getinfo(late, "S").linedefined, tonumber(message:match "^spec/chain_spec.lua:(%d+): "))
-    host.process = -1
+    port.process = -1
     links:push(1, 2, 1)
-    assert.equal(2, #host.failures)
-    assert.same({}, host.delivered)
+    assert.equal(2, #port.failures)
+    assert.same({}, port.delivered)
   end)
 
   it("effects outside of handlers are passed on at once", function()
-    local ctx, links, host, during
-    links, host = new { { handler = function(_, _, c)
+    local ctx, links, port, during
+    links, port = new { { handler = function(_, _, c)
       ctx = c
       ctx:collect("inside", 1)
-      during = #host.effects
+      during = #port.effects
     end } }
     links:push(1, 1, 1)
     assert.equal(0, during)
-    assert.same({ { "collect", "inside", 1 } }, host.effects)
+    assert.same({ { "collect", "inside", 1 } }, port.effects)
     ctx:collect("outside", 2)
-    assert.same({ "collect", "outside", 2 }, host.effects[2])
+    assert.same({ "collect", "outside", 2 }, port.effects[2])
   end)
 
   it("R20 gathers batches, passes on full ones and flushes the rest", function()
-    local links, host = new { { batch = { max_size = 2 }, to = { 2 } },
+    local links, port = new { { batch = { max_size = 2 }, to = { 2 } },
       { handler = function(batch, emit) emit(#batch) end, out = true } }
     links:push_all(1, cursor { 1, 2, 3 })
-    assert.same({ { 2, 2 } }, host.delivered)
+    assert.same({ { 2, 2 } }, port.delivered)
     links:push(1, 4, 1)
     links:push(1, 5, 1)
     links:flush_batches(1)
     links:flush_batches(1)
-    assert.same({ { 2, 2 }, { 2, 2 }, { 2, 1 } }, host.delivered)
+    assert.same({ { 2, 2 }, { 2, 2 }, { 2, 1 } }, port.delivered)
   end)
 
   it("R21 flushes the batches whose time has come", function()
-    local links, host = new { { batch = { max_size = 10, max_wait = 1 }, out = true } }
+    local links, port = new { { batch = { max_size = 10, max_wait = 1 }, out = true } }
     links:push(1, "a", 1)
     links:flush_batches(1, 0.5)
-    assert.same({}, host.delivered)
+    assert.same({}, port.delivered)
     links:flush_batches(1, 1)
-    assert.same({ { 1, { "a" } } }, host.delivered)
+    assert.same({ { 1, { "a" } } }, port.delivered)
   end)
 end)

@@ -147,7 +147,7 @@ local function targets_of(self, stage)
   return across, outside
 end
 
-local function host_of(self, thread, targets)
+local function port_of(self, thread, targets)
   return {
     check = not self.several and replies.check or nil, -- of a stage alone an emit raises, as in any worker
     deliver = function(stage, item)
@@ -215,7 +215,7 @@ local function open_group(self, group, targets)
   group.pool = pools.new(self.loop, group.stages, n, {
     plan = job.plan, first = (job.number - 1) * n + 1, worker = job.number, effect = self.effect,
     check = replies.checker, returns = job.returns, handlers = job.handlers,
-    host = function(thread) return host_of(self, thread, targets) end,
+    port = function(thread) return port_of(self, thread, targets) end,
     take = function(thread) return take(self, group, thread) end,
     done = function(thread, each) done(self, group, thread, each) end,
     mark = function(thread, stage, start)

@@ -74,7 +74,7 @@ local function failed(self, thread, stage, item, caught, how)
 end
 
 -- What surrounds the chain of a thread.
-local function host_of(self, thread)
+local function port_of(self, thread)
   local port = self.port
   return {
     send_to = function(stage, id, item) give(self, thread, port.sent, stage, id, item) end,
@@ -99,7 +99,7 @@ function Threads:start()
   local port, stages = self.port, stages_of(self)
   self.threads = pools.new(port.loop(), stages, self.plan.n, {
     plan = port.plan, first = 1,
-    host = function(thread) return host_of(self, thread) end,
+    port = function(thread) return port_of(self, thread) end,
     take = function(thread) return take(self, thread) end,
     done = function(thread, job) self:on_done(thread, job) end,
     ran = function(thread, seconds)

@@ -37,9 +37,9 @@ local changes <const>, type <const> = given.CHANGES, type
 local Chain = {}
 Chain.__index = Chain
 
-local function make_emit(state, host)
-  local buffer, direct, choose, addresses = state.buffer, state.direct, state.choose, host.addresses[state.stage.id]
-  local check = host.check
+local function make_emit(state, port)
+  local buffer, direct, choose, addresses = state.buffer, state.direct, state.choose, port.addresses[state.stage.id]
+  local check = port.check
   local function add(item, level, id) -- level: of the user's frame
     if state.watching then
       item = state.given:take(item)
@@ -59,7 +59,7 @@ local function make_emit(state, host)
   end
   return emits.new(function(_, item)
     if item == nil then error(emits.NIL, 2) end
-    if not state.running or process() ~= host.process then error(emits.OVER, 2) end
+    if not state.running or process() ~= port.process then error(emits.OVER, 2) end
     local n = state.n + 1
     if state.watching or choose or check or n == KEEP or state.early and changes[type(item)] then -- what few are
       local ids = choose and choose(item)
@@ -69,7 +69,7 @@ local function make_emit(state, host)
       state.n, buffer[n] = n, item
     end
   end, function(name, item)
-    if not state.running or process() ~= host.process then error(emits.OVER, 3) end
+    if not state.running or process() ~= port.process then error(emits.OVER, 3) end
     local ids = router.resolve(addresses, name, item, 3)
     if check then check(item) end
     add_all(ids, item, 5, SENT)
@@ -86,7 +86,7 @@ end
 
 --- Makes a chain.
 ---@param stages table array of the plan's stages, in topological order
----@param host table
+---@param port table
 --- what surrounds it: `deliver(stage, item)` sends an item out of the chain; `failed(stage, item, caught, how)`
 --- hears of a failed item: how = `{ attempt =, partial =, number = }`, the number-th that came to the stage;
 --- `send_to(stage, id, item, sent)` sends to one stage, by emit:to (sent) or by a route; `addresses`: the plan's;
@@ -99,36 +99,36 @@ end
 --- `limits`: true where a time-out is to be seen to here; `warn(text)`, where there is one, notes what is odd
 ---@return table chain
 --- `chain.stats[id]` counts `items_in`, `items_out`, `failed`, `busy` and `service` of each stage; `reread`: the stage
---- whose items the host can read again, so that they need not be kept
-function chain.new(stages, host)
-  local self = setmetatable({ host = host, states = {}, stats = {} }, Chain)
+--- whose items the port can read again, so that they need not be kept
+function chain.new(stages, port)
+  local self = setmetatable({ port = port, states = {}, stats = {} }, Chain)
   for _, stage in ipairs(stages) do
     local state = { stage = stage, buffer = {}, direct = {}, n = 0, effects = {}, running = false, inner = {},
-      handler = host.handlers and host.handlers[stage.id] or stage.handler, returns = host.returns or {},
-      read = 0, outside = stage.terminal, choose = router.new(stage, host.turn),
+      handler = port.handlers and port.handlers[stage.id] or stage.handler, returns = port.returns or {},
+      read = 0, outside = stage.terminal, choose = router.new(stage, port.turn),
       left = 0, skip = 0, every = 1, keeps = stage.keeps_item, early = given.EARLY,
-      limit = host.limits and not stage.recipe and stage.timeout or nil,
-      given = given.new(stage.source == "array", host.warn and function(text)
-        host.warn(("stage '%s' (%s): %s"):format(stage.name, stage.at, text))
+      limit = port.limits and not stage.recipe and stage.timeout or nil,
+      given = given.new(stage.source == "array", port.warn and function(text)
+        port.warn(("stage '%s' (%s): %s"):format(stage.name, stage.at, text))
       end) }
     self.states[stage.id] = state
     state.stats = { items_in = 0, items_out = 0, failed = 0, busy = 0, service = statistics.histogram() }
     self.stats[stage.id] = state.stats
     state.flush = function(partial) at_ease(state, self.flush, self, state, partial) end
-    state.emit = make_emit(state, host)
-    state.ctx = host.context(stage, function(kind, name, value)
+    state.emit = make_emit(state, port)
+    state.ctx = port.context(stage, function(kind, name, value)
       if kind == "collect" then value = copy(value) end
       if state.running then state.effects[#state.effects + 1] = { kind, name, value }
-      else host.effect(kind, name, value, stage.id) end
+      else port.effect(kind, name, value, stage.id) end
     end)
     if stage.loop then
-      state.loop = loops.new(state.handler, host)
+      state.loop = loops.new(state.handler, port)
       state.handler = function(...) return state.loop:take(...) end
     end
     if stage.batch then state.batches = batcher.new(stage.batch) end
   end
   for _, stage in ipairs(stages) do
-    local state, apart = self.states[stage.id], stage.threaded or host.apart and host.apart[stage.id]
+    local state, apart = self.states[stage.id], stage.threaded or port.apart and port.apart[stage.id]
     for _, target in ipairs(stage.outputs) do
       if self.states[target] and not apart then state.inner[#state.inner + 1] = target
       else state.outside = true end
@@ -140,7 +140,7 @@ end
 
 --- Passes on what the stage's handler has emitted and collected so far.
 function Chain:flush(state, partial)
-  local n, buffer, direct, host = state.n, state.buffer, state.direct, self.host
+  local n, buffer, direct, port = state.n, state.buffer, state.direct, self.port
   local stats = state.stats
   if n == 1 and not state.effects[1] and not direct[1] then -- which is what most calls leave
     local item = buffer[1]
@@ -156,7 +156,7 @@ function Chain:flush(state, partial)
   for i = 1, #state.effects do
     local effect = state.effects[i]
     state.effects[i] = nil
-    host.effect(effect[1], effect[2], effect[3], state.stage.id)
+    port.effect(effect[1], effect[2], effect[3], state.stage.id)
   end
   stats.items_out = stats.items_out + n
   state.n = 0
@@ -171,7 +171,7 @@ end
 --- Sends an item to one receiver.
 function Chain:send_one(state, id, item)
   if self.states[id] and not state.stage.threaded then return self:push(id, item, 1) end
-  self.host.send_to(state.stage, id & ~SENT, item, id & SENT ~= 0)
+  self.port.send_to(state.stage, id & ~SENT, item, id & SENT ~= 0)
 end
 
 --- Sends an item to every receiver of the stage, in the chain and outside.
@@ -180,7 +180,7 @@ function Chain:send(state, item)
   local inner <const>, outside <const> = state.inner, state.outside
   local n <const> = #inner
   for i = 1, n do self:push(inner[i], (i < n or outside) and copy(item) or item, 1) end
-  if outside then self.host.deliver(state.stage, item) end
+  if outside then self.port.deliver(state.stage, item) end
 end
 
 local function drop(state)
@@ -196,9 +196,9 @@ function Chain:gather(state, item)
   if batches.by then
     local ok, key = errors.call(batches.key_of, batches, item)
     if not ok then return self:fail(state, item, key, 1) end
-    batch = batches:add(item, self.host.now, key)
+    batch = batches:add(item, self.port.now, key)
   else
-    batch = batches:add(item, self.host.now)
+    batch = batches:add(item, self.port.now)
   end
   if batch then self:emit_batch(state, batch) end
 end
@@ -220,7 +220,7 @@ function Chain:fail(state, item, caught, attempt, number)
   local counts = state.stats
   counts.failed = counts.failed + 1
   state.keeps, state.left = true, 0
-  self.host.failed(state.stage, item, caught, { attempt = attempt, partial = state.partial, number = number })
+  self.port.failed(state.stage, item, caught, { attempt = attempt, partial = state.partial, number = number })
 end
 
 -- Begins to look at a call.

@@ -30,14 +30,14 @@ end
 
 --- Makes the loop of one worker, or of one thread of it; it has not begun.
 ---@param handler function `handler(input, emit, ctx)`
----@param host table
+---@param port table
 --- `watch(thread)`, where there is one, hears of the coroutine that is about to run, and without it that the caller's
 --- own runs again; `wait(...)` takes what a handler yields that waits for something else than an item, and returns
 --- what that has brought; without it a handler must not yield
 ---@param once boolean? true: the stream is one item, and its end belongs to it
 ---@return table loop
-function loop.new(handler, host, once)
-  local self = setmetatable({ handler = handler, host = host, once = once, begun = false, thread = nil }, Loop)
+function loop.new(handler, port, once)
+  local self = setmetatable({ handler = handler, port = port, once = once, begun = false, thread = nil }, Loop)
   self.input = make_input(self)
   return self
 end
@@ -57,7 +57,7 @@ end
 
 -- Lets the coroutine run until it wants the next item (true) or is over (false); raises what it raises.
 local function go_on(self, ...)
-  local watch, wait, thread = self.host.watch, self.host.wait, self.thread
+  local watch, wait, thread = self.port.watch, self.port.wait, self.thread
   local given = table.pack(...)
   while true do
     if watch then watch(thread) end

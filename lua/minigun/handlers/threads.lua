@@ -91,18 +91,18 @@ end
 local function new_thread(self)
   local link, number = self.link, #self.threads + 1
   local thread = { index = number, number = link.first + number - 1 }
-  local host = link.host(thread)
-  host.addresses, host.turn, host.now = link.plan.addresses, thread.number - 1, core.now
-  host.process, host.returns, host.handlers = self.process, link.returns, link.handlers
-  host.context = function(stage, effect)
+  local port = link.port(thread)
+  port.addresses, port.turn, port.now = link.plan.addresses, thread.number - 1, core.now
+  port.process, port.returns, port.handlers = self.process, link.returns, link.handlers
+  port.context = function(stage, effect)
     local ctx = context.new({ pipeline = link.plan.name, stage = stage.name, pid = self.pid, worker = thread.number },
       link.check and link.check(effect) or effect)
     setmetatable(ctx.state, { __index = self.contexts[stage.id].state })
     return ctx
   end
-  host.watch = function(co) self.loop:inner(co) end
-  host.wait = coroutine.yield
-  thread.chain = chain.new(self.stages, host)
+  port.watch = function(co) self.loop:inner(co) end
+  port.wait = coroutine.yield
+  thread.chain = chain.new(self.stages, port)
   for _, stage in ipairs(self.stages) do
     local state = thread.chain.states[stage.id]
     state.handler = handler_of(self, thread, state)
@@ -116,7 +116,7 @@ end
 ---@param stages table array of the plan's stages
 ---@param n integer threads
 ---@param link table
---- what surrounds it: `plan`; `first`, the number of its first thread; `host(thread)`, the host of that thread's chain
+--- what surrounds it: `plan`; `first`, the number of its first thread; `port(thread)`, the port of that thread's chain
 --- (see chain.new: `deliver`, `send_to`, `effect`, `failed`); `take(thread)`, the next job `{ stage =, value =,
 --- attempt = }` or nil (with `given_up`: it comes to nothing; `problem`: as it cannot be had); `done(thread, job)`,
 --- `ran(thread, seconds)`: it ran so long without a wait;
