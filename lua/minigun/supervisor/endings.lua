@@ -14,7 +14,7 @@ function endings.text(ended)
     return ("was killed by signal %d%s%s"):format(ended.signal,
       names[ended.signal] and " (" .. names[ended.signal] .. ")" or "", ended.core and ", core dumped" or "")
   end
-  return ended.code and ("ended with exit code %d"):format(ended.code) or "ended, nobody knows how"
+  return ended.code and ("ended with exit code %d"):format(ended.code) or "ended, it is not known how"
 end
 
 return endings

@@ -9,7 +9,7 @@ function waiting.may_wait() return false end
 --- Waits until a descriptor is readable, or so long; others go on.
 ---@param _ integer descriptor
 ---@param _ number? seconds
-function waiting.wait(_, _) error "nobody waits here" end
+function waiting.wait(_, _) error "no task waits here" end
 
 --- In a child that was forked while it waited so: nothing else is there any more.
 function waiting.forget() end
