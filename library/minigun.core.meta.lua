@@ -900,13 +900,6 @@ function Pool:arm(seconds) end
 ---@return integer? errno
 function Pool:watch(fd) end
 
----True | nil, message, errno. See mg_pool_unwatch.
----@param fd integer
----@return boolean? ok
----@return string? message
----@return integer? errno
-function Pool:unwatch(fd) end
-
 ---True | nil, message, errno: from now on what the workers that are forked print comes by "said"
 ---@param which integer
 ---@return boolean? ok
@@ -1265,9 +1258,6 @@ local Bundle = {}
 ---@param edge integer
 ---@param value any
 function Bundle:add(edge, value) end
-
----Forgets what has been added.
-function Bundle:clear() end
 
 ---Called with a value: emits it (lua_worker.c).
 ---@class minigun.emit

@@ -205,7 +205,7 @@ describe("a pool", function()
     assert.equal(at_first, (pool:memory()))
   end)
 
-  it("ends its wait for each of the descriptors that it watches, until it watches them no more", function()
+  it("ends its wait for each of the descriptors that it watches, as long as that is readable", function()
     local pool <close> = core.pool(1, MEBI, MEBI)
     local others = {}
     for i = 1, 9 do
@@ -221,12 +221,11 @@ describe("a pool", function()
     for _, other in ipairs(others) do
       assert.is_true(other:arm(0)) -- readable from now on
       assert.is_true(waited(20) < 10)
-      assert.is_true(pool:unwatch(other:fd()))
+      assert.is_true(other:wait(0)) -- no longer
       assert.is_true(waited(0.02) >= 0.019)
-      local ok, message, errno = pool:unwatch(other:fd())
-      assert.same({ "nil", "string", 2 }, { type(ok), type(message), errno })
-      other:close()
     end
+    pool:close()
+    for _, other in ipairs(others) do other:close() end
   end)
 
   it("has writers that pass on each item where that is asked for", function()

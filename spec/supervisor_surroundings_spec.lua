@@ -332,6 +332,22 @@ describe("a server", function()
     again:step(0.01)
   end)
 
+  test("S13: a server whose loop has failed leaves no process and no descriptor", function()
+    local core, minigun = require "minigun.core", require "minigun"
+    local server = minigun.supervisor { workers = 3, listen = "127.0.0.1:0", log = function() end,
+      worker = function(w) w:accept(function() end) end }
+    local before = fds_of(core.pid())
+    local running = assert(server:start())
+    assert.is_truthy(support.wait_until(function()
+      running:step(0.05)
+      return running:status().state == "serving"
+    end))
+    core.shut(running:fd()) -- as a program does that closes all descriptors which it does not know
+    running:close()
+    assert.equal(before, fds_of(core.pid()))
+    assert.same({}, support.children(core.pid()))
+  end)
+
   test("withstands clients that send half a request, or a byte now and then, or nothing, or go away", function(start)
     local server = start "workers = 2, stop_timeout = 1, heartbeat_timeout = 0.5"
     local clients = {}

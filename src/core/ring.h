@@ -53,8 +53,8 @@ typedef struct mg_ring_end { /* private to one end */
   uint32_t seen; /* of a producer: how far it has seen the consumer */
 } mg_ring_end;
 
-/* Empties a ring for the next pair of ends, each made by mg_ring_begin.  `last`: the producer's counter, or the
- * consumer's, in the life before. */
+/* Empties a ring for the next pair of ends, which mg_ring_producer and mg_ring_consumer make.  `last`: the producer's
+ * counter, or the consumer's, in the life before. */
 static inline void mg_ring_clear(mg_ring *r, uint32_t last) {
   atomic_store_explicit(&r->head, last + MG_RING, memory_order_relaxed);
   atomic_store_explicit(&r->tail, last + MG_RING, memory_order_relaxed);

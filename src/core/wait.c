@@ -205,12 +205,3 @@ int mg_pool_watch(mg_pool *p, int fd) {
   if (rc == 0) p->watch[p->watches++] = fd;
   return rc;
 }
-
-int mg_pool_unwatch(mg_pool *p, int fd) {
-  uint32_t i = 0;
-  while (i < p->watches && p->watch[i] != fd) i++;
-  if (i == p->watches) return -ENOENT;
-  p->watch[i] = p->watch[--p->watches];
-  mg_sys.epoll_del(p->epoll, fd); /* which may be closed already */
-  return 0;
-}

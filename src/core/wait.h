@@ -19,10 +19,8 @@ int mg_pool_wait(mg_pool *p, int64_t ns);
  * now, 0: not yet, -errno. */
 int mg_pool_arm(mg_pool *p, int64_t ns);
 /* From now on a wait ends when fd is readable too, as long as it is; any number of descriptors.  fd stays the
- * caller's, to be closed after the pool or after mg_pool_unwatch; a child of the pool closes its copy.  0 or -errno. */
+ * caller's, to be closed after the pool; a child of the pool closes its copy.  0 or -errno. */
 int mg_pool_watch(mg_pool *p, int fd);
-/* Not any more.  0, or -ENOENT where it was not watched. */
-int mg_pool_unwatch(mg_pool *p, int fd);
 /* 1 when there is something to collect. */
 int mg_pool_anything(const mg_pool *p);
 /* 1 when one of the slots first..last has a worker without work. */

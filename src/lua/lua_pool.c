@@ -228,15 +228,6 @@ static int l_watch(lua_State *L) {
   return 1;
 }
 
-/* p:unwatch(fd) -> true | nil, message, errno.  See mg_pool_unwatch. */
-static int l_unwatch(lua_State *L) {
-  mg_pool *p = mg_check_pool(L, 1);
-  int rc = mg_pool_unwatch(p, (int)mg_check_u32(L, 2));
-  if (rc < 0) return mg_lua_fail(L, "cannot leave a descriptor alone", rc);
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
 /* p:memory() -> bytes used, resident, most used; zeros of a closed pool */
 static int l_memory(lua_State *L) {
   mg_pool *p = to_pool(L, 1);
@@ -279,8 +270,8 @@ static const luaL_Reg methods[] = {
     {"close", l_close_or_end}, {"spawn", l_spawn},     {"collect", l_collect}, {"event", l_event},
     {"wait", l_wait},          {"memory", l_memory},   {"size", l_size},       {"retain", l_retain},
     {"release", l_release},    {"check", l_check},     {"fd", l_fd},           {"arm", l_arm},
-    {"watch", l_watch},        {"unwatch", l_unwatch}, {"relay", l_relay},     {"said", l_said},
-    {"anything", l_anything},  {"__gc", l_close},      {"__close", l_close},   {NULL, NULL},
+    {"watch", l_watch},        {"relay", l_relay},     {"said", l_said},       {"anything", l_anything},
+    {"__gc", l_close},         {"__close", l_close},   {NULL, NULL},
 };
 
 void mg_pool_setup(lua_State *L) {

@@ -62,15 +62,14 @@ static int l_add(lua_State *L) {
   return 0;
 }
 
-static int l_clear(lua_State *L) {
-  mg_bundle *b = check_bundle(L, 1);
+/* Empties it; one that has grown large gives its memory back. */
+static void clear(mg_bundle *b) {
   b->length = 0;
   if (b->room > KEEP_ROOM) {
     free(b->bytes);
     b->bytes = NULL;
     b->room = 0;
   }
-  return 0;
 }
 
 static int l_free(lua_State *L) {
@@ -146,9 +145,8 @@ static int l_finish(lua_State *L) {
     mg_worker_append(w, r.length, r.edge, r.flags);
   }
   mg_worker_end_chunk(w);
-  lua_settop(L, 3);
-  lua_replace(L, 1);
-  return l_clear(L);
+  clear(b);
+  return 0;
 }
 
 /* w:mark(index, seconds | nil, part | nil): a handler of that chunk runs, at this part of the item, and is late when
@@ -174,7 +172,7 @@ const luaL_Reg mg_thread_methods[] = {
     {"take", l_take}, {"finish", l_finish}, {"mark", l_mark}, {"rest", l_rest}, {"offered", l_offered}, {NULL, NULL},
 };
 
-static const luaL_Reg methods[] = {{"add", l_add}, {"clear", l_clear}, {"__gc", l_free}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"add", l_add}, {"__gc", l_free}, {NULL, NULL}};
 
 void mg_threads_setup(lua_State *L) {
   mg_method_type(L, MG_BUNDLE_TYPE, methods);

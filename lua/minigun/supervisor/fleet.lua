@@ -77,7 +77,6 @@ end
 ---@param last boolean
 function Fleet:drain(worker, now, last)
   self.draining[worker] = true
-  worker.was_ready = worker.state == "ready"
   worker.state, worker.since = "draining", now
   self:act("drain", worker, last)
 end

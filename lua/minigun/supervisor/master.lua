@@ -318,12 +318,12 @@ function Master:close()
   if next(self.workers) then
     self.fleet:quit(self.status_code or 128 + KILL, clock(self))
     self:go_on()
-    local ok = pcall(function()
+    pcall(function()
       while next(self.workers) and self.loop:step(1) do end -- luacheck: ignore 542
     end)
     for w in pairs(self.workers) do -- the loop has failed
       core.end_child(w.pid)
-      if ok then free(self, w) end
+      pcall(free, self, w)
     end
   end
   self.closed = true
