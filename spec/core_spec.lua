@@ -228,6 +228,19 @@ describe("a pool", function()
     for _, other in ipairs(others) do other:close() end
   end)
 
+  it("takes no process for ended whose descriptor the program has closed", function()
+    local parent = assert(core.watch_process(core.parent())) -- not a child: it cannot be waited for
+    local fd = parent:fd()
+    if not fd then return pending "the kernel has no pidfds" end
+    assert.is_false(parent:reap())
+    core.shut(fd)
+    assert.is_false(parent:reap())
+    local file <close> = assert(io.open "/dev/null") -- under its number
+    assert.is_false(parent:reap())
+    parent:close()
+    assert.equal("", file:read "a")
+  end)
+
   it("has writers that pass on each item where that is asked for", function()
     local pool <close> = core.pool(1, MEBI, MEBI)
     local calls, taken = 0, {}

@@ -113,11 +113,15 @@ static int open_pipe(int ends[2]) {
   return pidfds_missing ? mg_sys.lifeline(ends) : 0;
 }
 
-static void close_watch(mg_proc *p) {
+/* Whether there is no `watch`, or the program has closed it; it may have opened another file under its number. */
+static int is_watch_gone(const mg_proc *p) {
   mg_file now;
   int rc = p->watch < 0 ? -EBADF : mg_sys.file_facts(p->watch, &now);
-  int others = rc == 0 && (now.device != p->kind.device || now.inode != p->kind.inode);
-  if (rc != -EBADF && !others) mg_sys.close(p->watch);
+  return rc == -EBADF || (rc == 0 && (now.device != p->kind.device || now.inode != p->kind.inode));
+}
+
+static void close_watch(mg_proc *p) {
+  if (!is_watch_gone(p)) mg_sys.close(p->watch);
   p->watch = -1;
 }
 
@@ -193,7 +197,7 @@ void mg_proc_forget(mg_proc *p) { close_watch(p); }
 /* A process that has no pidfd and cannot be waited for is no child of this one: it is there or it is not. */
 static int reap_plain(mg_proc *p, mg_exit *out) {
   struct pollfd fd = {.fd = p->watch, .events = POLLIN};
-  int has_pidfd = p->watch >= 0 && !p->is_pipe;
+  int has_pidfd = !p->is_pipe && !is_watch_gone(p);
   if (has_pidfd && mg_sys.poll(&fd, 1, 0) == 0) return 0;
   int rc = mg_sys.reap(p->pid, has_pidfd ? p->watch : -1, out);
   if (rc > 0 && !out->known && !has_pidfd && !p->is_ended && mg_sys.kill_other(p->pid, 0) != -ESRCH) return 0;

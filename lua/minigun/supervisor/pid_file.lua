@@ -11,7 +11,10 @@ function pid_file.write(self)
   local ok = file and file:write(self.pid, "\n")
   if file then ok, message = file:close() end
   if ok then ok, message = os.rename(temporary, path) end
-  if not ok then return self:log("cannot write the pid_file: %s", message) end
+  if not ok then
+    os.remove(temporary)
+    return self:log("cannot write the pid_file: %s", message)
+  end
   self.pid_written = true
 end
 
