@@ -419,6 +419,7 @@ Pipeline.after_fork = fork_hook "after_fork"
 Pipeline.before_exit = fork_hook "before_exit"
 
 for name, method in pairs(inheritance) do Pipeline[name] = method end
+Pipeline.__new = pipeline.new -- for edits, which fill one that is nested
 
 local function checked_for_run(self, given, method)
   if self.scope then

@@ -28,7 +28,9 @@ local Execution = {}
 function execution.new(pipeline, given, how, class)
   local patient = how and how.patient or false
   local r = run.new(pipeline, given, { patient = patient, streams = how and how.streams,
-    open_line = not patient and core.terminal(2) and require("minigun.view.progress_line").open or nil })
+    open_line = not patient and core.terminal(2) and function(view)
+      return require("minigun.view.progress_line").open(view, { terminal = core.terminal, now = core.now })
+    end or nil })
   if not patient then r.reentry.guard = core.guard() end
   local self = setmetatable({ run = r, process = core.process(), patient = patient, over = false }, class or Execution)
   r.state.heeds_term = terminate.open(r.plan.options.grace, patient)

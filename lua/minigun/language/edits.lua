@@ -121,7 +121,7 @@ function inheritance:replace(name, ...)
   elseif label == "batch" and parsed.rest.n > 0 then
     label = "accumulator"
   elseif label == "pipeline" and parsed.rest.n > 0 then
-    parsed.rest[1], own = nesting.inner(require("minigun.pipeline").new, holder, earlier.name, parsed.rest[1])
+    parsed.rest[1], own = nesting.inner(getmetatable(self).__new, holder, earlier.name, parsed.rest[1])
   end
   local definition = stage.define(label, earlier.name, parsed, holder, earlier)
   definition.own = own

@@ -59,6 +59,7 @@ local shared = require "minigun.run.shared"
 local signals = require "minigun.system.signals"
 local silence = require "minigun.run.silence"
 local sleeper = require "minigun.run.sleeper"
+local sources = require "minigun.sources.sources"
 local state = require "minigun.run.state"
 local status = require "minigun.run.status"
 local threads = require "minigun.run.threads"
@@ -181,6 +182,7 @@ function Run:begin()
   self.open_places(any)
   self.inline:open()
   local line = self.open_line and self.open_line { plan = self.plan, started = self.started,
+    length = sources.length_of_all(self.plan.stages),
     inline = self.inline.stages, result = self.outcome.result, tally = function() return self.status:rows() end }
   self.screen:open(line or nil, self.plan.options.output, self.shared.pool)
   self.places:start()

@@ -40,6 +40,21 @@ function sources.length_of(handler)
   return length and length()
 end
 
+--- How many items all producers of a run will emit.
+---@param stages table array of the plan's stages
+---@return integer? length nil: one of them does not know, or there are none
+function sources.length_of_all(stages)
+  local sum = 0
+  for _, each in ipairs(stages) do
+    if each.kind == "producer" then
+      local length = sources.length_of(each.handler)
+      if not length then return nil end
+      sum = sum + length
+    end
+  end
+  return sum > 0 and sum or nil
+end
+
 --- A handler that emits the elements of an array.
 ---@param array table
 ---@param subject string for messages: "stage 'list'"

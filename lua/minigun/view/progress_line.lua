@@ -5,8 +5,6 @@
 -- second at most, never wraps, and the cursor stays at its begin. Where the coordinator runs stages of its own, which
 -- may print, it is erased before; what workers print comes through the coordinator (run/output.lua).
 local columns = require "minigun.view.columns"
-local core = require "minigun.core"
-local sources = require "minigun.sources.sources"
 local terminal_line = require "minigun.base.terminal_line"
 
 local progress_line = {}
@@ -30,29 +28,18 @@ local function has_handlers(run)
   return false
 end
 
--- How many items the producers will emit; nil: one of them does not know.
-local function length_of(run)
-  local sum = 0
-  for _, each in ipairs(run.plan.stages) do
-    if each.kind == "producer" then
-      local length = sources.length_of(each.handler)
-      if not length then return nil end
-      sum = sum + length
-    end
-  end
-  return sum > 0 and sum or nil
-end
-
 --- Opens the line of a run; there is one at a time.
----@param run table
+---@param run table what is shown of it: `plan`, `started`, `inline`, `result`, `length`, `tally()`
+---@param screen table
+--- `terminal(fd)` -> columns, or nil where it is none, and whether this process is in its foreground; `now()`: seconds
 ---@return table? progress_line nil: none is wanted, or there is no terminal
-function progress_line.open(run)
+function progress_line.open(run, screen)
   if not terminal_line.is_free() or run.plan.options.progress == false then return nil end
   if NO[(os.getenv "MINIGUN_PROGRESS" or ""):lower()] or os.getenv "TERM" == "dumb" then return nil end
-  if not core.terminal(2) then return nil end
+  if not screen.terminal(2) then return nil end
   local self = setmetatable({
-    run = run, shown = false, due = run.started + FIRST, length = length_of(run), relays = false,
-    gives_way = core.terminal(1) ~= nil and has_handlers(run),
+    run = run, screen = screen, shown = false, due = run.started + FIRST, length = run.length, relays = false,
+    gives_way = screen.terminal(1) ~= nil and has_handlers(run),
   }, ProgressLine)
   terminal_line.open(self)
   return self
@@ -111,8 +98,8 @@ end
 
 -- Writes to the terminal, unless another job has it: in its background the line would stand between other programs'
 -- output, and where it asks for that this process would be stopped.
-local function write(text)
-  local _, in_front = core.terminal(2)
+local function write(self, text)
+  local _, in_front = self.screen.terminal(2)
   if in_front then io.stderr:write(text) end -- one write
   return in_front
 end
@@ -121,13 +108,13 @@ end
 ---@param seconds number? that the run would like to sleep; nil: without end
 ---@return number seconds until it should look again
 function ProgressLine:look(seconds)
-  local now = core.now()
+  local now = self.screen.now()
   if now >= self.due then
-    local width = core.terminal(2) or 0
+    local width = self.screen.terminal(2) or 0
     local most = (width > 0 and width or UNKNOWN) - 1
     self.due = now + EVERY
     if most > 0 then
-      self.shown = write(DRAW:format(progress_line.text(self.run, now - self.run.started, most, self.length)))
+      self.shown = write(self, DRAW:format(progress_line.text(self.run, now - self.run.started, most, self.length)))
     end
   end
   return math.min(seconds or math.huge, self.due - now)
@@ -137,7 +124,7 @@ end
 function ProgressLine:give_way()
   if not self.shown then return end
   self.shown = false
-  write(ERASE)
+  write(self, ERASE)
 end
 
 --- The same, where the coordinator's own stages are about to run.
