@@ -21,6 +21,12 @@ uint32_t mg_check_u32(lua_State *L, int arg) {
   return (uint32_t)n;
 }
 
+int mg_check_fd(lua_State *L, int arg) {
+  lua_Integer fd = luaL_checkinteger(L, arg);
+  luaL_argcheck(L, fd >= 0 && fd <= INT32_MAX, arg, "a descriptor expected");
+  return (int)fd;
+}
+
 void mg_method_type(lua_State *L, const char *name, const luaL_Reg *methods) {
   luaL_newmetatable(L, name);
   luaL_setfuncs(L, methods, 0);

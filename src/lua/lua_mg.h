@@ -43,6 +43,8 @@ void mg_pollers_child(void);
 
 /* An unsigned number of 32 bits. */
 uint32_t mg_check_u32(lua_State *L, int arg);
+/* The argument as a descriptor; raises. */
+int mg_check_fd(lua_State *L, int arg);
 
 /* mg_encode into memory that an emit writes to.  *busy is set meanwhile, and an error if it is set already: a dump hook
  * that emits must not find a block with half an item in it. */

@@ -24,12 +24,6 @@ typedef struct mg_poller {
 
 static mg_poller *pollers;
 
-static int check_fd(lua_State *L, int arg) {
-  lua_Integer fd = luaL_checkinteger(L, arg);
-  luaL_argcheck(L, fd >= 0 && fd <= INT32_MAX, arg, "a descriptor expected");
-  return (int)fd;
-}
-
 /* "r", "w" or "rw" as bits; 0 where there is no mode */
 static unsigned check_mode(lua_State *L, int arg) {
   unsigned bits = 0;
@@ -53,7 +47,7 @@ static int l_fileno(lua_State *L) {
 /* file_id(fd) -> device, inode of what it is open on | nil: it is closed */
 static int l_file_id(lua_State *L) {
   mg_file is;
-  if (mg_sys.file_facts(check_fd(L, 1), &is) < 0) return luaL_pushfail(L), 1;
+  if (mg_sys.file_facts(mg_check_fd(L, 1), &is) < 0) return luaL_pushfail(L), 1;
   lua_pushinteger(L, (lua_Integer)is.device);
   lua_pushinteger(L, (lua_Integer)is.inode);
   return 2;
@@ -65,7 +59,7 @@ static int l_file_id(lua_State *L) {
 static int l_wait(lua_State *L) {
   unsigned mode = check_mode(L, 2);
   int64_t ns = check_ns(L, 3);
-  struct pollfd p = {.fd = check_fd(L, 1)};
+  struct pollfd p = {.fd = mg_check_fd(L, 1)};
   if (mode & READ) p.events |= POLLIN;
   if (mode & WRITE) p.events |= POLLOUT;
   int64_t until = ns < 0 || ns > (int64_t)1e15 - 1 ? -1 : (int64_t)mg_now() + ns;
@@ -177,7 +171,7 @@ static int l_set(lua_State *L) {
   mg_poller *p = check_poller(L);
   unsigned mode = check_mode(L, 3);
   uint32_t events = (mode & READ ? EPOLLIN | EPOLLRDHUP : 0) | (mode & WRITE ? EPOLLOUT : 0);
-  int rc = mg_sys.epoll_set(p->fd, check_fd(L, 2), events);
+  int rc = mg_sys.epoll_set(p->fd, mg_check_fd(L, 2), events);
   return poller_result(L, "cannot watch a descriptor", rc);
 }
 

@@ -14,12 +14,6 @@
 
 extern char **environ; /* NOLINT: libc's own name */
 
-static int check_fd(lua_State *L, int arg) {
-  lua_Integer fd = luaL_checkinteger(L, arg);
-  luaL_argcheck(L, fd >= 0 && fd <= INT32_MAX, arg, "a descriptor expected");
-  return (int)fd;
-}
-
 static int answer(lua_State *L, const char *what, int rc) {
   if (rc < 0) return mg_lua_fail(L, what, rc);
   lua_pushinteger(L, rc);
@@ -109,19 +103,19 @@ static int l_path_id(lua_State *L) {
 
 /* backlog(fd, n): how many connections may wait from now on */
 static int l_backlog(lua_State *L) {
-  return answer(L, "cannot set a backlog", mg_sys.listen(check_fd(L, 1), (int)luaL_checkinteger(L, 2)));
+  return answer(L, "cannot set a backlog", mg_sys.listen(mg_check_fd(L, 1), (int)luaL_checkinteger(L, 2)));
 }
 
 /* socket_name(fd) -> as of mg_push_address | nil, message, errno */
 static int l_socket_name(lua_State *L) {
   mg_address at;
-  int rc = mg_sys.socket_name(check_fd(L, 1), 0, &at);
+  int rc = mg_sys.socket_name(mg_check_fd(L, 1), 0, &at);
   return rc < 0 ? mg_lua_fail(L, "cannot tell a socket's address", rc) : mg_push_address(L, &at);
 }
 
 /* is_listening(fd) -> whether it is a stream socket that listens; then it does not block from now on */
 static int l_is_listening(lua_State *L) {
-  lua_pushboolean(L, mg_sys.is_listening(check_fd(L, 1)) > 0);
+  lua_pushboolean(L, mg_sys.is_listening(mg_check_fd(L, 1)) > 0);
   return 1;
 }
 
@@ -159,13 +153,13 @@ static int l_event(lua_State *L) { return answer(L, "cannot make an event", mg_s
 
 static int l_event_ring(lua_State *L) {
   static const uint64_t one = 1;
-  mg_sys.write(check_fd(L, 1), &one, sizeof one);
+  mg_sys.write(mg_check_fd(L, 1), &one, sizeof one);
   return 0;
 }
 
 static int l_event_clear(lua_State *L) {
   uint64_t n;
-  mg_sys.read(check_fd(L, 1), &n, sizeof n);
+  mg_sys.read(mg_check_fd(L, 1), &n, sizeof n);
   return 0;
 }
 
@@ -173,7 +167,7 @@ static int l_event_clear(lua_State *L) {
 static int l_read(lua_State *L) {
   char part[8192];
   ssize_t n;
-  do n = mg_sys.read(check_fd(L, 1), part, sizeof part);
+  do n = mg_sys.read(mg_check_fd(L, 1), part, sizeof part);
   while (n == -EINTR);
   if (n < 0) return mg_lua_fail(L, "cannot read", (int)n);
   lua_pushlstring(L, part, (size_t)n);
@@ -185,24 +179,24 @@ static int l_write(lua_State *L) {
   size_t n;
   const char *from = luaL_checklstring(L, 2, &n);
   ssize_t r;
-  do r = mg_sys.write_pipe(check_fd(L, 1), from, n);
+  do r = mg_sys.write_pipe(mg_check_fd(L, 1), from, n);
   while (r == -EINTR);
   return answer(L, "cannot write", (int)r);
 }
 
 /* shut(fd): closes it */
 static int l_shut(lua_State *L) {
-  int fd = check_fd(L, 1);
+  int fd = mg_check_fd(L, 1);
   mg_shut(&fd);
   return 0;
 }
 
 /* copy_fd(fd) -> another descriptor of the same socket | nil, message, errno */
-static int l_copy(lua_State *L) { return answer(L, "cannot copy a descriptor", mg_sys.copy(check_fd(L, 1))); }
+static int l_copy(lua_State *L) { return answer(L, "cannot copy a descriptor", mg_sys.copy(mg_check_fd(L, 1))); }
 
 /* print_into(fd): standard error goes there */
 static int l_print_into(lua_State *L) {
-  return answer(L, "cannot print there", mg_sys.print_into(check_fd(L, 1), 0, 1));
+  return answer(L, "cannot print there", mg_sys.print_into(mg_check_fd(L, 1), 0, 1));
 }
 
 /* --- programs and users ------------------------------------------------------------------------------------------- */
