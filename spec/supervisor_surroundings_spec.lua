@@ -193,6 +193,28 @@ describe("a server", function()
     assert.equal(0, (server:stop()))
   end)
 
+  test("S14: leaves the service manager's Unix socket its file, also when executed anew", function(_, add)
+    local path = os.tmpname()
+    os.remove(path)
+    local program = ([[
+      local core = require "minigun.core"
+      local fd = assert(core.listen(%q, nil, 10))
+      core.execute("/usr/bin/env", { "env", "LISTEN_FDS=" .. fd - 2, "LISTEN_PID=" .. core.pid(), "lua5.4",
+        "spec/programs/serve.lua", "listen = {}" }, core.environment(), { fd })
+    ]]):format(path)
+    local server = add(servers.launch("-e " .. support.quote(program)))
+    assert(server:wait_for(function() return #server:ready() >= 2 end), server:log())
+    server:signal "USR2"
+    assert(server:said "is ready; this one drains", server:log())
+    assert.equal(0, (server:wait()))
+    for _, pid in ipairs(server:left()) do
+      if support.children(pid)[1] then servers.unruly.kill(pid, servers.signals.TERM) end
+    end
+    assert(server:wait_for(function() return #server:left() == 0 end, 5))
+    assert.is_truthy(require("lfs").attributes(path), "the socket's file is gone")
+    os.remove(path)
+  end)
+
   test("S14: workers become another user after the sockets are open; the master's death ends them", function(start)
     if not is_root() then return pending "only root can become another user" end
     local server = start [[listen = "127.0.0.1:997", user = "nobody", group = "nogroup", worker = function(w)
