@@ -1265,7 +1265,7 @@ function Worker:addresses() end
 --- function: it is called for each connection, which is closed when it returns; its error is written to standard error
 --- and ends this connection only. In a worker with an event loop `accept` returns at once, and the function runs as a
 --- coroutine of the loop under cqueues and copas; elsewhere it is a callback, and the connection is in hand until
---- `w:close(connection)`.
+--- `w:close(connection)`, or until it is found closed.
 ---@param f fun(connection: any, w: minigun.Worker)?
 ---@return fun(): minigun.Connection? next without a function and loop
 function Worker:accept(f) end

@@ -1,5 +1,6 @@
 -- serve.lua OPTIONS: a small server for specs. OPTIONS is the inside of a table for minigun.supervisor, in which `web`
--- is the usual worker and `say(...)` prints a line. Prints "ready NUMBER PID GENERATION ADDRESS" for each worker.
+-- is the usual worker, `say(...)` prints a line and `current()` is the server. Prints "ready NUMBER PID GENERATION
+-- ADDRESS" for each worker.
 local core = require "minigun.core"
 local minigun = require "minigun"
 
@@ -84,7 +85,7 @@ end
 local function on_ready(it) say("ready", it.number, it.pid, it.generation, server:status().listen[1]) end
 
 local environment = setmetatable({ web = web, keep_alive = keep_alive, say = say, serve = serve, core = core,
-  minigun = minigun, spin = spin, answer = answer },
+  minigun = minigun, spin = spin, answer = answer, current = function() return server end },
   { __index = _G })
 local options = assert(load("return {" .. (arg[1] or "") .. "}", "=options", "t", environment))()
 options.worker = options.worker or web

@@ -43,7 +43,15 @@ void mg_connect(lua_State *L, int idx, int fd, int counts) {
   if (counts) atomic_fetch_add_explicit(&c->line->in_hand, 1, memory_order_relaxed);
 }
 
-static connection *check_connection(lua_State *L) { return luaL_checkudata(L, 1, TYPE); }
+/* The connection that a method is called on; `c.receive()`, with a dot, is recognised here. */
+static connection *check_connection(lua_State *L) {
+  connection *c = luaL_testudata(L, 1, TYPE);
+  if (c) return c;
+  lua_Debug at;
+  const char *name = lua_getstack(L, 0, &at) && lua_getinfo(L, "n", &at) && at.name ? at.name : "the method";
+  luaL_error(L, "call %s with a colon, on a connection: connection:%s(...)", name, name);
+  return NULL;
+}
 
 static void shut(connection *c) {
   int open = c->fd >= 0, own = c->serial == mg_process_serial;

@@ -117,6 +117,15 @@ function kinds.start(name, own, f)
   end
 end
 
+--- Whether a connection, whose handler is a callback, is closed.
+---@param loop string the loop's name
+---@param it any
+---@return boolean
+function kinds.is_closed(loop, it)
+  if loop == "luv" then return it:is_closing() end
+  return loop ~= "cqueues" and loop ~= "copas" and it:getfd() < 0
+end
+
 --- Closes a connection.
 ---@param loop string the loop's name
 ---@param it any

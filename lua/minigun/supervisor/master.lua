@@ -212,6 +212,13 @@ local function all_ready(self)
   return not self.fleet.stopping
 end
 
+-- What a server says when it serves: "4 workers at 127.0.0.1:8080".
+local function serving(self)
+  local n, list = #self.fleet.slots, {}
+  for i, socket in ipairs(self.sockets) do list[i] = socket.address end
+  return ("%d worker%s%s%s"):format(n, n == 1 and "" or "s", list[1] and " at " or "", table.concat(list, ", "))
+end
+
 local function look(self, now)
   for w in pairs(self.workers) do
     local state = read_line(self, w)
@@ -227,6 +234,7 @@ local function look(self, now)
     sockets.take_over(self.sockets)
     upgrade.tell_ready()
     pid_file.write(self)
+    self:log("%s", serving(self))
   end
   self:go_on()
 end

@@ -4,8 +4,9 @@ local failure = require "minigun.base.failure"
 local machine = require "minigun.system.machine"
 local master = require "minigun.supervisor.master"
 local options = require "minigun.supervisor.options"
+local schema = require "minigun.base.schema"
 
-local server = {}
+local server = { last = nil } -- the status of the last server that has run, for the command `minigun`
 
 local CANNOT_START <const> = 1 -- exit status
 
@@ -46,14 +47,34 @@ local Server = { __name = "minigun.server" }
 Server.__index = Server
 
 local function check(self, class, method)
-  if getmetatable(self) ~= class then failure.raise(("server:%s: call it with a colon"):format(method)) end
+  if getmetatable(self) ~= class then
+    failure.raise(("call %s with a colon, on a server: server:%s(...)"):format(method, method))
+  end
+end
+
+local forced, forced_in = {}, nil -- the second: the process whose servers obey; not its children
+
+--- Lets options hold for each server that this process makes, whatever the program says: those of `minigun serve`.
+---@param given table
+function server.force(given)
+  schema.check(options.schemas.supervisor, given, "serve")
+  forced, forced_in = given, core.process()
+end
+
+-- What the program says, with what is forced.
+local function obey(given)
+  if type(given) ~= "table" or forced_in ~= core.process() then return given end
+  local copy = {}
+  for name, value in pairs(given) do copy[name] = value end
+  for name, value in pairs(forced) do copy[name] = value end
+  return copy
 end
 
 --- Makes a server; nothing is opened before `run` or `start`.
 ---@param given minigun.SupervisorOptions
 ---@return minigun.Supervisor server
 function server.new(given)
-  return setmetatable({ options = options.check(given, function() return machine.cpus() end) }, Supervisor)
+  return setmetatable({ options = options.check(obey(given), function() return machine.cpus() end) }, Supervisor)
 end
 
 local function begin(self)
@@ -65,13 +86,7 @@ local function begin(self)
   return made, message, errno
 end
 
---- Runs the server until it ends, with the signals' meanings of docs/server.md. What keeps it from starting is written
---- to standard error.
----@return integer status
---- for os.exit: 0 ended in good order; 1 gave up, or could not start; 124 workers had to be killed after
---- `stop_timeout`; 128 and the signal's number: ended at once
-function Supervisor:run()
-  check(self, Supervisor, "run")
+local function run(self)
   local running, message = begin(self)
   if not running then
     io.stderr:write(("minigun: %s: %s\n"):format(self.options.name, message))
@@ -89,6 +104,18 @@ function Supervisor:run()
   running:go_on()
   if not running.status_code then running.loop:run() end
   return running.status_code
+end
+
+--- Runs the server until it ends, with the signals' meanings of docs/server.md. What keeps it from starting is written
+--- to standard error.
+---@return integer status
+--- for os.exit: 0 ended in good order; 1 gave up, or could not start; 124 workers had to be killed after
+--- `stop_timeout`; 128 and the signal's number: ended at once
+function Supervisor:run()
+  check(self, Supervisor, "run")
+  self.last = run(self)
+  server.last = self.last
+  return self.last
 end
 
 --- Starts the server in the background: its workers serve, and it is looked after by `step`. No signal is touched.
@@ -172,6 +199,7 @@ end
 
 --- Ends the server at once, where it still runs, and gives everything back. So does the end of a to-be-closed variable.
 function Server:close()
+  check(self, Server, "close")
   self.master:close()
 end
 

@@ -9,8 +9,9 @@ local worker = {}
 
 local STARTING <const>, READY <const>, DRAINING <const> = 0, 1, 2
 local NOTHING <const> = 0 -- of what a master asks
-local FAILED <const> = 1 -- exit code
+local FAILED <const>, CONFIG <const> = 1, 78 -- exit codes; the second: starting it again is of no use
 local PAUSE <const> = 0.05 -- seconds for which nothing is accepted where there is no descriptor or memory for it
+local LOOK <const> = 0.05 -- seconds between two looks at the connections in hand of a worker that is to end
 
 ---@class minigun.Connection
 --- A connection of a worker without an event loop (and under epoll and event, where nothing waits: its time-out is 0
@@ -44,6 +45,14 @@ Worker.__index = Worker
 local function check_callable(f, method)
   if schema.is_callable(f) then return end
   failure.raise(("worker:%s: a function expected, got %s"):format(method, failure.show(f)))
+end
+
+-- Without an address nothing ever comes, and no restart changes that.
+local function check_listens(self, method)
+  if self.sockets[1] then return end
+  self.code = CONFIG
+  failure.raise(("worker:%s: the server '%s' listens nowhere: say listen = { \"127.0.0.1:8080\" }, or --listen of " ..
+    "minigun serve"):format(method, self.name))
 end
 
 local function set_state(self, state)
@@ -88,7 +97,10 @@ end
 ---@return any socket
 function Worker:socket(i)
   local socket = self.sockets[i or 1]
-  if not socket then error(("worker:socket(%s): there are %d sockets"):format(i or 1, #self.sockets), 2) end
+  if not socket then
+    check_listens(self, "socket")
+    failure.raise(("worker:socket(%s): there are %d sockets"):format(failure.show(i), #self.sockets))
+  end
   return kinds.listening(self.options.loop, socket)
 end
 
@@ -105,6 +117,7 @@ end
 local function release(self)
   if self.watch then self.watch:stop() end
   if self.timer then self.timer:stop() end
+  if self.looker then self.looker:stop() end
 end
 
 local function begin_drain(self)
@@ -161,11 +174,12 @@ end
 --- function: it is called for each connection, which is closed when it returns; its error is written to standard error
 --- and ends this connection only. In a worker with an event loop `accept` returns at once, and the function runs as a
 --- coroutine of the loop under cqueues and copas; elsewhere it is a callback, and the connection is in hand until
---- `w:close(connection)`.
+--- `w:close(connection)`, or until it is found closed.
 ---@param f fun(connection: any, w: minigun.Worker)?
 ---@return fun(): minigun.Connection? next without a function and loop
 function Worker:accept(f)
   if f ~= nil or self.loop then check_callable(f, "accept") end
+  check_listens(self, "accept")
   self:ready()
   assert(self.acceptor:listen(not self.stopped))
   if self.loop then
@@ -192,6 +206,13 @@ function Worker:close(connection)
   self.line:hold(-1)
   kinds.close(self.options.loop, connection)
   leave_when_done(self)
+end
+
+-- Lets go of connections that were closed by a method of their own.
+local function look(self)
+  for connection in pairs(self.held) do
+    if kinds.is_closed(self.options.loop, connection) then self:close(connection) end
+  end
 end
 
 local function run_handler(self, connection)
@@ -223,7 +244,11 @@ local function take(self)
     elseif what == "again" then
       return
     else
-      if not answer(self, what) then return leave_when_done(self) end
+      if not answer(self, what) then
+        if self.serve then self.looker = self.loop:every(LOOK, function() look(self) end) end
+        look(self)
+        return leave_when_done(self)
+      end
       if errno then
         self.acceptor:listen(false)
         self.loop:after(PAUSE, function()
@@ -238,10 +263,25 @@ end
 local function run_loop(self)
   local beats = self.options.heartbeat_timeout
   self.watch = self.loop:watch_io(self.acceptor:fd(), "r", function() take(self) end)
-  self.timer = self.loop:every(beats and math.min(1, beats / 4) or 1, function() self.line:beat() end)
+  self.timer = self.loop:every(beats and math.min(1, beats / 4) or 1, function()
+    self.line:beat()
+    look(self)
+  end)
   self.line:beat()
   self.loop:run()
   release(self)
+end
+
+-- `w.accept(f)`, with a dot, is recognised here, once for all methods.
+for name, method in pairs(Worker) do
+  if type(method) == "function" then
+    Worker[name] = function(self, ...)
+      if getmetatable(self) ~= Worker then
+        failure.raise(("call %s with a colon, on a worker: w:%s(...)"):format(name, name))
+      end
+      return method(self, ...)
+    end
+  end
 end
 
 -- --- the process ----------------------------------------------------------------------------------------------------
@@ -284,7 +324,7 @@ function worker.run(given)
   end)
   if not ok then
     worker.complain(self, code)
-    code = FAILED
+    code = self.code or FAILED
   end
   io.stdout:flush()
   return math.type(code) == "integer" and code >= 0 and code <= 255 and code or 0
