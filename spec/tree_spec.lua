@@ -71,6 +71,21 @@ describe("the lists of files", function()
     assert.same(expected, list)
   end)
 
+  it("in the continuous integration, the specs' runner and the Debian package: only specs that are there", function()
+    local list = support.read_file(".ci/run"):match "ASAN_SPECS=%$%(printf '[^']*' (.-)%)\n"
+      .. " " .. support.read_file("spec/run"):match "\nLONGEST='(.-)'"
+    local missing, count = {}, 0
+    for name in list:gsub("\\\n", " "):gmatch "%S+" do
+      count = count + 1
+      if not support.read_file(("spec/%s_spec.lua"):format(name)) then missing[#missing + 1] = name end
+    end
+    for path in support.read_file("debian/rules"):gmatch "spec/[%w_]+%.lua" do
+      if not support.read_file(path) then missing[#missing + 1] = path end
+    end
+    assert.same({}, missing)
+    assert.is_true(count > 50)
+  end)
+
   it("in the rockspec: the command", function()
     assert.same({ minigun = "bin/minigun" }, rockspec().build.install.bin)
   end)
