@@ -1040,7 +1040,9 @@ local Loop = {}
 --- watch ends before it stays to be waited for.
 function Watch:stop() end
 
---- Calls a function when a descriptor is ready, as long as it is.
+--- Calls a function when a descriptor is ready, as long as it is; also as long as a connection of `w:accept`, or a
+--- socket of luasocket, still holds something that it has read already (its method `dirty`): when the watch begins,
+--- and after each call.
 ---@param object integer|userdata|table a descriptor, an open file, or an object with a method `getfd` or `pollfd`
 ---@param mode "r"|"w"|"rw" there is something to read, or the end; there is room to write; any of both
 ---@param f fun(object: any, ready: "r"|"w"|"rw") with the object; where there is an error or an end, both are ready

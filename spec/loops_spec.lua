@@ -63,6 +63,55 @@ for _, adapter in ipairs(loops.list) do
         unruly.close(w)
       end)
 
+      test("calls again as long as an object holds what it has read ahead, and stops with its watch", function()
+        local r, w = unruly.pipe()
+        local held, got = "", {}
+        local object = { getfd = function() return r end, dirty = function() return held ~= "" end }
+        local function take()
+          if held == "" then held = unruly.read(r) end
+          got[#got + 1] = held:sub(1, 1)
+          held = held:sub(2)
+        end
+        unruly.write(w, "abc")
+        local watch = l:watch_io(object, "r", take)
+        run_until(l, function() return #got >= 3 end)
+        assert.equal("abc", table.concat(got))
+        assert.is_false(object.dirty())
+        watch:stop()
+        held = "de"                                      -- before the watch begins
+        watch = l:watch_io(object, "r", take)
+        run_until(l, function() return #got >= 5 end)
+        watch:stop()
+        assert.equal("abcde", table.concat(got))
+        held = "fg"
+        watch = l:watch_io(object, "r", function()
+          take()
+          watch:stop()
+        end)
+        l:run()
+        assert.same({ "abcdef", "g" }, { table.concat(got), held })
+        l:watch_io(object, "w", take)                    -- asks for something else
+        l:step(0)
+        assert.equal("g", held)
+        unruly.close(r)
+        unruly.close(w)
+      end)
+
+      test("lets others go on while an object holds something that nobody takes", function()
+        local r, w = unruly.pipe()
+        local calls, n = 0, 0
+        local watch = l:watch_io({ getfd = function() return r end, dirty = function() return true end }, "r",
+          function() calls = calls + 1 end)
+        local timer = l:every(0.001, function() n = n + 1 end)
+        run_until(l, function() return n >= 5 end)
+        assert.is_true(calls >= 5, calls)
+        watch:stop()
+        timer:stop()
+        assert.is_false(l:step(0))
+        unruly.close(r)
+        unruly.close(w)
+      end)
+
       test("tells of room to write, of the end, and several watches of one descriptor of what each asks for", function()
         local r, w = unruly.pipe()
         local log = {}

@@ -252,3 +252,26 @@ describe("the command minigun", function()
     end
   end)
 end)
+
+describe("a watch that reads one line each time", function()
+  for _, loop in ipairs { "epoll", "event", "select" } do
+    test(("gets all lines of a packet, loop %s"):format(loop), function(start)
+      if is_missing(loop) then return pending(loop .. " is not installed") end
+      local server = start(([[workers = 1, loop = %q, worker = function(w)
+        w:accept(function(c)
+          local watch
+          watch = assert(w.loop:watch_io(c, "r", function()
+            local line, reason = c:receive "*l"
+            if line == "" then answer(c, "hello") end
+            if line == "" or not line and reason ~= "timeout" then
+              watch:stop()
+              w:close(c)
+            end
+          end))
+        end)
+      end]]):format(loop))
+      for _ = 1, 3 do assert.equal("hello", server:get "/") end
+      assert.equal(0, (server:stop()), server:log())
+    end)
+  end
+end)

@@ -42,13 +42,13 @@ local function serve(w)
     w:done()
     w:close(connection)
   end)
-  w.loop:watch_io(run:fd(), "r", function() run:step() end)
+  assert(w.loop:watch_io(run:fd(), "r", function() run:step() end))
   w:on_stop(function() requests.over = true end)
 
   w:accept(function(connection)
     local watch
     local lines = {}
-    watch = w.loop:watch_io(connection, "r", function()
+    watch = assert(w.loop:watch_io(connection, "r", function()
       local line, reason
       repeat
         line, reason = connection:receive "*l"
@@ -65,7 +65,7 @@ local function serve(w)
       open[last] = connection
       requests[#requests + 1] = { last, n }
       run:step()
-    end)
+    end))
   end)
 end
 

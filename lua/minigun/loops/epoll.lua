@@ -10,7 +10,8 @@
 --    another file's.
 -- 5. `stop` and an error take effect between two callbacks. What was not reported is found by the next pass:
 --    descriptors and processes stay ready, signals are counted.
--- 6. An error in a callback ends `run` and all watches: what stood before stands again; the error goes to the caller.
+-- 6. What an object has read ahead its descriptor does not tell of: its watch is called by a timer that is due at once.
+-- 7. An error in a callback ends `run` and all watches: what stood before stands again; the error goes to the caller.
 local core = require "minigun.core"
 
 local epoll = {}
@@ -99,6 +100,31 @@ local function watch_fd(self, watch, fd, mode)
   return nil, message, errno
 end
 
+local release = {}
+
+function release.io(self, watch)
+  take_out(self.by_fd[watch.fd], watch)
+  set(self, watch.fd) -- where it is closed already the kernel has forgotten it
+  if watch.ahead then self.timers:remove(watch.ahead) end
+end
+
+local tell_ahead
+
+-- Whether the object of a watch holds something that it has read ahead; then the watch is called once more.
+local function look_ahead(self, watch)
+  if watch.ahead or not watch.dirty(watch.object) then return end
+  watch.ahead = { fire = tell_ahead, watch = watch }
+  self.timers:add(watch.ahead, core.now())
+end
+
+function tell_ahead(self, timer)
+  local watch = timer.watch
+  watch.ahead = nil
+  if not watch.dirty(watch.object) then return end
+  watch.f(watch.object, "r")
+  if watch.loop then look_ahead(self, watch) end
+end
+
 --- Begins the watch of a descriptor: `watch.f(watch.object, ready)`.
 ---@param self table
 ---@param watch table
@@ -109,6 +135,11 @@ end
 ---@return integer? errno
 function epoll.watch_io(self, watch, fd, mode)
   local ok, message, errno = watch_fd(self, watch, fd, mode)
+  if ok and watch.dirty then
+    look_ahead(self, watch)
+    ok, message, errno = epoll.arm(self)
+    if not ok then release.io(self, watch) end
+  end
   if not ok then return nil, message, errno end
   return begin(self, "io", watch)
 end
@@ -133,13 +164,6 @@ function epoll.watch_signal(self, watch, number, name)
   watch.number = number
   table.insert(entry.list, watch)
   return begin(self, "signal", watch)
-end
-
-local release = {}
-
-function release.io(self, watch)
-  take_out(self.by_fd[watch.fd], watch)
-  set(self, watch.fd) -- where it is closed already the kernel has forgotten it
 end
 
 function release.timer(self, watch)
@@ -243,6 +267,7 @@ local function tell_descriptor(self, fd, mode)
   for _, watch in ipairs { table.unpack(list) } do
     if watch.loop and bits[watch.mode] & bits[mode] ~= 0 and watch.since < self.passes then
       watch.f(watch.object, mode)
+      if watch.dirty and watch.loop then look_ahead(self, watch) end
       if self.stopped then return false end
     end
   end

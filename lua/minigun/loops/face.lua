@@ -72,7 +72,9 @@ end
 
 -- --- what the program asks for -----------------------------------------------------------------------------------
 
---- Calls a function when a descriptor is ready, as long as it is.
+--- Calls a function when a descriptor is ready, as long as it is; also as long as a connection of `w:accept`, or a
+--- socket of luasocket, still holds something that it has read already (its method `dirty`): when the watch begins, and
+--- after each call.
 ---@param object integer|userdata|table a descriptor, an open file, or an object with a method `getfd` or `pollfd`
 ---@param mode "r"|"w"|"rw" there is something to read, or the end; there is room to write; any of both
 ---@param f fun(object: any, ready: "r"|"w"|"rw") with the object; where there is an error or an end, both are ready
@@ -90,7 +92,7 @@ function Loop:watch_io(object, mode, f)
     failure.raise(('loop:watch_io: the mode is "r", "w" or "rw", got %s'):format(failure.show(mode)))
   end
   check_function(f, "watch_io")
-  local watch = new_watch { f = f, object = object }
+  local watch = new_watch { f = f, object = object, dirty = mode ~= "w" and descriptors.dirty_of(object) or nil }
   local ok, message, errno = epoll.watch_io(self, watch, fd, mode)
   if not ok and errno == EPERM then message = "cannot watch a regular file or a directory: it is always ready" end
   if not ok then return nil, message, errno end

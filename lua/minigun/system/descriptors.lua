@@ -15,8 +15,20 @@ function descriptors.of(object)
   for _, name in ipairs { "getfd", "pollfd" } do
     local found, method = pcall(function() return object[name] end)
     if found and type(method) == "function" then method = method(object) end
-    if found and math.type(method) == "integer" then return descriptors.of(method) end
+    local fd_of = found and type(method) == "number" and math.tointeger(method) -- luasocket's is a float
+    if fd_of then return descriptors.of(fd_of) end
   end
+end
+
+--- How an object tells that it has read more than it was asked for, which its descriptor does not: luasocket's method
+--- `dirty`, which the connections of `minigun.supervisor` have too.
+---@param object any
+---@return (fun(object: any): boolean)? dirty nil: it does not tell
+function descriptors.dirty_of(object)
+  local kind = type(object)
+  if kind ~= "table" and kind ~= "userdata" then return nil end
+  local found, method = pcall(function() return object.dirty end)
+  return found and type(method) == "function" and method or nil
 end
 
 -- Libraries with event loops of their own.
