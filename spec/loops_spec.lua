@@ -469,6 +469,32 @@ for _, adapter in ipairs(loops.list) do
         l:after(0, function() error(thrown) end)
         assert.equal(thrown, select(2, pcall(l.run, l)))
       end)
+
+      test("an error that nothing catches shows the callback's frames, and none of the library's", function()
+        local path = os.tmpname()
+        support.write_file(path, ([[
+          package.path = package.path .. ";/usr/share/lua/5.3/?.lua;/usr/share/lua/5.2/?.lua"
+          local l = assert(require "minigun.loop".new %q)
+          local function inner() error "boom" end
+          l:after(0, function()
+            inner()
+          end)
+          local how = arg[1]
+          local function go() l[how](l, how == "step" and 1 or nil) end
+          go()
+        ]]):format(name))
+        for _, how in ipairs { "run", "step" } do
+          local env = support.env_words(support.lua_env())
+          local said = support.run(("env %s lua5.4 %s %s"):format(env, path, how)).stderr
+          assert.matches(("%s:3: boom\n.*%s:3: in upvalue 'inner'\n.*%s:5: in function "):format(path, path, path),
+            said)
+          assert.is_nil(said:find("minigun/", 1, true), said)
+          said = support.run(("bin/minigun run %s %s"):format(path, how)).stderr
+          assert.matches("^minigun: " .. path .. ":3: boom\nstack traceback:\n.*" .. path .. ":%d: in ", said)
+          assert.is_nil(said:find("minigun/", 1, true), said)
+        end
+        os.remove(path)
+      end)
     end)
   end)
 end

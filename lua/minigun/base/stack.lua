@@ -120,9 +120,10 @@ end
 
 -- --- errors that no code catches ------------------------------------------------------------------------------------
 
--- Whether only the stand-alone interpreter, lua, would see an error raised here: nothing but Lua functions lies
--- between, in its main thread. Any function in C may be a protected call.
-local function only_interpreter()
+--- Whether only the stand-alone interpreter, lua, would see an error that the caller raises: nothing but Lua functions
+--- lies between, in its main thread. Any function in C may be a protected call.
+---@return boolean
+function stack.only_interpreter()
   local arguments = rawget(_G, "arg")
   local _, in_main_thread = running()
   if not in_main_thread or type(arguments) ~= "table" or type(arguments[0]) ~= "string" then return false end
@@ -141,11 +142,12 @@ local Final <const> = { __name = "minigun.error", __tostring = function(self) re
 
 --- What to raise for a text: the text; but where only the interpreter would see it an object that shows as the text and
 --- the user's part of the traceback, as the interpreter would add the library's own.
----@param text string
+---@param text any what was raised: nothing but a text is replaced
+---@param traceback string? by default the caller's
 ---@return any err
-function stack.final(text)
-  if not only_interpreter() then return text end
-  local traceback = stack.traceback(2)
+function stack.final(text, traceback)
+  if type(text) ~= "string" or not stack.only_interpreter() then return text end
+  traceback = traceback or stack.traceback(2)
   return setmetatable({ text = traceback:find "\n" and text .. "\n" .. traceback or text }, Final)
 end
 

@@ -5,7 +5,9 @@ local descriptors = require "minigun.system.descriptors"
 local epoll = require "minigun.loops.epoll"
 local failure = require "minigun.base.failure"
 local forking = require "minigun.loops.forking"
+local stack = require "minigun.base.stack"
 local timers = require "minigun.loops.timers"
+local traceback = require "minigun.base.traceback"
 
 local face = {}
 
@@ -233,11 +235,11 @@ end
 local function make_ready(self)
   return function()
     if self.process ~= core.process() or self.in_pass or self.closed then return end
-    local ok, err = pcall(epoll.pass, self, 0)
+    local ok, err = traceback.call(epoll.pass, self, 0)
     if not ok then
       epoll.stop_all(self)
-      if not self.running then error(err, 0) end
-      self.failed = { err }
+      if not self.running then error(err.raised, 0) end
+      self.failed = err
     end
     if self.running and (self.stopped or self.failed) then self.driver:stop() end
     among.wake(self)
@@ -250,10 +252,11 @@ local function drive(self, method, f, ...)
   end
   local _ <close> = self.after_run
   self.running, self.stopped = true, false
-  f(...)
-  local failed = self.failed
+  local ok, failed = true, nil
+  if stack.only_interpreter() then ok, failed = traceback.call(f, ...) else f(...) end
+  failed = not ok and failed or self.failed
   self.failed = nil
-  if failed then error(failed[1], 0) end
+  if failed then error(stack.final(failed.raised, failed.traceback), 0) end
 end
 
 local function run(self)
