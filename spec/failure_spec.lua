@@ -437,7 +437,7 @@ describe("an error in a worker outside of all handlers", function()
       local done = support.run("lua5.4 " .. path, { env = support.lua_env() })
       os.remove(path)
       assert.matches("^minigun: a worker failed: " .. row[3] .. "\n$", done.stderr)
-      assert.equal("false\tstage 'each 1': 1 workers died within 5 s, the last by exit code 70; no item had failed " ..
+      assert.equal("false\tstage 'each 1': 1 worker died within 5 s, the last by exit code 70; no item had failed " ..
         "yet: see what after_fork, before and the first items do, or raise max_restarts\n", done.stdout)
     end)
   end
@@ -547,4 +547,29 @@ describe("R5 R64 a producer that fails", function()
     p:processor("work", { processes = 1 }, function(sent, emit) emit(core.now() - sent) end)
     for _, late in ipairs(p:run().items) do assert.is_true(late < 0.25) end
   end)
+end)
+
+describe("a failure of what a handler has returned", function()
+  for _, context in ipairs(contexts.all) do
+    for name, give in pairs { ["nil"] = function() end, ["what cannot be sent"] = function() return io.stdout end } do
+      it(("has no traceback, as no line of the handler's was at work: %s [%s]"):format(name, context.name), function()
+        local p = minigun.pipeline "returns":producer { 1 }:map("work", contexts.options(context), give)
+          :map("last", { processes = 1 }, tostring)
+        local failure = p:run { failures = "collect" }.failures[1]
+        assert.is_nil(failure.traceback)
+        assert.is_nil(tostring(failure):find("traceback", 1, true))
+        local _, message = pcall(p.run, p)
+        assert.is_nil(message:find("traceback", 1, true))
+      end)
+    end
+
+    it(("has that of the handler, and nothing of the program's: an error [%s]"):format(context.name), function()
+      local p = minigun.pipeline "raises":producer { 1 }
+      p:map("work", contexts.options(context), function() error "no" end)
+      local line = debug.getinfo(1, "l").currentline
+      local traceback = p:run { failures = "collect" }.failures[1].traceback
+      assert.matches("failure_spec.lua:" .. line - 1 .. ":", traceback, 1, true)
+      assert.is_nil(traceback:find("failure_spec.lua:" .. line + 1 .. ":", 1, true))
+    end)
+  end
 end)

@@ -82,6 +82,12 @@ function failure.show(value)
   return show_nested(value)
 end
 
+--- A count of things, for messages: "1 worker", "2 workers".
+---@param n integer
+---@param noun string that takes an s
+---@return string text
+function failure.count(n, noun) return ("%d %s%s"):format(n, noun, n == 1 and "" or "s") end
+
 --- Raises at the user's line where a time is not a number of at least 0.
 ---@param seconds any
 ---@param what string the function that was given it
@@ -99,7 +105,7 @@ end
 ---@field number integer? which of the items that have come to the stage it was, from 1; not inside a group
 ---@field message string with the handler's "file:line: " in front
 ---@field error any? what was raised, whatever it is, where it can be sent from its process
----@field traceback string?
+---@field traceback string? nil: no line of the handler's was at work, as where what it has returned is refused
 ---@field pid integer?
 ---@field worker integer? number of the worker
 ---@field workers integer? how many there are
@@ -232,7 +238,7 @@ function Failure:__tostring()
   local lines = { tostring(self.message) }
   local where = place(self)
   if where ~= "" then lines[#lines + 1] = where end
-  if self.traceback and self.traceback:find "\n" then lines[#lines + 1] = self.traceback end -- it has a frame
+  lines[#lines + 1] = self.traceback
   return table.concat(lines, "\n")
 end
 

@@ -89,10 +89,21 @@ local function is_plumbing(info, below)
   return called(info, below) == "?"
 end
 
+local outermost = setmetatable({}, { __mode = "k" }) -- functions of the library's that call the user's for a run
+
+--- A function of the library's from which the user's are called: a traceback ends there, as what lies below has
+--- nothing to do with them; in a worker it is what the program did when the worker was forked.
+---@param f function
+---@return function f
+function stack.outermost(f)
+  outermost[f] = true
+  return f
+end
+
 --- The user's part of the traceback: without the library's own way to the user's function, and without what that has
 --- called of the library.
 ---@param level integer of the first frame, as seen from the caller
----@return string text
+---@return string? text nil: there is no frame of the user's
 function stack.traceback(level)
   local lines, own, tail = { "stack traceback:" }, false, 1 -- own: a function of the user's is there; tail: its line
   level = level + 1
@@ -100,7 +111,7 @@ function stack.traceback(level)
   while info do
     local below = getinfo(level + 1, "Slntf")
     if stack.is_library(info.source) then
-      if own then break end
+      if own or outermost[info.func] then break end
     elseif is_plumbing(info, below) then -- luacheck: ignore 542
       -- left out
     elseif #lines > MOST_LINES then
@@ -115,7 +126,7 @@ function stack.traceback(level)
     end
     info, level = below, level + 1
   end
-  return table.concat(lines, "\n", 1, tail) -- after that: protected calls of the library
+  return tail > 1 and table.concat(lines, "\n", 1, tail) or nil -- after that: protected calls of the library
 end
 
 -- --- errors that no code catches ------------------------------------------------------------------------------------
@@ -148,7 +159,7 @@ local Final <const> = { __name = "minigun.error", __tostring = function(self) re
 function stack.final(text, traceback)
   if type(text) ~= "string" or not stack.only_interpreter() then return text end
   traceback = traceback or stack.traceback(2)
-  return setmetatable({ text = traceback:find "\n" and text .. "\n" .. traceback or text }, Final)
+  return setmetatable({ text = traceback and text .. "\n" .. traceback or text }, Final)
 end
 
 return stack

@@ -73,6 +73,7 @@ end
 ---@param ... any its arguments
 ---@return boolean ok and what it has returned, or what `take` gives
 function errors.call(f, ...) return answer(xpcall(f, errors.note, ...)) end
+stack.outermost(errors.call)
 
 --- Raises once more what was taken, in another coroutine, where it is taken again as it is. Or a failure that is no
 --- error of the handler's: `{ kind =, message = }`.

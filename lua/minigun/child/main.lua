@@ -15,6 +15,7 @@ local reduce = require "minigun.policy.reduce"
 local replies = require "minigun.child.replies"
 local report = require "minigun.base.protocol"
 local router = require "minigun.policy.route"
+local stack = require "minigun.base.stack"
 local tasks = require "minigun.handlers.tasks"
 local terminal_line = require "minigun.base.terminal_line"
 
@@ -169,7 +170,7 @@ local function run_single(w, job, stage, ctx)
   local lost, skip
   if stage.kind == "producer" then -- what fails is an item, not the producer
     w:on_refused(function(value, message)
-      report_lost(w, stage, replies.refused(value, failure.where() or stage.at, message))
+      report_lost(w, stage, replies.refused(value, failure.where() or stage.at, message, stage.source))
     end)
     function lost(item, caught) report_lost(w, stage, errors.fields(caught, { attempt = 1, item = item })) end
     context.on_lost(ctx, function(value, message) tell_left_out(w, stage, { { value, message } }) end)
@@ -205,7 +206,9 @@ local function chain_of(w, job, stages, contexts, at)
   local emitters, direct, sender = {}, direct_emitters(w), nil -- sender: the stage that emits
   for _, stage in ipairs(stages) do emitters[stage.id] = w:emitter(stage.id) end
   w:on_left_out(function(list) tell_left_out(w, job.plan.stages[job.entry], list) end)
-  w:on_refused(function(value, message) report_lost(w, sender, replies.refused(value, sender.at, message)) end)
+  w:on_refused(function(value, message)
+    report_lost(w, sender, replies.refused(value, sender.at, message, sender.source))
+  end)
   return chain.new(stages, {
     turn = job.turn, addresses = job.plan.addresses,
     send_to = function(stage, id, item)
@@ -342,5 +345,6 @@ function worker.main(w, job)
   w:publish()
   return 0
 end
+stack.outermost(worker.main)
 
 return worker

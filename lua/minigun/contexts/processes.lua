@@ -81,7 +81,8 @@ function Processes:spawn(slot, value, queued, full)
   })
   if not pid then
     if errno == EAGAIN and self:alive() > 0 and not self.all_needed then
-      port.warn(("%s: %s; running with %d workers"):format(segment.context, message, self:alive()))
+      port.warn(("%s: %s; running with %s"):format(segment.context, message,
+        failure.count(self:alive(), "worker")))
       return false
     end
     port.fail(("%s: %s; is the limit of processes (ulimit -u) or of memory too low?"):format(segment.context, message))
@@ -220,8 +221,8 @@ local function count_death(self, last)
   local port = self.port
   local n = self.restarts:died(port.clock())
   if not n then return end
-  port.fail(("stage '%s': %d workers died within %g s, the last %s; %s, or raise max_restarts"):format(
-    self.plan.name, n, self.restarts.window, not last.code and "in a way that is not known"
+  port.fail(("stage '%s': %s died within %g s, the last %s; %s, or raise max_restarts"):format(
+    self.plan.name, failure.count(n, "worker"), self.restarts.window, not last.code and "in a way that is not known"
       or last.signal ~= 0 and "by signal " .. last.signal or "by exit code " .. last.code,
     port.any_failed() and "see the failures"
       or "no item had failed yet: see what after_fork, before and the first items do"))

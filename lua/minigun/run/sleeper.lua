@@ -68,7 +68,7 @@ local function states(self)
       wanted > 0 and (", and waits for a block of %d bytes"):format(wanted) or "")
   end
   if self.own_queue:count() > 0 then
-    parts[#parts + 1] = ("%d entries wait for the coordinator's own stages"):format(self.own_queue:count())
+    parts[#parts + 1] = ("the coordinator's own stages have %d in their queue"):format(self.own_queue:count())
   end
   return table.concat(parts, "; ")
 end

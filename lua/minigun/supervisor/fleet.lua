@@ -11,6 +11,7 @@
 -- A worker is a table: number, generation, state ("starting", "ready", "draining"), since (when that began), and what
 -- the master adds. Actions are arrays: { "start", worker }, { "drain", worker, last }, { "kill", worker }, { "notice",
 -- worker }, { "log", text }, { "give_up", text }, { "stop_listening" }, { "restarted", ok }, { "finish", status }.
+local failure = require "minigun.base.failure"
 local recycle = require "minigun.supervisor.recycle"
 local restarts = require "minigun.supervisor.restarts"
 local rolling = require "minigun.supervisor.rolling"
@@ -145,12 +146,12 @@ function Fleet:command(what, number, now)
     rolling.begin(self, now)
   elseif what == "more" then
     self:add_slot()
-    self:say("%d workers from now on", #self.slots)
+    self:say("%s from now on", failure.count(#self.slots, "worker"))
   elseif what == "less" and #self.slots > 1 then
     local slot = table.remove(self.slots)
     self:dismiss(slot.next, now, false)
     self:dismiss(slot.current, now, false)
-    self:say("%d workers from now on", #self.slots)
+    self:say("%s from now on", failure.count(#self.slots, "worker"))
   end
 end
 
@@ -186,8 +187,9 @@ local function count_death(self, slot, worker, how, now)
     give_up(self, ("%s says that it cannot be configured (exit code %d)%s"):format(fleet.title(worker), CONFIG,
       how.tail), now)
   elseif deaths then
-    give_up(self, ("%d workers died within %g s, more than max_restarts = %d:\n  %s%s"):format(#deaths,
-      self.options.restart_window, self.options.max_restarts, table.concat(deaths, "\n  "), how.tail), now)
+    give_up(self, ("%s died within %g s, more than max_restarts = %d:\n  %s%s"):format(
+      failure.count(#deaths, "worker"), self.options.restart_window, self.options.max_restarts,
+      table.concat(deaths, "\n  "), how.tail), now)
   elseif slot.current then
     self:say("%s %s; its successor starts already", fleet.title(worker), how.text)
   else

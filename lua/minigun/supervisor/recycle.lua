@@ -1,4 +1,6 @@
 --- Policy: which workers are old. One at a time is replaced, by a new one that is ready before the old one drains.
+local failure = require "minigun.base.failure"
+
 local recycle = {}
 
 --- Gives a new worker its limits, each less a random part.
@@ -17,7 +19,7 @@ end
 ---@return string? reason
 function recycle.reason(worker, now)
   if worker.max_requests and (worker.requests or 0) >= worker.max_requests then
-    return ("has answered %d requests"):format(worker.requests)
+    return "has answered " .. failure.count(worker.requests, "request")
   elseif worker.max_memory and (worker.memory or 0) >= worker.max_memory then
     return ("has %.1f MiB of memory"):format(worker.memory / 2 ^ 20)
   elseif worker.max_age and now - worker.ready_at >= worker.max_age then

@@ -99,7 +99,8 @@ function Worker:socket(i)
   local socket = self.sockets[i or 1]
   if not socket then
     check_listens(self, "socket")
-    failure.raise(("worker:socket(%s): there are %d sockets"):format(failure.show(i), #self.sockets))
+    failure.raise(("worker:socket(%s): the server listens at %s"):format(failure.show(i),
+      failure.count(#self.sockets, "socket")))
   end
   return kinds.listening(self.options.loop, socket)
 end
@@ -291,7 +292,7 @@ end
 ---@param err table as from traceback.call
 function worker.complain(self, err)
   io.stderr:write(("minigun: %s: worker %d (pid %d): %s%s\n"):format(self.name, self.number, core.pid(), err.message,
-    err.traceback and err.traceback:find "\n" and "\n" .. err.traceback or ""))
+    err.traceback and "\n" .. err.traceback or ""))
 end
 
 local function become(options)
