@@ -69,3 +69,88 @@ describe("back-pressure", function()
     end
   end)
 end)
+
+describe("a producer that emits for ever what never comes into its open block", function()
+  local support = require "spec.support"
+  local function bad(emit) while true do emit(print) end end
+  local function sent(emit) while true do emit:to("work", 1) end end
+  local function bad_sent(emit) while true do emit:to("work", print) end end
+
+  local function define(where, body, receiver)
+    local p = new { failures = "collect", keep_failures = 3 }
+    if where == "group" then p:processes(1, function(q) q:producer("gen", body):filter(function() return true end) end)
+    else p:producer("gen", where, body) end
+    return receiver(p)
+  end
+
+  local RECEIVERS <const> = {
+    pool = function(p) return p:map("work", { processes = 1 }, tostring) end,
+    limited = function(p) return p:map("work", { processes = 1, queue = 1 }, tostring) end,
+    fork = function(p) return p:map("work", { process_per_batch = 2 }, tostring) end,
+    threads = function(p) return p:map("work", { processes = 1, threads = 2 }, tostring) end,
+    batch = function(p) return p:batch(5):each("work", { processes = 1 }, function() end) end,
+    reduce = function(p) return p:reduce("work", 0, function(n) return n + 1 end, { processes = 1 }) end,
+  }
+  local PLACES <const> = { coordinator = {}, threads = { threads = 1 }, process = { processes = 1 }, group = "group" }
+
+  local function check(where, body, receiver)
+    support.deadline(30)
+    local run <close> = define(where, body, receiver):start()
+    for _ = 1, 20 do run:step() end -- each comes back
+    run:stop()
+    local result = run:wait()
+    assert.is_true(result.stopped)
+    assert.is_true(#result.failures <= 3)
+  end
+
+  for name, receiver in pairs(RECEIVERS) do
+    for place, where in pairs(PLACES) do
+      it(("R60 gives up its turn, and stops: %s before %s"):format(place, name), function()
+        check(where, bad, receiver)
+      end)
+    end
+  end
+
+  for place, where in pairs(PLACES) do
+    it("R60 gives up its turn, and stops, where it calls emit:to: " .. place, function()
+      check(where, sent, RECEIVERS.pool)
+      check(where, bad_sent, RECEIVERS.pool)
+    end)
+  end
+
+  it("R60 waits for the stage that its dead letters go to", function()
+    support.deadline(30)
+    local p = new { failures = "collect", memory = "8M" }:producer("gen", { dead_letter = "letters" }, bad)
+      :map("work", { processes = 1 }, tostring)
+      :each("letters", { processes = 1, await = true }, function() minigun.sleep(0.01) end)
+    local run <close> = p:start()
+    for _ = 1, 10 do run:step(0.05) end
+    local waiting = run:status().stages.letters.pending
+    assert.is_true(waiting > 0 and waiting < 10000, waiting)
+    run:kill()
+  end)
+
+  it("R60 is ended where it is an iterator of functions, and the message says what it should be", function()
+    support.deadline(30)
+    for _, options in ipairs { {}, { threads = 1 } } do
+      local p = new { failures = "collect" }:producer("gen", options, function() return print end)
+        :map({ processes = 1 }, tostring)
+      local result = p:run()
+      assert.equal(101, result.failed)
+      assert.matches("io.lines(path)", result.failures[1].message, 1, true)
+      assert.matches("it is ended", result.failures[101] and result.failures[101].message or "it is ended", 1, true)
+    end
+    local ok, message = pcall(function() new():producer(io.lines) end)
+    assert.is_false(ok)
+    assert.matches("io.lines without a call", message, 1, true)
+  end)
+
+  it("R60 goes on with what can be sent, where an iterator gives functions beside that", function()
+    local n = 0
+    local result = new { failures = "collect" }:producer("gen", function()
+      n = n + 1
+      if n <= 400 then return n % 2 == 1 and n or print end
+    end):map({ processes = 1 }, function(i) return i end):run()
+    assert.same({ 200, 200 }, { #result.items, result.failed })
+  end)
+end)

@@ -23,9 +23,11 @@ enum { LOOK_EVERY_NS = 200000, COLLECT_EVERY_NS = 1000000, CLOCK_EVERY = 64 };
  * on that, and CREDIT_NS in advance.  A source without a rest is so looked after once in LOOK_EVERY_NS. What workers
  * have said is taken in once in COLLECT_EVERY_NS: a round for less costs more than it brings. */
 enum { ROUND_NS = 10000, CREDIT_NS = 500000, SHARE = 50 };
+/* What on_full gets instead of bytes: a receiver wants what is written; w:singly; see passed_by. */
+enum { WANTED = 0, EACH = -1, BESIDE = -2 };
 
-/* writer(pool, edge, on_full, on_bad, first, last, on_to) -> writer.  on_full(writer, bytes needed; or 0, or -1: see
- * w:singly; whether for the array of another writer, see w:into); on_bad(value, message) for a value that cannot be
+/* writer(pool, edge, on_full, on_bad, first, last, on_to) -> writer.  on_full(writer, bytes needed, or WANTED, EACH
+ * or BESIDE; whether for the array of another writer, see w:into); on_bad(value, message) for a value that cannot be
  * serialised; first..last: slots of the receivers; on_to(name, item) for w:to */
 static int l_writer(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
@@ -91,8 +93,14 @@ static int written(lua_State *L, mg_writer *w, size_t length, unsigned flags) {
   mg_record_head(mg_shm_at(&w->pool->shm, w->block) + w->end, (uint32_t)length, w->edge, flags | w->batch);
   w->end += mg_record_space(length);
   w->count++;
-  if (wanted(w)) return call_full(L, 0, NULL);
-  return MG_UNLIKELY(w->singly) ? call_full(L, -1, NULL) : 0;
+  if (wanted(w)) return call_full(L, WANTED, NULL);
+  return MG_UNLIKELY(w->singly) ? call_full(L, EACH, NULL) : 0;
+}
+
+/* What was emitted has not come into the open block, which so may never fill: others have their turn all the same. */
+static int passed_by(lua_State *L, mg_writer *w) {
+  if (!w->pool || (!w->singly && !wanted(w) && mg_now() - w->called < COLLECT_EVERY_NS)) return 0;
+  return call_full(L, BESIDE, NULL);
 }
 
 /* The value cannot be encoded; the message is on top. */
@@ -102,7 +110,7 @@ static int refused(lua_State *L) {
   lua_pushvalue(L, 2);
   lua_insert(L, -2);
   lua_call(L, 2, 0);
-  return 0;
+  return passed_by(L, lua_touserdata(L, 1));
 }
 
 static int put(lua_State *L) {
@@ -149,7 +157,7 @@ static int put_into(lua_State *L, mg_writer *w, int type) {
     mg_array_end(a);
     a->closed++;
   }
-  return wanted(w) ? call_full(L, 0, NULL) : 0;
+  return wanted(w) ? call_full(L, WANTED, NULL) : 0;
 }
 
 /* Whether w->into may be written to now. */
@@ -231,7 +239,7 @@ static int l_to(lua_State *L) {
   if (lua_getiuservalue(L, 1, UV_TO) != LUA_TFUNCTION) return luaL_error(L, "emit:to is not for this emit");
   lua_insert(L, 2);
   lua_call(L, 2, 0);
-  return 0;
+  return passed_by(L, lua_touserdata(L, 1));
 }
 
 /* w:take() -> block, offset, length, count of what was written since the last take (one reference is given) | nil.
@@ -280,7 +288,7 @@ static int l_join_end(lua_State *L) {
   mg_writer *w = mg_check_writer(L, 1);
   luaL_argcheck(L, w->join.length > 0, 1, "nothing is being joined");
   mg_array_end(w);
-  return wanted(w) ? call_full(L, 0, NULL) : 0;
+  return wanted(w) ? call_full(L, WANTED, NULL) : 0;
 }
 
 /* w:pending() -> items written and not taken, bytes free in the open block */
@@ -301,7 +309,7 @@ static int l_patience(lua_State *L) {
   return 0;
 }
 
-/* w:singly(): on_full is called after each item, with -1 where none of the reasons for 0 is there */
+/* w:singly(): on_full is called after each item, with EACH where it would not be called otherwise */
 static int l_singly(lua_State *L) {
   mg_check_writer(L, 1)->singly = 1;
   return 0;

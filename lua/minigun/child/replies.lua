@@ -20,13 +20,18 @@ function replies.refuse(message, what, at)
   error(refusal, 0)
 end
 
+local UNCALLED <const> = "; the source gives a function, which the caller should have called: io.lines(path), say, " ..
+  "and not io.lines or a function that returns it"
+
 --- Fields of a failure: a value cannot be sent.
 ---@param value any
 ---@param at string? "file:line"
 ---@param message string the codec's
+---@param source string? of the producer that has emitted it, as in the plan
 ---@return table fields
-function replies.refused(value, at, message)
+function replies.refused(value, at, message, source)
   local raised, traceback = errors.of_hook(message)
+  if source == "iterator" and type(value) == "function" then message = message .. UNCALLED end
   return { kind = "unserialisable", message = located(at, "", message), traceback = traceback, error = raised,
     attempt = 1, item = value }
 end

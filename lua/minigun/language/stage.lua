@@ -74,8 +74,13 @@ local function gives(f)
   if ok then return item end
 end
 
--- A function without parameters and without variables of its surroundings gives the same for ever.
+-- io.lines itself gives iterators for ever; a function without parameters and without variables of its surroundings
+-- gives the same for ever.
 local function refuse_constant(subject, f, ...)
+  if rawequal(f, io.lines) and select("#", ...) == 1 then
+    failure.raise(("%s: the source is io.lines without a call; call it: io.lines(path), or minigun.lines(path)"):format(
+      subject))
+  end
   local info = type(f) == "function" and select("#", ...) == 1 and debug.getinfo(f, "Su")
   if not info or info.what == "C" or info.nparams > 0 or info.isvararg or info.nups > 0 then return end
   local item = gives(f)

@@ -29,6 +29,7 @@ local outlets = {}
 local BLOCK <const> = report.UNIT
 -- A block for large items has room for some more of them: each block costs a round of the loop.
 local LARGE_ITEMS <const>, LARGE_BLOCK <const> = 32, 512 << 10
+local FUNCTIONS <const> = 100 -- items of an iterator that are functions, and cannot be sent, after which it is ended
 
 local Outlets = {}
 Outlets.__index = Outlets
@@ -137,16 +138,17 @@ local function hold_back(self, id)
   end
 end
 
--- The block of a stage's writer is full (need > 0), a receiver wants what is in it (0), or each item goes on (-1); or
--- that of the writer into which it puts its values.
+-- The block of a stage's writer is full (need > 0), a receiver wants what is in it (0), each item goes on (-1), or what
+-- was emitted has not come into it (-2: it was refused, or sent to a stage by its name); or that of the writer into
+-- which it puts its values.
 local function writer_full(self, stage, writer, need, into)
   local outlet = self.of[stage.id]
   local direct = stage.kind == "producer" and outlet.direct
   self.transport:flush(outlet)
   if direct then
-    if (need > 0 or outlet.singly) and self.transport:must_wait(stage.id) then
+    if (need ~= 0 or outlet.singly) and self.transport:must_wait(stage.id) then
       self.emitters.wait_for_receivers(stage.id)
-    elseif need == 0 or outlet.joins then
+    elseif need == 0 or need == -2 or outlet.joins then
       self.emitters.let_others(tasks.MORE)
     end
   elseif stage.kind ~= "producer" then
@@ -161,6 +163,14 @@ local function writer_full(self, stage, writer, need, into)
   self:open_block(stage, writer, need)
 end
 
+-- Ends an iterator of functions, none of which can be sent: it would give them for ever.
+local function end_functions(self, stage)
+  local s = self.outcome.stats[stage.id]
+  if s.failed < FUNCTIONS or s.items_out + self:written(self.of[stage.id]) > 0 then return end
+  error(("%s: stage '%s': the source is an iterator whose first %d items are functions, and none of them can be " ..
+    "sent; it is ended"):format(stage.at, stage.name, FUNCTIONS), 0)
+end
+
 -- A value could not be encoded.
 local function refused(self, stage, value, message, writer)
   if self.failures.dead_letter then -- its item has failed already
@@ -172,10 +182,15 @@ local function refused(self, stage, value, message, writer)
   if beside then self.transport:flush(self.of[stage.id]) end
   local origin = beside and self.resume:begin_beside(stage.id, value)
   -- A producer's emit is still being called.
-  local fields = effects.refused(value, stage.kind == "producer" and failure.where() or stage.at, message)
+  local fields = effects.refused(value, stage.kind == "producer" and failure.where() or stage.at, message,
+    stage.source)
   fields.pid = self.pid
+  if type(stage.dead_letter) == "number" and stage.kind == "producer" then
+    self.admission:extend(stage.id, stage.dead_letter)
+  end
   self.failures:settle(stage, fields, function() return value end)
   if origin then self.resume:end_beside(origin) end
+  if stage.source == "iterator" and type(value) == "function" then end_functions(self, stage) end
 end
 
 --- Opens the way of a stage that runs in the coordinator: bytes to pools, values to all others.
