@@ -544,7 +544,7 @@ function Pipeline:pipeline(name, options, function_or_pipeline) end
 --- Adds a stage that folds all items into one value and emits that at the end. Workers fold parts of the items; their
 --- values are combined in the order of the items, and `f` must be associative. Where its values and the items are of
 --- different kinds, `combine` says how two values become one.
----@param name string
+---@param name string must be there where `init` is a word, which would be taken for the name
 ---@param init any the value to begin with, and what is emitted where there is no item; a table is copied; a function is called and makes it. With `combine` each worker begins with it, perhaps many times: it must change nothing, as 0 does in a sum
 ---@param f fun(value: any, item: any): any gives the next value, never nil; it may change `value` and return it
 ---@param options minigun.ReduceOptions?
@@ -819,7 +819,7 @@ function Result:of(stage) end
 ---@field number integer? which of the items that have come to the stage it was, from 1; not inside a group
 ---@field message string with the handler's "file:line: " in front
 ---@field error any? what was raised, whatever it is, where it can be sent from its process
----@field traceback string?
+---@field traceback string? nil: no line of the handler's was at work, as where what it has returned is refused
 ---@field pid integer?
 ---@field worker integer? number of the worker
 ---@field workers integer? how many there are

@@ -562,6 +562,8 @@ describe("reduce in other words", function()
       { function() new():reduce("sum", nil, add) end, "an initial value expected, got nil" },
       { function() new():reduce("sum", 0) end, "the handler must be a function(value, item) -> value, got nil" },
       { function() new():reduce("sum", 0, 7) end, "the handler must be a function(value, item) -> value, got 7" },
+      { function() new():reduce("sum", add) end, 'reduce: with "sum" and a function the initial value is missing' },
+      { function() new():reduce("sum", add, { combine = add }) end, "the initial value is missing" },
       { function() new():reduce("sum", 0, add, {}, 5) end,
         "unexpected argument: 5; the order is name, initial value, function, options" },
       { function() new():reduce("sum", 0, add, { combine = true }) end,
@@ -572,5 +574,15 @@ describe("reduce in other words", function()
       { function() minigun.reduce({}, 0) end, "minigun.reduce: a function expected, got nil" },
       { function() minigun.pipeline { source = {}, { map = add, init = 0 } } end, "unknown option 'init'" },
     }
+  end)
+
+  it("R10 a text may be the initial value, with a name in front or where it cannot be a name", function()
+    local function append(text, item) return text .. item end
+    for want, p in pairs {
+      ["12"] = new():producer { 1, 2 }:reduce("", append), [">12"] = new():producer { 1, 2 }:reduce(">", append),
+      ["a12"] = new():producer { 1, 2 }:reduce("name", "a", append),
+    } do
+      assert.same({ want }, p:run().items)
+    end
   end)
 end)

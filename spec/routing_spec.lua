@@ -262,6 +262,19 @@ describe("routing", function()
     assert.matches("partition", r.failures[1].message)
   end)
 
+  for _, context in ipairs(contexts.all) do
+    it("emit:to names the order of its arguments where they are swapped [" .. context.name .. "]", function()
+      local r = new():producer { 1 }:processor("a", contexts.options(context), function(x, emit)
+        emit:to("item " .. x, "b")
+      end):consumer("b", pass):run { failures = "collect" }
+      assert.matches('the order is emit:to("stage", item)', r.failures[1].message, 1, true)
+      r = new():producer { 1 }:processor("a", contexts.options(context), function(x, emit)
+        emit:to("item " .. x, "c")
+      end):consumer("b", pass):run { failures = "collect" }
+      assert.is_nil(r.failures[1].message:find("the order is", 1, true))
+    end)
+  end
+
   it("await = false: the stage is not there for emit:to", function()
     local r = new():producer { 1 }:consumer("a", { to = {} }, function(x, emit) emit:to("b", x) end)
       :consumer("b", { await = false }, pass):run { failures = "collect" }

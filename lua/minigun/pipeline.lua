@@ -237,7 +237,7 @@ end
 --- Adds a stage that folds all items into one value and emits that at the end: `p:reduce([name,] init, f [, options])`.
 --- Workers fold parts of the items; their values are combined in the order of the items, and `f` must be associative.
 --- Where its values and the items are of different kinds, `combine` says how two values become one.
----@param name string
+---@param name string must be there where `init` is a word, which would be taken for the name
 ---@param init any
 --- the value to begin with, and what is emitted where there is no item; a table is copied; a function is called and
 --- makes it. With `combine` each worker begins with it, perhaps many times: it must change nothing, as 0 does in a sum

@@ -97,6 +97,14 @@ static int l_emit(lua_State *L) {
   return 0;
 }
 
+/* Raises the error, at 5, that the name given to emit:to is; what is said of swapped arguments policy/route.lua says
+ * too. */
+static int wrong_name(lua_State *L) {
+  lua_pushvalue(L, 3);
+  int swapped = lua_type(L, 3) == LUA_TSTRING && lua_gettable(L, 4) != LUA_TSTRING;
+  return luaL_error(L, "%s%s", lua_tostring(L, 5), swapped ? "; the order is emit:to(\"stage\", item)" : "");
+}
+
 /* emit:to(name, item) */
 static int l_emit_to(lua_State *L) {
   lua_emit *e = luaL_testudata(L, 1, MG_EMIT_TYPE);
@@ -105,7 +113,7 @@ static int l_emit_to(lua_State *L) {
   if (lua_getiuservalue(L, 1, 2) == LUA_TNIL) return luaL_error(L, "emit:to is not for this emit");
   lua_pushvalue(L, 2);
   int kind = lua_gettable(L, 4);
-  if (kind == LUA_TSTRING) return luaL_error(L, "%s", lua_tostring(L, 5));
+  if (kind == LUA_TSTRING) return wrong_name(L);
   if (lua_isnil(L, 3)) return luaL_error(L, "emit:to: nil cannot be emitted");
   if (!e->worker->accepting || e->worker->w.serial != mg_process_serial)
     return luaL_error(L, "emit called after its handler has returned, or in another process");

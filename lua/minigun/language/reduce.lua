@@ -4,6 +4,16 @@ local options = require "minigun.language.schemas"
 
 local reduce = {}
 
+-- A string that could be a name, and a function: the initial value is more likely forgotten than such a string.
+local function refuse_name_alone(rest)
+  local first <const> = rest[1]
+  local is_name = type(first) == "string" and first:find "^[%a_][%w_ -]*$"
+  if not is_name or not options.is_callable(rest[2]) or rest[3] ~= nil and type(rest[3]) ~= "table" then return end
+  local text = failure.show(first)
+  failure.raise(("reduce: with %s and a function the initial value is missing: reduce(%s, 0, f), say; where that " ..
+    "text is the initial value, put a name in front: reduce(\"name\", %s, f)"):format(text, text, text))
+end
+
 --- Sorts out the arguments of `reduce`: `([name,] init, f [, options])`, or of its replacement `(name, options)`.
 ---@param ... any
 ---@return table parsed as from `stage.arguments`, with `init`
@@ -11,6 +21,7 @@ function reduce.arguments(...)
   local rest = table.pack(...)
   local function is_function(value) return options.is_callable(value) or type(value) == "string" end
   local parsed = {}
+  refuse_name_alone(rest)
   -- A string in front is the name, unless it can only be the initial value.
   if type(rest[1]) == "string" and not (options.is_callable(rest[2]) and not is_function(rest[3])) then
     parsed.name = table.remove(rest, 1)

@@ -75,7 +75,10 @@ end
 ---@return table ids array
 function router.resolve(addresses, name, item, level)
   local ids = addresses[name]
-  if type(ids) == "string" then error(ids, level + 1) end
+  if type(ids) == "string" then
+    local swapped = type(item) == "string" and type(addresses[item]) ~= "string"
+    error(swapped and ids .. '; the order is emit:to("stage", item)' or ids, level + 1)
+  end
   if item == nil then error("emit:to: nil cannot be emitted", level + 1) end
   return type(ids) == "table" and ids or { ids }
 end
