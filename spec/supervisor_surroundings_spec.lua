@@ -510,7 +510,7 @@ local SEEN <const> = {
   restart_window = { "workers = 1, max_restarts = 0, restart_window = 3, worker = function() os.exit(1) end",
     "within 3 s" },
   max_requests = { "workers = 1, max_requests = 1, worker = function(w) w:ready() w:done() web(w) end",
-    "has answered %d+ requests" },
+    "has answered %d+ request" },
   max_age = { "workers = 1, max_age = 0.1", "s old and is replaced" },
   max_memory = { "workers = 1, max_memory = '1M'", "MiB of memory and is replaced" },
   recycle_jitter = { "workers = 1, max_requests = 100, recycle_jitter = 1, worker = function(w) " ..
