@@ -443,9 +443,10 @@ describe("minigun serve FILE", function()
     support.write_file(path, [[
       local page = ...
       io.stdout:setvbuf "no"
-      return { listen = "unix:/nowhere/x", workers = 9, log = print, worker = function(w)
+      local function say(...) io.stdout:write(table.concat({ ... }, "\t") .. "\n") end -- a line whole
+      return { listen = "unix:/nowhere/x", workers = 9, log = say, worker = function(w)
         w:ready()
-        print("ready", w.number, 1, 1, w:addresses()[1])
+        say("ready", w.number, 1, 1, w:addresses()[1])
         w:accept(function(c)
           c:receive()
           c:send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\n" .. page)
