@@ -19,12 +19,12 @@ for index, adapter in ipairs(loops.list) do
 
     local function test(title, f)
       it(title, function()
-        local reason = adapter.missing or not unruly and "there is no C compiler"
-        if reason then return pending(reason) end
-        l = assert(loop.new(name))
-        f()
-        if l then l:close() end
-        l = nil
+        loops.in_test(adapter, pending, function(made)
+          l = made
+          f()
+          made, l = l, nil
+          return made
+        end)
       end)
     end
 

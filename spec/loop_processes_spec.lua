@@ -9,22 +9,6 @@ local support = require "spec.support"
 
 local unruly, confined = programs.unruly(), programs.confined()
 
-local function send(name, pid) assert(unruly.kill(pid or core.pid(), core.signal_numbers[name])) end
-
--- Runs a loop until the condition holds; an error when it does not within the time.
-local function run_until(l, condition)
-  local late
-  local guard = l:after(20 * support.patience, function()
-    late = true
-    l:stop()
-  end)
-  local look = l:every(0.001, function() if condition() then l:stop() end end)
-  l:run()
-  guard:stop()
-  look:stop()
-  assert(not late, "not within the time")
-end
-
 -- In a child that other code has forked: leaves it with 0, or with 1 and what is wrong on its standard error.
 local function child(f)
   local pid = unruly.fork()
@@ -35,6 +19,8 @@ local function child(f)
   unruly.leave(ok and 0 or 1)
 end
 
+local run_until, send = loops.run_until, loops.send
+
 for _, adapter in ipairs(loops.list) do
   local name = adapter.name
   describe(("the loop '%s'"):format(name), function()
@@ -42,12 +28,12 @@ for _, adapter in ipairs(loops.list) do
 
     local function test(title, f)
       it(title, function()
-        local reason = adapter.missing or not unruly and "there is no C compiler"
-        if reason then return pending(reason) end
-        l = assert(loop.new(name))
-        f()
-        if l then l:close() end
-        l = nil
+        loops.in_test(adapter, pending, function(made)
+          l = made
+          f()
+          made, l = l, nil
+          return made
+        end)
       end)
     end
 
@@ -168,11 +154,12 @@ describe("a process that is watched", function()
 
   local function test(title, f)
     it(title, function()
-      if not unruly then return pending "there is no C compiler" end
-      l = loop.new()
-      f()
-      l:close()
-      l = nil
+      loops.in_test(loops.by_name.epoll, pending, function(made)
+        l = made
+        f()
+        l = nil
+        return made
+      end)
     end)
   end
 

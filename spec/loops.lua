@@ -1,6 +1,11 @@
 -- The event loops of the specs: for each adapter a loop, and what its library offers by itself.
 
 local core = require "minigun.core"
+local loop = require "minigun.loop"
+local programs = require "spec.programs.build"
+local support = require "spec.support"
+
+local unruly = programs.unruly()
 
 -- Debian has copas for older versions of Lua only; it runs on 5.4.
 local function load(library)
@@ -137,5 +142,39 @@ function loops.installed()
   end
   return list
 end
+
+--- A test of a loop, called inside of one: it gets a new loop, which is closed after it. Pending where the library or
+--- the compiler is missing.
+---@param adapter table of the list
+---@param pending function busted's, which only the test itself sees
+---@param f function (loop) -> the loop to close, or nil
+function loops.in_test(adapter, pending, f)
+  local reason = adapter.missing or not unruly and "there is no C compiler"
+  if reason then return pending(reason) end
+  local left = f(assert(loop.new(adapter.name)))
+  if left then left:close() end
+end
+
+--- Runs a loop until the condition holds; an error when it does not within the time.
+---@param l table
+---@param condition function
+---@param seconds number? 20 by default
+function loops.run_until(l, condition, seconds)
+  local late
+  local guard = l:after((seconds or 20) * support.patience, function()
+    late = true
+    l:stop()
+  end)
+  local look = l:every(0.001, function() if condition() then l:stop() end end)
+  l:run()
+  if guard.loop then guard:stop() end
+  if look.loop then look:stop() end
+  assert(not late, "not within the time")
+end
+
+--- Sends a signal.
+---@param name string "TERM"
+---@param pid integer? this process by default
+function loops.send(name, pid) assert(unruly.kill(pid or core.pid(), core.signal_numbers[name])) end
 
 return loops

@@ -9,22 +9,7 @@ local support = require "spec.support"
 
 local unruly = programs.unruly()
 
--- Runs the loop until the condition holds; an error when it does not within the time.
-local function run_until(l, condition, seconds)
-  local late
-  local guard = l:after((seconds or 20) * support.patience, function()
-    late = true
-    l:stop()
-  end)
-  local look
-  look = l:every(0.001, function() if condition() then l:stop() end end)
-  l:run()
-  if guard.loop then guard:stop() end
-  if look.loop then look:stop() end
-  assert(not late, "not within the time")
-end
-
-local function send(name, pid) assert(unruly.kill(pid or core.pid(), core.signal_numbers[name])) end
+local run_until, send = loops.run_until, loops.send
 
 for _, adapter in ipairs(loops.list) do
   local name = adapter.name
@@ -33,12 +18,12 @@ for _, adapter in ipairs(loops.list) do
 
     local function test(title, f)
       it(title, function()
-        local reason = adapter.missing or not unruly and "there is no C compiler"
-        if reason then return pending(reason) end
-        l = assert(loop.new(name))
-        f()
-        if l then l:close() end
-        l = nil
+        loops.in_test(adapter, pending, function(made)
+          l = made
+          f()
+          made, l = l, nil
+          return made
+        end)
       end)
     end
 

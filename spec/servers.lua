@@ -23,6 +23,22 @@ Server.__index = Server
 
 local count = 0
 
+--- A test of servers, called inside of one: what it starts is closed after it. Pending where servers cannot be tested.
+-- @param pending function and finally, function: busted's, which only the test itself sees
+-- @param f function(start, add): start takes what M.start does; add(server) has one of M.launch closed too
+function M.in_test(pending, finally, f)
+  if M.missing then return pending(M.missing) end
+  local started = {}
+  finally(function()
+    for _, server in ipairs(started) do server:close() end
+  end)
+  local function add(server)
+    started[#started + 1] = server
+    return server
+  end
+  f(function(...) return add(M.start(...)) end, add)
+end
+
 --- Starts a program in the background.
 -- @param command string, what follows "lua5.4"
 -- @param options table: env (table of strings), prefix (words before lua5.4)

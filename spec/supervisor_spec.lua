@@ -2,24 +2,7 @@
 local servers = require "spec.servers"
 local support = require "spec.support"
 
-local function test(title, f)
-  it(title, function()
-    if servers.missing then return pending(servers.missing) end
-    local started = {}
-    finally(function()
-      for _, server in ipairs(started) do server:close() end
-    end)
-    local function start(...)
-      local server = servers.start(...)
-      started[#started + 1] = server
-      return server
-    end
-    f(start, function(server)
-      started[#started + 1] = server
-      return server
-    end)
-  end)
-end
+local function test(title, f) it(title, function() servers.in_test(pending, finally, f) end) end
 
 describe("a server", function()
   test("serves, and ends without a trace", function(start)

@@ -3,20 +3,7 @@
 local servers = require "spec.servers"
 local support = require "spec.support"
 
-local function test(title, f)
-  it(title, function()
-    if servers.missing then return pending(servers.missing) end
-    local started = {}
-    finally(function()
-      for _, server in ipairs(started) do server:close() end
-    end)
-    local function add(server)
-      started[#started + 1] = server
-      return server
-    end
-    f(function(...) return add(servers.start(...)) end, add)
-  end)
-end
+local function test(title, f) it(title, function() servers.in_test(pending, finally, f) end) end
 
 local function is_root() return support.run("id -u").stdout == "0\n" end
 
