@@ -55,16 +55,20 @@ static int open_again(const mg_spool *s, const char *path, int how) {
   return mg_sys.open_file(path, how);
 }
 
+/* What a newly opened file is; one that is not regular is refused.  0, or -errno with fd closed. */
+static int regular_facts(int fd, mg_file *file) {
+  int rc = mg_sys.file_facts(fd, file);
+  if (rc == 0 && !file->regular) rc = -EINVAL;
+  if (rc < 0) mg_sys.close(fd);
+  return rc;
+}
+
 int mg_spool_open(mg_spool *s, const char *path, int read_only, unsigned process) {
   mg_file file;
   int fd = mg_sys.open_file(path, read_only ? MG_OPEN_READ : MG_OPEN_APPEND | MG_OPEN_CREATE);
   if (fd < 0) return fd;
-  int rc = mg_sys.file_facts(fd, &file);
-  if (rc == 0 && !file.regular) rc = -EINVAL;
-  if (rc < 0) {
-    mg_sys.close(fd);
-    return rc;
-  }
+  int rc = regular_facts(fd, &file);
+  if (rc < 0) return rc;
   *s = (mg_spool){.fd = fd, .read_only = read_only, .process = process, .pid = mg_pid(), .device = file.device,
                   .inode = file.inode};
   return 0;
@@ -75,12 +79,8 @@ int mg_spool_own(mg_spool *s, const char *path, unsigned process) {
   if (s->process == process && s->pid == mg_pid()) return 0;
   int fd = open_again(s, path, s->read_only ? MG_OPEN_READ : MG_OPEN_APPEND);
   if (fd < 0) return fd;
-  int rc = mg_sys.file_facts(fd, &file);
-  if (rc == 0 && !file.regular) rc = -EINVAL;
-  if (rc < 0) {
-    mg_sys.close(fd);
-    return rc;
-  }
+  int rc = regular_facts(fd, &file);
+  if (rc < 0) return rc;
   /* The old number is this file's only where it still leads to it. */
   mg_file old;
   if (mg_sys.file_facts(s->fd, &old) == 0 && is_file(s, &old)) mg_sys.close(s->fd);

@@ -60,7 +60,8 @@ function Batches:write_into(outlet)
   local own = outlet.joins and target and self.inline.chain.states[target].batches
   if not own or not own:shareable() or own.values.first or self.ledger.pending[target] > 0
     or outlet.writer:pending() > 0 then return end
-  outlet.into, outlet.count_into = target, function() self:count_into(outlet) end
+  outlet.into = target
+  outlet.count_into = outlet.count_into or function() self:count_into(outlet) end
   local to = self.outlets.of[target]
   if to.writer then self.transport:flush(to) end -- tables
   own:share()
