@@ -63,8 +63,8 @@ function core.heap_keep() end
 ---@return boolean busy
 function core.heap_collapse(from, most) end
 
----Columns of the terminal behind it, 0 where they are not known, and whether this process is in its foreground | nil:
----it is none
+---Columns of the terminal that the descriptor leads to (0: not known), and whether this process is in the foreground of
+---the terminal | nil: the descriptor leads to no terminal
 ---@param fd integer
 ---@return integer? columns
 ---@return boolean? foreground
@@ -916,13 +916,13 @@ function Pool:said(slot) end
 ---@return boolean anything
 function Pool:anything() end
 
----Offset behind `most` records of edge `only`, how many there were | nil when the block is damaged
+---Offset after `most` records of edge `only`, how many there were | nil when the block is damaged
 ---@param block integer
 ---@param offset integer
 ---@param length integer
 ---@param only integer
 ---@param most integer
----@return integer? behind
+---@return integer? after
 ---@return integer? count
 function Pool:walk(block, offset, length, only, most) end
 
@@ -933,7 +933,7 @@ function Pool:walk(block, offset, length, only, most) end
 ---@return table<integer,integer>? counts
 function Pool:edges(block, offset, length) end
 
----Offset behind, value, what is wrong: see `decode` | nil, message. The first record of edge `only` from offset `at`
+---Offset after it, value, what is wrong: see `decode` | nil, message. The first record of edge `only` from offset `at`
 ---on; nothing when there is none before `limit`. plain: no load hook is called, their objects' contents stand for
 ---them.
 ---@param block integer
@@ -941,7 +941,7 @@ function Pool:edges(block, offset, length) end
 ---@param limit integer
 ---@param only integer
 ---@param plain? boolean
----@return integer? behind
+---@return integer? after
 ---@return any value
 ---@return any wrong
 function Pool:decode(block, at, limit, only, plain) end
@@ -1129,7 +1129,7 @@ function SpoolFile:hold() end
 local SpoolReader = {}
 
 ---True, value | true, what stands for a value that cannot be had or nil, what is wrong | false: the end | nil,
----message, errno. The next call goes on behind.
+---message, errno. The next call goes on after that.
 ---@return boolean? more
 ---@return any value
 ---@return any wrong
@@ -1311,7 +1311,7 @@ function Writer:singly() end
 ---@return boolean next
 function Writer:sent() end
 
----Elements in the open array, offset behind the last record that was taken, whether the next one must be decoded as it
+---Elements in the open array, offset after the last record that was taken, whether the next one must be decoded as it
 ---nests too deeply | nil when the range is damaged. Adds records of edge `only` until the array has `most` elements or
 ---at least so many bytes. number >= 0: see mg_join_begin; it counts where an array begins. The block must stay held
 ---meanwhile.
@@ -1323,7 +1323,7 @@ function Writer:sent() end
 ---@param only integer
 ---@param bytes integer
 ---@return integer? elements
----@return integer? behind
+---@return integer? after
 ---@return boolean? deep
 function Writer:join(most, number, block, offset, length, only, bytes) end
 

@@ -51,7 +51,7 @@
 --- Options of a producer.
 ---@class minigun.ProducerOptions
 ---@field to? string|string[] stages that receive what this one emits; each receives every item; `{}` makes the stage terminal
----@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] the targets of an item: all of them, one after the other in turn, or those that `function(item) -> name or names` returns
+---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets get an item: all targets; one target, each in its turn; or the targets whose names `function(item) -> name or names` returns
 ---@field dead_letter? string|minigun.Spool|false where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says `await = true`, or into that spool; `run` does not raise for it then. false: nowhere
 ---@field inline? boolean run in the coordinator itself
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
@@ -69,7 +69,7 @@
 ---@class minigun.ProcessorOptions
 ---@field to? string|string[] stages that receive what this one emits; each receives every item; `{}` makes the stage terminal
 ---@field from? string|string[] stages whose emissions this one receives
----@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] the targets of an item: all of them, one after the other in turn, or those that `function(item) -> name or names` returns
+---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets get an item: all targets; one target, each in its turn; or the targets whose names `function(item) -> name or names` returns
 ---@field await? boolean|number true: only `emit:to` sends to the stage, and it ends when all other stages have ended; false: no stage sends to it
 ---@field dead_letter? string|minigun.Spool|false where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says `await = true`, or into that spool; `run` does not raise for it then. false: nowhere
 ---@field inline? boolean run in the coordinator itself
@@ -97,7 +97,7 @@
 ---@field by? fun(item: any): any `function(item) -> key`: one batch per key
 ---@field to? string|string[] stages that receive what this one emits; each receives every item; `{}` makes the stage terminal
 ---@field from? string|string[] stages whose emissions this one receives
----@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] the targets of an item: all of them, one after the other in turn, or those that `function(item) -> name or names` returns
+---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets get an item: all targets; one target, each in its turn; or the targets whose names `function(item) -> name or names` returns
 ---@field await? boolean|number true: only `emit:to` sends to the stage, and it ends when all other stages have ended; false: no stage sends to it
 ---@field dead_letter? string|minigun.Spool|false where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says `await = true`, or into that spool; `run` does not raise for it then. false: nowhere
 ---@field inline? boolean run in the coordinator itself
@@ -121,7 +121,7 @@
 ---@class minigun.NestedOptions
 ---@field to? string|string[] stages that receive what this one emits; each receives every item; `{}` makes the stage terminal
 ---@field from? string|string[] stages whose emissions this one receives
----@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] the targets of an item: all of them, one after the other in turn, or those that `function(item) -> name or names` returns
+---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets get an item: all targets; one target, each in its turn; or the targets whose names `function(item) -> name or names` returns
 ---@field await? boolean|number true: only `emit:to` sends to the stage, and it ends when all other stages have ended; false: no stage sends to it
 ---@field inline? boolean run in the coordinator itself
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
@@ -145,7 +145,7 @@
 ---@field combine? fun(a: any, b: any): any `function(value, value) -> value`: combines what workers have made of their parts of the items; each part then begins with the initial value, not with its first item
 ---@field to? string|string[] stages that receive what this one emits; each receives every item; `{}` makes the stage terminal
 ---@field from? string|string[] stages whose emissions this one receives
----@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] the targets of an item: all of them, one after the other in turn, or those that `function(item) -> name or names` returns
+---@field route? "broadcast"|"round_robin"|fun(item: any): string|string[] which targets get an item: all targets; one target, each in its turn; or the targets whose names `function(item) -> name or names` returns
 ---@field await? boolean|number true: only `emit:to` sends to the stage, and it ends when all other stages have ended; false: no stage sends to it
 ---@field dead_letter? string|minigun.Spool|false where an item goes that has failed for good, as `{ item =, failure = }`: to that stage, which says `await = true`, or into that spool; `run` does not raise for it then. false: nowhere
 ---@field inline? boolean run in the coordinator itself

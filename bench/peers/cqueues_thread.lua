@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- cqueues.thread: each worker is a thread with its own Lua state and one socket to its maker. The socket moves
 -- bytes and lines; anything else is the user's own work: singly one number or JSON text a line, in chunks packed
--- strings or JSON behind a length. Two coroutines of the main thread, one writes to the workers, one reads.
+-- strings or JSON after a length. Two coroutines of the main thread, one writes to the workers, one reads.
 -- usage: lua5.4 bench/peers/cqueues_thread.lua WORKLOAD singly|chunk [ITEMS]
 package.path = "./bench/?.lua;" .. package.path
 local cqueues = require "cqueues"

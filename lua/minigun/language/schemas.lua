@@ -23,7 +23,7 @@ local from_field = { "from", types.names(false), default_text = "the stage befor
   doc = "stages whose emissions this one receives" }
 
 local route_field = { "route", types.route, default = "broadcast",
-  doc = "the targets of an item: all of them, one after the other in turn, or those that "
+  doc = "which targets get an item: all targets; one target, each in its turn; or the targets whose names "
     .. "`function(item) -> name or names` returns" }
 local await_field = { "await", types.await, default_text = "the stage before sends",
   doc = "true: only `emit:to` sends to the stage, and it ends when all other stages have ended; false: no stage "
