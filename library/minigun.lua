@@ -813,7 +813,7 @@ function Result:of(stage) end
 
 --- An item that could not be processed; `tostring` gives its text.
 ---@class minigun.Failure
----@field kind "error"|"crash"|"timeout"|"unserialisable"
+---@field kind "error"|"crash"|"timeout"|"unserialisable"|"cancelled"|"lost"
 ---@field stage string? name
 ---@field item any
 ---@field number integer? which of the items that have come to the stage it was, from 1; not inside a group
@@ -832,6 +832,7 @@ function Result:of(stage) end
 ---@field at_end boolean? it happened at the end of a loop stage's input: what that emitted there is lost
 ---@field batch boolean? of a `reduce`: `item` is an array of items, or of values, that have failed together
 ---@field dead_letter boolean? the item went to the dead letters
+---@field asked_at string? of a future's: "file:line" that has asked for the result
 
 --- A child that has ended.
 ---@class minigun.Exit

@@ -10,6 +10,7 @@ local MAY_USE <const> = {
   store = { "base", "core" },
   system = { "base", "core" },
   loops = { "base", "system", "core" },
+  futures = { "base", "system", "core" },
   handlers = { "base", "policy", "system", "loops", "core" },
   sources = { "base", "store", "system", "handlers", "core" },
   language = { "base", "policy", "store", "sources" },

@@ -14,6 +14,8 @@ failure.kinds = {
   crash = "the worker died while it processed the item",
   timeout = "the handler took longer than the stage's timeout",
   unserialisable = "the item or what was emitted for it cannot be sent to another process",
+  cancelled = "it was cancelled before it had begun",
+  lost = "the server ended, or the connection to it broke, before its reply had come",
 }
 
 --- The place in the user's code that called into the library, and functions that stand for the user's: see stack.lua.
@@ -99,7 +101,7 @@ end
 
 ---@class minigun.Failure
 --- An item that could not be processed; `tostring` gives its text.
----@field kind "error"|"crash"|"timeout"|"unserialisable"
+---@field kind "error"|"crash"|"timeout"|"unserialisable"|"cancelled"|"lost"
 ---@field stage string? name
 ---@field item any
 ---@field number integer? which of the items that have come to the stage it was, from 1; not inside a group
@@ -118,6 +120,7 @@ end
 ---@field at_end boolean? it happened at the end of a loop stage's input: what that emitted there is lost
 ---@field batch boolean? of a `reduce`: `item` is an array of items, or of values, that have failed together
 ---@field dead_letter boolean? the item went to the dead letters
+---@field asked_at string? of a future's: "file:line" that has asked for the result
 
 ---@class minigun.Exit
 --- A child that has ended.
@@ -239,6 +242,7 @@ function Failure:__tostring()
   local where = place(self)
   if where ~= "" then lines[#lines + 1] = where end
   lines[#lines + 1] = self.traceback
+  if self.asked_at then lines[#lines + 1] = "the result was asked for at " .. self.asked_at end
   return table.concat(lines, "\n")
 end
 
