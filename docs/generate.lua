@@ -23,6 +23,7 @@ local MODULES <const> = {
   { "run/result", "Results" },
   { "base/failure", "Failures and ends of workers" },
   { "base/stats", "Statistics" },
+  { "run/snapshot", "A run in numbers: `run:status()`, `result:summary()`" },
   { "control/background", "Background runs: what `p:start()` returns" },
   { "sources/lines", "Lines: `minigun.lines`" },
   { "store/spool", "Spools: `minigun.spool`" },
@@ -49,7 +50,6 @@ local OWNERS <const> = {
   Supervisor = { class = "minigun.Supervisor", prefix = "server:" },
   Server = { class = "minigun.Server", prefix = "running:" },
   Worker = { class = "minigun.Worker", prefix = "w:" },
-  Histogram = { class = "minigun.Histogram", prefix = "histogram:" },
 }
 
 -- Each entry: the schema; the class of its options; the functions that take them; and, where several schemas share a

@@ -792,6 +792,9 @@ function Ctx:log(level, text) end
 
 ---@class minigun.Result
 ---@field pipeline string its name
+---@field id string of the run: when it began, process, and which of its runs
+---@field pid integer of the process that it ran in
+---@field started number when it began, in seconds since 1970
 ---@field ok boolean nothing has failed
 ---@field items any[] what the terminal stages have emitted, in order of arrival
 ---@field collected table<string, any[]> what `ctx:collect` was given
@@ -810,6 +813,10 @@ local Result = {}
 ---@param stage string its name; of a stage in a nested pipeline "outer.inner", or the end of that where no other terminal stage has it; or the name of a nested pipeline: of all terminal stages in it, one after the other
 ---@return any[] items in order of arrival
 function Result:of(stage) end
+
+--- The run in numbers: plain data, as `run:status()` gives it while the run goes on.
+---@return minigun.Status summary
+function Result:summary() end
 
 --- An item that could not be processed; `tostring` gives its text.
 ---@class minigun.Failure
@@ -843,13 +850,31 @@ function Result:of(stage) end
 ---@field signal integer?
 ---@field expected boolean it ended in good order
 
+--- Plain data: `minigun.encode(result.stats)` works.
 ---@class minigun.Stats
 ---@field stages table<string, minigun.StageStats> by name
+---@field order string[] names of the stages, in topological order
+---@field edges minigun.Edge[] which stage sends to which
 ---@field workers minigun.WorkerStats[] one for each worker's slot, however many processes have filled it
 ---@field warnings string[] what was odd, and cost no item; the first hundred, and how many more there were
 ---@field memory_most integer most bytes of shared memory that were in use
+---@field memory_limit integer bytes of shared memory that the run may use
+
+---@class minigun.Edge
+---@field from string
+---@field to string
+---@field kind "value"|"bytes"|"dead_letter" values inside one process, bytes between processes, or failed items
 
 ---@class minigun.StageStats
+---@field name string
+---@field kind string the method that has defined it: "map", "batch" ...
+---@field context string where its handler runs: "processes(4)"
+---@field workers integer how many items of it can be at work at once; 1 in the coordinator
+---@field at string where it is defined, "file:line"
+---@field source boolean? true: a producer
+---@field terminal boolean? true: no stage is after it
+---@field gathers boolean? true: it is a batch without a handler
+---@field queue integer? most items that may wait for it, where that was said
 ---@field items_in integer
 ---@field items_out integer
 ---@field failed integer items, for good
@@ -858,7 +883,11 @@ function Result:of(stage) end
 ---@field waiting_in number seconds without an item
 ---@field waiting_out number seconds in which the stages after it had no room
 ---@field queue_most integer most items that waited for it
----@field service minigun.Histogram of the seconds per item
+---@field observed integer items whose time was measured
+---@field p50 number? seconds per item: half of them took less; nil: no time was measured
+---@field p90 number?
+---@field p95 number?
+---@field p99 number?
 ---@field resumed integer? of a producer, in a run with a journal: items that were acknowledged before and not passed on
 ---@field blocked number seconds in which its handlers, in threads of the coordinator, let nothing else of it go on
 ---@field blocked_most number the most of these seconds at one time
@@ -876,14 +905,72 @@ function Result:of(stage) end
 ---@field code integer exit code of the last
 ---@field signal integer? that ended the last
 
----@class minigun.Histogram
----@field count integer
-local Histogram = {}
+--- A run in numbers: plain data, which `minigun.encode` takes.
+---@class minigun.Status
+---@field id string of the run: when it began, process, and which of its runs
+---@field pipeline string
+---@field pid integer
+---@field state "running"|"paused"|"stopping"|"done"|"failed"
+---@field started number seconds since 1970
+---@field elapsed number seconds
+---@field stages minigun.StageStatus[] in topological order
+---@field edges minigun.Edge[]
+---@field workers minigun.RunWorker[]|minigun.WorkerStats[] processes; of a run that goes on with what they are at
+---@field alive integer workers that live
+---@field items integer of the terminal stages, so far
+---@field failed integer items, for good, so far
+---@field failures minigun.FailureText[] the last hundred of those that the run keeps
+---@field warnings string[]
+---@field counters table<string, number> what `ctx:count` has added up
+---@field collected table<string, integer> how many values each name of `ctx:collect` has
+---@field produced integer items of all sources
+---@field consumed integer items that the terminal stages have finished
+---@field rate number items of the sources in a second, now; 0 in a run that is over
+---@field mean number the same of the whole run
+---@field bottleneck string? the stage whose handler keeps its workers busiest, and more than half of their time
+---@field memory integer bytes of shared memory in use
+---@field memory_most integer
+---@field memory_limit integer
+---@field total integer? items of all sources, where that is known
+---@field part number? of the work that is done, from 0 to 1
+---@field left number? seconds that it will still take, if it goes on as in the mean
+---@field error string? what has ended the run before its end
 
---- The time below which the share q of the observations lies.
----@param q number from 0 to 1
----@return number? seconds nil: nothing was observed
-function Histogram:quantile(q) end
+---@class minigun.StageStatus: minigun.StageStats
+---@field pending integer items that are queued, in a worker's hands, in an open batch, or wait for their next attempt
+---@field state "waiting"|"working"|"blocked"|"done" waiting: for items; blocked: for room after it
+---@field rate number items finished in a second, now; of a source those emitted; 0 in a run that is over
+---@field mean number the same of the whole run
+---@field busy_share number of its workers' time, in the last seconds, or of the whole of a run that is over: from 0 to 1
+---@field in_share number the same of its waiting for items
+---@field out_share number the same of its waiting for room
+
+--- A worker of a run that goes on.
+---@class minigun.RunWorker
+---@field segment string the stages that it runs: "parse+check"
+---@field worker integer number of its slot
+---@field pid integer? nil: there is no process now
+---@field state "working"|"idle"|"ending"|"none"
+---@field stage string? of the item in hand
+---@field item integer? which of the items that have come to it that is, from 1
+---@field in_hand integer items that it has been given and not finished
+---@field items integer done, by all processes of the slot
+---@field restarts integer
+---@field died integer
+---@field busy number seconds in handlers, of this process
+---@field age number? seconds
+---@field cpu number? share of a processor that it has had in the last seconds
+---@field memory integer? bytes that are resident
+
+--- A failure in words.
+---@class minigun.FailureText
+---@field kind string
+---@field stage string?
+---@field message string
+---@field item string? as in messages
+---@field attempts integer?
+---@field worker integer?
+---@field pid integer?
 
 --- A background run, moved by `step` and `wait`.
 ---@class minigun.Run
@@ -903,15 +990,7 @@ function Run:step(seconds) end
 ---@return "timeout"? message
 function Run:wait(timeout) end
 
----@class minigun.Status
----@field state "running"|"stopping"|"done"|"failed"
----@field elapsed number seconds
----@field items integer of the terminal stages, so far
----@field failures integer so far
----@field workers integer alive
----@field stages table<string, { pending: integer, items_in: integer, items_out: integer }> by name; pending items are queued, in a worker's hands, in an open batch, or wait for their next attempt
-
---- How far the run is; only looks.
+--- All that is known of the run, in numbers; only looks.
 ---@return minigun.Status status
 function Run:status() end
 

@@ -251,16 +251,17 @@ for _, context in ipairs(contexts.all) do
       local last = 0
       while run:step(0.001) do
         local status = run:status()
-        local stage = status.stages.odd
-        assert.is_true(status.items >= last and status.elapsed > 0 and status.workers <= context.n)
-        assert.is_true(stage.items_in - stage.items_out - status.failures - stage.pending >= 0)
+        local stage = support.stage_of(run, "odd")
+        assert.is_true(status.items >= last and status.elapsed > 0 and status.alive <= context.n)
+        assert.is_true(stage.items_in - stage.items_out - status.failed - stage.pending >= 0)
         last = status.items
       end
       local status = run:status()
       assert.same({ "failed", n - n // 4, n // 4, 0 },
-        { status.state, status.items, status.failures, status.workers })
-      assert.same({ pending = 0, items_in = n, items_out = n - n // 4 }, status.stages.odd)
-      assert.equal(n, status.stages.gen.items_out)
+        { status.state, status.items, status.failed, status.alive })
+      local odd = support.stage_of(run, "odd")
+      assert.same({ 0, n, n - n // 4 }, { odd.pending, odd.items_in, odd.items_out })
+      assert.equal(n, support.stage_of(run, "gen").items_out)
       assert.matches("^FAILED 'background': ", tostring(run))
     end)
 

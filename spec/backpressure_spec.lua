@@ -125,7 +125,7 @@ describe("a producer that emits for ever what never comes into its open block", 
       :each("letters", { processes = 1, await = true }, function() minigun.sleep(0.01) end)
     local run <close> = p:start()
     for _ = 1, 10 do run:step(0.05) end
-    local waiting = run:status().stages.letters.pending
+    local waiting = support.stage_of(run, "letters").pending
     assert.is_true(waiting > 0 and waiting < 10000, waiting)
     run:kill()
   end)

@@ -99,7 +99,7 @@ describe("a long run", function()
     assert.same({ 0, 1250 }, { #p.last.failures, p.last.failed })
     local background = p:start { failures = "collect", keep_failures = 1 }
     background:wait()
-    assert.equal(1250, background:status().failures)
+    assert.equal(1250, background:status().failed)
     assert.is_truthy(tostring(background):find "1250 failed")
   end)
 

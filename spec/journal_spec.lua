@@ -479,14 +479,14 @@ describe("what is in flight is not acknowledged:", function()
       p:producer("numbers", { threads = 1 }, numbers_and_a_pause)
       define(p)
       local gather = p.stages[#p.stages - 1].name
-      assert.same({}, cut_short(p, function(run) return run:status().stages[gather].items_in == 10 end))
+      assert.same({}, cut_short(p, function(run) return support.stage_of(run, gather).items_in == 10 end))
     end)
   end
 
   it("but a chunk of which all is in full batches is", function()
     local p = minigun.pipeline("p"):producer("numbers", { threads = 1 }, numbers_and_a_pause)
       :processor("pass", { processes = 1 }, pass_on):batch(4):consumer("save", { processes = 1 }, nothing)
-    local done = cut_short(p, function(run) return run:status().stages.save.items_in == 2 end)
+    local done = cut_short(p, function(run) return support.stage_of(run, "save").items_in == 2 end)
     assert.is_true(done[1]) -- a worker's first chunk is one item
     assert.is_nil(done[9])
   end)

@@ -469,7 +469,7 @@ describe("reduce", function()
     end):map({ processes = 1 }, function(x) return x end):reduce("sum", 0, add, { processes = 1 }):start()
     support.wait_until(function()
       run:step()
-      return run:status().stages.sum.items_in > 100
+      return support.stage_of(run, "sum").items_in > 100
     end)
     local result = run:stop():wait()
     assert.equal(result.stats.stages.sum.items_in, result.items[1])

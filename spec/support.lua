@@ -250,6 +250,17 @@ function M.run_lua(source, options)
   return result
 end
 
+--- The row of a stage in a run's status.
+-- @param run table, from `p:start()`
+-- @param name string
+-- @return table
+function M.stage_of(run, name)
+  for _, row in ipairs(run:status().stages) do
+    if row.name == name then return row end
+  end
+  error("no stage " .. name, 2)
+end
+
 --- Gives the running test more (or less) time than the default.
 -- @param seconds number, from now; more where everything is slow
 function M.deadline(seconds)

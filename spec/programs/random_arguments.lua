@@ -238,7 +238,6 @@ end
 
 local base = minigun.pipeline "base":producer("numbers", { 1, 2, 3 }):processor("b", pass)
 local result = base:run()
-local histogram = result.stats.stages.b.service
 
 -- A time that does not last.
 local function short_time()
@@ -286,7 +285,7 @@ local function of_the_module()
   elseif what == 5 then call("minigun.sleep", minigun.sleep, table.pack(short_time(), any()))
   elseif what == 6 then call("minigun.wait", minigun.wait, table.pack(any(), any(), short_time()))
   elseif what == 7 then call("result:of", result.of, table.pack(result, any()))
-  elseif what == 8 then call("histogram:quantile", histogram.quantile, table.pack(histogram, any()))
+  elseif what == 8 then call("result:summary", result.summary, table.pack(random(2) == 1 and result or any()))
   elseif random(8) == 1 then
     local shorthand = one_of { "map", "each", "reduce" }
     calm = random(4) == 1

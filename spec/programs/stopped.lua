@@ -99,7 +99,7 @@ function cases.stop()
       core.sleep(0.7)
     end
   end):each("see", { inline = true }, function() end):start()
-  while run:status().stages.see.items_in == 0 do run:step(0.05) end
+  while run:status().stages[2].items_in == 0 do run:step(0.05) end
   stop_in(0.1)
   local result = run:stop():wait()
   return #result.stats.warnings == 0, table.concat(result.stats.warnings, "; ")

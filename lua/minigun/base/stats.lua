@@ -1,6 +1,4 @@
 --- Statistics: numbers in, numbers out; no clock and no process.
-local failure = require "minigun.base.failure"
-
 local stats = {}
 
 -- Service times are counted in classes of a factor 2^(1/4), from 0.1 us to about 3 hours: quantiles are right to 10 %.
@@ -8,12 +6,30 @@ local BASE <const> = 1e-7
 local STEPS <const> = 4
 
 ---@class minigun.Stats
+--- Plain data: `minigun.encode(result.stats)` works.
 ---@field stages table<string, minigun.StageStats> by name
+---@field order string[] names of the stages, in topological order
+---@field edges minigun.Edge[] which stage sends to which
 ---@field workers minigun.WorkerStats[] one for each worker's slot, however many processes have filled it
 ---@field warnings string[] what was odd, and cost no item; the first hundred, and how many more there were
 ---@field memory_most integer most bytes of shared memory that were in use
+---@field memory_limit integer bytes of shared memory that the run may use
+
+---@class minigun.Edge
+---@field from string
+---@field to string
+---@field kind "value"|"bytes"|"dead_letter" values inside one process, bytes between processes, or failed items
 
 ---@class minigun.StageStats
+---@field name string
+---@field kind string the method that has defined it: "map", "batch" ...
+---@field context string where its handler runs: "processes(4)"
+---@field workers integer how many items of it can be at work at once; 1 in the coordinator
+---@field at string where it is defined, "file:line"
+---@field source boolean? true: a producer
+---@field terminal boolean? true: no stage is after it
+---@field gathers boolean? true: it is a batch without a handler
+---@field queue integer? most items that may wait for it, where that was said
 ---@field items_in integer
 ---@field items_out integer
 ---@field failed integer items, for good
@@ -22,7 +38,11 @@ local STEPS <const> = 4
 ---@field waiting_in number seconds without an item
 ---@field waiting_out number seconds in which the stages after it had no room
 ---@field queue_most integer most items that waited for it
----@field service minigun.Histogram of the seconds per item
+---@field observed integer items whose time was measured
+---@field p50 number? seconds per item: half of them took less; nil: no time was measured
+---@field p90 number?
+---@field p95 number?
+---@field p99 number?
 ---@field resumed integer? of a producer, in a run with a journal: items that were acknowledged before and not passed on
 ---@field blocked number seconds in which its handlers, in threads of the coordinator, let nothing else of it go on
 ---@field blocked_most number the most of these seconds at one time
@@ -40,8 +60,6 @@ local STEPS <const> = 4
 ---@field code integer exit code of the last
 ---@field signal integer? that ended the last
 
----@class minigun.Histogram
----@field count integer
 local Histogram = {}
 Histogram.__index = Histogram
 
@@ -80,30 +98,45 @@ function Histogram:take()
   return classes
 end
 
---- The time below which the share q of the observations lies.
----@param q number from 0 to 1
----@return number? seconds nil: nothing was observed
-function Histogram:quantile(q)
-  if type(q) ~= "number" or not (q >= 0 and q <= 1) then
-    failure.raise(("histogram:quantile: a number from 0 to 1 expected, got %s"):format(failure.show(q)))
+-- The time in the middle of a class.
+local function time_of(class) return BASE * 2 ^ ((class + 0.5) / STEPS) end
+
+--- Times below which shares of the observations lie.
+---@param classes table as from `take`
+---@param shares number[] from 0 to 1, in ascending order
+---@return number[] seconds one for each share; none: nothing was observed
+function stats.quantiles(classes, shares)
+  local order, all, seen, times = {}, 0, 0, {}
+  for class, n in pairs(classes) do order[#order + 1], all = class, all + n end
+  table.sort(order)
+  for _, class in ipairs(order) do
+    seen = seen + classes[class]
+    while shares[#times + 1] and seen >= shares[#times + 1] * all do times[#times + 1] = time_of(class) end
   end
-  if self.count == 0 then return nil end
-  local classes, seen = {}, 0
-  for class in pairs(self.classes) do classes[#classes + 1] = class end
-  table.sort(classes)
-  for _, class in ipairs(classes) do
-    seen = seen + self.classes[class]
-    if seen >= q * self.count then return BASE * 2 ^ ((class + 0.5) / STEPS) end
-  end
+  return times
+end
+
+local SHARES <const> = { 0.5, 0.9, 0.95, 0.99 }
+
+--- Puts numbers in the place of a record's histogram: `observed`, `p50`, `p90`, `p95`, `p99`.
+---@param record table of a stage
+function stats.close(record)
+  local service = record.service
+  if not service then return end
+  local times = service.count > 0 and stats.quantiles(service.classes, SHARES) or service.classes
+  record.observed, record.service = service.count, nil
+  record.p50, record.p90, record.p95, record.p99 = times[1], times[2], times[3], times[4]
 end
 
 --- The record of one stage in a result.
+---@param fields table? what is known of it before the run: the first fields of minigun.StageStats
 ---@return table
-function stats.stage()
-  return {
-    items_in = 0, items_out = 0, failed = 0, retried = 0, busy = 0, waiting_in = 0, waiting_out = 0, queue_most = 0,
-    blocked = 0, blocked_most = 0, service = stats.histogram(),
-  }
+function stats.stage(fields)
+  local record = fields or {}
+  record.items_in, record.items_out, record.failed, record.retried = 0, 0, 0, 0
+  record.busy, record.waiting_in, record.waiting_out, record.queue_most = 0, 0, 0, 0
+  record.blocked, record.blocked_most, record.observed, record.service = 0, 0, 0, stats.histogram()
+  return record
 end
 
 return stats

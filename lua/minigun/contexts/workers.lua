@@ -182,6 +182,18 @@ function Workers:in_work(id)
   return n
 end
 
+--- What a worker is at, for those who look on.
+---@param slot table
+---@return integer? stage that its first item has come to; nil: it has none
+---@return integer? item which of the place's items that is, from 1
+---@return integer in_hand items that it has been given and not finished
+function Workers:at(slot)
+  local own, item = slices.of(slot)
+  local in_hand = 0
+  for _, each in next, slot.hand do in_hand = in_hand + each.count - (each.finished or 0) end
+  return own and own.stage, own and item, in_hand
+end
+
 --- The worker that has the oldest unfinished item of all: a further attempt may have come to it after younger ones.
 ---@return table? slot
 function Workers:oldest()

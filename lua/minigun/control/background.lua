@@ -6,6 +6,7 @@
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
 local execution = require "minigun.control.execution"
+local snapshot = require "minigun.run.snapshot"
 
 ---@class minigun.Run
 --- A background run, moved by `step` and `wait`.
@@ -69,24 +70,12 @@ local function state_of(self)
   return (own.stop_asked or own.aborted) and "stopping" or "running"
 end
 
----@class minigun.Status
----@field state "running"|"stopping"|"done"|"failed"
----@field elapsed number seconds
----@field items integer of the terminal stages, so far
----@field failures integer so far
----@field workers integer alive
----@field stages table<string, { pending: integer, items_in: integer, items_out: integer }>
---- by name; pending items are queued, in a worker's hands, in an open batch, or wait for their next attempt
-
---- How far the run is; only looks.
+--- All that is known of the run, in numbers; only looks.
 ---@return minigun.Status status
 function Run:status()
   check(self, "status")
-  local r, result = self.run, self.run.outcome.result
-  return {
-    state = state_of(self), elapsed = self.over and result.elapsed or core.now() - r.started,
-    items = #result.items, failures = result.failed, workers = r.status:workers(), stages = r.status:rows(),
-  }
+  local state = state_of(self)
+  return self.over and snapshot.of(self.run.outcome.result, state) or self.run.status:snapshot(state)
 end
 
 --- The status as one line for the prompt.

@@ -83,7 +83,8 @@ end
 local function new_stage(node, kind, handler)
   local definition = node.definition
   return {
-    name = node.name, at = definition.at, kind = kind, handler = handler, source = definition.source,
+    name = node.name, at = definition.at, kind = kind, label = definition.label, handler = handler,
+    source = definition.source,
     retries = 0, backoff = 0, outputs = {}, inputs = {}, route = node.route or "broadcast",
     emitting = handler and EMITTING[definition.label] and not definition.source and definition.label or nil,
     iterator = definition.iterator, shows = definition.shows,

@@ -18,7 +18,7 @@ Outcome.__index = Outcome
 ---@return table outcome
 --- `result`; `stats`: the records of stages by id; `unhandled`: a tally of failures
 function outcome.new(plan, pid, streams)
-  local result, records, terminals, last = results.new(plan), {}, 0, nil
+  local result, records, terminals, last = results.new(plan, pid), {}, 0, nil
   for id, stage in ipairs(plan.stages) do
     records[id] = result.stats.stages[stage.name]
     if stage.terminal then result.by_stage[stage.name] = {} end

@@ -1,11 +1,16 @@
 --- The result of a run: data, with a line of text for the prompt.
+local description = require "minigun.run.description"
 local failure = require "minigun.base.failure"
+local snapshot = require "minigun.run.snapshot"
 local stats = require "minigun.base.stats"
 
 local result = {}
 
 ---@class minigun.Result
 ---@field pipeline string its name
+---@field id string of the run: when it began, process, and which of its runs
+---@field pid integer of the process that it ran in
+---@field started number when it began, in seconds since 1970
 ---@field ok boolean nothing has failed
 ---@field items any[] what the terminal stages have emitted, in order of arrival
 ---@field collected table<string, any[]> what `ctx:collect` was given
@@ -21,17 +26,22 @@ local result = {}
 local Result = { __name = "minigun.result" }
 Result.__index = Result
 
+local runs = 0 -- of this process
+
 --- Makes the result of a run that begins.
 ---@param plan table
+---@param pid integer
 ---@return table result
-function result.new(plan)
-  local stages = {}
-  for _, stage in ipairs(plan.stages) do
-    if not stage.continues then stages[stage.name] = stats.stage() end
-  end
+function result.new(plan, pid)
+  local now = os.time()
+  runs = runs + 1
+  local stages, order = description.stages(plan)
+  for _, name in ipairs(order) do stats.stage(stages[name]) end
   return setmetatable({
     pipeline = plan.name, items = {}, by_stage = {}, collected = {}, counters = {}, failures = {}, failed = 0,
-    stats = { stages = stages, workers = {}, warnings = {}, memory_most = 0 }, elapsed = 0, ok = false,
+    id = ("%d-%d-%d"):format(now, pid, runs), pid = pid, started = now,
+    stats = { stages = stages, order = order, edges = description.edges(plan), workers = {}, warnings = {},
+      memory_most = 0, memory_limit = 0 }, elapsed = 0, ok = false,
   }, Result)
 end
 
@@ -61,6 +71,13 @@ function Result:of(stage)
   failure.raise(("result:of: '%s' is %s"):format(stage, #ends > 1
     and "ambiguous: say '" .. table.concat(ends, "' or '") .. "'"
     or "not a terminal stage" .. require("minigun.base.schema").hint(stage, names)))
+end
+
+--- The run in numbers: plain data, as `run:status()` gives it while the run goes on.
+---@return minigun.Status summary
+function Result:summary()
+  if getmetatable(self) ~= Result then failure.raise "call result:summary with a colon, on a result" end
+  return snapshot.of(self, self.ok and "done" or "failed")
 end
 
 -- What the last stages have taken, where nothing came out of them: "24 taken by 'save'".

@@ -1,7 +1,16 @@
 --- How far a run is, in numbers.
+local core = require "minigun.core"
 local declared = require "minigun.base.declared"
+local machine = require "minigun.system.machine"
+local progress = require "minigun.base.progress"
+local recent = require "minigun.policy.recent"
+local snapshot = require "minigun.run.snapshot"
+local sources = require "minigun.sources.sources"
+local numbers = require "minigun.base.stats"
 
 local status = {}
+
+local WEIGHED <const> = 0.5 -- seconds between two looks at what a process uses
 
 local Status = {}
 Status.__index = Status
@@ -13,6 +22,8 @@ function status.new(plan)
   return declared({ plan = plan, outcome = false, ledger = false, shared = false, places = false, inline = false,
     outlets = false, batches = false,
     counted = false,         -- what the coordinator's own chain has counted is in the statistics
+    began = core.now(), recent = false, length = false,
+    uses = {},               -- by pid: what a process uses, `{ at =, cpu =, share =, memory = }`
   }, Status)
 end
 
@@ -48,6 +59,94 @@ function Status:rows()
     if stage.kind ~= "producer" then row.pending = row.pending + self:inside(id) end
   end
   return rows
+end
+
+-- The rows of the snapshot, and what is to be compared later.
+local function live_rows(self, elapsed)
+  local rows, by_name, links = {}, {}, self.inline.chain
+  for id, stage in ipairs(self.plan.stages) do
+    local row = by_name[stage.name]
+    if not row then
+      row = snapshot.row(self.outcome.stats[id])
+      row.drained = true
+      by_name[stage.name], rows[#rows + 1] = row, row
+    end
+    local counts = not self.counted and stage.kind ~= "producer" and links and links.stats[id]
+    if counts then add(self, stage, row, counts) end
+    row.pending = row.pending + (stage.kind ~= "producer" and self:inside(id) or 0)
+    row.drained = row.drained and self.ledger.drained[id]
+  end
+  local now = {}
+  for _, row in ipairs(rows) do
+    now[row.name] = { done = snapshot.done(row), busy = row.busy, waiting_out = row.waiting_out }
+  end
+  local seconds, earlier = self.recent:look(self.began + elapsed, now)
+  for _, row in ipairs(rows) do
+    numbers.close(row)
+    snapshot.rate(row, elapsed, seconds, earlier[row.name] or {})
+    row.waiting_in = math.max(0, row.workers * elapsed - row.busy - row.waiting_out)
+    row.state = row.drained and "done" or row.out_share > 0.5 and "blocked"
+      or (row.rate > 0 or row.busy_share > 0.05) and "working" or "waiting"
+    row.drained = nil
+  end
+  return rows, by_name
+end
+
+-- What a worker's process uses.
+local function usage(self, pid, now)
+  local own = self.uses[pid]
+  if own and now - own.at < WEIGHED then return own end
+  local cpu, memory = machine.usage(pid)
+  local share = own and cpu and own.cpu and (cpu - own.cpu) / (now - own.at)
+  own = { at = now, cpu = cpu, share = share or nil, memory = memory }
+  self.uses[pid] = own
+  return own
+end
+
+-- The workers' slots, with what their processes are at.
+local function live_workers(self, now)
+  local list, alive, uses = {}, 0, {}
+  for _, place in ipairs(self.shared.pool and self.places.list or {}) do
+    for _, slot in ipairs(place.first and place.slots or {}) do
+      local record = slot.record or {}
+      local stage, item, in_hand = place:at(slot)
+      local row = { segment = place.plan.name, worker = slot.number, pid = slot.pid, in_hand = in_hand,
+        stage = stage and self.plan.stages[stage].name or nil, item = item, died = record.died or 0,
+        items = (record.items or 0) + slot.items, restarts = math.max(0, slot.restarts), busy = slot.busy,
+        state = not slot.pid and "none" or stage and "working" or slot.ends and "ending" or "idle" }
+      if slot.pid then
+        local uses_now = usage(self, slot.pid, now)
+        row.age, row.cpu, row.memory = now - slot.since, uses_now.share, uses_now.memory
+        alive, uses[slot.pid] = alive + 1, uses_now
+      end
+      list[#list + 1] = row
+    end
+  end
+  self.uses = uses
+  return list, alive
+end
+
+--- All that is known of a run that goes on.
+---@param state string
+---@return minigun.Status
+function Status:snapshot(state)
+  local result, shared, now = self.outcome.result, self.shared, core.now()
+  if not self.recent then
+    self.recent, self.length = recent.new(self.began), sources.length_of_all(self.plan.stages) or false
+  end
+  local live = { elapsed = now - self.began, memory_limit = shared.memory }
+  local rows, by_name = live_rows(self, live.elapsed)
+  live.stages = rows
+  live.workers, live.alive = live_workers(self, now)
+  if shared.pool then
+    local used, _, most = shared.pool:memory()
+    live.memory, live.memory_most = used, most
+  end
+  if self.length then
+    live.total, live.part = self.length, progress.part(self.plan.stages, by_name, self.length)
+    live.left = live.part > 0 and live.elapsed / live.part * (1 - live.part) or nil
+  end
+  return snapshot.of(result, state, live)
 end
 
 --- How many items a stage has accepted and not finished, those in open batches included.
@@ -107,6 +206,8 @@ function Status:complete()
       s.waiting_in = math.max(0, workers * elapsed - s.busy - s.waiting_out)
     end
   end
+  self.outcome.result.stats.memory_limit = self.shared.memory
+  for _, s in pairs(stats) do numbers.close(s) end
 end
 
 return status

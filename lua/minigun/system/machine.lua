@@ -157,6 +157,24 @@ end
 ---@return integer? bytes nil: it is not known
 function machine.memory(root) return recently("memory", root, find_memory) end
 
+local TICKS <const> = 100 -- of processor time in a second: the same in all of Linux that programs see
+
+--- What a process uses.
+---@param pid integer
+---@return number? cpu seconds of processor time so far; nil: there is no such process, or it cannot be seen
+---@return integer? memory bytes that are resident
+function machine.usage(pid)
+  local text = read(("/proc/%d/stat"):format(pid))
+  local fields, n = {}, 2 -- after the name, which may have blanks and brackets
+  for field in (text and text:match "^.*%)(.*)$" or ""):gmatch "%S+" do
+    n = n + 1
+    fields[n] = field
+  end
+  local user, system = tonumber(fields[14]), tonumber(fields[15])
+  if not (user and system) then return nil end
+  return (user + system) / TICKS, core.memory(pid)
+end
+
 --- Forgets what was found, so that it is looked up again.
 function machine.forget() known, recent = {}, {} end
 

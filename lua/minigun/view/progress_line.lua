@@ -5,6 +5,7 @@
 -- second at most, never wraps, and the cursor stays at its begin. Where the coordinator runs stages of its own, which
 -- may print, it is erased before; what workers print comes through the coordinator (run/output.lua).
 local columns = require "minigun.view.columns"
+local progress = require "minigun.base.progress"
 local terminal_line = require "minigun.base.terminal_line"
 
 local progress_line = {}
@@ -51,22 +52,8 @@ local function duration(seconds)
   return seconds < 360000 and ("%d:%02d h"):format(seconds // 3600, seconds % 3600 // 60) or "more than 100 h"
 end
 
--- What part of its work a run has done: of the source's items, as far as each stage has got with what it has received.
-local function part_done(run, rows, length)
-  local emitted, part, seen = 0, 1, {}
-  for _, each in ipairs(run.plan.stages) do
-    local row = rows[each.name]
-    if each.kind == "producer" then emitted = emitted + row.items_out
-    elseif row.items_in > 0 and not seen[row] then
-      part = part * math.max(0, row.items_in - row.pending) / row.items_in
-    end
-    seen[row] = true
-  end
-  return math.min(1, emitted / length * part)
-end
-
 local function estimate(run, rows, seconds, length)
-  local part = length and part_done(run, rows, length) or 0
+  local part = length and progress.part(run.plan.stages, rows, length) or 0
   if part <= 0 or seconds <= 0 then return "" end
   local rate = part * length / seconds
   return (", %d %%, %s/s, %s left"):format(part * 100 // 1, rate < 10 and ("%.1f"):format(rate) or rate // 1 | 0,
