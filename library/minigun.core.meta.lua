@@ -390,11 +390,13 @@ function core.is_listening(fd) end
 ---@return integer? errno
 function core.notify(path, text) end
 
----The end to read from, which does not block, the end to write to | nil, message, errno
+---The end to read from, which does not block, the end to write to | nil, message, errno. neither: a write does not
+---block either, it fails where the pipe is full
+---@param neither? boolean
 ---@return integer? from
 ---@return integer|string|nil to or message
 ---@return integer? errno
-function core.pipe() end
+function core.pipe(neither) end
 
 ---A descriptor that is readable after event_ring(fd), until event_clear(fd) | nil, message, errno
 ---@return integer? fd
@@ -480,6 +482,13 @@ function core.become(user, group, name) end
 ---Kills a child and waits for it, as far as nobody else has
 ---@param pid integer
 function core.end_child(pid) end
+
+---0 | nil, message, errno: this process opens descriptors below n only, from now on
+---@param n integer
+---@return integer? zero
+---@return string? message
+---@return integer? errno
+function core.limit_descriptors(n) end
 
 ---Bytes that a process has in use | nil, message, errno
 ---@param pid integer

@@ -6,6 +6,8 @@ local support = require "spec.support"
 local M = {}
 
 local found, socket = pcall(require, "socket")
+-- Debian has copas for older versions of Lua only; it runs on 5.4.
+local OLDER <const> = ";/usr/share/lua/5.3/?.lua;/usr/share/lua/5.2/?.lua"
 local unruly = programs.unruly()
 
 --- Why these specs cannot run here; nil: they can.
@@ -17,6 +19,15 @@ M.unruly = unruly
 --- Numbers of signals.
 M.signals = { HUP = 1, INT = 2, QUIT = 3, KILL = 9, USR1 = 10, USR2 = 12, TERM = 15, CONT = 18, STOP = 19, TTIN = 21,
   TTOU = 22 }
+
+--- Why a server that is launched here cannot have an event loop; nil: it can.
+function M.missing_loop(name)
+  local path = package.path
+  package.path = path .. OLDER
+  local message = require("minigun.supervisor.kinds").missing(name)
+  package.path = path
+  return message
+end
 
 local Server = {}
 Server.__index = Server
@@ -49,6 +60,7 @@ function M.launch(command, options)
   local self = setmetatable({ tag = ("MG_SERVER=%d_%d"):format(support.pid(), count), out = os.tmpname(),
     err = os.tmpname() }, Server)
   local env = support.lua_env()
+  env.LUA_PATH = env.LUA_PATH .. OLDER
   for name, value in pairs(options.env or {}) do env[name] = value end
   self.pid = unruly.launch(("exec env %s %s %s lua5.4 %s >%s 2>%s"):format(self.tag, support.env_words(env),
     options.prefix or "", command, self.out, self.err))
@@ -148,7 +160,7 @@ end
 -- @return array of pids
 function Server:left()
   local pids = {}
-  local pipe = io.popen(("grep -lszF '%s' /proc/[0-9]*/environ 2>/dev/null"):format(self.tag))
+  local pipe = io.popen(("grep -lszxF '%s' /proc/[0-9]*/environ 2>/dev/null"):format(self.tag))
   for line in pipe:lines() do
     local pid = tonumber(line:match "/proc/(%d+)/")
     if support.alive(pid) then pids[#pids + 1] = pid end

@@ -90,14 +90,12 @@ end
 describe("the example", function()
   for name, library in pairs(NEEDS) do
     it(("examples/servers/server_%s.lua serves, under load too, restarts and ends"):format(name), function()
-      local path = package.path .. ";/usr/share/lua/5.3/?.lua;/usr/share/lua/5.2/?.lua"
-      local missing = servers.missing or library and not package.searchpath(library, path) and
-        not package.searchpath(library, package.cpath) and library .. " is not installed"
+      local missing = servers.missing or library and servers.missing_loop(library)
       if missing then return pending(missing) end
       support.deadline(60)
       local port = free_port()
-      local env = { WORKERS = "2", LUA_PATH = "./lua/?.lua;./lua/?/init.lua;./?.lua;" .. path }
-      local server = servers.launch(("examples/servers/server_%s.lua 127.0.0.1:%d"):format(name, port), { env = env })
+      local server = servers.launch(("examples/servers/server_%s.lua 127.0.0.1:%d"):format(name, port), {
+        env = { WORKERS = "2" } })
       finally(function() server:close() end)
       server.port = port
       local page = name == "pipeline" and "/primes/1000" or "/"

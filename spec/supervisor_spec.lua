@@ -16,7 +16,7 @@ describe("a server", function()
 
   for _, loop in ipairs { "none", "epoll", "select", "copas", "cqueues", "luv", "event" } do
     test(("counts the connections in hand of a worker, loop %s"):format(loop), function(_, add)
-      if require("minigun.supervisor.kinds").missing(loop) then return pending(loop .. " is not installed") end
+      if servers.missing_loop(loop) then return pending(servers.missing_loop(loop)) end
       local server = add(servers.launch("-e " .. support.quote(([[
         local minigun = require "minigun"
         local server = minigun.supervisor { workers = 1, listen = "127.0.0.1:0", loop = %s, worker = function(w)

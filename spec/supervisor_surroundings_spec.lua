@@ -1,5 +1,5 @@
 -- Servers and what is around them: a program that is executed anew (S7), systemd, users and files (S14), pipelines
--- (S15), options (S2), and clients that mean no good.
+-- (S15), options (S2).
 local servers = require "spec.servers"
 local support = require "spec.support"
 
@@ -356,47 +356,6 @@ describe("a server", function()
     running:close()
     assert.equal(before, fds_of(core.pid()))
     assert.same({}, support.children(core.pid()))
-  end)
-
-  test("withstands clients that send half a request, or a byte now and then, or nothing, or go away", function(start)
-    local server = start "workers = 2, stop_timeout = 1, heartbeat_timeout = 0.5"
-    local clients = {}
-    for i = 1, 50 do
-      clients[i] = server:connect()
-      if i % 3 == 0 then clients[i]:send "GET / HT" elseif i % 3 == 1 then clients[i]:close() end
-    end
-    local other = start "workers = 2, loop = 'epoll', worker = keep_alive, stop_timeout = 1"
-    for i = 51, 100 do
-      clients[i] = other:connect()
-      if i % 3 == 0 then clients[i]:send "GET / HT" elseif i % 3 == 1 then clients[i]:close() end
-    end
-    for _ = 1, 5 do
-      for i = 3, 100, 3 do clients[i]:send "T" end
-      support.sleep(0.05)
-    end
-    local body = other:get "/"
-    assert.equal("hello", body)
-    local began = support.now()
-    server:signal "TERM"
-    other:signal "TERM"
-    assert.equal(124, (server:stop()))
-    assert.equal(124, (other:stop()))
-    assert.is_true(support.now() - began < 5 * support.patience)
-    assert.is_true(#server:ready() == 2, "no worker is stuck that waits for a client: " .. server:log())
-    for _, client in pairs(clients) do client:close() end
-  end)
-
-  test("goes on where a worker is out of descriptors", function(_, add)
-    local server = add(servers.launch("spec/programs/serve.lua " .. support.quote
-      "workers = 1, loop = 'epoll', worker = keep_alive", { prefix = "sh -c 'ulimit -n 64; exec \"$@\"' sh" }))
-    assert(server:wait_for(function() return #server:ready() == 1 end), server:log())
-    local clients = {}
-    for i = 1, 100 do clients[i] = server:connect() end
-    assert(server:said("cannot accept a connection: Too many open files", 10), server:log())
-    for i = 1, 100 do clients[i]:close() end
-    assert.equal("hello", server:get "/")
-    assert.equal(1, #server:ready(), server:log())
-    assert.equal(0, (server:stop()))
   end)
 end)
 

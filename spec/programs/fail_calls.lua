@@ -39,7 +39,7 @@ local plausible = {
   -- those of servers: see fail_server.lua
   resolve = {}, socket = {}, socket_option = {}, bind = {}, listen = {}, accept = {}, connect = {}, socket_name = {},
   is_listening = {}, send = {}, receive = {}, shutdown = {}, epoll_share = {}, copy = {}, inherit = {}, execute = {},
-  remove_file = {}, find_user = {}, find_group = {}, become_user = {}, memory_of = {},
+  remove_file = {}, find_user = {}, find_group = {}, become_user = {}, memory_of = {}, limit_descriptors = {},
   -- those of event loops
   default_signals = {}, renew_epolls = {}, symbol = {},
 }

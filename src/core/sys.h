@@ -93,6 +93,7 @@ enum { MG_SOCKET_REUSE, MG_SOCKET_V6_ONLY, MG_SOCKET_NO_DELAY }; /* options that
   X(find_user, int, (const char *name, mg_user *out), (name, out))                                  \
   X(find_group, int, (const char *name, gid_t *out), (name, out))                                   \
   X(become_user, int, (const mg_user *user), (user))                                                \
+  X(limit_descriptors, int, (unsigned most), (most))                                                \
   X(memory_of, int64_t, (pid_t pid), (pid))
 
 /* name, return type, parameters, arguments: one row per call; the table, its default and the fault layer come from

@@ -9,6 +9,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "sys_calls.h"
@@ -123,6 +124,15 @@ int mg_sys_become_user(const mg_user *to) {
   int rc = to->name ? initgroups(to->name, to->group) : setgroups(0, NULL);
   if (rc < 0 || setgid(to->group) < 0) return -errno;
   return to->user == (uid_t)-1 ? 0 : check(setuid(to->user));
+}
+
+/* From now on this process opens descriptors below `most` only; it may have had a lower limit already. */
+int mg_sys_limit_descriptors(unsigned most) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return -errno;
+  if (limit.rlim_cur <= most) return 0;
+  limit.rlim_cur = most;
+  return check(setrlimit(RLIMIT_NOFILE, &limit));
 }
 
 /* Bytes of memory that a process has in use (RSS). */

@@ -138,10 +138,13 @@ static int l_notify(lua_State *L) {
 
 /* --- descriptors -------------------------------------------------------------------------------------------------- */
 
-/* pipe() -> the end to read from, which does not block, the end to write to | nil, message, errno */
+/* pipe(neither) -> the end to read from, which does not block, the end to write to | nil, message, errno.  neither: a
+ * write does not block either, it fails where the pipe is full */
 static int l_pipe(lua_State *L) {
   int ends[2] = {-1, -1}, rc = mg_sys.lifeline(ends);
-  if (rc == 0 && (rc = mg_sys.do_not_block(ends[0])) < 0) mg_shut(&ends[0]), mg_shut(&ends[1]);
+  if (rc == 0) rc = mg_sys.do_not_block(ends[0]);
+  if (rc == 0 && lua_toboolean(L, 1)) rc = mg_sys.do_not_block(ends[1]);
+  if (rc < 0) mg_shut(&ends[0]), mg_shut(&ends[1]);
   if (rc < 0) return mg_lua_fail(L, "cannot make a pipe", rc);
   lua_pushinteger(L, ends[0]);
   lua_pushinteger(L, ends[1]);
@@ -301,6 +304,13 @@ static int l_end_child(lua_State *L) {
   return 0;
 }
 
+/* limit_descriptors(n) -> 0 | nil, message, errno: this process opens descriptors below n only, from now on */
+static int l_limit_descriptors(lua_State *L) {
+  lua_Integer n = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, n > 2 && n <= 1 << 20, 1, "3 to 1048576 descriptors expected");
+  return answer(L, "cannot limit the descriptors", mg_sys.limit_descriptors((unsigned)n));
+}
+
 /* memory(pid) -> bytes that a process has in use | nil, message, errno */
 static int l_memory(lua_State *L) {
   int64_t bytes = mg_sys.memory_of((pid_t)luaL_checkinteger(L, 1));
@@ -321,7 +331,7 @@ static const luaL_Reg functions[] = {
     {"event", l_event}, {"event_ring", l_event_ring}, {"event_clear", l_event_clear}, {"read_fd", l_read},
     {"write_fd", l_write}, {"shut", l_shut}, {"copy_fd", l_copy}, {"print_into", l_print_into}, {"execute", l_execute},
     {"environment", l_environment}, {"user", l_user}, {"group", l_group}, {"become", l_become}, {"memory", l_memory},
-    {"die_with_parent", l_die_with_parent},
+    {"die_with_parent", l_die_with_parent}, {"limit_descriptors", l_limit_descriptors},
     {"parent", l_parent}, {"end_child", l_end_child}, {NULL, NULL},
 };
 

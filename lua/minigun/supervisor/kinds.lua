@@ -25,11 +25,18 @@ function kinds.missing(name)
     name == "select" and "socket" or name)
 end
 
+-- Whoever connects must not bring down a loop of select: one descriptor too high is an error of the loop. So there is
+-- none, and connections beyond wait as they do where a worker has no descriptors left.
+local function stay_below_limit()
+  assert(core.limit_descriptors(require("socket")._SETSIZE or 1024))
+end
+
 --- Makes the loop of a worker.
 ---@param name string
 ---@return minigun.Loop loop
 ---@return any native the library's own: a controller of cqueues, the module luv, copas or socket; nil for the others
 function kinds.make_loop(name)
+  if name == "select" or name == "copas" then stay_below_limit() end
   local made = native[name] and assert(loops.new(name)) and native[name]()
   if made then return assert(loops.adopt(made)), made end
   return assert(loops.new(name))
@@ -47,9 +54,11 @@ local function luv_handle(socket_or_path, fd)
 end
 
 -- luasocket makes an object before it takes a descriptor, and only its own calls make it one that listens or is
--- connected. Those would change the socket (`listen` its backlog), so the object's class is set here.
+-- connected. Those would change the socket (`listen` its backlog), so the object's class is set here. It may need a
+-- descriptor of its own for a moment; one that needs none does not know its family.
 local function luasocket(path, fd, class)
-  local socket = path and require("socket.unix").stream() or assert(require("socket").tcp4())
+  local tcp = require "socket"
+  local socket = assert(path and require("socket.unix").stream() or not path and (tcp.tcp4() or tcp.tcp()))
   socket:close()
   socket:setfd(fd)
   local name = (path and "unixstream{%s}" or "tcp{%s}"):format(class)
@@ -94,10 +103,16 @@ connection.copas = connection.select
 ---@param loop string the loop's name
 ---@param fd integer
 ---@param acceptor userdata
----@return any connection
+---@return any connection nil: its library cannot have it, the descriptor is closed
+---@return string? message
 function kinds.connection(loop, fd, acceptor)
   local make = connection[loop]
-  if make then return make(fd) end
+  if make then
+    local ok, made = pcall(make, fd)
+    if ok then return made end
+    core.shut(fd)
+    return nil, tostring(made)
+  end
   local made = acceptor:connection(fd)
   made:settimeout(0)
   return made

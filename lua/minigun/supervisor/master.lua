@@ -100,7 +100,7 @@ local function prepare(self, w)
   w.output, message = output.open()
   if not w.output then return nil, message end
   local control
-  control, w.control = core.pipe()
+  control, w.control = core.pipe(true) -- a full one wakes as well: what is asked stands in the line
   if not control then
     message, w.control = w.control, nil
     return nil, message

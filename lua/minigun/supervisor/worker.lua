@@ -222,8 +222,13 @@ local function run_handler(self, connection)
   return ok
 end
 
+-- Returns nil and why where there is none.
 local function begin_connection(self, fd)
-  local connection = kinds.connection(self.options.loop, fd, self.acceptor)
+  local connection, message = kinds.connection(self.options.loop, fd, self.acceptor)
+  if not connection then
+    self.line:hold(-1)
+    return nil, message
+  end
   self.held[connection] = true
   self.busy = self.busy + 1
   kinds.start(self.options.loop, self.native, function(in_coroutine)
@@ -232,31 +237,34 @@ local function begin_connection(self, fd)
     if in_coroutine then self.line:leave() end
     if in_coroutine or not ok then self:close(connection) end
   end)
+  return true
 end
 
 local MOST_AT_ONCE <const> = 16
+
+local function stop_taking(self)
+  if self.serve then self.looker = self.loop:every(LOOK, function() look(self) end) end
+  look(self)
+  leave_when_done(self)
+end
+
+local function pause(self)
+  self.acceptor:listen(false)
+  self.loop:after(PAUSE, function()
+    if not self.stopped then self.acceptor:listen(true) end
+  end)
+end
 
 -- The loop says that there is something to take.
 local function take(self)
   for _ = 1, MOST_AT_ONCE do
     local fd, what, errno = self.acceptor:take()
-    if fd then
-      begin_connection(self, fd)
-    elseif what == "again" then
-      return
-    else
-      if not answer(self, what) then
-        if self.serve then self.looker = self.loop:every(LOOK, function() look(self) end) end
-        look(self)
-        return leave_when_done(self)
-      end
-      if errno then
-        self.acceptor:listen(false)
-        self.loop:after(PAUSE, function()
-          if not self.stopped then self.acceptor:listen(true) end
-        end)
-        return
-      end
+    local begun = false
+    if fd then begun, what = begin_connection(self, fd) end
+    if what == "again" then return end
+    if not begun then
+      if not answer(self, what) then return stop_taking(self) end
+      if fd or errno then return pause(self) end
     end
   end
 end
