@@ -438,9 +438,10 @@ function core.shut(fd) end
 ---@return integer? errno
 function core.copy_fd(fd) end
 
----Standard error goes there
+---Standard output (1), standard error (2, the default) or both (3) go there
 ---@param fd integer
-function core.print_into(fd) end
+---@param which? integer
+function core.print_into(fd, which) end
 
 ---Nil, message, errno: becomes that program, which has these descriptors beside 0, 1 and 2
 ---@param path string
@@ -565,6 +566,64 @@ function core.acceptor(line, sockets, control) end
 ---@return string? message
 ---@return integer? errno
 function core.board(n) end
+
+---The whole screen of this process's terminal is ours from now on | nil, message, errno. It is shown by the first check
+---@return true? opened
+---@return string? message
+---@return integer? errno
+function core.screen_open() end
+
+---Whether it is shown (another job may have the terminal), and whether that is only from now on, so all is drawn anew
+---@return boolean shown
+---@return boolean anew
+function core.screen_check() end
+
+---Zeros: the terminal does not know
+---@return integer columns
+---@return integer rows
+function core.screen_size() end
+
+---How many of the bytes after the first `after` it has taken, without waiting | nil, message, errno
+---@param bytes string
+---@param after? integer
+---@return integer? taken
+---@return string? message
+---@return integer? errno
+function core.screen_write(bytes, after) end
+
+---What was typed, "" for nothing | nil: the terminal is gone
+---@return string? keys
+function core.screen_read() end
+
+function core.screen_close() end
+
+---A new file, this process's own while it lives | nil, message, errno
+---@param path string
+---@return minigun.page? page
+---@return string? message
+---@return integer? errno
+function core.page(path) end
+
+---Whether a process has the file as its own | nil, message, errno
+---@param path string
+---@return boolean? owned
+---@return string? message
+---@return integer? errno
+function core.is_owned(path) end
+
+---True | nil, message, errno (EPERM: others can write there)
+---@param path string
+---@return true? made
+---@return string? message
+---@return integer? errno
+function core.make_directory(path) end
+
+---Array of names | nil, message, errno
+---@param path string
+---@return string[]? names
+---@return string? message
+---@return integer? errno
+function core.list_directory(path) end
 
 ---An empty bundle
 ---@return minigun.bundle bundle
@@ -1095,6 +1154,19 @@ function Guard:watch(thread) end
 function Guard:close() end
 
 ---A file of values (lua_spool.c).
+---@class minigun.page
+local Page = {}
+
+---The whole of its contents from now on: true | nil, message, errno
+---@param bytes string
+---@return true? written
+---@return string? message
+---@return integer? errno
+function Page:write(bytes) end
+
+---It is gone
+function Page:close() end
+
 ---@class minigun.spool_file
 local SpoolFile = {}
 

@@ -10,6 +10,7 @@
 ---@field max_restarts? integer deaths of workers in `restart_window` that a run bears
 ---@field restart_window? number seconds over which deaths are counted
 ---@field progress? boolean false: no progress line. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
+---@field observe? boolean true: the run keeps its figures in a file that `minigun top` reads in another terminal, see docs/observe.md. Runs of `minigun run`, or with MINIGUN_TOP=1 in the environment, do so unless this is false
 ---@field output? "lines"|"tag"|"direct" how what workers print gets to a terminal that has a progress line: through the coordinator, line by line; with the stage and the worker's number before each; or directly, for programs that use the whole screen
 ---@field grace? number seconds that workers get for their hooks after the last item, and the run after SIGTERM, before all ends
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
@@ -36,6 +37,7 @@
 ---@field max_restarts? integer deaths of workers in `restart_window` that a run bears
 ---@field restart_window? number seconds over which deaths are counted
 ---@field progress? boolean false: no progress line. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
+---@field observe? boolean true: the run keeps its figures in a file that `minigun top` reads in another terminal, see docs/observe.md. Runs of `minigun run`, or with MINIGUN_TOP=1 in the environment, do so unless this is false
 ---@field output? "lines"|"tag"|"direct" how what workers print gets to a terminal that has a progress line: through the coordinator, line by line; with the stage and the worker's number before each; or directly, for programs that use the whole screen
 ---@field grace? number seconds that workers get for their hooks after the last item, and the run after SIGTERM, before all ends
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
@@ -941,7 +943,7 @@ function Result:summary() end
 ---@field state "waiting"|"working"|"blocked"|"done" waiting: for items; blocked: for room after it
 ---@field rate number items finished in a second, now; of a source those emitted; 0 in a run that is over
 ---@field mean number the same of the whole run
----@field busy_share number of its workers' time, in the last seconds, or of the whole of a run that is over: from 0 to 1
+---@field busy_share number part of its workers' time, from 0 to 1: in the last seconds, or in a run that is over
 ---@field in_share number the same of its waiting for items
 ---@field out_share number the same of its waiting for room
 

@@ -20,7 +20,7 @@ local MAY_USE <const> = {
   run = { "base", "policy", "store", "system", "sources", "handlers", "plan", "child", "contexts", "core" },
   view = { "base" },
   supervisor = { "base", "system", "loop", "core" },
-  control = { "base", "system", "handlers", "language", "run", "view", "core" },
+  control = { "base", "system", "handlers", "language", "plan", "run", "view", "core" },
 }
 
 -- What a single file may use beside that: the core's numbers, which say how C and Lua understand each other.

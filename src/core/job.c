@@ -5,6 +5,7 @@
 
 #include "command.h"
 #include "pool.h"
+#include "screen.h"
 
 static int opened, installed;
 
@@ -16,6 +17,7 @@ static void tell_all(int sig) {
 static void on_stop(int sig) {
   struct sigaction usual = {.sa_handler = SIG_DFL}, ours;
   int saved = errno;
+  mg_screen_leave();
   tell_all(SIGSTOP);
   mg_sys.signal_action(sig, &usual, &ours);
   mg_sys.stop_self(sig); /* comes back when it is let go on */
@@ -36,6 +38,7 @@ void mg_job_close(void) {
 }
 
 void mg_job_forget(void) {
+  mg_screen_forget();
   if (opened > 1) opened = 1;
   mg_job_close();
 }

@@ -3,7 +3,8 @@
  *
  * While it is opened, SIGTSTP stops the workers and the programs of minigun.command first, then this process, and lets
  * all go on together.  A program with a handler of its own for that signal, or that ignores it, is left as it is.
- * SIGSTOP cannot be seen coming: it stops this process only.
+ * The whole screen, where a view has it, is given back before (screen.h).  SIGSTOP cannot be seen coming: it
+ * stops this process only.
  */
 #ifndef MG_JOB_H
 #define MG_JOB_H

@@ -17,6 +17,8 @@
 
 #include "mg.h"
 
+struct termios; /* of <termios.h>, for those who need it */
+
 typedef struct mg_exit { /* how a child ended */
   int known;             /* 0 when it is not known how, as another part of the program reaped it: the others are 0 */
   int code;              /* exit code, when it exited */
@@ -96,10 +98,24 @@ enum { MG_SOCKET_REUSE, MG_SOCKET_V6_ONLY, MG_SOCKET_NO_DELAY }; /* options that
   X(limit_descriptors, int, (unsigned most), (most))                                                \
   X(memory_of, int64_t, (pid_t pid), (pid))
 
+/* The same; sys_view.c has them. */
+#define MG_SYS_VIEW_CALLS(X)                                                                        \
+  X(open_terminal, int, (void), ())                                                                 \
+  X(screen_size, int, (int fd, unsigned *columns, unsigned *rows), (fd, columns, rows))             \
+  X(get_mode, int, (int fd, struct termios *mode), (fd, mode))                                      \
+  X(set_mode, int, (int fd, const struct termios *mode), (fd, mode))                                \
+  X(at_end, int, (void (*f)(void)), (f))                                                            \
+  X(make_directory, int, (const char *path), (path))                                                \
+  X(list_directory, ssize_t, (const char *path, char *to, size_t n), (path, to, n))                 \
+  X(make_file, int, (const char *path), (path))                                                     \
+  X(is_owned, int, (int fd), (fd))                                                                  \
+  X(write_at, ssize_t, (int fd, const void *from, size_t n, uint64_t at), (fd, from, n, at))
+
 /* name, return type, parameters, arguments: one row per call; the table, its default and the fault layer come from
  * it. */
 #define MG_SYS_CALLS(X)                                                                             \
   MG_SYS_SERVER_CALLS(X)                                                                            \
+  MG_SYS_VIEW_CALLS(X)                                                                              \
   X(map_shared, void *, (size_t size), (size))                                                      \
   X(map_private, void *, (size_t size), (size))                                                     \
   X(unmap, int, (void *at, size_t size), (at, size))                                                \

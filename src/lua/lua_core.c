@@ -205,6 +205,7 @@ MG_EXPORT int luaopen_minigun_core(lua_State *L) {
   mg_connection_setup(L);
   mg_board_setup(L);
   mg_accept_setup(L);
+  mg_screen_setup(L);
 #ifdef MG_FAULTS
   mg_faults_setup(L);
 #endif

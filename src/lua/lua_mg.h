@@ -28,6 +28,7 @@ void mg_server_setup(lua_State *L);
 void mg_connection_setup(lua_State *L);
 void mg_board_setup(lua_State *L);
 void mg_accept_setup(lua_State *L);
+void mg_screen_setup(lua_State *L);
 #ifdef MG_FAULTS
 void mg_faults_setup(lua_State *L); /* lua_faults.c */
 #endif

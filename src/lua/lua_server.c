@@ -197,9 +197,10 @@ static int l_shut(lua_State *L) {
 /* copy_fd(fd) -> another descriptor of the same socket | nil, message, errno */
 static int l_copy(lua_State *L) { return answer(L, "cannot copy a descriptor", mg_sys.copy(mg_check_fd(L, 1))); }
 
-/* print_into(fd): standard error goes there */
+/* print_into(fd, [which]): standard output (1), standard error (2, the default) or both (3) go there */
 static int l_print_into(lua_State *L) {
-  return answer(L, "cannot print there", mg_sys.print_into(mg_check_fd(L, 1), 0, 1));
+  int which = (int)luaL_optinteger(L, 2, 2);
+  return answer(L, "cannot print there", mg_sys.print_into(mg_check_fd(L, 1), which & 1, which & 2));
 }
 
 /* --- programs and users ------------------------------------------------------------------------------------------- */

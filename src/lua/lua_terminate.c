@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "core/pool.h"
+#include "core/screen.h"
 #include "lua_mg.h"
 
 enum { TICK_MS = 50 };
@@ -39,6 +40,7 @@ static void handle(int sig, void (*handler)(int), int flags) {
 
 static _Noreturn void die(void) {
   sigset_t mask;
+  mg_screen_leave();
   mg_sys.handle_signal(SIGTERM, SIG_DFL);
   mg_sys.raise(SIGTERM);
   mg_sys.block_signals(&mask);

@@ -28,6 +28,10 @@ function terminal_line.close(line)
   if current == line then current = nil end
 end
 
+--- Whether this process is a worker of a run.
+---@return boolean
+function terminal_line.is_child() return forbidden end
+
 --- Says that this process is a child: it has none.
 function terminal_line.forbid() forbidden, through = true, current ~= nil and current.relays end
 

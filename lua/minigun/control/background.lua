@@ -66,16 +66,14 @@ end
 
 local function state_of(self)
   if self.over then return self.run.outcome.result.ok and "done" or "failed" end
-  local own = self.run.state
-  return (own.stop_asked or own.aborted) and "stopping" or "running"
+  return self.run.status:state_name()
 end
 
 --- All that is known of the run, in numbers; only looks.
 ---@return minigun.Status status
 function Run:status()
   check(self, "status")
-  local state = state_of(self)
-  return self.over and snapshot.of(self.run.outcome.result, state) or self.run.status:snapshot(state)
+  return self.over and snapshot.of(self.run.outcome.result, state_of(self)) or self.run.status:snapshot()
 end
 
 --- The status as one line for the prompt.

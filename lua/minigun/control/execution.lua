@@ -1,5 +1,6 @@
 --- Execution: begins a run, lets it go on, and sees to its end, for `run`, `iterate` and `start` alike.
 local core = require "minigun.core"
+local defaults = require "minigun.plan.defaults"
 local errors = require "minigun.base.traceback"
 local fatal = require "minigun.base.fatal"
 local failure = require "minigun.base.failure"
@@ -9,6 +10,7 @@ local run = require "minigun.run.run"
 local silence = require "minigun.run.silence"
 local signals = require "minigun.system.signals"
 local stack = require "minigun.base.stack"
+local terminal_line = require "minigun.base.terminal_line"
 local terminate = require "minigun.system.terminate"
 
 local execution = {}
@@ -19,6 +21,15 @@ execution.last, execution.last_unhandled = nil, false
 
 local Execution = {}
 
+-- The page of figures, where one is wanted.
+local function open_page(options, status, warn)
+  local said = options.observe
+  if terminal_line.is_child() or said == false or not (said or defaults.observed) then return nil end
+  return require("minigun.system.page").new("run", status, said and function(text)
+    warn("there is no page of figures (observe = true): " .. text)
+  end or nil)
+end
+
 --- Makes the execution of a run, which has not begun.
 ---@param pipeline table
 ---@param given table? checked options of the run
@@ -27,7 +38,7 @@ local Execution = {}
 ---@return table execution
 function execution.new(pipeline, given, how, class)
   local patient = how and how.patient or false
-  local r = run.new(pipeline, given, { patient = patient, streams = how and how.streams,
+  local r = run.new(pipeline, given, { patient = patient, streams = how and how.streams, open_page = open_page,
     open_line = not patient and core.terminal(2) and function(view)
       return require("minigun.view.progress_line").open(view, { terminal = core.terminal, now = core.now })
     end or nil })

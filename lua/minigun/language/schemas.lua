@@ -101,6 +101,9 @@ local run_fields = {
   { "progress", types.boolean, default = true,
     doc = "false: no progress line. A run of more than half a second has one where standard error is a terminal, " ..
       "and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false" },
+  { "observe", types.boolean, default_text = "MINIGUN_TOP",
+    doc = "true: the run keeps its figures in a file that `minigun top` reads in another terminal, see " ..
+      "docs/observe.md. Runs of `minigun run`, or with MINIGUN_TOP=1 in the environment, do so unless this is false" },
   { "output", types.choice { "lines", "tag", "direct" }, default = "lines",
     doc = "how what workers print gets to a terminal that has a progress line: through the coordinator, line by " ..
       "line; with the stage and the worker's number before each; or directly, for programs that use the whole screen" },

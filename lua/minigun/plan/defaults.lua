@@ -14,6 +14,9 @@ local defaults = {}
 --- What the command asks of every run of its program, over what the program says: see bin/minigun.
 defaults.forced = {}
 
+--- Whether runs keep a page of figures that do not say so themselves: those of the command do.
+defaults.observed = os.getenv "MINIGUN_TOP" == "1"
+
 -- What a context that is named says.
 local function of_named(where, context, option)
   local named = context and context.name and not context.kind and nesting.named(where, context.name)

@@ -138,7 +138,7 @@ end
 ---@param given table? checked options of the run
 ---@param how table?
 --- `patient`: no step may take long, so that the program can do other things in between; `streams`: the caller takes
---- items one by one; `open_line(view)` opens a progress line
+--- items one by one; `open_line(view)` opens a progress line, `open_page(options, status, warn)` a page of figures
 ---@return table run
 --- `busy`: whether the last round has moved anything; `due_at`: when a clock will, on the monotonic clock, or false
 function run.new(pipeline, given, how)
@@ -149,7 +149,8 @@ function run.new(pipeline, given, how)
   local p = plan.build(pipeline, given)
   local own = parts_of(p, process, how.streams or false)
   self = declared({
-    pipeline = pipeline, started = core.now(), open_line = how.open_line or false, busy = false, next_due = false,
+    pipeline = pipeline, started = core.now(), open_line = how.open_line or false,
+    open_page = how.open_page or false, busy = false, next_due = false,
     due_at = false,
     holds = false,           -- what the process holds as long as the run lasts: memory that is freed, programs, signals
     plan = p, state = own.state, outcome = own.outcome, ledger = own.ledger, acks = own.acks, resume = own.resume,
@@ -181,6 +182,9 @@ function Run:begin()
   if any then self.shared:open(slots) end
   self.open_places(any)
   self.inline:open()
+  local page = self.open_page and self.open_page(self.plan.options, function() return self.status:snapshot() end,
+    function(text) self.outcome:warn(text) end)
+  if page then self.screen:show_figures(page) end
   local line = self.open_line and self.open_line { plan = self.plan, started = self.started,
     length = sources.length_of_all(self.plan.stages),
     inline = self.inline.stages, result = self.outcome.result, tally = function() return self.status:rows() end }
@@ -318,7 +322,7 @@ local function sleep(self, limit)
   if not seconds then seconds = self.sleeper:before_sleep() end
   self.due_at = seconds and core.now() + seconds or false
   seconds = earlier(earlier(seconds, end_by and math.max(0, end_by - core.clock())), limit)
-  if self.screen.line then seconds = self.screen:look(seconds) end
+  if self.screen.looks then seconds = self.screen:look(seconds) end
   self.sleeper:sleep(seconds or nil)
 end
 
@@ -343,7 +347,7 @@ function Run:step(limit)
   if own.aborted then return false end
   if CHECK and not self.ledger.torn then self.ledger:check(function(id) return tally(self, id) end) end
   self.busy = busy
-  if busy and self.screen.line then self.screen:look() end
+  if busy and self.screen.looks then self.screen:look() end
   if self.outcome.streams and self.outcome.result.items[1] ~= nil then return true end -- they go out first
   if busy then self.sleeper:look() else sleep(self, limit) end
   return true

@@ -44,7 +44,7 @@ local FAILURES <const> = 100 -- the last ones that are told
 ---@field state "waiting"|"working"|"blocked"|"done" waiting: for items; blocked: for room after it
 ---@field rate number items finished in a second, now; of a source those emitted; 0 in a run that is over
 ---@field mean number the same of the whole run
----@field busy_share number of its workers' time, in the last seconds, or of the whole of a run that is over: from 0 to 1
+---@field busy_share number part of its workers' time, from 0 to 1: in the last seconds, or in a run that is over
 ---@field in_share number the same of its waiting for items
 ---@field out_share number the same of its waiting for room
 

@@ -19,7 +19,8 @@ Status.__index = Status
 ---@param plan table
 ---@return table status
 function status.new(plan)
-  return declared({ plan = plan, outcome = false, ledger = false, shared = false, places = false, inline = false,
+  return declared({ plan = plan, outcome = false, state = false, ledger = false,
+    shared = false, places = false, inline = false,
     outlets = false, batches = false,
     counted = false,         -- what the coordinator's own chain has counted is in the statistics
     began = core.now(), recent = false, length = false,
@@ -126,10 +127,16 @@ local function live_workers(self, now)
   return list, alive
 end
 
+--- What a run is at.
+---@return "running"|"stopping"
+function Status:state_name()
+  local own = self.state
+  return (own.stop_asked or own.aborted) and "stopping" or "running"
+end
+
 --- All that is known of a run that goes on.
----@param state string
 ---@return minigun.Status
-function Status:snapshot(state)
+function Status:snapshot()
   local result, shared, now = self.outcome.result, self.shared, core.now()
   if not self.recent then
     self.recent, self.length = recent.new(self.began), sources.length_of_all(self.plan.stages) or false
@@ -146,7 +153,7 @@ function Status:snapshot(state)
     live.total, live.part = self.length, progress.part(self.plan.stages, by_name, self.length)
     live.left = live.part > 0 and live.elapsed / live.part * (1 - live.part) or nil
   end
-  return snapshot.of(result, state, live)
+  return snapshot.of(result, self:state_name(), live)
 end
 
 --- How many items a stage has accepted and not finished, those in open batches included.

@@ -6,6 +6,7 @@
 -- 4. What the user's hooks raise is logged and changes nothing.
 local core = require "minigun.core"
 local endings = require "minigun.supervisor.endings"
+local figures = require "minigun.supervisor.figures"
 local fleet = require "minigun.supervisor.fleet"
 local identity = require "minigun.supervisor.identity"
 local kinds = require "minigun.supervisor.kinds"
@@ -69,6 +70,7 @@ function Master:close_in_child(own)
     end
   end
   if self.upgrade then core.shut(self.upgrade.read) end
+  self.page:close()
 end
 
 local function in_child(self, w, control)
@@ -340,6 +342,7 @@ function Master:close()
   sockets.close(self.sockets, not self.handed_over)
   core.shut(self.bell)
   self.board:close()
+  self.page:close()
   pid_file.remove(self)
 end
 
@@ -391,6 +394,7 @@ function master.start(options)
   end
   for i = LINES, 1, -1 do self.free_lines[#self.free_lines + 1] = i end
   self.loop:every(self.interval, function() tick(self) end)
+  figures.open(self)
   local watchdog = notify.interval()
   if watchdog then self.loop:every(watchdog, function() notify.tell "WATCHDOG=1" end) end
   return self

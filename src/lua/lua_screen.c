@@ -1,0 +1,155 @@
+/* lua_screen.c - the whole screen of this process's terminal (core/screen.h), and files that others look at: a page of
+ * figures, which its process has as its own while it lives. */
+#include <errno.h>
+#include <string.h>
+
+#include "core/screen.h"
+#include "lua_mg.h"
+
+#define PAGE "minigun.page"
+
+/* --- the screen --------------------------------------------------------------------------------------------------- */
+
+/* screen_open() -> true | nil, message, errno */
+static int l_open(lua_State *L) {
+  int rc = mg_screen_open();
+  if (rc < 0) return mg_lua_fail(L, "cannot have the whole screen of the terminal", rc);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* screen_check() -> whether it is shown, and whether that is only from now on: all is to be drawn anew */
+static int l_check(lua_State *L) {
+  int state = mg_screen_check();
+  lua_pushboolean(L, state > 0);
+  lua_pushboolean(L, state == 2);
+  return 2;
+}
+
+/* screen_size() -> columns, rows; zeros: the terminal does not know */
+static int l_size(lua_State *L) {
+  unsigned columns = 0, rows = 0;
+  mg_sys.screen_size(mg_screen_fd(), &columns, &rows);
+  lua_pushinteger(L, columns);
+  lua_pushinteger(L, rows);
+  return 2;
+}
+
+/* screen_write(bytes, [after]) -> bytes that it has taken of those after the first `after`: it does not wait
+ * | nil, message, errno */
+static int l_write(lua_State *L) {
+  size_t n;
+  const char *bytes = luaL_checklstring(L, 1, &n);
+  size_t after = (size_t)luaL_optinteger(L, 2, 0);
+  luaL_argcheck(L, after <= n, 2, "out of range");
+  ssize_t wrote = mg_sys.write(mg_screen_fd(), bytes + after, n - after);
+  if (wrote == -EAGAIN || wrote == -EINTR) wrote = 0;
+  if (wrote < 0) return mg_lua_fail(L, "cannot draw", (int)wrote);
+  lua_pushinteger(L, wrote);
+  return 1;
+}
+
+/* screen_read() -> what was typed, "" for nothing | nil: the terminal is gone */
+static int l_read(lua_State *L) {
+  char keys[256];
+  ssize_t got = mg_sys.read(mg_screen_fd(), keys, sizeof keys);
+  if (got < 0 && got != -EAGAIN && got != -EINTR) return luaL_pushfail(L), 1;
+  lua_pushlstring(L, keys, got > 0 ? (size_t)got : 0);
+  return 1;
+}
+
+/* screen_close() */
+static int l_close(lua_State *L) {
+  (void)L;
+  mg_screen_close();
+  return 0;
+}
+
+/* --- pages -------------------------------------------------------------------------------------------------------- */
+
+typedef struct page { /* its user value is the path */
+  int fd;
+  unsigned serial; /* the process that it belongs to */
+} page;
+
+/* page(path) -> page: a new file, this process's own | nil, message, errno */
+static int l_page(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  page *p = lua_newuserdatauv(L, sizeof *p, 1);
+  p->fd = -1;
+  p->serial = mg_process_own();
+  luaL_setmetatable(L, PAGE);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, 1);
+  mg_sys.remove_file(path); /* of a process that had this number before */
+  int rc = p->fd = mg_sys.make_file(path);
+  if (rc >= 0) rc = mg_sys.own_file(p->fd, 1);
+  if (rc < 0) return mg_shut(&p->fd), mg_lua_fail(L, "cannot make the page of figures", rc);
+  return 1;
+}
+
+/* p:write(bytes) -> true | nil, message, errno: the whole of its contents from now on */
+static int l_page_write(lua_State *L) {
+  page *p = luaL_checkudata(L, 1, PAGE);
+  size_t n;
+  const char *bytes = luaL_checklstring(L, 2, &n);
+  ssize_t rc = p->serial == mg_process_serial ? mg_sys.write_at(p->fd, bytes, n, 0) : -EBADF;
+  if (rc < 0) return mg_lua_fail(L, "cannot write the page of figures", (int)rc);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* p:close(): it is gone */
+static int l_page_close(lua_State *L) {
+  page *p = luaL_checkudata(L, 1, PAGE);
+  if (p->fd < 0) return 0;
+  lua_getiuservalue(L, 1, 1);
+  if (p->serial == mg_process_serial) mg_sys.remove_file(lua_tostring(L, -1));
+  mg_shut(&p->fd);
+  return 0;
+}
+
+/* is_owned(path) -> whether a process has it as its own | nil, message, errno */
+static int l_is_owned(lua_State *L) {
+  int fd = mg_sys.open_file(luaL_checkstring(L, 1), MG_OPEN_READ), rc = fd;
+  if (fd >= 0) rc = mg_sys.is_owned(fd);
+  mg_shut(&fd);
+  if (rc < 0) return mg_lua_fail(L, "cannot look whether a file is a process's own", rc);
+  lua_pushboolean(L, rc);
+  return 1;
+}
+
+/* make_directory(path) -> true | nil, message, errno (EPERM: others can write there) */
+static int l_make_directory(lua_State *L) {
+  int rc = mg_sys.make_directory(luaL_checkstring(L, 1));
+  if (rc < 0) return mg_lua_fail(L, "cannot make a directory for this user alone", rc);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* list_directory(path) -> array of names | nil, message, errno */
+static int l_list_directory(lua_State *L) {
+  enum { ROOM = 1 << 16 };
+  const char *path = luaL_checkstring(L, 1);
+  char *names = lua_newuserdatauv(L, ROOM, 0);
+  ssize_t n = mg_sys.list_directory(path, names, ROOM);
+  if (n < 0) return mg_lua_fail(L, "cannot list a directory", (int)n);
+  lua_newtable(L);
+  lua_Integer count = 0;
+  for (ssize_t at = 0; at < n; at += (ssize_t)strlen(names + at) + 1) {
+    lua_pushstring(L, names + at);
+    lua_rawseti(L, -2, ++count);
+  }
+  return 1;
+}
+
+void mg_screen_setup(lua_State *L) {
+  static const luaL_Reg page_methods[] = {{"write", l_page_write}, {"close", l_page_close}, {"__gc", l_page_close},
+                                          {"__close", l_page_close}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"screen_open", l_open}, {"screen_check", l_check}, {"screen_size", l_size}, {"screen_write", l_write},
+      {"screen_read", l_read}, {"screen_close", l_close}, {"page", l_page}, {"is_owned", l_is_owned},
+      {"make_directory", l_make_directory}, {"list_directory", l_list_directory}, {NULL, NULL}};
+  mg_method_type(L, PAGE, page_methods);
+  luaL_setfuncs(L, functions, 0);
+}
