@@ -253,7 +253,8 @@ docs:
 install: all
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/minigun' '$(DESTDIR)$(LUADIR)/minigun' '$(DESTDIR)$(BINDIR)'
 	$(INSTALL) -m 755 $(LIB) '$(DESTDIR)$(LIBDIR)/minigun/core.so'
-	@for f in $(LUA_MODULES:lua/%=%); do $(INSTALL) -D -m 644 "lua/$$f" '$(DESTDIR)$(LUADIR)'/"$$f" || exit 1; done
+	@for d in $(sort $(dir $(LUA_MODULES:lua/%=%))); do $(INSTALL) -d '$(DESTDIR)$(LUADIR)'/"$$d" && \
+	  $(INSTALL) -m 644 "lua/$$d"*.lua '$(DESTDIR)$(LUADIR)'/"$$d" || exit 1; done
 	@bin/install-command '$(LUA)' '$(LUADIR)' '$(LIBDIR)' '$(BINDIR)' '$(DESTDIR)'
 
 uninstall:

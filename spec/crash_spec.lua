@@ -56,7 +56,9 @@ local function assert_exactly_once(n, result)
   for _, item in ipairs(result.items) do take(item, "items") end
   for _, failure in ipairs(result.failures) do take(failure.item, "failures") end
   assert.equal(n, count)
-  for i = 1, n do assert.is_truthy(seen[i]) end
+  for i = 1, n do
+    if not seen[i] then error(("item %d is lost"):format(i), 2) end
+  end
 end
 
 local function worker(seconds)

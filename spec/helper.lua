@@ -123,7 +123,21 @@ busted.after_each(function()
   end
 end)
 
+-- busted looks for every global that a spec uses in its contexts, one after the other: a tenth of the specs' processor
+-- time. Those of Lua that no spec makes its own stand in the environment of the file itself.
+local function shorten_way_to_globals(file)
+  local main = (debug.getmetatable(file.run) or {}).__call or file.run
+  local name, environment = debug.getupvalue(main, 1)
+  if name ~= "_ENV" then return end
+  for _, global in ipairs { "coroutine", "error", "getmetatable", "ipairs", "math", "next", "pairs", "pcall",
+    "rawequal", "rawget", "rawset", "select", "setmetatable", "string", "table", "tonumber", "tostring", "type",
+    "utf8" } do
+    rawset(environment, global, _G[global])
+  end
+end
+
 busted.subscribe({ "file", "start" }, function(file)
+  shorten_way_to_globals(file)
   heartbeat("begin of " .. tostring(file.name), loading_deadline)
   return nil, true
 end)

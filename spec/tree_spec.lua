@@ -198,17 +198,30 @@ describe("the layers of src/", function()
     return false
   end
 
-  -- From a module to the symbols that it defines and those that it uses.
-  local function symbols_of(path)
-    local object = path:gsub("^src", "build-faults/obj"):gsub("c$", "o")
-    local defined, used, lines = {}, {}, lines_of("nm " .. object)
-    assert.is_true(#lines > 0, "nm " .. object .. " gives nothing (make faults)")
-    for _, line in ipairs(lines) do
-      local kind, symbol = line:match(" (%a) ([%w_]+)")
-      if kind == "U" or kind == "w" then used[#used + 1] = symbol
-      elseif kind and kind == kind:upper() then defined[#defined + 1] = symbol end
+  local function object_of(path) return (path:gsub("^src", "build-faults/obj"):gsub("c$", "o")) end
+
+  local symbols                                 -- from an object to its symbols, both kinds
+
+  local function read_symbols()
+    symbols = {}
+    for i, path in ipairs(C_SOURCES) do
+      symbols[i] = object_of(path)
+      symbols[symbols[i]] = { defined = {}, used = {} }
     end
-    return defined, used
+    for _, line in ipairs(lines_of("nm -A " .. table.concat(symbols, " "))) do
+      local object, kind, symbol = line:match "^([^:]+):.- (%a) ([%w_]+)"
+      if kind == "U" or kind == "w" then table.insert(symbols[object].used, symbol)
+      elseif kind and kind == kind:upper() then table.insert(symbols[object].defined, symbol) end
+    end
+  end
+
+  -- The symbols that a module defines, and those that it uses.
+  local function symbols_of(path)
+    if not symbols then read_symbols() end
+    local object = object_of(path)
+    local of = symbols[object]
+    assert.is_true(#of.defined + #of.used > 0, "nm " .. object .. " gives nothing (make faults)")
+    return of.defined, of.used
   end
 
   it("leave all system calls to sys, where tests can make them fail: so say the symbols of the objects", function()
