@@ -1,0 +1,226 @@
+--- `minigun busted`: a suite of busted's, over all cores. Each spec file runs in a busted of its own, with all the
+-- options that are given; the longest are begun first. What each has told (busted_recorder.lua) is told again here, file
+-- by file in busted's order, to the output handler that is asked for: so there is one closing line, of the whole suite.
+local minigun = require "minigun"
+local status = require "minigun.command.status"
+
+local busted = {
+  name = "busted",
+  summary = "run the specs of a busted suite over all cores",
+  about = "Takes busted's own options and files, and -j N, --jobs N: how many files run at once (one for each processor). " ..
+    "Counts, output handlers and the exit status are busted's. A file whose process dies counts as an error that names " ..
+    "it. With --list, --coverage, --repeat, --no-keep-going and --version busted itself is run, in one process.",
+  raw = true,
+  examples = {
+    { "minigun busted", "the suite of this directory, as its .busted says" },
+    { "minigun busted -j 4 --filter journal spec/unit", "some tests of a directory, four files at once" },
+  },
+}
+
+-- busted and its parts; ends the command where it is not installed.
+local function library(name)
+  local found, module = pcall(require, name)
+  if not found then
+    status.complain(("busted: this needs busted (Debian: lua-busted): %s"):format(tostring(module):match "[^\n]*"),
+      status.FAILED)
+  end
+  return module
+end
+
+-- Takes -j off the words: how many files at once.
+local function take_jobs(words)
+  for i, word in ipairs(words) do
+    local text = word:match "^%-j(%d+)$" or word:match "^%-%-jobs=(.*)$"
+    local separate = word == "-j" or word == "--jobs"
+    if text or separate then
+      local n = math.tointeger(tonumber(text or words[i + 1]))
+      if not n or n < 1 then status.wrong_call(("busted: option %s needs a whole number from 1"):format(word)) end
+      table.remove(words, i)
+      if separate then table.remove(words, i) end
+      return n
+    end
+  end
+  return minigun.cpus()
+end
+
+-- The words without the files and directories, which come last.
+local function without_roots(words, roots)
+  local rest, n = { table.unpack(words) }, #roots
+  for i = #rest, 1, -1 do
+    if n > 0 and rest[i] == roots[n] then
+      table.remove(rest, i)
+      n = n - 1
+    end
+  end
+  return rest
+end
+
+-- The seconds that each file took when it was last run here, by its full path; an array of lines in a cache.
+local function times_file()
+  local cache = os.getenv "XDG_CACHE_HOME" or (os.getenv "HOME" or "") .. "/.cache"
+  return cache .. "/minigun-busted-times"
+end
+
+local function read_times()
+  local times, file = {}, io.open(times_file())
+  for line in file and file:lines() or function() end do
+    local seconds, path = line:match "^(%S+)\t(.+)$"
+    if seconds then times[path] = tonumber(seconds) end
+  end
+  if file then file:close() end
+  return times
+end
+
+local function write_times(times)
+  local file = io.open(times_file(), "w") -- where there is no such directory, sizes have to serve
+  if not file then return end
+  for path, seconds in pairs(times) do file:write(("%.3f\t%s\n"):format(seconds, path)) end
+  file:close()
+end
+
+-- The files in the order in which they are begun: those that took longest, or are longest, first.
+local function longest_first(files, full, times)
+  local lfs = library "lfs"
+  local list, weight = {}, {}
+  for i, path in ipairs(files) do
+    list[i] = { index = i, path = path, full = full(path) }
+    weight[list[i]] = times[list[i].full] or 1 + (lfs.attributes(path, "size") or 0) / 1e6
+  end
+  table.sort(list, function(a, b)
+    if weight[a] ~= weight[b] then return weight[a] > weight[b] end
+    return a.index < b.index
+  end)
+  return list
+end
+
+local function how_it_ended(result)
+  return result and (result.signal and "by signal " .. result.signal or result.code and "with code " .. result.code or
+    "it is not known how")
+end
+
+-- Runs one file in a busted of its own. Returns what it has told and how it ended.
+local function run_file(file, words, cwd)
+  local path = os.tmpname()
+  local here = debug.getinfo(1, "S").source:match "^@(.*/)"
+  if not here:find "^/" then here = cwd .. "/" .. here end
+  local command = { arg[-1] or "lua5.4", here .. "busted_child.lua", table.unpack(words) }
+  table.move({ "-o", here .. "busted_recorder.lua", file.path }, 1, 3, #command + 1, command)
+  local result, fault = minigun.command(command, { cwd = cwd, env = { MINIGUN_BUSTED = path }, limit = 1 << 30 })
+  local told = io.open(path)
+  local events = told and told:read "a" or ""
+  if told then told:close() end
+  os.remove(path)
+  return { index = file.index, path = file.path, full = file.full, events = events, out = result and result.out or "",
+    err = result and result.err or fault, seconds = result and result.seconds or 0, how = how_it_ended(result) or fault }
+end
+
+-- Tells the suite's output handler what a file has told. `elements`: by their names in that process, so that a test's
+-- begin and its end are of one object.
+local function tell(own, done)
+  local elements, whole = {}, false
+  local function of(value)
+    if type(value) ~= "table" or not value.__element then return value end
+    local element = elements[value.__element] or {}
+    elements[value.__element] = element
+    for key, each in pairs(value) do element[key] = each end
+    return element
+  end
+  io.stdout:write(done.out)
+  io.stdout:flush()
+  io.stderr:write(done.err)
+  for line in done.events:gmatch "[^\n]+" do
+    local event = load("return " .. line, "=event", "t", {})
+    event = event and event()
+    if event and event.channel[1] == "exit" then
+      whole = true
+    elseif event then
+      for i = 1, event.n do event[i] = of(event[i]) end
+      own.publish(event.channel, table.unpack(event, 1, event.n))
+    end
+  end
+  if not whole then
+    local text = ("%s: its process ended before its tests: %s"):format(done.path, done.how)
+    own.publish({ "error", "file" }, { name = done.path, descriptor = "file" }, nil, text,
+      { short_src = done.path, currentline = 0, traceback = "", message = text })
+  end
+end
+
+-- The suite's own busted, with the output handler that is asked for. Returns it and the counts of what goes wrong.
+local function own_busted(given)
+  local own = library "busted.core"()
+  library "busted"(own)
+  local wrong = { n = 0 }
+  own.subscribe({ "error" }, function() wrong.n = wrong.n + 1 return nil, true end)
+  own.subscribe({ "failure" }, function() wrong.n = wrong.n + 1 return nil, true end)
+  library "busted.modules.output_handler_loader"()(own, given.output, {
+    defaultOutput = given.default_output, enableSound = given["enable-sound"], verbose = given.verbose,
+    suppressPending = given["suppress-pending"], language = given.lang, deferPrint = given["defer-print"],
+    arguments = given.Xoutput,
+  })
+  return own, wrong
+end
+
+local function run_suite(own, files, words, jobs, cwd, times)
+  local lfs = library "lfs"
+  local directory, ready, at = lfs.currentdir(), {}, 1
+  local function full(path) return path:find "^/" and path or directory .. "/" .. path end
+  local p = minigun.pipeline "busted"
+  p:producer("files", longest_first(files, full, times))
+  p:processor("run", { threads = jobs }, function(file, emit) emit(run_file(file, words, cwd)) end)
+  p:each("tell", function(done)
+    ready[done.index] = done
+    while ready[at] do
+      tell(own, ready[at])
+      times[ready[at].full] = ready[at].seconds
+      ready[at], at = nil, at + 1
+    end
+  end)
+  local suite = { descriptor = "suite", starttick = own.monotime(), starttime = own.gettime() }
+  own.publish({ "suite", "start" }, suite, 1, 1)
+  p:run { progress = false }
+  suite.endtick, suite.endtime = own.monotime(), own.gettime()
+  suite.duration = suite.endtick - suite.starttick
+  own.publish({ "suite", "end" }, suite, 1, 1)
+  own.publish { "exit" }
+end
+
+-- What is told of tests one after the other is busted's own matter.
+local function needs_one_process(given)
+  return given.list or given.coverage or given.version or given["repeat"] > 1 or not given["keep-going"]
+end
+
+-- busted's own idea of the words. It may run another interpreter, unless it is told not to.
+local function parse(words)
+  local default = library "term".isatty(io.stdout) and "utfTerminal" or "plainTerminal"
+  local cli = library "busted.modules.cli" { output = default }
+  cli:set_name "minigun busted"
+  local given, fault = cli:parse { "--ignore-lua", table.unpack(words) }
+  if not given then status.complain(fault, status.FAILED) end
+  given.default_output = default
+  return given
+end
+
+---@param words string[]
+---@return integer status
+function busted.run(words)
+  local jobs = take_jobs(words)
+  local given = parse(words)
+  if needs_one_process(given) then
+    _G.arg = { [0] = "busted", table.unpack(words) }
+    library "busted.runner" { standalone = false }
+    return status.DONE
+  end
+  local lfs = library "lfs"
+  local cwd = lfs.currentdir()
+  assert(lfs.chdir(given.directory))
+  local own, wrong = own_busted(given)
+  local _, _, all_files = library "busted.modules.test_file_loader"(own, given.loaders)
+  local files = all_files(given.ROOT, given.pattern, { excludes = given["exclude-pattern"],
+    recursive = given.recursive })
+  local times = read_times()
+  run_suite(own, files, without_roots(words, given.ROOT), jobs, cwd, times)
+  write_times(times)
+  return wrong.n > 0 and status.FAILED or status.DONE
+end
+
+return busted

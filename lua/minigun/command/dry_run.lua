@@ -1,0 +1,118 @@
+--- A program that is looked at and not run: its pipelines are defined, and where it would run the first of them it ends.
+-- Mistakes in definitions do not end it: each is noted, with its place, and the next definition follows.
+local minigun = require "minigun"
+local background = require "minigun.control.background"
+local program = require "minigun.command.program"
+local to_end = require "minigun.control.to_end"
+
+local dry_run = {}
+
+local STOP <const> = setmetatable({}, { __tostring = function() return "the program is only looked at" end })
+
+local Pipeline <const> = getmetatable(minigun.pipeline())
+local RUNS <const> = { run = true, start = true, iterate = true, extend = true }
+local DEFINES_STAGES <const> = { producer = true, processor = true, consumer = true, accumulator = true, map = true,
+  flat_map = true, filter = true, each = true, stage = true, reduce = true, batch = true }
+
+local function nothing() end
+
+-- A stage that could not be defined stands in the graph by its name, so that those that name it are not blamed too.
+local function stand_in(definitions, p, method, name)
+  if not DEFINES_STAGES[method] or type(name) ~= "string" or p.by_name[name] then return end
+  pcall(definitions[method == "producer" and "producer" or "processor"], p, name, nothing)
+end
+
+-- The methods of all pipelines note what they raise, and the pipeline that they belong to.
+local function make_tolerant(found)
+  local definitions, depth = {}, 0
+  for name, method in pairs(Pipeline) do
+    if name:find "^%l" and not RUNS[name] then
+      definitions[name] = method
+      Pipeline[name] = function(self, ...)
+        if getmetatable(self) ~= Pipeline then return method(self, ...) end
+        found:pipeline(self, depth)
+        if name == "pipeline" then depth = depth + 1 end
+        local results = table.pack(pcall(method, self, ...))
+        if name == "pipeline" then depth = depth - 1 end
+        if results[1] then return table.unpack(results, 2, results.n) end
+        if results[2] == STOP then error(STOP, 0) end
+        found:mistake(results[2])
+        stand_in(definitions, self, name, (...))
+        return self
+      end
+    end
+  end
+end
+
+-- A method that there is not is a mistake, too.
+local function make_names_tolerant(found)
+  local index = Pipeline.__index
+  function Pipeline.__index(self, name)
+    local ok, value = pcall(index, self, name)
+    if ok then return value end
+    found:mistake(value)
+    return function() return self end
+  end
+end
+
+local Found <const> = {}
+Found.__index = Found
+
+-- Notes a pipeline, once; one that is seen first inside another's definition belongs to that.
+function Found:pipeline(p, depth)
+  if self.seen[p] then return end
+  self.seen[p] = true
+  if depth == 0 then table.insert(self.pipelines, p) end
+end
+
+function Found:mistake(message, at)
+  message = tostring(message):match "[^\n]*"
+  table.insert(self.mistakes, at and at .. ": " .. message or message)
+end
+
+--- Loads a program and lets it define its pipelines.
+---@param words string[] the file, and its words
+---@return table found `pipelines`: those that are not nested, in order; `run`: the one that it would run; `options` of
+--- that run; `mistakes`: texts, "file:line: what"; `server`: it makes a server; `broken`: it has raised something else
+function dry_run.load(words)
+  local found = setmetatable({ pipelines = {}, seen = {}, mistakes = {} }, Found)
+  local function stop(p, options)
+    found.run, found.options = p, options
+    error(STOP, 0)
+  end
+  to_end.run, to_end.iterate, background.start = stop, stop, stop
+  make_tolerant(found)
+  make_names_tolerant(found)
+  local new = minigun.pipeline
+  function minigun.pipeline(...)
+    local ok, p = pcall(new, ...)
+    if not ok then
+      found:mistake(p)
+      p = new()
+    end
+    found:pipeline(p, 0)
+    return p
+  end
+  local make_server = minigun.supervisor
+  function minigun.supervisor(...)
+    found.server = true
+    local ok, fault = pcall(make_server, ...)
+    if not ok then found:mistake(fault) end
+    return { run = function() error(STOP, 0) end }
+  end
+  local chunk = program.load(words[1])
+  local rest = table.move(words, 2, #words, 1, {})
+  _G.arg = { [0] = words[1], table.unpack(rest) }
+  local ok, value = pcall(chunk, table.unpack(rest))
+  if ok then
+    if program.class_of(value) == "minigun.pipeline" then found.run = value end
+    local is_table_of_server = type(program.field(value, "worker")) == "function" and getmetatable(value) == nil
+    if is_table_of_server and not found.server then minigun.supervisor(value) end
+  elseif value ~= STOP then
+    found:mistake(value)
+    found.broken = true
+  end
+  return found
+end
+
+return dry_run

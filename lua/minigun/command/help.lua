@@ -1,0 +1,54 @@
+--- `minigun help [VERB]`.
+local parser = require "minigun.command.parser"
+local status = require "minigun.command.status"
+local verbs = require "minigun.command.verbs"
+
+local help = {
+  name = "help",
+  summary = "print this text, or that of a verb",
+  arguments = { { "VERB", "the verb; without one: all of them", args = "?" } },
+}
+
+-- How a verb is called, without its options.
+local function call(verb)
+  local words = { "minigun", verb.name }
+  if verb.options then words[#words + 1] = "[OPTION...]" end
+  for _, argument in ipairs(verb.arguments or {}) do
+    local args = argument.args
+    words[#words + 1] = (args == "?" and "[%s]" or args and "%s..." or "%s"):format(argument[1])
+  end
+  if verb.rest then words[#words + 1] = "[ARG...]" end
+  return table.concat(words, " ")
+end
+
+--- The overview: all verbs. It needs no parser.
+---@return string text
+function help.overview()
+  local lines = { "Usage: minigun run [OPTION...] FILE [ARG...]", "       minigun VERB [OPTION...] [ARG...]",
+    "       minigun FILE [ARG...]       run, for a FILE whose first line is #!/usr/bin/env minigun", "" }
+  for _, name in ipairs(verbs.names) do
+    local verb = verbs.get(name)
+    lines[#lines + 1] = ("  %s\n      %s"):format(call(verb), verb.summary)
+  end
+  lines[#lines + 1] = "\nminigun help VERB says more of a verb, and shows its options. Exit status: 0 done, 1 failed " ..
+    "items,\n2 a wrong call, 3 mistakes that check has found, 130 interrupted."
+  return table.concat(lines, "\n") .. "\n"
+end
+
+---@param given table
+---@return integer
+function help.run(given)
+  local name = given.verb
+  if not name then
+    io.stdout:write(help.overview())
+    return status.DONE
+  end
+  local verb = verbs.get(name)
+  if not verb then
+    status.wrong_call(("help: there is no verb '%s'%s"):format(name, parser.hint(name, verbs.names)))
+  end
+  io.stdout:write(parser.of(verb):get_help(), "\n")
+  return status.DONE
+end
+
+return help

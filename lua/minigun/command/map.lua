@@ -1,0 +1,109 @@
+--- `minigun map EXPRESSION`: each line of the standard input through a Lua expression, over all cores, in order.
+local minigun = require "minigun"
+local status = require "minigun.command.status"
+
+local map = {
+  name = "map",
+  summary = "each line of the standard input through a Lua expression, over all cores, in order",
+  about = "Prints what EXPRESSION gives for each line. In it `line` is the line; where it gives nil or false nothing is " ..
+    "printed. It may also be statements, which call emit(value) as often as they like. A line for which it raises an " ..
+    "error is named on standard error, and the exit status is 1 then; the other lines come all the same.",
+  options = {
+    { "-j --jobs", "N", "N worker processes; one for each processor by default", convert = "integer" },
+    { "-n --quiet", nil, "print nothing by itself: only what emit is given" },
+    { "-b --begin", "CODE", "Lua that runs in each worker before its first line: local state, require" },
+    { "-u --unordered", nil, "print results as they come" },
+    { "--json", nil, "each line is JSON, decoded in `value`, and each result is printed as JSON (needs cjson)" },
+    { "-0 --null", nil, "what is read, and printed, ends with a zero byte instead of a newline", name = "null" },
+    { "--retries", "N", "further attempts for a line that fails", convert = "integer" },
+    { "--timeout", "SECONDS", "for each line", convert = "number" },
+  },
+  arguments = { { "EXPRESSION", "a Lua expression, or statements" } },
+  examples = {
+    { "seq 5 | minigun map 'tonumber(line)^2'", "1.0, 4.0, 9.0, 16.0, 25.0, a line each" },
+    { "minigun map 'line:find \"error\" and line:upper()' < app.log", "the lines with \"error\" in them, in capitals" },
+    { "minigun map --json 'value.name' < users.jsonl", "the field name of each" },
+  },
+}
+
+-- The expression as a function of line, value and emit; it shares its globals with CODE.
+local function compile(text, env)
+  local head = "local line, value, emit = ...; "
+  local f = load(head .. "return " .. text, "=expression", "t", env)
+  local fault
+  if not f then f, fault = load(head .. text, "=expression", "t", env) end
+  if not f then status.wrong_call("map: " .. fault) end
+  return f
+end
+
+local function json()
+  local found, cjson = pcall(require, "cjson")
+  if not found then
+    status.complain("map: --json needs the module cjson (Debian: lua-cjson)", status.FAILED)
+  end
+  return cjson
+end
+
+-- How a result is printed.
+local function to_text(value)
+  local kind = type(value)
+  if kind ~= "string" and kind ~= "number" and kind ~= "boolean" then
+    error(("the expression gives a %s; it can print strings, numbers and booleans, or anything with --json")
+      :format(kind), 0)
+  end
+  return tostring(value)
+end
+
+local function handler_of(given, env)
+  local f = compile(given.expression, env)
+  local decode, encode
+  if given.json then decode, encode = json().decode, json().encode end
+  encode = encode or to_text
+  local quiet = given.quiet
+  return function(line, emit)
+    local function print_value(value) emit(encode(value)) end
+    local value = f(line, decode and decode(line), print_value)
+    if value and not quiet then print_value(value) end
+  end
+end
+
+local function begin(code, env)
+  if not code then return function() end end
+  local f, fault = load(code, "=begin", "t", env)
+  if not f then status.wrong_call("map: " .. fault) end
+  return f
+end
+
+-- The input: lines, or what ends with zero bytes.
+local function source(given)
+  if given.null then return minigun.records("-", { separator = "\0" }) end
+  return minigun.lines "-"
+end
+
+---@param given table
+---@return integer status
+function map.run(given)
+  local env = setmetatable({}, { __index = _G })
+  local after_fork = begin(given.begin, env)
+  local close = given.null and "\0" or "\n"
+  local p = minigun.pipeline "map"
+  p:producer("input", source(given))
+  p:context("workers", { processes = given.jobs or minigun.cpus(), ordered = not given.unordered,
+    retries = given.retries, timeout = given.timeout })
+  p:processor("expression", { context = "workers" }, handler_of(given, env))
+  p:after_fork("expression", function() after_fork() end)
+  p:batch({ max_size = 1000, max_wait = 0.02 })
+  p:each("print", function(texts)
+    assert(io.stdout:write(table.concat(texts, close), close))
+    io.stdout:flush()
+  end)
+  local failed = 0
+  p:on_failure(function(failure)
+    failed = failed + 1
+    io.stderr:write(("minigun: map: %s: %s\n"):format(tostring(failure.item), failure.message))
+  end)
+  p:run { progress = false }
+  return failed > 0 and status.FAILED or status.DONE
+end
+
+return map

@@ -1,0 +1,81 @@
+--- `minigun run FILE`: runs a program, then the pipeline, or server, that it returns.
+local program = require "minigun.command.program"
+local status = require "minigun.command.status"
+
+local run = {
+  name = "run",
+  summary = "run a file; if it returns a pipeline, run that and print its result",
+  about = "Runs FILE, a Lua program; \"-\" is the standard input. Inside it `arg` and `...` are its arguments, as under " ..
+    "lua. If it returns a pipeline that it has not run, that is run, and its result printed. The options hold for every " ..
+    "run of the program, whatever that says. `minigun FILE` is the same without options, for a file whose first line " ..
+    "is #!/usr/bin/env minigun. Exit status: 0 done; 1 failed items (also those that the last run has only collected, " ..
+    "unless FILE returns true), or an error in the run; 2 a wrong call, or a FILE that cannot be loaded; 130 " ..
+    "interrupted (Ctrl-C).",
+  options = {
+    { "--inline", nil, "the whole pipeline in this one process, to debug it" },
+    { "--workers", "N", "N workers in each pool, at most N forks at once", convert = "integer" },
+    { "--seed", "N", "the same numbers from math.random for the same items", convert = "integer" },
+  },
+  arguments = { { "FILE", "the program" } },
+  rest = true,
+  examples = {
+    { "minigun run job.lua access.log", "runs job.lua, whose arg[1] is access.log" },
+    { "minigun run --inline job.lua", "the same in one process, for a debugger" },
+  },
+}
+
+-- What is to be said, and the exit status, where the program returns nothing that tells.
+local function status_of_last_run()
+  local execution, served = program.loaded "control.execution", program.loaded "supervisor.server".last
+  local last = execution.last
+  if served and (served ~= 0 or not last) then return served end
+  if not last then
+    if program.loaded "pipeline".made then
+      io.stderr:write "minigun: the program has defined a pipeline and run none; end it with p:run(), or return p\n"
+    end
+    return status.DONE
+  end
+  if not execution.last_unhandled then return status.DONE end
+  io.stderr:write(("minigun: %s; if that is as it should be, let the program return true\n"):format(
+    tostring(last):match "[^\n]*"))
+  return status.FAILED
+end
+
+-- Runs the program, then the pipeline, or server, that it returns. Returns the exit status.
+local function run_program(chunk, words)
+  local value = chunk(table.unpack(words))
+  local field = program.field
+  local method = field(value, "run")
+  if method == nil and type(field(value, "worker")) == "function" and getmetatable(value) == nil then
+    status.complain(("%s returns the table of a server: use minigun serve %s"):format(arg[0], arg[0]), status.USAGE)
+  end
+  -- A pipeline that the file has run already keeps its last result, and a server its status.
+  if type(method) == "function" and field(value, "last") == nil then
+    local is_server = program.class_of(value) == "minigun.supervisor"
+    value = value:run()
+    if not is_server then print(tostring(value)) end
+  elseif type(method) == "function" then
+    value = field(value, "last")
+  end
+  if type(value) == "boolean" then return value and status.DONE or status.FAILED end
+  if math.type(value) == "integer" and program.loaded "supervisor.server".last == value then return value end
+  if type(value) == "table" and field(value, "ok") ~= nil then
+    return field(value, "ok") and status.DONE or status.FAILED
+  end
+  return status_of_last_run()
+end
+
+local function force_runs(forced)
+  local options, defaults = require "minigun.language.schemas", require "minigun.plan.defaults"
+  for name, value in pairs(options.check(options.schemas.run, forced, "run")) do defaults.forced[name] = value end
+end
+
+---@param given table what the words say
+---@return integer status
+function run.run(given)
+  require("minigun.plan.defaults").observed = true -- for `minigun top`, unless the program says otherwise
+  program.force("run", { inline = given.inline, workers = given.workers, seed = given.seed }, force_runs)
+  return program.run(given.rest, run_program)
+end
+
+return run

@@ -1,0 +1,24 @@
+--- Exit statuses of the command, and its ways out.
+local status = { DONE = 0, FAILED = 1, USAGE = 2, REFUSED = 3, INTERRUPTED = 130 }
+
+--- Ends the process; closing the state lets every pool and run end its children.
+---@param code integer
+function status.exit(code)
+  io.stdout:flush()
+  os.exit(code, true)
+end
+
+--- Says what is wrong, in one line, and ends the process.
+---@param text string
+---@param code integer
+function status.complain(text, code)
+  io.stdout:flush()
+  io.stderr:write("minigun: ", text, "\n")
+  status.exit(code)
+end
+
+--- Says what is wrong with the call.
+---@param text string
+function status.wrong_call(text) status.complain(text .. "; 'minigun help' shows the usage", status.USAGE) end
+
+return status
