@@ -2,7 +2,7 @@
 local verbs = {}
 
 --- Their names.
-verbs.names = { "run", "check", "map", "busted", "serve", "version", "completion", "help" }
+verbs.names = { "run", "check", "map", "each", "busted", "serve", "version", "completion", "help" }
 
 --- One of them; nil: there is none of this name.
 ---@param name string

@@ -1,0 +1,160 @@
+--- `minigun each COMMAND`: a command for each line of the standard input, several at once.
+local minigun = require "minigun"
+local job_log = require "minigun.command.job_log"
+local status = require "minigun.command.status"
+local template = require "minigun.command.template"
+
+local each = {
+  name = "each",
+  summary = "a command for each line of the standard input, several at once",
+  about = "Runs COMMAND for each line: {} is the line, {.} without extension, {/} without directories, {//} the " ..
+    "directory, {/.} without both, {#} the number of the job; without a mark the line comes last. What a command prints " ..
+    "comes whole, when it has ended. A command that fails is named on standard error, and the exit status is 1 then. " ..
+    "After ::: come lines in place of the standard input.",
+  options = {
+    { "-j --jobs", "N", "N commands at once; one for each processor by default", convert = "integer" },
+    { "-k --keep-order", nil, "print in the order of the lines" },
+    { "-0 --null", nil, "lines end with zero bytes (find -print0)", name = "null" },
+    { "--retries", "N", "try a command that fails N times in all", convert = "integer" },
+    { "--timeout", "SECONDS", "end a command that takes longer: it has failed", convert = "number" },
+    { "--joblog", "F", "a line for each job in F: start, seconds, exit status, signal, command", name = "job_log" },
+    { "--resume", nil, "leave out what the job log says has ended with 0, and go on with that log" },
+    { "--halt", "WHEN", "never; soon,fail=N or now,fail=N: after N failed jobs begin no more, or end all; N% of the " ..
+      "jobs so far" },
+    { "--dry-run", nil, "print the commands, and run none" },
+  },
+  arguments = { { "COMMAND", "what to run; several words are joined with blanks", args = "+" } },
+  examples = {
+    { "ls *.png | minigun each -j 4 --timeout 10 --joblog log.tsv 'convert {} {.}.jpg'", "four at once, with a log" },
+    { "minigun each 'gzip -k {}' ::: a.txt b.txt", "the lines on the command line" },
+  },
+}
+
+-- Splits the words at ":::". Returns the command and the lines after it, nil: they are on the standard input.
+local function split(words)
+  for i, word in ipairs(words) do
+    if word == ":::" then
+      return table.concat(words, " ", 1, i - 1), table.move(words, i + 1, #words, 1, {})
+    end
+  end
+  return table.concat(words, " "), nil
+end
+
+-- What `--halt` says: when, and a function of the failed jobs and all jobs that says whether that is so.
+local function halt_of(text)
+  if not text or text == "never" then return nil end
+  local when, number, percent = text:match "^(%a+),fail=(%d+)(%%?)$"
+  number = tonumber(number)
+  if when ~= "now" and when ~= "soon" or not number or number < 1 then
+    status.wrong_call(("each: option --halt needs never, soon,fail=N, now,fail=N or a number of %%, got '%s'"):format(text))
+  end
+  return { when = when, reached = function(failed, all)
+    return percent == "" and failed >= number or percent == "%" and all >= 3 and failed * 100 >= number * all
+  end }
+end
+
+local function open_log(given)
+  if not given.job_log then
+    if given.resume then status.wrong_call "each: option --resume needs --joblog" end
+    return nil, {}
+  end
+  local done = given.resume and job_log.done(given.job_log) or {}
+  local log, message = job_log.open(given.job_log, given.resume)
+  if not log then status.complain(("each: cannot open the job log: %s"):format(message), status.FAILED) end
+  return log, done
+end
+
+-- What an attempt of a job has come to: raised where the command has failed, as the job is a failure then.
+local Failed <const> = { __name = "minigun.each" }
+
+function Failed:__tostring()
+  local result = self.result
+  return ("%s: %s"):format(self.command, result.timed_out and "ended by its time-out" or
+    result.signal and "ended by signal " .. result.signal or "exit status " .. tostring(result.code))
+end
+
+local function run_job(job, given)
+  job.begun = minigun.now()
+  local result, message = minigun.command(template.words(job.command), { timeout = given.timeout, limit = 1 << 30 })
+  if not result then -- the shell says so with these numbers
+    result = { ok = false, code = 127, out = "", err = ("minigun: %s\n"):format(message), seconds = 0 }
+  end
+  job.result = result
+  if not result.ok then error(setmetatable(job, Failed)) end
+end
+
+local function print_output(job)
+  if job.result.out ~= "" then
+    assert(io.stdout:write(job.result.out))
+    io.stdout:flush()
+  end
+  io.stderr:write(job.result.err)
+end
+
+-- The jobs: a producer that numbers the lines and leaves out what is done.
+local function jobs(command, lines, given, done, run)
+  local source = lines or given.null and minigun.records("-", { separator = "\0" }) or minigun.lines "-"
+  if type(source) == "table" and lines then
+    local list, i = lines, 0
+    source = function()
+      i = i + 1
+      return list[i]
+    end
+  end
+  return function(emit)
+    local number = 0
+    for line in source do
+      if run.halted then return end
+      number = number + 1
+      local text = template.fill(command, line, number)
+      if (done[text] or 0) > 0 then done[text] = done[text] - 1
+      else emit { number = number, command = text } end
+    end
+  end
+end
+
+local function define(command, lines, given, log, done, run)
+  local p = minigun.pipeline "each"
+  p:producer("jobs", jobs(command, lines, given, done, run))
+  p:context("at once", { threads = { n = given.jobs or minigun.cpus(), ordered = given.keep_order } })
+  p:processor("run", { context = "at once", retries = (given.retries or 1) - 1 }, function(job, emit)
+    if run.halted then return end
+    run_job(job, given)
+    emit(job)
+  end)
+  local function ended(job)
+    run.all = run.all + 1
+    print_output(job)
+    if log then log:write(job) end
+  end
+  p:each("print", ended)
+  p:on_failure(function(failure)
+    local job = failure.error
+    if type(job) ~= "table" or not job.result then error(failure.message, 0) end
+    ended(job)
+    run.failed = run.failed + 1
+    io.stderr:write("minigun: each: ", tostring(job), "\n")
+    if run.halt and run.halt.reached(run.failed, run.all) then
+      run.halted = true
+      if run.halt.when == "now" then return "stop" end
+    end
+  end)
+  return p
+end
+
+---@param given table
+---@return integer status
+function each.run(given)
+  local command, lines = split(given.command)
+  if command == "" then status.wrong_call "each: the COMMAND is missing" end
+  local log, done = open_log(given)
+  local run = { all = 0, failed = 0, halt = halt_of(given.halt) }
+  if given.dry_run then
+    jobs(command, lines, given, done, run)(function(job) print(job.command) end)
+    return status.DONE
+  end
+  define(command, lines, given, log, done, run):run { progress = false }
+  return run.failed > 0 and status.FAILED or status.DONE
+end
+
+return each
