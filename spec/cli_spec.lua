@@ -44,7 +44,7 @@ describe("minigun", function()
       local result = minigun(table.unpack(words))
       assert.equal(0, result.code)
       assert.equal("", result.stderr)
-      assert.matches("^Usage: minigun run %[OPTION%.%.%.%] FILE", result.stdout)
+      assert.matches("^Usage: minigun run ", result.stdout)
     end
   end)
 
@@ -61,8 +61,8 @@ describe("minigun", function()
       { {}, "a command is missing" },
       { { "frobnicate" }, "unknown command 'frobnicate'" },
       { { "--frobnicate" }, "unknown command '--frobnicate'" },
-      { { "run" }, "the FILE to run is missing" },
-      { { "run", "--" }, "the FILE to run is missing" },
+      { { "run" }, "run: the FILE is missing" },
+      { { "run", "--" }, "run: the FILE is missing" },
       { { "rum", "x.lua" }, "unknown command 'rum' (did you mean 'run'?)" },
       { { "--verison" }, "(did you mean '--version'?)" },
       { { "--inline", "x.lua" }, "option '--inline' stands after run: minigun run --inline FILE" },

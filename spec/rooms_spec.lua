@@ -21,6 +21,8 @@ local MAY_USE <const> = {
   view = { "base" },
   supervisor = { "base", "system", "loop", "core" },
   control = { "base", "system", "handlers", "language", "plan", "run", "view", "core" },
+  control = { "base", "system", "handlers", "language", "run", "view", "core" },
+  command = { "base", "language", "plan", "control", "supervisor" },
 }
 
 -- What a single file may use beside that: the core's numbers, which say how C and Lua understand each other.

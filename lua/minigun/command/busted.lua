@@ -1,15 +1,17 @@
 --- `minigun busted`: a suite of busted's, over all cores. Each spec file runs in a busted of its own, with all the
--- options that are given; the longest are begun first. What each has told (busted_recorder.lua) is told again here, file
--- by file in busted's order, to the output handler that is asked for: so there is one closing line, of the whole suite.
+-- options that are given; the longest are begun first. What each has told (busted_recorder.lua) is told again here,
+-- file by file in busted's order, to the output handler that is asked for: there is one closing line, of the suite.
 local minigun = require "minigun"
 local status = require "minigun.command.status"
 
 local busted = {
   name = "busted",
   summary = "run the specs of a busted suite over all cores",
-  about = "Takes busted's own options and files, and -j N, --jobs N: how many files run at once (one for each processor). " ..
-    "Counts, output handlers and the exit status are busted's. A file whose process dies counts as an error that names " ..
-    "it. With --list, --coverage, --repeat, --no-keep-going and --version busted itself is run, in one process.",
+  about = [[
+    Takes busted's own options and files, and -j N, --jobs N: how many files run at once (one for each
+    processor). Counts, output handlers and the exit status are busted's. A file whose process dies counts as an
+    error that names it. With --list, --coverage, --repeat, --no-keep-going and --version busted itself is run,
+    in one process.]],
   raw = true,
   examples = {
     { "minigun busted", "the suite of this directory, as its .busted says" },
@@ -94,8 +96,8 @@ local function longest_first(files, full, times)
 end
 
 local function how_it_ended(result)
-  return result and (result.signal and "by signal " .. result.signal or result.code and "with code " .. result.code or
-    "it is not known how")
+  return result.signal and "by signal " .. result.signal or result.code and "with code " .. result.code or
+    "it is not known how"
 end
 
 -- Runs one file in a busted of its own. Returns what it has told and how it ended.
@@ -110,8 +112,9 @@ local function run_file(file, words, cwd)
   local events = told and told:read "a" or ""
   if told then told:close() end
   os.remove(path)
-  return { index = file.index, path = file.path, full = file.full, events = events, out = result and result.out or "",
-    err = result and result.err or fault, seconds = result and result.seconds or 0, how = how_it_ended(result) or fault }
+  result = result or { out = "", err = fault .. "\n", seconds = 0, code = 127 }
+  return { index = file.index, path = file.path, full = file.full, events = events, out = result.out, err = result.err,
+    seconds = result.seconds, how = how_it_ended(result) }
 end
 
 -- Tells the suite's output handler what a file has told. `elements`: by their names in that process, so that a test's

@@ -54,7 +54,8 @@ return function()
     end
     for _, kind in ipairs { "failure", "error" } do
       for _, where in ipairs { "it", "file", "describe", "before_each", "after_each", "setup", "teardown", "lazy_setup",
-        "lazy_teardown", "strict_setup", "strict_teardown", "suite", "test", "pending", "finally", "helper", "output" } do
+        "lazy_teardown", "strict_setup", "strict_teardown", "suite", "test", "pending", "finally", "helper",
+        "output" } do
         busted.subscribe({ kind, where }, record { kind, where })
       end
     end

@@ -2,18 +2,18 @@
 local dry_run = require "minigun.command.dry_run"
 local graph = require "minigun.language.graph"
 local plan = require "minigun.plan.plan"
-local program = require "minigun.command.program"
 local status = require "minigun.command.status"
 
 local check = {
   name = "check",
   summary = "list the mistakes in a file's pipelines, without running them",
-  about = "Runs FILE until it would run its first pipeline, or to its end; no process is forked. Each mistake of a " ..
-    "definition is printed with its file and line: wrong options, unknown names, cycles, stages that nothing reaches. " ..
-    "Exit status: 0 no mistake; 3 mistakes; 2 a FILE that cannot be loaded.",
+  about = [[
+    Runs FILE until it would run its first pipeline, or to its end; no process is forked. Each mistake of a
+    definition is printed with its file and line: wrong options, unknown names, cycles, stages that nothing
+    reaches. Exit status: 0 no mistake; 3 mistakes; 2 a FILE that cannot be loaded.]],
   arguments = { { "FILE", "the program" } },
   rest = true,
-  examples = { { "minigun check job.lua", "prints, for example: job.lua:7: stage 'parse': unknown option 'procesess'" } },
+  examples = { { "minigun check job.lua", "prints mistakes: job.lua:7: stage 'parse': unknown option 'procesess'" } },
 }
 
 local function look_at(found, p, options)

@@ -1,5 +1,5 @@
---- A program that is looked at and not run: its pipelines are defined, and where it would run the first of them it ends.
--- Mistakes in definitions do not end it: each is noted, with its place, and the next definition follows.
+--- A program that is looked at and not run: its pipelines are defined, and where it would run the first of them it
+-- ends. Mistakes in definitions do not end it: each is noted, with its place, and the next definition follows.
 local minigun = require "minigun"
 local background = require "minigun.control.background"
 local program = require "minigun.command.program"
@@ -10,7 +10,7 @@ local dry_run = {}
 local STOP <const> = setmetatable({}, { __tostring = function() return "the program is only looked at" end })
 
 local Pipeline <const> = getmetatable(minigun.pipeline())
-local RUNS <const> = { run = true, start = true, iterate = true, extend = true }
+local RUNS <const> = { run = true, start = true, iterate = true }
 local DEFINES_STAGES <const> = { producer = true, processor = true, consumer = true, accumulator = true, map = true,
   flat_map = true, filter = true, each = true, stage = true, reduce = true, batch = true }
 
@@ -26,7 +26,7 @@ end
 local function make_tolerant(found)
   local definitions, depth = {}, 0
   for name, method in pairs(Pipeline) do
-    if name:find "^%l" and not RUNS[name] then
+    if name:find "^%l" and not RUNS[name] and name ~= "extend" then
       definitions[name] = method
       Pipeline[name] = function(self, ...)
         if getmetatable(self) ~= Pipeline then return method(self, ...) end
@@ -40,6 +40,21 @@ local function make_tolerant(found)
         stand_in(definitions, self, name, (...))
         return self
       end
+    end
+  end
+end
+
+-- A run that is wrong in itself is a run that was asked for, too.
+local function end_at_runs(found)
+  for name in pairs(RUNS) do
+    local method = Pipeline[name]
+    Pipeline[name] = function(self, ...)
+      local _, fault = pcall(method, self, ...)
+      if not rawequal(fault, STOP) then
+        found:mistake(fault)
+        found.run = self
+      end
+      error(STOP, 0)
     end
   end
 end
@@ -70,6 +85,8 @@ function Found:mistake(message, at)
   table.insert(self.mistakes, at and at .. ": " .. message or message)
 end
 
+local own_print = print
+
 --- Loads a program and lets it define its pipelines.
 ---@param words string[] the file, and its words
 ---@return table found `pipelines`: those that are not nested, in order; `run`: the one that it would run; `options` of
@@ -81,8 +98,15 @@ function dry_run.load(words)
     error(STOP, 0)
   end
   to_end.run, to_end.iterate, background.start = stop, stop, stop
+  io.output(io.stderr) -- what the program prints is not what is asked for
+  function _G.print(...)
+    local texts = table.pack(...)
+    for i = 1, texts.n do texts[i] = tostring(texts[i]) end
+    io.stderr:write(table.concat(texts, "\t"), "\n")
+  end
   make_tolerant(found)
   make_names_tolerant(found)
+  end_at_runs(found)
   local new = minigun.pipeline
   function minigun.pipeline(...)
     local ok, p = pcall(new, ...)
@@ -104,6 +128,7 @@ function dry_run.load(words)
   local rest = table.move(words, 2, #words, 1, {})
   _G.arg = { [0] = words[1], table.unpack(rest) }
   local ok, value = pcall(chunk, table.unpack(rest))
+  _G.print = own_print
   if ok then
     if program.class_of(value) == "minigun.pipeline" then found.run = value end
     local is_table_of_server = type(program.field(value, "worker")) == "function" and getmetatable(value) == nil

@@ -7,10 +7,11 @@ local template = require "minigun.command.template"
 local each = {
   name = "each",
   summary = "a command for each line of the standard input, several at once",
-  about = "Runs COMMAND for each line: {} is the line, {.} without extension, {/} without directories, {//} the " ..
-    "directory, {/.} without both, {#} the number of the job; without a mark the line comes last. What a command prints " ..
-    "comes whole, when it has ended. A command that fails is named on standard error, and the exit status is 1 then. " ..
-    "After ::: come lines in place of the standard input.",
+  about = [[
+    Runs COMMAND for each line: {} is the line, {.} without extension, {/} without directories, {//} the
+    directory, {/.} without both, {#} the number of the job; without a mark the line comes last. What a command
+    prints comes whole, when it has ended. A command that fails is named on standard error, and the exit status
+    is 1 then. After ::: come lines in place of the standard input.]],
   options = {
     { "-j --jobs", "N", "N commands at once; one for each processor by default", convert = "integer" },
     { "-k --keep-order", nil, "print in the order of the lines" },
@@ -46,7 +47,8 @@ local function halt_of(text)
   local when, number, percent = text:match "^(%a+),fail=(%d+)(%%?)$"
   number = tonumber(number)
   if when ~= "now" and when ~= "soon" or not number or number < 1 then
-    status.wrong_call(("each: option --halt needs never, soon,fail=N, now,fail=N or a number of %%, got '%s'"):format(text))
+    status.wrong_call(("each: option --halt needs never, soon,fail=N, now,fail=N or a number of %%, got '%s'")
+      :format(text))
   end
   return { when = when, reached = function(failed, all)
     return percent == "" and failed >= number or percent == "%" and all >= 3 and failed * 100 >= number * all
@@ -89,55 +91,73 @@ local function print_output(job)
     io.stdout:flush()
   end
   io.stderr:write(job.result.err)
+  if not job.result.ok then io.stderr:write("minigun: each: ", tostring(job), "\n") end
+end
+
+-- Prints a job that has ended, at once or when its turn has come.
+local function ended(run, job)
+  run.all = run.all + 1
+  if run.log then run.log:write(job) end
+  if not run.keep_order then return print_output(job) end
+  run.ready[job.turn] = job
+  while run.ready[run.turn] do
+    print_output(run.ready[run.turn])
+    run.ready[run.turn], run.turn = nil, run.turn + 1
+  end
+end
+
+-- After a halt: what waits for its turn, and that there was one.
+local function print_rest(run)
+  local turns = {}
+  for turn in pairs(run.ready) do turns[#turns + 1] = turn end
+  table.sort(turns)
+  for _, turn in ipairs(turns) do print_output(run.ready[turn]) end
+  io.stderr:write(("minigun: each: halted: %d of %d jobs have failed\n"):format(run.failed, run.all))
+end
+
+local function lines_of(list)
+  local i = 0
+  return function()
+    i = i + 1
+    return list[i]
+  end
 end
 
 -- The jobs: a producer that numbers the lines and leaves out what is done.
-local function jobs(command, lines, given, done, run)
-  local source = lines or given.null and minigun.records("-", { separator = "\0" }) or minigun.lines "-"
-  if type(source) == "table" and lines then
-    local list, i = lines, 0
-    source = function()
-      i = i + 1
-      return list[i]
-    end
-  end
+local function jobs(command, lines, given, run)
+  local source = lines and lines_of(lines) or given.null and minigun.records("-", { separator = "\0" }) or
+    minigun.lines "-"
   return function(emit)
-    local number = 0
+    local number, turn = 0, 0
     for line in source do
       if run.halted then return end
       number = number + 1
       local text = template.fill(command, line, number)
-      if (done[text] or 0) > 0 then done[text] = done[text] - 1
-      else emit { number = number, command = text } end
+      if (run.done[text] or 0) > 0 then run.done[text] = run.done[text] - 1
+      else
+        turn = turn + 1
+        emit { number = number, turn = turn, command = text }
+      end
     end
   end
 end
 
-local function define(command, lines, given, log, done, run)
+local function define(command, lines, given, run)
   local p = minigun.pipeline "each"
-  p:producer("jobs", jobs(command, lines, given, done, run))
-  p:context("at once", { threads = { n = given.jobs or minigun.cpus(), ordered = given.keep_order } })
-  p:processor("run", { context = "at once", retries = (given.retries or 1) - 1 }, function(job, emit)
+  p:producer("jobs", jobs(command, lines, given, run))
+  p:processor("run", { threads = given.jobs or minigun.cpus(), retries = (given.retries or 1) - 1 }, function(job)
     if run.halted then return end
     run_job(job, given)
-    emit(job)
+    ended(run, job)
   end)
-  local function ended(job)
-    run.all = run.all + 1
-    print_output(job)
-    if log then log:write(job) end
-  end
-  p:each("print", ended)
   p:on_failure(function(failure)
     local job = failure.error
     if type(job) ~= "table" or not job.result then error(failure.message, 0) end
-    ended(job)
     run.failed = run.failed + 1
-    io.stderr:write("minigun: each: ", tostring(job), "\n")
-    if run.halt and run.halt.reached(run.failed, run.all) then
-      run.halted = true
-      if run.halt.when == "now" then return "stop" end
-    end
+    ended(run, job)
+    if not run.halt or not run.halt.reached(run.failed, run.all) then return end
+    run.halted = true
+    if run.halt.when == "now" then return "stop" end
   end)
   return p
 end
@@ -148,12 +168,14 @@ function each.run(given)
   local command, lines = split(given.command)
   if command == "" then status.wrong_call "each: the COMMAND is missing" end
   local log, done = open_log(given)
-  local run = { all = 0, failed = 0, halt = halt_of(given.halt) }
+  local run = { all = 0, failed = 0, halt = halt_of(given.halt), log = log, done = done, keep_order = given.keep_order,
+    ready = {}, turn = 1 }
   if given.dry_run then
-    jobs(command, lines, given, done, run)(function(job) print(job.command) end)
+    jobs(command, lines, given, run)(function(job) print(job.command) end)
     return status.DONE
   end
-  define(command, lines, given, log, done, run):run { progress = false }
+  define(command, lines, given, run):run { progress = false }
+  if run.halted then print_rest(run) end
   return run.failed > 0 and status.FAILED or status.DONE
 end
 

@@ -30,9 +30,12 @@ function help.overview()
     local verb = verbs.get(name)
     lines[#lines + 1] = ("  %s\n      %s"):format(call(verb), verb.summary)
   end
-  lines[#lines + 1] = "\nminigun help VERB says more of a verb, and shows its options. Exit status: 0 done, 1 failed " ..
-    "items,\n2 a wrong call, 3 mistakes that check has found, 130 interrupted."
-  return table.concat(lines, "\n") .. "\n"
+  lines[#lines + 1] = [[
+
+minigun help VERB says more of a verb, and shows its options. Exit status: 0 done, 1 failed items,
+2 a wrong call, 3 mistakes that check has found, 130 interrupted.
+]]
+  return table.concat(lines, "\n")
 end
 
 ---@param given table

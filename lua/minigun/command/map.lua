@@ -5,9 +5,10 @@ local status = require "minigun.command.status"
 local map = {
   name = "map",
   summary = "each line of the standard input through a Lua expression, over all cores, in order",
-  about = "Prints what EXPRESSION gives for each line. In it `line` is the line; where it gives nil or false nothing is " ..
-    "printed. It may also be statements, which call emit(value) as often as they like. A line for which it raises an " ..
-    "error is named on standard error, and the exit status is 1 then; the other lines come all the same.",
+  about = [[
+    Prints what EXPRESSION gives for each line. In it `line` is the line; where it gives nil or false nothing is
+    printed. It may also be statements, which call emit(value) as often as they like. A line for which it raises
+    an error is named on standard error, and the exit status is 1 then; the other lines come all the same.]],
   options = {
     { "-j --jobs", "N", "N worker processes; one for each processor by default", convert = "integer" },
     { "-n --quiet", nil, "print nothing by itself: only what emit is given" },

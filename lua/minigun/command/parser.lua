@@ -75,9 +75,17 @@ local function examples_of(verb)
   return lines[1] and "Examples:\n" .. table.concat(lines, "\n")
 end
 
+--- What a verb does, in a paragraph.
+---@param verb table
+---@return string
+function parser.about(verb)
+  local text = verb.about or verb.summary:gsub("^%l", string.upper) .. "."
+  return (text:gsub("%s+", " "):gsub("^ ", ""))
+end
+
 -- A parser of one verb, or of all of them where it is a command of that.
 local function fill(made, verb)
-  made:description(verb.about or verb.summary):usage_max_width(100):help_max_width(100):help_description_margin(26)
+  made:description(parser.about(verb)):usage_max_width(100):help_max_width(100):help_description_margin(26)
   if examples_of(verb) then made:epilog(examples_of(verb)) end
   add_options(made, verb)
   add_arguments(made, verb)
@@ -155,6 +163,7 @@ end
 ---@param words string[]
 ---@return table given by option and argument: `rest` holds the words of the user's program, the first of them its FILE
 function parser.parse(verb, words)
+  if not words[1] and not (verb.arguments and verb.arguments[1].args ~= "?") then return {} end
   local own, rest = words, nil
   if verb.rest then own, rest = split(verb, words) end
   if rest and rest[1] and #own == 0 then return { rest = rest } end

@@ -7,8 +7,9 @@ local function address(text) return tonumber(text) or text end
 local serve = {
   name = "serve",
   summary = "run the server that a file describes",
-  about = "FILE returns the table for minigun.supervisor, or a supervisor; see docs/server.md, which also has the exit " ..
-    "statuses. The options hold for every server of FILE, whatever that says.",
+  about = [[
+    FILE returns the table for minigun.supervisor, or a supervisor; see docs/server.md, which also has the exit
+    statuses. The options hold for every server of FILE, whatever that says.]],
   options = {
     { "--listen", "ADDRESS", "host:port, [::1]:port, unix:/path, or a port; may be given several times", many = true,
       convert = address },

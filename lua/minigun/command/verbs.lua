@@ -2,7 +2,8 @@
 local verbs = {}
 
 --- Their names.
-verbs.names = { "run", "check", "map", "each", "busted", "serve", "version", "completion", "help" }
+verbs.names = { "run", "check", "graph", "map", "each", "busted", "serve", "bench", "repl", "version",
+  "completion", "manual", "help" }
 
 --- One of them; nil: there is none of this name.
 ---@param name string

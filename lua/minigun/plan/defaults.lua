@@ -11,7 +11,7 @@ local nesting = require "minigun.language.names"
 
 local defaults = {}
 
---- What the command asks of every run of its program, over what the program says: see bin/minigun.
+--- What the command asks of every run of its program, over what the program says: see command/run.lua.
 defaults.forced = {}
 
 --- Whether runs keep a page of figures that do not say so themselves: those of the command do.

@@ -1,0 +1,74 @@
+--- `minigun manual`: the man page, from what each verb says about itself.
+local parser = require "minigun.command.parser"
+local verbs = require "minigun.command.verbs"
+
+local function roff(text) return (text:gsub("\\", "\\e"):gsub("%-", "\\-"):gsub("^([.'])", "\\&%1")) end
+
+local function option_head(option)
+  local names = {}
+  for name in option[1]:gmatch "%S+" do names[#names + 1] = "\\fB" .. roff(name) .. "\\fR" end
+  return table.concat(names, ", ") .. (option[2] and " \\fI" .. roff(option[2]) .. "\\fR" or "")
+end
+
+local function call(verb)
+  local words = { ("\\fBminigun %s\\fR"):format(verb.name) }
+  if verb.options then words[#words + 1] = "[\\fIOPTION\\fR...]" end
+  for _, argument in ipairs(verb.arguments or {}) do
+    local form = argument.args == "?" and "[\\fI%s\\fR]" or argument.args and "\\fI%s\\fR..." or "\\fI%s\\fR"
+    words[#words + 1] = form:format(argument[1])
+  end
+  if verb.rest then words[#words + 1] = "[\\fIARG\\fR...]" end
+  return table.concat(words, " ")
+end
+
+local function add_verb(lines, verb)
+  local function add(text) lines[#lines + 1] = text end
+  add(".SS " .. call(verb))
+  add(roff(parser.about(verb)))
+  for _, option in ipairs(verb.options or {}) do
+    add ".TP"
+    add(option_head(option))
+    add(roff(option[3]))
+  end
+  for _, example in ipairs(verb.examples or {}) do
+    add ".PP"
+    add(roff(example[2]:gsub("^%l", string.upper)) .. ":")
+    add ".EX"
+    add(roff("    " .. example[1]))
+    add ".EE"
+  end
+end
+
+local manual = {
+  name = "manual",
+  summary = "print the man page",
+  examples = { { "minigun manual | man -l -", "to read it" } },
+}
+
+--- The man page, as text for man.
+---@return string
+function manual.page()
+  local lines = {
+    ".TH MINIGUN 1", ".SH NAME", "minigun \\- pipelines over every core of a machine", ".SH SYNOPSIS",
+    "\\fBminigun\\fR \\fIVERB\\fR [\\fIOPTION\\fR...] [\\fIARG\\fR...]", ".br",
+    "\\fBminigun\\fR \\fIFILE\\fR [\\fIARG\\fR...]", ".SH DESCRIPTION",
+    "Runs Lua programs with pipelines of stages that work in many processes, and does some common jobs with them. " ..
+      "\\fBminigun\\fR \\fIFILE\\fR is \\fBminigun run\\fR \\fIFILE\\fR.", ".SH VERBS",
+  }
+  for _, name in ipairs(verbs.names) do add_verb(lines, verbs.get(name)) end
+  table.move({ ".SH EXIT STATUS",
+    "0: done. 1: failed items, or an error in the run. 2: a wrong call, or a file that cannot be loaded. 3: " ..
+      "mistakes that \\fBcheck\\fR or \\fBgraph\\fR has found. 130: interrupted. Those of \\fBserve\\fR are in " ..
+      "docs/server.md.",
+    ".SH ENVIRONMENT", ".TP", "\\fBMINIGUN_BUILD\\fR",
+    "In a source tree: the directory of the build whose core is loaded, instead of build." }, 1, 6, #lines + 1, lines)
+  return table.concat(lines, "\n") .. "\n"
+end
+
+---@return integer status
+function manual.run()
+  io.stdout:write(manual.page())
+  return 0
+end
+
+return manual

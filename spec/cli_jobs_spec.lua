@@ -1,0 +1,261 @@
+-- The verbs of the command that do jobs: map, each, busted.
+
+local lfs = require "lfs"
+local support = require "spec.support"
+local template = require "minigun.command.template"
+
+local directory
+
+before_each(function()
+  directory = os.tmpname()
+  os.remove(directory)
+  assert(lfs.mkdir(directory))
+end)
+
+after_each(function() os.execute("rm -rf " .. support.quote(directory)) end)
+
+local function minigun(words, options) return support.run("./bin/minigun " .. words, options) end
+
+-- The lines of a text, sorted.
+local function sorted(text)
+  local lines = {}
+  for line in text:gmatch "[^\n]+" do lines[#lines + 1] = line end
+  table.sort(lines)
+  return lines
+end
+
+describe("minigun map", function()
+  it("prints what an expression gives for each line, in order, over workers", function()
+    local lines = {}
+    for i = 1, 5000 do lines[i] = tostring(i) end
+    local result = minigun("map -j 3 'line * 2'", { stdin = table.concat(lines, "\n") .. "\n" })
+    for i = 1, 5000 do lines[i] = tostring(i * 2) end
+    assert.equal(table.concat(lines, "\n") .. "\n", result.stdout)
+    assert.equal("", result.stderr)
+    assert.equal(0, result.code)
+  end)
+
+  it("leaves out nil and false, takes statements, and prints with -n only what is emitted", function()
+    local stdin = "a\nerror b\n\nc"
+    assert.equal("ERROR B\n", minigun("map 'line:find \"error\" and line:upper()'", { stdin = stdin }).stdout)
+    local twice = "map 'if #line == 1 then emit(line) emit(line) end'"
+    assert.equal("a\na\nc\nc\n", minigun(twice, { stdin = stdin }).stdout)
+    assert.equal("1\n", minigun("map -n 'line == \"a\" and emit(1)'", { stdin = stdin }).stdout)
+    assert.equal("1\n7\n0\n1\n", minigun("map '#line'", { stdin = stdin }).stdout)
+  end)
+
+  it("runs --begin in each worker, and reads and prints JSON", function()
+    assert.equal("ax\nbx\n", minigun("map --begin 'tail = \"x\"' 'line .. tail'", { stdin = "a\nb\n" }).stdout)
+    local result = minigun("map --json 'value.n and { n = value.n + 1 }'",
+      { stdin = '{"n":1}\n{"m":1}\n[]\n{"n":2}\n' })
+    assert.equal('{"n":2}\n{"n":3}\n', result.stdout)
+  end)
+
+  it("names the lines that fail, of whatever kind, and gives the others", function()
+    local stdin = "1\nraise\n2\ndie\n3\ntable\n4\nslow\n5\n"
+    local result = minigun([[map -j 2 --timeout 1 'if line == "raise" then error "no" elseif line == "die" then ]] ..
+      [[os.exit(9) elseif line == "table" then emit {} elseif line == "slow" then while true do end end emit(line)']],
+      { stdin = stdin })
+    assert.equal("1\n2\n3\n4\n5\n", result.stdout)
+    assert.equal(1, result.code)
+    for _, line in ipairs { "raise", "die", "table", "slow" } do
+      assert.matches("minigun: map: " .. line .. ": [^\n]+\n", result.stderr)
+    end
+    assert.equal(4, #sorted(result.stderr))
+  end)
+
+  it("prints at once what a slow input gives", function()
+    local result = support.run((("mkfifo %s/more; (echo a; cat %s/more) | ./bin/minigun map 'line:upper()' | " ..
+      "(read -r first; echo \"first $first\"; echo b > %s/more; cat)"):gsub("%%s", directory)))
+    assert.equal("first A\nB\n", result.stdout)
+  end)
+
+  it("refuses a wrong expression, --begin and words, in one line", function()
+    for words, what in pairs { ["'x x'"] = "syntax error", ["--begin 'x x' line"] = "syntax error", [""] =
+      "the EXPRESSION is missing", ["a b"] = "too many arguments", ["--jobs x line"] = "needs a whole number",
+      ["--jobs 0 line"] = "option 'processes' must be" } do
+      local result = minigun("map " .. words)
+      assert.is_true(result.code == 2 or result.code == 1, words)
+      assert.matches(what, result.stderr, 1, true)
+      assert.equal("", result.stdout)
+    end
+  end)
+
+  it("ends quietly when its reader has gone", function()
+    local result = support.run "seq 300000 | ./bin/minigun map line | head -n 1"
+    assert.equal("1\n", result.stdout)
+  end)
+end)
+
+describe("the marks of minigun each", function()
+  it("stand for the line and its parts, quoted for the shell", function()
+    for _, case in ipairs {
+      { "cat {}", "a.txt", "cat a.txt" }, { "cat", "a.txt", "cat a.txt" }, { "x {.}", "d.d/a.b.txt", "x d.d/a.b" },
+      { "x {/}", "d/a.txt", "x a.txt" }, { "x {//}", "d/e/a.txt", "x d/e" }, { "x {//}", "a.txt", "x ." },
+      { "x {//}", "/a", "x /" }, { "x {/.}", "d/a.txt", "x a" }, { "x {#} {}", "a", "x 7 a" },
+      { "x {.}", ".rc", "x .rc" },
+      { "x {}", "it's $(rm) a;b", [[x 'it'\''s $(rm) a;b']] }, { "x {}", "", "x ''" },
+      { "x {}-{}", "a b", "x 'a b'-'a b'" },
+      { "x {?}", "a", "x {?} a" }, { "awk '{print}' {}", "%1", "awk '{print}' %1" },
+    } do
+      assert.equal(case[3], template.fill(case[1], case[2], 7))
+    end
+  end)
+
+  it("are executed without a shell where that would only split them", function()
+    assert.same({ "cp", "-a", "x=1", "/tmp/a_b" }, template.words "cp -a  x=1 /tmp/a_b")
+    for _, text in ipairs { "a | b", "A=1 b", "cd x", "exit 1", "a 'b'", "a $b", "a*", "~/a", "a\nb", "" } do
+      assert.equal(text, template.words(text))
+    end
+  end)
+end)
+
+describe("minigun each", function()
+  it("runs a command for each line, and prints what each has written whole", function()
+    local result = minigun("each -j 4 'echo {}-1; sleep 0.0{}; echo {}-2; echo {}-e >&2'", { stdin = "3\n1\n2\n" })
+    assert.same({ "1-1", "1-2", "2-1", "2-2", "3-1", "3-2" }, sorted(result.stdout))
+    assert.same({ "1-e", "2-e", "3-e" }, sorted(result.stderr))
+    for i = 1, 3 do assert.matches(("%d-1\n%d-2\n"):format(i, i), result.stdout, 1, true) end
+    assert.equal(0, result.code)
+  end)
+
+  it("keeps the order with -k, and takes lines after :::, and with -0 those between zero bytes", function()
+    assert.equal("0.2\n0\n0.1\n", minigun("each -k -j 3 'sleep {}; echo {}' ::: 0.2 0 0.1").stdout)
+    assert.equal("[a b]\n", minigun("each 'printf \"[%s]\\n\"' ::: 'a b'").stdout)
+  end)
+
+  it("names commands that fail, end by a signal, are late or are not there; status 1", function()
+    local result = minigun([[each --timeout 1 'case {} in a) exit 3;; b) kill -9 $$;; c) sleep 20;; d) exec nonex1st]] ..
+      [[;; *) echo fine;; esac' ::: a b c d e]])
+    assert.equal("fine\n", result.stdout)
+    assert.equal(1, result.code)
+    for _, what in ipairs { "exit status 3", "ended by signal 9", "ended by its time-out", "exit status 127" } do
+      assert.matches(what, result.stderr, 1, true)
+    end
+    assert.matches("exit status 127", minigun("each nonex1st ::: a").stderr, 1, true)
+  end)
+
+  it("tries again with --retries, and prints what the last attempt has written", function()
+    local path = directory .. "/count"
+    local command = ("echo {}; echo x >> %s; test $(wc -l < %s) -ge 3"):format(path, path)
+    local result = minigun("each --retries 3 " .. support.quote(command) .. " ::: a")
+    assert.equal("a\n", result.stdout)
+    assert.equal(0, result.code, result.stderr)
+    os.remove(path)
+    assert.equal(1, minigun("each --retries 2 " .. support.quote(command) .. " ::: a").code)
+  end)
+
+  it("keeps a log, and goes on with it: what has ended with 0 is not run again", function()
+    local log = directory .. "/log"
+    local words = ("each --joblog %s 'echo {} >> %s/ran; test {} != b' ::: a b c"):format(log, directory)
+    assert.equal(1, minigun(words).code)
+    local rows = sorted(support.read_file(log))
+    assert.equal(4, #rows)
+    assert.matches("^1\t:\t%d+%.%d+\t%d+%.%d+\t0\t0\t0\t0\techo a >> ", rows[1])
+    assert.matches("^2\t:\t%d+%.%d+\t%d+%.%d+\t0\t0\t1\t0\techo b >> ", rows[2])
+    assert.matches("^Seq\tHost\tStarttime\t", rows[4])
+    minigun((words:gsub("each", "each --resume", 1)))
+    assert.same({ "a", "b", "b", "c" }, sorted(support.read_file(directory .. "/ran")))
+    assert.equal(5, #sorted(support.read_file(log)))
+    assert.equal(2, minigun("each --resume true ::: a").code)
+    assert.matches("cannot open the job log", minigun("each --joblog /nonexistent/x true ::: a").stderr, 1, true)
+  end)
+
+  it("halts: soon begins no more, now ends what runs", function()
+    local words = "-j 1 'echo {}; test {} != 2' ::: 1 2 3 4 5 6"
+    local result = minigun("each --halt soon,fail=1 " .. words)
+    assert.same({ "1", "2" }, sorted(result.stdout))
+    assert.equal(1, result.code)
+    assert.same({ "1", "2" }, sorted(minigun("each --halt now,fail=1 " .. words).stdout))
+    assert.equal(6, #sorted(minigun("each --halt never " .. words).stdout))
+    local start = support.now()
+    minigun "each -j 2 --halt now,fail=1 'test {} != 0 && sleep 25' ::: 9 0"
+    assert.is_true(support.now() - start < 20)
+    for _, text in ipairs { "sometimes", "soon,fail=0", "now", "soon,fail=x%" } do
+      assert.equal(2, minigun("each --halt " .. text .. " true ::: 1").code)
+    end
+  end)
+
+  it("prints commands with --dry-run", function()
+    assert.equal("convert a.png a.jpg\n", minigun("each --dry-run 'convert {} {.}.jpg' ::: a.png").stdout)
+  end)
+
+  it("leaves no command running after Ctrl-C", function()
+    local mark = "35." .. math.random(1000000, 9999999)
+    support.run(("timeout --foreground -s INT 1 ./bin/minigun each -j 2 'sleep %s' ::: a b; true"):format(mark))
+    support.wait_until(function() return support.run("pgrep -f 'sleep " .. mark .. "'").stdout == "" end, 10)
+    assert.equal("", support.run("pgrep -f 'sleep " .. mark .. "'").stdout)
+  end)
+end)
+
+-- A suite with every way in which a test can end.
+local FILES <const> = {
+  a = [[describe("a", function()
+    it("is fine", function() print "said" end)
+    it("fails", function() assert.equal(1, 2) end)
+    it("raises", function() error { code = 3 } end)
+    pending "is pending"
+  end)]],
+  b = [[describe("b", function() setup(function() error "set-up" end) it("is not run", function() end) end)]],
+  c = [[describe("c", function() for i = 1, 20 do it("is one of " .. i, function() end) end end)]],
+  d = [[syntax error]],
+}
+
+describe("minigun busted", function()
+  local function suite(files)
+    assert(lfs.mkdir(directory .. "/spec"))
+    for name, text in pairs(files) do support.write_file(("%s/spec/%s_spec.lua"):format(directory, name), text) end
+  end
+
+  local here = lfs.currentdir()
+
+  -- Runs it, or busted itself, in the suite's directory. Returns the result, and the counts of the closing line.
+  local function run(command)
+    local result = support.run(("cd %s && unset LUA_PATH LUA_CPATH && %s"):format(directory, command), { env = {
+      XDG_CACHE_HOME = directory } })
+    local counts = result.stdout:match "[^\n]* success[^\n]-pending" or result.stdout:match "[^\n]* success[^:]*"
+    return result, counts
+  end
+
+  local OURS <const> = here .. "/bin/minigun busted "
+  local THEIRS <const> = "lua5.4 /usr/bin/busted "
+
+  it("counts what busted counts, in one closing line, with busted's exit status", function()
+    suite(FILES)
+    for _, words in ipairs { "", "--filter fails", "--exclude-pattern d_spec", "-o TAP --exclude-pattern d_spec",
+      "-p 'c_spec'", "spec/a_spec.lua spec/c_spec.lua" } do
+      local ours, our_counts = run(OURS .. words)
+      local theirs, their_counts = run(THEIRS .. words)
+      assert.equal(their_counts, our_counts, words)
+      assert.equal(theirs.code, ours.code, words .. ours.stderr)
+      if words:find "TAP" then assert.equal(theirs.stdout, ours.stdout) end
+    end
+  end)
+
+  it("names a file whose process dies, and runs the others", function()
+    suite { a = FILES.c, b = "it('is fine', function() end) it('dies', function() os.execute('kill -9 $PPID') end)" }
+    local result = run(OURS)
+    assert.matches("21 successes / 0 failures / 1 error / 0 pending", result.stdout, 1, true)
+    assert.matches("spec/b_spec.lua: its process ended before its tests: by signal 9", result.stdout, 1, true)
+    assert.equal(1, result.code)
+  end)
+
+  it("runs several files at once, -j of them, and tells them in order", function()
+    local slow = "it('sleeps', function() os.execute 'sleep 0.7' print '%s' end)"
+    suite { a = slow:format "a", b = slow:format "b", c = slow:format "c", d = slow:format "d" }
+    local start = support.now()
+    local result = run(OURS .. "-j 4")
+    assert.is_true(support.now() - start < 2.5)
+    local told = {}
+    for letter in result.stdout:gmatch "%f[%w]([abcd])\n" do told[#told + 1] = letter end
+    assert.equal("abcd", table.concat(told))
+    assert.matches("4 successes / 0 failures / 0 errors / 0 pending", result.stdout, 1, true)
+  end)
+
+  it("gives what needs one process to busted itself", function()
+    suite { a = FILES.c }
+    assert.equal(run(THEIRS .. "--list").stdout, run(OURS .. "--list").stdout)
+    assert.matches("^2%.", run(OURS .. "--version").stdout)
+    assert.equal(1, run(OURS .. "--nonsense").code)
+  end)
+end)

@@ -1,0 +1,237 @@
+-- The verbs of the command: check, graph, completion, manual, repl, bench; and the command without lua-argparse.
+
+local lfs = require "lfs"
+local support = require "spec.support"
+local verbs = require "minigun.command.verbs"
+
+local directory
+
+before_each(function()
+  directory = os.tmpname()
+  os.remove(directory)
+  assert(lfs.mkdir(directory))
+end)
+
+after_each(function() os.execute("rm -rf " .. support.quote(directory)) end)
+
+local function file(text) return support.write_file(directory .. "/program.lua", text) end
+
+local function minigun(words) return support.run("./bin/minigun " .. words) end
+
+local HEAD <const> = "local minigun = require 'minigun'\n"
+
+describe("minigun check", function()
+  it("names each mistake with its file and line, in one go", function()
+    local path = file(HEAD .. [[
+      local p = minigun.pipeline "p"
+      p:producer("numbers", { 1, 2 })
+      p:map("double", { procesess = 2 }, function(x) return x end)
+      p:map("half", { to = "nowhere" }, function(x) return x end)
+      p:mpa(function() end)
+      p:processes(0, function() end)
+      p:each("double", print)
+      p:run { woorkers = 2 }
+    ]])
+    local result = minigun("check " .. path)
+    assert.equal(3, result.code)
+    local lines = {}
+    for line, text in result.stdout:gmatch "program%.lua:(%d+): ([^\n]+)" do lines[tonumber(line)] = text end
+    for line, what in pairs { [4] = "did you mean 'processes'?", [6] = "did you mean 'map'?",
+      [7] = "number of workers", [8] = "the name is taken", [5] = "unknown stage 'nowhere'" } do
+      assert.is_truthy((lines[line] or ""):find(what, 1, true), line .. ": " .. result.stdout)
+    end
+    assert.matches("minigun: .*program.lua: %d mistakes\n", result.stderr)
+  end)
+
+  it("does not blame the stages that name a stage with a mistake", function()
+    local path = file(HEAD .. [[
+      local p = minigun.pipeline "p"
+      p:producer("numbers", { inlin = true }, { 1, 2 })
+      p:each("show", { from = "numbers" }, print)
+      return p
+    ]])
+    local result = minigun("check " .. path)
+    assert.equal(3, result.code)
+    assert.equal(1, select(2, result.stdout:gsub("\n", "\n")))
+    assert.matches("program.lua:3: ", result.stdout, 1, true)
+  end)
+
+  it("runs nothing and forks nothing; what the program prints is not among the mistakes", function()
+    local path = file(HEAD .. ([[
+      print "hello"
+      local p = minigun.pipeline "p"
+      p:producer { 1 }
+      p:each({ processes = 1 }, function() io.open(%q, "w"):close() end)
+      p:before_fork(function() io.open(%q, "w"):close() end)
+      p:run()
+      io.open(%q, "w"):close()
+    ]]):format(directory .. "/handler", directory .. "/fork", directory .. "/after"))
+    local result = minigun("check " .. path)
+    assert.equal(path .. ": no mistakes: pipeline 'p' (2 stages)\n", result.stdout)
+    assert.equal("hello\n", result.stderr)
+    assert.equal(0, result.code)
+    for _, name in ipairs { "handler", "fork", "after" } do assert.is_nil(lfs.attributes(directory .. "/" .. name)) end
+  end)
+
+  it("looks at iterate, start, one-liners, nested pipelines and servers", function()
+    for text, what in pairs {
+      ["for _ in minigun.pipeline('p'):producer({1}):map({ to = 'x' }, print):iterate() do end"] = "unknown stage 'x'",
+      ["minigun.pipeline('p'):producer({1}):map({ to = 'x' }, print):start()"] = "unknown stage 'x'",
+      ["minigun.map({ 1 }, print, { procesess = 2 })"] = "did you mean 'processes'?",
+      ["minigun.pipeline('p'):producer({1}):pipeline('in', function(q) q:mpa(print) end):run()"] =
+        "did you mean 'map'?",
+      ["return minigun.pipeline { source = { 1 }, { 'x', mpa = print } }"] = "row 1 of the pipeline ('x')",
+      ["return { listen = 0, worker = print, wrokers = 2 }"] = "did you mean 'workers'?",
+      ["minigun.supervisor({ listen = 0, worker = print, wrokers = 2 }):run()"] = "did you mean 'workers'?",
+      ["local x = nil + 1"] = "program.lua:2: attempt to perform arithmetic",
+    } do
+      local result = minigun("check " .. file(HEAD .. text))
+      assert.equal(3, result.code, text)
+      assert.matches(what, result.stdout, 1, true)
+      assert.is_nil(result.stdout:find("bin/minigun", 1, true))
+    end
+  end)
+
+  it("finds none in the examples", function()
+    for _, path in ipairs { "examples/103_diamond.lua", "examples/309_nested_contexts.lua",
+      "examples/servers/server_blocking.lua" } do
+      local result = minigun("check " .. path)
+      assert.equal(0, result.code, path .. result.stdout)
+      assert.matches(path .. ": no mistakes: ", result.stdout, 1, true)
+    end
+  end)
+end)
+
+describe("minigun graph", function()
+  local PROGRAM <const> = HEAD .. [[
+    local p = minigun.pipeline 'a "quoted" name'
+    p:producer("numbers", { 1 })
+    p:processes(2, function() p:map("first", math.abs) p:map("second", math.abs) end)
+    p:pipeline("inner", function(q) q:map("third", math.abs) end)
+    p:batch("all", 10)
+    p:each("show", print)
+    print "noise"
+    return p
+  ]]
+
+  it("gives JSON that holds stages, contexts and edges", function()
+    local result = minigun("graph --format json " .. file(PROGRAM))
+    local drawn = require("cjson").decode(result.stdout)
+    assert.equal('a "quoted" name', drawn.name)
+    local names = {}
+    for i, stage in ipairs(drawn.stages) do names[i] = stage.name .. "/" .. stage.kind .. "/" .. stage.context end
+    assert.same({ "numbers/producer/inline", "first/map/processes(2)", "second/map/processes(2)",
+      "inner.third/map/inline", "all/batch of 10/inline", "show/each/inline" }, names)
+    assert.same({ "inner" }, drawn.stages[4].inside)
+    assert.equal(5, #drawn.edges)
+    assert.same({ from = "numbers", to = "first" }, drawn.edges[1])
+  end)
+
+  it("gives Graphviz what it accepts, with contexts and nested pipelines as frames", function()
+    local result = minigun("graph --format=dot " .. file(PROGRAM))
+    assert.equal(2, select(2, result.stdout:gsub("subgraph", "")))
+    assert.matches('digraph "a \\"quoted\\" name" {', result.stdout, 1, true)
+    if os.execute "command -v dot >/dev/null 2>&1" then
+      local drawn = support.run("dot -Tsvg", { stdin = result.stdout })
+      assert.equal("", drawn.stderr)
+      assert.matches("processes%(2%)", drawn.stdout)
+    end
+  end)
+
+  it("gives Mermaid and text, and refuses another format", function()
+    local mermaid = minigun("graph --format mermaid " .. file(PROGRAM)).stdout
+    assert.matches("^flowchart TB\n", mermaid)
+    assert.equal(5, select(2, mermaid:gsub("s%d %-%-> s%d", "")))
+    local text = minigun("graph " .. file(PROGRAM)).stdout
+    for _, name in ipairs { "numbers", "first", "second", "inner.third", "all", "show" } do
+      assert.matches(name, text, 1, true)
+    end
+    local result = minigun("graph --format png " .. file(PROGRAM))
+    assert.equal(2, result.code)
+    assert.matches("must be one of 'text'", result.stderr, 1, true)
+  end)
+end)
+
+describe("minigun completion", function()
+  it("gives scripts that their shells accept, with each verb and option in them", function()
+    for shell, check in pairs { bash = "bash -n", zsh = "zsh -n", fish = "fish --no-execute" } do
+      local script = minigun("completion " .. shell).stdout
+      for _, name in ipairs(verbs.names) do assert.is_truthy(script:find(name, 1, true), name) end
+      for _, option in ipairs(verbs.get "each".options) do
+        local name = option[1]:match "%-%-([%w%-]+)"
+        assert.is_truthy(script:find(name, 1, true), name)
+      end
+      if os.execute(("command -v %s >/dev/null 2>&1"):format(shell)) then
+        local path = support.write_file(directory .. "/script", script)
+        assert.equal("", support.run(check .. " " .. path).stderr)
+      end
+    end
+  end)
+
+  it("completes in bash", function()
+    local script = support.write_file(directory .. "/script", minigun("completion bash").stdout)
+    local result = support.run(("bash -c %s"):format(support.quote((". %s; COMP_WORDS=(minigun gra); COMP_CWORD=1; " ..
+      "_minigun minigun gra minigun; echo ${COMPREPLY[@]}"):format(script))))
+    assert.equal("graph\n", result.stdout)
+  end)
+end)
+
+describe("minigun manual", function()
+  it("has all verbs and options, and is what man accepts", function()
+    local page = minigun("manual").stdout
+    for _, name in ipairs(verbs.names) do
+      local verb = verbs.get(name)
+      assert.is_truthy(page:find(".SS \\fBminigun " .. name, 1, true), name)
+      for _, option in ipairs(verb.options or {}) do
+        assert.is_truthy(page:find((option[1]:match "%-%-[%w%-]+"):gsub("%-", "\\-"), 1, true), option[1])
+      end
+    end
+    if os.execute "command -v groff >/dev/null 2>&1" then
+      local result = support.run("groff -man -Tutf8 -ww > /dev/null", { stdin = page })
+      assert.equal("", result.stderr)
+    end
+  end)
+end)
+
+describe("minigun repl", function()
+  it("shows what values hold, and goes on after an error", function()
+    local result = support.run("./bin/minigun repl", { stdin =
+      "minigun.map({ 1, 2 }, function(x) return { x, a = x } end)\n" .. "error 'this'\n'text', nil, 2\n" })
+    assert.matches("{ { 1, a = 1 }, { 2, a = 2 } }", result.stdout, 1, true)
+    assert.matches("text\tnil\t2", result.stdout, 1, true)
+    assert.matches("this", result.stderr, 1, true)
+  end)
+
+  it("completes names of modules and methods", function()
+    local result = support.run_lua [[
+      local prompt = require "minigun.command.prompt"
+      p = minigun.pipeline()
+      for _, text in ipairs { "minigun.pi", "p:reduc", "string.fo", "zzz." } do
+        io.write(table.concat(prompt.completions(text), " "), ";")
+      end
+    ]]
+    assert.equal("minigun.pipeline;p:reduce;string.format;;", result.stdout, result.stderr)
+  end)
+end)
+
+describe("the command without lua-argparse", function()
+  local function without(words)
+    return support.run("lua5.4 -e 'package.preload.argparse = function() error [[none]] end' bin/minigun " .. words)
+  end
+
+  it("runs files, and shows help and version", function()
+    local path = file "print(#arg, ...)"
+    assert.equal("2\t--a\tb\n", without("run " .. path .. " --a b").stdout)
+    assert.equal("1\tb\n", without(path .. " b").stdout)
+    assert.equal("3\t1\t2\t3\n", without("run -- " .. path .. " 1 2 3").stdout)
+    assert.matches("^Usage: ", without("help").stdout)
+    assert.matches("^minigun ", without("--version").stdout)
+  end)
+
+  it("names what it needs for options", function()
+    local result = without("run --workers 2 " .. file "")
+    assert.equal(1, result.code)
+    assert.matches("minigun: run: this needs the module argparse; install it (Debian: lua-argparse)", result.stderr, 1,
+      true)
+  end)
+end)
