@@ -4,6 +4,7 @@ PREFIX     ?= /usr/local
 LIBDIR     ?= $(PREFIX)/lib/lua/5.4
 LUADIR     ?= $(PREFIX)/share/lua/5.4
 BINDIR     ?= $(PREFIX)/bin
+MANDIR     ?= $(PREFIX)/share/man
 DESTDIR    ?=
 
 LUA        ?= lua5.4
@@ -247,18 +248,21 @@ bench: all
 docs:
 	$(LUA) docs/generate.lua
 	$(LUA) docs/generate_tutorial.lua
+	$(LUA) docs/generate_command.lua
 
 # ---- install ---------------------------------------------------------------------------------------------------
 
 install: all
-	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/minigun' '$(DESTDIR)$(LUADIR)/minigun' '$(DESTDIR)$(BINDIR)'
+	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/minigun' '$(DESTDIR)$(LUADIR)/minigun' '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1'
 	$(INSTALL) -m 755 $(LIB) '$(DESTDIR)$(LIBDIR)/minigun/core.so'
 	@for d in $(sort $(dir $(LUA_MODULES:lua/%=%))); do $(INSTALL) -d '$(DESTDIR)$(LUADIR)'/"$$d" && \
 	  $(INSTALL) -m 644 "lua/$$d"*.lua '$(DESTDIR)$(LUADIR)'/"$$d" || exit 1; done
+	@for f in $(LUA_MODULES:lua/%=%); do $(INSTALL) -D -m 644 "lua/$$f" '$(DESTDIR)$(LUADIR)'/"$$f" || exit 1; done
+	@$(LUA) bin/minigun manual > '$(DESTDIR)$(MANDIR)/man1/minigun.1'
 	@bin/install-command '$(LUA)' '$(LUADIR)' '$(LIBDIR)' '$(BINDIR)' '$(DESTDIR)'
 
 uninstall:
-	rm -f '$(DESTDIR)$(BINDIR)/minigun'
+	rm -f '$(DESTDIR)$(BINDIR)/minigun' '$(DESTDIR)$(MANDIR)/man1/minigun.1'
 	rm -rf '$(DESTDIR)$(LIBDIR)/minigun' '$(DESTDIR)$(LUADIR)/minigun'
 
 clean:

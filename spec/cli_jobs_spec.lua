@@ -125,8 +125,8 @@ describe("minigun each", function()
   end)
 
   it("names commands that fail, end by a signal, are late or are not there; status 1", function()
-    local result = minigun([[each --timeout 1 'case {} in a) exit 3;; b) kill -9 $$;; c) sleep 20;; d) exec nonex1st]] ..
-      [[;; *) echo fine;; esac' ::: a b c d e]])
+    local result = minigun([[each --timeout 1 'case {} in a) exit 3;; b) kill -9 $$;; c) sleep 20;; d) ]] ..
+      [[exec nonex1st;; *) echo fine;; esac' ::: a b c d e]])
     assert.equal("fine\n", result.stdout)
     assert.equal(1, result.code)
     for _, what in ipairs { "exit status 3", "ended by signal 9", "ended by its time-out", "exit status 127" } do

@@ -68,7 +68,7 @@ describe("minigun", function()
       { { "--inline", "x.lua" }, "option '--inline' stands after run: minigun run --inline FILE" },
       { { "run", "--inlien", "x.lua" }, "unknown option '--inlien' (did you mean '--inline'?)" },
       { { "run", "--inline=yes", "x.lua" }, "option --inline takes no value" },
-      { { "run", "--workers" }, "option --workers needs a whole number, got nothing" },
+      { { "run", "--workers" }, "option --workers needs a value" },
       { { "run", "--workers=many", "x.lua" }, "option --workers needs a whole number, got 'many'" },
       { { "run", "--workers", "0", "x.lua" }, "option 'workers' must be an integer from 1 to" },
     } do
@@ -386,6 +386,7 @@ describe("make install", function()
     } })
     assert.equal("", result.stderr)
     assert.matches("^" .. prefix:gsub("%p", "%%%0") .. "/share/lua/5%.4/minigun/init%.lua\t%S+\n$", result.stdout)
+    assert.matches("MINIGUN 1", support.read_file(prefix .. "/share/man/man1/minigun.1"), 1, true)
     support.run(("make -s uninstall DESTDIR=%s PREFIX=/opt/mg"):format(root), { env = { MAKEFLAGS = "" } })
     assert.equal("", support.run("find " .. root .. " -type f").stdout)
   end)

@@ -349,6 +349,11 @@ describe("documentation in the sources", function()
     assert.same({ 0, "" }, { result.code, result.stderr })
   end)
 
+  it("of the command is what docs/command.md was made from", function()
+    local result = support.run("lua5.4 docs/generate_command.lua --check")
+    assert.same({ 0, "" }, { result.code, result.stderr })
+  end)
+
   it("has types for each function of the core and its objects, and no other: library/minigun.core.meta.lua", function()
     local described, class, of, params = {}, nil, {}, {}
     for line in io.lines "library/minigun.core.meta.lua" do

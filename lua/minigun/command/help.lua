@@ -9,8 +9,10 @@ local help = {
   arguments = { { "VERB", "the verb; without one: all of them", args = "?" } },
 }
 
--- How a verb is called, without its options.
-local function call(verb)
+--- How a verb is called, in a line.
+---@param verb table
+---@return string
+function help.call(verb)
   local words = { "minigun", verb.name }
   if verb.options then words[#words + 1] = "[OPTION...]" end
   for _, argument in ipairs(verb.arguments or {}) do
@@ -28,7 +30,7 @@ function help.overview()
     "       minigun FILE [ARG...]       run, for a FILE whose first line is #!/usr/bin/env minigun", "" }
   for _, name in ipairs(verbs.names) do
     local verb = verbs.get(name)
-    lines[#lines + 1] = ("  %s\n      %s"):format(call(verb), verb.summary)
+    lines[#lines + 1] = ("  %s\n      %s"):format(help.call(verb), verb.summary)
   end
   lines[#lines + 1] = [[
 

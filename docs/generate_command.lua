@@ -1,0 +1,54 @@
+-- Makes docs/command.md from what each verb of the command says about itself: `lua5.4 docs/generate_command.lua
+-- [--check]`.
+package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
+package.cpath = ("./%s/?.so;"):format(os.getenv "MINIGUN_BUILD" or "build") .. package.cpath
+local help = require "minigun.command.help"
+local parser = require "minigun.command.parser"
+local verbs = require "minigun.command.verbs"
+
+local PAGE <const> = "docs/command.md"
+
+local HEAD <const> = [[
+# The command line
+
+<!-- Made by `make docs` from lua/minigun/command/: change those. -->
+
+`minigun VERB --help` shows the same at the terminal, `minigun manual | man -l -` as a page. Options need the module
+argparse (Debian: `lua-argparse`); `minigun run FILE` and `minigun serve FILE` without options need nothing. Exit status:
+0 done, 1 failed items or an error in a run, 2 a wrong call, 3 mistakes that `check` or `graph` has found, 130
+interrupted. Ctrl-C ends what runs; nothing of it stays.
+]]
+
+local function section(verb)
+  local lines = { "## `" .. help.call(verb) .. "`", "", parser.about(verb), "" }
+  if verb.options then
+    lines[#lines + 1] = "| option | what it does |\n| --- | --- |"
+    for _, option in ipairs(verb.options) do
+      local names = option[1]:gsub(" ", "`, `") .. (option[2] and " " .. option[2] or "")
+      lines[#lines + 1] = ("| `%s` | %s |"):format(names, (option[3]:gsub("|", "\\|")))
+    end
+    lines[#lines + 1] = ""
+  end
+  for _, example in ipairs(verb.examples or {}) do
+    lines[#lines + 1] = ("- `%s`: %s"):format(example[1], example[2])
+  end
+  return (table.concat(lines, "\n"):gsub("\n+$", "")) .. "\n"
+end
+
+local parts = { HEAD }
+for _, name in ipairs(verbs.names) do parts[#parts + 1] = section(verbs.get(name)) end
+local text = table.concat(parts, "\n")
+
+local file = io.open(PAGE)
+local old = file and file:read "a"
+if file then file:close() end
+if arg[1] == "--check" then
+  if old ~= text then
+    print(PAGE .. " is not what lua/minigun/command/ says: run make docs")
+    os.exit(1)
+  end
+elseif old ~= text then
+  local out = assert(io.open(PAGE, "w"))
+  out:write(text)
+  out:close()
+end
