@@ -1,22 +1,21 @@
--- Makes docs/command.md from what each verb of the command says about itself: `lua5.4 docs/generate_command.lua
--- [--check]`.
+-- Makes docs/command.md, and the man page docs/minigun.1, from what each verb of the command says about itself:
+-- `lua5.4 docs/generate_command.lua [--check]`.
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 package.cpath = ("./%s/?.so;"):format(os.getenv "MINIGUN_BUILD" or "build") .. package.cpath
 local help = require "minigun.command.help"
+local manual = require "minigun.command.manual"
 local parser = require "minigun.command.parser"
 local verbs = require "minigun.command.verbs"
-
-local PAGE <const> = "docs/command.md"
 
 local HEAD <const> = [[
 # The command line
 
 <!-- Made by `make docs` from lua/minigun/command/: change those. -->
 
-`minigun VERB --help` shows the same at the terminal, `minigun manual | man -l -` as a page. Options need the module
-argparse (Debian: `lua-argparse`); `minigun run FILE` and `minigun serve FILE` without options need nothing. Exit status:
-0 done, 1 failed items or an error in a run, 2 a wrong call, 3 mistakes that `check` or `graph` has found, 130
-interrupted. Ctrl-C ends what runs; nothing of it stays.
+`minigun VERB --help` shows the same at the terminal, `man minigun` as a page. Options need the module argparse (Debian:
+`lua-argparse`); `minigun run FILE` and `minigun serve FILE` without options need nothing. Exit status: 0 done, 1 failed
+items or an error in a run, 2 a wrong call, 3 mistakes that `check` or `graph` has found, 130 interrupted. Ctrl-C ends
+what runs; nothing of it stays.
 ]]
 
 local function section(verb)
@@ -37,18 +36,21 @@ end
 
 local parts = { HEAD }
 for _, name in ipairs(verbs.names) do parts[#parts + 1] = section(verbs.get(name)) end
-local text = table.concat(parts, "\n")
 
-local file = io.open(PAGE)
-local old = file and file:read "a"
-if file then file:close() end
-if arg[1] == "--check" then
-  if old ~= text then
-    print(PAGE .. " is not what lua/minigun/command/ says: run make docs")
+-- Writes a page, or says that it is not what it should be.
+local function put(path, text)
+  local file = io.open(path)
+  local old = file and file:read "a"
+  if file then file:close() end
+  if old == text then return end
+  if arg[1] == "--check" then
+    print(path .. " is not what lua/minigun/command/ says: run make docs")
     os.exit(1)
   end
-elseif old ~= text then
-  local out = assert(io.open(PAGE, "w"))
+  local out = assert(io.open(path, "w"))
   out:write(text)
   out:close()
 end
+
+put("docs/command.md", table.concat(parts, "\n"))
+put("docs/minigun.1", manual.page())
