@@ -429,7 +429,8 @@ describe("make install", function()
 
   it("says nothing more where lua looks there by itself, and refuses a place that is not absolute", function()
     assert.equal("", make("install DESTDIR=" .. support.quote(directory) .. " PREFIX=/usr/local").stdout)
-    local result = support.run(("cp -r Makefile bin docs lua build %s; cd %s && make -s -o build/minigun/core.so install " ..
+    local result = support.run(("cp -r Makefile bin docs lua build %s; cd %s && " ..
+      "make -s -o build/minigun/core.so install " ..
       "PREFIX=here"):format(directory, directory), { env = { MAKEFLAGS = "" } })
     assert.matches("PREFIX must be an absolute path", result.stderr)
     assert.is_true(result.code ~= 0)
