@@ -21,7 +21,6 @@ local MAY_USE <const> = {
   view = { "base" },
   supervisor = { "base", "system", "loop", "core" },
   control = { "base", "system", "handlers", "language", "plan", "run", "view", "core" },
-  control = { "base", "system", "handlers", "language", "run", "view", "core" },
   command = { "base", "language", "plan", "control", "supervisor" },
 }
 
