@@ -257,7 +257,6 @@ install: all
 	$(INSTALL) -m 755 $(LIB) '$(DESTDIR)$(LIBDIR)/minigun/core.so'
 	@for d in $(sort $(dir $(LUA_MODULES:lua/%=%))); do $(INSTALL) -d '$(DESTDIR)$(LUADIR)'/"$$d" && \
 	  $(INSTALL) -m 644 "lua/$$d"*.lua '$(DESTDIR)$(LUADIR)'/"$$d" || exit 1; done
-	@for f in $(LUA_MODULES:lua/%=%); do $(INSTALL) -D -m 644 "lua/$$f" '$(DESTDIR)$(LUADIR)'/"$$f" || exit 1; done
 	$(INSTALL) -D -m 644 docs/minigun.1 '$(DESTDIR)$(MANDIR)/man1/minigun.1'
 	@bin/install-command '$(LUA)' '$(LUADIR)' '$(LIBDIR)' '$(BINDIR)' '$(DESTDIR)'
 
