@@ -200,6 +200,7 @@ build = {
     ["minigun.run.threads"] = "lua/minigun/run/threads.lua",
     ["minigun.run.resume"] = "lua/minigun/run/resume.lua",
     ["minigun.handlers.loop_stage"] = "lua/minigun/handlers/loop_stage.lua",
+    ["minigun.system.log"] = "lua/minigun/system/log.lua",
     ["minigun.system.machine"] = "lua/minigun/system/machine.lua",
     ["minigun.view.progress_line"] = "lua/minigun/view/progress_line.lua",
     ["minigun.language.names"] = "lua/minigun/language/names.lua",

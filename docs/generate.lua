@@ -75,6 +75,7 @@ local SCHEMAS <const> = {
   { "journal", "JournalOptions", "inside `journal`" },
   { "spool", "SpoolOptions", "of `minigun.spool`" },
   { "command", "CommandOptions", "of `minigun.command`" },
+  { "log", "LogOptions", "of `minigun.logging`" },
   { "supervisor", "SupervisorOptions", "of `minigun.supervisor`" },
   { "back_off", "BackOffOptions", "inside `back_off`" },
 }

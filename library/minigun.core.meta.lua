@@ -625,6 +625,25 @@ function core.make_directory(path) end
 ---@return integer? errno
 function core.list_directory(path) end
 
+---Fd | nil, message, errno
+---@param path string
+---@return integer? fd
+---@return string? message
+---@return integer? errno
+function core.append_file(path) end
+
+---A worker's descriptor for messages of the log | nil: it has none
+---@return integer? fd
+function core.log_fd() end
+
+---True | nil, message, errno: all of it, and nothing of other processes that do the same in between
+---@param fd integer
+---@param bytes string
+---@return true? written
+---@return string? message
+---@return integer? errno
+function core.write_line(fd, bytes) end
+
 ---An empty bundle
 ---@return minigun.bundle bundle
 function core.bundle() end

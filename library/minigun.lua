@@ -258,6 +258,12 @@
 ---@field stderr? string|true the same for its standard error output
 ---@field limit? integer|string most bytes that are kept of each of its outputs; one that writes more is killed
 
+--- Options of `minigun.logging`.
+---@class minigun.LogOptions
+---@field level? "debug"|"info"|"warning"|"error" the least important messages that are written; at `debug` each run tells of its begin and end, too
+---@field to? string|fun(record: table) where they go: `"stderr"`, the path of a file, to which they are appended, or a function that gets each as a table; it is called in the process that has called `logging`, also for what workers log
+---@field json? boolean true: each line is a JSON object
+
 --- Options of `minigun.supervisor`.
 ---@class minigun.SupervisorOptions
 ---@field name? string how it is called in messages
@@ -388,6 +394,21 @@ function minigun.wait(object, mode, timeout) end
 ---@param options minigun.SupervisorOptions
 ---@return minigun.Supervisor server
 function minigun.supervisor(options) end
+
+--- Writes a message to the log, from any process: one line, `[info] (pid 7): text`, which no other process's line
+--- tears. In handlers `ctx:log` says besides where it comes from. See `minigun.logging`.
+---@param level "debug"|"info"|"warning"|"error"
+---@param text any
+---@param fields table<string, any>? further values, shown as JSON
+function minigun.log(level, text, fields) end
+
+--- Says what is logged and where it goes; what is not given stays as it is. Before the run: workers have it from their
+--- fork. `MINIGUN_LOG=debug` in the environment gives the level, `MINIGUN_LOG="info json"` JSON too.
+---@param options minigun.LogOptions
+---@return true? ok nil: the file cannot be opened
+---@return string? message
+---@return integer? errno
+function minigun.logging(options) end
 
 --- Processors that this process may use: affinity and cgroup quota counted.
 ---@return integer
@@ -787,10 +808,11 @@ function Ctx:collect(name, value) end
 ---@param n number? 1 by default
 function Ctx:count(name, n) end
 
---- Writes a line to standard error, with pipeline, stage, worker and pid before it.
+--- Writes a message to the log, with pipeline, stage, worker and pid: see `minigun.log`.
 ---@param level "debug"|"info"|"warning"|"error"
 ---@param text any
-function Ctx:log(level, text) end
+---@param fields table<string, any>? further values, shown as JSON
+function Ctx:log(level, text, fields) end
 
 ---@class minigun.Result
 ---@field pipeline string its name

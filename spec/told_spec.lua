@@ -24,9 +24,9 @@ describe("ctx:log", function()
       p:after_run(function() io.stdout:flush() end)
       p:run()
     ]]
+    assert.not_matches("begun", done.stderr)
     local own, worker = done.stdout:match "^(%d+) (%d+)$"
     assert.equal(([[
-[debug] told/gen (pid OWN): begun
 [info] told/pool, worker 1 (pid WORKER): 1
 [warning] told/pool, worker 1 (pid WORKER): a table
 [error] told/here (pid OWN): nil

@@ -13,12 +13,15 @@ setmetatable(core, { __index = function(_, name)
     "files; run 'make' again, and 'make install' where it is installed", 0)
 end })
 local command = require "minigun.handlers.command"
+local context = require "minigun.handlers.ctx"
 local errors = require "minigun.base.traceback"
 local failure = require "minigun.base.failure"
 local lines = require "minigun.sources.lines"
+local log = require "minigun.system.log"
 local machine = require "minigun.system.machine"
 local pipeline = require "minigun.pipeline"
 local plan = require "minigun.plan.plan"
+local schemas = require "minigun.language.schemas"
 local seeds = require "minigun.system.seeds"
 local shorthand = require "minigun.language.one_liners"
 local spool = require "minigun.store.spool"
@@ -129,6 +132,28 @@ minigun.wait = tasks.wait
 ---@param options minigun.SupervisorOptions
 ---@return minigun.Supervisor server
 minigun.supervisor = function(options) return require("minigun.supervisor.server").new(options) end
+
+--- Writes a message to the log, from any process: one line, `[info] (pid 7): text`, which no other process's line
+--- tears. In handlers `ctx:log` says besides where it comes from. See `minigun.logging`.
+---@param level "debug"|"info"|"warning"|"error"
+---@param text any
+---@param fields table<string, any>? further values, shown as JSON
+function minigun.log(level, text, fields)
+  local record = context.message("minigun.log", level, text, fields)
+  if not record then return end
+  record.pid = core.pid()
+  log.write(record)
+end
+
+--- Says what is logged and where it goes; what is not given stays as it is. Before the run: workers have it from their
+--- fork. `MINIGUN_LOG=debug` in the environment gives the level, `MINIGUN_LOG="info json"` JSON too.
+---@param options minigun.LogOptions
+---@return true? ok nil: the file cannot be opened
+---@return string? message
+---@return integer? errno
+function minigun.logging(options)
+  return log.configure(schemas.check(schemas.schemas.log, options, "logging"))
+end
 
 --- Processors that this process may use: affinity and cgroup quota counted.
 ---@return integer

@@ -44,8 +44,16 @@ static void forget(mg_relay *r) {
   memset(r, 0, sizeof *r);
 }
 
+static int log_fd = -1;
+
+int mg_relay_log(void) { return log_fd; }
+
 void mg_relay_child(mg_relay *r) {
   if (!r->which) return;
+  if (r->to >= 0 && r->which & MG_RELAY_LOG) {
+    mg_shut(&log_fd); /* its parent's, which may be a worker itself */
+    log_fd = mg_sys.copy(r->to);
+  }
   if (r->to >= 0) mg_sys.print_into(r->to, (int)r->which & MG_RELAY_OUT, (int)r->which & MG_RELAY_ERR);
   forget(r);
 }
@@ -64,7 +72,8 @@ void mg_relay_close(mg_relay *r) {
   for (uint32_t i = 0; i < r->slots; i++)
     for (int k = 0; k < MOST_LEFT * 2; k++) {
       ssize_t n = mg_relay_read(r, i, part, sizeof part);
-      if (n <= 0 || mg_sys.write(r->which & MG_RELAY_OUT ? 1 : 2, part, (size_t)n) != n) break;
+      if (n <= 0 || r->which == MG_RELAY_LOG) break;
+      if (mg_sys.write(r->which & MG_RELAY_OUT ? 1 : 2, part, (size_t)n) != n) break;
     }
   forget(r);
 }

@@ -9,7 +9,8 @@
 
 #include "sys.h"
 
-enum { MG_RELAY_OUT = 1, MG_RELAY_ERR = 2 };
+/* LOG: the worker has the write end besides, to send messages of the log. */
+enum { MG_RELAY_OUT = 1, MG_RELAY_ERR = 2, MG_RELAY_LOG = 4 };
 
 typedef struct mg_relay {
   unsigned which;          /* descriptors that go through it, as bits; 0: it is closed, and all below does nothing */
@@ -26,6 +27,8 @@ int mg_relay_prepare(mg_relay *r, uint32_t i);
 void mg_relay_forked(mg_relay *r);
 /* In the child: from now on it writes into the pipe.  Gives up the rest. */
 void mg_relay_child(mg_relay *r);
+/* A worker's descriptor for messages of the log, which is its own to the end; -1: it has none. */
+int mg_relay_log(void);
 /* Reads what there is: bytes, 0 at the end, when no process can write any more, -EAGAIN where there is nothing, -errno.
  * */
 ssize_t mg_relay_read(mg_relay *r, uint32_t i, void *to, size_t n);

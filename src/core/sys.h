@@ -109,7 +109,8 @@ enum { MG_SOCKET_REUSE, MG_SOCKET_V6_ONLY, MG_SOCKET_NO_DELAY }; /* options that
   X(list_directory, ssize_t, (const char *path, char *to, size_t n), (path, to, n))                 \
   X(make_file, int, (const char *path), (path))                                                     \
   X(is_owned, int, (int fd), (fd))                                                                  \
-  X(write_at, ssize_t, (int fd, const void *from, size_t n, uint64_t at), (fd, from, n, at))
+  X(write_at, ssize_t, (int fd, const void *from, size_t n, uint64_t at), (fd, from, n, at))        \
+  X(lock_line, int, (int fd, int locked), (fd, locked))
 
 /* name, return type, parameters, arguments: one row per call; the table, its default and the fault layer come from
  * it. */

@@ -80,6 +80,12 @@ int mg_sys_is_owned(int fd) {
   return rc < 0 ? rc : whole.l_type != F_UNLCK;
 }
 
+/* A lock between processes, waiting until it can be had; of any file, a pipe too.  A process that ends gives it up. */
+int mg_sys_lock_line(int fd, int locked) {
+  struct flock whole = {.l_type = locked ? F_WRLCK : F_UNLCK, .l_whence = SEEK_SET};
+  return check(fcntl(fd, F_SETLKW, &whole));
+}
+
 ssize_t mg_sys_write_at(int fd, const void *from, size_t n, uint64_t at) {
   ssize_t r = pwrite(fd, from, n, (off_t)at);
   return r < 0 ? -errno : r;

@@ -181,7 +181,7 @@ static int l_event(lua_State *L) {
 static int l_relay(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   lua_Integer which = luaL_checkinteger(L, 2);
-  luaL_argcheck(L, which >= 1 && which <= 3 && !p->relay.which, 2, "1, 2 or 3 expected, once");
+  luaL_argcheck(L, which >= 1 && which <= 7 && !p->relay.which, 2, "1 to 7 expected, once");
   int rc = mg_pool_relay(p, (unsigned)which);
   if (rc < 0) return mg_lua_fail(L, "cannot take what workers print", rc);
   lua_pushboolean(L, 1);

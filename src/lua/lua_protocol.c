@@ -17,7 +17,7 @@ static const constant constants[] = {
     /* slot.h */
     {"TIMED", MG_CHUNK_TIMED}, {"PRODUCER", MG_CHUNK_PRODUCER}, {"SET", MG_CHUNK_SET}, {"SINGLY", MG_CHUNK_SINGLY},
     {"STREAMED", MG_LEFT_STREAMED}, {"TIMED_OUT", MG_LEFT_TIMED_OUT},
-    {"STDOUT", MG_RELAY_OUT}, {"STDERR", MG_RELAY_ERR}, /* relay.h */
+    {"STDOUT", MG_RELAY_OUT}, {"STDERR", MG_RELAY_ERR}, {"LOG", MG_RELAY_LOG}, /* relay.h */
 };
 
 void mg_protocol_setup(lua_State *L) {

@@ -1,8 +1,9 @@
 /* lua_screen.c - the whole screen of this process's terminal (core/screen.h), and files that others look at: a page of
- * figures, which its process has as its own while it lives. */
+ * figures, which its process has as its own while it lives; lines of a log. */
 #include <errno.h>
 #include <string.h>
 
+#include "core/relay.h"
 #include "core/screen.h"
 #include "lua_mg.h"
 
@@ -143,13 +144,52 @@ static int l_list_directory(lua_State *L) {
   return 1;
 }
 
+/* --- the log ------------------------------------------------------------------------------------------------------ */
+
+/* append_file(path) -> fd | nil, message, errno */
+static int l_append_file(lua_State *L) {
+  int rc = mg_sys.open_file(luaL_checkstring(L, 1), MG_OPEN_APPEND | MG_OPEN_CREATE | MG_OPEN_FOLLOW);
+  if (rc < 0) return mg_lua_fail(L, "cannot open the log file", rc);
+  lua_pushinteger(L, rc);
+  return 1;
+}
+
+/* log_fd() -> a worker's descriptor for messages of the log | nil: it has none */
+static int l_log_fd(lua_State *L) {
+  if (mg_relay_log() < 0) return luaL_pushfail(L), 1;
+  lua_pushinteger(L, mg_relay_log());
+  return 1;
+}
+
+/* write_line(fd, bytes) -> true | nil, message, errno: all of it, and nothing of other processes that do the same in
+ * between */
+static int l_write_line(lua_State *L) {
+  size_t n;
+  int fd = mg_check_fd(L, 1);
+  const char *at = luaL_checklstring(L, 2, &n);
+  struct pollfd ready = {.fd = fd, .events = POLLOUT};
+  while (mg_sys.lock_line(fd, 1) == -EINTR) continue; /* where it cannot be had, without it */
+  ssize_t wrote = 0;
+  while (n > 0) {
+    wrote = mg_sys.write_pipe(fd, at, n);
+    if (wrote >= 0) at += wrote, n -= (size_t)wrote;
+    else if (wrote == -EAGAIN) mg_sys.poll(&ready, 1, -1);
+    else if (wrote != -EINTR) break;
+  }
+  mg_sys.lock_line(fd, 0);
+  if (wrote < 0) return mg_lua_fail(L, "cannot write to the log", (int)wrote);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 void mg_screen_setup(lua_State *L) {
   static const luaL_Reg page_methods[] = {{"write", l_page_write}, {"close", l_page_close}, {"__gc", l_page_close},
                                           {"__close", l_page_close}, {NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"screen_open", l_open}, {"screen_check", l_check}, {"screen_size", l_size}, {"screen_write", l_write},
       {"screen_read", l_read}, {"screen_close", l_close}, {"page", l_page}, {"is_owned", l_is_owned},
-      {"make_directory", l_make_directory}, {"list_directory", l_list_directory}, {NULL, NULL}};
+      {"make_directory", l_make_directory}, {"list_directory", l_list_directory}, {"append_file", l_append_file},
+      {"log_fd", l_log_fd}, {"write_line", l_write_line}, {NULL, NULL}};
   mg_method_type(L, PAGE, page_methods);
   luaL_setfuncs(L, functions, 0);
 }

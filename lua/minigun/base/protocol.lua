@@ -20,7 +20,7 @@ local report = {
   STREAMED = shared.STREAMED,   -- some of its output has been let through
   TIMED_OUT = shared.TIMED_OUT, -- its time-out has ended it
   -- What goes through the coordinator of what a worker prints (src/core/relay.h).
-  STDOUT = shared.STDOUT, STDERR = shared.STDERR,
+  STDOUT = shared.STDOUT, STDERR = shared.STDERR, LOG = shared.LOG,
   -- Kinds of reports.
   COLLECT = 1,    -- { COLLECT, name, value, stage id, where it is not the segment's first }
   COUNT = 2,      -- { COUNT, name, n }

@@ -275,6 +275,11 @@ types.output = {
   check = function(value) return value == true or types.path.check(value), value end,
 }
 
+types.log_target = {
+  text = '"stderr", a file\'s path, or a function', lua = 'string|fun(record: table)',
+  check = function(value) return types.callable.check(value) or types.path.check(value), value end,
+}
+
 -- Normalised to a table of strings and false.
 types.environment = {
   text = "a table from names to texts, numbers or false", lua = "table<string, string|number|false>",

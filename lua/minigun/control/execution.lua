@@ -6,6 +6,7 @@ local fatal = require "minigun.base.fatal"
 local failure = require "minigun.base.failure"
 local tasks = require "minigun.handlers.tasks"
 local hooks = require "minigun.run.hooks"
+local log = require "minigun.system.log"
 local run = require "minigun.run.run"
 local silence = require "minigun.run.silence"
 local signals = require "minigun.system.signals"
@@ -20,6 +21,27 @@ local execution = {}
 execution.last, execution.last_unhandled = nil, false
 
 local Execution = {}
+
+-- Tells the log of a run, at the level debug: text, and further values.
+local function tell(r, text, fields)
+  log.write { level = "debug", text = text, pipeline = r.plan.name, pid = core.pid(), fields = fields }
+end
+
+local function tell_begin(r)
+  tell(r, "begins", { run = r.outcome.result.id, stages = r.outcome.result.stats.order })
+end
+
+-- A line for each stage, and one for the run.
+local function tell_end(r)
+  local result = r.outcome.result
+  for _, name in ipairs(result.stats.order) do
+    local s = result.stats.stages[name]
+    tell(r, ("stage '%s': %d in, %d out, %d failed, %d retried, busy %.3f s"):format(name, s.items_in, s.items_out,
+      s.failed, s.retried, s.busy))
+  end
+  tell(r, tostring(result):match "[^\n]*", { run = result.id, ok = result.ok, elapsed = result.elapsed,
+    failed = result.failed, items = #result.items })
+end
 
 -- The page of figures, where one is wanted.
 local function open_page(options, status, warn)
@@ -106,6 +128,7 @@ function execution.conclude(self, err)
   result.ok = not err and not own.killed and result.failed == 0
   r.pipeline.last, execution.last = result, result
   if r.resume then r.resume:count(own:is_finished()) end
+  if log.wants "debug" then tell_end(r) end
   self.err, self.after = err, after_run(self)
   if guard then
     if core.interrupted() then signals.settle() end
@@ -177,6 +200,7 @@ local function drive(self, f, ...)
 end
 
 local function begin(r)
+  if log.wants "debug" then tell_begin(r) end
   r:begin()
   return true
 end

@@ -1,6 +1,6 @@
 --- What handlers and hooks receive: the `ctx`. (`emit` is emit.lua's.)
 local failure = require "minigun.base.failure"
-local terminal_line = require "minigun.base.terminal_line"
+local log = require "minigun.system.log"
 
 local context = {}
 
@@ -39,7 +39,8 @@ function context.on_lost(ctx, lost) losing[ctx] = lost end
 ---@return function? lost as for `on_lost`
 function context.lost_of(ctx) return losing[ctx] end
 
-local levels = { debug = true, info = true, warning = true, error = true }
+local levels = {}
+for _, level in ipairs(log.levels) do levels[level] = true end
 
 -- `ctx.count("x")`, with a dot, is recognised first.
 local function check_self(self, method)
@@ -87,20 +88,35 @@ function Ctx:count(name, n)
   self[EFFECT]("count", name, n)
 end
 
---- Writes a line to standard error, with pipeline, stage, worker and pid before it.
----@param level "debug"|"info"|"warning"|"error"
+--- Checks a message for the log, and gives its record; raises at the line of the caller's caller.
+---@param what string the function, for messages
+---@param level any
 ---@param text any
-function Ctx:log(level, text)
-  check_self(self, "log")
+---@param fields any
+---@return table? record nil: it is not to be written
+function context.message(what, level, text, fields)
   if not levels[level] then
-    error(("ctx:log: the level is debug, info, warning or error, got %s"):format(failure.show(level)), 2)
+    error(("%s: the level is debug, info, warning or error, got %s"):format(what, failure.show(level)), 3)
+  end
+  if fields ~= nil and type(fields) ~= "table" then
+    error(("%s: the fields must be a table, got %s"):format(what, failure.show(fields)), 3)
   end
   local told, shown = pcall(tostring, text)
-  if not told then error(("ctx:log: the text cannot be shown: %s"):format(failure.show(shown)), 2) end
-  local worker = self.worker and (", worker %d"):format(self.worker) or ""
-  -- One write, so that lines of several workers do not mix.
-  io.stderr:write(terminal_line.before_text() .. ("[%s] %s%s%s (pid %d): %s\n"):format(level, self.pipeline,
-    self.stage and ("/" .. self.stage) or "", worker, self.pid, shown))
+  if not told then error(("%s: the text cannot be shown: %s"):format(what, failure.show(shown)), 3) end
+  return log.wants(level) and { level = level, text = shown, fields = fields } or nil
+end
+
+--- Writes a message to the log, with pipeline, stage, worker and pid: see `minigun.log`.
+---@param level "debug"|"info"|"warning"|"error"
+---@param text any
+---@param fields table<string, any>? further values, shown as JSON
+function Ctx:log(level, text, fields)
+  check_self(self, "log")
+  local record = context.message("ctx:log", level, text, fields)
+  if not record then return end
+  record.pipeline, record.stage, record.worker, record.pid = self.pipeline, self.stage, self.worker, self.pid
+  record.attempt = self.attempt > 1 and self.attempt or nil
+  log.write(record)
 end
 
 return context

@@ -150,6 +150,15 @@ local spool_fields = {
   { "sync", types.boolean, default = false, doc = "each `write` waits until the record is on the disk" },
 }
 
+local log_fields = {
+  { "level", types.choice { "debug", "info", "warning", "error" }, default = "info",
+    doc = "the least important messages that are written; at `debug` each run tells of its begin and end, too" },
+  { "to", types.log_target, default_text = '"stderr"',
+    doc = "where they go: `\"stderr\"`, the path of a file, to which they are appended, or a function that gets " ..
+      "each as a table; it is called in the process that has called `logging`, also for what workers log" },
+  { "json", types.boolean, default = false, doc = "true: each line is a JSON object" },
+}
+
 local command_fields = {
   { "timeout", types.seconds(false), default_text = "none",
     doc = "seconds after which the program gets SIGTERM, and one second later SIGKILL" },
@@ -187,7 +196,7 @@ local max_items_field = { "max_items", types.integer(1), default_text = "no limi
 -- The schemas by the name of what they belong to: the stages' kinds (`pipeline`: nested), `context`, `threads`,
 -- `processes`, `process_per_batch` (tables in place of a number), the groups that `p:processes` and the like take,
 -- `run`, `root` (a pipeline itself: its defaults and what its runs take), `backoff`, `journal`, `spool`,
--- `command`.
+-- `command`, `log`.
 for name, made in next, {
   producer = schema.new("producer", {
     { to_field, route_field, dead_letter_field }, context_fields, named_context, hook_fields,
@@ -216,6 +225,7 @@ for name, made in next, {
   backoff = schema.new("backoff", { backoff_fields }),
   spool = schema.new("spool", { spool_fields }),
   command = schema.new("command", { command_fields }),
+  log = schema.new("logging", { log_fields }),
   journal = schema.new("journal", { journal_fields }),
 } do
   options.schemas[name] = made

@@ -2,6 +2,7 @@
 -- there is one. The line itself is handed in (view/progress_line.lua); without a terminal there is none. And the page
 -- of figures (system/page.lua), which is written at the same moments.
 local declared = require "minigun.base.declared"
+local log = require "minigun.system.log"
 
 local screen = {}
 
@@ -19,7 +20,7 @@ function screen.new() return declared({ line = false, output = false, page = fal
 function Screen:open(line, how, pool)
   self.line = line or false
   self.looks = self.line or self.page
-  self.output = line and pool and require("minigun.run.output").open(how, line, pool) or false
+  self.output = pool and (line or log.collects()) and require("minigun.run.output").open(how, line, pool) or false
 end
 
 --- A page of figures is written from now on.
