@@ -9,12 +9,7 @@ local minigun = require "minigun"
 
 print(table.concat(minigun.map({ 3, 1, 2 }, function(n) return n * n end), " "))
 
-local numbers = {}
-for n = 2, 29 do
-  numbers[#numbers + 1] = n
-end
-
-local is_prime = minigun.map(numbers, function(n)
+local is_prime = minigun.map(minigun.range(2, 29), function(n)
   for d = 2, n // 2 do
     if n % d == 0 then
       return false
@@ -26,7 +21,7 @@ end, { processes = 2 })
 local primes = {}
 for i, prime in ipairs(is_prime) do
   if prime then
-    primes[#primes + 1] = numbers[i]
+    primes[#primes + 1] = i + 1                 -- the first element of the list was 2
   end
 end
 print("primes below 30: " .. table.concat(primes, " "))
@@ -37,7 +32,7 @@ minigun.each({ "a", "b", "c" }, function(name)
   file:write(name, "\n")
 end, { fork = 2 })
 local count = 0
-for _ in io.lines(path) do
+for _ in minigun.lines(path) do
   count = count + 1
 end
 os.remove(path)

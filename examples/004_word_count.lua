@@ -10,15 +10,6 @@
 
 local minigun = require "minigun"
 
-local function default_files()
-  local files = {}
-  local list <close> = assert(io.popen "ls -d /usr/include/*.h /usr/share/common-licenses/* 2>/dev/null")
-  for path in list:lines() do
-    files[#files + 1] = path
-  end
-  return files
-end
-
 local function count_words(path, emit)
   local file <close> = assert(io.open(path, "rb"))
   local text = assert(file:read("a"))
@@ -33,7 +24,7 @@ end
 local total, words, files = {}, 0, 0
 
 local p = minigun.pipeline "word_count"
-p:producer("files", #arg > 0 and arg or default_files())
+p:producer("files", #arg > 0 and arg or minigun.files { "/usr/include/*.h", "/usr/share/common-licenses/*" })
 p:processor("count", { processes = true }, count_words)
 p:each("merge", { inline = true }, function(counts)
   files = files + 1

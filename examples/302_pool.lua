@@ -8,9 +8,7 @@
 local minigun = require "minigun"
 
 local p = minigun.pipeline "pool"
-p:producer("numbers", function(emit)
-  for n = 1, 300 do emit(n) end
-end)
+p:producer("numbers", minigun.range(1, 300))
 p:consumer("work", { processes = 3 }, function(_, _, ctx)
   ctx.state.items = (ctx.state.items or 0) + 1
 end)

@@ -10,9 +10,7 @@ local minigun = require "minigun"
 local under_way, most, pids = 0, 0, {}
 
 local p = minigun.pipeline "threads"
-p:producer("requests", function(emit)
-  for n = 1, 20 do emit(n) end
-end)
+p:producer("requests", minigun.range(1, 20))
 p:processor("ask", { threads = 10 }, function(n, emit, ctx)
   under_way = under_way + 1                     -- a variable of this process: no lock, as only one runs at a time
   most = math.max(most, under_way)

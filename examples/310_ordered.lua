@@ -18,9 +18,7 @@ end
 
 local function run(options)
   local p = minigun.pipeline "squares"
-  p:producer("numbers", function(emit)
-    for n = 1, 10 do emit(n) end
-  end)
+  p:producer("numbers", minigun.range(1, 10))
   p:processor("square", options, square)
   return p:run().items
 end

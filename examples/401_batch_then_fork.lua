@@ -14,9 +14,7 @@ for n = 1, 1000 do
 end
 
 local p = minigun.pipeline "batch_then_fork"
-p:producer("readings", function(emit)
-  for n = 1, #reference do emit(n) end
-end)
+p:producer("readings", minigun.range(1, #reference))
 p:batch(100)
 p:map("average", { process_per_batch = { max = 2 } }, function(batch)
   local sum = 0

@@ -41,9 +41,7 @@ open()
 execute "CREATE TABLE squares (n INTEGER, pid INTEGER)"
 
 local p = minigun.pipeline "database_hooks"
-p:producer("numbers", function(emit)
-  for n = 1, 400 do emit(n) end
-end)
+p:producer("numbers", minigun.range(1, 400))
 p:batch(10)
 p:before_fork("store", close)
 p:after_fork("store", open)

@@ -11,9 +11,7 @@
 local minigun = require "minigun"
 
 local p = minigun.pipeline "statistics"
-p:producer("numbers", function(emit)
-  for n = 1, 100 do emit(n) end
-end)
+p:producer("numbers", minigun.range(1, 100))
 p:processor("square", { processes = 2 }, function(n, emit, ctx)
   ctx:count(n % 2 == 0 and "even" or "odd")
   ctx.state.largest = math.max(n, ctx.state.largest or 0)

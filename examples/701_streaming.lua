@@ -8,9 +8,7 @@
 local minigun = require "minigun"
 
 local p = minigun.pipeline "streaming"
-p:producer("numbers", function(emit)
-  for n = 1, math.huge do emit(n) end           -- is held up here while the workers are busy
-end)
+p:producer("numbers", minigun.range(1, 10 ^ 12)) -- is held up while the workers are busy
 p:processor("multiples", { processes = 2 }, function(n, emit, ctx)
   if n % 7 == 0 then
     emit { n = n, pid = ctx.pid }

@@ -12,9 +12,7 @@
 local minigun = require "minigun"
 
 local p = minigun.pipeline "background"
-p:producer("numbers", function(emit)
-  for n = 1, math.huge do emit(n) end
-end)
+p:producer("numbers", minigun.range(1, 10 ^ 12))
 p:map("square", { processes = 2 }, function(n) return n * n end)
 
 local run = p:start()                           -- the workers are there

@@ -16,9 +16,7 @@ local minigun = require "minigun"
 -- Sends the invoices 1 to 100; each that is sent is a line of a file.
 local function send_invoices(journal, sent, may_die)
   local p = minigun.pipeline "invoices"
-  p:producer("numbers", function(emit) -- emits the same in each run: the journal knows items by their place in it
-    for number = 1, 100 do emit(number) end
-  end)
+  p:producer("numbers", minigun.range(1, 100)) -- the same in each run: the journal knows items by their place in it
   p:consumer("send", { processes = 2 }, function(number)
     local file <close> = io.open(sent, "a")
     file:write(number, "\n")
@@ -40,7 +38,7 @@ print(("the first run was killed by signal %d"):format(died.failures[1].signal))
 
 local function numbers()
   local seen, last = {}, 0
-  for line in io.lines(sent) do seen[tonumber(line)], last = true, math.max(last, tonumber(line)) end
+  for line in minigun.lines(sent) do seen[tonumber(line)], last = true, math.max(last, tonumber(line)) end
   return seen, last
 end
 print(("it has sent invoices, up to number %d"):format(select(2, numbers())))

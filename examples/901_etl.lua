@@ -20,7 +20,7 @@ end
 
 local function show(path)
   local lines = {}
-  for line in io.lines(path) do
+  for line in minigun.lines(path) do
     lines[#lines + 1] = line
   end
   table.sort(lines)

@@ -234,13 +234,36 @@ function core.pause_limit(on) end
 ---@return number? seconds
 function core.limited() end
 
----Reader | nil, message, errno. Only what it has opened itself does it close.
+---Reader | nil, message, errno. How it is cut: `separator`, `fixed`, `prefix` (bytes) and `big`, or `comma`; `longest`;
+---nil: lines. Only what it has opened itself does it close.
 ---@param source string|integer|file*|nil
----@param longest? integer
----@return minigun.line_reader? reader
+---@param cut? table
+---@return minigun.reader? reader
 ---@return string? message
 ---@return integer? errno
-function core.lines(source, longest) end
+function core.reader(source, cut) end
+
+---A reader whose items are numbers
+---@param first integer
+---@param step integer
+---@param count integer
+---@return minigun.reader reader
+function core.range(first, step, count) end
+
+---Nothing: it is no emit that C can call, and nothing has been done | true: all is emitted | false: the source would wait
+---| nil, message, errno; of a record that is no item, which is passed over, that too
+---@param emit any
+---@param reader minigun.reader
+---@return boolean? all
+---@return string? message
+---@return integer? errno
+---@return string? record
+function core.feed(emit, reader) end
+
+---The paths that match, sorted; those of directories end in a slash
+---@param pattern string
+---@return string[] paths
+function core.glob(pattern) end
 
 ---True, whether it is a regular file | nil, message, errno
 ---@param path string
@@ -851,22 +874,39 @@ function Connection:getpeername() end
 ---@return string? family
 function Connection:getsockname() end
 
----Whole lines out of a descriptor, without waiting (lua_lines.c).
----@class minigun.line_reader
-local LineReader = {}
+---Items out of a descriptor, without waiting, or numbers (lua_source.c).
+---@class minigun.reader
+local Reader = {}
 
----A line without its newline | false: that would wait | nil at the end | nil, message, errno
----@return string|false|nil line
+---Its next item | nothing at the end | false: that would wait | nil, message, errno; of a record that is no item, which
+---is passed over, that too
+---@return any item
 ---@return string? message
 ---@return integer? errno
-function LineReader:line() end
+---@return string? record
+function Reader:next() end
+
+---Rows are tables with these keys from now on
+---@param names string[]
+function Reader:names(names) end
+
+---Items are tables with `path`, `number` and `text` from now on
+---@param path string
+function Reader:placed(path) end
+
+---Passes over a text, where it is what comes first | false: that would wait | nil, message, errno
+---@param text string
+---@return boolean? done
+---@return string? message
+---@return integer? errno
+function Reader:begins(text) end
 
 ---Its descriptor | nil: it is closed
 ---@return integer? fd
-function LineReader:fd() end
+function Reader:fd() end
 
 ---May be called twice
-function LineReader:close() end
+function Reader:close() end
 
 ---An epoll descriptor with the waits of a loop (lua_poll.c).
 ---@class minigun.poller

@@ -248,6 +248,22 @@
 ---@field read_only? boolean the file must be there, and only `records` and `damage` work
 ---@field sync? boolean each `write` waits until the record is on the disk
 
+--- Options of `minigun.lines`.
+---@class minigun.LinesOptions
+---@field numbered? boolean each item is a table `{ path =, number =, text = }`, so that a failure shows where it comes from
+
+--- Options of `minigun.records`.
+---@class minigun.RecordsOptions
+---@field separator? string what stands between two records, at most 16 bytes; the last one may do without
+---@field fixed? integer bytes of each record
+---@field length? string each record has its length before it, in this format of `string.pack`: `"I4"` has four bytes, in this machine's order, `"<I4"` the lowest one first, `">I4"` the highest
+---@field numbered? boolean each item is a table `{ path =, number =, text = }`, so that a failure shows where it comes from
+
+--- Options of `minigun.csv`.
+---@class minigun.CsvOptions
+---@field header? boolean|string[] true: the first record of each file has the names of the columns, and an item is a table with these keys; an array: these are the names; false: there are none, and an item is an array
+---@field separator? string what stands between two fields, one byte
+
 --- Options of `minigun.command`.
 ---@class minigun.CommandOptions
 ---@field timeout? number seconds after which the program gets SIGTERM, and one second later SIGKILL
@@ -360,16 +376,50 @@ function minigun.spool(path, options) end
 ---@return integer? errno
 function minigun.command(program, options) end
 
---- Makes a source of lines: of a file, of several, one after the other, or of what is open already. Lines come without
---- their newline (a carriage return before it stays), as from `io.lines`; the last one needs none. A pipe, socket or
+--- Makes a source of lines: of files, one after the other, or of what is open already. Lines come without their
+--- newline (a carriage return before it stays), as from `io.lines`; the last one needs none. A pipe, socket or
 --- terminal that has no line yet holds nothing up: neither other producers nor what has been emitted. It is also an
 --- iterator: `for line in minigun.lines "access.log" do`. A line may have 1 GiB; a longer one, and whatever cannot be
---- read, ends the producer as its failure, with the file's name. Paths are opened anew by each run. A file, a
---- descriptor and standard input are read by this object alone from now on, as it reads ahead; they are not closed. In
---- a worker files and pipes are read as in the coordinator, but standard input is the coordinator's.
----@param source string|string[]|integer|file* a path, paths, an open file (also of `io.popen`), a descriptor, or "-"
----@return minigun.Lines lines raises where a file is not there, or may not be read
-function minigun.lines(source) end
+--- read, ends the producer as its failure, with the file's name. A path may be a pattern (`*`, `?`, `[a-z]`); what it
+--- matches is looked up by each run, and sorted. A file whose name ends in `.gz`, `.xz`, `.bz2` or `.zst` is unpacked
+--- on the way, by the system's `gzip`, `xz`, `bzip2` or `zstd`. Files are opened by each run anew, one after the
+--- other; a file is read to the end that it has then. A file, a descriptor and standard input are read by this object
+--- alone from now on, as it reads ahead; they are not closed. In a worker files and pipes are read as in the
+--- coordinator, but standard input is the coordinator's.
+---@param source string|string[]|integer|file* a path or pattern, several, an open file (also of `io.popen`), a descriptor, or "-" for standard input
+---@param options minigun.LinesOptions?
+---@return minigun.Source lines raises where a file is not there, or may not be read, or a pattern matches none
+function minigun.lines(source, options) end
+
+--- Makes a source of other records. One of the options says how they are told apart: `separator`, `fixed` or `length`.
+--- What a file ends with must be a whole record; of `separator` the last one may do without it. All else is as for
+--- `minigun.lines`.
+---@param source string|string[]|integer|file* as for `minigun.lines`
+---@param options minigun.RecordsOptions
+---@return minigun.Source records
+function minigun.records(source, options) end
+
+--- Makes a source of the rows of CSV (RFC 4180): each item is a table of texts. A field in quotes may have commas,
+--- newlines and, written twice, quotes in it. Empty lines are passed over, also a byte order mark at the begin. A row
+--- that has not as many fields as there are names, or something after a field's last quote, is a failure of its own,
+--- of kind `malformed`, which shows it; the others go on. All else is as for `minigun.lines`.
+---@param source string|string[]|integer|file* as for `minigun.lines`
+---@param options minigun.CsvOptions?
+---@return minigun.Source rows
+function minigun.csv(source, options) end
+
+--- Makes a source of integers, as `for i = first, last, step` has them; however many these are, it takes no memory.
+---@param first integer
+---@param last integer
+---@param step integer? 1 by default
+---@return minigun.Source numbers
+function minigun.range(first, last, step) end
+
+--- Makes a source of the paths that match patterns (`*`, `?`, `[a-z]`), sorted, without directories. Each run looks
+--- them up anew. What matches nothing gives nothing.
+---@param patterns string|string[]
+---@return minigun.Source paths
+function minigun.files(patterns) end
 
 --- Lets time go by. In a handler of a context `threads`, and in a producer, everything else goes on meanwhile; in an
 --- inline stage workers and threads do, but not the other inline stages; in a worker its process sleeps, and in a hook
@@ -844,7 +894,7 @@ function Result:summary() end
 
 --- An item that could not be processed; `tostring` gives its text.
 ---@class minigun.Failure
----@field kind "error"|"crash"|"timeout"|"unserialisable"|"cancelled"|"lost"
+---@field kind "error"|"crash"|"timeout"|"malformed"|"unserialisable"|"cancelled"|"lost"
 ---@field stage string? name
 ---@field item any
 ---@field number integer? which of the items that have come to the stage it was, from 1; not inside a group
@@ -1044,13 +1094,15 @@ function Run:kill() end
 --- when a forgotten run is collected (then without the hook after_run).
 function Run:close() end
 
---- Lines of files: a source of a producer or of `minigun.map`, and an iterator for a loop: `for line in lines do`.
----@class minigun.Lines
----@field paths string[]? of the files that are read, one after the other
-local Lines = {}
+--- What a producer, `minigun.map`, `each` and `reduce` read from: made by `minigun.lines`, `range`, `files`, `records`
+--- and `csv`. It is described by a few values, and opens what it reads when it is read. It is an iterator, too: `for
+--- line in minigun.lines "access.log" do`.
+---@class minigun.Source
+---@field paths string[]? of the files that are read, one after the other, as they were when it was made
+local Source = {}
 
 --- Closes what a loop that was left early has open. The end of a loop, and of a run, needs none.
-function Lines:close() end
+function Source:close() end
 
 --- A file of values. At the end of a to-be-closed variable it is closed.
 ---@class minigun.Spool

@@ -21,6 +21,7 @@ local log = require "minigun.system.log"
 local machine = require "minigun.system.machine"
 local pipeline = require "minigun.pipeline"
 local plan = require "minigun.plan.plan"
+local range = require "minigun.sources.range"
 local schemas = require "minigun.language.schemas"
 local seeds = require "minigun.system.seeds"
 local shorthand = require "minigun.language.one_liners"
@@ -96,18 +97,52 @@ minigun.spool = spool.new
 ---@return integer? errno
 minigun.command = command.run
 
---- Makes a source of lines: of a file, of several, one after the other, or of what is open already. Lines come without
---- their newline (a carriage return before it stays), as from `io.lines`; the last one needs none. A pipe, socket or
---- terminal that has no line yet holds nothing up: neither other producers nor what has been emitted. It is also an
---- iterator: `for line in minigun.lines "access.log" do`. A line may have 1 GiB; a longer one, and whatever cannot be
---- read, ends the producer as its failure, with the file's name.
+--- Makes a source of lines: of files, one after the other, or of what is open already. Lines come without their newline
+--- (a carriage return before it stays), as from `io.lines`; the last one needs none. A pipe, socket or terminal that
+--- has no line yet holds nothing up: neither other producers nor what has been emitted. It is also an iterator:
+--- `for line in minigun.lines "access.log" do`. A line may have 1 GiB; a longer one, and whatever cannot be read, ends
+--- the producer as its failure, with the file's name.
 ---
---- Paths are opened anew by each run. A file, a descriptor and standard input are read by this object alone from now
---- on, as it reads ahead; they are not closed. In a worker files and pipes are read as in the coordinator, but standard
---- input is the coordinator's.
----@param source string|string[]|integer|file* a path, paths, an open file (also of `io.popen`), a descriptor, or "-"
----@return minigun.Lines lines raises where a file is not there, or may not be read
-minigun.lines = lines.new
+--- A path may be a pattern (`*`, `?`, `[a-z]`); what it matches is looked up by each run, and sorted. A file whose name
+--- ends in `.gz`, `.xz`, `.bz2` or `.zst` is unpacked on the way, by the system's `gzip`, `xz`, `bzip2` or `zstd`.
+--- Files are opened by each run anew, one after the other; a file is read to the end that it has then. A file, a
+--- descriptor and standard input are read by this object alone from now on, as it reads ahead; they are not closed. In
+--- a worker files and pipes are read as in the coordinator, but standard input is the coordinator's.
+---@param source string|string[]|integer|file*
+--- a path or pattern, several, an open file (also of `io.popen`), a descriptor, or "-" for standard input
+---@param options minigun.LinesOptions?
+---@return minigun.Source lines raises where a file is not there, or may not be read, or a pattern matches none
+function minigun.lines(source, options) return lines.new(source, options) end
+
+--- Makes a source of other records: `minigun.records("names", { separator = "\0" })`. One of the options says how they
+--- are told apart: `separator`, `fixed` or `length`. What a file ends with must be a whole record; of `separator` the
+--- last one may do without it. All else is as for `minigun.lines`.
+---@param source string|string[]|integer|file* as for `minigun.lines`
+---@param options minigun.RecordsOptions
+---@return minigun.Source records
+function minigun.records(source, options) return lines.records(source, options) end
+
+--- Makes a source of the rows of CSV (RFC 4180): each item is a table of texts. A field in quotes may have commas,
+--- newlines and, written twice, quotes in it. Empty lines are passed over, also a byte order mark at the begin. A row
+--- that has not as many fields as there are names, or something after a field's last quote, is a failure of its own, of
+--- kind `malformed`, which shows it; the others go on. All else is as for `minigun.lines`.
+---@param source string|string[]|integer|file* as for `minigun.lines`
+---@param options minigun.CsvOptions?
+---@return minigun.Source rows
+function minigun.csv(source, options) return lines.csv(source, options) end
+
+--- Makes a source of integers, as `for i = first, last, step` has them; however many these are, it takes no memory.
+---@param first integer
+---@param last integer
+---@param step integer? 1 by default
+---@return minigun.Source numbers
+minigun.range = range.new
+
+--- Makes a source of the paths that match patterns (`*`, `?`, `[a-z]`), sorted, without directories. Each run looks
+--- them up anew. What matches nothing gives nothing.
+---@param patterns string|string[]
+---@return minigun.Source paths
+minigun.files = range.files
 
 --- Lets time go by. In a handler of a context `threads`, and in a producer, everything else goes on meanwhile; in an
 --- inline stage workers and threads do, but not the other inline stages; in a worker its process sleeps, and in a hook

@@ -52,7 +52,30 @@ end
 
 local handlers = {}
 
+build.files = {} -- that sources read: to be removed at the end
+
+-- A source for items that are texts, or numbers one after the other: lines or rows of a file, or a range. What a
+-- smaller description has left of them may be neither.
+local function described(items)
+  local all = {}
+  for _, item in ipairs(items) do all[math.type(item) or type(item)] = true end
+  local kind = next(all)
+  if next(all, kind) ~= nil or kind ~= "string" and kind ~= "integer" then return items end
+  if kind == "string" then
+    local path = os.tmpname()
+    build.files[#build.files + 1] = path
+    local file <close> = assert(io.open(path, "w"))
+    file:write(table.concat(items, "\n"), "\n")
+    return minigun.lines(path)
+  end
+  for i, item in ipairs(items) do
+    if item ~= items[1] + i - 1 then return items end
+  end
+  return minigun.range(items[1], items[#items])
+end
+
 function handlers.producer(s, _, names)
+  if s.source == "described" then return described(s.items) end
   if s.source == "array" then return s.items end
   if s.source == "iterator" then
     local at = 0

@@ -118,6 +118,12 @@ local function add_producer(d, draw)
     s.items[i] = d.functions and draw(8) == 1 and { f = values.stubborn(draw), n = i } or values.random(draw, d.limit)
   end
   s.source = ({ "array", "iterator", "coroutine", "handler", "handler" })[draw(5)]
+  if s.source ~= "handler" and s.salt % 2 == 0 then -- what build.lua can make a file or a range of
+    s.source = "described"
+    for i = 1, n do
+      s.items[i] = s.salt % 4 == 0 and ("line %d"):format(i * s.salt):rep((i + s.salt) % 3) or s.salt % 1000 + i
+    end
+  end
   s.rests = (s.source == "coroutine" or s.source == "handler") and draw(3) == 1 and 1 + draw(6) or nil
   if s.source == "handler" then
     if draw(3) == 1 then

@@ -7,6 +7,7 @@
 #define MG_SYS_H
 
 #include <errno.h>
+#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -157,6 +158,8 @@ enum { MG_SOCKET_REUSE, MG_SOCKET_V6_ONLY, MG_SOCKET_NO_DELAY }; /* options that
   X(open_file, int, (const char *path, int how), (path, how))                                       \
   X(file_facts, int, (int fd, mg_file *out), (fd, out))                                             \
   X(path_facts, int, (const char *path, mg_file *out), (path, out))                                 \
+  X(glob, int, (const char *pattern, glob_t *out), (pattern, out))                                  \
+  X(glob_free, int, (glob_t *found), (found))                                                       \
   X(lock_file, int, (int fd, int how), (fd, how))                                                   \
   X(own_file, int, (int fd, int owned), (fd, owned))                                                \
   X(truncate_file, int, (int fd, uint64_t size), (fd, size))                                        \

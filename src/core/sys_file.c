@@ -88,6 +88,17 @@ int mg_sys_path_facts(const char *path, mg_file *out) {
   return rc < 0 ? rc : facts_of(&st, out);
 }
 
+/* The paths that match, sorted; those of directories end in a slash. */
+int mg_sys_glob(const char *pattern, glob_t *out) {
+  int rc = glob(pattern, GLOB_MARK, NULL, out);
+  return rc == GLOB_NOSPACE ? -ENOMEM : rc == GLOB_ABORTED ? -EIO : 0;
+}
+
+int mg_sys_glob_free(glob_t *found) {
+  globfree(found);
+  return 0;
+}
+
 int mg_sys_lock_file(int fd, int how) {
   return check(flock(fd, how == MG_LOCK_NONE ? LOCK_UN : how == MG_LOCK_READ ? LOCK_SH : LOCK_EX));
 }

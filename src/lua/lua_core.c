@@ -196,6 +196,8 @@ MG_EXPORT int luaopen_minigun_core(lua_State *L) {
   mg_poll_setup(L);
   mg_process_setup(L);
   mg_lines_setup(L);
+  mg_source_setup(L);
+  mg_feed_setup(L);
   mg_threads_setup(L);
   mg_command_setup(L);
   mg_limit_setup(L);

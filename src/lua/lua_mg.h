@@ -19,6 +19,8 @@ void mg_spool_setup(lua_State *L);
 void mg_poll_setup(lua_State *L);
 void mg_process_setup(lua_State *L);
 void mg_lines_setup(lua_State *L);
+void mg_source_setup(lua_State *L);
+void mg_feed_setup(lua_State *L);
 void mg_threads_setup(lua_State *L);
 void mg_command_setup(lua_State *L);
 void mg_limit_setup(lua_State *L);

@@ -8,8 +8,6 @@
 #include "codec/codec_scalar.h"
 #include "lua_worker.h"
 
-#define MG_EMIT_TYPE "minigun.emit"
-
 typedef struct lua_worker {
   mg_worker w; /* first: see mg_check_worker */
   mg_codec *codec;
@@ -85,14 +83,30 @@ static void end_if_stopped(lua_State *L, lua_worker *lw) {
   lua_error(L);
 }
 
+/* Raises where an emit may not be called now. */
+static void check_emit(lua_State *L, lua_emit *e) {
+  if (MG_UNLIKELY(!e->worker->accepting || e->worker->w.serial != mg_process_serial))
+    luaL_error(L, "emit called after its handler has returned, or in another process");
+  end_if_stopped(L, e->worker);
+}
+
+void mg_emit_item(lua_State *L, int arg, mg_source *s, size_t most) {
+  lua_emit *e = luaL_checkudata(L, arg, MG_EMIT_TYPE);
+  uint8_t *to;
+  size_t room;
+  check_emit(L, e);
+  if (MG_UNLIKELY(e->worker->encoding)) luaL_error(L, "emit called from a dump hook, while an item is being encoded");
+  mg_worker_reserve(&e->worker->w, most, &to, &room);
+  mg_worker_append(&e->worker->w, mg_source_write(s, to), e->edge, 0);
+  mg_source_pass(s);
+}
+
 /* emit(value) */
 static int l_emit(lua_State *L) {
   lua_emit *e = lua_touserdata(L, 1); /* called through __call of this type only */
   if (MG_UNLIKELY(lua_isnoneornil(L, 2)))
     return luaL_error(L, "nil cannot be emitted (an item is any value but nil; call emit only when there is one)");
-  if (MG_UNLIKELY(!e->worker->accepting || e->worker->w.serial != mg_process_serial))
-    return luaL_error(L, "emit called after its handler has returned, or in another process");
-  end_if_stopped(L, e->worker);
+  check_emit(L, e);
   append(L, e->worker, 2, e->edge);
   return 0;
 }
@@ -115,9 +129,7 @@ static int l_emit_to(lua_State *L) {
   int kind = lua_gettable(L, 4);
   if (kind == LUA_TSTRING) return wrong_name(L);
   if (lua_isnil(L, 3)) return luaL_error(L, "emit:to: nil cannot be emitted");
-  if (!e->worker->accepting || e->worker->w.serial != mg_process_serial)
-    return luaL_error(L, "emit called after its handler has returned, or in another process");
-  end_if_stopped(L, e->worker);
+  check_emit(L, e);
   lua_Integer n = kind == LUA_TTABLE ? (lua_Integer)lua_rawlen(L, 5) : 1;
   for (lua_Integer i = 1; i <= n; i++) {
     if (kind == LUA_TTABLE) lua_rawgeti(L, 5, i);

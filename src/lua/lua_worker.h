@@ -3,9 +3,10 @@
 #define MG_LUA_WORKER_H
 
 #include "core/worker.h"
-#include "lua_mg.h"
+#include "lua_source.h"
 
 #define MG_WORKER_TYPE "minigun.worker"
+#define MG_EMIT_TYPE "minigun.emit"
 
 /* The worker at `arg`, which belongs to this process: the first field of its userdata. */
 static inline mg_worker *mg_check_worker(lua_State *L, int arg) {
@@ -16,6 +17,8 @@ static inline mg_worker *mg_check_worker(lua_State *L, int arg) {
 
 /* Pushes a new, idle worker userdata and returns its worker, to be filled in the child. */
 mg_worker *mg_push_worker(lua_State *L);
+/* Emits, by the emit of a worker at `arg`, the item that the source has found, of at most `most` bytes. */
+void mg_emit_item(lua_State *L, int arg, mg_source *s, size_t most);
 extern const luaL_Reg mg_thread_methods[]; /* lua_threads.c */
 
 #endif

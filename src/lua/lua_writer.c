@@ -23,11 +23,9 @@ enum { LOOK_EVERY_NS = 200000, COLLECT_EVERY_NS = 1000000, CLOCK_EVERY = 64 };
  * on that, and CREDIT_NS in advance.  A source without a rest is so looked after once in LOOK_EVERY_NS. What workers
  * have said is taken in once in COLLECT_EVERY_NS: a round for less costs more than it brings. */
 enum { ROUND_NS = 10000, CREDIT_NS = 500000, SHARE = 50 };
-/* What on_full gets instead of bytes: a receiver wants what is written; w:singly; see passed_by. */
-enum { WANTED = 0, EACH = -1, BESIDE = -2 };
 
-/* writer(pool, edge, on_full, on_bad, first, last, on_to) -> writer.  on_full(writer, bytes needed, or WANTED, EACH
- * or BESIDE; whether for the array of another writer, see w:into); on_bad(value, message) for a value that cannot be
+/* writer(pool, edge, on_full, on_bad, first, last, on_to) -> writer.  on_full(writer, bytes needed, or
+ * MG_FULL_...; whether for the array of another writer, see w:into); on_bad(value, message) for a value that cannot be
  * serialised; first..last: slots of the receivers; on_to(name, item) for w:to */
 static int l_writer(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
@@ -88,19 +86,23 @@ static inline int wanted(mg_writer *w) {
 }
 
 /* The record after `end` is complete.  What comes next must not overtake it. */
-static int written(lua_State *L, mg_writer *w, size_t length, unsigned flags) {
+static inline void complete(mg_writer *w, size_t length, unsigned flags) {
   w->into = NULL;
   mg_record_head(mg_shm_at(&w->pool->shm, w->block) + w->end, (uint32_t)length, w->edge, flags | w->batch);
   w->end += mg_record_space(length);
   w->count++;
-  if (wanted(w)) return call_full(L, WANTED, NULL);
-  return MG_UNLIKELY(w->singly) ? call_full(L, EACH, NULL) : 0;
+}
+
+static int written(lua_State *L, mg_writer *w, size_t length, unsigned flags) {
+  complete(w, length, flags);
+  if (wanted(w)) return call_full(L, MG_FULL_WANTED, NULL);
+  return MG_UNLIKELY(w->singly) ? call_full(L, MG_FULL_EACH, NULL) : 0;
 }
 
 /* What was emitted has not come into the open block, which so may never fill: others have their turn all the same. */
 static int passed_by(lua_State *L, mg_writer *w) {
   if (!w->pool || (!w->singly && !wanted(w) && mg_now() - w->called < COLLECT_EVERY_NS)) return 0;
-  return call_full(L, BESIDE, NULL);
+  return call_full(L, MG_FULL_BESIDE, NULL);
 }
 
 /* The value cannot be encoded; the message is on top. */
@@ -157,28 +159,57 @@ static int put_into(lua_State *L, mg_writer *w, int type) {
     mg_array_end(a);
     a->closed++;
   }
-  return wanted(w) ? call_full(L, WANTED, NULL) : 0;
+  return wanted(w) ? call_full(L, MG_FULL_WANTED, NULL) : 0;
 }
 
 /* Whether w->into may be written to now. */
 static int into_open(const mg_writer *w) { return w->into && w->into->arrays && !w->into->encoding; }
 
+/* Writes the item that the source has found, of at most `most` bytes, as the next element of the array of w->into. */
+static lua_Integer item_into(mg_writer *w, mg_source *s, size_t most) {
+  mg_writer *a = w->into;
+  if (mg_array_room(a) < (a->join.length ? most : most + a->usual)) return (lua_Integer)mg_array_want(a, most);
+  if (a->join.length == 0) mg_join_begin(&a->join, mg_array_at(a), a->arrays, -1);
+  mg_join_place(&a->join, mg_array_at(a), mg_source_write(s, mg_array_at(a) + a->join.length), 0);
+  mg_source_pass(s);
+  w->sent++;
+  if (a->join.count >= a->arrays) {
+    mg_array_end(a);
+    a->closed++;
+  }
+  return wanted(w) ? MG_FULL_WANTED : MG_FULL_NOT;
+}
+
+lua_Integer mg_writer_item(mg_writer *w, mg_source *s, size_t most) {
+  if (into_open(w)) return item_into(w, s, most);
+  size_t left = w->block == MG_NO_BLOCK ? 0 : w->size - w->end, need = mg_record_space(most);
+  if (left < need) return (lua_Integer)need;
+  complete(w, mg_source_write(s, mg_shm_at(&w->pool->shm, w->block) + w->end + MG_RECORD_HEAD), 0);
+  mg_source_pass(s);
+  return wanted(w) ? MG_FULL_WANTED : MG_UNLIKELY(w->singly) ? MG_FULL_EACH : MG_FULL_NOT;
+}
+
+void mg_writer_push_full(lua_State *L, const mg_writer *w, lua_Integer need) {
+  lua_getiuservalue(L, 1, UV_FULL);
+  lua_pushvalue(L, 1);
+  lua_pushinteger(L, need);
+  lua_pushboolean(L, into_open(w));
+}
+
+void mg_writer_resumed(mg_writer *w) { w->clock = w->called = mg_now(); }
+
 static int go_on(lua_State *L, int status, lua_KContext again) {
   mg_writer *w = lua_touserdata(L, 1);
   (void)status;
   lua_settop(L, 2);
-  w->clock = w->called = mg_now();
+  mg_writer_resumed(w);
   if (!again) return 0;
   return into_open(w) ? put_into(L, w, lua_type(L, 2)) : put(L);
 }
 
 /* on_full(writer, need, into), then once more if k says so. */
 static int call_full(lua_State *L, lua_Integer need, lua_KFunction k) {
-  mg_writer *w = lua_touserdata(L, 1);
-  lua_getiuservalue(L, 1, UV_FULL);
-  lua_pushvalue(L, 1);
-  lua_pushinteger(L, need);
-  lua_pushboolean(L, into_open(w));
+  mg_writer_push_full(L, lua_touserdata(L, 1), need);
   lua_KContext again = k != NULL;
   lua_callk(L, 3, 0, again, go_on);
   return go_on(L, LUA_OK, again);
@@ -288,7 +319,7 @@ static int l_join_end(lua_State *L) {
   mg_writer *w = mg_check_writer(L, 1);
   luaL_argcheck(L, w->join.length > 0, 1, "nothing is being joined");
   mg_array_end(w);
-  return wanted(w) ? call_full(L, WANTED, NULL) : 0;
+  return wanted(w) ? call_full(L, MG_FULL_WANTED, NULL) : 0;
 }
 
 /* w:pending() -> items written and not taken, bytes free in the open block */
@@ -309,7 +340,7 @@ static int l_patience(lua_State *L) {
   return 0;
 }
 
-/* w:singly(): on_full is called after each item, with EACH where it would not be called otherwise */
+/* w:singly(): on_full is called after each item, with MG_FULL_EACH where it would not be called otherwise */
 static int l_singly(lua_State *L) {
   mg_check_writer(L, 1)->singly = 1;
   return 0;

@@ -7,11 +7,15 @@
 
 #include "core/wait.h"
 #include "lua_block.h"
+#include "lua_source.h"
 
 #define MG_WRITER_TYPE "minigun.writer"
 
 /* Bytes beside an array's own that its block has at least. */
 enum { ARRAY_LEAST = 128 };
+/* What on_full gets instead of bytes: a receiver wants what is written; w:singly; an item has not come into the open
+ * block.  NOT: it is not to be called. */
+enum { MG_FULL_WANTED = 0, MG_FULL_EACH = -1, MG_FULL_BESIDE = -2, MG_FULL_NOT = -3 };
 enum { UV_POOL = 1, UV_FULL, UV_BAD, UV_TO, UV_INTO }; /* user values of a writer */
 
 typedef struct mg_writer {
@@ -65,6 +69,12 @@ static inline size_t mg_array_room(const mg_writer *w) {
 size_t mg_array_want(const mg_writer *w, size_t length);
 /* The open array is complete: it is a record like any other. */
 void mg_array_end(mg_writer *w);
+/* Emits the item that the source has found, of at most `most` bytes.  What on_full is to be called with: bytes, when it
+ * did not fit and is still the source's next one; MG_FULL_... otherwise. */
+lua_Integer mg_writer_item(mg_writer *w, mg_source *s, size_t most);
+/* Pushes on_full and its three arguments, for the writer at index 1; after that call mg_writer_resumed. */
+void mg_writer_push_full(lua_State *L, const mg_writer *w, lua_Integer need);
+void mg_writer_resumed(mg_writer *w);
 extern const luaL_Reg mg_array_methods[];
 
 #endif

@@ -13,6 +13,7 @@ failure.kinds = {
   error = "the handler raised an error",
   crash = "the worker died while it processed the item",
   timeout = "the handler took longer than the stage's timeout",
+  malformed = "a record of the source is not as it should be, so it is no item",
   unserialisable = "the item or what was emitted for it cannot be sent to another process",
   cancelled = "it was cancelled before it had begun",
   lost = "the server ended, or the connection to it broke, before its reply had come",
@@ -101,7 +102,7 @@ end
 
 ---@class minigun.Failure
 --- An item that could not be processed; `tostring` gives its text.
----@field kind "error"|"crash"|"timeout"|"unserialisable"|"cancelled"|"lost"
+---@field kind "error"|"crash"|"timeout"|"malformed"|"unserialisable"|"cancelled"|"lost"
 ---@field stage string? name
 ---@field item any
 ---@field number integer? which of the items that have come to the stage it was, from 1; not inside a group

@@ -110,14 +110,15 @@ function errors.of_hook(message)
   if last and message:find(last.text, 1, true) then return last.raised, last.traceback end
 end
 
---- An item that cannot be decoded.
----@param message string the codec's
+--- An item that cannot be decoded, or a record of a source that is no item.
+---@param message string the codec's, or the source's
 ---@param item any what stands for it; nil: nothing does
+---@param malformed boolean? it is such a record
 ---@return table err as from `take`, with `unreadable` and `item`
-function errors.unreadable(message, item)
+function errors.unreadable(message, item, malformed)
   local raised, traceback = errors.of_hook(message)
-  return setmetatable({ kind = "unserialisable", message = "cannot decode an item: " .. message, raised = raised,
-    traceback = traceback, unreadable = true, item = item }, Error)
+  return setmetatable({ kind = malformed and "malformed" or "unserialisable", raised = raised, traceback = traceback,
+    message = (malformed and "" or "cannot decode an item: ") .. message, unreadable = true, item = item }, Error)
 end
 
 --- What was taken, as fields of a failure.

@@ -270,6 +270,29 @@ types.text = {
   check = function(value) return type(value) == "string", value end,
 }
 
+--- A text of so many bytes, at most, and not of none.
+---@param most integer
+---@return table type
+function types.bytes_text(most)
+  return { text = most == 1 and "a text of one byte" or ("a text of 1 to %d bytes"):format(most), lua = "string",
+    check = function(value) return type(value) == "string" and #value >= 1 and #value <= most, value end }
+end
+
+types.length = { text = "a format of string.pack for one unsigned integer, \">I4\" say", lua = "string",
+  check = function(value) return type(value) == "string" and value:find "^[<>=]?I[1-8]$" ~= nil, value end }
+
+--- Names of columns.
+types.header = { text = "a boolean or an array of texts", lua = "boolean|string[]",
+  check = function(value)
+    if type(value) == "boolean" then return true, value end
+    if type(value) ~= "table" or value[1] == nil then return false end
+    for _, name in ipairs(value) do
+      if type(name) ~= "string" then return false end
+    end
+    return true, table.move(value, 1, #value, 1, {})
+  end,
+}
+
 types.output = {
   text = "a file's path, or true", lua = "string|true",
   check = function(value) return value == true or types.path.check(value), value end,

@@ -173,7 +173,7 @@ local function run_single(w, job, stage, ctx)
       report_lost(w, stage, replies.refused(value, failure.where() or stage.at, message, stage.source))
     end)
     function lost(item, caught) report_lost(w, stage, errors.fields(caught, { attempt = 1, item = item })) end
-    context.on_lost(ctx, function(value, message) tell_left_out(w, stage, { { value, message } }) end)
+    context.on_lost(ctx, function(...) tell_left_out(w, stage, { { ... } }) end)
   else
     w:on_refused(function(_, message) replies.refuse(message, "", stage.at) end)
   end

@@ -36,11 +36,11 @@ function replies.refused(value, at, message, source)
     attempt = 1, item = value }
 end
 
---- Fields of a failure: an item of a batch that cannot be decoded.
----@param refused table { item, message }
+--- Fields of a failure: an item of a batch that cannot be decoded, or a record of a source that is no item.
+---@param refused table { item, message, malformed }
 ---@return table fields
 function replies.left_out(refused)
-  return errors.fields(errors.unreadable(refused[2]), { attempt = 1, item = refused[1] })
+  return errors.fields(errors.unreadable(refused[2], nil, refused[3]), { attempt = 1, item = refused[1] })
 end
 
 -- Raises where a value cannot be sent to another process.

@@ -31,7 +31,8 @@ local losing = setmetatable({}, { __mode = "k" })
 
 --- Says which function hears of items that a producer's source has and cannot give.
 ---@param ctx table
----@param lost function (value, message): `value` is what stands for the item, false: nothing does
+---@param lost function (value, message, malformed): `value` is what stands for the item, false:
+--- nothing does; malformed: it is a record of a source that is no item
 function context.on_lost(ctx, lost) losing[ctx] = lost end
 
 --- The function that hears of such items.

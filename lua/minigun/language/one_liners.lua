@@ -1,7 +1,7 @@
 --- Two more doors to the same list of stages: a pipeline written as one table, and one-liners over a list.
 local failure = require "minigun.base.failure"
 local kinds = require "minigun.base.kinds"
-local lines = require "minigun.sources.lines"
+local reading = require "minigun.sources.reading"
 local options = require "minigun.language.schemas"
 local stack = require "minigun.base.stack"
 
@@ -135,11 +135,11 @@ end
 
 local function check(what, list, f)
   local order = what == "minigun.reduce" and "list, initial value, function, options" or "list, function, options"
-  if not lines.is(list) and (type(list) ~= "table" or math.type(#list) ~= "integer") then
+  if not reading.is(list) and (type(list) ~= "table" or math.type(#list) ~= "integer") then
     failure.raise(("%s: a list expected, got %s; the order is %s"):format(what, options.got(list), order))
   end
-  local n = lines.is(list) and 0 or #list
-  if n == 0 and not lines.is(list) and next(list) ~= nil then
+  local n = reading.is(list) and 0 or #list
+  if n == 0 and not reading.is(list) and next(list) ~= nil then
     failure.raise(("%s: a list expected, got a table without array elements"):format(what))
   end
   for i = 1, n do
@@ -177,13 +177,13 @@ function shorthand.map(new, list, f, given)
   check("minigun.map", list, f)
   local stage, run = split_options(given, "minigun.map")
   local results, at = {}, failure.where()
-  local p = new("map", run):producer("list", function(emit)
+  local p = new("map", run):producer("list", function(emit, ctx)
     local n = 0
     local add = stack.stands_for(function(item)
       n = n + 1
       emit { n, item }
     end, at)
-    if lines.is(list) then return lines.handler(list)(add) end
+    if reading.is(list) then return reading.handler(list)(add, ctx) end
     for i = 1, #list do add(list[i]) end
   end):processor("map", stage, stack.stands_for(function(pair, emit)
     local value = f(pair[2])

@@ -159,6 +159,22 @@ local log_fields = {
   { "json", types.boolean, default = false, doc = "true: each line is a JSON object" },
 }
 
+local numbered_field = { "numbered", types.boolean, default = false,
+  doc = "each item is a table `{ path =, number =, text = }`, so that a failure shows where it comes from" }
+local records_fields = {
+  { "separator", types.bytes_text(16), default_text = "none",
+    doc = "what stands between two records, at most 16 bytes; the last one may do without" },
+  { "fixed", types.integer(1, 1 << 30), default_text = "none", doc = "bytes of each record" },
+  { "length", types.length, default_text = "none",
+    doc = "each record has its length before it, in this format of `string.pack`: `\"I4\"` has four bytes, in " ..
+      "this machine's order, `\"<I4\"` the lowest one first, `\">I4\"` the highest" },
+}
+local csv_fields = {
+  { "header", types.header, default = true,
+    doc = "true: the first record of each file has the names of the columns, and an item is a table with these " ..
+      "keys; an array: these are the names; false: there are none, and an item is an array" },
+  { "separator", types.bytes_text(1), default = ",", doc = "what stands between two fields, one byte" },
+}
 local command_fields = {
   { "timeout", types.seconds(false), default_text = "none",
     doc = "seconds after which the program gets SIGTERM, and one second later SIGKILL" },
@@ -224,6 +240,9 @@ for name, made in next, {
     { ordered_field } }),
   backoff = schema.new("backoff", { backoff_fields }),
   spool = schema.new("spool", { spool_fields }),
+  lines = schema.new("source of lines", { { numbered_field } }),
+  records = schema.new("source of records", { records_fields, { numbered_field } }),
+  csv = schema.new("source of rows", { csv_fields }),
   command = schema.new("command", { command_fields }),
   log = schema.new("logging", { log_fields }),
   journal = schema.new("journal", { journal_fields }),

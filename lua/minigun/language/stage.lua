@@ -97,7 +97,7 @@ end
 ---@return string? source "array", "lines" or "iterator"; nil for a handler. Nothing at all where none can be made of it
 function stage.source(subject, ...)
   local first, state, control, closing = ...
-  if sources.is_lines(first) then return sources.lines(first), first.paths and "lines" or "iterator" end
+  if sources.is_described(first) then return sources.described(first) end
   if options.is_callable(first) then
     refuse_constant(subject, first, ...)
     if state ~= nil or control ~= nil or closing ~= nil or sources.is_iterator(first) then

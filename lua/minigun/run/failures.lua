@@ -190,7 +190,7 @@ end
 ---@param list table array of { what stands for it or false, message }
 function Failures:unreadable(stage, list)
   for _, refused in ipairs(list) do
-    self:settle(stage, errors.fields(errors.unreadable(refused[2]), { attempt = 1, pid = self.pid }),
+    self:settle(stage, errors.fields(errors.unreadable(refused[2], nil, refused[3]), { attempt = 1, pid = self.pid }),
       function() return refused[1] or nil end)
   end
 end

@@ -86,7 +86,7 @@ function Producers:open()
       else
         local own = pace.new(core.now(), stage.source == "array")
         local emit, ctx = self.emission:emit_of(stage, own), self.inline.chain.states[stage.id].ctx
-        sources.on_lost(ctx, function(value, message) self.failures:unreadable(stage, { { value, message } }) end)
+        sources.on_lost(ctx, function(...) self.failures:unreadable(stage, { { ... } }) end)
         local producer = { stage = stage, pace = own, wait = {}, stats = self.outcome.stats[stage.id],
           alone = #self.inline.chain.states[stage.id].inner == 0 }
         local function body() return errors.call(stage.handler, emit, ctx) end

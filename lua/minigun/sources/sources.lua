@@ -4,21 +4,16 @@ local context = require "minigun.handlers.ctx"
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
 local files = require "minigun.sources.files"
-local lines = require "minigun.sources.lines"
+local reading = require "minigun.sources.reading"
 local spool = require "minigun.store.spool"
 local tasks = require "minigun.handlers.tasks"
 
 local sources = {}
 
-sources.is_lines = lines.is
+sources.is_described = reading.is
 
 --- What the message of an error begins with that an iterator of the user's in C blames on its caller, this file.
 sources.place = debug.getinfo(1, "S").short_src
-
---- A handler that emits lines.
----@param given table what `minigun.lines` has returned
----@return function handler
-function sources.lines(given) return failure.stands_for(lines.handler(given), given.at) end
 
 -- How many items a source has: from its handler to a function that tells, for those handlers that know.
 local lengths = setmetatable({}, { __mode = "k" })
@@ -30,6 +25,16 @@ local lengths = setmetatable({}, { __mode = "k" })
 function sources.of_length(handler, length)
   lengths[handler] = length
   return handler
+end
+
+--- A handler that emits what a source reads that is described by a few values.
+---@param given minigun.Source
+---@return function handler
+---@return string source see `stage.source`
+function sources.described(given)
+  local handler, length = failure.stands_for(reading.handler(given), given.at), reading.length(given)
+  if length then return sources.of_length(handler, length), "array" end
+  return handler, given.given and "lines" or "iterator"
 end
 
 --- How many items a source will emit.
