@@ -33,18 +33,19 @@ BUILD ?= build
 
 SRC := src/codec/codec.c src/codec/codec_collide.c src/codec/codec_copy.c src/codec/codec_decode.c \
        src/codec/codec_encode.c src/codec/codec_join.c src/codec/codec_message.c src/codec/codec_object.c \
-       src/codec/codec_pack.c src/core/clock.c src/core/command.c src/core/event.c src/core/heap.c src/core/job.c \
-       src/core/keeper.c src/core/listen.c src/core/pool.c src/core/proc.c src/core/relay.c src/core/screen.c \
-       src/core/shm.c src/core/signals.c src/core/slot.c src/core/slot_events.c src/core/sys.c src/core/sys_file.c \
-       src/core/sys_process.c src/core/sys_server.c src/core/sys_table.c src/core/sys_view.c src/core/sys_wait.c \
-       src/core/wait.c src/core/worker.c src/lua/lua_accept.c src/lua/lua_alloc.c src/lua/lua_array.c \
-       src/lua/lua_block.c src/lua/lua_board.c src/lua/lua_codec.c src/lua/lua_command.c src/lua/lua_connection.c \
+       src/codec/codec_pack.c src/core/attach.c src/core/byte_ring.c src/core/channel.c src/core/clock.c \
+       src/core/command.c src/core/event.c src/core/heap.c src/core/job.c src/core/keeper.c src/core/listen.c \
+       src/core/pool.c src/core/proc.c src/core/relay.c src/core/screen.c src/core/shm.c src/core/signals.c \
+       src/core/slot.c src/core/slot_events.c src/core/sys.c src/core/sys_file.c src/core/sys_process.c \
+       src/core/sys_server.c src/core/sys_table.c src/core/sys_view.c src/core/sys_wait.c src/core/wait.c \
+       src/core/worker.c src/lua/lua_accept.c src/lua/lua_alloc.c src/lua/lua_array.c src/lua/lua_block.c \
+       src/lua/lua_board.c src/lua/lua_channel.c src/lua/lua_codec.c src/lua/lua_command.c src/lua/lua_connection.c \
        src/lua/lua_core.c src/lua/lua_feed.c src/lua/lua_limit.c src/lua/lua_lines.c src/lua/lua_mg.c \
        src/lua/lua_poll.c src/lua/lua_pool.c src/lua/lua_process.c src/lua/lua_protocol.c src/lua/lua_reader.c \
-       src/lua/lua_screen.c src/lua/lua_server.c src/lua/lua_signal.c src/lua/lua_slot.c src/lua/lua_source.c \
-       src/lua/lua_spool.c src/lua/lua_terminate.c src/lua/lua_threads.c src/lua/lua_worker.c src/lua/lua_writer.c \
-       src/source/csv.c src/source/cut.c src/source/reader.c src/store/crc.c src/store/spool.c src/test/faults.c \
-       src/test/lua_faults.c src/test/miscount.c
+       src/lua/lua_screen.c src/lua/lua_server.c src/lua/lua_service.c src/lua/lua_signal.c src/lua/lua_slot.c \
+       src/lua/lua_source.c src/lua/lua_spool.c src/lua/lua_terminate.c src/lua/lua_threads.c src/lua/lua_worker.c \
+       src/lua/lua_writer.c src/source/csv.c src/source/cut.c src/source/reader.c src/store/crc.c src/store/spool.c \
+       src/test/faults.c src/test/lua_faults.c src/test/miscount.c
 SYS := $(filter src/core/sys%,$(SRC))
 OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/minigun/core.so
@@ -197,13 +198,14 @@ LUA_LIBS ?= $(shell $(PKG_CONFIG) --libs lua5.4 2>/dev/null || echo -llua5.4)
 # Run one as build-fuzz/slot_fuzz -max_total_time=600 CORPUS_DIRECTORY.
 FUZZ = $(CLANG) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -I$(LUA_INC) -Isrc -o build-fuzz/$@
 
-fuzz: decode_fuzz slot_fuzz spool_fuzz
+fuzz: channel_fuzz decode_fuzz slot_fuzz spool_fuzz
 
-.PHONY: decode_fuzz slot_fuzz spool_fuzz
-decode_fuzz slot_fuzz spool_fuzz:
+.PHONY: channel_fuzz decode_fuzz slot_fuzz spool_fuzz
+channel_fuzz decode_fuzz slot_fuzz spool_fuzz:
 	@mkdir -p build-fuzz
 	$(FUZZ) spec/fuzz/$@.c $(FUZZ_SRC)
 
+channel_fuzz: FUZZ_SRC = $(SYS) $(addprefix src/core/,channel.c byte_ring.c event.c proc.c) src/test/faults.c
 decode_fuzz: FUZZ_SRC = $(SRC) $(LUA_LIBS) -lm -ldl
 slot_fuzz:   FUZZ_SRC = $(SYS) $(addprefix src/core/,slot.c slot_events.c shm.c event.c proc.c) src/test/faults.c
 spool_fuzz:  FUZZ_SRC = $(SYS) $(addprefix src/store/,spool.c crc.c) src/core/proc.c src/test/faults.c

@@ -11,7 +11,9 @@
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 local failure = require "minigun.base.failure"
 local options = require "minigun.language.schemas"
-for name, made in next, require "minigun.supervisor.options".schemas do options.schemas[name] = made end
+for _, room in ipairs { "supervisor", "service" } do
+  for name, made in next, require("minigun." .. room .. ".options").schemas do options.schemas[name] = made end
+end
 
 -- The modules that users meet, in reading order; what else is in lua/minigun is for the project's own developers.
 local MODULES <const> = {
@@ -30,6 +32,10 @@ local MODULES <const> = {
   { "handlers/command", "Programs: `minigun.command`" },
   { "loop", "Event loops: `require \"minigun.loop\"`" },
   { "loops/face", "What `loop.new()` returns" },
+  { "futures/future", "Futures" },
+  { "futures/several", "Waiting for several futures" },
+  { "service/server", "Services: `minigun.service`" },
+  { "service/client", "Clients of services: `minigun.connect`" },
   { "supervisor/server", "Servers: `minigun.supervisor`" },
   { "supervisor/worker", "What a worker of a server receives: `w`" },
 }
@@ -47,6 +53,9 @@ local OWNERS <const> = {
   loop = { class = "minigun.loop", prefix = "loop." },
   Loop = { class = "minigun.Loop", prefix = "loop:" },
   Watch = { class = "minigun.Watch", prefix = "watch:" },
+  Future = { class = "minigun.Future", prefix = "future:" },
+  Service = { class = "minigun.Service", prefix = "service:" },
+  Client = { class = "minigun.Client", prefix = "client:" },
   Supervisor = { class = "minigun.Supervisor", prefix = "server:" },
   Server = { class = "minigun.Server", prefix = "running:" },
   Worker = { class = "minigun.Worker", prefix = "w:" },
@@ -80,6 +89,8 @@ local SCHEMAS <const> = {
   { "command", "CommandOptions", "of `minigun.command`" },
   { "log", "LogOptions", "of `minigun.logging`" },
   { "supervisor", "SupervisorOptions", "of `minigun.supervisor`" },
+  { "service", "ServiceOptions", "of `minigun.service`" },
+  { "connect", "ConnectOptions", "of `minigun.connect`" },
   { "back_off", "BackOffOptions", "inside `back_off`" },
 }
 

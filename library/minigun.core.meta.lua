@@ -909,6 +909,113 @@ function Reader:fd() end
 function Reader:close() end
 
 ---An epoll descriptor with the waits of a loop (lua_poll.c).
+---A socket that listens for clients of a service | nil, message, errno
+---@param path string "@name": one without a file
+---@param mode integer of its file
+---@param backlog integer
+---@return minigun.doorway? doorway
+function core.doorway(path, mode, backlog) end
+
+---A connection to a service, which has said hello | nil, message, errno
+---@param path string
+---@param to_server integer bytes of the ring, 0: as the server likes
+---@param to_client integer
+---@param most integer bytes of one message from the server
+---@return minigun.channel? channel
+function core.channel(path, to_server, to_client, most) end
+
+---The uid that this process acts as
+---@return integer uid
+function core.own_user() end
+
+---@class minigun.doorway
+local Doorway = {}
+
+---A connection | false: none waits | nil, message, errno
+---@return minigun.channel|false|nil channel
+function Doorway:accept() end
+
+---@return integer fd
+function Doorway:fd() end
+
+---The socket's file goes too, if it still is this one; may be called twice
+function Doorway:close() end
+
+---@class minigun.channel
+local Channel = {}
+
+---@return integer? pid
+---@return integer uid
+---@return integer gid
+function Channel:peer() end
+
+---What the client has said, and its version | false: nothing yet | nil, message, errno
+---@return string|false|nil said
+---@return integer version
+function Channel:greeting() end
+
+---True | nil, message, errno
+---@param said string
+---@param to_server integer bytes of the ring from the client
+---@param to_client integer
+---@param number integer
+---@param most integer bytes of one message
+---@return boolean? ok
+function Channel:admit(said, to_server, to_client, number, most) end
+
+---@param status "busy"|"refused"|"version"
+---@param text string
+function Channel:refuse(status, text) end
+
+---The client's number: it is attached | false: not yet | nil, message, errno or status
+---@return integer|false|nil number
+function Channel:answer() end
+
+---True: it is in the ring; false: it waits, or a part of it | nil, message: it cannot be sent | nil, message, errno
+---@param kind integer
+---@param number integer
+---@param value any
+---@return boolean? sent
+function Channel:send(kind, number, value) end
+
+---Whether nothing waits any more | nil, message, errno
+---@return boolean? gone
+function Channel:flush() end
+
+---@return boolean
+function Channel:has_room() end
+
+---Kind, number, value, why it cannot be had | nothing: there is none | false, message, errno
+---@param free boolean? it may spin
+---@return integer|false|nil kind
+---@return integer number
+---@return any value
+---@return string? problem
+function Channel:take(free) end
+
+---Whether it may not sleep, as there is something already
+---@param wants integer bits of protocol.WANTS_...
+---@return boolean
+function Channel:sleep(wants) end
+
+---True | nil, what the other side, which has ended, has said to that
+---@return boolean? ok
+---@return string? why
+function Channel:wake() end
+
+---Sleeps until there is something, the time is over, or a signal comes; as `wake`
+---@param wants integer
+---@param seconds number?
+---@return boolean? ok
+---@return string? why
+function Channel:wait(wants, seconds) end
+
+---@return integer fd -1: it is closed
+function Channel:fd() end
+
+---@param why string? the other side is told
+function Channel:close(why) end
+
 ---@class minigun.poller
 local Poller = {}
 

@@ -310,6 +310,22 @@
 ---@field on_giving_up? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the master, when it gives up: `f(reason)`
 ---@field reopen? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the master and in each worker after SIGUSR1, to open log files anew; `f(w)` in a worker, `f()` in the master
 
+--- Options of `minigun.service`.
+---@class minigun.ServiceOptions
+---@field max_clients? integer clients at a time; further ones are told that the server is busy
+---@field mode? string rights of the socket's file: who may connect. An abstract name (`@name`) has no file, and is for this user and root unless `allow` says otherwise
+---@field allow? fun(item: any): any called with each client, `{ pid =, uid =, gid = }`: whether it is let in; false and a text tell it why not
+---@field ring? integer|string bytes of memory for each direction of a connection; a multiple of two is taken. It is used as far as it is written to
+---@field max_message? integer|string bytes of one message from the other side, as it is encoded; one that is larger ends the connection
+---@field max_requests? integer requests of one client that are taken and not answered; no more are taken from it until some are
+
+--- Options of `minigun.connect`.
+---@class minigun.ConnectOptions
+---@field wait? number seconds to wait for the server where it is not there, or busy
+---@field reconnect? boolean looks for the server again when it has ended: the next request connects, and waits for `wait` seconds. Requests that have had no reply are lost all the same
+---@field ring? integer|string bytes of memory for each direction, no more than the server's
+---@field max_message? integer|string bytes of one message from the other side, as it is encoded; one that is larger ends the connection
+
 --- Options inside `back_off`.
 ---@class minigun.BackOffOptions
 ---@field first? number seconds before the first restart
@@ -459,6 +475,36 @@ function minigun.log(level, text, fields) end
 ---@return string? message
 ---@return integer? errno
 function minigun.logging(options) end
+
+--- Goes through futures in the order in which they are settled, for a generic for.
+---@param futures minigun.Future[] of any pools and clients
+---@param timeout number? seconds, after which the loop ends; nil: no limit
+---@return fun(): minigun.Future?
+function minigun.as_completed(futures, timeout) end
+
+--- Waits until all of the futures are settled. A failure is not raised does that.
+---@param futures minigun.Future[]
+---@param options minigun.WaitOptions?
+---@return minigun.Future[] settled in the order in which they were
+---@return minigun.Future[] others that are not
+function minigun.wait_all(futures, options) end
+
+--- Opens a service: processes that have nothing to do with this one attach to it by its path, through shared memory,
+--- and ask. `service:serve(f)` answers with what f returns. See docs/service.md.
+---@param path string of a Unix socket, best in a directory of mode 0700; "@name": one without a file
+---@param options minigun.ServiceOptions?
+---@return minigun.Service? service nil: it cannot listen there
+---@return string? message
+---@return integer? errno
+function minigun.service(path, options) end
+
+--- Connects to a service of another process.
+---@param path string
+---@param options minigun.ConnectOptions?
+---@return minigun.Client? client nil: it is not there, or does not let this process in
+---@return string? message
+---@return integer? errno
+function minigun.connect(path, options) end
 
 --- Processors that this process may use: affinity and cgroup quota counted.
 ---@return integer
@@ -1288,6 +1334,127 @@ function Loop:fd() end
 
 --- Ends all watches and gives the descriptors back. May be called twice. So does the end of a to-be-closed variable.
 function Loop:close() end
+
+--- What will come of one request or item.
+---@class minigun.Future
+local Future = {}
+
+--- What came of it; waits for that. Meanwhile the pool or client that it is of goes on; in a thread of `threads(n)`
+--- the other threads do. Raises the failure, an object that shows as text (`pcall` gives it: `err.kind`,
+--- `err.message`).
+---@param timeout number? seconds; nil: no limit
+---@return any value nil where the time is over before
+---@return "timeout"? message
+function Future:result(timeout) end
+
+--- Whether it is settled: done, failed or cancelled. Only looks.
+---@return boolean
+function Future:done() end
+
+--- The failure, where it has failed or was cancelled. Only looks.
+---@return minigun.Failure? failure
+function Future:failure() end
+
+--- Takes it back, where that can still be done: its `result` raises a failure of kind "cancelled" then.
+---@param options table? of the pool or client that it is of
+---@return boolean cancelled false: it is settled, or has begun
+function Future:cancel(options) end
+
+--- Calls a function with the future when it is settled, once; at once where it is. It is called by what moves the pool
+--- or client (`step`, `result`, `call`), which raises an error of it.
+---@param f fun(future: minigun.Future)
+---@return minigun.Future self
+function Future:on_done(f) end
+
+---@class minigun.WaitOptions
+---@field timeout number? seconds
+---@field first "done"|"failure"? wait until one is settled, or until one has failed, only
+
+--- A client of a service, as handlers see it.
+---@class minigun.ServiceClient
+---@field number integer counted by the server, from 1
+---@field pid integer of the process that has connected
+---@field uid integer
+---@field gid integer
+
+--- What `minigun.service` returns.
+---@class minigun.Service
+---@field path string
+local Service = {}
+
+--- Says what answers requests, for `step`: f(request, client) returns the reply, or a future whose result it will be.
+--- An error in it is the failure of that request.
+---@param f fun(request: any, client: minigun.ServiceClient): any
+---@return minigun.Service self
+function Service:on_request(f) end
+
+--- Answers requests until `stop`: with what f(request, client) returns, one after the other. Where f returns a future,
+--- of a pool or of another service's client, the next request is taken at once, and the reply follows.
+---@param f fun(request: any, client: minigun.ServiceClient): any
+function Service:serve(f) end
+
+--- Answers what is there, by the function that `on_request` was given, and does not wait: for an event loop that
+--- watches `fd`.
+---@param seconds number? to wait at most where nothing is there; 0 by default
+function Service:step(seconds) end
+
+--- A descriptor for an event loop: readable when `step` has something to do.
+---@return integer fd
+function Service:fd() end
+
+--- Ends `serve` after the request that is at work. Clients stay attached.
+function Service:stop() end
+
+--- How many clients are attached.
+---@return integer
+function Service:clients() end
+
+--- Ends the service: clients are told, and their open requests fail as lost. The socket's file is removed. May be
+--- called twice; `local service <close>` works.
+function Service:close() end
+
+--- A connection to a service, as `minigun.connect` returns it.
+---@class minigun.Client
+---@field path string
+---@field number integer this client's, as the server counts them
+local Client = {}
+
+---@class minigun.SubmitOptions
+---@field wait boolean? false: where there is no room for the request nothing is sent
+
+--- Sends a request, and gives a future of its reply. Waits while the server has no room for more.
+---@param item any
+---@param how minigun.SubmitOptions?
+---@return minigun.Future? future nil: there is no room now
+---@return "full"? message
+function Client:submit(item, how) end
+
+--- Sends a request and waits for its reply. In a thread of `threads(n)` the others go on meanwhile. Raises the
+--- failure, an object as from `future:result`.
+---@param item any
+---@param timeout number? seconds; nil: no limit
+---@return any reply nil where the time is over before; the request goes on
+---@return "timeout"? message
+function Client:call(item, timeout) end
+
+--- Sends a message to which there is no reply. Waits while the server has no room for it. What was sent before the
+--- server's end may be lost with it.
+---@param item any raises where it cannot be sent
+---@return true? sent nil: the server is gone
+---@return string? message
+function Client:send(item) end
+
+--- A descriptor for an event loop: readable when `step` has something to do.
+---@return integer? fd always the same
+---@return string? message
+---@return integer? errno
+function Client:fd() end
+
+--- Takes what has come, and settles futures, without waiting.
+function Client:step() end
+
+--- Ends the connection. Requests without a reply fail as lost. May be called twice; `local client <close>` works.
+function Client:close() end
 
 --- What is known of a worker.
 ---@class minigun.WorkerStatus

@@ -19,6 +19,7 @@ local MAY_USE <const> = {
   contexts = { "base", "policy", "system", "handlers", "child", "core" },
   run = { "base", "policy", "store", "system", "sources", "handlers", "plan", "child", "contexts", "core" },
   view = { "base" },
+  service = { "base", "system", "futures", "core" },
   supervisor = { "base", "system", "loop", "core" },
   control = { "base", "system", "handlers", "language", "plan", "run", "view", "core" },
   command = { "base", "language", "plan", "control", "supervisor" },

@@ -24,6 +24,7 @@ local plan = require "minigun.plan.plan"
 local range = require "minigun.sources.range"
 local schemas = require "minigun.language.schemas"
 local seeds = require "minigun.system.seeds"
+local several = require "minigun.futures.several"
 local shorthand = require "minigun.language.one_liners"
 local spool = require "minigun.store.spool"
 local tasks = require "minigun.handlers.tasks"
@@ -189,6 +190,36 @@ end
 function minigun.logging(options)
   return log.configure(schemas.check(schemas.schemas.log, options, "logging"))
 end
+
+--- Goes through futures in the order in which they are settled, for a generic for: `minigun.as_completed(futures)`.
+---@param futures minigun.Future[] of any pools and clients
+---@param timeout number? seconds, after which the loop ends; nil: no limit
+---@return fun(): minigun.Future?
+minigun.as_completed = several.as_completed
+
+--- Waits until all of the futures are settled. A failure is not raised: `future:result()` does that.
+---@param futures minigun.Future[]
+---@param options minigun.WaitOptions?
+---@return minigun.Future[] settled in the order in which they were
+---@return minigun.Future[] others that are not
+minigun.wait_all = several.wait_all
+
+--- Opens a service: processes that have nothing to do with this one attach to it by its path, through shared memory,
+--- and ask. `service:serve(f)` answers with what f returns. See docs/service.md.
+---@param path string of a Unix socket, best in a directory of mode 0700; "@name": one without a file
+---@param options minigun.ServiceOptions?
+---@return minigun.Service? service nil: it cannot listen there
+---@return string? message
+---@return integer? errno
+minigun.service = function(path, options) return require("minigun.service.server").new(path, options) end
+
+--- Connects to a service of another process.
+---@param path string
+---@param options minigun.ConnectOptions?
+---@return minigun.Client? client nil: it is not there, or does not let this process in
+---@return string? message
+---@return integer? errno
+minigun.connect = function(path, options) return require("minigun.service.client").new(path, options) end
 
 --- Processors that this process may use: affinity and cgroup quota counted.
 ---@return integer

@@ -12,6 +12,7 @@
  *   unruly.reaper()             waits for all children whenever one ends, as servers do
  *   unruly.pipe() -> fd to read from, fd to write to; unruly.read(fd) -> bytes | nil: nothing there, or the end;
  *   unruly.write(fd, bytes), unruly.close(fd)
+ *   unruly.knock(path) -> fd    connects to a socket that keeps packets apart, and says nothing
  *   unruly.redirect(fd, to)     to is what fd is
  *   unruly.block(signal, boolean), unruly.blocked() -> how many signals are blocked
  *   unruly.catch(signal)        counts it, and unruly.caught() -> how many have come; unruly.ignore(signal)
@@ -24,6 +25,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -127,6 +130,15 @@ static int l_wait(lua_State *L) {
   return luaL_pushfail(L), lua_pushinteger(L, WTERMSIG(status)), 2;
 }
 
+static int l_knock(lua_State *L) {
+  struct sockaddr_un at = {.sun_family = AF_UNIX};
+  strncpy(at.sun_path, luaL_checkstring(L, 1), sizeof at.sun_path - 1);
+  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0) return lua_pushinteger(L, fd), 1;
+  close(fd);
+  return luaL_pushfail(L), lua_pushstring(L, strerror(errno)), 2;
+}
+
 static int l_exit(lua_State *L) {
   exit((int)luaL_checkinteger(L, 1));
 }
@@ -161,7 +173,7 @@ static const luaL_Reg functions[] = {
     {"launch", l_launch},     {"exit", l_exit},   {"reaper", l_reaper}, {"catch", l_catch},
     {"caught", l_caught},     {"ignore", l_ignore},   {"pipe", l_pipe},
     {"read", l_read},         {"write", l_write}, {"close", l_close}, {"redirect", l_redirect}, {"block", l_block},
-    {"blocked", l_blocked},   {NULL, NULL},
+    {"blocked", l_blocked},   {"knock", l_knock}, {NULL, NULL},
 };
 
 int luaopen_unruly(lua_State *L);

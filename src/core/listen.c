@@ -29,40 +29,43 @@ static int lock_directory(const char *path) {
 }
 
 /* Takes away the file of a socket at which no process listens. */
-static int remove_stale(const char *path, const mg_address *at) {
+static int remove_stale(const char *path, const mg_address *at, int kind) {
   mg_file is;
   int rc = mg_sys.path_facts(path, &is);
   if (rc == 0 && !is.socket) return -EADDRINUSE;
-  int fd = rc < 0 ? rc : mg_sys.socket(AF_UNIX, 1);
+  int fd = rc < 0 ? rc : mg_sys.socket(AF_UNIX, kind);
   if (fd < 0) return fd;
   rc = mg_sys.connect(fd, at);
   mg_sys.close(fd);
   return rc == -ECONNREFUSED ? mg_sys.remove_file(path) : -EADDRINUSE;
 }
 
-static int bind_and_listen(int fd, const mg_address *at, int backlog) {
+/* With a mode the file has at no time more rights than that says: first the umask may take some away. */
+static int bind_and_listen(int fd, const mg_address *at, int kind, int mode, int backlog) {
   int family = at->at.ss_family, rc = 0;
   if (family != AF_UNIX) rc = mg_sys.socket_option(fd, MG_SOCKET_REUSE);
   if (family == AF_INET6 && rc == 0) rc = mg_sys.socket_option(fd, MG_SOCKET_V6_ONLY);
   if (family != AF_UNIX && rc == 0) rc = mg_sys.socket_option(fd, MG_SOCKET_NO_DELAY); /* what it accepts has it too */
+  if (rc == 0 && path_of(at) && mode >= 0) rc = mg_sys.set_rights(fd, NULL, (unsigned)mode);
   if (rc == 0) rc = mg_sys.bind(fd, at);
   if (rc == -EADDRINUSE && path_of(at)) {
-    rc = remove_stale(path_of(at), at);
+    rc = remove_stale(path_of(at), at, kind);
     if (rc == 0) rc = mg_sys.bind(fd, at);
   }
   if (rc < 0) return rc;
-  rc = mg_sys.listen(fd, backlog);
+  if (path_of(at) && mode >= 0) rc = mg_sys.set_rights(fd, path_of(at), (unsigned)mode);
+  if (rc == 0) rc = mg_sys.listen(fd, backlog);
   if (rc < 0 && path_of(at)) mg_sys.remove_file(path_of(at));
   return rc;
 }
 
-int mg_listen(const mg_address *at, int backlog, mg_file *file) {
+int mg_listen(const mg_address *at, int kind, int mode, int backlog, mg_file *file) {
   const char *path = path_of(at);
   int lock = -1;
   memset(file, 0, sizeof *file);
   if (path && (lock = lock_directory(path)) < 0) return lock;
-  int fd = mg_sys.socket(at->at.ss_family, 1);
-  int rc = fd < 0 ? fd : bind_and_listen(fd, at, backlog);
+  int fd = mg_sys.socket(at->at.ss_family, kind);
+  int rc = fd < 0 ? fd : bind_and_listen(fd, at, kind, mode, backlog);
   if (rc == 0 && path && (rc = mg_sys.path_facts(path, file)) < 0) mg_sys.remove_file(path);
   mg_shut(&lock);
   if (rc < 0) mg_shut(&fd);

@@ -72,12 +72,19 @@ typedef struct mg_user { /* the user that a process becomes, for good */
   const char *name; /* whose further groups it gets; NULL: none */
 } mg_user;
 
+typedef struct mg_peer { /* the process at the other end of a Unix socket, when it connected */
+  pid_t pid;
+  uid_t user;
+  gid_t group;
+} mg_peer;
+
+enum { MG_DATAGRAMS, MG_STREAM, MG_PACKETS }; /* kinds of sockets: MG_PACKETS is a connection that keeps them apart */
 enum { MG_SOCKET_REUSE, MG_SOCKET_V6_ONLY, MG_SOCKET_NO_DELAY }; /* options that are switched on */
 
 /* Rows as those below; sys_server.c has them. */
 #define MG_SYS_SERVER_CALLS(X)                                                                      \
   X(resolve, int, (const char *host, const char *port, mg_address *out), (host, port, out))         \
-  X(socket, int, (int family, int stream), (family, stream))                                        \
+  X(socket, int, (int family, int kind), (family, kind))                                            \
   X(socket_option, int, (int fd, int option), (fd, option))                                         \
   X(bind, int, (int fd, const mg_address *to), (fd, to))                                            \
   X(listen, int, (int fd, int backlog), (fd, backlog))                                              \
@@ -88,6 +95,13 @@ enum { MG_SOCKET_REUSE, MG_SOCKET_V6_ONLY, MG_SOCKET_NO_DELAY }; /* options that
   X(send, ssize_t, (int fd, const void *from, size_t n), (fd, from, n))                             \
   X(receive, ssize_t, (int fd, void *to, size_t n), (fd, to, n))                                    \
   X(shutdown, int, (int fd, int how), (fd, how))                                                    \
+  X(send_packet, ssize_t, (int fd, const void *from, size_t n, int passed), (fd, from, n, passed))  \
+  X(receive_packet, ssize_t, (int fd, void *to, size_t n, int *passed), (fd, to, n, passed))        \
+  X(peer, int, (int fd, mg_peer *out), (fd, out))                                                   \
+  X(set_rights, int, (int fd, const char *path, unsigned mode), (fd, path, mode))                   \
+  X(memory_file, int, (size_t size), (size))                                                        \
+  X(sealed_size, int64_t, (int fd), (fd))                                                           \
+  X(map_rings, void *, (int fd, size_t control, size_t first, size_t second), (fd, control, first, second)) \
   X(epoll_share, int, (int ep, int fd, uint64_t tag), (ep, fd, tag))                                \
   X(copy, int, (int fd), (fd))                                                                      \
   X(inherit, int, (int fd, int inherited), (fd, inherited))                                         \
@@ -225,6 +239,8 @@ uint64_t mg_worked(uint64_t *waits);
 /* How many bytes the C library has read ahead of an open file, and where they lie (if `at` is not NULL): they can be
  * read without waiting.  0 where it does not say. */
 size_t mg_file_ahead(FILE *f, const char **at);
+size_t mg_page_size(void);
+uid_t mg_own_user(void); /* that this process acts as */
 pid_t mg_pid(void);
 pid_t mg_parent_pid(void);
 /* Leaves at once, running no handler and flushing nothing but coverage data. */

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sys_calls.h"
@@ -32,9 +34,9 @@ int mg_sys_resolve(const char *host, const char *port, mg_address *out) {
 }
 
 /* None of them blocks. */
-int mg_sys_socket(int family, int stream) {
-  int kind = (stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
-  return mg_above_standard(check(socket(family, kind, 0)));
+int mg_sys_socket(int family, int kind) {
+  static const int types[] = {SOCK_DGRAM, SOCK_STREAM, SOCK_SEQPACKET};
+  return mg_above_standard(check(socket(family, types[kind] | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)));
 }
 
 int mg_sys_socket_option(int fd, int option) {
@@ -84,6 +86,97 @@ ssize_t mg_sys_receive(int fd, void *to, size_t n) {
 
 int mg_sys_shutdown(int fd, int how) { return check(shutdown(fd, how)); }
 
+/* Of a socket that keeps packets apart.  `passed`: a descriptor that goes with it, or -1.  Does not wait. */
+ssize_t mg_sys_send_packet(int fd, const void *from, size_t n, int passed) {
+  union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr aligned; } control = {{0}};
+  struct iovec part = {.iov_base = (void *)(uintptr_t)from, .iov_len = n};
+  struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1};
+  if (passed >= 0) {
+    m.msg_control = control.bytes;
+    m.msg_controllen = sizeof control.bytes;
+    struct cmsghdr *head = CMSG_FIRSTHDR(&m);
+    *head = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+    memcpy(CMSG_DATA(head), &passed, sizeof passed);
+  }
+  ssize_t r = sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+  return r < 0 ? -errno : r;
+}
+
+/* *passed becomes the descriptor that came with it, the caller's, or -1; NULL: none is taken, the kernel closes it. */
+ssize_t mg_sys_receive_packet(int fd, void *to, size_t n, int *passed) {
+  union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr aligned; } control;
+  struct iovec part = {.iov_base = to, .iov_len = n};
+  struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1};
+  if (passed) {
+    *passed = -1;
+    m.msg_control = control.bytes;
+    m.msg_controllen = sizeof control.bytes;
+  }
+  ssize_t r = recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (r < 0) return -errno;
+  struct cmsghdr *head = passed ? CMSG_FIRSTHDR(&m) : NULL;
+  if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS &&
+      head->cmsg_len == CMSG_LEN(sizeof(int))) {
+    memcpy(passed, CMSG_DATA(head), sizeof *passed);
+    *passed = mg_above_standard(*passed);
+  }
+  return r;
+}
+
+int mg_sys_peer(int fd, mg_peer *out) {
+  struct ucred found;
+  socklen_t n = sizeof found;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &found, &n) < 0) return -errno;
+  *out = (mg_peer){.pid = found.pid, .user = found.uid, .group = found.gid};
+  return 0;
+}
+
+/* The rights of a socket that has no name yet, which its file will have but for the umask; with a path, of that
+ * file. */
+int mg_sys_set_rights(int fd, const char *path, unsigned mode) {
+  return check(path ? chmod(path, mode) : fchmod(fd, mode));
+}
+
+/* --- memory that another program gets too ------------------------------------------------------------------------ */
+
+size_t mg_page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+
+/* A file of zeros without a name, whose size stays. */
+int mg_sys_memory_file(size_t size) {
+  int fd = mg_above_standard(check(memfd_create("minigun", MFD_CLOEXEC | MFD_ALLOW_SEALING)));
+  if (fd < 0) return fd;
+  int rc = check(ftruncate(fd, (off_t)size));
+  if (rc == 0) rc = check(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL));
+  if (rc < 0) close(fd);
+  return rc < 0 ? rc : fd;
+}
+
+/* The size of such a file; -EPERM where somebody could change it. */
+int64_t mg_sys_sealed_size(int fd) {
+  struct stat st;
+  int seals = fcntl(fd, F_GET_SEALS), wanted = F_SEAL_SHRINK | F_SEAL_GROW;
+  if (seals < 0) return -errno;
+  if ((seals & wanted) != wanted) return -EPERM;
+  return fstat(fd, &st) < 0 ? -errno : (int64_t)st.st_size;
+}
+
+/* Maps such a file: the control block, then each ring twice in a row.  Children do not have it.  NULL where it
+ * fails. */
+void *mg_sys_map_rings(int fd, size_t control, size_t first, size_t second) {
+  const size_t size = control + 2 * (first + second);
+  const struct { size_t at, length, from; } piece[] = {
+      {0, control + first, 0}, {control + first, first + second, control}, {size - second, second, control + first}};
+  uint8_t *map = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (map == MAP_FAILED) return NULL;
+  int ok = 1;
+  for (int i = 0; i < 3 && ok; i++)
+    ok = mmap(map + piece[i].at, piece[i].length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd,
+              (off_t)piece[i].from) != MAP_FAILED;
+  if (ok && madvise(map, size, MADV_DONTFORK) == 0) return map;
+  munmap(map, size);
+  return NULL;
+}
+
 /* Of several processes that wait for the same descriptor the kernel wakes one, or a few. */
 int mg_sys_epoll_share(int ep, int fd, uint64_t tag) {
   struct epoll_event ev = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.u64 = tag};
@@ -118,6 +211,8 @@ int mg_sys_find_group(const char *name, gid_t *out) {
   *out = found->gr_gid;
   return 0;
 }
+
+uid_t mg_own_user(void) { return geteuid(); }
 
 /* Groups first: afterwards they cannot be changed any more. */
 int mg_sys_become_user(const mg_user *to) {

@@ -31,6 +31,8 @@ void mg_connection_setup(lua_State *L);
 void mg_board_setup(lua_State *L);
 void mg_accept_setup(lua_State *L);
 void mg_screen_setup(lua_State *L);
+void mg_channel_setup(lua_State *L);
+void mg_service_setup(lua_State *L);
 #ifdef MG_FAULTS
 void mg_faults_setup(lua_State *L); /* lua_faults.c */
 #endif
@@ -43,6 +45,8 @@ int mg_interrupted(void);
 _Noreturn void mg_run_child(lua_State *L, int args, const char *what);
 /* In a child: closes what its parent's loops have open. */
 void mg_pollers_child(void);
+/* In a child: closes the sockets of its parent's services and of its connections to services. */
+void mg_channels_child(void);
 
 /* An unsigned number of 32 bits. */
 uint32_t mg_check_u32(lua_State *L, int arg);

@@ -67,6 +67,7 @@ static int call_child(lua_State *L) {
 }
 
 _Noreturn void mg_run_child(lua_State *L, int args, const char *what) {
+  mg_channels_child();
   int code = 0;
   lua_pushcfunction(L, call_child);
   lua_insert(L, -args - 2);

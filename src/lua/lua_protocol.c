@@ -1,5 +1,6 @@
 /* lua_protocol.c - the table core.protocol: the numbers that C and Lua agree on, from the headers that say what they
  * mean.  lua/minigun/base/protocol.lua hands them on. */
+#include "core/channel.h"
 #include "core/relay.h"
 #include "core/slot.h"
 #include "lua_mg.h"
@@ -17,6 +18,9 @@ static const constant constants[] = {
     /* slot.h */
     {"TIMED", MG_CHUNK_TIMED}, {"PRODUCER", MG_CHUNK_PRODUCER}, {"SET", MG_CHUNK_SET}, {"SINGLY", MG_CHUNK_SINGLY},
     {"STREAMED", MG_LEFT_STREAMED}, {"TIMED_OUT", MG_LEFT_TIMED_OUT},
+    /* channel.h */
+    {"CALL", MG_FRAME_CALL}, {"SEND", MG_FRAME_SEND}, {"REPLY", MG_FRAME_REPLY}, {"FAILURE", MG_FRAME_FAILURE},
+    {"CANCEL", MG_FRAME_CANCEL}, {"WANTS_FRAME", MG_WANTS_FRAME}, {"WANTS_ROOM", MG_WANTS_ROOM},
     {"STDOUT", MG_RELAY_OUT}, {"STDERR", MG_RELAY_ERR}, {"LOG", MG_RELAY_LOG}, /* relay.h */
 };
 

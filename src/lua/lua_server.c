@@ -22,8 +22,7 @@ static int answer(lua_State *L, const char *what, int rc) {
 
 /* --- addresses --------------------------------------------------------------------------------------------------- */
 
-/* A Unix socket's; "@name" is one without a file.  -ENAMETOOLONG. */
-static int unix_address(const char *path, size_t n, mg_address *out) {
+int mg_unix_address(const char *path, size_t n, mg_address *out) {
   struct sockaddr_un *un = (struct sockaddr_un *)&out->at;
   memset(out, 0, sizeof *out);
   if (n >= sizeof un->sun_path) return -ENAMETOOLONG;
@@ -64,7 +63,7 @@ static int l_listen(lua_State *L) {
   size_t n;
   const char *where = luaL_checklstring(L, 1, &n);
   int rc;
-  if (lua_isnil(L, 2)) rc = unix_address(where, n, &at);
+  if (lua_isnil(L, 2)) rc = mg_unix_address(where, n, &at);
   else rc = mg_sys.resolve(where, luaL_checkstring(L, 2), &at);
   if (rc == -ENXIO) {
     luaL_pushfail(L);
@@ -72,7 +71,7 @@ static int l_listen(lua_State *L) {
     lua_pushinteger(L, ENXIO);
     return 3;
   }
-  if (rc == 0) rc = mg_listen(&at, (int)luaL_checkinteger(L, 3), &file);
+  if (rc == 0) rc = mg_listen(&at, MG_STREAM, -1, (int)luaL_checkinteger(L, 3), &file);
   if (rc < 0) {
     luaL_pushfail(L);
     lua_pushstring(L, strerror(-rc));
@@ -124,7 +123,7 @@ static int l_notify(lua_State *L) {
   mg_address at;
   size_t n, length;
   const char *path = luaL_checklstring(L, 1, &n), *text = luaL_checklstring(L, 2, &length);
-  int rc = unix_address(path, n, &at), fd = rc < 0 ? rc : mg_sys.socket(AF_UNIX, 0);
+  int rc = mg_unix_address(path, n, &at), fd = rc < 0 ? rc : mg_sys.socket(AF_UNIX, MG_DATAGRAMS);
   if (fd >= 0) {
     rc = mg_sys.connect(fd, &at);
     ssize_t sent = rc < 0 ? rc : mg_sys.send(fd, text, length);

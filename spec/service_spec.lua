@@ -1,0 +1,336 @@
+-- Services: rules V1 to V3 and V5 to V9. A server and its clients are always different processes.
+local core = require "minigun.core"
+local minigun = require "minigun"
+local services = require "spec.services"
+local support = require "spec.support"
+local values = require "spec.values"
+
+local function in_test(name, f, deadline)
+  it(name, function()
+    support.deadline(deadline or 60)
+    services.in_test(pending, finally, f)
+  end)
+end
+
+local function connect(place, options) return place:connect(options) end
+
+describe("V1: between processes", function()
+  in_test("values of every kind come back as they went", function(place)
+    place:serve()
+    local client, seed = connect(place), tonumber(os.getenv "SEED") or os.time()
+    math.randomseed(seed)
+    local some = { "", 0, -1, 1 << 62, 0.5, true, false, ("x"):rep(70000), {}, { {} }, { a = { 1, 2.5, "z" } } }
+    for _, value in ipairs(some) do
+      assert.is_true(values.same(value, client:call(value)), tostring(value))
+    end
+    assert.is_nil(client:call(nil))
+    for i = 1, support.short_or_long(300, 20000) do
+      local value = values.random()
+      assert(values.same(value, client:call(value)), ("SEED=%d: value %d"):format(seed, i))
+    end
+  end)
+
+  in_test("messages of any size come back whole", function(place)
+    place:serve '{ ring = "64K" }'
+    local client = connect(place)
+    local most = support.short_or_long(8 << 20, 256 << 20)
+    local text = ("0123456789abcdef"):rep(most // 16)
+    for _, n in ipairs { 0, 1, 31, 32, 255, 256, 16000, 16384, 16385, 65536, 65537, 1 << 20, most } do
+      local sent = text:sub(1, n)
+      assert(client:call(sent) == sent, n .. " bytes")
+    end
+  end, 200)
+
+  in_test("messages come in order, each once", function(place)
+    place:serve()
+    local client, n = connect(place), support.short_or_long(20000, 100000)
+    for i = 1, n do assert(client:send { op = "next", i }) end
+    assert.same({ n, 0 }, client:call { op = "count" })
+    for i = 1, n do
+      if client:call(i) ~= i then error("reply " .. i) end
+    end
+  end, 120)
+
+  in_test("many clients at once each get their own replies", function(place)
+    local server = place:serve()
+    local clients, n, each = {}, support.short_or_long(16, 64), support.short_or_long(500, 10000)
+    for i = 1, n do
+      clients[i] = place:client(([[
+        local client <close> = assert(minigun.connect(path, { wait = 20 }))
+        local own, waits = %d << 32, {}
+        for i = 1, %d do
+          waits[#waits + 1] = client:submit(own + i)
+          assert(client:send { op = "next", i })
+          if #waits == 50 or i == %d then
+            for k, future in ipairs(waits) do assert(future:result() == own + i - #waits + k) end
+            waits = {}
+          end
+        end
+        assert(client:call { op = "count" }[2] == 0)
+      ]]):format(i, each, each))
+    end
+    for _, client in ipairs(clients) do services.ends_well(client) end
+    for _, own in ipairs(connect(place):call { op = "counts" }) do assert.same({ each, 0 }, { own[2], own[3] }) end
+    assert.equal("", server:log())
+  end, 300)
+
+  in_test("objects travel with their type; what cannot travel fails where it is", function(place)
+    place:serve()
+    local client = connect(place)
+    local ok, err = pcall(client.call, client, print)
+    assert.is_false(ok)
+    assert.equal("unserialisable", err.kind)
+    assert.error_matches(function() client:send(print) end, "the message cannot be sent: item is a function")
+    ok, err = pcall(client.call, client, { op = "unserialisable" })
+    assert.is_false(ok)
+    assert.equal("unserialisable", err.kind)
+    ok, err = pcall(client.call, client, { op = "fail" })
+    assert.is_false(ok)
+    assert.equal("error", err.kind)
+    assert.is_truthy(tostring(err):find "service_server.lua:%d+: boom")
+    assert.is_truthy(err.asked_at == nil or err.asked_at:find "service_spec")
+    assert.equal(1, client:call(1))
+  end)
+end)
+
+describe("V2: the ring", function()
+  in_test("takes any length at any place, full and empty", function(place)
+    place:serve '{ ring = "4K" }'
+    local client, count = connect(place, { ring = "4K" }), 0
+    local text = ("abcdefgh"):rep(2000)
+    -- Frames of all lengths one after the other begin at each place of the ring.
+    for round = 1, support.short_or_long(2, 20) do
+      for n = 0, 1100, round == 1 and 1 or 7 do
+        if client:call(text:sub(1, n)) ~= text:sub(1, n) then error(n) end
+        count = count + 1
+      end
+    end
+    for _, n in ipairs { 4061, 4062, 4063, 4064, 4065, 4077, 4080, 4096, 8192, 12000 } do
+      assert(client:call(text:sub(1, n)) == text:sub(1, n), n)
+    end
+    assert.is_true(count > 1000)
+  end)
+
+  in_test("that is full keeps what is in it, and makes its sender wait", function(place)
+    place:serve '{ ring = "4K" }'
+    local client = connect(place, { ring = "4K" })
+    local waits = client:submit { op = "sleep", 0.3 }
+    local n, future, message = 0
+    repeat
+      future, message = client:submit(("x"):rep(100), { wait = false })
+      n = n + 1
+    until not future
+    assert.equal("full", message)
+    assert.is_true(n > 10 and n < 60)
+    for i = 1, 200 do client:send { op = "next", i } end -- waits for room
+    assert.equal(0.3, waits:result())
+    assert.same({ 200, 0 }, client:call { op = "count" })
+  end)
+end)
+
+describe("V3: a client", function()
+  in_test("may come before its server", function(place)
+    local client = place:client [[
+      local client = assert(minigun.connect(path, { wait = 10 }))
+      print(client:call "first")
+    ]]
+    support.sleep(0.2)
+    place:serve()
+    assert.equal("first\n", services.ends_well(client))
+  end)
+
+  in_test("is told clearly why it cannot attach", function(place)
+    local client, message, errno = minigun.connect(place.path)
+    assert.is_nil(client)
+    assert.equal(2, errno)
+    assert.is_truthy(message:find("cannot connect to the service '" .. place.path .. "': there is no server", 1, true))
+    support.write_file(place.path, "")
+    client, message = minigun.connect(place.path)
+    assert.is_nil(client)
+    assert.is_truthy(message:find "no server listens there")
+    assert.error_matches(function() minigun.connect "" end, "the path of a socket")
+    assert.error_matches(function() minigun.connect(place.path, { waits = 1 }) end, "did you mean 'wait'")
+  end)
+
+  in_test("finds a server again that ends and comes back, and never loses a request silently", function(place)
+    local server = place:serve()
+    local client = connect(place, { reconnect = true })
+    assert.equal(1, client:call(1))
+    local waits = client:submit { op = "sleep", 60 }
+    support.sleep(0.05)
+    server:signal "KILL"
+    local ok, err = pcall(waits.result, waits, 5)
+    assert.is_false(ok)
+    assert.equal("lost", err.kind)
+    server:wait()
+    place:serve()
+    assert.equal(2, client:call(2))
+    local other = connect(place)
+    assert.is_nil(other:call { op = "stop" })
+    support.wait_until(function() return not pcall(other.call, other, 1) end)
+    ok, err = pcall(other.call, other, 1)
+    assert.is_false(ok)
+    assert.equal("lost", err.kind)
+    local sent, message = other:send(1)
+    assert.is_nil(sent)
+    assert.is_truthy(message:find "the service was closed", message)
+  end)
+end)
+
+describe("V4: a path", function()
+  in_test("is taken over where nobody listens, and refused where somebody does", function(place)
+    local first = place:serve()
+    local service, message, errno = minigun.service(place.path)
+    assert.same({ nil, 98 }, { service, errno })
+    assert.is_truthy(message:find "a server listens there already")
+    first:signal "KILL"
+    first:wait()
+    local second = place:serve()
+    assert.equal(1, connect(place):call(1))
+    second:signal "KILL"
+    second:wait()
+    service = assert(minigun.service(place.path))
+    assert.is_truthy(tostring(service):find "0 clients")
+    service:close()
+    assert.is_nil(support.read_file("/proc/net/unix"):find(place.path, 1, true))
+    assert.is_truthy(select(2, minigun.connect(place.path)):find "there is no server")
+    service:close()
+  end)
+
+  in_test("that is no socket is left alone", function(place)
+    support.write_file(place.path, "mine")
+    local service, message = minigun.service(place.path)
+    assert.is_nil(service)
+    assert.is_truthy(message:find "no socket")
+    assert.equal("mine", support.read_file(place.path))
+    service, message = minigun.service(place.directory .. "/missing/s")
+    assert.is_nil(service)
+    assert.is_truthy(message:find "No such file")
+    service, message = minigun.service("/" .. ("x"):rep(200))
+    assert.is_nil(service)
+    assert.is_truthy(message:find "too long")
+  end)
+
+  in_test("may be an abstract name, which needs no file", function(place)
+    place.path = "@" .. place.path
+    local server = place:serve()
+    local client = connect(place)
+    assert.equal(1, client:call(1))
+    server:signal "KILL"
+    server:wait()
+    place:serve()
+    assert.equal(2, connect(place):call(2))
+  end)
+end)
+
+describe("V5: clients", function()
+  in_test("that idle cost next to nothing, and all are forgotten when they end", function(place)
+    local n = support.short_or_long(200, 1000)
+    local server = place:serve("{ max_clients = 2000 }", { prefix = "prlimit --nofile=4096" })
+    local client = connect(place)
+    local before = client:call { op = "status" }
+    local crowd = place:client(([[
+      local clients = {}
+      for i = 1, %d do clients[i] = assert(minigun.connect(path, { wait = 5 })) end
+      for _, client in ipairs(clients) do assert(client:call(1) == 1) end
+      print "there"
+      io.stdout:flush()
+      minigun.sleep(60)
+    ]]):format(n), { prefix = "prlimit --nofile=4096" })
+    assert(crowd:wait_for(function() return crowd:output():find "there" end, 30), crowd:log())
+    local there = client:call { op = "status" }
+    support.sleep(0.1)
+    local ticks = services.ticks(server.pid)
+    support.sleep(1)
+    assert.equal(ticks, services.ticks(server.pid))
+    assert.equal(n + 1, there.clients)
+    assert.is_true(there.memory + there.shared - before.memory < 50 * n, there.memory - before.memory) -- KiB
+    assert.equal(n, there.descriptors - before.descriptors)
+    crowd:signal "KILL"
+    crowd:wait()
+    assert.is_true(support.wait_until(function() return client:call { op = "status" }.clients == 1 end, 5))
+    local left = client:call { op = "status" }
+    assert.same({ before.descriptors, before.mappings }, { left.descriptors, left.mappings })
+  end)
+
+  in_test("beyond max_clients are told that the server is busy, and may wait", function(place)
+    place:serve "{ max_clients = 2 }"
+    local one, two = connect(place), connect(place)
+    local client, message, errno = minigun.connect(place.path)
+    assert.same({ nil, 16 }, { client, errno })
+    assert.is_truthy(message:find "the server has 2 clients already", message)
+    one:close()
+    local three = connect(place)
+    assert.equal(3, three:call(3))
+    assert.equal(2, two:call(2))
+  end)
+
+  in_test("that knock and say nothing keep nobody out", function(place)
+    place:serve "{ max_clients = 4 }"
+    local knocking = place:client [[
+      local core, fds = require "minigun.core", {}
+      local unruly = require("spec.programs.build").unruly()
+      for i = 1, 20 do fds[i] = assert(unruly.knock(path)) end
+      print "there"
+      io.stdout:flush()
+      minigun.sleep(60)
+    ]]
+    assert(knocking:wait_for(function() return knocking:output():find "there" end), knocking:log())
+    assert.equal(1, connect(place):call(1))
+  end)
+end)
+
+describe("V7: access", function()
+  local nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+  local root = support.run("id -u").stdout == "0\n" and support.run(nobody .. " true").code == 0
+
+  local source = [[
+    local client, message = minigun.connect(path)
+    print(client and client:call { op = "who" }.uid or message)
+  ]]
+
+  -- What a user without right gets.
+  local function stranger(place)
+    os.execute(("chmod 755 %s"):format(place.directory))
+    local build = support.build_dir()
+    local client = place:client(source, { prefix = nobody })
+    client:wait()
+    return client:output() .. client:log():gsub(build, "")
+  end
+
+  in_test("is for the server's own user, by the rights of the socket's file", function(place)
+    if not root then return pending "not root, or setpriv is not installed" end
+    place:serve()
+    assert.is_truthy(stranger(place):find "this user may not", stranger(place))
+    assert.is_truthy(support.run("stat -c %a " .. place.path).stdout == "600\n")
+    assert.equal(0, connect(place):call { op = "who" }.uid)
+  end)
+
+  in_test("may be wider, and narrower by `allow`, which says why", function(place)
+    if not root then return pending "not root, or setpriv is not installed" end
+    local server = place:serve '{ mode = "666" }'
+    assert.equal("65534\n", stranger(place))
+    server:signal "KILL"
+    server:wait()
+    place:serve '{ mode = "666", allow = function(peer) return peer.uid == 0, "only root, not " .. peer.uid end }'
+    assert.is_truthy(stranger(place):find("only root, not 65534", 1, true))
+    assert.equal(1, connect(place):call(1))
+  end)
+
+  in_test("to an abstract name is for the same user and root", function(place)
+    if not root then return pending "not root, or setpriv is not installed" end
+    place.path = "@" .. place.path
+    place:serve()
+    assert.is_truthy(stranger(place):find "lets in no other; this is user 65534")
+  end)
+end)
+
+describe("V8: a handler", function()
+  in_test("sees its client", function(place)
+    place:serve()
+    local client = connect(place)
+    local who = client:call { op = "who" }
+    assert.same({ pid = support.pid(), uid = core.own_user(), number = client.number },
+      { pid = who.pid, uid = who.uid, number = who.number })
+  end)
+end)
