@@ -135,6 +135,16 @@ function core.decode(bytes, references, plain) end
 ---@param load? function
 function core.register(name, metatable, dump, load) end
 
+---Ids: the highest number of a stage; links: how many stages there will be; note: the message handler of handlers;
+---process: as of core.process(); functions: what is decided in Lua, by name (see lua_chain.c)
+---@param ids integer
+---@param links integer
+---@param note function
+---@param process integer
+---@param functions table<string, function>
+---@return minigun.chain chain
+function core.chain(ids, links, note, process, functions) end
+
 ---A copy that shares nothing with it but what cannot be sent: see codec_copy.c | nil where it has more than so many
 ---entries
 ---@param value any
@@ -157,12 +167,6 @@ function core.watch(value, seen, most) end
 ---@param copy any
 ---@return boolean same
 function core.same(value, copy) end
-
----True: a table was there more than once, and its later ones are copies now. Looks at each with the few before it.
----@param list any[]
----@param n integer
----@return boolean shared
-function core.unshare(list, n) end
 
 ---F(error) -> string is called for what a hook has raised, as a message handler
 ---@param f fun(error: any): string
@@ -225,10 +229,6 @@ function core.limits(thread) end
 
 ---A forked child has no limit
 function core.unlimited() end
-
----The library's own work inside of a handler is not to be ended
----@param on boolean
-function core.pause_limit(on) end
 
 ---Seconds until the limit | nil: there is none. Raises when it is over.
 ---@return number? seconds
@@ -752,6 +752,114 @@ function Board:take(i) end
 ---May be called twice
 function Board:close() end
 
+---The stages of one process, called one after the other (lua_chain.c, lua_chain_emit.c).
+---@class minigun.chain
+local Chain = {}
+
+---Adds a stage whose emissions go to so many others of the chain, see c:connect
+---@param id integer
+---@param inner integer
+---@param handler? function
+---@param ctx any
+---@return minigun.link emit
+function Chain:link(id, inner, handler, ctx) end
+
+---The ids of the stages of the chain that get what a stage emits; what is called for each item that leaves the chain
+---there: out(stage, item), or out(item) where stage is nil
+---@param id integer
+---@param inner integer[]
+---@param out function
+---@param stage any
+function Chain:connect(id, inner, out, stage) end
+
+---What a stage is or does
+---@param id integer
+---@param name "gathers"|"keeps"|"watching"|"early"|"slow"|"outside"|"apart"|"reread"
+---@param on any
+function Chain:set(id, name, on) end
+
+---Its handler from now on
+---@param id integer
+---@param f function
+function Chain:handler(id, f) end
+
+---Runs one item through the stage and all after it. attempt: 1 for the first, which is counted; number: of a further
+---one, that of the item
+---@param id integer
+---@param item any
+---@param attempt integer
+---@param number? integer
+function Chain:push(id, item, attempt, number) end
+
+---How many: the same for all items that a cursor gives, which are counted by its user
+---@param id integer
+---@param cursor minigun.cursor
+---@return integer n
+function Chain:push_all(id, cursor) end
+
+---Passes an item on as if the stage had emitted it
+---@param id integer
+---@param item any
+function Chain:send(id, item) end
+
+---Function(item): as c:push, for the stage and the attempt that c:begin has said; the item is counted by its user
+---@return fun(item: any) take
+function Chain:taker() end
+
+---What the library has raised in a call before, which so was not ended, is forgotten
+---@param id integer
+---@param attempt integer
+function Chain:begin(id, attempt) end
+
+---Items pushed, emitted, calls that have failed; anew: they are counted from 0 again
+---@param id integer
+---@param anew? boolean
+---@return integer pushed
+---@return integer emitted
+---@return integer failed
+function Chain:counts(id, anew) end
+
+---Adds to them
+---@param id integer
+---@param pushed integer
+---@param emitted integer
+---@param failed integer
+function Chain:count(id, pushed, emitted, failed) end
+
+---How many items have come to the stage, also by cursors
+---@param id integer
+---@return integer n
+function Chain:number(id) end
+
+---The id of the stage whose item has left the chain last
+---@return integer? id
+function Chain:sender() end
+
+---What an emit has looked at is kept, for all receivers or for one
+---@param id integer
+---@param value any
+---@param target? integer
+function Chain:keep(id, value, target) end
+
+---Whether the stage's handler runs, so that what it collects must be kept: it is then noted that there is something
+---@param id integer
+---@return boolean keeps
+function Chain:keeps(id) end
+
+---The emit of a stage of a chain.
+---@class minigun.link
+---@overload fun(value: any)
+local Link = {}
+
+---Sends an item to a stage by its name.
+---@param name string
+---@param item any
+function Link:to(name, item) end
+
+---Called for the next value of a range, and what is wrong with it (lua_reader.c).
+---@class minigun.cursor
+---@overload fun(): any, any
+
 ---A worker's own line of a board (lua_board.c).
 ---@class minigun.line
 local Line = {}
@@ -1193,13 +1301,12 @@ function Pool:decode(block, at, limit, only, plain) end
 ---@return any wrong
 function Pool:decode_into(list, n, block, offset, length, only, all) end
 
----Function () -> next value | nothing. The block must stay held meanwhile.
+---Cursor, which is called for the next value. The block must stay held meanwhile.
 ---@param block integer
 ---@param offset integer
 ---@param length integer
 ---@param only integer
----@return  fun():any
----@return any next
+---@return minigun.cursor cursor
 function Pool:cursor(block, offset, length, only) end
 
 ---Boolean: false when the slot is full. Takes the block (if there is one) when it returns true.
@@ -1437,6 +1544,10 @@ function Worker:stopped() end
 
 ---Ends the chunk in hand.
 function Worker:end_chunk() end
+
+---How many items of the chunk come before the one in hand
+---@return integer index
+function Worker:index() end
 
 ---What hooks have sent
 function Worker:publish() end

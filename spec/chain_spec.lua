@@ -4,8 +4,10 @@ local support = require "spec.support"
 
 -- A chain over plain tables, and what its port was told.
 ---@param definitions table array of { handler = or batch =, to = { ids }, out = true }
-local function new(definitions)
-  local port = { delivered = {}, failures = {}, effects = {}, clock = 0, process = core.process(), addresses = {} }
+---@param process integer? whose chain it is
+local function new(definitions, process)
+  local port = { delivered = {}, failures = {}, effects = {}, clock = 0, process = process or core.process(),
+    addresses = {} }
   local stages = {}
   for id, definition in ipairs(definitions) do
     stages[id] = { id = id, name = "stage " .. id, handler = definition.handler, batch = definition.batch,
@@ -22,17 +24,23 @@ local function new(definitions)
   return chain.new(stages, port), port
 end
 
-local function cursor(list)
-  local i = 0
-  return function()
-    i = i + 1
-    return list[i]
-  end
+-- Runs these items, as records of a block, through a stage.
+local function push_all(links, id, list)
+  local pool <close> = assert(core.pool(1, 1 << 20, 1 << 20))
+  local writer = core.writer(pool, 1, function(w, need)
+    if need > 0 then assert(w:open(need)) end
+  end, error, 1, 1)
+  for _, item in ipairs(list) do writer(item) end
+  local block, offset, length = writer:take()
+  local n = links:push_all(id, pool:cursor(block, offset, length, 1))
+  pool:release(block)
+  writer:close()
+  return n
 end
 
 -- What a chain has counted of a stage, without its times.
 local function counts(links, id)
-  local s = links.stats[id]
+  local s = links:counts(id)
   return { items_in = s.items_in, items_out = s.items_out, failed = s.failed }
 end
 
@@ -126,7 +134,7 @@ describe("a chain", function()
     assert.equal(1, after)
     assert.same({ { 2, 2 } }, port.delivered)
     assert.same({ 1, 2, 1 }, { #port.failures, port.failures[1].id, port.failures[1].item })
-    assert.equal(0, links.stats[1].failed)
+    assert.equal(0, links:counts(1).failed)
   end)
 
   it("errors that are no strings become texts", function()
@@ -170,8 +178,7 @@ describe("a chain", function()
       emit(n)
       if n % 3 == 0 then error "three" end
     end, out = true } }
-    local list = { 1, 2, 3, 4, 6, 7, 9 }
-    assert.equal(7, links:push_all(1, cursor(list), function(from, i) return from[i] end, list))
+    assert.equal(7, push_all(links, 1, { 1, 2, 3, 4, 6, 7, 9 }))
     assert.same({ { 1, 1 }, { 1, 2 }, { 1, 4 }, { 1, 7 } }, port.delivered)
     local failed = {}
     for i, failure in ipairs(port.failures) do failed[i] = failure.item end
@@ -181,7 +188,7 @@ describe("a chain", function()
   it("push_all gives false as an item to the handler", function()
     local seen = {}
     local links = new { { handler = function(item) seen[#seen + 1] = tostring(item) end } }
-    links:push_all(1, cursor { 1, false, 2 })
+    push_all(links, 1, { 1, false, 2 })
     assert.same({ "1", "false", "2" }, seen)
   end)
 
@@ -212,10 +219,11 @@ describe("a chain", function()
     local ok, message = pcall(late)
     assert.is_false(ok)
     assert.equal(debug.getinfo(late, "S").linedefined, tonumber(message:match "^spec/chain_spec.lua:(%d+): "))
-    port.process = -1
-    links:push(1, 2, 1)
-    assert.equal(2, #port.failures)
     assert.same({}, port.delivered)
+    local foreign, other = new({ { handler = function(n, emit) emit(n) end, out = true } }, core.process() + 1)
+    foreign:push(1, 2, 1)
+    assert.matches("in another process", other.failures[1].caught.message)
+    assert.same({}, other.delivered)
   end)
 
   it("effects outside of handlers are passed on at once", function()
@@ -235,7 +243,7 @@ describe("a chain", function()
   it("R20 gathers batches, passes on full ones and flushes the rest", function()
     local links, port = new { { batch = { max_size = 2 }, to = { 2 } },
       { handler = function(batch, emit) emit(#batch) end, out = true } }
-    links:push_all(1, cursor { 1, 2, 3 })
+    push_all(links, 1, { 1, 2, 3 })
     assert.same({ { 2, 2 } }, port.delivered)
     links:push(1, 4, 1)
     links:push(1, 5, 1)

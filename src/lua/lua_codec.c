@@ -83,33 +83,6 @@ static int same(lua_State *L) {
   return 1;
 }
 
-/* minigun.core.unshare(list, n) -> true: a table was there more than once, and its later ones are copies now. Looks at
- * each with the few before it. */
-static int unshare(lua_State *L) {
-  enum { BEFORE = 8 };
-  const void *last[BEFORE] = {NULL};
-  lua_Integer n = luaL_checkinteger(L, 2), most = LUA_MAXINTEGER;
-  int found = 0;
-  luaL_checktype(L, 1, LUA_TTABLE);
-  for (lua_Integer i = 1; i <= n; i++) {
-    int type = lua_rawgeti(L, 1, i), again = 0;
-    if (type == LUA_TTABLE || type == LUA_TUSERDATA) {
-      const void *object = lua_topointer(L, -1);
-      for (int k = 0; k < BEFORE; k++) again |= last[k] == object;
-      last[i % BEFORE] = object;
-    }
-    if (MG_UNLIKELY(again)) {
-      found = 1;
-      mg_copy(L, lua_touserdata(L, lua_upvalueindex(1)), &most, 0);
-      lua_rawseti(L, 1, i);
-    } else {
-      lua_pop(L, 1);
-    }
-  }
-  lua_pushboolean(L, found);
-  return 1;
-}
-
 /* minigun.core.register(name, metatable [, dump, load])
  *   name       string of 1 to 255 bytes that stands for the type on the wire
  *   metatable  of the objects; tables, or userdata with hooks
@@ -165,7 +138,7 @@ static int register_type(lua_State *L) {
 void mg_codec_open(lua_State *L) {
   static const luaL_Reg functions[] = {
     { "encode", encode }, { "decode", decode }, { "register", register_type }, { "copy", copy },
-    { "watch", watch }, { "same", same }, { "unshare", unshare }, { "on_raise", on_raise }, { NULL, NULL }
+    { "watch", watch }, { "same", same }, { "on_raise", on_raise }, { NULL, NULL }
   };
   mg_codec_push(L);
   luaL_setfuncs(L, functions, 1);

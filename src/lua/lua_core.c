@@ -210,6 +210,8 @@ MG_EXPORT int luaopen_minigun_core(lua_State *L) {
   mg_screen_setup(L);
   mg_channel_setup(L);
   mg_service_setup(L);
+  mg_cursor_setup(L);
+  mg_chain_setup(L);
 #ifdef MG_FAULTS
   mg_faults_setup(L);
 #endif

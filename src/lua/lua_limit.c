@@ -105,10 +105,10 @@ static int l_unlimited(lua_State *L) {
   return 0;
 }
 
-/* pause_limit(on): the library's own work inside of a handler is not to be ended */
-static int l_pause(lua_State *L) {
-  paused = lua_toboolean(L, 1);
-  return 0;
+int mg_limit_pause(int on) {
+  int before = paused;
+  paused = on;
+  return before;
 }
 
 /* limited() -> seconds until the limit | nil: there is none. Raises when it is over. */
@@ -123,7 +123,7 @@ static int l_limited(lua_State *L) {
 void mg_limit_setup(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"limit", l_limit},         {"unlimit", l_unlimit},   {"call_limited", l_call}, {"limits", l_limits},
-      {"unlimited", l_unlimited}, {"pause_limit", l_pause}, {"limited", l_limited},   {NULL, NULL},
+      {"unlimited", l_unlimited}, {"limited", l_limited},   {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
 }

@@ -33,10 +33,20 @@ void mg_accept_setup(lua_State *L);
 void mg_screen_setup(lua_State *L);
 void mg_channel_setup(lua_State *L);
 void mg_service_setup(lua_State *L);
+void mg_chain_setup(lua_State *L);
+void mg_cursor_setup(lua_State *L);
 #ifdef MG_FAULTS
 void mg_faults_setup(lua_State *L); /* lua_faults.c */
 #endif
 
+/* What a wrong call of emit is told. */
+#define MG_EMIT_NIL "nil cannot be emitted (an item is any value but nil; call emit only when there is one)"
+#define MG_EMIT_OVER "emit called after its handler has returned, or in another process"
+#define MG_EMIT_COLON "call emit:to with a colon: emit:to(\"stage\", item)"
+
+/* The library is at work inside of a handler whose time may be limited, or not any more: whether that was so before
+ * (lua_limit.c). */
+int mg_limit_pause(int on);
 /* Whether Ctrl-C is to end the run that goes on: nothing further is to be begun (lua_signal.c). */
 int mg_interrupted(void);
 

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "lua_block.h"
+#include "lua_cursor.h"
 
 /* p:walk(block, offset, length, only, most) -> offset after `most` records of edge `only`, how many there were | nil
  * when the block is damaged */
@@ -142,47 +142,70 @@ static int l_decode_into(lua_State *L) {
   return 2;
 }
 
-typedef struct mg_cursor {
-  mg_pool *pool; /* kept alive by the closure's first upvalue */
-  mg_codec *codec;
-  uint32_t block, at, limit, only;
-} mg_cursor;
-
-/* The function a cursor is: -> the next value, nil or what is wrong with it (see `decode`) | nothing at the end, or
- * when Ctrl-C has come; raises for a damaged record, and is past it then; but not where memory was short: then it is
- * still before it. */
-static int l_fetch(lua_State *L) {
-  mg_cursor *c = lua_touserdata(L, lua_upvalueindex(2));
-  mg_record r;
+/* Whether the cursor's range is still there; *base becomes the block's begin. */
+static int is_open(const mg_cursor *c, const uint8_t **base) {
   if (!c->pool->slot || c->pool->serial != mg_process_serial || !mg_shm_held(&c->pool->shm, c->block)) return 0;
-  const uint8_t *base = mg_shm_at(&c->pool->shm, c->block);
+  *base = mg_shm_at(&c->pool->shm, c->block);
+  return 1;
+}
+
+int mg_cursor_next(lua_State *L, mg_cursor *c) {
+  const uint8_t *base;
+  mg_record r;
+  if (!is_open(c, &base)) return 0;
   while (c->at < c->limit && MG_LIKELY(!mg_interrupted())) {
     uint32_t space = mg_record_read(base + c->at, c->limit - c->at, &r);
     if (space == 0) {
       c->at = c->limit;
-      return luaL_error(L, "damaged record in a block");
+      return -1;
     }
     if (c->only != MG_EDGE_ANY && r.edge != c->only) {
       c->at += space;
       continue;
     }
     decode(L, c->codec, &r, 0);
+    c->last = c->at;
     c->at += space;
-    return 2;
+    return 1;
   }
   return 0;
 }
 
-/* p:cursor(block, offset, length, only) -> function () -> next value | nothing.  The block must stay held meanwhile. */
+void mg_cursor_again(lua_State *L, const mg_cursor *c) {
+  const uint8_t *base;
+  mg_record r;
+  if (!is_open(c, &base) || mg_record_read(base + c->last, c->limit - c->last, &r) == 0) {
+    lua_pushnil(L);
+    return;
+  }
+  decode(L, c->codec, &r, 0);
+  lua_pop(L, 1);
+}
+
+/* cursor() -> the next value, nil or what is wrong with it | nothing at the end: see mg_cursor_next */
+static int l_fetch(lua_State *L) {
+  int rc = mg_cursor_next(L, lua_touserdata(L, 1)); /* called through __call of this type only */
+  if (rc < 0) return luaL_error(L, "damaged record in a block");
+  return rc ? 2 : 0;
+}
+
+/* p:cursor(block, offset, length, only) -> cursor, which is called for the next value.  The block must stay held
+ * meanwhile. */
 static int l_cursor(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   mg_range r = mg_check_range(L, p, 2);
   uint32_t only = mg_check_u32(L, 5);
+  mg_cursor *c = lua_newuserdatauv(L, sizeof *c, 1);
+  *c = (mg_cursor){p, mg_codec_get(L), r.block, r.offset, r.offset + r.length, only, r.offset};
   lua_pushvalue(L, 1);
-  mg_cursor *c = lua_newuserdatauv(L, sizeof *c, 0);
-  *c = (mg_cursor){p, mg_codec_get(L), r.block, r.offset, r.offset + r.length, only};
-  lua_pushcclosure(L, l_fetch, 2);
+  lua_setiuservalue(L, -2, 1);
+  luaL_setmetatable(L, MG_CURSOR_TYPE);
   return 1;
+}
+
+void mg_cursor_setup(lua_State *L) {
+  mg_callable_type(L, MG_CURSOR_TYPE, l_fetch);
+  lua_pop(L, 1);
 }
 
 const luaL_Reg mg_reader_methods[] = {

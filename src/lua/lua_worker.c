@@ -86,7 +86,7 @@ static void end_if_stopped(lua_State *L, lua_worker *lw) {
 /* Raises where an emit may not be called now. */
 static void check_emit(lua_State *L, lua_emit *e) {
   if (MG_UNLIKELY(!e->worker->accepting || e->worker->w.serial != mg_process_serial))
-    luaL_error(L, "emit called after its handler has returned, or in another process");
+    luaL_error(L, MG_EMIT_OVER);
   end_if_stopped(L, e->worker);
 }
 
@@ -105,7 +105,7 @@ void mg_emit_item(lua_State *L, int arg, mg_source *s, size_t most) {
 static int l_emit(lua_State *L) {
   lua_emit *e = lua_touserdata(L, 1); /* called through __call of this type only */
   if (MG_UNLIKELY(lua_isnoneornil(L, 2)))
-    return luaL_error(L, "nil cannot be emitted (an item is any value but nil; call emit only when there is one)");
+    return luaL_error(L, MG_EMIT_NIL);
   check_emit(L, e);
   append(L, e->worker, 2, e->edge);
   return 0;
@@ -122,7 +122,7 @@ static int wrong_name(lua_State *L) {
 /* emit:to(name, item) */
 static int l_emit_to(lua_State *L) {
   lua_emit *e = luaL_testudata(L, 1, MG_EMIT_TYPE);
-  if (!e) return luaL_error(L, "call emit:to with a colon: emit:to(\"stage\", item)");
+  if (!e) return luaL_error(L, MG_EMIT_COLON);
   lua_settop(L, 3);
   if (lua_getiuservalue(L, 1, 2) == LUA_TNIL) return luaL_error(L, "emit:to is not for this emit");
   lua_pushvalue(L, 2);
@@ -347,6 +347,12 @@ static int l_step(lua_State *L) {
   return 1;
 }
 
+/* w:index() -> how many items of the chunk come before the one in hand */
+static int l_index(lua_State *L) {
+  lua_pushinteger(L, to_worker(L, 1)->w.done);
+  return 1;
+}
+
 /* w:publish(): what hooks have sent */
 static int l_publish(lua_State *L) {
   mg_worker *w = &to_worker(L, 1)->w;
@@ -358,7 +364,7 @@ static const luaL_Reg methods[] = {
     {"next", l_next},           {"run", l_run},         {"emitter", l_emitter}, {"send", l_send},
     {"commit", l_commit},       {"stopped", l_stopped},
     {"end_chunk", l_end_chunk}, {"publish", l_publish}, {"stepper", l_stepper},
-    {"step", l_step},           {"on_refused", l_on_refused},
+    {"step", l_step},           {"on_refused", l_on_refused}, {"index", l_index},
     {"left_out", l_left_out},   {"on_left_out", l_on_left_out}, {NULL, NULL},
 };
 

@@ -220,7 +220,7 @@ static int l_put(lua_State *L) {
   mg_writer *w = lua_touserdata(L, 1);
   int type = mg_scalar_type(L, 2);
   if (MG_UNLIKELY(type <= LUA_TNIL))
-    return luaL_error(L, "nil cannot be emitted (an item is any value but nil; call emit only when there is one)");
+    return luaL_error(L, MG_EMIT_NIL);
   if (into_open(w)) return put_into(L, mg_writer_open(L, w), type);
   if (type != LUA_TTABLE && MG_LIKELY(w->block != MG_NO_BLOCK && !w->encoding && !w->join.length && !w->into) &&
       MG_LIKELY(w->size - w->end >= MG_RECORD_HEAD + MG_SCALAR_MOST)) {
@@ -264,7 +264,7 @@ static int l_sent(lua_State *L) {
 /* w:to(name, item): emit:to, for which on_to is called with the same arguments */
 static int l_to(lua_State *L) {
   if (!luaL_testudata(L, 1, MG_WRITER_TYPE))
-    return luaL_error(L, "call emit:to with a colon: emit:to(\"stage\", item)");
+    return luaL_error(L, MG_EMIT_COLON);
   mg_check_writer(L, 1);
   lua_settop(L, 3);
   if (lua_getiuservalue(L, 1, UV_TO) != LUA_TFUNCTION) return luaL_error(L, "emit:to is not for this emit");

@@ -201,28 +201,18 @@ local function run_single(w, job, stage, ctx)
   end
 end
 
--- The chain of several stages. `at`: where it is, `depth`: index of the item in the chunk.
-local function chain_of(w, job, stages, contexts, at)
-  local emitters, direct, sender = {}, direct_emitters(w), nil -- sender: the stage that emits
+-- The chain of several stages.
+local function chain_of(w, job, stages, contexts)
+  local emitters, direct = {}, direct_emitters(w)
   for _, stage in ipairs(stages) do emitters[stage.id] = w:emitter(stage.id) end
   w:on_left_out(function(list) tell_left_out(w, job.plan.stages[job.entry], list) end)
-  w:on_refused(function(value, message)
-    report_lost(w, sender, replies.refused(value, sender.at, message, sender.source))
-  end)
   return chain.new(stages, {
-    turn = job.turn, addresses = job.plan.addresses,
-    send_to = function(stage, id, item)
-      sender = stage
-      direct[id](item)
-    end,
-    deliver = function(stage, item)
-      sender = stage
-      emitters[stage.id](item)
-    end,
+    turn = job.turn, addresses = job.plan.addresses, out = emitters,
+    send_to = function(_, id, item) direct[id](item) end,
     effect = replies.sender(w, job.segment.stages[1]),
     failed = function(stage, item, caught, how)
-      local extra = { partial = how.partial, item = item, place = at.depth }
-      if stage.id == job.entry then extra = { partial = how.partial, index = at.depth } end
+      local extra = { partial = how.partial, item = item, place = w:index() }
+      if stage.id == job.entry then extra = { partial = how.partial, index = w:index() } end
       report_failure(w, stage, caught, how.attempt, extra)
     end,
     context = function(stage, effect)
@@ -238,44 +228,49 @@ local function chain_of(w, job, stages, contexts, at)
   })
 end
 
--- Reports what the stages of a chain have counted. `entered`: items of the chunk, which the coordinator has counted.
-local function tell_stats(w, links, entry, entered)
+-- Reports what the stages of a chain have counted.
+local function tell_stats(w, links)
   local stats = { report.STATS }
-  for id, s in pairs(links.stats) do
-    stats[#stats + 1] = { id, s.items_in - (id == entry and entered or 0), s.items_out, s.busy,
-      s.busy > 0 and s.service:take() or nil }
-    s.items_in, s.items_out, s.busy = 0, 0, 0
+  for id in pairs(links.states) do
+    local s = links:counts(id, true)
+    stats[#stats + 1] = { id, s.items_in, s.items_out, s.busy, s.busy > 0 and s.service:take() or nil }
+    s.busy = 0
   end
   w:send(report.EDGE, stats)
 end
 
+-- What takes an item through the chain, and then tells the loops in it that their stream has ended, as each item is a
+-- stream of its own.
+local function with_ends(links, job, take, looping)
+  for _, id in ipairs(looping) do links.states[id].loop.once = id == job.entry end
+  return function(item)
+    take(item)
+    for _, id in ipairs(looping) do links:end_loop(id) end
+  end
+end
+
 -- Several stages: each item is pushed through a chain, whose failures do not end the call.
 local function run_chain(w, job, stages, contexts)
-  local at = { attempt = 0, depth = 0, entered = 0 } -- attempt of the chunk
-  local links, looping = chain_of(w, job, stages, contexts, at), {}
+  local links, looping = chain_of(w, job, stages, contexts), {}
   for _, stage in ipairs(stages) do -- whose stream ends with that of the process
     if stage.loop and job.segment.items_per_worker == 1 then looping[#looping + 1] = stage.id end
   end
-  local function handler(item)
-    local attempt = at.attempt
-    if attempt == 1 then at.entered = at.entered + 1 end
-    if looping[1] and job.plan.stages[job.entry].loop then links.states[job.entry].loop.once = true end
-    if item ~= nil or attempt == 0 then links:push(job.entry, item, attempt) end -- nil: nothing is left of a batch
-    for _, id in ipairs(looping) do links:end_loop(id) end
-    at.depth = at.depth + 1
-  end
+  w:on_refused(function(value, message)
+    local sender = job.plan.stages[links:sender()]
+    report_lost(w, sender, replies.refused(value, sender.at, message, sender.source))
+  end)
+  local take = links:taker()
   return function(attempt, value)
-    at.attempt, at.depth, links.reread = attempt, 0, job.entry
+    local handler = looping[1] and with_ends(links, job, take, looping) or take
     while true do
+      links:begin(job.entry, attempt)
       local done, err, index, unreadable = w:run(handler, nil, nil, errors.note, value)
       if done then break end
       report_failure(w, job.plan.stages[job.entry], taken(err, unreadable), attempt, { index = index })
       w:commit()
-      at.depth = index + 1
       if job.inherited then break end
     end
-    tell_stats(w, links, job.entry, at.entered)
-    at.entered = 0
+    tell_stats(w, links)
   end
 end
 

@@ -41,7 +41,6 @@ function inline.new(plan, how)
     reentry = false, screen = false, own_queue = false, stages = {}, chain = false, timed = false,
     rates = {},              -- seconds per item, by stage
     waits = false,           -- function (stage) -> whether it has to wait for those after it
-    read_again = false,      -- function (work, i) -> the i-th item of work that is bytes
   }, Inline)
 end
 
@@ -64,12 +63,6 @@ function Inline:open()
   local own, transport, admission, handlers = self.stages, self.transport, self.admission, {}
   for _, id in ipairs(self.plan.stages) do own[#own + 1] = self.whole.stages[id] end
   function self.waits(id) return admission:is_full(admission.waits[id]) end
-  function self.read_again(entry, i)
-    local pool, block, offset, only = self.shared.pool, entry.block, entry.offset, entry.only
-    local at = pool:walk(block, offset, entry.length, only, i - 1)
-    local after, value = pool:decode(block, at, offset + entry.length, only)
-    return after and value
-  end
   for _, stage in ipairs(own) do
     if stage.partition then handlers[stage.id] = self.outlets:open_lanes(stage) end
   end
@@ -135,8 +128,7 @@ local function run(self, entry)
   else
     local pool = self.shared.pool
     if not (links.states[id].batches and self.batches:join(entry)) then
-      local fetch = pool:cursor(entry.block, entry.offset, entry.length, entry.only)
-      local n = links:push_all(id, fetch, self.read_again, entry)
+      local n = links:push_all(id, pool:cursor(entry.block, entry.offset, entry.length, entry.only))
       if n ~= entry.count then self.shared:found_damage(self.whole.stages[id], entry.count, n) end
     end
     pool:release(entry.block)

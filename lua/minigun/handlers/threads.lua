@@ -104,8 +104,7 @@ local function new_thread(self)
   port.wait = coroutine.yield
   thread.chain = chain.new(self.stages, port)
   for _, stage in ipairs(self.stages) do
-    local state = thread.chain.states[stage.id]
-    state.handler = handler_of(self, thread, state)
+    thread.chain:set_handler(stage.id, handler_of(self, thread, thread.chain.states[stage.id]))
   end
   thread.task = self.loop:spawn(body(self, thread), link.ran and function(seconds) link.ran(thread, seconds) end)
   self.threads[number] = thread -- now that it is whole
@@ -165,11 +164,12 @@ end
 ---@param entry table? the job whose first stage's item was counted when it came in
 ---@param add function (stage, items in, items out, seconds in the handler, classes of these)
 function Pool:count(thread, entry, add)
-  for id, s in pairs(thread.chain.stats) do
+  for id in pairs(thread.chain.states) do
+    local s = thread.chain:counts(id, true)
     local items_in = s.items_in
     if entry and id == entry.stage and entry.attempt == 1 then items_in = items_in - 1 end
     add(self.link.plan.stages[id], items_in, s.items_out, s.busy, s.busy > 0 and s.service:take() or nil)
-    s.items_in, s.items_out, s.failed, s.busy = 0, 0, 0, 0
+    s.busy = 0
   end
 end
 

@@ -21,13 +21,13 @@ end
 function Batches:open(stage)
   if not self.shared.pool or stage.batch.by then return end
   local links, acks, outlet = self.inline.chain, self.acks, self.outlets.of[stage.id]
-  local state, counts = links.states[stage.id], links.stats[stage.id]
+  local state = links.states[stage.id]
   local given = { max_size = stage.batch.max_size, max_wait = stage.batch.max_wait, numbered = stage.batch.numbered,
     max_bytes = stage.batch.numbered and self.shared.queue_bytes // 2 }
   state.batches = byte_batches.new(given, {
     pool = self.shared.pool, writer = not state.choose and self.outlets:open_joined(stage) or nil, now = core.clock,
     emit = function(batch) links:emit_batch(state, batch) end,
-    joined = function(n) counts.items_out = counts.items_out + n end,
+    joined = function(n) links:count_out(stage.id, n) end,
     tables = function()
       if outlet.writer then self.transport:flush(outlet) end
     end,

@@ -39,11 +39,11 @@ function Reduces:open(stage)
   self.of[stage.id] = each
   self.transport.feed = function() self:feed() end
   if each.place then each.state.reduce = result end
-  links.states[stage.id].handler = function(item)
+  links:set_handler(stage.id, function(item)
     if each.closed then error(each.closed, 0) end
     result:add(item)
     if each.place then each.state.batches:resize(result:size()) end
-  end
+  end)
 end
 
 --- What has failed in a stage of the coordinator: of a reduce that combines parts, what is in the part.

@@ -63,10 +63,10 @@ function Resume:trace(links, inline, segments)
     if state.batches then state.batches:trace(function(gathered) return own:gather(gathered) end) end
     local handler = state.handler
     if stage.loop or stage.reduces then
-      state.handler = function(...)
+      links:set_handler(stage.id, function(...)
         own:keep()
         return handler(...)
-      end
+      end)
     end
   end
   for _, segment in ipairs(segments) do

@@ -55,7 +55,7 @@ function Status:rows()
       row = { pending = 0, items_in = s.items_in, items_out = s.items_out }
       rows[stage.name] = row
     end
-    local counts = not self.counted and stage.kind ~= "producer" and links and links.stats[id]
+    local counts = not self.counted and stage.kind ~= "producer" and links and links:counts(id)
     if counts then add(self, stage, row, counts) end
     if stage.kind ~= "producer" then row.pending = row.pending + self:inside(id) end
   end
@@ -72,7 +72,7 @@ local function live_rows(self, elapsed)
       row.drained = true
       by_name[stage.name], rows[#rows + 1] = row, row
     end
-    local counts = not self.counted and stage.kind ~= "producer" and links and links.stats[id]
+    local counts = not self.counted and stage.kind ~= "producer" and links and links:counts(id)
     if counts then add(self, stage, row, counts) end
     row.pending = row.pending + (stage.kind ~= "producer" and self:inside(id) or 0)
     row.drained = row.drained and self.ledger.drained[id]
@@ -200,10 +200,10 @@ end
 --- Completes the statistics of a run that is over.
 function Status:complete()
   local stats, links, elapsed = self.outcome.stats, self.inline.chain, self.outcome.result.elapsed
-  for id, counts in pairs(links and links.stats or {}) do
+  for id in pairs(links and links.states or {}) do
     local stage = self.plan.stages[id]
     -- What came from workers was counted when it was accepted.
-    if stage.kind ~= "producer" then add(self, stage, stats[id], counts) end
+    if stage.kind ~= "producer" then add(self, stage, stats[id], links:counts(id)) end
   end
   self.counted = true
   for _, place in ipairs(self.places.list) do

@@ -1,0 +1,353 @@
+/* lua_chain_run.c - how items go through a chain: see lua_chain.h. */
+#include <string.h>
+
+#include "core/clock.h"
+#include "lua_chain.h"
+
+/* Levels that there is room for at first, and at most: the number of one is 16 bits of a continuation's context. */
+enum { LEVELS = 8, LEVELS_MOST = 0xffff };
+/* Entries of an item that is copied although nothing has asked for that. */
+enum { SMALL = 1 << 10 };
+
+static int handler_returned(lua_State *L, int status, lua_KContext at);
+static int called(lua_State *L, int status, lua_KContext at);
+
+mg_link *mg_check_link(lua_State *L, int arg) {
+  const mg_chain *c = luaL_checkudata(L, 1, MG_CHAIN_TYPE);
+  uint32_t id = mg_check_u32(L, arg);
+  luaL_argcheck(L, id <= c->ids && c->by_id[id], arg, "no stage of this chain");
+  return c->by_id[id];
+}
+
+static mg_level *top_level(mg_chain *c) { return &c->levels[c->depth - 1]; }
+
+mg_level *mg_chain_level(lua_State *L, mg_chain *c, mg_level_kind kind) {
+  if (MG_UNLIKELY(c->depth == c->room_levels)) {
+    uint32_t room = c->room_levels ? 2 * c->room_levels : LEVELS;
+    if (room > LEVELS_MOST) luaL_error(L, "calls of stages in stages are nested too deeply");
+    mg_level *levels = lua_newuserdatauv(L, room * sizeof *levels, 0);
+    if (c->depth) memcpy(levels, c->levels, c->depth * sizeof *levels);
+    lua_setiuservalue(L, MG_AT_CHAIN, MG_CHAIN_LEVELS);
+    c->levels = levels;
+    c->room_levels = room;
+  }
+  mg_level *v = &c->levels[c->depth++];
+  v->kind = kind;
+  v->serial = ++c->serial;
+  v->base = c->top;
+  return v;
+}
+
+mg_level *mg_chain_begin(lua_State *L, mg_chain *c) {
+  mg_level *v = mg_chain_level(L, c, MG_LEVEL_CALL);
+  v->before = c->running;
+  v->s = NULL;
+  v->cursor = NULL;
+  v->count = 0;
+  c->running = NULL;
+  return v;
+}
+
+/* What tells the level on top from any other. */
+static lua_KContext key(mg_chain *c) {
+  return (lua_KContext)((uint64_t)top_level(c)->serial << 16 | c->depth);
+}
+
+/* Makes the level of that key the one on top; returns whether it was not.  Raises where it is gone. */
+static int back_to(lua_State *L, mg_chain *c, lua_KContext at) {
+  uint32_t depth = (uint32_t)at & LEVELS_MOST, before = c->depth;
+  if (depth <= before) {
+    c->depth = depth;
+    if (key(c) == at) return depth != before;
+    c->depth = before;
+  }
+  return luaL_error(L, "a handler goes on, in a coroutine, after its call was given up");
+}
+
+/* --- calls of Lua's ---------------------------------------------------------------------------------------------- */
+
+/* The function and the id, below `args` values that are on top. */
+static void push_function(lua_State *L, int chain, int function, const mg_link *s, int args) {
+  lua_getiuservalue(L, chain, function);
+  lua_pushinteger(L, s->id);
+  if (args) lua_rotate(L, -2 - args, 2);
+}
+
+void mg_chain_call(lua_State *L, int chain, int function, mg_link *s, int args, int results) {
+  push_function(L, chain, function, s, args);
+  lua_call(L, args + 1, results);
+}
+
+/* The same where the function may yield: what is to be done then is on the levels. */
+static void call_out(lua_State *L, mg_chain *c, int function, const mg_link *s, int args) {
+  lua_KContext at = key(c);
+  push_function(L, MG_AT_CHAIN, function, s, args);
+  lua_callk(L, args + 1, 0, at, called);
+  back_to(L, c, at);
+}
+
+static int called(lua_State *L, int status, lua_KContext at) {
+  mg_chain *c = lua_touserdata(L, MG_AT_CHAIN);
+  (void)status;
+  back_to(L, c, at);
+  lua_settop(L, MG_AT_EXTRA);
+  return mg_chain_go(L, c);
+}
+
+/* --- the handler's call ------------------------------------------------------------------------------------------ */
+
+mg_level *mg_chain_enter(mg_chain *c, mg_link *s) {
+  mg_level *v = top_level(c);
+  v->kind = MG_LEVEL_RUNNING;
+  v->s = s;
+  v->cursor = NULL;
+  v->attempt = 1;
+  v->number = 0;
+  v->since = 0;
+  return v;
+}
+
+/* A call that is to be looked at begins. */
+static void look(lua_State *L, mg_chain *c, mg_link *s) {
+  mg_chain_call(L, MG_AT_CHAIN, MG_CHAIN_LOOK, s, 0, 1);
+  if (lua_toboolean(L, -1)) s->flags |= MG_LINK_WATCHING;
+  lua_pop(L, 1);
+  top_level(c)->since = mg_now();
+}
+
+/* It is over: when to look again, and at what. */
+static void looked(lua_State *L, mg_level *v) {
+  mg_link *s = v->s;
+  lua_pushnumber(L, (lua_Number)(mg_now() - v->since) / 1e9);
+  mg_chain_call(L, MG_AT_CHAIN, MG_CHAIN_LOOKED, s, 1, 3);
+  s->skip = (uint32_t)lua_tointeger(L, -3);
+  s->flags &= ~(unsigned)(MG_LINK_WATCHING | MG_LINK_EARLY);
+  if (lua_toboolean(L, -2)) s->flags |= MG_LINK_WATCHING;
+  if (lua_toboolean(L, -1)) s->flags |= MG_LINK_EARLY;
+  lua_pop(L, 3);
+}
+
+/* The item is kept as it came, in case that the handler changes it and fails: a copy, at MG_AT_ITEM. */
+static void keep_item(lua_State *L, mg_chain *c, const mg_level *v) {
+  int type = lua_type(L, MG_AT_ITEM);
+  if ((type != LUA_TTABLE && type != LUA_TUSERDATA) || v->cursor || v->s->flags & MG_LINK_REREAD) return;
+  lua_Integer most = v->s->flags & MG_LINK_KEEPS ? LUA_MAXINTEGER : SMALL;
+  lua_pushvalue(L, MG_AT_ITEM);
+  mg_copy(L, c->codec, &most, 0);
+  lua_replace(L, MG_AT_ITEM);
+}
+
+/* The handler has raised; the error is on top.  Its attempt leaves nothing. */
+static void fail(lua_State *L, mg_chain *c) {
+  mg_level *v = top_level(c);
+  mg_link *s = v->s;
+  mg_kept_drop(L, c, v->base);
+  s->failed++;
+  s->flags = (s->flags | MG_LINK_KEEPS) & ~(unsigned)MG_LINK_EFFECTS;
+  if (v->cursor) mg_cursor_again(L, v->cursor);
+  else lua_pushvalue(L, MG_AT_ITEM);
+  lua_insert(L, -2);
+  lua_pushinteger(L, v->attempt);
+  lua_pushboolean(L, s->partial);
+  lua_Integer number = v->number ? v->number : v->attempt == 1 ? s->in + s->read : 0;
+  if (number) lua_pushinteger(L, number);
+  else lua_pushnil(L);
+  c->depth--;
+  call_out(L, c, MG_CHAIN_FAILED, s, 5);
+  lua_settop(L, MG_AT_EXTRA);
+}
+
+/* The handler of the level of that key has returned, what it gave is on top; its emissions are what comes next. */
+static void returned(lua_State *L, mg_chain *c, int status, lua_KContext at) {
+  int torn = back_to(L, c, at), ok = status == LUA_OK || status == LUA_YIELD;
+  mg_level *v = top_level(c);
+  mg_link *s = v->s;
+  c->running = NULL;
+  if (MG_UNLIKELY(torn && ok)) {
+    lua_pushliteral(L, "stages that were called while the handler waited, in another coroutine, have not ended");
+    ok = 0;
+  }
+  if (MG_UNLIKELY(v->since)) {
+    looked(L, v);
+    v = top_level(c);
+  }
+  if (MG_UNLIKELY(!ok)) {
+    fail(L, c);
+    return;
+  }
+  if (MG_UNLIKELY(!lua_isnil(L, -1) && !(s->flags & MG_LINK_RETURNED))) {
+    s->flags |= MG_LINK_RETURNED;
+    mg_chain_call(L, MG_AT_CHAIN, MG_CHAIN_RETURNED, s, 0, 0);
+  }
+  mg_chain_pass(L, c);
+}
+
+static int handler_returned(lua_State *L, int status, lua_KContext at) {
+  mg_chain *c = lua_touserdata(L, MG_AT_CHAIN);
+  returned(L, c, status, at);
+  return mg_chain_go(L, c);
+}
+
+/* Calls the handler of the level on top. */
+static void run(lua_State *L, mg_chain *c) {
+  mg_level *v = top_level(c);
+  mg_link *s = v->s;
+  if (MG_UNLIKELY(s->flags & MG_LINK_GATHERS)) {
+    c->depth--;
+    lua_pushvalue(L, MG_AT_ITEM);
+    call_out(L, c, MG_CHAIN_GATHER, s, 1);
+    return;
+  }
+  if (MG_UNLIKELY(s->skip == 0)) {
+    look(L, c, s);
+    v = top_level(c);
+  } else {
+    s->skip--;
+  }
+  lua_getiuservalue(L, MG_AT_CHAIN, s->place);
+  lua_getiuservalue(L, -1, MG_LINK_UV_HANDLER);
+  lua_pushvalue(L, MG_AT_ITEM);
+  lua_pushvalue(L, -3);
+  lua_getiuservalue(L, -1, MG_LINK_UV_CTX);
+  if (MG_UNLIKELY(s->flags & (MG_LINK_KEEPS | MG_LINK_WATCHING))) keep_item(L, c, v);
+  if (MG_UNLIKELY(s->attempt != v->attempt)) {
+    lua_pushinteger(L, s->attempt = v->attempt);
+    lua_setfield(L, -2, "attempt");
+  }
+  s->partial = 0;
+  c->running = s;
+  lua_KContext at = key(c);
+  returned(L, c, lua_pcallk(L, 3, 1, MG_AT_NOTE, at, handler_returned), at);
+}
+
+/* --- passing on -------------------------------------------------------------------------------------------------- */
+
+void mg_chain_pass(lua_State *L, mg_chain *c) {
+  mg_level *v = top_level(c);
+  mg_link *s = v->s;
+  uint32_t n = c->top - v->base;
+  v->kind = MG_LEVEL_PASSING;
+  v->n = n;
+  v->at = v->target = 0;
+  s->out += n;
+  lua_settop(L, MG_AT_EXTRA);
+  if (n > 1 && !(s->flags & MG_LINK_WATCHING) && MG_UNLIKELY(mg_kept_unshare(L, c, v->base)))
+    mg_chain_call(L, MG_AT_CHAIN, MG_CHAIN_SHARED, s, 0, 0);
+  if (MG_UNLIKELY(s->flags & MG_LINK_EFFECTS)) {
+    s->flags &= ~(unsigned)MG_LINK_EFFECTS;
+    call_out(L, c, MG_CHAIN_PASS_EFFECTS, s, 0);
+  }
+}
+
+/* The item at MG_AT_ITEM leaves the chain. */
+static void deliver(lua_State *L, mg_chain *c, mg_link *s) {
+  c->sender = s;
+  lua_getiuservalue(L, MG_AT_CHAIN, s->place);
+  lua_getiuservalue(L, -1, MG_LINK_UV_OUT);
+  int args = 1 + (lua_getiuservalue(L, -2, MG_LINK_UV_STAGE) != LUA_TNIL);
+  if (args == 1) lua_pop(L, 1);
+  lua_pushvalue(L, MG_AT_ITEM);
+  lua_KContext at = key(c);
+  lua_callk(L, args, 0, at, called);
+  back_to(L, c, at);
+}
+
+/* Where the item at MG_AT_ITEM goes that is for one stage: to that, if it is in the chain. */
+static mg_link *send_one(lua_State *L, mg_chain *c, mg_link *s, lua_Integer id) {
+  if (id <= c->ids && c->by_id[id] && !(s->flags & MG_LINK_APART)) return c->by_id[id];
+  c->sender = s;
+  lua_pushinteger(L, id);
+  lua_pushvalue(L, MG_AT_ITEM);
+  call_out(L, c, MG_CHAIN_SEND_TO, s, 2);
+  return NULL;
+}
+
+/* Passes one emission of the level on top on to one receiver. */
+static void pass_one(lua_State *L, mg_chain *c) {
+  mg_level *v = top_level(c);
+  mg_link *s = v->s, *to = NULL;
+  lua_State *kept = c->kept;
+  uint32_t target = v->target, targets = s->inners + (s->flags & MG_LINK_OUTSIDE ? 1 : 0);
+  int place = (int)(v->base + v->at + 1);
+  lua_Integer id = MG_UNLIKELY(c->directs) ? mg_kept_direct(L, c, (uint32_t)place) : 0;
+  lua_pushvalue(kept, place);
+  lua_xmove(kept, L, 1);
+  if (!id && target + 1 < targets) { /* a copy, as others get it too */
+    lua_Integer most = LUA_MAXINTEGER;
+    v->target++;
+    mg_copy(L, c->codec, &most, 0);
+  } else if (++v->at < v->n) {
+    v->target = 0;
+    lua_pushnil(kept);
+    lua_replace(kept, place);
+  } else { /* the last: nothing is left of it */
+    lua_settop(kept, (int)v->base);
+    c->top = v->base;
+  }
+  lua_replace(L, MG_AT_ITEM);
+  if (MG_UNLIKELY(id)) {
+    to = send_one(L, c, s, id);
+  } else if (target < s->inners) {
+    to = s->inner[target];
+  } else if (target < targets) {
+    deliver(L, c, s);
+  }
+  if (!to) return;
+  v = top_level(c);
+  if (v->at < v->n) mg_chain_level(L, c, MG_LEVEL_RUNNING);
+  mg_chain_enter(c, to);
+  to->in++;
+}
+
+/* --- the whole --------------------------------------------------------------------------------------------------- */
+
+/* The next item of the cursor of the CALL on top.  0: it gives none. */
+static int read_one(lua_State *L, mg_chain *c) {
+  mg_level *v = top_level(c);
+  mg_cursor *from = v->cursor;
+  mg_link *s = v->s;
+  lua_settop(L, MG_AT_EXTRA);
+  if (mg_cursor_next(L, from) <= 0) return 0;
+  s->read++;
+  v->count++;
+  if (MG_UNLIKELY(!lua_isnil(L, -1))) {
+    call_out(L, c, MG_CHAIN_UNREADABLE, s, 2);
+    return 1;
+  }
+  lua_pop(L, 1);
+  lua_replace(L, MG_AT_ITEM);
+  mg_chain_level(L, c, MG_LEVEL_RUNNING);
+  mg_chain_enter(c, s)->cursor = from;
+  return 1;
+}
+
+int mg_chain_go(lua_State *L, mg_chain *c) {
+  for (;;) {
+    mg_level *v = top_level(c);
+    switch (v->kind) {
+    case MG_LEVEL_RUNNING:
+      run(L, c);
+      break;
+    case MG_LEVEL_PASSING:
+      if (v->at < v->n) pass_one(L, c);
+      else c->depth--;
+      break;
+    case MG_LEVEL_CALL:
+      if (v->cursor && read_one(L, c)) break;
+      v = top_level(c);
+      c->running = v->before;
+      c->depth--;
+      lua_pushinteger(L, v->count);
+      return v->cursor != NULL;
+    }
+  }
+}
+
+void mg_chain_check(const mg_chain *c) {
+  MG_ASSERT(!c->depth || c->levels[0].kind == MG_LEVEL_CALL);
+  for (uint32_t i = 0; i < c->depth; i++) {
+    MG_ASSERT(c->levels[i].base <= c->top);
+    MG_ASSERT(i == 0 || c->levels[i - 1].base <= c->levels[i].base);
+  }
+  MG_ASSERT(!c->running || (c->depth && c->levels[c->depth - 1].kind == MG_LEVEL_RUNNING));
+}
