@@ -260,4 +260,134 @@ describe("a chain", function()
     links:flush_batches(1, 1)
     assert.same({ { 1, { "a" } } }, port.delivered)
   end)
+
+  it("goes through a thousand stages, and to many receivers of each", function()
+    local definitions = {}
+    for id = 1, 1000 do
+      definitions[id] = { handler = function(n, emit) emit(n + 1) end, to = { id + 1 } }
+    end
+    definitions[1000] = { handler = function(n, emit)
+      emit(n)
+      emit(n + 1)
+    end, out = true }
+    local links, port = new(definitions)
+    links:push(1, 1, 1)
+    assert.same({ { 1000, 1000 }, { 1000, 1001 } }, port.delivered)
+    assert.same({ items_in = 1, items_out = 1, failed = 0 }, counts(links, 999))
+  end)
+
+  it("keeps the order of what is for all and what is for one stage, also of a stream", function()
+    local seen, links, port = {}, nil, nil
+    links, port = new {
+      { handler = function(n, emit)
+        for i = 1, n do
+          if i % 3 == 0 then emit:to("b", i) else emit(i) end
+        end
+        if n == 5 then error "late" end
+      end, to = { 2 } },
+      { handler = function(item) seen[#seen + 1] = item end },
+    }
+    port.addresses[1] = { b = 2 }
+    function port.send_to(stage, id, item, sent)
+      assert.same({ 1, 2, true }, { stage.id, id, sent })
+      seen[#seen + 1] = item
+    end
+    for _, n in ipairs { 5, 7, 20000 } do
+      seen = {}
+      links:push(1, n, 1)
+      assert.equal(n == 5 and 0 or n, #seen)
+      for i = 1, #seen do assert(seen[i] == i) end
+    end
+    assert.equal(1, #port.failures)
+  end)
+
+  describe("whose handlers yield", function()
+    -- Two stages: the first emits an item and the next one, the second yields each item, and emits what that gives.
+    local function waiting()
+      return new {
+        { handler = function(n, emit)
+          emit(n)
+          emit(n + 1)
+        end, to = { 2 } },
+        { handler = function(n, emit) emit(coroutine.yield(n)) end, out = true },
+      }
+    end
+
+    local function resume(co, ...)
+      local ok, value = coroutine.resume(co, ...)
+      return ok and value or tostring(value)
+    end
+
+    it("goes on where it was", function()
+      local links, port = waiting()
+      local co = coroutine.create(function()
+        links:push(1, 1, 1)
+        links:push(1, 5, 1)
+        return "end"
+      end)
+      local said = { resume(co) }
+      for i = 1, 4 do said[#said + 1] = resume(co, i * 10) end
+      assert.same({ 1, 2, 5, 6, "end" }, said)
+      assert.same({ { 2, 10 }, { 2, 20 }, { 2, 30 }, { 2, 40 } }, port.delivered)
+      assert.same({}, port.failures)
+    end)
+
+    it("goes on in the middle of a stream, and with what a cursor gives", function()
+      local links, port = new {
+        { handler = function(n, emit)
+          for i = 1, 10000 do emit(i) end
+          emit(-n)
+        end, to = { 2 } },
+        { handler = function(n, emit)
+          if n % 5000 == 0 then coroutine.yield(n) end
+          if n < 0 then emit(n) end
+        end, out = true },
+      }
+      local co, said = coroutine.create(function()
+        push_all(links, 1, { 1, 2 })
+        return "end"
+      end), {}
+      repeat said[#said + 1] = resume(co) until coroutine.status(co) == "dead"
+      assert.same({ 5000, 10000, 5000, 10000, "end" }, said)
+      assert.same({ { 2, -1 }, { 2, -2 } }, port.delivered)
+    end)
+
+    it("fails the item of a call that another one, in another coroutine, has overtaken", function()
+      local links, port = waiting()
+      local function one(n)
+        return coroutine.create(function()
+          links:push(1, n, 1)
+          return "end"
+        end)
+      end
+      local first, second, third = one(1), one(10), one(100)
+      assert.same({ 1, 10 }, { resume(first), resume(second) })
+      assert.equal(2, resume(first, "a")) -- fails; the next item
+      assert.equal("end", resume(first, "b"))
+      assert.matches("have not ended", port.failures[1].caught.message)
+      assert.equal(1, port.failures[1].item)
+      assert.matches("was given up", resume(second, "c"))
+      assert.same({ 100, 101, "end" }, { resume(third), resume(third, "d"), resume(third, "e") })
+      assert.same({ { 2, "b" }, { 2, "d" }, { 2, "e" } }, port.delivered)
+    end)
+
+    it("fails an item whose handler has left a coroutine in the middle of an emit", function()
+      local left
+      local links, port = new {
+        { handler = function(n, emit)
+          left = coroutine.create(function()
+            for i = 1, 10000 do emit(i) end
+          end)
+          assert(coroutine.resume(left))
+          if n == 2 then emit(1) end
+        end, to = { 2 } },
+        { handler = function() coroutine.yield() end },
+      }
+      links:push(1, 1, 1)
+      assert.matches("have not ended", port.failures[1].caught.message)
+      assert.is_false((coroutine.resume(left)))
+      links:push(1, 2, 1)
+      assert.matches("emit called after", port.failures[2].caught.message)
+    end)
+  end)
 end)

@@ -365,4 +365,21 @@ describe("flow", function()
       assert.equal(0, ran, "case " .. i)
     end
   end)
+
+  it("the handler of an inline stage after workers may yield to the coroutine that has called the run", function()
+    for _, given in ipairs { { processes = 2 }, { process_per_batch = 2 } } do
+      local co = coroutine.wrap(function()
+        local taken = 0
+        local result = new():producer(range(1, 3)):processor("work", given, pass):consumer("take", function(i)
+          coroutine.yield(i)
+          taken = taken + 1
+        end):run()
+        return "end", taken, result.failed
+      end)
+      local seen = {}
+      for i = 1, 3 do seen[i] = co() end
+      assert.same({ 1, 2, 3 }, sorted(seen))
+      assert.same({ "end", 3, 0 }, { co() })
+    end
+  end)
 end)
