@@ -210,6 +210,51 @@ describe("files that a producer of the coordinator reads", function()
     assert.same(plain, minigun.pipeline "files":producer({ threads = 1 }, body):run().items)
   end)
 
+  it("hold nothing up while half a line has come, whatever reads it, and lose none of it", function()
+    local command = "printf one; sleep 0.6; printf ' two\\nthree'; sleep 0.3; printf ' four'"
+    local expected = { "one two", "three four" }
+    local ways = {
+      iterator = function() return io.popen(command):lines() end,
+      ["in a handler"] = function()
+        return function(emit)
+          for line in io.popen(command):lines() do emit(line) end
+        end
+      end,
+      read = function()
+        return function(emit)
+          local file <close> = io.popen(command)
+          for line in function() return file:read() end do emit(line) end
+        end
+      end,
+      ["after some of it was read"] = function()
+        return function(emit)
+          local file <close> = io.popen(command)
+          emit(file:read(2) .. file:read())
+          emit(file:read "a")
+        end
+      end,
+    }
+    for name, make in pairs(ways) do
+      local began, last = minigun.now(), nil
+      local p = minigun.pipeline "half":producer("half", { to = "lines" }, make())
+        :producer("clock", { to = "ticks" }, function(emit)
+          for i = 1, 5 do
+            minigun.sleep(0.02)
+            emit(i)
+          end
+        end)
+        :map("lines", { from = "half" }, function(line) return line end)
+        :each("ticks", { from = "clock" }, function() last = minigun.now() - began end)
+      assert.same(expected, p:run():of "lines", name)
+      assert.is_true(last < 0.5 * support.patience, name)
+    end
+    local long = ("x"):rep(300000) -- more than a pipe holds, and in parts
+    with_file(long .. "\n" .. long, function(path)
+      local pipe = io.popen("dd bs=1000 status=none <" .. path)
+      assert.same({ long, long }, minigun.pipeline "long":producer(pipe:lines()):run().items)
+    end)
+  end)
+
   it("and io is what it was, after the run and in other stages", function()
     local lines, read, method, seen = io.lines, io.read, io.stdout.lines, true
     minigun.pipeline "files":producer(function(emit)

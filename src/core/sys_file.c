@@ -188,6 +188,14 @@ int mg_sys_complain(const char *what, const char *text) {
 /* Takes what mg_file_ahead has found. */
 ssize_t mg_sys_read_ahead(FILE *f, void *to, size_t n) { return (ssize_t)fread(to, 1, n, f); }
 
+/* Makes these bytes what is read next.  -ENOBUFS where the C library keeps fewer; then some are lost. */
+int mg_sys_unread(FILE *f, const void *from, size_t n) {
+  const unsigned char *byte = from;
+  while (n > 0)
+    if (ungetc(byte[--n], f) == EOF) return -ENOBUFS;
+  return 0;
+}
+
 size_t mg_file_ahead(FILE *f, const char **at) {
 #ifdef __GLIBC__
   if (at) *at = f->_IO_read_ptr;

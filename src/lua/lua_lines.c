@@ -2,6 +2,7 @@
  * and what file:lines() and io.lines() have returned.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/sys.h"
@@ -74,15 +75,43 @@ static int l_file_of(lua_State *L) {
   return 3;
 }
 
+static int has_come(FILE *f) {
+  struct pollfd p = {.fd = fileno(f), .events = POLLIN};
+  return mg_sys.poll(&p, 1, 0) != 0;
+}
+
+enum { PART = 4096, MOST = 1 << 20 }; /* bytes that are looked at in one call */
+
+/* Whether a whole line has come, or the end: reads what there is, and gives it back to the C library.  Where that keeps
+ * but a few bytes, and of a terminal, whose lines come whole, whatever has come will do. */
+static int line_has_come(FILE *f) {
+  size_t n = mg_file_ahead(f, NULL), room = n + MOST + PART;
+  char *text = NULL;
+  if (!has_come(f)) return 0;
+#ifdef __GLIBC__
+  if (mg_sys.terminal(fileno(f)) < 0) text = malloc(room);
+#endif
+  if (!text) return 1;
+  if (n > 0) n = (size_t)mg_sys.read_ahead(f, text, n);
+  int come = 0;
+  while (!come && n + PART <= room && has_come(f)) {
+    ssize_t got = mg_sys.read(fileno(f), text + n, PART);
+    come = got <= 0 || memchr(text + n, '\n', (size_t)got);
+    if (got > 0) n += (size_t)got;
+  }
+  mg_sys.unread(f, text, n);
+  free(text);
+  return come;
+}
+
 /* would_wait(file, whole) -> whether to read from an open file would wait: nothing (no whole line) is read ahead, and
- * nothing has come */
+ * nothing (no whole line) has come */
 static int l_would_wait(lua_State *L) {
   FILE *f = open_file(L, 1);
   const char *ahead = NULL;
   size_t n = f ? mg_file_ahead(f, &ahead) : 0;
-  struct pollfd p = {.fd = f ? fileno(f) : -1, .events = POLLIN};
-  int ready = p.fd < 0 || (n > 0 && (!lua_toboolean(L, 2) || memchr(ahead, '\n', n)));
-  lua_pushboolean(L, !ready && mg_sys.poll(&p, 1, 0) == 0);
+  int whole = lua_toboolean(L, 2), ready = !f || fileno(f) < 0 || (n > 0 && (!whole || memchr(ahead, '\n', n)));
+  lua_pushboolean(L, !ready && !(whole ? line_has_come(f) : has_come(f)));
   return 1;
 }
 
