@@ -11,6 +11,9 @@
 ---@field restart_window? number seconds over which deaths are counted
 ---@field progress? boolean false: no progress line. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
 ---@field observe? boolean true: the run keeps its figures in a file that `minigun top` reads in another terminal, see docs/observe.md. Runs of `minigun run`, or with MINIGUN_TOP=1 in the environment, do so unless this is false
+---@field report? string a file for the report of the run: one HTML page with its flow, charts over time, stages and failures. It needs no network, and is written at the end, whatever ends the run
+---@field trace? string a file for a trace of the run in the format of Chrome's tracing, for Perfetto and speedscope
+---@field metrics? string a file for the run's figures in the text format of Prometheus, replaced once in a second and at the end
 ---@field output? "lines"|"tag"|"direct" how what workers print gets to a terminal that has a progress line: through the coordinator, line by line; with the stage and the worker's number before each; or directly, for programs that use the whole screen
 ---@field grace? number seconds that workers get for their hooks after the last item, and the run after SIGTERM, before all ends
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
@@ -38,6 +41,9 @@
 ---@field restart_window? number seconds over which deaths are counted
 ---@field progress? boolean false: no progress line. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
 ---@field observe? boolean true: the run keeps its figures in a file that `minigun top` reads in another terminal, see docs/observe.md. Runs of `minigun run`, or with MINIGUN_TOP=1 in the environment, do so unless this is false
+---@field report? string a file for the report of the run: one HTML page with its flow, charts over time, stages and failures. It needs no network, and is written at the end, whatever ends the run
+---@field trace? string a file for a trace of the run in the format of Chrome's tracing, for Perfetto and speedscope
+---@field metrics? string a file for the run's figures in the text format of Prometheus, replaced once in a second and at the end
 ---@field output? "lines"|"tag"|"direct" how what workers print gets to a terminal that has a progress line: through the coordinator, line by line; with the stage and the worker's number before each; or directly, for programs that use the whole screen
 ---@field grace? number seconds that workers get for their hooks after the last item, and the run after SIGTERM, before all ends
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say

@@ -22,7 +22,7 @@ local MAY_USE <const> = {
   service = { "base", "system", "futures", "core" },
   supervisor = { "base", "system", "loop", "core" },
   control = { "base", "system", "handlers", "language", "plan", "run", "view", "core" },
-  command = { "base", "language", "plan", "control", "supervisor" },
+  command = { "base", "language", "plan", "view", "control", "supervisor" },
 }
 
 -- What a single file may use beside that: the core's numbers, which say how C and Lua understand each other.

@@ -1,5 +1,7 @@
 --- A pipeline as a drawing in the languages of other tools: Graphviz, Mermaid, JSON. Stages with their contexts as
 -- frames; nested pipelines as frames with their name.
+local json = require "minigun.base.json"
+local flow = require "minigun.view.flow"
 local graph = require "minigun.language.graph"
 local plan = require "minigun.plan.plan"
 local stage = require "minigun.language.stage"
@@ -21,7 +23,7 @@ end
 ---@param p table pipeline
 ---@return table description
 --- `name`; `stages` in order: `name`, `kind`, `context`, `inside` (names of the nested pipelines around it, from the
---- outside in), `to` (names of stages); `edges`: { from, to }
+--- outside in), `to` (names of stages); `edges`: { from, to }. What is empty is left out
 function drawing.describe(p)
   local g = graph.build(p.stages, p)
   local description = { name = p.name, stages = {}, edges = {} }
@@ -43,9 +45,10 @@ function drawing.describe(p)
       frames[frame] = #frames + 1
       frames[#frames + 1] = frame
     end
-    table.insert(description.stages, { name = node.name, kind = kind_of(node.definition), context = text, to = to,
-      inside = inside, frame = frame and frames[frame] or nil })
+    table.insert(description.stages, { name = node.name, kind = kind_of(node.definition), context = text,
+      to = to[1] and to, inside = inside[1] and inside, frame = frame and frames[frame] or nil })
   end
+  description.edges = description.edges[1] and description.edges
   return description
 end
 
@@ -66,7 +69,7 @@ local function tree_of(description)
   end
   for number, each in ipairs(description.stages) do
     local at, path = root, ""
-    for _, name in ipairs(each.inside) do
+    for _, name in ipairs(each.inside or {}) do
       path = path .. "/" .. name
       at = child(at, path, name, "pipeline")
     end
@@ -117,7 +120,7 @@ function drawing.dot(description)
     add(depth, "s%d [label=%s];", number, quoted(each.name .. "\n" .. each.kind))
   end, function(depth) add(depth, "}") end)
   local numbers = numbers_of(description)
-  for _, edge in ipairs(description.edges) do add(1, "s%d -> s%d;", numbers[edge.from], numbers[edge.to]) end
+  for _, edge in ipairs(description.edges or {}) do add(1, "s%d -> s%d;", numbers[edge.from], numbers[edge.to]) end
   lines[#lines + 1] = "}"
   return table.concat(lines, "\n")
 end
@@ -135,33 +138,26 @@ function drawing.mermaid(description)
     add(depth, "s%d[%s]", number, text(each.name .. "\n" .. each.kind))
   end, function(depth) add(depth, "end") end)
   local numbers = numbers_of(description)
-  for _, edge in ipairs(description.edges) do add(1, "s%d --> s%d", numbers[edge.from], numbers[edge.to]) end
+  for _, edge in ipairs(description.edges or {}) do add(1, "s%d --> s%d", numbers[edge.from], numbers[edge.to]) end
   return table.concat(lines, "\n")
 end
 
-local ESCAPES <const> = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r" }
+local STYLE <const> = [[
+<style>text{font-family:sans-serif;fill:#1b1f24}.box{fill:#f6f8fa;stroke:#57606a}.name{font-size:13px;font-weight:600}
+.fact{font-size:11px;fill:#57606a}.edge{fill:none;stroke:#57606a}</style>]]
 
-local function json(value)
-  local kind = type(value)
-  if kind == "string" then
-    return '"' .. value:gsub('[%c"\\]', function(c) return ESCAPES[c] or ("\\u%04x"):format(c:byte()) end) .. '"'
-  end
-  if kind ~= "table" then return tostring(value) end
-  local parts = {}
-  if next(value) == nil or value[1] ~= nil then
-    for i, each in ipairs(value) do parts[i] = json(each) end
-    return "[" .. table.concat(parts, ",") .. "]"
-  end
-  local keys = {}
-  for key in pairs(value) do keys[#keys + 1] = key end
-  table.sort(keys)
-  for i, key in ipairs(keys) do parts[i] = json(key) .. ":" .. json(value[key]) end
-  return "{" .. table.concat(parts, ",") .. "}"
+--- As a picture, SVG.
+---@param description table of `describe`
+---@return string
+function drawing.svg(description)
+  return (flow.svg(description.stages, description.edges or {}):gsub("^<svg (.-)>", function(attributes)
+    return ('<svg xmlns="http://www.w3.org/2000/svg" %s>%s'):format(attributes, STYLE)
+  end))
 end
 
 --- As JSON.
 ---@param description table of `describe`
 ---@return string
-function drawing.json(description) return json(description) end
+function drawing.json(description) return json.encode(description) end
 
 return drawing

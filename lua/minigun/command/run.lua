@@ -16,6 +16,9 @@ local run = {
     { "--inline", nil, "the whole pipeline in this one process, to debug it" },
     { "--workers", "N", "N workers in each pool, at most N forks at once", convert = "integer" },
     { "--seed", "N", "the same numbers from math.random for the same items", convert = "integer" },
+    { "--report", "F", "a report of the last run: one HTML page" },
+    { "--trace", "F", "a trace of it for Perfetto and speedscope" },
+    { "--metrics", "F", "its figures as Prometheus text, once in a second" },
   },
   arguments = { { "FILE", "the program" } },
   rest = true,
@@ -75,7 +78,8 @@ end
 ---@return integer status
 function run.run(given)
   require("minigun.plan.defaults").observed = true -- for `minigun top`, unless the program says otherwise
-  program.force("run", { inline = given.inline, workers = given.workers, seed = given.seed }, force_runs)
+  program.force("run", { inline = given.inline, workers = given.workers, seed = given.seed, report = given.report,
+    trace = given.trace, metrics = given.metrics }, force_runs)
   return program.run(given.rest, run_program)
 end
 

@@ -1,6 +1,5 @@
 --- Execution: begins a run, lets it go on, and sees to its end, for `run`, `iterate` and `start` alike.
 local core = require "minigun.core"
-local defaults = require "minigun.plan.defaults"
 local errors = require "minigun.base.traceback"
 local fatal = require "minigun.base.fatal"
 local failure = require "minigun.base.failure"
@@ -10,9 +9,10 @@ local log = require "minigun.system.log"
 local run = require "minigun.run.run"
 local silence = require "minigun.run.silence"
 local signals = require "minigun.system.signals"
+local snapshot = require "minigun.run.snapshot"
 local stack = require "minigun.base.stack"
-local terminal_line = require "minigun.base.terminal_line"
 local terminate = require "minigun.system.terminate"
+local watchers = require "minigun.control.watchers"
 
 local execution = {}
 
@@ -43,15 +43,6 @@ local function tell_end(r)
     failed = result.failed, items = #result.items })
 end
 
--- The page of figures, where one is wanted.
-local function open_page(options, status, warn)
-  local said = options.observe
-  if terminal_line.is_child() or said == false or not (said or defaults.observed) then return nil end
-  return require("minigun.system.page").new("run", status, said and function(text)
-    warn("there is no page of figures (observe = true): " .. text)
-  end or nil)
-end
-
 --- Makes the execution of a run, which has not begun.
 ---@param pipeline table
 ---@param given table? checked options of the run
@@ -60,12 +51,19 @@ end
 ---@return table execution
 function execution.new(pipeline, given, how, class)
   local patient = how and how.patient or false
-  local r = run.new(pipeline, given, { patient = patient, streams = how and how.streams, open_page = open_page,
+  watchers.check(pipeline.options, given)
+  local seen = false -- what looks at the run's figures
+  local r = run.new(pipeline, given, { patient = patient, streams = how and how.streams,
+    open_page = function(...)
+      seen = watchers.open(...)
+      return seen
+    end,
     open_line = not patient and core.terminal(2) and function(view)
       return require("minigun.view.progress_line").open(view, { terminal = core.terminal, now = core.now })
     end or nil })
   if not patient then r.reentry.guard = core.guard() end
-  local self = setmetatable({ run = r, process = core.process(), patient = patient, over = false }, class or Execution)
+  local self = setmetatable({ run = r, process = core.process(), patient = patient, over = false,
+    finish_watchers = function(status) if seen then seen:finish(status) end end }, class or Execution)
   r.state.heeds_term = terminate.open(r.plan.options.grace, patient)
   self.terminable = true -- until it is over
   self.lock = setmetatable({}, { __close = function() self.driving = false end }) -- also when Ctrl-C ends it
@@ -130,6 +128,7 @@ function execution.conclude(self, err)
   if r.resume then r.resume:count(own:is_finished()) end
   if log.wants "debug" then tell_end(r) end
   self.err, self.after = err, after_run(self)
+  self.finish_watchers(snapshot.of(result, result.ok and "done" or "failed"))
   if guard then
     if core.interrupted() then signals.settle() end
     guard:close()

@@ -104,6 +104,13 @@ local run_fields = {
   { "observe", types.boolean, default_text = "MINIGUN_TOP",
     doc = "true: the run keeps its figures in a file that `minigun top` reads in another terminal, see " ..
       "docs/observe.md. Runs of `minigun run`, or with MINIGUN_TOP=1 in the environment, do so unless this is false" },
+  { "report", types.name, default_text = "none",
+    doc = "a file for the report of the run: one HTML page with its flow, charts over time, stages and failures. It " ..
+      "needs no network, and is written at the end, whatever ends the run" },
+  { "trace", types.name, default_text = "none",
+    doc = "a file for a trace of the run in the format of Chrome's tracing, for Perfetto and speedscope" },
+  { "metrics", types.name, default_text = "none",
+    doc = "a file for the run's figures in the text format of Prometheus, replaced once in a second and at the end" },
   { "output", types.choice { "lines", "tag", "direct" }, default = "lines",
     doc = "how what workers print gets to a terminal that has a progress line: through the coordinator, line by " ..
       "line; with the stage and the worker's number before each; or directly, for programs that use the whole screen" },

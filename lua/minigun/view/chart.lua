@@ -21,7 +21,7 @@ function chart.number(n)
   for _, unit in ipairs { { 1e9, " G" }, { 1e6, " M" }, { 1e4, " k", 1e3 } } do
     if math.abs(n) >= unit[1] then return ("%.3g%s"):format(n / (unit[3] or unit[1]), unit[2]) end
   end
-  if n == math.floor(n) then return ("%d"):format(n) end
+  if n == math.floor(n) or n >= 100 then return ("%.0f"):format(n) end
   return ("%.3g"):format(n)
 end
 
@@ -29,6 +29,7 @@ end
 ---@param seconds number
 ---@return string
 function chart.seconds(seconds)
+  if seconds == 0 then return "0" end
   if seconds < 0.001 then return ("%.3g us"):format(seconds * 1e6) end
   if seconds < 1 then return ("%.3g ms"):format(seconds * 1e3) end
   if seconds < 120 then return ("%.3g s"):format(seconds) end
@@ -67,12 +68,12 @@ end
 ---@param unit string after the greatest value
 ---@return string svg
 function chart.lines(label, series, to, unit)
-  local height, most, parts = 220, 0, nil
+  local height, most = 220, 0
   for _, each in ipairs(series) do
     for _, point in ipairs(each.points) do most = math.max(most, point[2]) end
   end
   most = most > 0 and most or 1
-  parts = open(height, label)
+  local parts = open(height, label)
   axes(parts, height, to, most, unit)
   for n, each in ipairs(series) do
     local points = {}

@@ -9,8 +9,9 @@ local MOST <const> = 240   -- samples; then every second one is dropped, and the
 
 --- Makes an empty one.
 ---@return table history
---- `samples`: { at = seconds of the run, memory =, stages = { [i] = { done =, pending =, failed = } }, workers = { [i] = {
---- pid =, stage =, busy = seconds in handlers since the sample before } } }; `workers`: { segment =, worker = } of each
+--- `samples`: { at = seconds of the run, memory =, stages = { [i] = { done =, pending =, failed = } }, workers = {
+--- [i] = { pid =, stage =, busy = seconds in handlers since the sample before } } }; `workers`: { segment =, worker = }
+--- of each
 function history.new()
   return setmetatable({ samples = {}, workers = {}, every = FIRST, due = FIRST, busy = {} }, History)
 end

@@ -1,0 +1,196 @@
+-- What a run writes about itself: the report, the trace, the metrics.
+
+local lfs = require "lfs"
+local json = require "cjson"
+local minigun = require "minigun"
+local history = require "minigun.view.history"
+local layers = require "minigun.view.layers"
+local support = require "spec.support"
+
+local directory
+
+before_each(function()
+  directory = os.tmpname()
+  os.remove(directory)
+  assert(lfs.mkdir(directory))
+end)
+
+after_each(function() os.execute("rm -rf " .. support.quote(directory)) end)
+
+local function has(program) return os.execute(("command -v %s >/dev/null 2>&1"):format(program)) end
+
+-- A run of half a second with two branches, workers, failures, and names that HTML must not take for its own.
+local function run(options)
+  local p = minigun.pipeline 'a <b>"name"</b>'
+  p:producer("numbers", { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 })
+  p:processes(2, function()
+    p:processor("square", function(x, emit, ctx)
+      minigun.sleep(0.05)
+      ctx:count("all & some", 1)
+      if x == 7 then error "</script><script>alert(1)</script>" end
+      emit(x * x)
+    end)
+  end)
+  p:map("left", { from = "square" }, function(x) return x end)
+  p:map("right", { from = "square" }, function(x) return -x end)
+  p:each("sum", { from = { "left", "right" } }, function() end)
+  options.failures, options.progress = "collect", false
+  return p:run(options)
+end
+
+local function stages_of(...)
+  local list = {}
+  for i, name in ipairs { ... } do list[i] = { name = name } end
+  return list
+end
+
+-- "a>b" as an edge.
+local function edges_of(...)
+  local list = {}
+  for i, text in ipairs { ... } do list[i] = { from = text:match "^%a", to = text:match "%a$" } end
+  return list
+end
+
+describe("stages in layers", function()
+  it("lie below all that send to them", function()
+    assert.same({ { 1 }, { 2 }, { 3 }, { 4 } }, layers.of(stages_of("a", "b", "c", "d"),
+      edges_of("a>b", "b>c", "c>d", "a>d")))
+    assert.same({ { 1 }, { 2, 3 }, { 4 } }, layers.of(stages_of("a", "b", "c", "d"),
+      edges_of("a>b", "a>c", "b>d", "c>d")))
+    assert.same({ { 1, 2 }, { 3 } }, layers.of(stages_of("a", "b", "c"), edges_of("a>c", "b>c", "c>a", "b>z")))
+    assert.same({}, layers.of({}, {}))
+  end)
+
+  it("stand so that few lines cross", function()
+    assert.same({ { 1, 2 }, { 4, 3 } }, layers.of(stages_of("a", "b", "c", "d"), edges_of("a>d", "b>c")))
+  end)
+end)
+
+describe("the history of a run", function()
+  it("keeps a bounded number of samples, over all of its time, and no busy time is lost", function()
+    local own, busy = history.new(), 0
+    for i = 1, 20000 do
+      local at = i * 0.05
+      busy = busy + 0.03
+      if own:is_due(at) then
+        own:take { elapsed = at, memory = 0, stages = { { items_in = i, items_out = 0, pending = 1, failed = 0 } },
+          workers = { { segment = "s", worker = 1, pid = 1, stage = "s", busy = busy } } }
+      end
+    end
+    assert.is_true(#own.samples > 100 and #own.samples <= 240, #own.samples)
+    assert.is_true(own.samples[1].at < 20 and own.samples[#own.samples].at > 950)
+    local sum = 0
+    for _, sample in ipairs(own.samples) do sum = sum + sample.workers[1].busy end
+    assert.is_true(math.abs(sum - busy) < 0.05 * busy, ("%g of %g"):format(sum, busy))
+  end)
+end)
+
+describe("a run's report", function()
+  it("is one page without network and script that names stages, failures, lines and items", function()
+    local path = directory .. "/run.html"
+    run { report = path }
+    local page = support.read_file(path)
+    assert.is_nil(page:find("src=", 1, true))
+    assert.is_nil(page:find("http", 1, true))
+    assert.equal(1, select(2, page:gsub("<script", "")))
+    for _, text in ipairs { "numbers", "square", "left", "right", "sum", "report_spec.lua:3%d: &lt;/script&gt;",
+      "processes%(2%)", "Items in a second", "a &lt;b&gt;&quot;name&quot;", "all &amp; some" } do
+      assert.matches(text, page)
+    end
+    local status = json.decode((page:match '<script type="application/json" id="run">(.-)</script>'))
+    assert.equal(5, #status.stages)
+    assert.equal(1, status.failed)
+    assert.equal("square", status.bottleneck)
+    assert.equal(5, #status.edges)
+    assert.equal("run.html\n", support.run("ls " .. directory).stdout)
+  end)
+
+  it("is written whatever ends the run, also where nothing happens", function()
+    local path = directory .. "/run.html"
+    local p = minigun.pipeline "p"
+    p:producer(function() error "broken" end)
+    p:each(print)
+    assert.has_error(function() p:run { report = path } end)
+    assert.matches("broken", support.read_file(path), 1, true)
+    minigun.pipeline("q"):producer({}):each(print):run { report = path }
+    assert.matches("too short for charts", support.read_file(path), 1, true)
+  end)
+
+  it("stays below a megabyte", function()
+    local path = directory .. "/run.html"
+    local p = minigun.pipeline "many"
+    p:producer("source", function(emit) for i = 1, 2000 do emit(i) end end)
+    for i = 1, 40 do p:map("stage " .. i, function(x) return x end) end
+    p:each(function(x) error(("x"):rep(100000) .. x) end)
+    p:run { report = path, failures = "collect", progress = false }
+    assert.is_true(lfs.attributes(path, "size") < 1e6, lfs.attributes(path, "size"))
+  end)
+
+  it("cannot be written: an error at the caller's line, before anything runs", function()
+    for _, name in ipairs { "report", "trace", "metrics" } do
+      local ran = false
+      local p = minigun.pipeline("p"):producer({ 1 }):each(function() ran = true end)
+      local ok, message = pcall(function() p:run { [name] = directory .. "/none/x" } end)
+      assert.is_false(ok)
+      assert.matches("report_spec.lua:%d+: option '" .. name .. "': cannot write '.*/none/x': No such file", message)
+      assert.is_false(ran)
+    end
+  end)
+
+  it("looks right in a browser: light, dark, wide and narrow, without a message of the console", function()
+    if not has "chromium" then return pending "chromium is not installed" end
+    support.deadline(240)
+    run { report = directory .. "/run.html" }
+    for name, how in pairs { light = "--window-size=1100,1600", narrow = "--window-size=400,1600",
+      dark = "--window-size=1100,1600 --blink-settings=preferredColorScheme=0" } do
+      local picture = ("%s/%s.png"):format(directory, name)
+      local result = support.run(("chromium --headless --no-sandbox --disable-gpu --hide-scrollbars " ..
+        "--user-data-dir=%s/c %s --enable-logging=stderr --screenshot=%s file://%s/run.html"):format(directory, how,
+        picture, directory), { timeout = 120 })
+      assert.is_nil(result.stderr:find("CONSOLE", 1, true), result.stderr)
+      local size = lfs.attributes(picture, "size")
+      assert.is_true(size and size > 20000, result.stderr) -- a page without content is some thousand bytes
+    end
+    assert.not_equal(support.read_file(directory .. "/light.png"), support.read_file(directory .. "/dark.png"))
+  end)
+end)
+
+describe("a run's trace", function()
+  it("has the names of stages and workers, and events within the run's time", function()
+    local path = directory .. "/run.json"
+    local result = run { trace = path }
+    local trace = json.decode(support.read_file(path))
+    local names, busy, counts = {}, 0, 0
+    for _, event in ipairs(trace.traceEvents) do
+      assert.equal(math.floor(event.pid), event.pid)
+      if event.ph == "M" then names[event.args.name or ""] = true end
+      if event.ph == "X" then
+        assert.is_true(event.ts >= 0 and event.dur > 0 and event.ts + event.dur <= result.elapsed * 1e6 + 1)
+        busy = busy + event.dur
+      end
+      if event.ph == "C" then counts = counts + 1 end
+    end
+    for _, name in ipairs { "numbers", "square", "sum", "worker 1", "worker 2" } do
+      assert.is_true(names[name], name)
+    end
+    assert.is_true(busy > 0.2e6 and counts >= 5)
+  end)
+end)
+
+describe("a run's metrics", function()
+  it("are text of Prometheus with each stage's counts, and are replaced whole", function()
+    local path = directory .. "/run.prom"
+    run { metrics = path }
+    local text = support.read_file(path)
+    assert.matches('minigun_items_in_total{pipeline="a <b>\\"name\\"</b>",stage="square"} 10\n', text, 1, true)
+    assert.matches('minigun_items_failed_total{pipeline="a <b>\\"name\\"</b>",stage="square"} 1\n', text, 1, true)
+    assert.matches('minigun_count{pipeline="a <b>\\"name\\"</b>",name="all & some"} ', text, 1, true)
+    for line in text:gmatch "[^\n]+" do
+      assert.is_truthy(line:find '^# %u+ minigun_[%w_]+ ' or line:find '^minigun_[%w_]+{.*} %-?[%d.e+-]+$', line)
+    end
+    if has "promtool" then
+      assert.equal(0, support.run("promtool check metrics", { stdin = text }).code)
+    end
+    assert.equal("run.prom\n", support.run("ls " .. directory).stdout)
+  end)
+end)
