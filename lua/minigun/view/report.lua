@@ -148,8 +148,8 @@ local function percent(share) return ("%.0f %%"):format(share * 100) end
 local function table_of_stages(status)
   local parts = { '<div class="wrap"><table><tr>' }
   for _, name in ipairs { "stage", "kind", "context" } do parts[#parts + 1] = ('<th class="l">%s</th>'):format(name) end
-  for _, name in ipairs { "in", "out", "failed", "retried", "items/s", "busy", "waits for items", "waits for room", "p50",
-    "p90", "p99", "queue at most" } do
+  for _, name in ipairs { "in", "out", "failed", "retried", "items/s", "busy", "waits for items", "waits for room",
+    "p50", "p90", "p99", "queue at most" } do
     parts[#parts + 1] = ("<th>%s</th>"):format(name)
   end
   parts[#parts + 1] = "</tr>"
