@@ -8,7 +8,9 @@
 -- collector costs 0.7 µs a request here, whether it is used or not.
 --
 -- wrk asks with 16 connections from one thread, on the same machine: with 2 workers and 2 processors it is what they
--- wait for. So the processor time that the server has used for a request is given beside.
+-- wait for. So the processor time that the server has used for a request is given beside, and those called "busy"
+-- compute for half a millisecond for each answer: what wrk takes is small beside that, so what a second worker gives
+-- shows. (nginx computes nothing: it is the floor of the others only.)
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 package.cpath = ("./%s/?.so;"):format(os.getenv "MINIGUN_BUILD" or "build") .. package.cpath
 local core = require "minigun.core"
@@ -25,13 +27,15 @@ events { worker_connections 1024; }
 http { access_log off; server { listen 127.0.0.1:%d reuseport; location / { default_type text/plain;
 return 200 "hello from worker 1\n"; } } }]]
 
-local function example(name, workers)
-  return ("%s WORKERS=%d exec lua5.4 examples/servers/server_%s.lua 127.0.0.1:%d"):format(ENVIRONMENT, workers, name,
-    PORT)
+local BUSY <const> = "-l bench.servers.busy"
+
+local function example(name, workers, more)
+  return ("%s WORKERS=%d exec lua5.4 %s examples/servers/server_%s.lua 127.0.0.1:%d"):format(ENVIRONMENT, workers,
+    more or "", name, PORT)
 end
 
-local function plain(name)
-  return ("%s exec lua5.4 -l minigun bench/servers/plain_%s.lua %d"):format(ENVIRONMENT, name, PORT)
+local function plain(name, more)
+  return ("%s exec lua5.4 -l minigun %s bench/servers/plain_%s.lua %d"):format(ENVIRONMENT, more or "", name, PORT)
 end
 
 local made = {} -- files
@@ -54,6 +58,12 @@ local CONTESTANTS <const> = {
   { "luasocket, blocking, no supervisor", plain "blocking" }, { "blocking, 1 worker", example("blocking", 1) },
   { "blocking, 2 workers", example("blocking", 2) },
 }
+for _, name in ipairs { "cqueues", "luv" } do
+  for _, each in ipairs { { "no supervisor", plain(name, BUSY) }, { "1 worker", example(name, 1, BUSY) },
+    { "2 workers", example(name, 2, BUSY) } } do
+    table.insert(CONTESTANTS, { ("busy %s, %s"):format(name, each[1]), each[2] })
+  end
+end
 
 local function read(path)
   local file = io.open(path)

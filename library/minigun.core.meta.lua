@@ -694,23 +694,33 @@ local Acceptor = {}
 ---@return integer? errno
 function Acceptor:accept() end
 
----The descriptor of a connection, which counts as in hand | nil, "again": there is nothing, or as `accept`
+---The descriptor of a connection, which counts as in hand | nil, "again": there is nothing, or nothing more at this
+---moment | nil, "later": another worker is to go first | as `accept`. further: one was taken in this turn of the loop
+---@param further boolean
 ---@return integer? fd
 ---@return string? message
 ---@return integer? errno
-function Acceptor:take() end
+function Acceptor:take(further) end
 
 ---Connection: of one that was taken
 ---@param fd integer
 ---@return minigun.connection connection
 function Acceptor:connection(fd) end
 
----True | nil, message, errno: the sockets are looked at, or not, from now on
+---True | nil, message, errno: connections are taken, or not, from now on
 ---@param on boolean
 ---@return boolean? ok
 ---@return string? message
 ---@return integer? errno
 function Acceptor:listen(on) end
+
+---True | nil, message, errno: new connections do not wake it, or do again; what waits at the end of the server is taken
+---all the same
+---@param on boolean
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function Acceptor:pause(on) end
 
 ---The descriptor that is readable when there is something to take
 ---@return integer fd

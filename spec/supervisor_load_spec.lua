@@ -76,6 +76,47 @@ describe("a server under load", function()
   end
 end)
 
+describe("a server whose connections stay", function()
+  local function shares_of(loop, gap)
+    local server = require("minigun").supervisor { workers = 2, listen = "127.0.0.1:0", log = function() end,
+      loop = loop, stop_timeout = 0.05, worker = function(w)
+        w:accept(function(c) return loop == "cqueues" and c:read "*l" end)
+      end }
+    local running <close> = assert(server:start())
+    local function wait_for(f)
+      return support.wait_until(function()
+        running:step(0.01)
+        return f(running:status())
+      end, 10 * support.patience)
+    end
+    assert(wait_for(function(status) return status.state == "serving" end))
+    local port = tonumber(running:status().listen[1]:match ":(%d+)$")
+    local clients, shares = {}, nil
+    for i = 1, 32 do
+      clients[i] = require("socket").connect("127.0.0.1", port)
+      support.sleep(gap)
+    end
+    assert(wait_for(function(status)
+      shares = { status.workers[1].in_hand, status.workers[2].in_hand }
+      return shares[1] + shares[2] == 32
+    end))
+    for _, client in ipairs(clients) do client:close() end
+    running:stop()
+    return shares
+  end
+
+  for _, loop in ipairs { "epoll", "select", "cqueues", "luv", "event" } do
+    for gap, how in pairs { [0] = "at once", [0.005] = "one after the other" } do
+      it(("shares those that come %s among its workers, loop %s"):format(how, loop), function()
+        local missing = servers.missing or servers.missing_loop(loop)
+        if missing then return pending(missing) end
+        local shares = shares_of(loop, gap)
+        assert.is_true(math.min(shares[1], shares[2]) >= 8, table.concat(shares, " and "))
+      end)
+    end
+  end
+end)
+
 -- --- the examples ---------------------------------------------------------------------------------------------------
 
 local NEEDS <const> = { blocking = false, cqueues = "cqueues", luv = "luv", copas = "copas", pipeline = false }

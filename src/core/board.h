@@ -4,6 +4,7 @@
  * 2. The master trusts none of it: what is there may be anything, as workers run the user's code.
  * 3. A line is given to a worker before its fork, wiped, and is its own until it has been waited for.  What it says at
  *    its death is read before it is given away again: connections that it had in hand, what it was at.
+ * 4. What one worker reads in the line of another decides only which of them takes the next connection.
  */
 #ifndef MG_BOARD_H
 #define MG_BOARD_H
@@ -32,6 +33,26 @@ typedef struct mg_line {
 } mg_line;
 
 _Static_assert(sizeof(mg_line) == 2 * MG_CACHE_LINE, "a line is two lines of the cache");
+
+typedef struct mg_board {
+  _Atomic uint32_t used; /* no line after so many was ever given to a worker */
+  char spare[MG_CACHE_LINE - 4];
+  mg_line lines[];
+} mg_board;
+
+enum { MG_BOARD_LOOKS = 128 }; /* lines that are looked at for the fewest connections: it is done for each connection */
+
+/* The fewest connections that another worker which serves has in hand; UINT32_MAX: no other does. */
+static inline uint32_t mg_board_least(const mg_board *b, const mg_line *own) {
+  uint32_t least = UINT32_MAX, used = atomic_load_explicit(&b->used, memory_order_relaxed);
+  for (uint32_t i = 0; i < used && i < MG_BOARD_LOOKS; i++) {
+    const mg_line *l = &b->lines[i];
+    if (l == own || atomic_load_explicit(&l->state, memory_order_relaxed) != MG_WORKER_READY) continue;
+    uint32_t has = atomic_load_explicit(&l->in_hand, memory_order_relaxed);
+    if (has < least) least = has;
+  }
+  return least;
+}
 
 static inline void mg_line_beat(mg_line *l, uint64_t now) {
   atomic_store_explicit(&l->beat, now, memory_order_relaxed);

@@ -6,6 +6,9 @@
  *    is noticed at once.  The pipe from the master only wakes a worker that waits; its end is the master's death.
  * 2. Of several workers that wait for one socket the kernel wakes one, so what is ready may have been taken meanwhile;
  *    and a worker that was woken takes a connection whatever it is asked, as no other is woken for that connection.
+ * 3. Of workers with an event loop all are woken that wait in it.  One that has more connections in hand than another
+ *    lets that one go first, for a moment, and takes one at a time: else the first to be awake has all that come
+ *    together, for as long as they stay.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,14 +19,19 @@
 #define TYPE "minigun.acceptor"
 
 enum { MOST_LAST = 1024 }; /* connections that are taken after a stop was asked for: others may come for ever */
+/* Others may go first every 20 ms, and 25 times at once after half a second without. */
+static const uint64_t TURN = 20000000, TURNS = 500000000;
 enum { MOST_SOCKETS = 64, FROM_MASTER = MOST_SOCKETS, FROM_SIGNAL };
 
 typedef struct acceptor { /* its user value is the line */
   mg_line *line;
+  const mg_board *board;
   unsigned serial;
   uint32_t reopened;
   int epoll, control, n, at; /* at: the socket to look at first */
-  int listens;               /* the sockets are looked at */
+  int listens;               /* what has connected may be taken */
+  int watches;               /* the sockets are in the epoll: not where it pauses, or does not listen */
+  uint64_t turn;             /* the time until which it has used up letting others go first */
   int woken;                 /* by a socket: see 2 */
   int last;                  /* connections that it has taken since a stop was asked for */
   int fds[MOST_SOCKETS];
@@ -60,6 +68,7 @@ static int l_acceptor(lua_State *L) {
   memset(a, 0, sizeof *a);
   a->epoll = a->bell.fd = -1;
   a->line = line;
+  a->board = mg_check_board_of(L, 1);
   a->serial = mg_process_own();
   luaL_setmetatable(L, TYPE);
   lua_pushvalue(L, 1);
@@ -161,16 +170,30 @@ static int l_accept(lua_State *L) {
   }
 }
 
-/* a:take() -> the descriptor of a connection, which counts as in hand | nil, "again": there is nothing, or as `accept`
- * */
+/* Whether it lets another worker go first now. */
+static int gives_way(acceptor *a, uint64_t now) {
+  if (a->turn + TURNS < now) a->turn = now - TURNS;
+  if (a->turn + TURN > now) return 0;
+  a->turn += TURN;
+  return 1;
+}
+
+/* a:take(further) -> the descriptor of a connection, which counts as in hand | nil, "again": there is nothing, or
+ * nothing more at this moment | nil, "later": another worker is to go first | as `accept`.  further: one was taken in
+ * this turn of the loop */
 static int l_take(lua_State *L) {
   acceptor *a = luaL_checkudata(L, 1, TYPE);
+  int further = lua_toboolean(L, 2);
   if (a->epoll < 0 || a->serial != mg_process_serial) return say(L, "stop");
   mg_line_runs(L);
   mg_line_beat(a->line, mg_now());
   unsigned asked = mg_line_asked(a->line);
   int answers = is_asked(L, a, asked);
   if (answers) return answers;
+  if (a->watches && asked == MG_ASKED_NOTHING && atomic_load(&a->line->in_hand) > mg_board_least(a->board, a->line)) {
+    if (further) return say(L, "again");
+    if (gives_way(a, mg_now())) return say(L, "later");
+  }
   int fd = take_any(a);
   if (fd == -EAGAIN) {
     int rc = look(a, 0);
@@ -196,16 +219,28 @@ static int l_connection(lua_State *L) {
   return 1;
 }
 
-/* a:listen(boolean) -> true | nil, message, errno: the sockets are looked at, or not, from now on */
-static int l_listen(lua_State *L) {
-  acceptor *a = luaL_checkudata(L, 1, TYPE);
-  int on = lua_toboolean(L, 2), rc = 0;
-  for (int i = 0; a->epoll >= 0 && i < a->n && on != a->listens && rc >= 0; i++)
+static int watch(lua_State *L, acceptor *a, int on) {
+  int rc = 0;
+  for (int i = 0; a->epoll >= 0 && i < a->n && on != a->watches && rc >= 0; i++)
     rc = on ? mg_sys.epoll_share(a->epoll, a->fds[i], (uint64_t)i) : mg_sys.epoll_del(a->epoll, a->fds[i]);
   if (rc < 0) return mg_lua_fail(L, "cannot wait for connections", rc);
-  a->listens = on;
+  a->watches = on;
   lua_pushboolean(L, 1);
   return 1;
+}
+
+/* a:listen(boolean) -> true | nil, message, errno: connections are taken, or not, from now on */
+static int l_listen(lua_State *L) {
+  acceptor *a = luaL_checkudata(L, 1, TYPE);
+  a->listens = lua_toboolean(L, 2);
+  return watch(L, a, a->listens);
+}
+
+/* a:pause(boolean) -> true | nil, message, errno: new connections do not wake it, or do again; what waits at the end
+ * of the server is taken all the same */
+static int l_pause(lua_State *L) {
+  acceptor *a = luaL_checkudata(L, 1, TYPE);
+  return watch(L, a, a->listens && !lua_toboolean(L, 2));
 }
 
 /* a:fd() -> the descriptor that is readable when there is something to take */
@@ -221,7 +256,8 @@ static int l_close(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"accept", l_accept}, {"take", l_take}, {"connection", l_connection}, {"listen", l_listen}, {"fd", l_fd},
+    {"accept", l_accept}, {"take", l_take}, {"connection", l_connection}, {"listen", l_listen}, {"pause", l_pause},
+    {"fd", l_fd},
     {"close", l_close}, {"__gc", l_close}, {NULL, NULL},
 };
 

@@ -15,39 +15,45 @@
 #define LINE "minigun.line"
 
 typedef struct board {
-  mg_line *lines;
-  size_t n;
+  mg_board *at;
+  size_t n; /* lines */
 } board;
 
 typedef struct own_line { /* its user value is the board */
   mg_line *line;
+  const mg_board *board;
   unsigned serial;
 } own_line;
 
 /* --- the master's ------------------------------------------------------------------------------------------------- */
+
+static size_t size_of(const board *b) { return sizeof *b->at + b->n * sizeof(mg_line); }
 
 /* board(n) -> board | nil, message, errno */
 static int l_board(lua_State *L) {
   lua_Integer n = luaL_checkinteger(L, 1);
   luaL_argcheck(L, n > 0 && n <= 1 << 16, 1, "1 to 65536 lines expected");
   board *b = lua_newuserdatauv(L, sizeof *b, 0);
-  b->lines = NULL;
+  b->at = NULL;
   b->n = (size_t)n;
   luaL_setmetatable(L, BOARD);
-  b->lines = mg_sys.map_shared(b->n * sizeof *b->lines);
-  return b->lines ? 1 : mg_lua_fail(L, "cannot share memory with workers", -ENOMEM);
+  b->at = mg_sys.map_shared(size_of(b));
+  return b->at ? 1 : mg_lua_fail(L, "cannot share memory with workers", -ENOMEM);
 }
 
 static mg_line *check_line_of(lua_State *L) {
   board *b = luaL_checkudata(L, 1, BOARD);
   lua_Integer i = luaL_checkinteger(L, 2);
-  luaL_argcheck(L, b->lines && i >= 1 && i <= (lua_Integer)b->n, 2, "no such line");
-  return &b->lines[i - 1];
+  luaL_argcheck(L, b->at && i >= 1 && i <= (lua_Integer)b->n, 2, "no such line");
+  return &b->at->lines[i - 1];
 }
 
 /* b:wipe(i): for a worker that is about to be forked */
 static int l_wipe(lua_State *L) {
   mg_line *l = check_line_of(L);
+  mg_board *b = ((board *)lua_touserdata(L, 1))->at;
+  uint32_t used = (uint32_t)(l - b->lines) + 1;
+  if (used > atomic_load(&b->used)) atomic_store(&b->used, used);
   memset((void *)l, 0, sizeof *l);
   mg_line_beat(l, mg_now());
   return 0;
@@ -83,6 +89,7 @@ static int l_take(lua_State *L) {
   mg_line *l = check_line_of(L);
   own_line *own = lua_newuserdatauv(L, sizeof *own, 1);
   own->line = l;
+  own->board = ((board *)lua_touserdata(L, 1))->at;
   own->serial = mg_process_own();
   luaL_setmetatable(L, LINE);
   lua_pushvalue(L, 1);
@@ -93,8 +100,8 @@ static int l_take(lua_State *L) {
 /* b:close(); may be called twice */
 static int l_close(lua_State *L) {
   board *b = luaL_checkudata(L, 1, BOARD);
-  if (b->lines) mg_sys.unmap(b->lines, b->n * sizeof *b->lines);
-  b->lines = NULL;
+  if (b->at) mg_sys.unmap(b->at, size_of(b));
+  b->at = NULL;
   return 0;
 }
 
@@ -146,6 +153,10 @@ mg_line *mg_check_line(lua_State *L, int arg) {
   own_line *own = luaL_checkudata(L, arg, LINE);
   if (own->serial != mg_process_serial) luaL_argerror(L, arg, "this is the line of another process");
   return own->line;
+}
+
+const mg_board *mg_check_board_of(lua_State *L, int arg) {
+  return ((own_line *)luaL_checkudata(L, arg, LINE))->board;
 }
 
 /* l:state(n): 0 starting, 1 ready, 2 draining */

@@ -9,6 +9,8 @@
 
 /* The line at `arg`, a userdata minigun.line of this process. */
 mg_line *mg_check_line(lua_State *L, int arg);
+/* The board that the line at `arg` is of. */
+const mg_board *mg_check_board_of(lua_State *L, int arg);
 /* The coroutine that serves at present: a traceback that is asked for is of it. */
 void mg_line_runs(lua_State *L);
 /* From now on SIGTERM asks this process to drain, and rings the bell, which lies in memory that stays. */

@@ -11,6 +11,7 @@ local STARTING <const>, READY <const>, DRAINING <const> = 0, 1, 2
 local NOTHING <const> = 0 -- of what a master asks
 local FAILED <const>, CONFIG <const> = 1, 78 -- exit codes; the second: starting it again is of no use
 local PAUSE <const> = 0.05 -- seconds for which nothing is accepted where there is no descriptor or memory for it
+local GIVE_WAY <const> = 0.002 -- seconds for which another worker may go first
 local LOOK <const> = 0.05 -- seconds between two looks at the connections in hand of a worker that is to end
 
 ---@class minigun.Connection
@@ -248,23 +249,24 @@ local function stop_taking(self)
   leave_when_done(self)
 end
 
-local function pause(self)
-  self.acceptor:listen(false)
-  self.loop:after(PAUSE, function()
-    if not self.stopped then self.acceptor:listen(true) end
+local function pause(self, seconds)
+  self.acceptor:pause(true)
+  self.loop:after(seconds, function()
+    if not self.stopped then self.acceptor:pause(false) end
   end)
 end
 
 -- The loop says that there is something to take.
 local function take(self)
-  for _ = 1, MOST_AT_ONCE do
-    local fd, what, errno = self.acceptor:take()
+  for i = 1, MOST_AT_ONCE do
+    local fd, what, errno = self.acceptor:take(i > 1)
     local begun = false
     if fd then begun, what = begin_connection(self, fd) end
     if what == "again" then return end
+    if what == "later" then return pause(self, GIVE_WAY) end
     if not begun then
       if not answer(self, what) then return stop_taking(self) end
-      if fd or errno then return pause(self) end
+      if fd or errno then return pause(self, PAUSE) end
     end
   end
 end
