@@ -237,6 +237,15 @@
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
 ---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it; for the stages inside
 
+--- Options of `minigun.executor` and of `p:open`, beside those of a run.
+---@class minigun.StandingOptions
+---@field backlog? integer most items that may wait to be begun; with more `submit` waits, or says "full"
+
+--- Options of `executor:submit`.
+---@class minigun.SubmitOptions
+---@field wait? boolean false: `nil, "full"` where the backlog is full
+---@field priority? number of what waits to be begun, items of a higher one are begun first
+
 --- Options inside `backoff`.
 ---@class minigun.BackoffOptions
 ---@field first? number seconds before the second attempt
@@ -375,6 +384,14 @@ function minigun.each(list, f, options) end
 ---@return R value
 ---@return minigun.Failure[]? failures with `failures = "collect"`
 function minigun.reduce(list, init, f, options) end
+
+--- Makes an executor of a function: workers that stay, which call it for items that are submitted one by one, each
+--- with a future: `local pool <close> = minigun.executor(parse, { processes = 4 })`, `pool:submit(item):result()`. See
+--- docs/executor.md; `p:open` does the same with a whole pipeline.
+---@param f fun(item: any): any what it returns is the future's result, nil too
+---@param options minigun.ExecutorOptions? of a stage (`processes = 4`, `retries = 2`), of a run, and `backlog`
+---@return minigun.Executor executor
+function minigun.executor(f, options) end
 
 --- Opens a spool: a file of values that any number of processes append to, and that is read back later. Made with mode
 --- 0600 where there is none; a symbolic link or anything but a regular file is refused.
@@ -783,6 +800,12 @@ function Pipeline:run(options) end
 ---@return minigun.Run run
 function Pipeline:start(options) end
 
+--- Opens the pipeline as a run that stands. It has no producers of its own: items are submitted one by one, and each
+--- has a future, whose `result` is the list of all that has come of it out of the terminal stages.
+---@param options minigun.OpenOptions? of `run`, and `backlog`
+---@return minigun.Executor executor
+function Pipeline:open(options) end
+
 --- Runs the pipeline and streams the items of its terminal stages, for a generic for.
 ---@param options minigun.RunOptions? of this run
 ---@return fun(): any iterator and the further values of a generic for; leaving the loop stops the run
@@ -1145,6 +1168,74 @@ function Run:kill() end
 --- Kills the run if it is not over; nothing of it is left. The same happens at the end of a to-be-closed variable, and
 --- when a forgotten run is collected (then without the hook after_run).
 function Run:close() end
+
+--- Options of `minigun.executor`.
+---@class minigun.ExecutorOptions: minigun.ProcessorOptions, minigun.RunOptions, minigun.StandingOptions
+
+--- Options of `p:open`.
+---@class minigun.OpenOptions: minigun.RunOptions, minigun.StandingOptions
+
+--- A run that stands: items are submitted one by one, and each has a future. It is moved by what waits for one of its
+--- futures, by `step`, and by `submit` where that has to wait; between these calls workers go on with what they have.
+---@class minigun.Executor
+local Executor = {}
+
+--- Submits an item. Where the backlog is full it waits until there is room: back-pressure. In a thread of `threads(n)`
+--- the other threads go on meanwhile.
+---@param item any but nil
+---@param given minigun.SubmitOptions?
+---@return minigun.Future? future nil: the backlog is full, with `wait = false`
+---@return "full"? message
+function Executor:submit(item, given) end
+
+--- Submits an item and waits for what comes of it: `submit(item):result(timeout)`.
+---@param item any but nil
+---@param timeout number? seconds; nil: no limit
+---@return any value raises its failure; nil where the time is over before
+---@return "timeout"? message
+function Executor:call(item, timeout) end
+
+--- Submits all items of a list and waits for what comes of them.
+---@param list any[]
+---@return any[] results in the order of the list, with holes where nothing came; raises the first failure, and cancels what has not begun
+function Executor:map(list) end
+
+--- Moves what can be moved, and goes on with that for so many seconds. Futures whose time has come are settled, and
+--- their functions called.
+---@param seconds number? 0 by default: it does not wait
+---@return boolean more false: the executor is closed
+function Executor:step(seconds) end
+
+--- A descriptor for an event loop: readable when `step` has something to do. It is the executor's own (an epoll
+--- descriptor): watch it, do nothing else with it.
+---@return integer? fd always the same; nil when the executor is closed
+---@return string? message
+---@return integer? errno
+function Executor:fd() end
+
+---@class minigun.ExecutorStatus: minigun.Status
+---@field state "open"|"closing"|"closed"
+---@field waiting integer items that are not begun
+---@field begun integer items that are begun and not finished
+
+--- All that is known of it, in numbers: what `run:status` says of a run, and how many items wait; only looks.
+---@return minigun.ExecutorStatus status
+function Executor:status() end
+
+--- Changes how many workers or threads there are. Those that go finish what they have; those that come are forked when
+--- there is work for them.
+---@param n integer
+---@param stage string? one of those that run there; must be said where there are several contexts
+function Executor:resize(n, stage) end
+
+--- Finishes what is inside, in the backlog too, and ends the workers. Futures are settled all. May be called again.
+---@return minigun.Result result of the run: statistics, what `ctx` has collected and counted; raises what has ended it
+function Executor:close() end
+
+--- Ends it at once: workers are killed, and what is not finished fails with a failure of kind "lost". Called by a
+--- handler, hook or function that the executor itself calls it takes effect when that has returned.
+---@return minigun.Result? result nil: when it takes effect later
+function Executor:kill() end
 
 --- What a producer, `minigun.map`, `each` and `reduce` read from: made by `minigun.lines`, `range`, `files`, `records`
 --- and `csv`. It is described by a few values, and opens what it reads when it is read. It is an iterator, too: `for

@@ -6,8 +6,10 @@ local sources = require "minigun.policy.sources"
 -- Acknowledgement whose calls are kept as texts.
 local function new()
   local told = {}
-  local own = acks.new(function(source, first, last)
-    told[#told + 1] = ("%s %d-%d"):format(source.name, first, last)
+  local own = acks.new(function(origin)
+    for i = 1, #origin.ranges, 2 do
+      told[#told + 1] = ("%s %d-%d"):format(origin.source.name, origin.ranges[i], origin.ranges[i + 1])
+    end
   end)
   return own, told
 end

@@ -13,7 +13,7 @@ local function new(rows, places, n)
   local inline = { here = true, in_work = function() return 0 end }
   for id in ipairs(rows) do of[id] = inline end
   for i, ids in ipairs(places) do
-    local place = { here = false, plan = { stages = ids, n = n or 2 },
+    local place = { here = false, n = n or 2, plan = { stages = ids },
       targets = {}, queued = 0, is_full = false, begun = {} }
     function place:full() return self.is_full end
     function place:in_work(id) return self.begun[id] or 0 end
@@ -107,7 +107,7 @@ describe("queue = n", function()
   it("keeps an ordered place from holding much back", function()
     local stages = { { id = 1, kind = "producer", outputs = { 2 } }, { id = 2, kind = "processor", outputs = { 3 } },
       { id = 3, kind = "processor", outputs = {}, queue = 1 } }
-    local place = { plan = { stages = { 2 }, n = 1 }, targets = {}, queued = 0, order = { window = 65536 } }
+    local place = { n = 1, plan = { stages = { 2 } }, targets = {}, queued = 0, order = { window = 65536 } }
     local own = admission.new(stages, { { here = true }, place, { here = true } }, { 0, 0, 0 })
     own:draw()
     own:draw_waits { place }

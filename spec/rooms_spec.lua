@@ -23,6 +23,7 @@ local MAY_USE <const> = {
   supervisor = { "base", "system", "loop", "core" },
   control = { "base", "system", "handlers", "language", "plan", "run", "view", "core" },
   command = { "base", "language", "plan", "view", "control", "supervisor" },
+  executor = { "base", "system", "handlers", "language", "run", "futures", "control", "core" },
 }
 
 -- What a single file may use beside that: the core's numbers, which say how C and Lua understand each other.

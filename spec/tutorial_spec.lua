@@ -3,7 +3,7 @@
 local pages = require "spec.pages"
 local support = require "spec.support"
 
-for _, page in ipairs { "coming-from", "recipes", "symptoms" } do
+for _, page in ipairs { "coming-from", "executor", "recipes", "symptoms" } do
   describe("docs/" .. page .. ".md", function()
     local programs = pages.programs("docs/" .. page .. ".md")
 

@@ -75,6 +75,16 @@ function minigun.each(list, f, options) return shorthand.each(pipeline.new, list
 ---@return minigun.Failure[]? failures with `failures = "collect"`
 function minigun.reduce(list, init, f, options) return shorthand.reduce(pipeline.new, list, init, f, options) end
 
+--- Makes an executor of a function: workers that stay, which call it for items that are submitted one by one, each
+--- with a future: `local pool <close> = minigun.executor(parse, { processes = 4 })`, `pool:submit(item):result()`. See
+--- docs/executor.md; `p:open` does the same with a whole pipeline.
+---@param f fun(item: any): any what it returns is the future's result, nil too
+---@param options minigun.ExecutorOptions? of a stage (`processes = 4`, `retries = 2`), of a run, and `backlog`
+---@return minigun.Executor executor
+minigun.executor = function(f, options)
+  return require("minigun.executor.pool").of_function(pipeline.new, f, options)
+end
+
 --- Opens a spool: a file of values that any number of processes append to, and that is read back later. Made with
 --- mode 0600 where there is none; a symbolic link or anything but a regular file is refused.
 ---@param path string

@@ -446,6 +446,17 @@ function Pipeline:start(given)
   return require("minigun.control.background").start(self, checked)
 end
 
+--- Opens the pipeline as a run that stands: `p:open([options])`. It has no producers of its own: items are submitted
+--- one by one, and each has a future, whose `result` is the list of all that has come of it out of the terminal stages.
+---@param options minigun.OpenOptions? of `run`, and `backlog`
+---@return minigun.Executor executor
+function Pipeline:open(given)
+  if self.scope then
+    failure.raise(("pipeline '%s': open is called inside a function that defines its stages"):format(self.name))
+  end
+  return require("minigun.executor.pool").open(self, given)
+end
+
 --- Runs the pipeline and streams the items of its terminal stages, for a generic for: `p:iterate([options])`.
 ---@param options minigun.RunOptions? of this run
 ---@return fun(): any iterator and the further values of a generic for; leaving the loop stops the run

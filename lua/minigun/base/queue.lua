@@ -57,6 +57,20 @@ function Queue:items(stage)
   return n
 end
 
+--- Takes out a piece of work that has come of an origin, see policy/acks.lua.
+---@param origin table
+---@return table? work nil: there is none
+function Queue:take_of(origin)
+  for i = self.head, self.tail do
+    if self[i].origin == origin then
+      local work = self[i]
+      table.move(self, i + 1, self.tail + 1, i)
+      self.tail = self.tail - 1
+      return work
+    end
+  end
+end
+
 --- Takes the first piece of work.
 ---@return any work
 function Queue:pop()
@@ -108,6 +122,19 @@ function Lines:pop(id)
   local work = self.stages[id]:pop()
   self.n, self.bytes = self.n - 1, self.bytes - (work.length or 0)
   return work
+end
+
+--- Takes out a piece of work that has come of an origin, see policy/acks.lua.
+---@param origin table
+---@return table? work nil: there is none
+function Lines:take_of(origin)
+  for _, own in pairs(self.stages) do
+    local work = own:take_of(origin)
+    if work then
+      self.n, self.bytes = self.n - 1, self.bytes - (work.length or 0)
+      return work
+    end
+  end
 end
 
 --- So much of some work, which stays, has been taken.

@@ -11,6 +11,7 @@
 --     first, last     its slots in the pool; false: it has none, and what it emits are values in this process
 --     fresh      true: each item has a process of its own, so it alone sees what that does to it
 --     plan       its segment of the plan: kind, n, stages, hooks ...
+--     n          workers or threads; as many as the segment says, until `resize`
 --     queued     items that wait in its queue
 --     look_at    when it must look again for workers that are overdue, on the monotonic clock; nil: it need not
 -- the run notes on it
@@ -30,6 +31,10 @@
 --     working()                  whether it goes on while the coordinator is in another stage's handler
 --     in_work(stage)             how many items of a stage are begun: its limit does not count them
 --     tally(stage)               how many of its items are queued, how many in hand; counted anew, for checks
+--     free()                     how many single items it could begin at once, beside those in its queue
+--     withdraw(origin)           takes out a piece of work of that origin that is not begun -> whether there was one
+--     abandon(origin)            ends what works at such a piece, which comes to nothing -> whether there was one
+--     resize(n)                  changes how many workers or threads there are -> true; nil, message
 --     alive()                    how many processes of its own live
 --     wakes()                    whether something that is not the clock will end a sleep of the coordinator
 --     end_input(stage)           no more comes to a loop stage -> whether it learns that only now, and ends later
@@ -85,7 +90,7 @@ contract.Place = Place
 ---@param takes "values"|"bytes"
 ---@return table place
 function contract.open(place, port, segment, takes)
-  place.port, place.plan, place.pool, place.takes = port, segment, port.pool, takes
+  place.port, place.plan, place.pool, place.takes, place.n = port, segment, port.pool, takes, segment.n
   place.here, place.fresh, place.first = false, place.fresh or false, place.first or false
   place.queue, place.lanes, place.queued, place.queued_bytes = queue.new(), {}, 0, 0
   place.targets, place.limited, place.per, place.keeps = {}, false, math.huge, false
@@ -226,8 +231,28 @@ function Place:end_input(id)
   return true
 end
 
+--- A piece of work is finished that nothing has been done with.
+---@param own table
+function Place:drop(own)
+  if own.block then self.pool:release(own.block) end
+  self:finished(own, 0, own.count)
+end
+
+--- Takes out work that is not begun.
+---@param origin table
+---@return boolean found
+function Place:withdraw(origin)
+  local own = self.queue:take_of(origin)
+  if not own then return false end
+  self.queued, self.queued_bytes = self.queued - own.count, self.queued_bytes - (own.length or 0)
+  self:drop(own)
+  return true
+end
+
 -- What a place does where its own file says nothing else.
 function Place:start() return self end
+function Place:abandon(_) return false end
+function Place:resize(_) return nil, "it has no workers" end
 function Place:supply() return false end
 function Place:wanted() return 0 end
 function Place:due(_) return nil end

@@ -36,7 +36,7 @@ function inline.new(plan, how)
   return declared({
     here = true, takes = "values", fresh = false, first = false, keeps = false, look_at = false,
     whole = plan, plan = segment_of(plan), pid = how.pid, process = how.process, patient = how.patient,
-    outcome = false, acks = false, resume = false, state = false, admission = false, shared = false, places = false,
+    outcome = false, acks = false, lineage = false, state = false, admission = false, shared = false, places = false,
     outlets = false, transport = false, batches = false, failures = false, reduces = false, hooks = false,
     reentry = false, screen = false, own_queue = false, stages = {}, chain = false, timed = false,
     rates = {},              -- seconds per item, by stage
@@ -85,7 +85,7 @@ function Inline:open()
     if stage.reduces then self.reduces:open(stage) end
     if stage.batch and stage.batch.max_wait then self.timed = true end
   end
-  if self.resume then self.resume:trace(self.chain, own, self.places.list) end
+  if self.lineage then self.lineage:trace(self.chain, own, self.places.list) end
   for _, place in ipairs(self.places.list) do
     for _, id in ipairs(place.first and {} or place.plan.stages) do -- what runs in threads here
       self.outlets:open(self.whole.stages[id])
@@ -170,6 +170,20 @@ function Inline:tally(id) return self.own_queue:items(id), 0 end
 function Inline:in_work(_) return self and 0 end
 function Inline:idles() return self.own_queue:count() == 0 end
 function Inline:wakes() return self.own_queue:count() > 0 end
+function Inline:free() return self.own_queue.n == 0 and 1 or 0 end
+function Inline:abandon(_) return self and false end
+function Inline:resize(_) return self and nil, "it runs in the coordinator" end
+
+--- Takes out work that is not begun.
+---@param origin table
+---@return boolean found
+function Inline:withdraw(origin)
+  local own = self.own_queue:take_of(origin)
+  if not own then return false end
+  if own.block then self.shared.pool:release(own.block) end
+  self.transport:finished(own.stage, own.count, own.origin)
+  return true
+end
 
 --- Runs what waits for the coordinator's own stages, for a while.
 ---@return boolean busy whether there was anything

@@ -1,5 +1,6 @@
 --- Losses: what becomes of the items that a dead worker had. The one that it was at has failed, and has paid with an
--- attempt; all others go back to the queue.
+-- attempt; all others go back to the queue. Where it was killed for the sake of an item that nobody wants any more, any
+-- other that it was at goes back too.
 local failure = require "minigun.base.failure"
 local report = require "minigun.base.protocol"
 local restarts = require "minigun.policy.restarts"
@@ -42,7 +43,8 @@ local function return_slice(place, slot, left, death)
   place.port.under(own.origin)
   if own.block then place.pool:release(own.block) end -- the ledger's; the event has brought another reference
   local rest = work.part(own, own.finished or 0, left.count, left.offset, left.length)
-  if left.in_hand then rest = fail_in_hand(place, slot, left, rest, death) end
+  local innocent = slot.struck and slot.struck ~= own.origin and left.how & report.STREAMED == 0
+  if left.in_hand and not innocent then rest = fail_in_hand(place, slot, left, rest, death) end
   if rest then
     rest.death = death
     place:push(rest, true)

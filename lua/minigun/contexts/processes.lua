@@ -1,12 +1,14 @@
 --- Processes: the life of a place's workers, from the fork to what follows from their end; time-outs, stops. Not what
 -- they do with items: that is workers.lua's.
 --
--- A slot is a seat in the pool that one process after the other fills:
+-- A slot is a seat in the pool that one process after the other fills. `slots` are those in use, `seats` all that there
+-- may be.
 --     number     of the worker in its place, from 1; `index`: of the slot in the pool
 --     pid        nil: there is no process; `since`: when it was forked; `restarts`: how many followed the first
 --     ends       it has to end, or is about to be killed
 --     retired    no more work is for it, as it has had what one process is for
 --     vacant     a process is forked when there is work for it
+--     leaves     it is given up when its process has ended: there are to be fewer workers
 --     hands      slices of work that it has (workers.lua); `items`, `busy`: what it has done, and in how many seconds
 --     record     what stands in the run's statistics
 local core = require "minigun.core"
@@ -31,7 +33,7 @@ Processes.__index = Processes
 function processes.new(port, segment, first)
   local options = port.plan.options
   local self = setmetatable({
-    port = port, plan = segment, pool = port.pool, slots = {}, spawned = 0, finishing = false,
+    port = port, plan = segment, pool = port.pool, seats = {}, slots = {}, spawned = 0, finishing = false,
     restarts = restarts.new(options.max_restarts, options.restart_window),
     all_needed = false, -- each has work that no other may have, so one that cannot be forked is an error
     timeout = nil,      -- seconds that an item may take here
@@ -39,14 +41,15 @@ function processes.new(port, segment, first)
     stops_by = nil, stop_grace = nil, stop_killed = false, -- the same for a producer that has to end
   }, Processes)
   if segment.groups then require "minigun.child.threads" end -- before the forks, so that each has it
-  for i = 1, segment.n do
+  for i = 1, segment.seats or segment.n do
     if segment.groups then
       local ok, message = port.pool:make_threaded(first + i - 1, segment.width)
       if not ok then port.fail(message) end
     end
-    self.slots[i] = { number = i, index = first + i - 1, pid = nil, since = 0, restarts = -1, ends = false,
-      retired = false, vacant = false, hands = 0, items = 0, busy = 0, record = nil }
+    self.seats[i] = { number = i, index = first + i - 1, pid = nil, since = 0, restarts = -1, ends = false,
+      retired = false, vacant = false, leaves = false, hands = 0, items = 0, busy = 0, record = nil }
   end
+  table.move(self.seats, 1, segment.n, 1, self.slots)
   for _, id in ipairs(segment.stages) do
     local stage = port.plan.stages[id]
     if stage.timeout then self.timeout = (self.timeout or 0) + stage.timeout end
@@ -92,6 +95,28 @@ function Processes:spawn(slot, value, queued, full)
   slot.pid, slot.since, slot.busy, slot.restarts = pid, port.now(), 0, slot.restarts + 1
   slot.ends, slot.retired, slot.vacant = false, false, false
   return true
+end
+
+--- Takes one more seat into use.
+---@return table? slot nil: there is none
+function Processes:add_seat()
+  local used = {}
+  for _, slot in ipairs(self.slots) do used[slot] = true end
+  for _, slot in ipairs(self.seats) do
+    if not used[slot] then
+      self.slots[#self.slots + 1], slot.leaves = slot, false
+      return slot
+    end
+  end
+end
+
+--- A seat without a process is not in use any more.
+---@param slot table
+function Processes:drop_seat(slot)
+  for i, each in ipairs(self.slots) do
+    if each == slot then table.remove(self.slots, i) end
+  end
+  slot.leaves, slot.vacant, slot.retired = false, false, false
 end
 
 --- A worker has had what one process is for: it ends when it has finished what it has.
@@ -210,7 +235,7 @@ local function died_at_end(self, slot, last)
       slot.number, last.pid, cause))
   end
   local fields = failure.of_exit(last, slot.number)
-  fields.attempt, fields.workers = 1, self.plan.n
+  fields.attempt, fields.workers = 1, #self.slots
   fields.message = ("the worker %s after its last item, before its hooks (after, before_exit) were through"):format(
     cause)
   port.settle(stage, fields, function() end)

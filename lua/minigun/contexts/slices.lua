@@ -87,7 +87,7 @@ end
 -- Gives work to all that can take some. `room`: for how many items' output there is room, beside that of those in hand.
 local function hand_out(place, room)
   local busy, slots <const>, plan <const>, per_worker <const> = false, place.slots, place.plan, place.per_worker
-  local most, depth = dispatch.terms(place.rate, place.queued, plan.n, plan.groups and plan.width)
+  local most, depth = dispatch.terms(place.rate, place.queued, place.n, plan.groups and plan.width)
   if plan.groups then room = math.huge end -- each worker has threads for so many
   for level = 1, depth do
     for i = 1, #slots do
@@ -95,7 +95,7 @@ local function hand_out(place, room)
       if place.queued == 0 then return busy end
       if room < 1 and level > 1 then return busy end
       local more = slot.vacant -- one that is forked for it
-      if slot.pid then more = slot.hands < level and slot.given < per_worker end
+      if slot.pid then more = slot.hands < level and slot.given < per_worker and not slot.retired end
       local line = more and place:queue_for(slot)
       local returned = line and line:first().returned
       if line and not (returned and level > 1) then
@@ -112,6 +112,23 @@ local function hand_out(place, room)
     end
   end
   return busy
+end
+
+--- How many single items workers could be given at once, beside those in the queue.
+---@param place table
+---@return integer
+function slices.free(place)
+  local _, depth = dispatch.terms(place.rate, 0, place.n, place.plan.groups and place.plan.width)
+  local free, per_worker <const> = -place.queued, place.per_worker
+  for _, slot in ipairs(place.slots) do
+    if slot.vacant then free = free + 1
+    elseif slot.pid and not slot.ends then
+      local more = depth - slot.hands
+      if more > per_worker - slot.given then more = per_worker - slot.given end
+      if more > 0 then free = free + more end
+    end
+  end
+  return free
 end
 
 -- --- taking back ------------------------------------------------------------------------------------------------
@@ -158,9 +175,38 @@ local function relieve(place)
   end
 end
 
+-- Takes back the slice that a worker has in store. Returns it, with its reference; nil: it has begun.
+local function revoke(place, slot)
+  local number = slot.hands >= 2 and place.pool:revoke(slot.index)
+  if not number then return nil end
+  local own = slot.hand[number]
+  slot.hand[number] = nil
+  slot.hands = slot.hands - 1
+  if own.block then place.pool:release(own.block) end
+  take_back(slot, own.count)
+  return own
+end
+
+--- Takes out the work of an origin that a worker has in store.
+---@param place table
+---@param origin table
+---@return boolean found
+function slices.withdraw(place, origin)
+  for _, slot in ipairs(place.slots) do
+    local newest = 0
+    for number in pairs(slot.hand) do newest = math.max(newest, number) end
+    if slot.hands >= 2 and slot.hand[newest].origin == origin then
+      local own = revoke(place, slot)
+      if own then place:drop(own) end
+      return own ~= nil
+    end
+  end
+  return false
+end
+
 -- Nothing is queued any more and a worker idles while another has a slice in store: it goes back to the queue.
 local function rebalance(place)
-  if place.fresh or place.plan.n == 1 or place.partitioned then return end
+  if place.fresh or place.n == 1 or place.partitioned then return end
   local idle = 0
   for _, slot in ipairs(place.slots) do
     if slot.vacant or slot.pid and slot.hands == 0 and not slot.retired then idle = idle + 1 end
@@ -168,13 +214,8 @@ local function rebalance(place)
   if idle == 0 then return end
   for _, slot in ipairs(place.slots) do
     if idle == 0 then break end
-    local number = slot.hands >= 2 and place.pool:revoke(slot.index)
-    if number then
-      local own = slot.hand[number]
-      slot.hand[number] = nil
-      slot.hands = slot.hands - 1
-      if own.block then place.pool:release(own.block) end
-      take_back(slot, own.count)
+    local own = revoke(place, slot)
+    if own then
       place:push(own)
       idle = idle - 1
     end

@@ -25,15 +25,38 @@ function threads.new(port, segment)
 end
 
 function Threads:full()
-  local port, n = self.port, self.plan.n
+  local port, n = self.port, self.n
   if self.limited and (port.room_of(self) <= 0 or self.queued >= n and port.blocked(self)) then return true end
   return self.queued >= 64 + 4 * n or self.queued_bytes > port.queue_bytes and self.queued > n
 end
 
 function Threads:in_work(id) return self.at[id] or 0 end
 function Threads:tally(id) return self:count_queued(id), self.at[id] or 0 end
-function Threads:idles() return self.queued == 0 and self.in_hand < self.plan.n end
+function Threads:idles() return self.queued == 0 and self.in_hand < self.n end
 function Threads:wakes() return self.in_hand > 0 end
+function Threads:free() return self.n - self.in_hand - self.queued end
+
+--- Changes how many items may be in work at once.
+---@param n integer
+---@return boolean ok
+function Threads:resize(n)
+  self.n, self.threads.n = n, n
+  return true
+end
+
+-- A thread's item is given up: its thread is closed where it waits, and another one takes its place.
+function Threads:abandon(origin)
+  for _, thread in ipairs(self.threads.threads) do
+    local job = thread.job
+    if job and job.origin == origin and self.threads:replace(thread) then
+      self.in_hand = self.in_hand - 1
+      self.at[job.stage] = self.at[job.stage] - 1
+      self:finished(job, 0, 1)
+      return true
+    end
+  end
+  return false
+end
 
 -- The next item for a thread.
 local function take(self, thread)
@@ -64,7 +87,7 @@ local function failed(self, thread, stage, item, caught, how)
   local port, job = self.port, thread.job
   port.raised(caught.raised)
   local before = port.under(job.origin)
-  how.pid, how.worker, how.workers = port.pid, thread.number, self.plan.n
+  how.pid, how.worker, how.workers = port.pid, thread.number, self.n
   how.number = how.attempt > 0 and self.only_way_in == stage.id and job.first or nil
   port.settle(stage, errors.fields(caught, how), function() return item end, not caught.unreadable and function()
     if self.order then self.order:retry(job.first) end
@@ -97,7 +120,7 @@ end
 --- Makes the threads' place in the run's loop, and calls the hooks before their stages.
 function Threads:start()
   local port, stages = self.port, stages_of(self)
-  self.threads = pools.new(port.loop(), stages, self.plan.n, {
+  self.threads = pools.new(port.loop(), stages, self.n, {
     plan = port.plan, first = 1,
     port = function(thread) return port_of(self, thread) end,
     take = function(thread) return take(self, thread) end,
@@ -129,7 +152,7 @@ end
 ---@return boolean busy
 function Threads:dispatch()
   if self.queued > 0 and self.port.may_begin(self) then
-    self.threads:wake(next(self.lanes) and self.plan.n or self.queued) -- a lane's one thread must look itself
+    self.threads:wake(next(self.lanes) and self.n or self.queued) -- a lane's one thread must look itself
   end
   return false
 end

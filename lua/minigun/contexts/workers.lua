@@ -9,6 +9,7 @@
 --     failed    failures that it has reported of the item that it is at; `left`: what a dead one had
 --     after_failed    in an ordered place: the ordinal after that of the last item of the slice in hand that has failed
 --     patience  see policy/dispatch.lua
+--     struck    origin of the item for whose sake its process was killed: see `abandon`
 --     loops_ended     loops whose end has been through, since its last item; `loops_told`: how many of its loops know
 --               that it will end
 local blocks = require "minigun.contexts.blocks"
@@ -31,7 +32,7 @@ local Workers = contract.kind()
 function workers.new(port, segment, first)
   local fresh = segment.items_per_worker == 1
   local self = setmetatable({
-    first = first, last = first + segment.n - 1, -- slots in the pool
+    first = first, last = first + (segment.seats or segment.n) - 1, -- slots in the pool
     per_worker = segment.items_per_worker,
     fresh = fresh,         -- each item has a process of its own: no other handler sees what that does to it
     processes = processes.new(port, segment, first),
@@ -45,12 +46,13 @@ function workers.new(port, segment, first)
   contract.open(self, port, segment, fresh and "values" or "bytes")
   self.slots, self.blocks = self.processes.slots, blocks.new(self)
   self.lacking = self.blocks.lacking -- workers that may lack a block for output: the run adds those that it hears of
-  for _, slot in ipairs(self.slots) do
+  for _, slot in ipairs(self.processes.seats) do
     slot.hand, slot.failed, slot.left, slot.given, slot.after_failed = {}, {}, {}, 0, 0
     slot.patience, slot.loops_ended, slot.loops_told = dispatch.patience(), nil, 0
   end
   for _, id in ipairs(segment.stages) do
-    if port.plan.stages[id].loop and not fresh and self.per_worker < math.huge then table.insert(self.loops, id) end
+    local ends = not fresh and (self.per_worker < math.huge or port.plan.standing)
+    if port.plan.stages[id].loop and ends then table.insert(self.loops, id) end
   end
   return self
 end
@@ -59,7 +61,7 @@ end
 
 function Workers:full()
   if self.queued == 0 then return false end
-  local port, n = self.port, self.plan.n
+  local port, n = self.port, self.n
   if self.queued_bytes > port.queue_bytes and self.queued > 2 * n then return true end
   if self.blocked and self.queued >= n or self.limited and port.room_of(self) <= 0 then return true end
   return self.fresh and self.queued >= 64 + 4 * n
@@ -116,6 +118,54 @@ function Workers:due(now) return self.processes:due(now, next(self.blocks.wants)
 function Workers:supply() return next(self.lacking) ~= nil and self.blocks:supply() end
 function Workers:wanted() return self.blocks:wanted() end
 function Workers:dispatch() return slices.dispatch(self) end
+function Workers:free() return slices.free(self) end
+
+function Workers:withdraw(origin)
+  return contract.Place.withdraw(self, origin) or slices.withdraw(self, origin)
+end
+
+--- Changes how many workers there are. One that goes finishes what it has.
+---@param n integer
+---@return boolean? ok
+---@return string? message
+function Workers:resize(n)
+  local own = self.processes
+  if self.partitioned then return nil, "each worker has the items of its keys (partition)" end
+  if n > #own.seats then return nil, ("%d workers are the most that it can have"):format(#own.seats) end
+  local staying = 0
+  for _, slot in ipairs(self.slots) do
+    if slot.leaves and staying < n then slot.leaves = false end -- another process follows the one that ends
+    staying = staying + (slot.leaves and 0 or 1)
+  end
+  for _ = staying + 1, n do
+    local slot = own:add_seat()
+    slot.vacant = self.fresh or slot.pid == nil
+  end
+  for i = #self.slots, 1, -1 do
+    local slot = self.slots[i]
+    if staying > n and not slot.leaves then
+      staying, slot.leaves = staying - 1, true
+      if not slot.pid then own:drop_seat(slot)
+      elseif not (slot.retired or self.fresh) then slices.retire(self, slot) end
+    end
+  end
+  self.n = n
+  return true
+end
+
+-- The worker is killed. What else it has in hand goes to others, and costs no attempt: see losses.lua.
+function Workers:abandon(origin)
+  for _, slot in ipairs(self.slots) do
+    for _, own in pairs(slot.hand) do
+      if own.origin == origin then
+        slot.struck, slot.ends = origin, true
+        self.pool:kill(slot.index)
+        return true
+      end
+    end
+  end
+  return false
+end
 
 function Workers:finish()
   self.processes:finish()
@@ -357,12 +407,13 @@ function Workers:on_exit(slot, pid, code, signal, expected)
   self.blocks:forget(slot)
   self.port.changed()
   self.port.returned(slot)
-  last.timed_out = losses.settle(self, slot, last)
+  last.timed_out = losses.settle(self, slot, last) or slot.struck ~= nil
   slot.left, slot.hand, slot.hands, slot.given, slot.failed = {}, {}, 0, 0, {}
-  slot.after_failed, slot.loops_ended, slot.loops_told = 0, nil, 0
+  slot.after_failed, slot.loops_ended, slot.loops_told, slot.struck = 0, nil, 0, nil
   local replace = self.processes:ended(slot, last)
   slot.vacant = self.fresh or slot.retired
-  if replace and not self.fresh then self:begin(slot) end
+  if slot.leaves then self.processes:drop_seat(slot)
+  elseif replace and not self.fresh then self:begin(slot) end
 end
 
 return workers

@@ -7,6 +7,7 @@ local core = require "minigun.core"
 local failure = require "minigun.base.failure"
 local execution = require "minigun.control.execution"
 local snapshot = require "minigun.run.snapshot"
+local watched = require "minigun.control.watched"
 
 ---@class minigun.Run
 --- A background run, moved by `step` and `wait`.
@@ -22,19 +23,10 @@ local function check(self, method)
   end
 end
 
--- Makes the descriptor readable when there is something to do.
-local function arm(self)
-  local r = self.run
-  if self.over or not self.watched then return end
-  local now = r.busy or r.state:must_stop() or r.state.aborted
-  local ok, message = self.watched:arm(now and 0 or r.due_at and math.max(0, r.due_at - core.now()) or nil)
-  if ok == nil then execution.conclude(self, message) end
-end
-
 local function step(self, deadline)
-  if self.watched then self.watched:wait(0) end
+  watched.begin(self)
   local more = execution.go_on(self, deadline)
-  arm(self)
+  watched.arm(self)
   if not more and self.interrupted then execution.outcome(self) end
   return not self.over
 end
@@ -95,15 +87,7 @@ end
 ---@return integer? errno
 function Run:fd()
   check(self, "fd")
-  if self.over then return nil, "the run is over" end
-  if not self.watched then
-    local pool, message, errno = self.run.shared.pool, nil, nil
-    if not pool then pool, message, errno = self.run.shared:open_bell() end
-    if not pool then return nil, message, errno end
-    self.watched = pool
-    pool:arm(0)
-  end
-  return self.watched:fd()
+  return watched.fd(self)
 end
 
 --- Ends the producers; what they have emitted is processed, and then the run ends in good order. Takes effect with the
@@ -115,7 +99,7 @@ function Run:stop()
   check(self, "stop")
   if not self.over then
     self.run.state.stop_asked = true
-    if not self.driving then arm(self) end
+    if not self.driving then watched.arm(self) end
   end
   return self
 end

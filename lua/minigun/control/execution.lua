@@ -46,7 +46,7 @@ end
 --- Makes the execution of a run, which has not begun.
 ---@param pipeline table
 ---@param given table? checked options of the run
----@param how table? `patient`, `streams`: see run.new
+---@param how table? `patient`, `streams`, `standing`: see run.new
 ---@param class table? metatable of the execution, with execution.close as `__close` and execution.forget as `__gc`
 ---@return table execution
 function execution.new(pipeline, given, how, class)
@@ -58,6 +58,7 @@ function execution.new(pipeline, given, how, class)
       seen = watchers.open(...)
       return seen
     end,
+    standing = how and how.standing,
     open_line = not patient and core.terminal(2) and function(view)
       return require("minigun.view.progress_line").open(view, { terminal = core.terminal, now = core.now })
     end or nil })
@@ -176,8 +177,12 @@ local function traceback(err)
   return err
 end
 
--- Calls f, a part of the run's work; concludes the run when that was the last, or when it raises.
-local function drive(self, f, ...)
+--- Calls f, a part of the run's work; concludes the run when that was the last, or when it raises.
+---@param self table execution
+---@param f function -> whether there is more to do
+---@param ... any its arguments
+---@return boolean more
+function execution.drive(self, f, ...)
   local r <const> = self.run
   if self.driving then failure.raise "the run is being stepped already (by a caller of this function)" end
   local _ <close> = self.lock
@@ -197,6 +202,8 @@ local function drive(self, f, ...)
   if not ok then execution.conclude(self, more) elseif not more then execution.conclude(self) end
   return not self.over
 end
+
+local drive <const> = execution.drive
 
 local function begin(r)
   if log.wants "debug" then tell_begin(r) end

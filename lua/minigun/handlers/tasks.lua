@@ -31,6 +31,8 @@ Loop.__index = Loop
 local running, running_co
 -- The run whose stages run in this process at present, if there is one that can go on while one of them waits.
 local server
+-- Functions to be called when the step of a loop is over, see `afterwards`.
+local guests = {}
 -- Loops that are open: the collector of a child must not find one of its parent's.
 local open_loops = {}
 
@@ -99,10 +101,25 @@ function Loop:cancel(task)
   return programs.close(task.co, true)
 end
 
+-- What tasks have asked for that is not to run inside of one.
+local function run_guests()
+  while guests[1] do
+    local list = guests
+    guests = {}
+    for _, f in ipairs(list) do f() end
+  end
+end
+
 --- Runs every task that is ready, once.
 ---@param guard userdata? of Ctrl-C, see system/signals.lua
 ---@return boolean busy whether any ran; raises the error of a task that has ended with one
 function Loop:step(guard)
+  local busy = self:turn(guard)
+  run_guests()
+  return busy
+end
+
+function Loop:turn(guard)
   if self.stepping then return false end -- a task has called something that steps
   local _ <close> = setmetatable({}, { __close = function() self.stepping = false end })
   self.stepping, self.guard, self.entered, self.began = true, guard, 0, core.now()
@@ -318,10 +335,28 @@ local function yield(task, what)
   return coroutine.yield(what)
 end
 
+--- Lets the other tasks have a turn; of a task.
+function tasks.let_others()
+  local task = current()
+  if task then yield(task, MORE) end
+end
+
 local function wait_in(task, fd, mode, due)
   task.fd, task.mode, task.due = fd, mode, due
   return yield(task, WAIT)
 end
+
+--- The loop that the caller is a task of.
+---@return table? loop nil: of none, or a producer of the coordinator
+function tasks.loop()
+  local task = current()
+  return task and task.loop
+end
+
+--- Has a function called as soon as the loop that the caller is a task of has made its step. What moves a loop of its
+--- own does that outside of tasks: with cqueues the step of a loop inside of another one's task waits in that one.
+---@param f function () which does not raise
+function tasks.afterwards(f) guests[#guests + 1] = f end
 
 --- Whether the caller may wait without making anything else wait.
 ---@return boolean

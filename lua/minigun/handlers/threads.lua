@@ -89,8 +89,10 @@ local function body(self, thread)
 end
 
 local function new_thread(self)
-  local link, number = self.link, #self.threads + 1
-  local thread = { index = number, number = link.first + number - 1 }
+  local link, number, taken = self.link, #self.threads + 1, {}
+  for _, each in ipairs(self.threads) do taken[each.number] = true end
+  local thread = { index = number, number = link.first }
+  while taken[thread.number] do thread.number = thread.number + 1 end
   local port = link.port(thread)
   port.addresses, port.turn, port.now = link.plan.addresses, thread.number - 1, core.now
   port.process, port.returns, port.handlers = self.process, link.returns, link.handlers
@@ -108,6 +110,17 @@ local function new_thread(self)
   end
   thread.task = self.loop:spawn(body(self, thread), link.ran and function(seconds) link.ran(thread, seconds) end)
   self.threads[number] = thread -- now that it is whole
+end
+
+--- Closes a thread in the middle of its job, which comes to nothing; another takes its place when there is a job.
+---@param thread table
+---@return boolean closed false: it runs at present, as it is the caller's
+function Pool:replace(thread)
+  if coroutine.status(thread.task.co) ~= "suspended" then return false end
+  self.loop:cancel(thread.task)
+  table.remove(self.threads, thread.index)
+  for i = thread.index, #self.threads do self.threads[i].index = i end
+  return true
 end
 
 --- Makes a thread pool; its threads are made when they are needed.

@@ -114,8 +114,12 @@ function shorthand.head(rows)
   return rows.name, given
 end
 
--- Options of a one-liner: those of a stage, and those of a run.
-local function split_options(given, what)
+--- Sorts the options of a one-liner into those of a stage, and those of a run.
+---@param given table? where it says no context: in processes
+---@param what string the function that was given them
+---@return table stage
+---@return table run
+function shorthand.split(given, what)
   if given ~= nil and type(given) ~= "table" then
     failure.raise(("%s: options must be a table, got %s"):format(what, options.got(given)))
   end
@@ -149,6 +153,8 @@ local function check(what, list, f)
     failure.raise(("%s: a function expected, got %s; the order is %s"):format(what, options.got(f), order))
   end
 end
+
+local split_options <const> = shorthand.split
 
 -- The failures, where they are asked for; else nothing at all, so that the call is one value in a list of arguments.
 local function failures_of(result, run)

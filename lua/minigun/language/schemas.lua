@@ -126,10 +126,21 @@ local run_fields = {
       "journal goes on where one was killed" },
 }
 
+local standing_fields = {
+  { "backlog", types.integer(1), default = 10000,
+    doc = "most items that may wait to be begun; with more `submit` waits, or says \"full\"" },
+}
+
 local inline_run = {
   { "inline", types.boolean, default_text = "false",
     doc = "true: the whole pipeline in the coordinator, whatever the stages say, to debug it" },
 }
+local submit_fields = {
+  { "wait", types.boolean, default = true, doc = "false: `nil, \"full\"` where the backlog is full" },
+  { "priority", types.number(-1e9, 1e9), default = 0,
+    doc = "of what waits to be begun, items of a higher one are begun first" },
+}
+
 local for_pipeline <const> = "it is for the pipeline itself, minigun.pipeline(name, options); of a run there are " ..
   "'inline' and 'workers'"
 
@@ -243,6 +254,8 @@ for name, made in next, {
     ordered = "it belongs to a context: give it to the stage or group whose output is to be in order",
     processes = for_pipeline, threads = for_pipeline, process_per_batch = for_pipeline, fork = for_pipeline,
     context = for_pipeline } }),
+  open = schema.new("executor", { standing_fields }),
+  submit = schema.new("submit", { submit_fields }),
   root = schema.new("pipeline", { run_fields, { run_dead_letter }, around_fields, context_fields, named_context,
     { ordered_field } }),
   backoff = schema.new("backoff", { backoff_fields }),

@@ -15,8 +15,11 @@ local nesting = require "minigun.language.names"
 local options = require "minigun.language.schemas"
 local reduce = require "minigun.policy.reduce"
 local stages = require "minigun.language.stage"
+local submissions = require "minigun.plan.submissions"
 
 local plan = {}
+
+local SEATS <const> = 64 -- workers that a context of a standing run may have at least, see executor:resize
 
 local INLINE <const> = { kind = "inline", n = 1 }
 
@@ -87,7 +90,7 @@ local function new_stage(node, kind, handler)
     source = definition.source,
     retries = 0, backoff = 0, outputs = {}, inputs = {}, route = node.route or "broadcast",
     emitting = handler and EMITTING[definition.label] and not definition.source and definition.label or nil,
-    iterator = definition.iterator, shows = definition.shows,
+    iterator = definition.iterator, shows = definition.shows, submits = definition.submits,
   }
 end
 
@@ -284,6 +287,13 @@ local function build_segments(b)
   end
 end
 
+-- The number of workers of a standing run may change: it has more seats for them.
+local function add_seats(result)
+  for _, segment in ipairs(result.segments) do
+    if forks[segment.kind] then segment.seats = math.max(segment.n, SEATS) end
+  end
+end
+
 local function check_dead_letter(b, where, subject, name, at)
   local tree = b.g.tree
   local node, choices = nesting.find(tree, where, name)
@@ -348,15 +358,17 @@ end
 --- Builds the plan of one run. The pipeline is not changed and can be planned again.
 ---@param pipeline table
 ---@param run_options table? options of the run; they override the pipeline's
+---@param standing "value"|"lists"|nil
+--- its items are submitted: at most one value comes of each, or it has a list of them
 ---@return table plan
 --- `name`, `options`, `stages` (by id, in a stable topological order; those of nested pipelines are called
 --- "outer.inner"), `by_name`, `segments`, `hooks`, `addresses` (by id of a stage: what names mean to its `emit:to`);
 --- raises at the line of the mistake where the definition cannot run
-function plan.build(pipeline, run_options)
+function plan.build(pipeline, run_options, standing)
   local schema = options.schemas.run
   local checked = options.check(schema, run_options, "run")
   for name, value in next, defaults.forced do checked[name] = value end
-  local g = graph.build(pipeline.stages, pipeline)
+  local g = graph.build(standing and submissions.add(pipeline, standing) or pipeline.stages, pipeline)
   local problem = g.problems[1]
   if problem then
     failure.raise(("pipeline '%s': %s"):format(pipeline.name, problem.message), problem.at)
@@ -364,7 +376,7 @@ function plan.build(pipeline, run_options)
   local result = {
     name = pipeline.name,
     options = options.fill(schema, checked, pipeline.options),
-    stages = {}, by_name = {}, segments = {}, hooks = {}, addresses = {},
+    stages = {}, by_name = {}, segments = {}, hooks = {}, addresses = {}, standing = standing,
   }
   -- By id of a stage: its context and its node; by node: its first and its last stage, and the one that runs the
   -- handler. `given`: the run's own options. `has`: hooks of each list. `hook_of`: the definition of an entry in one.
@@ -373,6 +385,7 @@ function plan.build(pipeline, run_options)
   build_stages(b)
   build_names(b)
   build_segments(b)
+  if standing then add_seats(result) end
   hooks.build(b)
   build_dead_letters(b)
   if result.options.seed then plan.machine.sow(result, result.options.seed) end

@@ -1,9 +1,10 @@
 --- Acknowledgement: which source items everything in flight has come of, and when all of that is finished. Values in,
--- values out; no journal, no process. Only a run with a journal asks for more than `origin`.
+-- values out; no journal, no process. Only a run that has a lineage (run/lineage.lua) asks for more than `origin`.
 --
 -- An origin stands for some source items, or for several origins where what came of them was put together:
 --     { count =, source =, ranges = { first, last... } }    of one producer; `fresh` while its items are on their way
 --                                                           to their first stages: see `cut`
+--     { count =, answer = }                                 of one item that somebody waits for: run/answers.lua
 --     { count =, parents = { origin... } }                  of a batch, or of a block that was written by several
 -- `count`: items in the ledger that have it (`work.origin`), and one for each other place that holds it: a batch, a
 -- block that is being written, output that waits for its turn, items of the result that the program has not got yet.
@@ -11,7 +12,7 @@
 --
 -- Invariants
 -- 1. `acks.origin` is that of what the coordinator is at; what enters the ledger meanwhile gets it.
--- 2. What comes of nothing that is known has the origin `unknown`: as long as something has it, nothing is
+-- 2. What comes of nothing that is known has the origin `unknown`: as long as something has it, no range is
 --    acknowledged.
 -- 3. What may be kept in the variables of a loop stage, or in the value of a reduction, is held to the end of the run.
 -- 4. An origin is released as often as it is held.
@@ -23,19 +24,15 @@ local Acks = {}
 Acks.__index = Acks
 
 --- Makes the acknowledgement of a run.
----@param acknowledge function (source, first, last): those items of a source are finished with all that came of them
+---@param ended function (origin): its source items are finished with all that came of them
 ---@return table acks `origin`: of what the coordinator is at, or false
-function acks.new(acknowledge)
-  return declared({ acknowledge = acknowledge, origin = false, unknown = { count = 0 }, parked = {}, kept = {} }, Acks)
+function acks.new(ended)
+  return declared({ ended = ended, origin = false, unknown = { count = 0 }, parked = {}, kept = {} }, Acks)
 end
 
 local function settle(self, origin)
-  if self.unknown.count > 0 then
-    self.parked[#self.parked + 1] = origin
-    return
-  end
-  local ranges = origin.ranges
-  for i = 1, #ranges, 2 do self.acknowledge(origin.source, ranges[i], ranges[i + 1]) end
+  if origin.ranges and self.unknown.count > 0 then self.parked[#self.parked + 1] = origin
+  else self.ended(origin) end
 end
 
 --- Gives up n holds of an origin.
@@ -45,7 +42,7 @@ function Acks:release(origin, n)
   local left = origin.count - n
   origin.count = left
   if left > 0 then return end
-  if origin.ranges then return settle(self, origin) end
+  if not origin.parents and origin ~= self.unknown then return settle(self, origin) end
   if origin == self.unknown then
     local parked = self.parked
     self.parked = {}
@@ -81,6 +78,16 @@ function Acks:keep(origin)
   if origin.kept or origin == self.unknown then return end
   origin.kept, origin.count = true, origin.count + 1
   self.kept[#self.kept + 1] = origin
+end
+
+--- An origin of its own for what comes of all that is kept: the value of a reduction.
+---@return table origin held once
+function Acks:of_kept()
+  local parents = {}
+  for i, origin in ipairs(self.kept) do
+    parents[i], origin.count = origin, origin.count + 1
+  end
+  return { count = 1, parents = parents }
 end
 
 --- The run has come to its end: what was kept is finished too.

@@ -20,7 +20,7 @@ local SOME <const>, EACH <const> = 16, 4
 local Admission = {}
 Admission.__index = Admission
 
-local function some(place) return SOME + EACH * place.plan.n end
+local function some(place) return SOME + EACH * place.n end
 
 --- Makes the admission of a run; `draw` must follow.
 ---@param stages table array of the plan's stages, in topological order

@@ -17,7 +17,8 @@ Events.__index = Events
 ---@return table events
 --- `by_slot`: from the number of a slot to `{ place =, slot = }`
 function events.new(plan)
-  return declared({ plan = plan, by_slot = {}, outcome = false, state = false, acks = false, resume = false,
+  return declared({ plan = plan, by_slot = {}, outcome = false, state = false, acks = false, lineage = false,
+    resume = false, answers = false,
     shared = false, places = false, outlets = false, transport = false, failures = false, hooks = false,
     screen = false }, Events)
 end
@@ -61,7 +62,7 @@ local on_report <const> = {
   [report.LOST] = function(self, r, place, slot, taken)
     local fields = r[3]
     taken.lost = taken.lost + 1
-    fields.pid, fields.worker, fields.workers = slot.pid, slot.number, place.plan.n
+    fields.pid, fields.worker, fields.workers = slot.pid, slot.number, place.n
     self.failures:settle(self.plan.stages[r[2]], fields, function()
       if fields.item ~= nil then return fields.item end
       return fields.item_text
@@ -133,12 +134,30 @@ local function worker_sent(self, place, part)
   self.transport:route({ target.id }, part)
 end
 
+-- Items of a terminal stage are what has come of single items. Returns how many, and what cannot be read.
+local function answer(self, stage, decode)
+  local list = {}
+  local n, refused = decode(list, 0)
+  for i = 1, n or 0 do
+    if not self.answers:value(list[i]) then
+      self.outcome:keep_read(stage, function(items, last)
+        items[last + 1] = list[i]
+        return last + 1
+      end)
+    end
+  end
+  return n, refused
+end
+
 -- Takes items of a terminal stage, and gives up the reference.
 local function keep(self, place, stage, part)
   local pool = self.shared.pool
-  local read, refused = self.outcome:keep_read(stage, function(list, n)
+  local function decode(list, n)
     return pool:decode_into(list, n, part.block, part.offset, part.length, stage.id)
-  end)
+  end
+  local read, refused
+  if self.answers then read, refused = answer(self, stage, decode)
+  else read, refused = self.outcome:keep_read(stage, decode) end
   if not read then self.state:fail(("stage '%s': a result cannot be read: %s"):format(stage.name, refused)) end
   if refused and read > part.count or not refused and read ~= part.count then damaged(self, place) end
   pool:release(part.block)
@@ -166,7 +185,7 @@ end
 -- earliest item that they are output of; nil: at once.
 local function in_order(self, place, ordinal, part)
   if not ordinal then return self:worker_emitted(place, part) end
-  part.origin = self.resume and self.acks:hold(1) or nil
+  part.origin = self.lineage and self.lineage:hold() or nil
   place.order:put(ordinal, part.length, part)
 end
 
@@ -224,10 +243,8 @@ local on_event <const> = {
   out = function(self, place, slot, block, offset, length, count, edge, number)
     local range = work.of_bytes(nil, block, offset, length, count, edge)
     place:on_range(length)
-    if self.resume then
-      if self.resume.sources[place.plan.stages[1]] then return on_source(self, place, slot, range) end
-      self.acks.origin = place:origin_of(slot, number) or false
-    end
+    if self.resume and self.resume.sources[place.plan.stages[1]] then return on_source(self, place, slot, range) end
+    if self.lineage then self.acks.origin = place:origin_of(slot, number) or false end
     local ordinal = place.order and place:output_ordinal(slot, number)
     if edge ~= report.ANY and edge ~= report.EDGE then return in_order(self, place, ordinal, range) end
     local counts = count_edges(self, place, range)
@@ -241,7 +258,7 @@ local on_event <const> = {
     self.shared.pool:release(range.block)
   end,
   done = function(self, place, slot, number, items, ended, streamed, seconds)
-    if self.resume then self.acks.origin = place:origin_of(slot, number) or false end
+    if self.lineage then self.acks.origin = place:origin_of(slot, number) or false end
     place:on_done(slot, number, items, ended, streamed, seconds)
     if items > 0 and self.shared.overdraft then self.shared:release_overdraft(slot) end
   end,

@@ -26,7 +26,8 @@ Failures.__index = Failures
 ---@return table failures `timers`: work that waits for its next attempt, `{ due =, entry = }`
 function failures.new(plan, pid, explain)
   return declared({
-    plan = plan, pid = pid, explain = explain, outcome = false, state = false, ledger = false, resume = false,
+    plan = plan, pid = pid, explain = explain, outcome = false, state = false, ledger = false, lineage = false,
+    answers = false,
     shared = false, places = false, inline = false, transport = false, hooks = false, reentry = false, reduces = false,
     sleeper = false, timers = {},
     dead_letter = false,     -- while one is sent: `problem` is set where it cannot be encoded
@@ -98,7 +99,7 @@ local function try_again(self, stage, entry, attempt)
   local due = core.clock() + backoff.delay(stage.backoff, attempt, chance())
   if stage.ordered then return retry_in_place(self, entry, due) end
   self.ledger:wait(stage.id, entry.count)
-  if self.resume then self.resume:owe(entry) end
+  if self.lineage then self.lineage:owe(entry) end
   self.timers[#self.timers + 1] = { due = due, entry = entry }
 end
 
@@ -167,6 +168,7 @@ end
 ---@return minigun.Failure? record nil: it is tried again
 function Failures:settle(stage, fields, item, again)
   local attempt, outcome = fields.attempt, self.outcome
+  if self.answers and self.answers:is_cancelled() then return nil end
   if again and backoff.allows(attempt, self.reduces:retries_of(stage), fields.partial) then
     local entry = again()
     if entry then return try_again(self, stage, entry, attempt) end
@@ -179,7 +181,8 @@ function Failures:settle(stage, fields, item, again)
   local result, kept = outcome.result, outcome.result.failures
   result.failed = result.failed + 1
   if #kept < self.plan.options.keep_failures then kept[#kept + 1] = record end
-  local handled = tell_hooks(self, stage, record) or record.dead_letter
+  local answered = self.answers and self.answers:failed(record)
+  local handled = tell_hooks(self, stage, record) or record.dead_letter or answered
   if not handled then outcome.unhandled:add(record) end
   if self.plan.options.failures == "stop" and not record.dead_letter then self.state:abort() end
   return record
@@ -250,7 +253,7 @@ end
 ---@param entry table that it was in
 ---@return minigun.Failure? record nil: it is tried again
 function Failures:item_failed(segment, slot, stage, fields, entry)
-  fields.pid, fields.worker, fields.workers = fields.pid or slot.pid, slot.number, segment.plan.n
+  fields.pid, fields.worker, fields.workers = fields.pid or slot.pid, slot.number, segment.n
   local at, limit = find(self, stage, fields, entry)
   local function item() return item_of(self, fields, entry, at, limit) end
   local ordinal = entry.first + (fields.index or fields.place or 0)

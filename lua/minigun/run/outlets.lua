@@ -79,9 +79,8 @@ end
 
 -- Whether a producer of the coordinator writes what it emits into blocks, whatever it is for.
 local function writes_blocks(self, stage)
-  if stage.kind ~= "producer" or stage.threaded or not self.places.of[stage.id].here or chooses(stage) then
-    return false
-  end
+  if stage.kind ~= "producer" or stage.threaded or stage.submits or chooses(stage) then return false end
+  if not self.places.of[stage.id].here then return false end
   if self.admission.limited[stage.id] then return false end
   for _, target in ipairs(stage.outputs) do
     if self.places.of[target].here and not joins_bytes(self, self.plan.stages[target]) then return false end
@@ -96,6 +95,7 @@ function Outlets:draw()
     self.direct[id] = writes_blocks(self, stage) or nil
     -- Other stages run meanwhile.
     local apart = stage.threaded or not own.here and stage.kind == "producer" or self.direct[id]
+      or stage.submits
     for _, target in ipairs(stage.outputs) do
       if apart or self.places.of[target] ~= own then outlet.targets[#outlet.targets + 1] = target end
     end

@@ -26,7 +26,7 @@ function Places:needs()
   for _, segment in ipairs(self.plan.segments) do
     local kind = kinds[segment.kind]
     if kind then any = true end
-    if kind and kind.slots then slots = slots + segment.n end
+    if kind and kind.slots then slots = slots + (segment.seats or segment.n) end
   end
   return slots, any
 end
@@ -44,10 +44,10 @@ function Places:open(port)
   for _, segment in ipairs(self.plan.segments) do
     local kind = kinds[segment.kind]
     if kind and kind.slots then
-      for _, slot in ipairs(add(segment).slots) do
+      for _, slot in ipairs(add(segment).processes.seats) do
         self.events.by_slot[slot.index] = { place = self.list[#self.list], slot = slot }
       end
-      first = first + segment.n
+      first = first + (segment.seats or segment.n)
     elseif kind then
       others[#others + 1] = segment
     end

@@ -11,6 +11,7 @@ local port = {}
 ---@return table port
 function port.new(parts)
   local ledger, acks, resume, shared = parts.ledger, parts.acks, parts.resume, parts.shared
+  local lineage = parts.lineage
   local admits, transport, failures, outcome = parts.admission, parts.transport, parts.failures, parts.outcome
   local hooks, state, status, inline = parts.hooks, parts.state, parts.status, parts.inline
   return {
@@ -71,7 +72,7 @@ function port.new(parts)
       acks.origin = origin or false
       return before
     end,
-    holds = function() return resume and acks:hold(1) or nil end,
+    holds = function() return lineage and lineage:hold() or nil end,
     source = function(stage) return resume and resume.sources[stage] or nil end,
   }
 end

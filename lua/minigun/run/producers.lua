@@ -32,7 +32,8 @@ Producers.__index = Producers
 function producers.new(plan, how)
   return declared({
     plan = plan, pid = how.pid, ask_to_stop = how.ask_to_stop,
-    outcome = false, state = false, ledger = false, resume = false, admission = false, shared = false, places = false,
+    outcome = false, state = false, ledger = false, resume = false, answers = false,
+    admission = false, shared = false, places = false,
     inline = false, outlets = false, transport = false, failures = false, reentry = false,
     screen = false, threads = false, sleeper = false, emission = false, list = {},
     on_loop = {},            -- from the coroutine of one in threads to it
@@ -79,7 +80,9 @@ end
 --- Makes the producers ready: a coroutine each, or the one item of a place of its own.
 function Producers:open()
   for _, stage in ipairs(self.plan.stages) do
-    if stage.kind == "producer" then
+    if stage.submits then
+      self.answers:open()
+    elseif stage.kind == "producer" then
       self.ledger:accept(stage.id, 1)
       if not self.places.of[stage.id].here then
         self.places.of[stage.id]:push(work.of_value(stage.id))
@@ -168,6 +171,7 @@ end
 ---@return boolean timed the clock has to be looked at for that
 function Producers:stop()
   self.ledger.changed = true
+  if self.answers then self.answers:close() end
   local list, timed = self.list, false
   self.list = {}
   for _, producer in ipairs(list) do

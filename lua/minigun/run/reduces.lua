@@ -24,7 +24,7 @@ Reduces.__index = Reduces
 --- the stage that its items come to; `result`, the value; `place` of the workers that make parts of it, or nil;
 --- `closed`: the error of an item that comes after the value was emitted
 function reduces.new(plan, pid)
-  return declared({ plan = plan, pid = pid, outcome = false, state = false, ledger = false, resume = false,
+  return declared({ plan = plan, pid = pid, outcome = false, state = false, ledger = false, lineage = false,
     places = false, inline = false, transport = false, failures = false, of = {} }, Reduces)
 end
 
@@ -83,7 +83,11 @@ function Reduces:emit(id)
   each.state.closed = each.closed
   local ok, value = errors.call(each.result.finish, each.result)
   self.ledger.changed = true
-  if ok then return links:emit_batch(links.states[id], value) end
+  if ok and self.lineage then
+    return self.lineage:under_kept(links.emit_batch, links, links.states[id], value)
+  elseif ok then
+    return links:emit_batch(links.states[id], value)
+  end
   signals.pass_on(value.raised)
   self.failures:settle(each.stage, errors.fields(value, { attempt = 1, pid = self.pid, batch = true }),
     function() return each.result:values() end)
@@ -137,7 +141,7 @@ local function go_on(self, place, stage, failed, k)
   work.repeats(rest, ordinal).tried = shifted
   if place.order then place.order:retry(ordinal) end
   self.ledger:accept(stage.id, rest.count)
-  if self.resume then self.resume:owe(rest) end
+  if self.lineage then self.lineage:owe(rest) end
   self.transport:enqueue(rest)
   return true
 end

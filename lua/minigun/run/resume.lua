@@ -1,7 +1,6 @@
 --- Resume: a run with a journal goes on where an earlier one ended. What finished items have come of is counted by
 -- policy/acks.lua, what each producer emits is numbered by policy/sources.lua; here both meet the journal, which is
 -- known by four calls only: acknowledge, remember, tick, finish.
-local acks = require "minigun.policy.acks"
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
 local marks = require "minigun.child.marks"
@@ -26,7 +25,6 @@ function resume.new(needs)
   local self = declared({
     plan = needs.plan, stats = needs.stats, result = needs.result, acks = needs.acks, journal = needs.journal,
     past = needs.past, warn = needs.warn, fail = needs.fail, sources = {},
-    keeps = {},              -- stages whose place keeps what it gets to the end of the run
     kept = {}, first = 1, last = 0, -- items of the result that the caller has not got yet: { origin =, n = }
     open = true,             -- the journal
   }, Resume)
@@ -37,45 +35,6 @@ function resume.new(needs)
   end
   for _, warning in ipairs(needs.past.warnings) do needs.warn(warning) end
   return self
-end
-
---- Puts an entry's items into the ledger of origins.
----@param entry table
-function Resume:owe(entry)
-  local origin = self.acks:owe(entry)
-  if self.keeps[entry.stage] then self.acks:keep(origin) end
-end
-
---- Lets the places where the stages run tell what gathers in them.
----@param links table the chain of the coordinator's own stages
----@param inline table array of these stages
----@param segments table array
-function Resume:trace(links, inline, segments)
-  local own, emit_batch = self.acks, links.emit_batch
-  function links.emit_batch(_, state, batch)
-    local origins = state.batches and state.batches.origins
-    local origin = origins and acks.close(origins[batch])
-    if origin then origins[batch] = nil end
-    own:under(origin, emit_batch, links, state, batch)
-  end
-  for _, stage in ipairs(inline) do
-    local state = links.states[stage.id]
-    if state.batches then state.batches:trace(function(gathered) return own:gather(gathered) end) end
-    local handler = state.handler
-    if stage.loop or stage.reduces then
-      links:set_handler(stage.id, function(...)
-        own:keep()
-        return handler(...)
-      end)
-    end
-  end
-  for _, segment in ipairs(segments) do
-    local keeps = false
-    for _, id in ipairs(segment.plan.stages) do
-      keeps = keeps or self.plan.stages[id].loop and not segment.fresh
-    end
-    for _, id in ipairs(segment.plan.stages) do self.keeps[id] = keeps or nil end
-  end
 end
 
 -- --- sources -----------------------------------------------------------------------------------------------------
@@ -183,22 +142,15 @@ function Resume:mark_range(origin, pool, block, offset, length)
   end
 end
 
---- What a writer has in its block goes on.
----@param outlet table
+--- What a producer has written straight into a block goes on.
+---@param source table
 ---@param pool userdata
----@param range table? see transport.route; nil: there is nothing
----@return table? origin held once
-function Resume:leave_outlet(outlet, pool, range)
-  local source = outlet.direct and self.sources[outlet.stage_id]
-  if not source then
-    local origin = acks.close(outlet.origin)
-    outlet.origin = nil
-    return origin
-  elseif range then
-    local origin = self:arrived(source, range.count)
-    self:mark_range(origin, pool, range.block, range.offset, range.length)
-    return origin
-  end
+---@param range table see transport.route
+---@return table origin held once
+function Resume:leave_writer(source, pool, range)
+  local origin = self:arrived(source, range.count)
+  self:mark_range(origin, pool, range.block, range.offset, range.length)
+  return origin
 end
 
 --- An item of a producer of the coordinator whose emit is the writer, that goes another way: the coordinator is at it

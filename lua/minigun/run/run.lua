@@ -33,6 +33,7 @@
 -- 3. Whatever happens, `Run:close` ends every child and gives back every descriptor and mapping.
 local acks = require "minigun.policy.acks"
 local admission = require "minigun.policy.admission"
+local answers = require "minigun.run.answers"
 local batches = require "minigun.run.batches"
 local command = require "minigun.handlers.command"
 local core = require "minigun.core"
@@ -45,6 +46,7 @@ local heap = require "minigun.system.heap"
 local hooks = require "minigun.run.hooks"
 local inline = require "minigun.contexts.inline"
 local ledger = require "minigun.run.ledger"
+local lineage = require "minigun.run.lineage"
 local outcome = require "minigun.run.outcome"
 local outlets = require "minigun.run.outlets"
 local places = require "minigun.run.places"
@@ -77,17 +79,24 @@ Run.__index = Run
 -- --- setting up --------------------------------------------------------------------------------------------------
 
 local wires = nil -- from the name of a part to the names of its fields that are other parts: the same in all runs
+local SOME <const> = { lineage = true, answers = true } -- parts that not every run has
+
+local function wires_of(name, part, parts)
+  local fields = {}
+  for field, value in next, name ~= "plan" and part or {} do
+    if value == false and parts[field] ~= nil then table.insert(fields, field) end
+  end
+  return fields
+end
 
 -- Each part says in its constructor which others it needs: a field of that name that is false. Here it gets them.
 local function wire(parts)
   if not wires then
     wires = {}
-    for name, part in pairs(parts) do
-      wires[name] = {}
-      for field, value in next, name ~= "plan" and part or {} do
-        if value == false and parts[field] ~= nil then table.insert(wires[name], field) end
-      end
-    end
+    for name, part in pairs(parts) do wires[name] = SOME[name] and {} or wires_of(name, part, parts) end
+  end
+  for name in next, SOME do
+    for _, field in ipairs(wires_of(name, parts[name], parts)) do parts[name][field] = parts[field] end
   end
   for name, fields in next, wires do
     local part <const> = parts[name]
@@ -105,7 +114,15 @@ local function parts_of(p, process, streams)
   own.plan, own.state, own.outcome = p, state.new(), outcome.new(p, process.pid, streams)
   own.stats, own.ledger = own.outcome.stats, ledger.new(p.stages)
   own.shared, own.places = shared.new(p), places.new(p)
-  own.acks = acks.new(function(source, first, last) journal:acknowledge(source.name, first, last) end)
+  own.acks = acks.new(function(origin)
+    local ranges = origin.ranges
+    for i = 1, ranges and #ranges or 0, 2 do journal:acknowledge(origin.source.name, ranges[i], ranges[i + 1]) end
+    if origin.answer then own.answers:ended(origin) end
+  end)
+  own.answers = process.standing and answers.new(p, process.pid) or false
+  own.lineage = (journal or own.answers) and lineage.new(p, own.acks, not journal, function(value)
+    return own.answers and own.answers:value(value)
+  end) or false
   own.resume = false
   if journal then
     own.resume = require("minigun.run.resume").new {
@@ -127,7 +144,9 @@ local function parts_of(p, process, streams)
   own.events, own.reduces = events.new(p), reduces.new(p, process.pid)
   own.producers, own.drain, own.hooks = producers.new(p, process), drain.new(p, core.clock), hooks.new()
   own.reentry, own.threads = reentry.new(process.process), threads.new(p.options.seed)
-  own.sleeper = sleeper.new(function() return own.producers:any_awake() end)
+  own.sleeper = sleeper.new(function()
+    return own.producers:any_awake() or own.answers and own.answers:rests()
+  end)
   own.screen, own.status = screen.new(), status.new(p)
   wire(own)
   return own
@@ -138,15 +157,17 @@ end
 ---@param given table? checked options of the run
 ---@param how table?
 --- `patient`: no step may take long, so that the program can do other things in between; `streams`: the caller takes
---- items one by one; `open_line(view)` opens a progress line, `open_page(options, status, warn)` a page of figures
+--- items one by one; `open_line(view)` opens a progress line, `open_page(options, status, warn)` a page of figures;
+--- `standing`: its items are submitted, see answers.lua
 ---@return table run
 --- `busy`: whether the last round has moved anything; `due_at`: when a clock will, on the monotonic clock, or false
 function run.new(pipeline, given, how)
   how = how or {}
   local self
   local process = { pid = core.pid(), process = core.process(), patient = how.patient or false,
+    standing = how.standing or false,
     ask_to_stop = function() self:ask_to_stop() end }
-  local p = plan.build(pipeline, given)
+  local p = plan.build(pipeline, given, how.standing)
   local own = parts_of(p, process, how.streams or false)
   self = declared({
     pipeline = pipeline, started = core.now(), open_line = how.open_line or false,
@@ -154,6 +175,7 @@ function run.new(pipeline, given, how)
     due_at = false,
     holds = false,           -- what the process holds as long as the run lasts: memory that is freed, programs, signals
     plan = p, state = own.state, outcome = own.outcome, ledger = own.ledger, acks = own.acks, resume = own.resume,
+    answers = own.answers,
     shared = own.shared, places = own.places, inline = own.inline, transport = own.transport,
     failures = own.failures, events = own.events, producers = own.producers, drain = own.drain, hooks = own.hooks,
     sleeper = own.sleeper, screen = own.screen, reentry = own.reentry, status = own.status,
@@ -278,6 +300,7 @@ end
 -- No more work will come.
 local function finish(self)
   self.state:must_be "DRAINED"
+  if self.answers then self.acks:release_kept() end
   self.places:finish()
   self.state:become "FINISHING"
 end
@@ -301,7 +324,8 @@ end
 -- Where the items of a stage are: how many are queued, in hand, and wait for their time. For the ledger's check.
 local function tally(self, id)
   local queued, in_hand = self.places.of[id]:tally(id)
-  return queued, in_hand + self.producers:tally(id), self.failures:waiting(id)
+  local open = self.answers and self.answers:tally(id) or 0
+  return queued, in_hand + self.producers:tally(id) + open, self.failures:waiting(id)
 end
 
 -- What has been asked of the run. Returns false where it ends at once.
@@ -337,6 +361,7 @@ function Run:step(limit)
   local busy = take_in(self) and waiting.n > 0 -- more than there was time for
   local pushed = waiting.pushed
   busy = self.producers:go_on() or busy
+  if self.answers then busy = self.answers:begin() or busy end
   local _, room = give_out(self)
   busy = busy or room or waiting.pushed > pushed or self.producers:are_ready()
   if self.ledger.changed then
@@ -349,6 +374,7 @@ function Run:step(limit)
   self.busy = busy
   if busy and self.screen.looks then self.screen:look() end
   if self.outcome.streams and self.outcome.result.items[1] ~= nil then return true end -- they go out first
+  if self.answers and self.answers.n_done > 0 then return true end
   if busy then self.sleeper:look() else sleep(self, limit) end
   return true
 end

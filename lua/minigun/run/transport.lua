@@ -23,7 +23,8 @@ Transport.__index = Transport
 function transport.new(plan, place_of, outlet_of, outlet_list, outlet_to)
   return declared({
     plan = plan, place_of = place_of, outlet_of = outlet_of, outlet_list = outlet_list, outlet_to = outlet_to,
-    stats = false, ledger = false, acks = false, resume = false, admission = false, shared = false, inline = false,
+    stats = false, ledger = false, acks = false, lineage = false, resume = false, admission = false,
+    shared = false, inline = false,
     feed = false,
     own_queue = false,       -- what waits for the coordinator's own stages
   }, Transport)
@@ -41,7 +42,7 @@ function Transport:accept(entry)
   local torn = ledger.torn
   ledger.torn = true
   ledger:accept(id, entry.count)
-  if self.resume then self.resume:owe(entry) end
+  if self.lineage then self.lineage:owe(entry) end
   if not entry.block then entry.length = weigh(entry.value) end
   local in_chain = not entry.block and place.here -- which counts values itself
   -- A stage after an internal one of the same name: its items are those that came to that one.
@@ -115,6 +116,7 @@ function Transport:deliver(stage, item)
   local outlet = self.outlet_of[stage.id]
   local items = outlet.items
   if items then
+    if self.lineage and self.lineage.value(item) then return end
     local own = outlet.own
     items[#items + 1] = item
     if own then own[#own + 1] = item end
@@ -136,10 +138,11 @@ end
 ---@param outlet table
 ---@param item any
 function Transport:write(stage, outlet, item)
-  if self.resume then
-    outlet.origin = self.acks:gather(outlet.origin)
+  local lineage = self.lineage
+  if lineage then
+    lineage:write(outlet)
     outlet.writer(item)
-    outlet.origin = self.acks:gather(outlet.origin)
+    lineage:write(outlet)
   else
     outlet.writer(item)
   end
@@ -159,7 +162,7 @@ function Transport:flush(outlet)
     local s = self.stats[outlet.stage_id]
     s.items_out = s.items_out + count
   end
-  local origin = self.resume and self.resume:leave_outlet(outlet, self.shared.pool, range) or nil
+  local origin = self.lineage and self.lineage:leave(outlet, range) or nil
   if range then
     range.lane, range.origin = outlet.lane, origin
     self:route(outlet.bytes, range)
