@@ -75,7 +75,7 @@ endif
 .PHONY: lint lint-lua lint-c lint-gcc lint-clang
 .PHONY: all help test check surroundings faults install uninstall clean bench asan sanitized gcstress tsan \
         valgrind fuzz model storm
-.PHONY: mutants docs FORCE
+.PHONY: mutants docs site FORCE
 
 all: $(LIB)
 
@@ -92,6 +92,7 @@ help:
 	@echo 'make mutants    N=100 small faults put into the sources one by one: which ones no spec notices'
 	@echo 'make fuzz       build the fuzz targets with libFuzzer;  make model   check the models with spin'
 	@echo 'make bench      the benchmarks;  make docs   the reference from the sources'
+	@echo 'make site       README, docs/ and examples/ as pages for a browser (needs mkdocs)'
 
 $(LIB): $(OBJ) $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -250,6 +251,11 @@ docs:
 	$(LUA) docs/generate.lua
 	$(LUA) docs/generate_tutorial.lua
 	$(LUA) docs/generate_command.lua
+
+# README, docs/ and examples/ as pages to read in a browser: $(SITE)/html/index.html.
+SITE ?= $(BUILD)/site
+site:
+	@rm -rf '$(SITE)' && $(LUA) docs/generate_site.lua '$(SITE)' && cd '$(SITE)' && mkdocs build -q
 
 # ---- install ---------------------------------------------------------------------------------------------------
 
