@@ -14,6 +14,7 @@
 ---@field report? string a file for the report of the run: one HTML page with its flow, charts over time, stages and failures. It needs no network, and is written at the end, whatever ends the run
 ---@field trace? string a file for a trace of the run in the format of Chrome's tracing, for Perfetto and speedscope
 ---@field metrics? string a file for the run's figures in the text format of Prometheus, replaced once in a second and at the end
+---@field hud? boolean|"leave" true: the live view in place of the progress line, which stays at the end until a key closes it; "leave": it goes with the run; false: none. MINIGUN_HUD=1 or MINIGUN_HUD=leave in the environment is for runs that do not say it, see docs/observe.md
 ---@field output? "lines"|"tag"|"direct" how what workers print gets to a terminal that has a progress line: through the coordinator, line by line; with the stage and the worker's number before each; or directly, for programs that use the whole screen
 ---@field grace? number seconds that workers get for their hooks after the last item, and the run after SIGTERM, before all ends
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
@@ -44,6 +45,7 @@
 ---@field report? string a file for the report of the run: one HTML page with its flow, charts over time, stages and failures. It needs no network, and is written at the end, whatever ends the run
 ---@field trace? string a file for a trace of the run in the format of Chrome's tracing, for Perfetto and speedscope
 ---@field metrics? string a file for the run's figures in the text format of Prometheus, replaced once in a second and at the end
+---@field hud? boolean|"leave" true: the live view in place of the progress line, which stays at the end until a key closes it; "leave": it goes with the run; false: none. MINIGUN_HUD=1 or MINIGUN_HUD=leave in the environment is for runs that do not say it, see docs/observe.md
 ---@field output? "lines"|"tag"|"direct" how what workers print gets to a terminal that has a progress line: through the coordinator, line by line; with the stage and the worker's number before each; or directly, for programs that use the whole screen
 ---@field grace? number seconds that workers get for their hooks after the last item, and the run after SIGTERM, before all ends
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
@@ -1023,6 +1025,7 @@ function Result:summary() end
 ---@field source boolean? true: a producer
 ---@field terminal boolean? true: no stage is after it
 ---@field gathers boolean? true: it is a batch without a handler
+---@field route "round_robin"|"choice"|nil how it chooses among the stages after it, where not all get each item
 ---@field queue integer? most items that may wait for it, where that was said
 ---@field items_in integer
 ---@field items_out integer
@@ -1142,6 +1145,12 @@ function Run:wait(timeout) end
 --- All that is known of the run, in numbers; only looks.
 ---@return minigun.Status status
 function Run:status() end
+
+--- Opens the live view on the run, and lets the run go on while it is open. `q` closes the view only; it may be opened
+--- again. At the end it stays until it is closed. Where there is no terminal that can show it, the run goes to its end
+--- with a line each second.
+---@return minigun.Run self
+function Run:hud() end
 
 --- A descriptor for an event loop: readable when `step` has something to do. Workers, retries, batches that fall due,
 --- time-outs and producers that are ready to emit all make it readable; no other timer is needed. Call `step` whenever

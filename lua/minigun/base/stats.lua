@@ -29,6 +29,7 @@ local STEPS <const> = 4
 ---@field source boolean? true: a producer
 ---@field terminal boolean? true: no stage is after it
 ---@field gathers boolean? true: it is a batch without a handler
+---@field route "round_robin"|"choice"|nil how it chooses among the stages after it, where not all get each item
 ---@field queue integer? most items that may wait for it, where that was said
 ---@field items_in integer
 ---@field items_out integer

@@ -298,6 +298,11 @@ types.output = {
   check = function(value) return value == true or types.path.check(value), value end,
 }
 
+types.hud = {
+  text = 'true, "leave" or false', lua = 'boolean|"leave"',
+  check = function(value) return type(value) == "boolean" or value == "leave", value end,
+}
+
 types.log_target = {
   text = '"stderr", a file\'s path, or a function', lua = 'string|fun(record: table)',
   check = function(value) return types.callable.check(value) or types.path.check(value), value end,

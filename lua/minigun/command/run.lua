@@ -15,6 +15,7 @@ local run = {
   options = {
     { "--inline", nil, "the whole pipeline in this one process, to debug it" },
     { "--workers", "N", "N workers in each pool, at most N forks at once", convert = "integer" },
+    { "--hud", nil, "the live view of each run: what goes where, how fast, and what waits; q closes it" },
     { "--seed", "N", "the same numbers from math.random for the same items", convert = "integer" },
     { "--report", "F", "a report of the last run: one HTML page" },
     { "--trace", "F", "a trace of it for Perfetto and speedscope" },
@@ -79,7 +80,7 @@ end
 function run.run(given)
   require("minigun.plan.defaults").observed = true -- for `minigun top`, unless the program says otherwise
   program.force("run", { inline = given.inline, workers = given.workers, seed = given.seed, report = given.report,
-    trace = given.trace, metrics = given.metrics }, force_runs)
+    trace = given.trace, metrics = given.metrics, hud = given.hud }, force_runs)
   return program.run(given.rest, run_program)
 end
 

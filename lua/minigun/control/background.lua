@@ -6,8 +6,11 @@
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
 local execution = require "minigun.control.execution"
+local live = require "minigun.control.live"
 local snapshot = require "minigun.run.snapshot"
 local watched = require "minigun.control.watched"
+
+local SLICE <const> = 0.05 -- seconds that a run goes on between two looks of its live view
 
 ---@class minigun.Run
 --- A background run, moved by `step` and `wait`.
@@ -66,6 +69,22 @@ end
 function Run:status()
   check(self, "status")
   return self.over and snapshot.of(self.run.outcome.result, state_of(self)) or self.run.status:snapshot()
+end
+
+--- Opens the live view on the run, and lets the run go on while it is open. `q` closes the view only; it may be opened
+--- again. At the end it stays until it is closed. Where there is no terminal that can show it, the run goes to its end
+--- with a line each second.
+---@return minigun.Run self
+function Run:hud()
+  check(self, "hud")
+  local status = function() return self:status() end
+  local view <close> = self.over and live.open(live.port(status)) or live.of_run(self.run, status)
+  local more = not self.over
+  while more and not view:is_closed() do
+    more = step(self, core.now() + (view:look(SLICE) or 0))
+  end
+  if not more then view:finish(self.run.outcome.result:summary(), true) end
+  return self
 end
 
 --- The status as one line for the prompt.

@@ -5,6 +5,7 @@ local fatal = require "minigun.base.fatal"
 local failure = require "minigun.base.failure"
 local tasks = require "minigun.handlers.tasks"
 local hooks = require "minigun.run.hooks"
+local live = require "minigun.control.live"
 local log = require "minigun.system.log"
 local run = require "minigun.run.run"
 local silence = require "minigun.run.silence"
@@ -43,6 +44,19 @@ local function tell_end(r)
     failed = result.failed, items = #result.items })
 end
 
+-- What is seen of the run at the terminal: the live view, a progress line, or nothing.
+local function open_view(self, of)
+  local options = self.run.plan.options
+  self.hud = live.wanted(options)
+  if self.hud then
+    self.live = live.of_run(self.run)
+    if self.live.full then self.live.port.owns = true end
+    return self.live
+  end
+  return core.terminal(2)
+    and require("minigun.view.progress_line").open(of, { terminal = core.terminal, now = core.now })
+end
+
 --- Makes the execution of a run, which has not begun.
 ---@param pipeline table
 ---@param given table? checked options of the run
@@ -52,18 +66,16 @@ end
 function execution.new(pipeline, given, how, class)
   local patient = how and how.patient or false
   watchers.check(pipeline.options, given)
-  local seen = false -- what looks at the run's figures
+  local seen, self = false, nil -- `seen`: what looks at the run's figures
   local r = run.new(pipeline, given, { patient = patient, streams = how and how.streams,
     open_page = function(...)
       seen = watchers.open(...)
       return seen
     end,
     standing = how and how.standing,
-    open_line = not patient and core.terminal(2) and function(view)
-      return require("minigun.view.progress_line").open(view, { terminal = core.terminal, now = core.now })
-    end or nil })
+    open_line = not patient and function(view) return open_view(self, view) end or nil })
   if not patient then r.reentry.guard = core.guard() end
-  local self = setmetatable({ run = r, process = core.process(), patient = patient, over = false,
+  self = setmetatable({ run = r, process = core.process(), patient = patient, over = false,
     finish_watchers = function(status) if seen then seen:finish(status) end end }, class or Execution)
   r.state.heeds_term = terminate.open(r.plan.options.grace, patient)
   self.terminable = true -- until it is over
@@ -99,6 +111,7 @@ end
 local function close_run(self, err)
   local r, own = self.run, self.run.state
   if own.killed then r.status:note_inside() end
+  if self.live then self.live.waits = true end
   self.interrupted = core.interrupted() ~= nil -- it has ended the run, whatever the error is
   local ended_early = own.aborted or own.passed.STOPPING or own.name == "STOPPING"
   if err then own:abort() end
@@ -130,6 +143,9 @@ function execution.conclude(self, err)
   if log.wants "debug" then tell_end(r) end
   self.err, self.after = err, after_run(self)
   self.finish_watchers(snapshot.of(result, result.ok and "done" or "failed"))
+  if self.live then
+    self.live:finish(result:summary(), not err and self.hud ~= "leave" and not own.killed)
+  end
   if guard then
     if core.interrupted() then signals.settle() end
     guard:close()

@@ -111,6 +111,10 @@ local run_fields = {
     doc = "a file for a trace of the run in the format of Chrome's tracing, for Perfetto and speedscope" },
   { "metrics", types.name, default_text = "none",
     doc = "a file for the run's figures in the text format of Prometheus, replaced once in a second and at the end" },
+  { "hud", types.hud, default_text = "MINIGUN_HUD",
+    doc = "true: the live view in place of the progress line, which stays at the end until a key closes it; " ..
+      "\"leave\": it goes with the run; false: none. MINIGUN_HUD=1 or MINIGUN_HUD=leave in the environment is for " ..
+      "runs that do not say it, see docs/observe.md" },
   { "output", types.choice { "lines", "tag", "direct" }, default = "lines",
     doc = "how what workers print gets to a terminal that has a progress line: through the coordinator, line by " ..
       "line; with the stage and the worker's number before each; or directly, for programs that use the whole screen" },

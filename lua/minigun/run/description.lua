@@ -34,13 +34,16 @@ function description.stages(plan)
     local fields, here = by_name[name], HERE[plan.segments[stage.segment].kind]
     if not fields then
       fields = { name = name, kind = stage.label, at = stage.at, queue = stage.queue, gathers = true,
-        source = stage.kind == "producer" or nil, terminal = nil }
+        source = stage.kind == "producer" or nil, terminal = nil, route = nil }
       by_name[name], order[#order + 1], runs[name] = fields, name, stage
     elseif not here then
       runs[name] = stage
     end
     if stage.handler ~= nil or stage.reduces or stage.recipe then fields.gathers = nil end
     fields.terminal = fields.terminal or stage.terminal or nil
+    if stage.route and stage.route ~= "broadcast" then
+      fields.route = stage.route == "round_robin" and "round_robin" or "choice"
+    end
   end
   for name, stage in pairs(runs) do
     by_name[name].context, by_name[name].workers = plan.segments[stage.segment].context, places_of(plan, stage)

@@ -39,7 +39,10 @@ function port.new(parts)
     effect = function(kind, name, value) outcome:effect(kind, name, value) end,
     any_failed = function() return outcome.result.failed > 0 end,
 
-    blocked = function(place) return admits:is_full(place.targets) end,
+    blocked = function(place)
+      return admits:is_full(place.targets)
+        or transport.paused and parts.plan.stages[place.plan.stages[1]].kind == "producer"
+    end,
     room = function(place) return admits:room(place.targets, place.per) end,
     room_of = admission.room_of,
     may_begin = function(place)

@@ -116,6 +116,7 @@ end
 --- When the clock lets a producer go on.
 ---@return number? seconds from now on; nil: none waits for the clock
 function Producers:next_resume()
+  if self.transport.paused then return nil end
   local list <const>, due = self.list, nil
   for i = 1, #list do
     local at = list[i].asleep or list[i].pauses
@@ -127,6 +128,7 @@ end
 --- Whether there is something to do for a producer at once.
 ---@return boolean
 function Producers:are_ready()
+  if self.transport.paused then return false end
   local list <const> = self.list
   for i = 1, #list do
     if is_ready(self, list[i]) then return true end
@@ -284,6 +286,7 @@ end
 --- producer that is slow.
 ---@return boolean busy
 function Producers:go_on()
+  if self.transport.paused then return false end
   local busy, first = false, self.outcome.streams and self.outcome.result.items[1] ~= nil
   for i = #self.list, 1, -1 do
     local producer = self.list[i]

@@ -291,6 +291,11 @@ function Run:ask_to_stop()
   own.heeds_term, own.stop_asked, own.end_by = false, true, grace and core.clock() + grace or false
 end
 
+--- Lets the producers wait, or go on: what is inside is processed. One in a process of its own waits when its block is
+--- full.
+---@param on boolean
+function Run:pause(on) self.transport.paused = on end
+
 --- Tells the producers to end.
 function Run:stop_producers()
   self.state:become "STOPPING"
@@ -343,7 +348,7 @@ end
 -- Sleeps until something happens or falls due.
 local function sleep(self, limit)
   local seconds, end_by = self.next_due and math.min(self.next_due, BEAT), self.state.end_by
-  if not seconds then seconds = self.sleeper:before_sleep() end
+  if not seconds and not self.transport.paused then seconds = self.sleeper:before_sleep() end
   self.due_at = seconds and core.now() + seconds or false
   seconds = earlier(earlier(seconds, end_by and math.max(0, end_by - core.clock())), limit)
   if self.screen.looks then seconds = self.screen:look(seconds) end

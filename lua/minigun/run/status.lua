@@ -19,7 +19,7 @@ Status.__index = Status
 ---@param plan table
 ---@return table status
 function status.new(plan)
-  return declared({ plan = plan, outcome = false, state = false, ledger = false,
+  return declared({ plan = plan, outcome = false, state = false, transport = false, ledger = false,
     shared = false, places = false, inline = false,
     outlets = false, batches = false,
     counted = false,         -- what the coordinator's own chain has counted is in the statistics
@@ -128,9 +128,10 @@ local function live_workers(self, now)
 end
 
 --- What a run is at.
----@return "running"|"stopping"
+---@return "running"|"paused"|"stopping"
 function Status:state_name()
   local own = self.state
+  if self.transport.paused and not own.stop_asked then return "paused" end
   return (own.stop_asked or own.aborted) and "stopping" or "running"
 end
 

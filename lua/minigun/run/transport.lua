@@ -25,7 +25,7 @@ function transport.new(plan, place_of, outlet_of, outlet_list, outlet_to)
     plan = plan, place_of = place_of, outlet_of = outlet_of, outlet_list = outlet_list, outlet_to = outlet_to,
     stats = false, ledger = false, acks = false, lineage = false, resume = false, admission = false,
     shared = false, inline = false,
-    feed = false,
+    feed = false, paused = false,
     own_queue = false,       -- what waits for the coordinator's own stages
   }, Transport)
 end
@@ -217,6 +217,7 @@ end
 ---@param id integer
 ---@return boolean
 function Transport:must_wait(id)
+  if self.paused then return true end
   local admission, shared, own_stages = self.admission, self.shared, self.inline
   if admission:is_full(admission.reach[id]) or own_stages:full() then return true end
   -- Where little memory is left: it comes back when what is at work is through.

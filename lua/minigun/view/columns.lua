@@ -40,22 +40,62 @@ local function is_dangerous(code)
   return not code or code < 32 or code >= 127 and code < 160 or code >= 0x202A and code <= 0x202E
 end
 
+-- The character that begins at a byte: its text, "?" where a terminal would obey it; its width; the byte after it.
+local function char_at(text, at)
+  local byte = text:byte(at)
+  if byte >= 32 and byte < 127 then return text:sub(at, at), 1, at + 1 end
+  local code = byte >= 0xC2 and utf8.len(text, at, at) and utf8.codepoint(text, at)
+  if is_dangerous(code) then return "?", 1, (code and utf8.offset(text, 2, at) or at + 1) end
+  local after = utf8.offset(text, 2, at)
+  return text:sub(at, after - 1), width_of(code), after
+end
+
+--- Goes through the characters of a text: for char, width in columns.each(text).
+---@param text string any bytes
+---@return fun(): string?, integer?
+function columns.each(text)
+  local at, last = 1, #text
+  return function()
+    if at > last then return nil end
+    local char, width
+    char, width, at = char_at(text, at)
+    return char, width
+  end
+end
+
 --- As much of a text as fits, without anything that a terminal would obey; "?" stands for that.
 ---@param text string any bytes
 ---@param most integer columns
 ---@return string text
 ---@return integer width of it
 function columns.cut(text, most)
-  local parts, width, at = {}, 0, 1
-  while at <= #text do
-    local last = utf8.len(text, at, at) and utf8.offset(text, 2, at) - 1 or at
-    local code = utf8.len(text, at, at) and utf8.codepoint(text, at)
-    local part = is_dangerous(code) and "?" or text:sub(at, last)
-    local more = part == "?" and 1 or width_of(code)
-    if width + more > most then break end
-    parts[#parts + 1], width, at = part, width + more, last + 1
+  local parts, width = {}, 0
+  for char, own in columns.each(text) do
+    if width + own > most then break end
+    parts[#parts + 1], width = char, width + own
   end
   return table.concat(parts), width
+end
+
+--- How many columns a text takes.
+---@param text string
+---@return integer
+function columns.width(text) return select(2, columns.cut(text, math.huge)) end
+
+--- A text of exactly so many columns: cut, with a mark where it was, or filled up with blanks.
+---@param text string
+---@param width integer
+---@param mark string? of one column
+---@param right boolean? blanks come first
+---@return string
+function columns.fit(text, width, mark, right)
+  local own, n = columns.cut(text, width)
+  if columns.width(text) > width and width > 0 then
+    own, n = columns.cut(text, width - 1)
+    own, n = own .. (mark or "~"), n + 1
+  end
+  local blanks = (" "):rep(width - n)
+  return right and blanks .. own or own .. blanks
 end
 
 return columns

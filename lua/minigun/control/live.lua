@@ -1,0 +1,143 @@
+--- The live view of a run of this process, and the plain one where the terminal can show no more. The view has the
+-- place of the progress line; what is printed meanwhile is kept (system/capture.lua).
+local capture = require "minigun.system.capture"
+local core = require "minigun.core"
+local glyphs = require "minigun.view.glyphs"
+local json = require "minigun.base.json"
+local style = require "minigun.view.style"
+local terminal_line = require "minigun.base.terminal_line"
+
+local live = {}
+
+local NAP <const> = 0.05 -- seconds between two looks while nothing else is to do
+
+local Live = { relays = false, shown = false } -- what a progress line has besides
+Live.__index = Live
+
+-- Where the whole screen can be drawn.
+local function can_draw()
+  local term = os.getenv "TERM"
+  return term and term ~= "" and term ~= "dumb" and style.colours(os.getenv) > 0
+    and (core.terminal(1) or core.terminal(2)) and true or false
+end
+
+--- The terminal as hud.lua wants it.
+live.screen = { check = core.screen_check, size = core.screen_size, read = core.screen_read, write = core.screen_write }
+
+local function save(lines, status)
+  local base = ("minigun-%s-%s"):format(status.pipeline:gsub("[^%w]+", "_"), status.id or status.pid)
+  for ending, text in pairs { txt = table.concat(lines, "\n") .. "\n", json = json.encode(status) .. "\n" } do
+    local file, message = io.open(("%s.%s"):format(base, ending), "w")
+    if not file then return message end
+    file:write(text)
+    file:close()
+  end
+  return ("saved as %s.txt and .json"):format(base)
+end
+
+--- What a view can do with figures that come from anywhere.
+---@param status fun(): table
+---@return table port see view/hud.lua
+function live.port(status)
+  return { status = status, log = function() return {} end, now = core.now, glyphs = glyphs.of(os.getenv),
+    colours = style.colours(os.getenv), save = save, is_over = function() return false end }
+end
+
+--- Opens a view: the live one where the terminal can show it, or the plain one.
+---@param port table see view/hud.lua
+---@return table view
+function live.open(port)
+  local self = setmetatable({ port = port, view = false, kept = false, full = false, ended = false }, Live)
+  if can_draw() and core.screen_open() then
+    core.watch_stops(true) -- Ctrl-Z gives the terminal back
+    self.kept = capture.open() or false
+    if self.kept then port.log = function() return self.kept:look() end end
+    self.view, self.full = require("minigun.view.hud").new(port, live.screen), true
+  else
+    self.view = require("minigun.view.plain").new(port, function(text) io.stderr:write(text) end)
+  end
+  terminal_line.open(self)
+  return self
+end
+
+--- Gives the terminal back, and what was printed meanwhile to it. May be called twice.
+function Live:leave()
+  if self.ended then return end
+  self.ended = true
+  if self.full then
+    core.screen_close()
+    core.watch_stops(false)
+  end
+  if self.kept then self.kept:close() end
+  terminal_line.close(self)
+end
+
+Live.__close = Live.leave
+
+--- Whether it was closed, by a key or as the terminal is gone.
+---@return boolean
+function Live:is_closed() return self.ended or self.view.closed end
+
+--- Draws when it is time.
+---@param seconds number?
+---@return number? seconds until it should look again
+function Live:look(seconds)
+  if self.ended then return seconds end
+  seconds = self.view:look(seconds)
+  if self.view.closed then self:leave() end
+  return seconds
+end
+
+-- What is printed does not come to the screen, so nothing has to give way.
+function Live:give_way() return self end
+function Live:before_handlers() return self end
+
+--- The run is over: the screen stays, for `finish`.
+function Live:close()
+  if not self.waits then self:leave() end
+end
+
+--- Shows the end of a run until the view is closed by a key, or goes at once.
+---@param status table minigun.Status at the end
+---@param stays boolean
+function Live:finish(status, stays)
+  if self.ended then return end
+  status.over = true
+  self.port.status = function() return status end
+  self.port.is_over = function() return true end
+  if not self.full then self.view:finish(status) end
+  while self.full and stays and not self:is_closed() and not core.interrupted() and not core.terminated() do
+    self.view:look()
+    core.sleep(NAP)
+  end
+  self:leave()
+end
+
+-- --- of a run --------------------------------------------------------------------------------------------------------
+
+--- Whether a view is wanted: by the run's options, or by the environment.
+---@param options table of the run
+---@return true|"leave"|false
+function live.wanted(options)
+  if not terminal_line.is_free() then return false end
+  local said = options.hud
+  if said == nil then
+    local value = os.getenv "MINIGUN_HUD"
+    said = value == "leave" and "leave" or value == "1"
+  end
+  return said
+end
+
+--- Opens the view of a run.
+---@param r table run.run
+---@param status (fun(): table)? gives minigun.Status
+---@return table view
+function live.of_run(r, status)
+  local port = live.port(status or function() return r.status:snapshot() end)
+  port.stop = function() r.state.stop_asked = true end
+  port.kill = function() r.state:kill() end
+  port.pause = function(on) r:pause(on) end
+  return live.open(port)
+end
+
+return live
