@@ -1,6 +1,7 @@
 -- Are the files of this machine's packages still as they were installed? Debian keeps the MD5 sum of each file that a
--- package has brought; this computes them anew, in plain Lua, over all cores; then a sample of them in one process, which
--- tells how long that would have taken for all. A job where workers pay: much work for each byte, and little to send: a path goes to a worker, one word comes back.
+-- package has brought; this computes them anew, in plain Lua, over all cores; then a sample of them in one process,
+-- which tells how long that would have taken for all. A job where workers pay: much work for each byte, and little to
+-- send: a path goes to a worker, one word comes back.
 --
 --   minigun run examples/902_verify_packages.lua [--workers N] [--megabytes N] [--no-time] [--root DIR]
 --
