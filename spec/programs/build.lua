@@ -31,11 +31,17 @@ function M.unruly()
   return open and open()
 end
 
+--- A program of this directory.
+---@param name string of its file, without ".c"
+---@return string? path nil where there is no compiler
+function M.program(name)
+  local target = M.directory .. "/" .. name
+  return compile(name, target, "") and target or nil
+end
+
 --- The program `confined` (see confined.c).
 ---@return string? path nil where there is no compiler
-function M.confined()
-  return compile("confined", M.directory .. "/confined", "") and M.directory .. "/confined" or nil
-end
+function M.confined() return M.program "confined" end
 
 -- A pseudo-terminal can be had: not in a chroot without /dev/pts.
 local function has_terminals()

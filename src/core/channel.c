@@ -64,13 +64,15 @@ void mg_channel_check(const mg_channel *c) {
 
 /* --- sending ----------------------------------------------------------------------------------------------------- */
 
-/* Steps W2 to W4.  Where the byte does not go there are others that are not read yet, or the other side is gone. */
+/* Steps W2 to W4.  Where there is no room for the byte there are others that are not read yet.  Where it cannot be sent
+ * for another reason the other side would sleep on: the connection ends. */
 static void tell(mg_channel *c, uint32_t has) {
   atomic_thread_fence(memory_order_seq_cst);
   if (!(atomic_load_explicit(c->peer_asleep, memory_order_relaxed) & has)) return;
   if (atomic_exchange_explicit(c->peer_asleep, 0, memory_order_relaxed) == 0) return;
   MG_POINT(sleeper_claimed);
-  mg_sys.send_packet(c->socket, "", 1, -1);
+  ssize_t n = mg_sys.send_packet(c->socket, "", 1, -1);
+  if (n < 0 && n != -EAGAIN) mg_sys.shutdown(c->socket, SHUT_RDWR);
 }
 
 int64_t mg_channel_room(mg_channel *c) {
@@ -220,9 +222,11 @@ int mg_channel_sleep(mg_channel *c, uint32_t wants) {
 int mg_channel_wake(mg_channel *c, char *why, size_t size) {
   char packet[256];
   ssize_t n;
+  int resets = 0;
   *why = 0;
   atomic_store_explicit(c->asleep, 0, memory_order_relaxed);
-  while ((n = mg_sys.receive_packet(c->socket, packet, sizeof packet, NULL)) > 0 || n == -EINTR) {
+  while ((n = mg_sys.receive_packet(c->socket, packet, sizeof packet, NULL)) > 0 || n == -EINTR ||
+         (n == -ECONNRESET && resets++ == 0)) { /* what it has said before comes after that */
     if (n <= 1) continue;
     size_t kept = (size_t)n < size ? (size_t)n : size;
     memcpy(why, packet + 1, kept - 1);

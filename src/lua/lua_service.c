@@ -28,6 +28,13 @@ static int fail(lua_State *L, int rc) {
 
 /* --- the server's side ------------------------------------------------------------------------------------------- */
 
+static void shut(doorway *d, const char *path) {
+  int own = d->fd >= 0 && d->socket.serial == mg_process_serial;
+  if (own && d->file.inode) mg_listen_remove(path, &d->file);
+  mg_shut(&d->fd);
+  if (own) mg_shut(&d->reserve);
+}
+
 /* doorway(path, mode, backlog) -> a socket that listens | nil, message, errno */
 static int l_doorway(lua_State *L) {
   mg_address at;
@@ -43,7 +50,9 @@ static int l_doorway(lua_State *L) {
   lua_setiuservalue(L, -2, 1);
   if (rc == 0) rc = d->fd = mg_listen(&at, MG_PACKETS, mode, backlog, &d->file);
   if (rc >= 0) rc = d->reserve = mg_sys.copy(d->fd);
-  return rc < 0 ? fail(L, rc) : 1;
+  if (rc >= 0) return 1;
+  shut(d, path);
+  return fail(L, rc);
 }
 
 static doorway *check_doorway(lua_State *L) {
@@ -86,11 +95,8 @@ static int l_doorway_fd(lua_State *L) {
 /* d:close(): the socket's file goes too, if it still is this one; may be called twice */
 static int l_doorway_close(lua_State *L) {
   doorway *d = luaL_checkudata(L, 1, DOORWAY);
-  int own = d->fd >= 0 && d->socket.serial == mg_process_serial;
   lua_getiuservalue(L, 1, 1);
-  if (own && d->file.inode) mg_listen_remove(lua_tostring(L, -1), &d->file);
-  mg_shut(&d->fd);
-  if (own) mg_shut(&d->reserve);
+  shut(d, lua_tostring(L, -1));
   return 0;
 }
 

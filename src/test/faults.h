@@ -19,8 +19,9 @@ int mg_faults_open(void);
 int mg_fault_call(const char *name, unsigned long nth, int error);
 /* Calls of `name` in this process so far. */
 unsigned long mg_fault_calls(const char *name);
-/* The `nth` pass from now of any other process through the point gets SIGKILL. */
-void mg_fault_die(const char *point, unsigned long nth);
+/* The `nth` pass from now of any other process through the point gets SIGKILL; `self`: that of this
+ * process, and of no other. */
+void mg_fault_die(const char *point, unsigned long nth, int self);
 /* Forgets all that is armed, and the hits. */
 void mg_fault_reset(void);
 /* Copies what points were passed how often; returns their number. */

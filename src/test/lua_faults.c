@@ -29,9 +29,9 @@ static int l_calls(lua_State *L) {
   return 1;
 }
 
-/* die(point, nth) */
+/* die(point, nth [, self]) */
 static int l_die(lua_State *L) {
-  mg_fault_die(luaL_checkstring(L, 1), (unsigned long)luaL_checkinteger(L, 2));
+  mg_fault_die(luaL_checkstring(L, 1), (unsigned long)luaL_checkinteger(L, 2), lua_toboolean(L, 3));
   return 0;
 }
 

@@ -22,7 +22,8 @@ Connections.__index = Connections
 --- Makes the connections of a service.
 ---@param doorway userdata that listens
 ---@param how table checked options; besides `uid`, `own_user_only`, `free`: there are processors to spin on
----@param hears table `gone(connection)`, called once for each that was attached
+---@param hears table
+--- `gone(connection)`, called once for each that was attached; `expels(peer, why)` before one is ended for what it did
 ---@return table connections
 --- `n` of them are attached; of one: `peer`, what users see of it; `taken`: requests without a reply; `open`: these, by
 --- number; `ended`: what it has said to its end, or false
@@ -81,6 +82,14 @@ function Connections:drop(c, why)
   if c.stranger then return end
   self.n, self.all[c.peer.number] = self.n - 1, nil
   self.hears.gone(c)
+end
+
+--- Ends a connection because of what the client has done.
+---@param c table
+---@param why string
+function Connections:expel(c, why)
+  self.hears.expels(c.peer, why)
+  self:drop(c, why)
 end
 
 -- The client has said hello: lets it in or turns it away.
@@ -152,7 +161,7 @@ function Connections:take(spins)
     if may_take(self, c) then
       local kind, number, value, problem = c.channel:take(spins and not c.ended)
       if kind then return c, kind, number, value, problem end
-      if kind == false then self:drop(c, number) elseif c.ended then self:drop(c) end
+      if kind == false then self:expel(c, number) elseif c.ended then self:drop(c) end
     end
   end
 end
@@ -168,7 +177,7 @@ function Connections:send(c, kind, number, value)
   if c.dropped or c.ended then return true end
   local ok, message, errno = c.channel:send(kind, number, value)
   if ok then return true end
-  if errno then self:drop(c, message)
+  if errno then self:expel(c, message)
   elseif ok == nil then return false, message
   else
     c.waits = true
@@ -190,7 +199,7 @@ end
 local function flush(self, c)
   local gone, message = c.channel:flush()
   if gone == nil then
-    self:drop(c, message)
+    self:expel(c, message)
     return false
   end
   c.waits = not gone

@@ -9,6 +9,7 @@ local core = require "minigun.core"
 local errors = require "minigun.base.traceback"
 local failure = require "minigun.base.failure"
 local futures = require "minigun.futures.future"
+local log = require "minigun.system.log"
 local machine = require "minigun.system.machine"
 local options = require "minigun.service.options"
 local policy = require "minigun.service.policy"
@@ -135,7 +136,7 @@ function server.next(self, deadline)
   local c, kind, number, value, problem = self.connections:next(deadline)
   if not c or kind == SEND or kind == CALL and not c.ended then return c, kind, number, value, problem end
   if kind == CANCEL then cancel(self, c, number)
-  elseif kind ~= CALL then self.connections:drop(c, "a client has sent what only a server sends") end
+  elseif kind ~= CALL then self.connections:expel(c, "the other side has sent what only a server sends") end
 end
 
 -- A client is gone: what it has asked for and has not begun is not done any more.
@@ -167,8 +168,12 @@ function server.new(path, given)
     local why = errno == EADDRINUSE and "a server listens there already, or it is no socket" or message
     return nil, ("cannot open the service '%s': %s"):format(path, why), errno
   end
+  local function expels(peer, why)
+    log.write { level = "warning", pid = core.pid(), text = ("service '%s': client %d (process %d, user %d): %s")
+      :format(path, peer.number, peer.pid, peer.uid, why) }
+  end
   local made
-  made, message, errno = connections.new(doorway, how, { gone = gone })
+  made, message, errno = connections.new(doorway, how, { gone = gone, expels = expels })
   if not made then
     doorway:close()
     return nil, ("cannot open the service '%s': %s"):format(path, message), errno
