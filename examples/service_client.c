@@ -56,7 +56,8 @@ typedef struct client {
 } client;
 
 static void fail(const char *what) {
-  fprintf(stderr, "service_client: %s: %s\n", what, errno ? strerror(errno) : "the server does not keep to the protocol");
+  const char *why = errno ? strerror(errno) : "the server does not keep to the protocol";
+  fprintf(stderr, "service_client: %s: %s\n", what, why);
   exit(1);
 }
 

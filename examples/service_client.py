@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""A client of a Minigun service in Python, with nothing but the standard library: docs/service-protocol.md in code.
+"""A client of a Minigun service in Python, with nothing but the standard library.
+
+It is docs/service-protocol.md in code.
 
     python3 examples/service_client.py PATH TEXT...    calls the service with each text, a number or JSON, prints replies
 
@@ -129,7 +131,8 @@ class Ring:
     def copy_out(self, at, n):
         place = at % self.size
         first = min(n, self.size - place)
-        return self.memory[self.start + place:self.start + place + first] + self.memory[self.start:self.start + n - first]
+        begin = self.start + place
+        return self.memory[begin:begin + first] + self.memory[self.start:self.start + n - first]
 
 
 class Client:

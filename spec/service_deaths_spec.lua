@@ -108,8 +108,8 @@ describe("V6: a client that", function()
     end
     assert.is_true(support.wait_until(function() return witness:call { op = "status" }.clients == 1 end))
     local names = server:log()
-    assert.is_truthy(names:find("%[warning%] %(pid %d+%): service '[^']+': client %d+ %(process %d+, user %d+%): the " ..
-      "other side has written something that is no message"), names:sub(1, 500))
+    assert.is_truthy(names:find("%[warning%] %(pid %d+%): service '[^']+': client %d+ %(process %d+, user %d+%): " ..
+      "the other side has written something that is no message"), names:sub(1, 500))
     assert.is_nil(names:find "lua5.4")
   end, 200)
 

@@ -1,5 +1,5 @@
--- The protocol of services as docs/service-protocol.md has it: two clients that share no code with the library, one in C
--- with libc alone, one in Python with its standard library alone, against a real server; and they say what is wrong.
+-- The protocol of services as docs/service-protocol.md has it: two clients that share no code with the library, one in
+-- C with libc alone, one in Python with its standard library alone, against a real server; and they say what is wrong.
 local minigun = require "minigun"
 local services = require "spec.services"
 local support = require "spec.support"

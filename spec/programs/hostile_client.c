@@ -1,5 +1,5 @@
-/* hostile_client.c - a client of a service that attaches, and then writes whatever it likes into what it shares with the
- * server: hostile_client PATH CONNECTIONS SEED.  Prints how many connections the server has ended. */
+/* hostile_client.c - a client of a service that attaches, and then writes whatever it likes into what it shares with
+ * the server: hostile_client PATH CONNECTIONS SEED.  Prints how many connections the server has ended. */
 #define main service_client_main
 #include "../../examples/service_client.c"
 #undef main
