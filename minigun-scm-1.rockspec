@@ -156,6 +156,7 @@ build = {
     ["minigun.service.options"] = "lua/minigun/service/options.lua",
     ["minigun.service.policy"] = "lua/minigun/service/policy.lua",
     ["minigun.service.server"] = "lua/minigun/service/server.lua",
+    ["minigun.executor.serving"] = "lua/minigun/executor/serving.lua",
     ["minigun.futures.future"] = "lua/minigun/futures/future.lua",
     ["minigun.futures.several"] = "lua/minigun/futures/several.lua",
     ["minigun.handlers.chain"] = "lua/minigun/handlers/chain.lua",

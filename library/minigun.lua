@@ -792,7 +792,8 @@ function Pipeline:after_fork(stage, f) end
 ---@overload fun(self: minigun.Pipeline, f: fun(ctx: minigun.Ctx)): minigun.Pipeline
 function Pipeline:before_exit(stage, f) end
 
---- Runs the pipeline to its end. Raises for failed items that no hook, dead letter or option handles, see `failures`.
+--- Runs the pipeline to its end; one whose producer is a service, until that is stopped. Raises for failed items that
+--- no hook, dead letter or option handles, see `failures`.
 ---@param options minigun.RunOptions? of this run; they override the pipeline's
 ---@return minigun.Result result
 function Pipeline:run(options) end

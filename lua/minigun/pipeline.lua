@@ -7,6 +7,7 @@ local options = require "minigun.language.schemas"
 local plan = require "minigun.plan.plan"
 local schema = require "minigun.base.schema"
 local shorthand = require "minigun.language.one_liners"
+local sources = require "minigun.sources.sources"
 local stage = require "minigun.language.stage"
 
 local pipeline = {}
@@ -428,12 +429,22 @@ local function checked_for_run(self, given, method)
   return options.check(options.schemas.run, given, method)
 end
 
---- Runs the pipeline to its end: `p:run([options])`. Raises for failed items that no hook, dead letter or option
---- handles, see `failures`.
+-- The producer that is a service, and that.
+local function served_by(self)
+  for _, definition in ipairs(self.stages) do
+    local service = sources.service_of(definition.handler)
+    if service then return definition, service end
+  end
+end
+
+--- Runs the pipeline to its end: `p:run([options])`; one whose producer is a service, until that is stopped. Raises for
+--- failed items that no hook, dead letter or option handles, see `failures`.
 ---@param options minigun.RunOptions? of this run; they override the pipeline's
 ---@return minigun.Result result
 function Pipeline:run(given)
   local checked = checked_for_run(self, given, "run")
+  local producer, service = served_by(self)
+  if service then return require("minigun.executor.serving").run(self, producer, service, given) end
   return require("minigun.control.to_end").run(self, checked)
 end
 

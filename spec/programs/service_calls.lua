@@ -1,6 +1,6 @@
 -- Run by spec/service_deaths_spec.lua with the test build: makes each system call that services need fail, in the
--- server and in a client, and looks at what comes of it: service_calls.lua DIRECTORY. A line that begins with WRONG for a run
--- that hangs, answers wrongly, or leaves something.
+-- server and in a client, and looks at what comes of it: service_calls.lua DIRECTORY. A line that begins with WRONG
+-- for a run that hangs, answers wrongly, or leaves something.
 local core = require "minigun.core"
 local minigun = require "minigun"
 local support = require "spec.support"

@@ -10,6 +10,8 @@ local types = {}
 types.schemas = {}
 --- The metatable of spools, which store/spool.lua fills in.
 types.Spool = nil
+--- The metatable of services, which service/server.lua fills in.
+types.Service = nil
 --- Most workers that one context may have.
 types.MAX_WORKERS = 1024
 --- Most threads that one worker may have, of all stages that run in it.

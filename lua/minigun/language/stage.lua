@@ -94,9 +94,13 @@ end
 ---@param subject string for messages: "stage 'lines'"
 ---@param ... any a handler, an array, or the one to four values of a generic for
 ---@return function? handler `handler(emit, ctx)`
----@return string? source "array", "lines" or "iterator"; nil for a handler. Nothing at all where none can be made of it
+---@return string? source
+--- "array", "lines", "iterator" or "service"; nil for a handler. Nothing at all where none can be made of it
 function stage.source(subject, ...)
   local first, state, control, closing = ...
+  if options.types.Service and rawequal(debug.getmetatable(first), options.types.Service) then
+    return sources.service(first, subject), "service"
+  end
   if sources.is_described(first) then return sources.described(first) end
   if options.is_callable(first) then
     refuse_constant(subject, first, ...)

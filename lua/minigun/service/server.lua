@@ -15,6 +15,7 @@ local options = require "minigun.service.options"
 local policy = require "minigun.service.policy"
 local schema = require "minigun.base.schema"
 local signals = require "minigun.system.signals"
+local types = require "minigun.base.types"
 
 local server = {}
 
@@ -36,6 +37,7 @@ local EADDRINUSE <const> = 98
 ---@field path string
 local Service = { __name = "minigun.service" }
 Service.__index = Service
+types.Service = Service
 
 --- Whether a value is a service.
 ---@param value any
@@ -95,7 +97,8 @@ local function answer_later(self, c, kind, number, future)
     own:answered(c)
     if kind ~= CALL or c.dropped or c.open[number] ~= future then return end
     c.open[number] = nil
-    answer(self, c, number, future.state ~= "done" and future.value, future.value)
+    local failed = future.state ~= "done"
+    answer(self, c, number, failed and future.value or nil, failed or self.shape(future.value))
   end)
 end
 
@@ -148,6 +151,8 @@ end
 
 -- --- what users call ---------------------------------------------------------------------------------------------
 
+local function as_it_is(value) return value end
+
 --- Opens a service: processes that have nothing to do with this one attach to it by its path.
 ---@param path string of a Unix socket, best in a directory of mode 0700; "@name": one without a file
 ---@param given minigun.ServiceOptions?
@@ -179,7 +184,7 @@ function server.new(path, given)
     return nil, ("cannot open the service '%s': %s"):format(path, message), errno
   end
   return setmetatable({ path = path, process = core.process(), connections = made, owners = {}, owner_fds = {},
-    handler = false, stopped = false, serving = false }, Service)
+    handler = false, shape = as_it_is, stopped = false, serving = false }, Service)
 end
 
 local function check_handler(f, method)
@@ -211,6 +216,14 @@ function Service:serve(f)
     local c, kind, number, value, problem = server.next(self)
     if c then handle(self, self.handler, c, kind, number, value, problem) end
   end
+end
+
+--- The same, where replies are made of what futures give: for executor/serving.lua.
+---@private
+function Service:serve_by(f, shape)
+  local _ <close> = setmetatable({}, { __close = function() self.shape = as_it_is end })
+  self.shape = shape
+  self:serve(f)
 end
 
 --- Answers what is there, by the function that `on_request` was given, and does not wait: for an event loop that

@@ -37,6 +37,27 @@ function sources.described(given)
   return handler, given.given and "lines" or "iterator"
 end
 
+local services = setmetatable({}, { __mode = "k" }) -- from a producer's handler to the service that it stands for
+
+--- A handler that stands for a service, whose requests are the items; executor/serving.lua runs such a pipeline.
+---@param given minigun.Service
+---@param subject string for messages: "stage 'requests'"
+---@return function handler
+function sources.service(given, subject)
+  local at = failure.where()
+  local handler = failure.stands_for(function()
+    failure.raise(("%s: a service is the only producer of a pipeline, in no nested one and in no context, and it is " ..
+      "run by p:run"):format(subject), at)
+  end, at)
+  services[handler] = given
+  return handler
+end
+
+--- The service that a producer's handler stands for.
+---@param handler function?
+---@return minigun.Service? service
+function sources.service_of(handler) return handler and services[handler] end
+
 --- How many items a source will emit.
 ---@param handler function
 ---@return integer? nil: it does not know
