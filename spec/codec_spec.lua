@@ -586,7 +586,7 @@ describe("a value that cannot be sent", function()
       if beside(n, function() return pcall(string.len, "") end) then fits = n else full = n end
     end
     local said = {}
-    for n = fits - 400, fits, 10 do
+    for n = fits - 400, fits, 40 do
       local _, done, message = beside(n, function() return pcall(encode, deep) end)
       if done == false then said[#said + 1] = message end
     end

@@ -5,13 +5,14 @@ local support = require "spec.support"
 
 local wrk = support.run("command -v wrk").code == 0
 
--- Begins to ask a server, with `connections` at once, for so many seconds. What it returns waits for the end and gives
--- the counts of wrk. Its table of descriptors is 10 + 3 * connections long, and it has those of this process, too.
-local function ask(server, connections, seconds)
+-- Begins to ask a server for a page, with `connections` at once, for so many seconds. What it returns waits for the end, or has
+-- it end `now`, and gives the counts of wrk. Its table of descriptors is 10 + 3 * connections long, and it has those of this process, too.
+local function ask(server, page, connections, seconds)
   local path = os.tmpname()
-  local pid = servers.unruly.launch(("exec wrk -t 1 -c %d -d %d --timeout 20 http://127.0.0.1:%d/ >%s 2>&1"):format(
-    connections, seconds, server.port, path))
-  return function()
+  local pid = servers.unruly.launch(("exec wrk -t 1 -c %d -d %d --timeout 20 http://127.0.0.1:%d%s >%s 2>&1"):format(
+    connections, seconds, server.port, page, path))
+  return function(now)
+    if now then servers.unruly.kill(pid, servers.signals.INT) end
     servers.unruly.wait(pid)
     local text = support.read_file(path)
     os.remove(path)
@@ -40,11 +41,11 @@ describe("a server under load", function()
       support.deadline(support.short_or_long(60, 200))
       local seed = tonumber(os.getenv "SEED") or os.time()
       math.randomseed(seed)
-      local server = servers.start([[workers = 4, max_restarts = 1000, max_requests = 3000,
+      local server = servers.start([[workers = 4, max_restarts = 1000, max_requests = 500,
         on_exit = function(w, cause) say("died", cause.signal, w.in_hand) end, ]] .. kind[2])
       finally(function() server:close() end)
-      local seconds = support.short_or_long(3, 30)
-      local finish, began = ask(server, 16, seconds), support.now()
+      local seconds = support.short_or_long(2, 30)
+      local finish, began = ask(server, "/nap", 16, seconds), support.now()
       local acts = {}
       local restarts, kills, scalings = support.short_or_long(4, 10), support.short_or_long(6, 20),
         support.short_or_long(3, 5)
@@ -145,11 +146,11 @@ describe("the example", function()
       for _ = 1, 20 do assert.matches(expected, server:get(page)) end
       assert.matches("404", select(2, server:get "/nothing"))
       if wrk and name ~= "pipeline" then
-        local finish = ask(server, 16, 1)
+        local finish = ask(server, page, 16, 1)
         support.sleep(0.3)
         server:signal "HUP"
         assert(server:said("rolling restart done", 20), server:log())
-        local counts = finish()
+        local counts = finish(true)
         assert.same({ 0, 0 }, { counts.failed, counts.other }, counts.text .. server:log())
         assert.is_true(counts.requests > 100, counts.text)
       end

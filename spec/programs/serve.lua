@@ -12,7 +12,7 @@ local function answer(c, text, status)
   c:send(("HTTP/1.1 %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"):format(status or "200 OK", #text, text))
 end
 
--- Keeps the worker, at little cost; what is stuck in "/stuck" computes.
+-- Keeps the worker, at little cost.
 local function spin(seconds, beat)
   local till = core.now() + seconds
   while core.now() < till do
@@ -23,6 +23,7 @@ end
 
 local paths = {
   ["/"] = function() return "hello" end,
+  ["/nap"] = function() core.sleep(0.001) return "hello" end,
   ["/pid"] = function() return tostring(core.pid()) end,
   ["/number"] = function(w) return w.number .. " " .. w.generation end,
   ["/slow"] = function() core.sleep(0.5) return "slow" end,
@@ -31,7 +32,10 @@ local paths = {
   ["/stuck"] = function(w)
     w:beat "GET /stuck"
     local till = core.now() + 60
-    while core.now() < till do end
+    while core.now() < till do
+      for _ = 1, 10000 do end
+      core.sleep(0.001)
+    end
   end,
   ["/busy"] = function(w)
     spin(1.5, function() w:beat "GET /busy" end)
@@ -73,6 +77,7 @@ local function keep_alive(w)
       while true do
         local line, reason = c:receive()
         if not line then return reason ~= "timeout" and over() end
+        if line:find "^GET /nap " then core.sleep(0.001) end
         if line == "" then
           local last = w:stopping()
           c:send(("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: %s\r\n\r\nhello"):format(last and "close"
