@@ -5,14 +5,13 @@ local support = require "spec.support"
 
 local wrk = support.run("command -v wrk").code == 0
 
--- Begins to ask a server for a page, with `connections` at once, for so many seconds. What it returns waits for the end, or has
--- it end `now`, and gives the counts of wrk. Its table of descriptors is 10 + 3 * connections long, and it has those of this process, too.
+-- Begins to ask a server for a page, with `connections` at once, for so many seconds. What it returns waits for the end and
+-- gives the counts of wrk. Its table of descriptors is 10 + 3 * connections long, and it has those of this process, too.
 local function ask(server, page, connections, seconds)
   local path = os.tmpname()
   local pid = servers.unruly.launch(("exec wrk -t 1 -c %d -d %d --timeout 20 http://127.0.0.1:%d%s >%s 2>&1"):format(
     connections, seconds, server.port, page, path))
-  return function(now)
-    if now then servers.unruly.kill(pid, servers.signals.INT) end
+  return function()
     servers.unruly.wait(pid)
     local text = support.read_file(path)
     os.remove(path)
@@ -150,7 +149,7 @@ describe("the example", function()
         support.sleep(0.3)
         server:signal "HUP"
         assert(server:said("rolling restart done", 20), server:log())
-        local counts = finish(true)
+        local counts = finish()
         assert.same({ 0, 0 }, { counts.failed, counts.other }, counts.text .. server:log())
         assert.is_true(counts.requests > 100, counts.text)
       end
