@@ -19,7 +19,10 @@ end
 local MODULES <const> = {
   { "init", "The module `minigun`" },
   { "pipeline", "Pipelines" },
+  { "language/groups", "Groups and contexts" },
+  { "language/hooks", "Hooks" },
   { "language/edits", "Pipelines made from others" },
+  { "language/inserts", "Stages put between others" },
   { "language/one_liners", "Pipelines as tables" },
   { "handlers/ctx", "What handlers receive: `emit` and `ctx`" },
   { "run/result", "Results" },
@@ -45,7 +48,10 @@ local MODULES <const> = {
 local OWNERS <const> = {
   minigun = { class = "minigun", prefix = "minigun." },
   Pipeline = { class = "minigun.Pipeline", prefix = "p:" },
+  groups = { class = "minigun.Pipeline", prefix = "p:" },
+  hooks = { class = "minigun.Pipeline", prefix = "p:" },
   inheritance = { class = "minigun.Pipeline", prefix = "p:" },
+  inserts = { class = "minigun.Pipeline", prefix = "p:" },
   Ctx = { class = "minigun.Ctx", prefix = "ctx:" },
   Result = { class = "minigun.Result", prefix = "result:" },
   Run = { class = "minigun.Run", prefix = "run:" },

@@ -696,6 +696,28 @@ function Pipeline:pipeline(name, options, function_or_pipeline) end
 ---@overload fun(self: minigun.Pipeline, init: any, f: fun(value: any, item: any): any, options: minigun.ReduceOptions?): minigun.Pipeline
 function Pipeline:reduce(name, init, f, options) end
 
+--- Runs the pipeline to its end; one whose producer is a service, until that is stopped. Raises for failed items that
+--- no hook, dead letter or option handles, see `failures`.
+---@param options minigun.RunOptions? of this run; they override the pipeline's
+---@return minigun.Result result
+function Pipeline:run(options) end
+
+--- Starts the pipeline in the background: workers are forked, producers made ready, and the call returns.
+---@param options minigun.RunOptions? of this run
+---@return minigun.Run run
+function Pipeline:start(options) end
+
+--- Opens the pipeline as a run that stands. It has no producers of its own: items are submitted one by one, and each
+--- has a future, whose `result` is the list of all that has come of it out of the terminal stages.
+---@param options minigun.OpenOptions? of `run`, and `backlog`
+---@return minigun.Executor executor
+function Pipeline:open(options) end
+
+--- Runs the pipeline and streams the items of its terminal stages, for a generic for.
+---@param options minigun.RunOptions? of this run
+---@return fun(): any iterator and the further values of a generic for; leaving the loop stops the run
+function Pipeline:iterate(options) end
+
 --- A group whose stages run in n threads, coroutines over an event loop; f defines them. While a handler is in
 --- `minigun.sleep`, in `minigun.wait` or waits by means of cqueues, others run. They run in the coordinator; in a
 --- group of `processes` or `process_per_batch` in each of its workers.
@@ -792,28 +814,6 @@ function Pipeline:after_fork(stage, f) end
 ---@overload fun(self: minigun.Pipeline, f: fun(ctx: minigun.Ctx)): minigun.Pipeline
 function Pipeline:before_exit(stage, f) end
 
---- Runs the pipeline to its end; one whose producer is a service, until that is stopped. Raises for failed items that
---- no hook, dead letter or option handles, see `failures`.
----@param options minigun.RunOptions? of this run; they override the pipeline's
----@return minigun.Result result
-function Pipeline:run(options) end
-
---- Starts the pipeline in the background: workers are forked, producers made ready, and the call returns.
----@param options minigun.RunOptions? of this run
----@return minigun.Run run
-function Pipeline:start(options) end
-
---- Opens the pipeline as a run that stands. It has no producers of its own: items are submitted one by one, and each
---- has a future, whose `result` is the list of all that has come of it out of the terminal stages.
----@param options minigun.OpenOptions? of `run`, and `backlog`
----@return minigun.Executor executor
-function Pipeline:open(options) end
-
---- Runs the pipeline and streams the items of its terminal stages, for a generic for.
----@param options minigun.RunOptions? of this run
----@return fun(): any iterator and the further values of a generic for; leaving the loop stops the run
-function Pipeline:iterate(options) end
-
 --- Makes a pipeline that begins as a copy of this one. Whatever is changed in the copy, the base stays as it is, and
 --- the other way round; hooks of the base run before those that the copy adds. A context that the base has named may
 --- be defined anew in the copy. An iterator that is the source of a producer is shared, and used up by the first run
@@ -840,6 +840,22 @@ function Pipeline:replace(name, options, handler) end
 ---@return minigun.Pipeline self
 function Pipeline:remove(name) end
 
+--- Draws the edges out of a stage anew. A stage that receives nothing any more is refused when the pipeline runs:
+--- remove it, or send it something. A `route` function stays, and has to name the new targets.
+---@param from string the stage
+---@param to string|string[] the stages that receive its items from now on, no others; `{}`: terminal
+---@return minigun.Pipeline self
+function Pipeline:reroute(from, to) end
+
+--- Binds the object whose methods are the handlers that are given by name. A stage defined with a string in place of
+--- its handler, `p:processor("parse", "parse_line")`, calls that method: `object:parse_line(item, emit, ctx)`, of a
+--- producer `object:lines(emit, ctx)`, of `map` and the like `object:parse_line(item)`. Methods are looked up when the
+--- pipeline runs. What a method in a worker changes in the object is changed in that worker's copy. The last object
+--- bound counts; `extend` hands it on to the copy.
+---@param object table|userdata
+---@return minigun.Pipeline self
+function Pipeline:bind(object) end
+
 --- Puts stages after another.
 ---@param name string the stage that sends to the new one; the new one sends where that stage sent, and takes over its `route`
 ---@param new_name string
@@ -859,22 +875,6 @@ function Pipeline:insert_after(name, new_name, options, handler) end
 ---@overload fun(self: minigun.Pipeline, name: string, f: fun(p: minigun.Pipeline)): minigun.Pipeline
 ---@overload fun(self: minigun.Pipeline, name: string, new_name: string, handler: fun(item: any, emit: minigun.Emit, ctx: minigun.Ctx)|string): minigun.Pipeline
 function Pipeline:insert_before(name, new_name, options, handler) end
-
---- Draws the edges out of a stage anew. A stage that receives nothing any more is refused when the pipeline runs:
---- remove it, or send it something. A `route` function stays, and has to name the new targets.
----@param from string the stage
----@param to string|string[] the stages that receive its items from now on, no others; `{}`: terminal
----@return minigun.Pipeline self
-function Pipeline:reroute(from, to) end
-
---- Binds the object whose methods are the handlers that are given by name. A stage defined with a string in place of
---- its handler, `p:processor("parse", "parse_line")`, calls that method: `object:parse_line(item, emit, ctx)`, of a
---- producer `object:lines(emit, ctx)`, of `map` and the like `object:parse_line(item)`. Methods are looked up when the
---- pipeline runs. What a method in a worker changes in the object is changed in that worker's copy. The last object
---- bound counts; `extend` hands it on to the copy.
----@param object table|userdata
----@return minigun.Pipeline self
-function Pipeline:bind(object) end
 
 --- A whole pipeline as a table.
 ---@class minigun.Definition: minigun.PipelineOptions

@@ -1,10 +1,12 @@
 --- The language: a pipeline is a list of definitions, and the methods here append to it.
+local contexts = require "minigun.language.contexts"
 local failure = require "minigun.base.failure"
-local graph = require "minigun.language.graph"
+local groups = require "minigun.language.groups"
+local hooks = require "minigun.language.hooks"
 local inheritance = require "minigun.language.edits"
+local inserts = require "minigun.language.inserts"
 local nesting = require "minigun.language.names"
 local options = require "minigun.language.schemas"
-local plan = require "minigun.plan.plan"
 local schema = require "minigun.base.schema"
 local shorthand = require "minigun.language.one_liners"
 local sources = require "minigun.sources.sources"
@@ -61,15 +63,11 @@ function pipeline.new(name, given)
   local checked = options.check(options.schemas.root, given, subject)
   local self = setmetatable({
     name = name, options = checked, at = failure.where(), stages = {}, by_name = {}, hooks = {}, contexts = {},
-    own_context = stage.context_of(checked, subject), scope = nil, group = nil,
+    own_context = contexts.of(checked, subject), scope = nil, group = nil,
   }, Pipeline)
   if rows then shorthand.fill(pipeline.new, self, rows) end
   pipeline.made = true
   return self
-end
-
-local function add_hook(self, name, f, at, stage_name)
-  table.insert(self.hooks, { name = name, f = f, at = at, stage = stage_name })
 end
 
 local function unused_name(self, label)
@@ -247,179 +245,9 @@ end
 ---@return minigun.Pipeline self
 function Pipeline:reduce(...) return define(self, "reduce", ...) end
 
--- Calls the function that defines a group's stages. `context`: the group's own, false: none; `scope`: what its stages
--- run in, nil: as outside.
-local function run_group(self, context, scope, f, what)
-  if not options.is_callable(f) then
-    failure.raise(("%s: the group needs a function that defines its stages, got %s"):format(what, options.got(f)))
-  end
-  local outer, outer_group = self.scope, self.group
-  local _ <close> = setmetatable({}, { __close = function() self.scope, self.group = outer, outer_group end })
-  self.scope = scope or outer
-  if context and context.defaults then self.group = { options = context.defaults, outer = outer_group } end
-  f(self)
-  return self
+for _, methods in ipairs { groups, hooks, inheritance, inserts } do
+  for name, method in pairs(methods) do Pipeline[name] = method end
 end
-
--- The arguments of `p:processes(n, f)`, with n left out or not, as a context and the function.
-local function size_and_function(method, size, what, f)
-  if f == nil and options.is_callable(size) then size, f = true, size end
-  if size == nil then size = true end
-  return options.value(options.types.groups[method], size, method, what), f
-end
-
---- A group whose stages run in n threads, coroutines over an event loop: `p:threads([n,] f)`; f defines them. While a
---- handler is in `minigun.sleep`, in `minigun.wait` or waits by means of cqueues, others run. They run in the
---- coordinator; in a group of `processes` or `process_per_batch` in each of its workers.
----@param n minigun.ThreadGroupOptions|integer|boolean
---- how many items are in work at once; true or left out: 16; false: as if there were no group; `{ n = 4, ordered =
---- true, retries = 2 }`: in order, and defaults for the stages inside, as for `processes`
----@param f fun(p: minigun.Pipeline) defines the stages: called at once, with the pipeline
----@return minigun.Pipeline self
-function Pipeline:threads(n, f)
-  local context
-  context, f = size_and_function("threads", n, "the number of threads", f)
-  return run_group(self, context, stage.threads_in(context, self.scope), f, "threads")
-end
-
---- A group whose stages run in n worker processes: `p:processes([n,] f)`; f defines them.
----@param n minigun.PoolGroupOptions|integer|boolean
---- workers; true or left out: one per CPU; false: as if there were no group; `{ n = 4, ordered = true }`: what comes
---- out of the group is in the order of what has come in; `{ n = 4, retries = 2 }`: defaults for the stages inside
----@param f fun(p: minigun.Pipeline) defines the stages: called at once, with the pipeline
----@return minigun.Pipeline self
-function Pipeline:processes(n, f)
-  local context
-  context, f = size_and_function("processes", n, "the number of workers", f)
-  return run_group(self, context, context, f, "processes")
-end
-
---- A group in which each item is run by a fresh child process: `p:process_per_batch([size,] f)`; f defines the stages.
----@param size minigun.ForkGroupOptions|integer|boolean
---- `{ max = n }` or n: most children alive at once; true or left out: one per CPU; false: as if there were no group;
---- `{ max = n, ordered = true, retries = 2 }`: in order, and defaults for the stages inside, as for `processes`
----@param f fun(p: minigun.Pipeline) defines the stages: called at once, with the pipeline
----@return minigun.Pipeline self
-function Pipeline:process_per_batch(size, f)
-  local context
-  context, f = size_and_function("process_per_batch", size, "the size", f)
-  return run_group(self, context, context, f, "process_per_batch")
-end
-
---- A group whose stages run in the coordinator itself, also inside another group: `p:inline([options,] f)`; f defines
---- them.
----@param options minigun.GroupOptions? defaults for the stages inside
----@param f fun(p: minigun.Pipeline) defines the stages: called at once, with the pipeline
----@return minigun.Pipeline self
-function Pipeline:inline(given, f)
-  if f == nil and type(given) ~= "table" then given, f = nil, given end
-  local context = { kind = "inline", defaults = options.check(options.schemas.inline_group, given, "inline") }
-  return run_group(self, context, context, f, "inline")
-end
-
---- Defines a context by name: `p:context(name, options)`. All stages that say `context = name` share its workers.
----@param name string
----@param options minigun.ContextOptions
---- one of inline, threads, processes, process_per_batch, fork; `ordered`; and defaults for the stages that run in it
----@return minigun.Pipeline self
-function Pipeline:context(name, given)
-  options.value(options.types.name, name, "context", "the name")
-  local subject = ("context '%s'"):format(name)
-  local earlier = self.contexts[name]
-  if earlier and not earlier.inherited then
-    failure.raise(subject .. ": the name is taken, a context is defined once")
-  end
-  local checked = options.check(options.schemas.context, given, subject)
-  local context = stage.context_of(checked, subject)
-  if not context then
-    failure.raise(("%s: say what it is, with one of the options: %s"):format(subject,
-      table.concat(stage.context_options, ", ")))
-  end
-  self.contexts[name] = { kind = context.kind, n = context.n, host = context.host, ordered = context.ordered,
-    max_items = context.max_items, name = name, defaults = checked }
-  return self
-end
-
-local function require_callable(f, hook)
-  options.value(options.types.callable, f, "hook " .. hook, "the handler")
-end
-
-local function run_hook(name)
-  return function(self, f)
-    require_callable(f, name)
-    add_hook(self, name, f, failure.where() or "?")
-    return self
-  end
-end
-
-local function fork_hook(name)
-  return function(self, stage_name, f)
-    if f == nil and options.is_callable(stage_name) then stage_name, f = nil, stage_name end
-    if stage_name ~= nil then options.value(options.types.name, stage_name, "hook " .. name, "the stage") end
-    require_callable(f, name)
-    add_hook(self, name, f, failure.where() or "?", stage_name)
-    return self
-  end
-end
-
-local function stage_hook(name)
-  return function(self, stage_name, f)
-    options.value(options.types.name, stage_name, "hook " .. name, "the stage")
-    require_callable(f, name)
-    add_hook(self, name, f, failure.where() or "?", stage_name)
-    return self
-  end
-end
-
---- Hook in the coordinator, before any producer or fork.
----@param f fun(ctx: minigun.Ctx)
----@return minigun.Pipeline self
-Pipeline.before_run = run_hook "before_run"
---- Hook in the coordinator, last of all, also after a run that failed.
----@param f fun(result: minigun.Result)
----@return minigun.Pipeline self
-Pipeline.after_run = run_hook "after_run"
---- Hook in the coordinator, when the last producer has ended.
----@param f fun(ctx: minigun.Ctx)
----@return minigun.Pipeline self
-Pipeline.after_producer = run_hook "after_producer"
---- Hook in the coordinator, when an item has failed for good.
----@param f fun(failure: minigun.Failure, ctx: minigun.Ctx): "stop"? "stop" ends the run
----@return minigun.Pipeline self
-Pipeline.on_failure = run_hook "on_failure"
---- Hook in the coordinator, when a child has ended.
----@param f fun(exit: minigun.Exit)
----@return minigun.Pipeline self
-Pipeline.on_worker_exit = run_hook "on_worker_exit"
---- Hook where the stage runs, once per worker, before its first item.
----@param stage string
----@param f fun(ctx: minigun.Ctx)
----@return minigun.Pipeline self
-Pipeline.before = stage_hook "before"
---- Hook where the stage runs, once per worker, after its last item.
----@param stage string
----@param f fun(ctx: minigun.Ctx)
----@return minigun.Pipeline self
-Pipeline.after = stage_hook "after"
---- Hook in the coordinator, immediately before each fork: `p:before_fork([stage,] f)`. This and the next two are for
---- a stage's workers; where all the stages that such a hook is for run in the coordinator, that is their worker: it is
---- called there, once, so a handler that needs what `after_fork` opens may run anywhere.
----@param stage string
----@param f fun(ctx: minigun.Ctx)
----@return minigun.Pipeline self
-Pipeline.before_fork = fork_hook "before_fork"
---- Hook in the child, first of all: `p:after_fork([stage,] f)`. Of a stage in the coordinator: once, see `before_fork`.
----@param stage string
----@param f fun(ctx: minigun.Ctx)
----@return minigun.Pipeline self
-Pipeline.after_fork = fork_hook "after_fork"
---- Hook in the child, after the last item of one that ends in good order: `p:before_exit([stage,] f)`.
----@param stage string
----@param f fun(ctx: minigun.Ctx)
----@return minigun.Pipeline self
-Pipeline.before_exit = fork_hook "before_exit"
-
-for name, method in pairs(inheritance) do Pipeline[name] = method end
 Pipeline.__new = pipeline.new -- for edits, which fill one that is nested
 
 local function checked_for_run(self, given, method)
@@ -476,49 +304,10 @@ function Pipeline:iterate(given)
   return require("minigun.control.to_end").iterate(self, checked)
 end
 
-local function describe_kind(definition)
-  local text = definition.label
-  if not definition.batch then return text end
-  text = ("%s of %d"):format(text, definition.batch.max_size)
-  return definition.batch.max_wait and ("%s or %gs"):format(text, definition.batch.max_wait) or text
-end
-
-local function describe_context(node)
-  local context, unknown = plan.context_of(node)
-  if not context then return ("context '%s', not defined"):format(unknown) end
-  local text = stage.context_text(context)
-  return context.name and ("%s: %s"):format(context.name, text) or text
-end
-
 --- The pipeline as a drawing: a line for each stage, in topological order, with kind, context and targets; then a line
 --- for each mistake that would keep it from running. Stages of nested pipelines are called "outer.inner".
 ---@return string text
-function Pipeline:__tostring()
-  local g = graph.build(self.stages, self)
-  local rows, widths = {}, { 0, 0, 0 }
-  for _, i in ipairs(g.order) do
-    local node, targets = g.nodes[i], {}
-    for k, target in ipairs(g.outputs[i]) do targets[k] = g.nodes[target].name end
-    local row = { node.name, describe_kind(node.definition), describe_context(node),
-      #targets > 0 and table.concat(targets, ", ") or "(result)" }
-    for column in ipairs(widths) do
-      widths[column] = math.max(widths[column], utf8.len(row[column]) or #row[column])
-    end
-    rows[#rows + 1] = row
-  end
-  local count = #g.nodes
-  local lines = { ("pipeline '%s', %d stage%s"):format(self.name, count, count == 1 and "" or "s") }
-  for _, row in ipairs(rows) do
-    for column, width in ipairs(widths) do
-      row[column] = row[column] .. (" "):rep(width - (utf8.len(row[column]) or #row[column]))
-    end
-    lines[#lines + 1] = ("  %s  %s  %s  -> %s"):format(table.unpack(row))
-  end
-  for _, problem in ipairs(g.problems) do
-    lines[#lines + 1] = ("  ! %s%s"):format(problem.at and problem.at .. ": " or "", problem.message)
-  end
-  return table.concat(lines, "\n")
-end
+function Pipeline:__tostring() return require("minigun.plan.text").of(self) end
 
 -- `p.map(f)`, with a dot, is recognised here, once for all methods.
 for name, method in pairs(Pipeline) do

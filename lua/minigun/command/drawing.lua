@@ -1,10 +1,10 @@
 --- A pipeline as a drawing in the languages of other tools: Graphviz, Mermaid, JSON. Stages with their contexts as
 -- frames; nested pipelines as frames with their name.
+local contexts = require "minigun.language.contexts"
 local json = require "minigun.base.json"
 local flow = require "minigun.view.flow"
 local graph = require "minigun.language.graph"
 local plan = require "minigun.plan.plan"
-local stage = require "minigun.language.stage"
 
 local drawing = {}
 
@@ -16,7 +16,7 @@ end
 local function context_of(node)
   local context = plan.context_of(node)
   if not context then return nil, "inline" end
-  return context, (context.name and context.name .. ": " or "") .. stage.context_text(context)
+  return context, (context.name and context.name .. ": " or "") .. contexts.text(context)
 end
 
 --- A pipeline as plain values.

@@ -67,6 +67,28 @@ function rewiring.set_option(self, name, option, value)
   definition[option], definition.options[option] = value, value
 end
 
+--- Raises where a pipeline cannot be edited now: in the middle of an edit, or where an edge leads to no stage.
+---@param self table pipeline
+---@param method string that was called, for the message
+function rewiring.check_editable(self, method)
+  if self.editing then
+    failure.raise(("%s is called inside a function whose stages are being inserted; call it after that"):format(
+      method))
+  end
+  local tree = rewiring.tree_of(self)
+  for _, node in ipairs(tree.nodes) do
+    for _, option in ipairs { "to", "from" } do
+      for _, name in ipairs(node.definition[option] or {}) do
+        local found, choices = nesting.find(tree, node.parent, name)
+        if not found then
+          failure.raise(("%s: stage '%s' says %s = '%s', a stage that is not there%s; define it before"):format(method,
+            node.name, option, name, nesting.hint(tree, node.parent, name, choices)))
+        end
+      end
+    end
+  end
+end
+
 -- --- edges by name: edges[from][to] = true; nested pipelines are drawn as single nodes -------------------------------
 
 --- The edges between stages, nested pipelines as single nodes.

@@ -1,6 +1,6 @@
 --- Stages as definitions: what the user wrote, checked, in one table. Nothing here knows the pipeline or its graph.
+local contexts = require "minigun.language.contexts"
 local failure = require "minigun.base.failure"
-local kinds = require "minigun.base.kinds"
 local options = require "minigun.language.schemas"
 local reduce = require "minigun.language.reduce"
 local sources = require "minigun.sources.sources"
@@ -221,78 +221,6 @@ function stage.bound(definition, object)
   return wrap and wrap(handler, subject, definition.at) or handler
 end
 
---- The options that say where a stage runs.
-stage.context_options = {}
-for i, kind in ipairs(kinds) do stage.context_options[i] = kind.name end
-
--- These, and the one that names a context.
-local context_options = { table.unpack(stage.context_options) }
-context_options[#context_options + 1] = "context"
-
--- A context as it is, but for whether what comes out of it is in order.
-local function in_order(context, ordered)
-  return { kind = context.kind, n = context.n, max_items = context.max_items, ordered = ordered, host = context.host }
-end
-
---- The context among a stage's options.
----@param checked table checked options
----@param subject string for messages
----@return table? context
---- `{ kind =, n =, ordered =, max_items = }`, `{ name = }` for a named one, or nil where the options name none; threads
---- and workers together are threads in these workers, `host`
-function stage.context_of(checked, subject)
-  local found, by
-  for _, option in ipairs(context_options) do
-    local context = checked[option]
-    if context and by == "threads" and type(context) == "table" and context.kind ~= "inline" then
-      found, by = { kind = "threads", n = found.n, host = context }, option
-    elseif context then
-      if found then
-        failure.raise(("%s: options '%s' and '%s' both say where it runs; give one"):format(subject, by, option))
-      end
-      found, by = context, option
-    end
-  end
-  if checked.ordered ~= nil then
-    if by == "context" then
-      failure.raise(("%s: give option 'ordered' to the context '%s', where it is defined"):format(subject, found))
-    end
-    found = found and in_order(found, checked.ordered)
-    if found and found.host then -- what comes out of the workers is in order, so they are what is ordered
-      found.host, found.ordered = in_order(found.host, checked.ordered), nil
-    end
-  end
-  return by == "context" and { name = found } or found or nil
-end
-
---- A context of threads where it stands: in the workers of the group around it, or in the coordinator.
----@param context table? any context
----@param scope table? the group's context; nil: none
----@return table? context
---- with `host`, the workers' context, where threads stand in one; false: in the coordinator in any case; nil: unless
---- their pipeline is nested in workers; other contexts as they are
-function stage.threads_in(context, scope)
-  if not context or context.kind ~= "threads" or context.host or not scope then return context end
-  local host = scope.kind == "threads" and scope.host or scope
-  if host.kind == "threads" then return context end
-  if host.kind == "inline" then return { kind = "threads", n = context.n, ordered = context.ordered, host = false } end
-  if context.ordered then
-    failure.raise("threads in a group of workers: option 'ordered' belongs to that group: " ..
-      "p:processes({ n = 2, ordered = true }, ...)")
-  end
-  return { kind = "threads", n = context.n, host = host }
-end
-
---- A context as text: "processes(4), ordered", "threads(20) in processes(2)".
----@param context table `{ kind =, n =, ordered =, host = }`; n nil means one per CPU
----@return string text
-function stage.context_text(context)
-  local text = context.kind
-  if text ~= "inline" then text = ("%s(%s)"):format(text, context.n or "cpus") end
-  if context.ordered then text = text .. ", ordered" end
-  return context.host and ("%s in %s"):format(text, stage.context_text(context.host)) or text
-end
-
 --- The hooks a stage can have, in the order in which they run.
 stage.hook_names = { "before_fork", "after_fork", "before", "after", "before_exit" }
 
@@ -307,43 +235,6 @@ function stage.hooks_of(definition)
     end
   end
   return list
-end
-
---- Options over earlier ones; a context takes the place of the earlier one.
----@param checked table
----@param earlier table checked before
----@return table merged
-function stage.merge(checked, earlier)
-  local merged = {}
-  for name, value in next, earlier do merged[name] = value end
-  for _, name in ipairs(context_options) do
-    if checked[name] ~= nil then
-      for _, other in ipairs(context_options) do merged[other] = nil end
-      merged.ordered = nil
-    end
-  end
-  for name, value in next, checked do merged[name] = value end
-  return merged
-end
-
--- Where it runs: in its own context, else in the one it had, else in that of the group. `merged`: what is given over
--- what the earlier one had.
-local function context_at(given, merged, subject, scope, earlier)
-  local context = stage.threads_in(stage.context_of(given.ordered ~= nil and merged or given, subject),
-    scope or earlier and earlier.scope)
-  if given.ordered ~= nil and not context then
-    if scope then
-      failure.raise(("%s: option 'ordered' belongs to the group it stands in; give it to the group: " ..
-        "p:processes({ n = 4, ordered = true }, ...)"):format(subject))
-    end
-    return { kind = "inline", ordered = given.ordered, lone = true } -- lone: nothing says where it runs
-  end
-  if context or not earlier then return context or scope end
-  if scope then return scope end
-  for _, name in ipairs(context_options) do
-    if given[name] ~= nil then return earlier.scope end
-  end
-  return earlier.context
 end
 
 --- Makes a stage's definition, checked on its own.
@@ -367,7 +258,7 @@ function stage.define(label, name, parsed, place, earlier)
   local kind = labels[label].kind
   local schema = options.schemas[kind]
   local given = options.check(schema, parsed.options, subject)
-  local checked = earlier and stage.merge(given, earlier.options) or given
+  local checked = earlier and contexts.merge(given, earlier.options) or given
   local filled = options.fill(schema, checked)
   local at = failure.where() or "?"
   local handler, source, method, init
@@ -392,7 +283,7 @@ function stage.define(label, name, parsed, place, earlier)
     handler = handler, source = source, method = method,
     to = filled.to, from = filled.from, route = filled.route, await = checked.await, partition = filled.partition,
     dead_letter = filled.dead_letter,
-    context = context_at(given, checked, subject, scope, earlier), scope = scope or earlier and earlier.scope,
+    context = contexts.at(given, checked, subject, scope, earlier), scope = scope or earlier and earlier.scope,
     group = place.group or earlier and earlier.group,
     options = checked,
     batch = kind == "accumulator" and { max_size = filled.max_size, max_wait = filled.max_wait, by = filled.by } or nil,

@@ -6,6 +6,7 @@
 -- worker's death cannot take half a batch with it, and only their handler runs in the accumulator's context; a producer
 -- in a group of workers gets a child of its own, as each of n workers would produce everything again.
 local addresses = require "minigun.plan.addresses"
+local contexts = require "minigun.language.contexts"
 local defaults = require "minigun.plan.defaults"
 local ends = require "minigun.language.ends"
 local failure = require "minigun.base.failure"
@@ -232,7 +233,7 @@ end
 
 local function new_segment(id, context)
   local n = context.kind == "inline" and 1 or context.n or cpus()
-  local text = stages.context_text { kind = context.kind, n = n, ordered = context.ordered }
+  local text = contexts.text { kind = context.kind, n = n, ordered = context.ordered }
   return {
     id = id, kind = context.kind, n = n, ordered = context.ordered, stages = {}, width = 0, name = "",
     items_per_worker = context.kind == "process_per_batch" and 1 or context.max_items or math.huge,
@@ -256,13 +257,13 @@ end
 local forks <const> = { processes = true, process_per_batch = true }
 
 local function build_segments(b)
-  local by_context, hosts, groups, result, contexts = {}, {}, {}, b.result, b.contexts
-  for _, context in ipairs(contexts) do
+  local by_context, hosts, groups, result, placed = {}, {}, {}, b.result, b.contexts
+  for _, context in ipairs(placed) do
     if context.host then hosts[context.host] = true end
   end
   local processes = 0
   for _, stage in ipairs(result.stages) do
-    local context = contexts[stage.id]
+    local context = placed[stage.id]
     local workers = context.host or context
     local segment = by_context[workers]
     if not segment then
