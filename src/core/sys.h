@@ -147,6 +147,7 @@ enum { MG_SOCKET_REUSE, MG_SOCKET_V6_ONLY, MG_SOCKET_NO_DELAY }; /* options that
   X(print_into, int, (int fd, int out, int err), (fd, out, err))                                    \
   X(new_group, int, (void), ())                                                                     \
   X(read_link, ssize_t, (const char *path, char *to, size_t n), (path, to, n))                      \
+  X(close_run, int, (int first, int last), (first, last))                                           \
   X(close_others, int, (int keep), (keep))                                                          \
   X(reap, int, (pid_t pid, int pidfd, mg_exit *out), (pid, pidfd, out))                             \
   X(eventfd, int, (void), ())                                                                       \

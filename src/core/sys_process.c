@@ -127,6 +127,9 @@ static int leave_descriptors(unsigned first, unsigned last, int at_exec) {
   return 0;
 }
 
+/* All from the first to the last, whichever of them are open. */
+int mg_sys_close_run(int first, int last) { return leave_descriptors((unsigned)first, (unsigned)last, 0); }
+
 int mg_sys_close_others(int keep) {
   if (keep > 0) leave_descriptors(0, (unsigned)keep - 1, 0);
   return leave_descriptors((unsigned)keep + 1, ~0u, 0);

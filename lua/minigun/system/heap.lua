@@ -13,9 +13,6 @@ local heap = {}
 local LARGE <const> = 8 << 10     -- KiB of Lua's heap from which on forks are worth preparing for
 local PIECE <const> = 32 << 20    -- bytes that are joined at once
 local TRIES <const> = 16          -- for a piece that cannot be joined now
-local GROWN <const> = 1.25        -- times what was left after the last collection; a small heap with less is left alone
-
-local kept = 0 -- KiB after the last collection, in whichever run of this process
 
 --- KiB that Lua's heap has; 0 in a finalizer, where the collector does not tell.
 ---@return number
@@ -45,18 +42,16 @@ local function join(self)
   return true
 end
 
---- Before a fork: the heap is collected, once, and malloc's lists sorted; pages are joined as far as it pays. After a
---- run that has left little a small heap is not collected again: that touches every page, which the last fork shares.
+--- Before a fork: a large heap is collected, once, and malloc's lists sorted; pages are joined as far as it pays. A
+--- small one is left alone: a collection takes longer than the fork.
 ---@param waiting integer how many forks are waited for
 ---@param full boolean whether more may be
 function Heap:prepare(waiting, full)
   if not self.prepared then
     self.prepared = true
-    local kib = heap.kib()
-    if kib < LARGE and kib < GROWN * kept then return end
+    if heap.kib() < LARGE then return end
     collectgarbage()
-    kept = heap.kib()
-    if kept < LARGE then return end
+    if heap.kib() < LARGE then return end
     core.heap_settle()
     self.next = 0
   end
