@@ -28,7 +28,8 @@ local plausible = {
   epoll_wait = { EINTR }, poll = { EINTR, ENOMEM }, read = { EINTR, EAGAIN }, write = { EINTR, EPERM, ENOSPC },
   close = { EINTR, ENOSPC }, open_file = { ENOMEM, EMFILE, ENFILE, ENOSPC, EINTR, EPERM },
   file_facts = { ENOMEM }, path_facts = { ENOMEM }, lock_file = { ENOMEM, EINTR }, own_file = { ENOMEM, EPERM },
-  glob = { ENOMEM }, truncate_file = { EINTR, EPERM, ENOSPC }, sync_file = { EINTR, ENOSPC }, read_at = { EINTR, ENOMEM },
+  truncate_file = { EINTR, EPERM, ENOSPC }, sync_file = { EINTR, ENOSPC }, read_at = { EINTR, ENOMEM },
+  glob = { ENOMEM }, glob_free = {},
   null_stdin = { EMFILE, ENFILE, EPERM }, parent_death_signal = { EPERM }, block_signals = { EPERM },
   set_signals = {}, handle_signal = { EPERM }, signal_action = { EPERM }, random = { EINTR, EAGAIN }, cpus = {},
   terminal = { EPERM }, foreground = {}, print_into = {}, stop_self = {}, launch = { ENOMEM, EAGAIN },
@@ -46,6 +47,9 @@ local plausible = {
   -- those of views and pages, which a run does without
   open_terminal = {}, screen_size = {}, get_mode = {}, set_mode = {}, at_end = {}, make_directory = {},
   list_directory = {}, make_file = {}, is_owned = {}, write_at = {}, lock_line = {},
+  -- those of services
+  send_packet = {}, receive_packet = {}, peer = {}, set_rights = {}, memory_file = {}, sealed_size = {},
+  map_rings = {}, unread = {},
   -- those of event loops
   default_signals = {}, renew_epolls = {}, symbol = {},
 }

@@ -60,13 +60,22 @@ void mg_pool_look_for_loss(mg_pool *p) {
     p->lost = 1;
 }
 
-static void close_descriptors(mg_pool *p) {
+/* Of the slots, in a child: none of them is written to, which would copy their pages. */
+static void leave_slots(const mg_pool *p) {
+  mg_closing run = {-1, -1};
+  for (uint32_t i = 0; i < p->slots; i++) mg_close_with(&run, p->slot[i].bell.epoll);
+  for (uint32_t i = 0; i < p->slots; i++) mg_close_with(&run, p->slot[i].proc.watch);
+  mg_close_with(&run, -1);
+}
+
+static void close_descriptors(mg_pool *p, int in_child) {
   mg_pool_look_for_loss(p);
   if (!p->kept) shut_own(p, &p->epoll);
   shut_own(p, &p->bell.fd);
   shut_own(p, &p->timer);
   for (int i = 0; i < 2 && !p->lost; i++) mg_shut(&p->lifeline[i]);
-  for (uint32_t i = 0; i < p->slots; i++) {
+  if (in_child && !p->lost) leave_slots(p);
+  for (uint32_t i = 0; i < p->slots && (p->lost || !in_child); i++) {
     shut_own(p, &p->slot[i].bell.epoll);
     if (!p->lost) mg_shut(&p->slot[i].proc.watch);
   }
@@ -145,7 +154,7 @@ void mg_pool_end(mg_pool *p) {
   mg_relay_close(&p->relay);
   p->kept = 1;
   while (p->watches > 0) mg_sys.epoll_del(p->epoll, p->watch[--p->watches]);
-  close_descriptors(p);
+  close_descriptors(p, 0);
   uint32_t slots = p->slots;
   p->slots = 0;
   atomic_signal_fence(memory_order_seq_cst); /* mg_pool_kill_all may come now */
@@ -179,50 +188,10 @@ void mg_pool_close(mg_pool *p) {
 
 /* --- spawning --------------------------------------------------------------------------------------------------- */
 
-/* Descriptors to close, a run of numbers by one call: with a thousand siblings a child has thousands. */
-typedef struct closing {
-  unsigned n;
-  int fd[1024];
-} closing;
-
-static int before(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
-
-static void close_now(closing *c) {
-  qsort(c->fd, c->n, sizeof *c->fd, before);
-  for (unsigned first = 0, last; first < c->n; first = last + 1) {
-    for (last = first; last + 1 < c->n && c->fd[last + 1] <= c->fd[last] + 1; last++) {}
-    mg_sys.close_run(c->fd[first], c->fd[last]);
-  }
-  c->n = 0;
-}
-
-static void close_later(closing *c, int fd) {
-  if (c->n == sizeof c->fd / sizeof *c->fd) close_now(c);
-  if (fd >= 0) c->fd[c->n++] = fd;
-}
-
-/* In a child: what close_descriptors does.  It writes to none of the slots, which would copy their pages. */
-static void close_inherited(mg_pool *p) {
-  mg_pool_look_for_loss(p);
-  if (p->lost) {
-    close_descriptors(p);
-    return;
-  }
-  closing all = {.n = 0};
-  const int own[] = {p->epoll, p->bell.fd, p->timer, p->lifeline[0], p->lifeline[1]};
-  for (unsigned i = 0; i < sizeof own / sizeof *own; i++) close_later(&all, own[i]);
-  for (uint32_t i = 0; i < p->slots; i++) {
-    close_later(&all, p->slot[i].bell.epoll);
-    close_later(&all, p->slot[i].proc.watch);
-  }
-  close_now(&all);
-  p->epoll = p->bell.fd = p->timer = p->lifeline[0] = p->lifeline[1] = -1;
-}
-
 void mg_pool_child(void) {
   for (mg_pool *each = open_pools; each; each = each->next) {
     each->kept = 0;
-    close_inherited(each);
+    close_descriptors(each, 1);
     mg_relay_child(&each->relay);
     while (each->watches > 0) mg_shut(&each->watch[--each->watches]);
   }

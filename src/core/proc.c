@@ -98,6 +98,17 @@ static void become_worker(pid_t parent, const sigset_t *mask) {
   mg_sys.set_signals(mask);
 }
 
+/* --- descriptors ------------------------------------------------------------------------------------------------- */
+
+void mg_close_with(mg_closing *run, int fd) {
+  if (fd >= 0 && fd == run->last + 1 && run->first >= 0) {
+    run->last = fd;
+    return;
+  }
+  if (run->first >= 0) mg_sys.close_run(run->first, run->last);
+  *run = (mg_closing){fd, fd};
+}
+
 /* --- the coordinator ------------------------------------------------------------------------------------------- */
 
 static int pidfds_missing; /* found out once: a refusal never turns into anything else */

@@ -73,4 +73,13 @@ unsigned mg_process_own(void);
 /* Must be called once before anything else; 0 or -ENOMEM. */
 int mg_proc_open(void);
 
+/* Descriptors that are closed together, a run of numbers by one call: with a thousand siblings a worker inherits
+ * thousands. */
+typedef struct mg_closing {
+  int first, last; /* of the run that is not closed yet; -1: there is none */
+} mg_closing;
+
+/* Closes one more, now or with the next ones; fd -1: all that are left. */
+void mg_close_with(mg_closing *run, int fd);
+
 #endif
