@@ -75,7 +75,7 @@ endif
 .PHONY: lint lint-lua lint-c lint-gcc lint-clang
 .PHONY: all help test check surroundings faults install uninstall clean bench asan sanitized gcstress tsan \
         valgrind fuzz model storm
-.PHONY: mutants docs site FORCE
+.PHONY: mutants docs pictures site FORCE
 
 all: $(LIB)
 
@@ -251,6 +251,10 @@ docs:
 	$(LUA) docs/generate.lua
 	$(LUA) docs/generate_tutorial.lua
 	$(LUA) docs/generate_command.lua
+
+# The pictures of the pages, from runs on this machine: not at every change.
+pictures: all
+	$(LUA) docs/generate_pictures.lua
 
 # README, docs/ and examples/ as pages to read in a browser: $(SITE)/html/index.html.
 SITE ?= $(BUILD)/site

@@ -18,6 +18,11 @@ items or an error in a run, 2 a wrong call, 3 mistakes that `check` or `graph` h
 what runs; nothing of it stays.
 ]]
 
+local PICTURES <const> = {
+  graph = "![A pipeline as minigun graph draws it](graph.svg)",
+  run = "![The report of a run: its flow, charts over time, stages, failures](report.png)",
+}
+
 local function section(verb)
   local lines = { "## `" .. help.call(verb) .. "`", "", parser.about(verb), "" }
   if verb.options then
@@ -31,6 +36,7 @@ local function section(verb)
   for _, example in ipairs(verb.examples or {}) do
     lines[#lines + 1] = ("- `%s`: %s"):format(example[1], example[2])
   end
+  if PICTURES[verb.name] then lines[#lines + 1] = "\n" .. PICTURES[verb.name] end
   return (table.concat(lines, "\n"):gsub("\n+$", "")) .. "\n"
 end
 

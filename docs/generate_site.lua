@@ -1,6 +1,7 @@
--- Makes the pages of the site from README.md, docs/ and examples/, for mkdocs: `lua5.4 docs/generate_site.lua
--- DIRECTORY`. It writes DIRECTORY/mkdocs.yml and DIRECTORY/pages/: the same texts with links that lead to other pages of the site,
--- and a page for each example. `make site` runs mkdocs over them, which fails where a link leads nowhere.
+-- Makes the pages of the site from README.md, docs/ and examples/, for mkdocs:
+-- `lua5.4 docs/generate_site.lua DIRECTORY`. It writes DIRECTORY/mkdocs.yml and DIRECTORY/pages/: the same texts with
+-- links that lead to other pages of the site, and a page for each example. `make site` runs mkdocs over them, which
+-- fails where a link leads nowhere.
 
 local TARGET <const> = assert(arg[1], "usage: lua5.4 docs/generate_site.lua DIRECTORY")
 

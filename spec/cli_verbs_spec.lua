@@ -138,6 +138,25 @@ describe("minigun graph", function()
     end
   end)
 
+  it("gives boxes of characters, in what the terminal shows", function()
+    local path = file(PROGRAM)
+    for language, chars in pairs { ["C"] = { "+", "|", "v" }, ["C.UTF-8"] = { "┌", "│", "▼" } } do
+      local drawn = support.run("./bin/minigun graph --format ascii " .. path, { env = { LC_ALL = language } }).stdout
+      for _, char in ipairs(chars) do assert.is_truthy(drawn:find(char, 1, true), drawn) end
+      for _, name in ipairs { "numbers", "first", "inner.third", "batch of 10", "processes(2)" } do
+        assert.is_truthy(drawn:find(name, 1, true), name)
+      end
+      if language == "C" then assert.is_nil(drawn:find "[\128-\255]") end
+    end
+  end)
+
+  it("gives SVG", function()
+    local drawn = minigun("graph --format svg " .. file(PROGRAM)).stdout
+    assert.matches('^<svg xmlns="http://www.w3.org/2000/svg" viewBox=', drawn)
+    assert.equal(6, select(2, drawn:gsub("<rect", "")))
+    assert.equal(5, select(2, drawn:gsub("<polyline", "")))
+  end)
+
   it("gives Mermaid and text, and refuses another format", function()
     local mermaid = minigun("graph --format mermaid " .. file(PROGRAM)).stdout
     assert.matches("^flowchart TB\n", mermaid)

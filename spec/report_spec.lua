@@ -4,7 +4,6 @@ local lfs = require "lfs"
 local json = require "cjson"
 local minigun = require "minigun"
 local history = require "minigun.view.history"
-local layers = require "minigun.view.layers"
 local support = require "spec.support"
 
 local directory
@@ -38,34 +37,6 @@ local function run(options)
   return p:run(options)
 end
 
-local function stages_of(...)
-  local list = {}
-  for i, name in ipairs { ... } do list[i] = { name = name } end
-  return list
-end
-
--- "a>b" as an edge.
-local function edges_of(...)
-  local list = {}
-  for i, text in ipairs { ... } do list[i] = { from = text:match "^%a", to = text:match "%a$" } end
-  return list
-end
-
-describe("stages in layers", function()
-  it("lie below all that send to them", function()
-    assert.same({ { 1 }, { 2 }, { 3 }, { 4 } }, layers.of(stages_of("a", "b", "c", "d"),
-      edges_of("a>b", "b>c", "c>d", "a>d")))
-    assert.same({ { 1 }, { 2, 3 }, { 4 } }, layers.of(stages_of("a", "b", "c", "d"),
-      edges_of("a>b", "a>c", "b>d", "c>d")))
-    assert.same({ { 1, 2 }, { 3 } }, layers.of(stages_of("a", "b", "c"), edges_of("a>c", "b>c", "c>a", "b>z")))
-    assert.same({}, layers.of({}, {}))
-  end)
-
-  it("stand so that few lines cross", function()
-    assert.same({ { 1, 2 }, { 4, 3 } }, layers.of(stages_of("a", "b", "c", "d"), edges_of("a>d", "b>c")))
-  end)
-end)
-
 describe("the history of a run", function()
   it("keeps a bounded number of samples, over all of its time, and no busy time is lost", function()
     local own, busy = history.new(), 0
@@ -93,7 +64,7 @@ describe("a run's report", function()
     assert.is_nil(page:find("src=", 1, true))
     assert.is_nil(page:find("http", 1, true))
     assert.equal(1, select(2, page:gsub("<script", "")))
-    for _, text in ipairs { "numbers", "square", "left", "right", "sum", "report_spec.lua:3%d: &lt;/script&gt;",
+    for _, text in ipairs { "numbers", "square", "left", "right", "sum", "report_spec.lua:%d+: &lt;/script&gt;",
       "processes%(2%)", "Items in a second", "a &lt;b&gt;&quot;name&quot;", "all &amp; some" } do
       assert.matches(text, page)
     end

@@ -3,8 +3,11 @@
 local contexts = require "minigun.language.contexts"
 local json = require "minigun.base.json"
 local flow = require "minigun.view.flow"
+local glyphs = require "minigun.view.glyphs"
 local graph = require "minigun.language.graph"
 local plan = require "minigun.plan.plan"
+local sketch = require "minigun.view.sketch"
+local stage = require "minigun.language.stage"
 
 local drawing = {}
 
@@ -145,6 +148,13 @@ end
 local STYLE <const> = [[
 <style>text{font-family:sans-serif;fill:#1b1f24}.box{fill:#f6f8fa;stroke:#57606a}.name{font-size:13px;font-weight:600}
 .fact{font-size:11px;fill:#57606a}.edge{fill:none;stroke:#57606a}</style>]]
+
+--- As boxes and lines of characters, of more than ASCII where the terminal shows them.
+---@param description table of `describe`
+---@return string
+function drawing.ascii(description)
+  return sketch.text(description.stages, description.edges or {}, glyphs.of(os.getenv))
+end
 
 --- As a picture, SVG.
 ---@param description table of `describe`

@@ -11,8 +11,8 @@ local graph = {
     all that it has defined. Contexts and nested pipelines are frames. Mistakes go to standard error, as from
     check.]],
   options = {
-    { "--format", "FORMAT", "text (the default), dot (Graphviz), mermaid, svg, json",
-      choices = { "text", "dot", "mermaid", "svg", "json" } },
+    { "--format", "FORMAT", "text (the default), ascii, dot (Graphviz), mermaid, svg, json",
+      choices = { "text", "ascii", "dot", "mermaid", "svg", "json" } },
   },
   arguments = { { "FILE", "the program" } },
   rest = true,

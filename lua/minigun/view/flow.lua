@@ -1,11 +1,12 @@
 --- The flow of a run as SVG: a box for each stage, in layers, and lines where items go.
 local chart = require "minigun.view.chart"
-local layers = require "minigun.view.layers"
+local layout = require "minigun.view.layout"
 
 local flow = {}
 
-local HEIGHT <const>, GAP_X <const>, GAP_Y <const> = 58, 28, 46 -- of a box; between boxes; between layers
-local LETTER <const> = 7.6 -- pixels of a letter, about
+local CELL <const> = 12    -- pixels of a cell of the layout
+local HEIGHT <const> = 60  -- of a box: whole cells
+local LETTER <const> = 7.6 -- of a letter, about
 
 local function texts_of(stage)
   local facts = {}
@@ -43,35 +44,28 @@ end
 ---@param bottleneck string? name of the stage to outline
 ---@return string svg
 function flow.svg(stages, edges, bottleneck)
-  local result, at, widths, widest = layers.of(stages, edges), {}, {}, 0
-  for k, layer in ipairs(result) do
-    local sum = -GAP_X
-    for _, i in ipairs(layer) do sum = sum + width_of(stages[i]) + GAP_X end
-    widths[k] = sum
-    widest = math.max(widest, sum)
+  local list = {}
+  for i, stage in ipairs(stages) do list[i] = { name = stage.name, width = math.ceil(width_of(stage) / CELL) } end
+  local picture = layout.new(list, edges, HEIGHT // CELL)
+  local function corner(name)
+    local own = picture.boxes[name]
+    return own.x * CELL, own.y * CELL, own.width * CELL
   end
-  for k, layer in ipairs(result) do
-    local x, y = 6 + (widest - widths[k]) / 2, 6 + (k - 1) * (HEIGHT + GAP_Y)
-    for _, i in ipairs(layer) do
-      local width = width_of(stages[i])
-      at[stages[i].name] = { x = x, y = y, width = width, stage = stages[i] }
-      x = x + width + GAP_X
-    end
-  end
-  local height = #result * (HEIGHT + GAP_Y) - GAP_Y + 12
-  local parts = { ('<svg viewBox="0 0 %.0f %d" style="max-width:%.0fpx" role="img" aria-label="flow of items">'):format(
-    widest + 12, math.max(height, 12), widest + 12) }
-  for _, edge in ipairs(edges) do
-    local from, to = at[edge.from], at[edge.to]
-    if from and to then
-      local x1, y1, x2, y2 = from.x + from.width / 2, from.y + HEIGHT, to.x + to.width / 2, to.y
-      parts[#parts + 1] = ('<path class="edge%s" d="M%.1f %d C%.1f %d %.1f %d %.1f %d"/>'):format(
-        edge.kind == "bytes" and " bytes" or "", x1, y1, x1, y1 + GAP_Y // 2, x2, y2 - GAP_Y // 2, x2, y2)
-    end
+  local width, height = (picture.width + 2) * CELL, (picture.height + 2) * CELL
+  local parts = { ('<svg viewBox="0 0 %d %d" style="max-width:%dpx" role="img" aria-label="flow of items">'):format(
+    width, height, width) }
+  for _, way in ipairs(picture.ways) do
+    local points, cells = {}, way.cells
+    local function add(cell, down) points[#points + 1] = ("%d,%d"):format(cell.x * CELL, (cell.y + down) * CELL) end
+    add(cells[1], 0) -- from the box above
+    for _, cell in ipairs(cells) do add(cell, 0.5) end
+    add(cells[#cells], 1) -- to the box below
+    parts[#parts + 1] = ('<polyline class="edge%s" points="%s"/>'):format(way.edge.kind == "bytes" and " bytes" or "",
+      table.concat(points, " "))
   end
   for _, stage in ipairs(stages) do
-    local own = at[stage.name]
-    parts[#parts + 1] = box(stage, own.x, own.y, own.width, bottleneck)
+    local x, y, box_width = corner(stage.name)
+    parts[#parts + 1] = box(stage, x, y, box_width, bottleneck)
   end
   parts[#parts + 1] = "</svg>"
   return table.concat(parts)
