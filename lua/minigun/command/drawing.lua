@@ -7,7 +7,6 @@ local glyphs = require "minigun.view.glyphs"
 local graph = require "minigun.language.graph"
 local plan = require "minigun.plan.plan"
 local sketch = require "minigun.view.sketch"
-local stage = require "minigun.language.stage"
 
 local drawing = {}
 

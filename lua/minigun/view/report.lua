@@ -30,8 +30,8 @@ svg{display:block;width:100%;height:auto;margin:0 auto}svg text{fill:var(--fg);f
 .box{fill:var(--box);stroke:var(--line)}.box.bad{stroke:var(--bad)}.box.bottleneck{stroke:var(--warn);stroke-width:3}
 .name{font-size:13px;font-weight:600}svg .fact,svg .axis{font-size:11px;fill:var(--dim)}
 .edge{fill:none;stroke:var(--dim);stroke-width:1.2;stroke-linejoin:round}.edge.bytes{stroke-width:2.4}
-.grid{stroke:var(--line)}.line{fill:none;stroke-width:1.8}.legend span{margin-right:14px;white-space:nowrap}.legend i{display:inline-block;
-width:12px;height:12px;border-radius:2px;margin-right:5px;vertical-align:-1px}.wrap>svg{min-width:640px}]]
+.grid{stroke:var(--line)}.line{fill:none;stroke-width:1.8}.legend span{margin-right:14px;white-space:nowrap}
+.legend i{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:5px;vertical-align:-1px}.wrap>svg{min-width:640px}]]
 
 local function colours()
   local rules = {}
