@@ -17,21 +17,21 @@ local STYLE <const> = [[
 --c1:#0969da;--c2:#bf3989;--c3:#1a7f37;--c4:#bc4c00;--c5:#8250df;--c6:#0a7c8c;--c7:#9a6700;--c8:#57606a}
 @media(prefers-color-scheme:dark){:root{--bg:#0d1117;--fg:#e6edf3;--dim:#9198a1;--line:#3d444d;--box:#161b22;
 --bad:#ff7b72;--warn:#e3b341;--ok:#56d364;--c1:#79c0ff;--c2:#ff9bce;--c3:#56d364;--c4:#ffa657;--c5:#d2a8ff;
---c6:#76e3ea;--c7:#e3b341;--c8:#9198a1}}
-*{box-sizing:border-box}body{background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif;margin:0 auto;
-padding:16px;max-width:1080px}h1{font-size:1.5em;margin:.2em 0}h2{font-size:1.15em;margin:1.6em 0 .5em}
-.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:10px}.facts div{background:var(--box);
-border:1px solid var(--line);border-radius:6px;padding:8px 12px}.facts b{display:block;font-size:1.15em}
-.facts span,.dim{color:var(--dim)}.ok{color:var(--ok)}.bad{color:var(--bad)}.wrap{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-size:.92em}th,td{padding:4px 8px;border-bottom:1px solid var(--line);
-text-align:right;white-space:nowrap}th{color:var(--dim);font-weight:600}td.l,th.l{text-align:left}
-td.t{text-align:left;white-space:normal;min-width:220px;overflow-wrap:anywhere}tr.slow td{background:var(--box)}
-svg{display:block;width:100%;height:auto;margin:0 auto}svg text{fill:var(--fg);font-family:system-ui,sans-serif}
-.box{fill:var(--box);stroke:var(--line)}.box.bad{stroke:var(--bad)}.box.bottleneck{stroke:var(--warn);stroke-width:3}
-.name{font-size:13px;font-weight:600}svg .fact,svg .axis{font-size:11px;fill:var(--dim)}
-.edge{fill:none;stroke:var(--dim);stroke-width:1.2;stroke-linejoin:round}.edge.bytes{stroke-width:2.4}
-.grid{stroke:var(--line)}.line{fill:none;stroke-width:1.8}.legend span{margin-right:14px;white-space:nowrap}
-.legend i{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:5px;vertical-align:-1px}.wrap>svg{min-width:640px}]]
+--c6:#76e3ea;--c7:#e3b341;--c8:#9198a1}}*{box-sizing:border-box}body{background:var(--bg);color:var(--fg);
+font:15px/1.5 system-ui,sans-serif;margin:0 auto;padding:16px;max-width:1080px}h1{font-size:1.5em;margin:.2em 0}h2{
+font-size:1.15em;margin:1.6em 0 .5em}.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));
+gap:10px}.facts div{background:var(--box);border:1px solid var(--line);border-radius:6px;padding:8px 12px}.facts b{
+display:block;font-size:1.15em}.facts span,.dim{color:var(--dim)}.ok{color:var(--ok)}.bad{color:var(--bad)}.wrap{
+overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92em}th,td{padding:4px 8px;
+border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}th{color:var(--dim);font-weight:600}td.l,th.l{
+text-align:left}td.t{text-align:left;white-space:normal;min-width:220px;overflow-wrap:anywhere}tr.slow td{
+background:var(--box)}svg{display:block;width:100%;height:auto;margin:0 auto}svg text{fill:var(--fg);
+font-family:system-ui,sans-serif}.box{fill:var(--box);stroke:var(--line)}.box.bad{stroke:var(--bad)}.box.bottleneck{
+stroke:var(--warn);stroke-width:3}.name{font-size:13px;font-weight:600}svg .fact,svg .axis{font-size:11px;
+fill:var(--dim)}.edge{fill:none;stroke:var(--dim);stroke-width:1.2;stroke-linejoin:round}.edge.bytes{stroke-width:2.4}
+.grid{stroke:var(--line)}.line{fill:none;stroke-width:1.8}.legend span{margin-right:14px;white-space:nowrap}.legend i{
+display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:5px;vertical-align:-1px}.wrap>svg{
+min-width:640px}]]
 
 local function colours()
   local rules = {}
