@@ -234,6 +234,12 @@ function core.unlimited() end
 ---@return number? seconds
 function core.limited() end
 
+---A ledger of so many stages and at most so many places
+---@param stages integer
+---@param places integer
+---@return minigun.ledger ledger
+function core.ledger(stages, places) end
+
 ---Reader | nil, message, errno. How it is cut: `separator`, `fixed`, `prefix` (bytes) and `big`, or `comma`; `longest`;
 ---nil: lines. Only what it has opened itself does it close.
 ---@param source string|integer|file*|nil
@@ -1174,6 +1180,476 @@ function Poller:fd() end
 ---May be called twice
 function Poller:close() end
 
+---Every item of a run, and the place where it is (lua_ledger.c, lua_work.c, lua_place.c).
+---@class minigun.ledger
+local Ledger = {}
+
+---The numbers that decide, see policy/terms.lua
+---@param numbers table
+function Ledger:terms(numbers) end
+
+---Hears of work with an origin, attempts or a death that is cut, and of items with an origin that are finished
+---@param cut function
+---@param finished function
+function Ledger:hooks(cut, finished) end
+
+---From now on it hands work to the slots of a pool, and may use so much memory
+---@param pool minigun.pool?
+---@param memory integer
+---@param queue_bytes integer
+function Ledger:attach(pool, memory, queue_bytes) end
+
+---What the plan says of a stage: place, producing, continues, terminal, recipe, flags
+---@param stage integer
+---@param description table
+function Ledger:stage(stage, description) end
+
+---A further place: n, first, stages, front, per_worker, threads, most, counted; here, fresh, ordered, told, loops
+---@param description table
+---@return integer place
+function Ledger:add_place(description) end
+
+---The stages that a stage's items go to, besides those of its own process
+---@param stage integer
+---@param targets integer[]
+function Ledger:targets(stage, targets) end
+
+---Adds to what fills up after a stage or place
+---@param what string
+---@param which integer
+---@param place integer
+---@param stage integer
+---@param most integer
+function Ledger:limit(what, which, place, stage, most) end
+
+---Whether a place is before a limited stage, and how many of its items make one there
+---@param place integer
+---@param on boolean
+---@param per number
+function Ledger:limited(place, on, per) end
+
+---How many items of a stage make one for what it reaches
+---@param stage integer
+---@param per number
+function Ledger:per(stage, per) end
+
+---Items that a stage has accepted and not finished
+---@param stage integer
+---@return integer items
+function Ledger:pending(stage) end
+
+---Whether no stage has anything pending
+---@return boolean empty
+function Ledger:is_empty() end
+
+---Whether a stage has come to its end
+---@param stage integer
+---@return boolean drained
+function Ledger:drained(stage) end
+
+---Says whether it has
+---@param stage integer
+---@param on boolean
+function Ledger:drain(stage, on) end
+
+---Whether some stage may be drained now; sets it
+---@param on boolean?
+---@return boolean before
+function Ledger:changed(on) end
+
+---Whether an update goes on, or was cut in two; sets it
+---@param on boolean?
+---@return boolean before
+function Ledger:torn(on) end
+
+---What changes with each item that is accepted, and with each call that says so
+---@param on boolean?
+---@return integer moved
+function Ledger:moved(on) end
+
+---Whether producers wait, whatever there is room for; sets it
+---@param on boolean?
+---@return boolean before
+function Ledger:paused(on) end
+
+---What was counted since the last time: items in and out, seconds busy and without room, the most that waited, classes
+---of times
+---@param stage integer
+---@return integer items_in
+---@return integer items_out
+---@return number busy
+---@return number waiting_out
+---@return integer queue_most
+---@return table? classes
+function Ledger:counts(stage) end
+
+---Asserts the invariants: see mg_ledger_check
+function Ledger:check() end
+
+---Takes in work that a table describes (base/work.lua): into the "queue", as "waiting", or in "hand"
+---@param description table
+---@param where string
+---@return integer work
+function Ledger:enter(description, where) end
+
+---A stage accepts a Lua value
+---@param stage integer
+---@param value any
+---@param bytes integer
+---@param lane integer?
+---@return integer work
+function Ledger:accept_value(stage, value, bytes, lane) end
+
+---A stage accepts items as bytes, with their reference
+---@param stage integer
+---@param block integer|false
+---@param offset integer
+---@param length integer
+---@param count integer
+---@param only integer
+---@param lane integer?
+---@return integer work
+function Ledger:accept(stage, block, offset, length, count, only, lane) end
+
+---The same for all stages that a stage sends to
+---@param stage integer
+---@param block integer|false
+---@param offset integer
+---@param length integer
+---@param count integer
+---@param only integer
+function Ledger:route(stage, block, offset, length, count, only) end
+
+---The end of the input of a loop, for one worker; held
+---@param stage integer
+---@param lane integer?
+---@return integer work
+function Ledger:end_of(stage, lane) end
+
+---Describes work
+---@param work integer
+---@return table work
+function Ledger:read(work) end
+
+---Keeps a value as long as there is this work
+---@param work integer
+---@param kind integer
+---@param value any
+function Ledger:keep(work, kind, value) end
+
+---What is kept
+---@param work integer
+---@param kind integer
+---@return any value
+function Ledger:kept(work, kind) end
+
+---Puts work that is held into its place's queue
+---@param work integer
+---@param in_front boolean?
+function Ledger:push(work, in_front) end
+
+---Work that has waited goes into its place's queue
+---@param work integer
+function Ledger:wake(work) end
+
+---One item for a worker or thread | nil | nil, the stage whose block is damaged
+---@param place integer
+---@param worker integer
+---@return integer? work
+---@return integer? damaged
+function Ledger:take(place, worker) end
+
+---The first work that is for this worker only; held
+---@param place integer
+---@param worker integer
+---@return integer? work
+function Ledger:take_lane(place, worker) end
+
+---Its bytes were read, and its reference is given up
+---@param work integer
+function Ledger:unload(work) end
+
+---Its first n items, held
+---@param work integer
+---@param n integer
+---@return integer part
+function Ledger:cut(work, n) end
+
+---So many of its items are finished, by default all that are not
+---@param work integer
+---@param n integer?
+function Ledger:finish(work, n) end
+
+---It is gone; all of its items are finished
+---@param work integer
+function Ledger:drop(work) end
+
+---Pieces of work that wait for the coordinator's own stages; how many have come
+---@return integer waiting
+---@return integer come
+function Ledger:own() end
+
+---The oldest of which none has to wait: its stage, items, whether it is bytes, whether they are a source's
+---@return integer? stage
+---@return integer? items
+---@return boolean? is_bytes
+---@return boolean? is_source
+function Ledger:oldest_own() end
+
+---Takes items of the oldest work of a stage into the coordinator's hand, 0: all of them
+---@param stage integer
+---@param n integer
+---@return integer work
+---@return integer items
+---@return integer|false block
+---@return integer offset
+---@return integer length
+---@return integer only
+---@return integer attempt
+---@return integer? first
+function Ledger:take_own(stage, n) end
+
+---Its items are finished, and it is gone
+---@param work integer
+function Ledger:done_own(work) end
+
+---Whether the stages that send to it should wait
+---@param place integer
+---@return boolean full
+function Ledger:full(place) end
+
+---Whether what it sends to is full
+---@param place integer
+---@return boolean blocked
+function Ledger:blocked(place) end
+
+---Whether a stage of the coordinator has to wait
+---@param stage integer
+---@return boolean waits
+function Ledger:waits(stage) end
+
+---Whether a producer of the coordinator has to
+---@param stage integer
+---@return boolean waits
+function Ledger:must_wait(stage) end
+
+---How many items it may begin, as far as those after it are concerned
+---@param place integer
+---@return number room
+function Ledger:room(place) end
+
+---The same for a stage of the coordinator
+---@param stage integer
+---@return number room
+function Ledger:room_of_stage(stage) end
+
+---Whether a place that it reaches has anything to do
+---@param stage integer
+---@return boolean any
+function Ledger:any_at_work(stage) end
+
+---How many of its items are begun
+---@param stage integer
+---@return integer items
+function Ledger:in_work(stage) end
+
+---Items in its queues, bytes, items in its hands
+---@param place integer
+---@return integer queued
+---@return integer bytes
+---@return integer in_hand
+function Ledger:queued(place) end
+
+---The stage that all its items have come to
+---@param place integer
+---@return integer? stage
+function Ledger:only_way_in(place) end
+
+---Prepares for work that only one worker may have
+---@param place integer
+function Ledger:open_lanes(place) end
+
+---Ordinals up to the head, or below the limit, may be begun
+---@param place integer
+---@param head integer
+---@param limit integer
+function Ledger:order(place, head, limit) end
+
+---Whether the workers of a loop stage know that nothing more comes; sets it
+---@param stage integer
+---@param on boolean?
+---@return boolean before
+function Ledger:no_more(stage, on) end
+
+---No more work comes to it
+---@param place integer
+function Ledger:finishing(place) end
+
+---Hands work to its workers | false, "damaged", stage | also a slot that needs a process first, and the work for it
+---@param place integer
+---@return boolean|string handed
+---@return integer? slot
+---@return integer? work
+function Ledger:dispatch(place) end
+
+---When to look again for workers that are overdue
+---@param place integer
+---@return number? at
+function Ledger:look_at(place) end
+
+---Gives its workers blocks; whether one lacks one still
+---@param place integer
+---@return boolean lacking
+function Ledger:supply(place) end
+
+---How large a block is that one waits for
+---@param place integer
+---@return integer bytes
+function Ledger:wanted(place) end
+
+---Whether it could do more, and finds nothing in its queue
+---@param place integer
+---@return boolean idles
+function Ledger:idles(place) end
+
+---Whether something will end a sleep of the coordinator
+---@param place integer
+---@return boolean wakes
+function Ledger:wakes(place) end
+
+---Whether a worker has something in hand
+---@param place integer
+---@return boolean working
+function Ledger:working(place) end
+
+---How many workers live
+---@param place integer
+---@return integer alive
+function Ledger:alive(place) end
+
+---How many slices have been handed out
+---@param place integer
+---@return integer chunks
+function Ledger:chunks(place) end
+
+---Seconds per item
+---@param place integer
+---@return number? seconds
+function Ledger:rate(place) end
+
+---So long have n items of one of the coordinator's own stages taken
+---@param stage integer
+---@param seconds number
+---@param n integer
+function Ledger:learn(stage, seconds, n) end
+
+---How many of them are to be run at once
+---@param stage integer
+---@return integer n
+function Ledger:slice(stage) end
+
+---A process is there
+---@param slot integer
+function Ledger:seat_taken(slot) end
+
+---It has ended; vacant: another one is forked when there is work for it
+---@param slot integer
+---@param vacant boolean?
+function Ledger:seat_left(slot, vacant) end
+
+---Pieces of work in hand, whether it ends, is retired; items done, seconds in handlers
+---@param slot integer
+---@return integer hands
+---@return boolean ends
+---@return boolean retired
+---@return integer items
+---@return number busy
+function Ledger:seat(slot) end
+
+---The work in its hand, the oldest first
+---@param slot integer
+---@return integer[] works
+function Ledger:hands(slot) end
+
+---Whether "done" of this worker comes as an event
+---@param slot integer
+---@param on boolean
+function Ledger:tell(slot, on) end
+
+---No more work is for it, it ends
+---@param slot integer
+function Ledger:retire(slot) end
+
+---Hands it held work
+---@param slot integer
+---@param work integer
+---@return boolean taken
+function Ledger:offer(slot, work) end
+
+---The work of a chunk, or that which the worker is at
+---@param slot integer
+---@param number integer?
+---@return integer? work
+function Ledger:hand(slot, number) end
+
+---The ordinal of its first unfinished item
+---@param slot integer
+---@param number integer?
+---@return integer? ordinal
+function Ledger:at(slot, number) end
+
+---A dead worker's slice, cut to what is unfinished, held
+---@param slot integer
+---@param number integer
+---@param block integer|false
+---@param offset integer
+---@param length integer
+---@param count integer
+---@param only integer
+---@return integer? work
+function Ledger:left(slot, number, block, offset, length, count, only) end
+
+---Takes what workers have said, up to the next event for the run
+---@param busy boolean?
+---@return boolean busy
+---@return string? kind
+---@return any ...
+function Ledger:collect(busy) end
+
+---What a "done" that has come as an event says
+---@param slot integer
+---@param number integer
+---@param items integer
+---@param ended boolean
+---@param seconds number
+function Ledger:done(slot, number, items, ended, seconds) end
+
+---It has so many workers or threads from now on, and so many items may wait for them
+---@param place integer
+---@param n integer
+---@param most integer
+function Ledger:resize(place, n, most) end
+
+---How many single items it could begin at once
+---@param place integer
+---@return integer n
+function Ledger:free(place) end
+
+---Its worker is about to be killed
+---@param slot integer
+function Ledger:ends(slot) end
+
+---Whether what its worker has in store is in the queue again
+---@param slot integer
+---@return boolean revoked
+function Ledger:revoke(slot) end
+
+---Queued work that has come of that, held
+---@param place integer
+---@param origin any
+---@return integer? work
+function Ledger:withdraw(place, origin) end
+
 ---The slots and the memory of a run (lua_pool.c, lua_slot.c, lua_reader.c).
 ---@class minigun.pool
 local Pool = {}
@@ -1318,6 +1794,10 @@ function Pool:decode_into(list, n, block, offset, length, only, all) end
 ---@param only integer
 ---@return minigun.cursor cursor
 function Pool:cursor(block, offset, length, only) end
+
+---The slot is live without a process, for tests of what is handed to it
+---@param slot integer
+function Pool:play(slot) end
 
 ---Boolean: false when the slot is full. Takes the block (if there is one) when it returns true.
 ---@param slot integer

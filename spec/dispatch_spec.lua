@@ -1,52 +1,68 @@
--- Who gets what, and when: the policy of a place that runs stages in workers, without a process (see fake_pool.lua).
+-- Who gets what, and when: a place that runs stages in workers, over a pool without processes (see fake_pool.lua).
 
 local fake = require "spec.fake_pool"
-local work = require "minigun.base.work"
+local terms = require "minigun.policy.terms"
 
 -- Every item that was pushed is in the queue, in a worker's hands, or finished.
-local function check(place, port, pushed)
-  local queued, in_hand = place:tally(1)
-  assert.equal(pushed, queued + in_hand + port.finished_items)
-  assert.same({ place.queued, fake.in_hand(place) }, { queued, in_hand })
+local function check(place, pushed)
+  local queued, in_hand, finished = fake.tally(place, pushed)
+  assert.equal(pushed, queued + in_hand + finished)
+end
+
+-- Items of the coordinator's stage after it wait.
+local function wait_after(port, n)
+  for i = 1, n do port.ledger:accept_value(2, i, 1) end
 end
 
 describe("dispatch to workers", function()
   it("begins with one item for each, as it is not known how long one takes", function()
-    local place, pool, port = fake.place(2)
+    local place, pool = fake.place(2)
     assert.same({ "spawn 1", "spawn 2" }, pool:take_calls())
     fake.push(place, 100)
     assert.is_true(place:dispatch())
-    assert.same({ "offer 1 chunk 1 items 1", "offer 2 chunk 2 items 1" }, pool:take_calls())
+    assert.same({ { 1 }, { 1 } }, fake.hands(place))
     assert.is_false(place:dispatch())
-    check(place, port, 100)
+    check(place, 100)
   end)
 
   it("cuts slices by the time that items take, and keeps one in store where they are quick", function()
-    local place, pool, port = fake.place(2)
+    local place = fake.place(2)
     fake.push(place, 1000)
     place:dispatch()
-    pool:take_calls()
     fake.done(place, 1, 1, true, 0.00005)
     place:dispatch()
-    local calls = pool:take_calls()
-    assert.equal(3, #calls) -- two slices for the first, one in store for the second
-    for _, call in ipairs(calls) do assert.matches("items %d%d+$", call) end
-    check(place, port, 1000)
+    local share = 998 // (terms.share * 2)
+    assert.same({ { share, share }, { 1, share } }, fake.hands(place))
+    check(place, 1000)
   end)
 
   it("hands slow items out one by one, and none in store", function()
-    local place, pool, port = fake.place(2)
+    local place = fake.place(2)
     fake.push(place, 10)
     place:dispatch()
-    pool:take_calls()
     fake.done(place, 1, 1, true, 0.5)
     place:dispatch()
-    assert.same({ "offer 1 chunk 3 items 1" }, pool:take_calls())
-    check(place, port, 10)
+    assert.same({ { 1 }, { 1 } }, fake.hands(place))
+    check(place, 10)
+  end)
+
+  it("cuts no longer slices than the long time allows, and learns what is slower at once", function()
+    local place = fake.place(1)
+    for _ = 1, 5 do fake.push(place, 1000) end
+    place:dispatch()
+    fake.done(place, 1, 1, true, 0.0001)
+    place:dispatch()
+    assert.equal(terms.long_slice / 0.0001 // 1 | 0, fake.hands(place)[1][1])
+    assert.near(0.0001, place.ledger:rate(place.id), 1e-9)
+    fake.done(place, 1, nil, true, 160) -- a second for each
+    assert.near(1, place.ledger:rate(place.id), 1e-6)
+    fake.done(place, 1, nil, true, 0)
+    assert.near(1 - terms.newest, place.ledger:rate(place.id), 1e-6)
+    check(place, 5000)
   end)
 
   it("takes a slice in store back for a worker with nothing to do", function()
-    local place, pool, port = fake.place(2)
+    local place = fake.place(2)
     fake.push(place, 2)
     place:dispatch()
     fake.done(place, 1, 1, true, 0.0001)
@@ -54,52 +70,47 @@ describe("dispatch to workers", function()
     place:dispatch()            -- worker 1 has the third
     fake.push(place, 1)
     place:dispatch()            -- in store, with worker 1 or 2
-    local holder = place.slots[1].hands == 2 and 1 or 2
+    local holder = #fake.hands(place)[1] == 2 and 1 or 2
     fake.done(place, 3 - holder, 1, true, 0.0001)
-    pool:take_calls()
-    pool.revocable[holder] = 4
     place:dispatch()
-    assert.same({ ("offer %d chunk 5 items 1"):format(3 - holder) }, pool:take_calls())
-    check(place, port, 4)
-  end)
-
-  it("puts what a worker has no room for back in front of the queue", function()
-    local place, pool, port = fake.place(1)
-    fake.push(place, 3)
-    pool.full = 1
-    place:dispatch()
-    assert.equal(3, place.queued)
-    pool.full = nil
-    place:dispatch()
-    local _, entry = next(place.slots[1].hand)
-    assert.equal(1, entry.first)
-    check(place, port, 3)
+    assert.same({ { 1 }, { 1 } }, fake.hands(place))
+    check(place, 4)
   end)
 
   it("begins no more than there is room for after it, but one for each worker all the same", function()
-    local place, pool, port = fake.place(2)
-    place.limited, place.per, port.room_left = true, 1, 0.5
+    local place, _, port = fake.place(2)
+    port.ledger:limit("targets", place.id, 0, 2, 3)
+    port.ledger:limited(place.id, true, 1)
+    wait_after(port, 3)
     fake.push(place, 10)
     assert.is_false(place:dispatch())
-    port.room_left = 1
+    assert.is_true(port.ledger:blocked(place.id))
+    port.ledger:done_own((port.ledger:take_own(2, 1)))
     place:dispatch()
-    assert.same({ "spawn 1", "spawn 2", "offer 1 chunk 1 items 1", "offer 2 chunk 2 items 1" }, pool:take_calls())
-    assert.is_false(place:dispatch())
-    check(place, port, 10)
+    assert.same({ { 1 }, { 1 } }, fake.hands(place))
+    fake.done(place, 1, 1, true, 0.00001)
+    place:dispatch()                            -- room for one, and worker 2 has one in hand
+    assert.same({ { 1 }, { 1 } }, fake.hands(place))
+    check(place, 10)
   end)
 
   it("forks for each item where that is its kind, as many at a time as it may", function()
     local place, pool, port = fake.place(2, { items_per_worker = 1 })
-    for i = 1, 3 do place:push(work.of_value(1, i)) end
+    for i = 1, 3 do port.ledger:accept_value(1, i, 1) end
     place:dispatch()
-    assert.same({ "spawn 1", "offer 1 chunk 1 items 1", "finish 1", "spawn 2", "offer 2 chunk 2 items 1", "finish 2" },
-      pool:take_calls())
-    assert.equal(1, place.queued)
+    assert.same({ "spawn 1", "spawn 2" }, pool:take_calls())
+    assert.same({ { 1 }, { 1 } }, fake.hands(place))
+    for _, slot in ipairs(place.slots) do
+      local hands, ends, retired = port.ledger:seat(slot.index)
+      assert.same({ 1, true, true }, { hands, ends, retired })
+    end
+    assert.equal(1, place:queued())
     fake.done(place, 1, 1, true)
     place:on_exit(place.slots[1], place.slots[1].pid, 0, 0, true)
     place:dispatch()
-    assert.same({ "spawn 1", "offer 1 chunk 3 items 1", "finish 1" }, pool:take_calls())
-    check(place, port, 3)
+    assert.same({ "spawn 1" }, pool:take_calls())
+    assert.same({ { 1 }, { 1 } }, fake.hands(place))
+    check(place, 3)
   end)
 
   it("idles where nothing waits and a worker has nothing to do", function()
@@ -116,30 +127,15 @@ describe("dispatch to workers", function()
     assert.is_true(place:idles())
   end)
 
-  it("idles where it forks for each item and may fork once more", function()
-    local place = fake.place(2, { items_per_worker = 1 })
-    for i = 1, 2 do
-      assert.is_true(place:idles())
-      place:push(work.of_value(1, i))
-      assert.is_false(place:idles())
-      place:dispatch()
-    end
-    assert.is_false(place:idles())
-    fake.done(place, 1, 1, true)
-    place:on_exit(place.slots[1], place.slots[1].pid, 0, 0, true)
-    assert.is_true(place:idles())
-  end)
-
   it("takes what a producer's worker has not begun for finished when it is stopped", function()
     local place, pool, port = fake.place(1, { kind = "producer" })
-    local stopped = {}
-    function pool.stop(_, index) stopped[#stopped + 1] = index end
-    for _ = 1, 2 do place:push(work.of_value(1, 1)) end
+    pool:take_calls()
+    for _ = 1, 2 do port.ledger:accept_value(1, 1, 1) end
     place:stop_producer(0.1)
-    assert.same({ 0, 2, { 1 } }, { place.queued, port.finished_items, stopped })
+    assert.same({ 0, 0, { "stop 1" } }, { place:queued(), port.ledger:pending(1), pool:take_calls() })
   end)
 
-  it("will be heard of while a worker has something in hand or is to end, and waits for no block", function()
+  it("will be heard of while a worker has something in hand or is to end", function()
     local place = fake.place(2)
     assert.is_false(place:wakes())
     assert.is_false(place:working())
@@ -147,76 +143,60 @@ describe("dispatch to workers", function()
     place:dispatch()
     assert.is_true(place:wakes())
     assert.is_true(place:working())
-    for _, slot in ipairs(place.slots) do
-      if slot.hands > 0 then place.blocks.wants[slot] = 65536 end
-    end
+    fake.done(place, 1)
     assert.is_false(place:wakes())
-    assert.is_true(place:working())
-    place.finishing = true
-    assert.is_true(place:wakes())                 -- the other one
+    place:finish()
+    assert.is_true(place:wakes())
   end)
 
   it("is full when more bytes wait than a queue may hold, or items without end", function()
-    local place, _, port = fake.place(2)
+    local place = fake.place(2, { queue_bytes = 4 * 16 })
     fake.push(place, 4)
-    assert.is_false(place:full() or false)
-    port.queue_bytes = 4 * fake.RECORD
+    assert.is_false(place:full())
     fake.push(place, 1)
     assert.is_true(place:full())
-    assert.equal(5 * fake.RECORD, place.queued_bytes)
     place:dispatch()
-    assert.equal(3 * fake.RECORD, place.queued_bytes)
-    assert.is_false(place:full() or false)
+    assert.same({ 3, 48, 2 }, { place.ledger:queued(place.id) })
+    assert.is_false(place:full())
     local fork = fake.place(2, { items_per_worker = 1 })
-    for i = 1, 71 do fork:push(work.of_value(1, i)) end
-    assert.is_false(fork:full() or false)
-    fork:push(work.of_value(1, 72))
+    for i = 1, 71 do fork.ledger:accept_value(1, i, 1) end
+    assert.is_false(fork:full())
+    fork.ledger:accept_value(1, 72, 1)
     assert.is_true(fork:full())
   end)
 
   it("gives workers blocks as long as the stages after them have room", function()
     local place, pool, port = fake.place(1)
-    pool.states[1] = { 0, 0, 0 }
-    local lent = 0
-    function pool.lend()
-      lent = lent + 1
-      pool.states[1][2] = pool.states[1][2] + 1
-      return 65536
-    end
-    port.is_full = true
-    place:on_need(place.slots[1], 70000)
-    place:supply()
-    assert.equal(0, lent)
-    port.is_full = false
-    place:supply()
-    assert.equal(1, lent)
-    assert.is_nil(place.blocks.wants[place.slots[1]])
-    assert.equal(70000, place.blocks.sizes.bytes)
+    port.ledger:limit("targets", place.id, 0, 2, 1)
+    local function lent() return select(2, pool:state(1)) end
+    assert.equal(1, lent())                     -- with the process
+    wait_after(port, 1)
+    assert.is_true(place:supply())
+    assert.equal(1, lent())
+    port.ledger:done_own((port.ledger:take_own(2, 1)))
+    assert.is_false(place:supply())
+    assert.equal(terms.blocks, lent())
   end)
 end)
 
 describe("a worker's death", function()
   it("costs the item in hand an attempt, and no other", function()
-    local place, pool, port = fake.place(1)
+    local place, _, port = fake.place(1)
     fake.push(place, 5)
     place:dispatch()
     fake.done(place, 1, 1, true, 0.00001)
     place:dispatch()
-    assert.equal(4, fake.in_hand(place))
+    fake.done(place, 1, 0, false)
+    local first = fake.hands(place)[1][1]
     fake.done(place, 1, 1, false)
     fake.die(place, 1, true, 0, 9)
     local failure = port.failures[1]
     assert.equal(1, #port.failures)
-    assert.same({ "crash", 9, 3, 1, 3 },
-      { failure.kind, failure.signal, failure.in_flight, failure.attempts, failure.first })
-    assert.equal(3, port.finished_items)
-    assert.equal(2, place.queued)
-    assert.equal(4, place.queue:first().first)
-    check(place, port, 5)
-    assert.equal(1, place:alive())      -- it was replaced
-    place:dispatch()
-    fake.done(place, 1, 2, true)
-    assert.equal(0, pool.held[7])
+    assert.same({ "crash", 9, 1, 3 }, { failure.kind, failure.signal, failure.attempts, failure.first })
+    assert.is_true(first >= 2)
+    assert.equal(2, place:queued())
+    check(place, 5)
+    assert.equal(2, port.ledger:pending(1))
   end)
 
   it("between two items costs none", function()
@@ -225,11 +205,11 @@ describe("a worker's death", function()
     place:dispatch()
     fake.die(place, 1, false, 3, 0)
     assert.same({}, port.failures)
-    assert.equal(2, place.queued)
-    check(place, port, 2)
+    assert.equal(2, place:queued())
+    check(place, 2)
   end)
 
-  it("by the time limit is a time-out, and does not count as a restart", function()
+  it("by the time limit is a time-out", function()
     local place, pool, port = fake.place(1, { timeout = 2 })
     assert.is_nil(place:due(0))                   -- no worker has anything in hand: no need to wake up
     fake.push(place, 1)
@@ -255,15 +235,31 @@ describe("a worker's death", function()
   end)
 
   it("of a fork per batch costs its item an attempt, and another one is begun", function()
-    local place, _, port = fake.place(1, { items_per_worker = 1 })
-    for i = 1, 2 do place:push(work.of_value(1, i)) end
+    local place, pool, port = fake.place(1, { items_per_worker = 1 })
+    for i = 1, 2 do port.ledger:accept_value(1, i, 1) end
     place:dispatch()
     fake.die(place, 1, true, 1, 0)
     assert.equal("crash", port.failures[1].kind)
     assert.equal(0, #place.processes.restarts.times)
+    pool:take_calls()
     place:dispatch()
-    assert.equal(0, place.queued)
-    check(place, port, 2)
+    assert.same({ "spawn 1" }, pool:take_calls())
+    assert.equal(0, place:queued())
+    check(place, 2)
+  end)
+
+  it("tells which worker has got what it had", function()
+    local place, _, port = fake.place(1)
+    fake.push(place, 3)
+    place:dispatch()
+    fake.done(place, 1, 1, true, 0.00001)
+    place:dispatch()
+    fake.die(place, 1, true, 0, 9)
+    place:dispatch()
+    local _, kind, slot, own = port.ledger:collect()
+    assert.same({ "taken over", 1 }, { kind, slot })
+    place:on_taken_over(place.slots[1], own)
+    assert.matches("worker 1", tostring(port.failures[1]))
   end)
 
   it("after its last item is told, and costs nothing", function()

@@ -10,7 +10,7 @@ local function stages_of(inputs, await)
 end
 
 local function ledger_of(pending, drained)
-  return { pending = pending, drained = drained }
+  return { pending = function(_, id) return pending[id] end, drained = function(_, id) return drained[id] end }
 end
 
 describe("a stage may be drained", function()

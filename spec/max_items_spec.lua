@@ -3,7 +3,6 @@ local contexts = require "spec.contexts"
 local fake = require "spec.fake_pool"
 local minigun = require "minigun"
 local support = require "spec.support"
-local work = require "minigun.base.work"
 
 local range, sorted = contexts.range, contexts.sorted
 
@@ -155,45 +154,48 @@ end)
 
 describe("a place whose workers are for so many items", function()
   it("gives each no more, and forks another when there is work", function()
-    local place, pool, port = fake.place(1, { items_per_worker = 2 })
+    local place, pool = fake.place(1, { items_per_worker = 2 })
     fake.push(place, 5)
     place:dispatch()
     fake.done(place, 1, 1, true, 0.00001)
     place:dispatch()
-    assert.same({ "spawn 1", "offer 1 chunk 1 items 1", "offer 1 chunk 2 items 1", "finish 1" }, pool:take_calls())
+    assert.same({ { 1 } }, fake.hands(place))
     fake.done(place, 1, 1, true, 0.00001)
     assert.is_false(place:dispatch())
     assert.is_false(place:idles())
+    assert.same({ "spawn 1" }, pool:take_calls())
     place:on_exit(place.slots[1], 1001, 0, 0, true)
     assert.same({}, pool:take_calls())  -- nothing is forked before there is need of it
     place:dispatch()
-    assert.same({ "spawn 1", "offer 1 chunk 3 items 2", "finish 1" }, pool:take_calls())
-    assert.equal(2, port.finished_items)
+    assert.same({ "spawn 1" }, pool:take_calls())
+    assert.same({ { 2 } }, fake.hands(place))
+    assert.equal(3, place.ledger:pending(1))
   end)
 
   it("does not count what comes back from a worker", function()
-    local place, pool = fake.place(2, { items_per_worker = 30 })
+    local place = fake.place(2, { items_per_worker = 2 })
     fake.push(place, 2)
     place:dispatch()
     fake.done(place, 1, 1, true, 0.0001)
+    fake.done(place, 2, 1, true, 0.0001)
+    fake.push(place, 1)
+    place:dispatch()                            -- worker 1 has had both
+    assert.same({ { 1 }, {} }, fake.hands(place))
     fake.push(place, 1)
     place:dispatch()
+    fake.done(place, 2, 1, true, 0.0001)
     fake.push(place, 1)
-    place:dispatch()
-    local holder = place.slots[1].hands == 2 and 1 or 2
-    local given = place.slots[holder].given
-    fake.done(place, 3 - holder, 1, true, 0.0001)
-    pool.revocable[holder] = 4
-    place:dispatch()
-    assert.equal(given - 1, place.slots[holder].given)
+    assert.is_false(place:dispatch())           -- nobody may have more
+    assert.equal(1, place:queued())
   end)
 
   it("takes its one item as a value, forked for it, where it is for one", function()
     local place, pool = fake.place(1, { items_per_worker = 1 })
     assert.same({ "values", true }, { place.takes, place.fresh })
     assert.same({}, pool:take_calls())
-    place:push(work.of_value(1, "x"))
+    place.ledger:accept_value(1, "x", 1)
     place:dispatch()
-    assert.same({ "spawn 1", "offer 1 chunk 1 items 1", "finish 1" }, pool:take_calls())
+    assert.same({ "spawn 1" }, pool:take_calls())
+    assert.same({ { 1 } }, fake.hands(place))
   end)
 end)

@@ -25,7 +25,7 @@ end
 describe("an order", function()
   it("gives on what begins with the oldest, and keeps the rest until that is finished", function()
     local got = {}
-    local o = order.new(function(part) got[#got + 1] = part end, 100)
+    local o = order.new(function(part) got[#got + 1] = part end, 100, function() end)
     o:put(4, 10, "d")
     o:put(3, 10, "c")
     o:put(1, 10, "a")
@@ -39,7 +39,7 @@ describe("an order", function()
 
   it("waits for further attempts at an item", function()
     local got = {}
-    local o = order.new(function(part) got[#got + 1] = part end, 100)
+    local o = order.new(function(part) got[#got + 1] = part end, 100, function() end)
     o:put(1, 1, "1-3")
     o:retry(2)
     o:retry(2)
@@ -57,20 +57,20 @@ describe("an order", function()
   end)
 
   it("lets nothing but the oldest begin when too much is kept", function()
-    local o = order.new(function() end, 100)
-    assert.is_true(o:may_begin(2))
+    local allowed
+    local o = order.new(function() end, 100, function(head, limit) allowed = { head, limit } end)
+    assert.same({ 1, 1 + o.window }, allowed)
     o:put(2, 100, "b")
-    assert.same({ true, false }, { o:may_begin(1), o:may_begin(2) })
+    assert.same({ 1, 0 }, allowed)
     o:finished(1, 2)
-    assert.is_true(o:may_begin(4))
-    assert.is_false(o:may_begin(100000000))
+    assert.same({ 3, 3 + o.window }, allowed)
   end)
 
   it("holds for any sequence of chunks, failures and attempts", function()
     math.randomseed(7)
     for _ = 1, 300 do
       local got, n, ready = {}, math.random(1, 60), {}
-      local o = order.new(function(part) got[#got + 1] = part end, 1 << 30)
+      local o = order.new(function(part) got[#got + 1] = part end, 1 << 30, function() end)
       local at = 1
       while at <= n do
         local size = math.min(math.random(1, 9), n + 1 - at)

@@ -41,7 +41,7 @@ describe("every place", function()
 
   it("has no other words for what all do: a kind begins with the methods of every place", function()
     local kind = contract.kind()
-    assert.equal(contract.Place.push, kind.push)
+    assert.equal(contract.Place.take, kind.take)
     assert.are_not.equal(contract.kind(), kind)
   end)
 end)

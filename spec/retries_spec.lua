@@ -2,8 +2,10 @@
 -- and that the ledger has it all the while.
 
 local failures = require "minigun.run.failures"
+local core = require "minigun.core"
 local fake = require "spec.fake_pool"
 local ledgers = require "minigun.run.ledger"
+local report = require "minigun.base.protocol"
 local states = require "minigun.run.state"
 local tallies = require "minigun.policy.tally"
 local work = require "minigun.base.work"
@@ -14,17 +16,20 @@ local function new(stage, options, hooks)
   options = options or {}
   local own = failures.new({ stages = { stage }, hooks = { on_failure = hooks or {} },
     options = { keep_failures = options.keep or 10, failures = options.failures or "raise" } }, 77, function() end)
-  own.state, own.ledger, own.shared = states.new(), ledgers.new { stage }, { pool = fake.pool() }
+  local pool = fake.pool()
+  own.state, own.shared = states.new(), { pool = pool }
+  own.ledger = ledgers.new({ stages = { stage }, segments = { {} } }, {})
+  own.ledger:attach(pool.real, 1 << 20, 1 << 16)
+  local place = { takes = "bytes", plan = { n = 1 }, id = own.ledger:add_place { n = 2, first = 0, stages = 1,
+    front = 1, threads = 0, most = 0, counted = 0, per_worker = math.huge } }
+  own.ledger:stage(1, { place = place.id, flags = 0 })
   own.state:become "RUNNING"
   own.outcome = { stats = { { retried = 0, failed = 0, items_out = 0 } }, result = { failures = {}, failed = 0 },
     unhandled = tallies.new(), context = function() return {} end, warned = {},
     warn = function(self, text) self.warned[#self.warned + 1] = text end }
-  local place = { takes = "bytes", plan = { n = 1 }, only_way_in = 1 }
   own.places, own.reduces = { of = { place } }, { retries_of = function(_, each) return each.retries end }
-  local queued = {}
-  own.transport = { enqueue = function(_, entry) queued[#queued + 1] = entry end }
   own.hooks = { call_one = function(_, f, ...) return pcall(f, ...) end }
-  return own, stage, queued, place
+  return own, stage, place
 end
 
 local function fields(attempt, extra)
@@ -37,25 +42,34 @@ local function item() return "it" end
 
 describe("an item that has failed", function()
   it("is tried again as often as its stage says, after its time, and waits in the ledger until then", function()
-    local own, stage, queued = new { retries = 1, backoff = 5 }
-    own.ledger:accept(1, 1)
+    local own, stage, place = new { retries = 1, backoff = 5 }
+    local ledger = own.ledger
+    ledger:accept_value(1, "it", 1)
+    local function end_one()          -- the attempt that has failed
+      local id = ledger:take(place.id, 1)
+      local own_work = ledger:read(id)
+      ledger:finish(id)
+      ledger:drop(id)
+      return own_work
+    end
     local record = own:settle(stage, fields(1), item, function() return work.of_value(1, "it") end)
-    own.ledger:finish(1, 1)           -- the attempt that has failed
+    end_one()
     assert.is_nil(record)
-    assert.equal(1, own.ledger.pending[1])
-    own.ledger:check(function() return 0, 0, own:waiting(1) end)
+    assert.equal(1, ledger:pending(1))
+    assert.equal(0, (ledger:queued(place.id)))
+    ledger:check()
     local due, started = own:check_clock(0)
     assert.is_true(due > 0)
     assert.is_false(started)
     due, started = own:check_clock(due)
     assert.is_nil(due)
     assert.is_true(started)
-    assert.equal(2, queued[1].attempt)
-    own.ledger:check(function() return 1, 0, own:waiting(1) end)
+    assert.equal(1, (ledger:queued(place.id)))
+    ledger:check()
     record = own:settle(stage, fields(2), item, function() error "there is no third attempt" end)
-    own.ledger:finish(1, 1)
+    assert.equal(2, end_one().attempt)
     assert.equal(2, record.attempts)
-    assert.is_true(own.ledger:is_empty())
+    assert.is_true(ledger:is_empty())
     assert.same({ 1, 1 }, { own.outcome.stats[1].retried, own.outcome.stats[1].failed })
   end)
 
@@ -122,17 +136,23 @@ describe("an item that has failed", function()
   end)
 
   it("in a worker's block is the next attempt's, with a reference of its own", function()
-    local own, stage, queued, place = new { retries = 1 }
-    local pool = own.shared.pool
-    pool.held[7] = 1
-    function pool:walk(_, offset, _, _, n) return offset + 8 * n, n end
-    local entry = work.of_bytes(1, 7, 0, 32, 4, 1)
-    entry.first, entry.lane = 11, 2
+    local own, stage, place = new { retries = 1 }
+    local pool, ledger = own.shared.pool, own.ledger
+    local writer = core.writer(pool.real, 1, function(w) w:open(1) end, function() end, 1, 1)
+    for i = 1, 4 do writer(i) end
+    local block, offset, length, count = writer:take()
+    ledger:accept(1, block, offset, length, count, report.ANY, 2)
+    ledger:open_lanes(place.id)
+    local entry = ledger:read(ledger:enter({ stage = 1, block = block, offset = offset, length = length, count = count,
+      first = 11, lane = 2 }, "waiting"))
+    pool:retain(block)
     assert.is_nil(own:item_failed(place, { pid = 5, number = 3 }, stage, fields(1, { index = 2 }), entry))
     own:check_clock(math.huge)
-    local again = queued[1]
-    assert.same({ 7, 16, 8, 1, 2 }, { again.block, again.offset, again.length, again.count, again.attempt })
+    local again
+    repeat again = ledger:read(ledger:take(place.id, 2)) until again.attempt == 2
+    assert.same({ block, 32, 16, 1, 2 }, { again.block, again.offset, again.length, again.count, again.attempt })
     assert.same({ 13, 2, true }, { again.first, again.lane, again.again })
-    assert.equal(2, pool.held[7])
+    ledger:check()
+    writer:close()
   end)
 end)

@@ -1,21 +1,21 @@
 -- No sleep is without something that will end it: a run that nothing can move any more fails and says what it has, and
 -- where less memory can be had than was asked for the limit follows.
-local blocks = require "minigun.contexts.blocks"
 local contexts = require "spec.contexts"
+local core = require "minigun.core"
 local minigun = require "minigun"
 local support = require "spec.support"
 
 describe("a run that nothing can move any more", function()
-  local lend = blocks.methods.lend
+  local open = core.pool
 
-  after_each(function() blocks.methods.lend = lend end)
+  after_each(function() core.pool = open end)
 
   for _, context in ipairs(contexts.forked) do
     it("R60 fails, and says what it has and what it waits for [" .. context.name .. "]", function()
       support.deadline(30)
-      function blocks.methods.lend() return false end
+      function core.pool(slots, _, ...) return open(slots, 4 << 20, ...) end
       local p = minigun.pipeline("stalled"):producer { 1, 2, 3 }
-        :processor("work", contexts.options(context), function(x, emit) emit(x) end)
+        :processor("work", contexts.options(context), function(_, emit) emit(("x"):rep(8 << 20)) end)
       local ok, message = pcall(p.run, p)
       assert.is_false(ok)
       local said = "'work' has %d+ in its queue and [1-9]%d* in hand, and waits for a block of %d+ bytes"

@@ -28,7 +28,8 @@ local function run(in_worker, nth, many)
   end)
   local ok, r = pcall(function()
     if not in_worker then core.faults.allocation(nth, many) end
-    return p:run { failures = "collect" }
+    -- What fails here fails in each child at its start, too, until as much has been allocated here.
+    return p:run { failures = "collect", max_restarts = 1000 }
   end)
   core.faults.reset()
   return ok, r

@@ -30,40 +30,32 @@ function Toy:start()
   self.chain = chain_of(self.port, stages)
 end
 
-function Toy:full() return self.queued >= 64 end
-function Toy:in_work(id) return self.at == id and 1 or 0 end
-function Toy:tally(id) return self:count_queued(id), self:in_work(id) end
-function Toy:idles() return self.queued == 0 end
-function Toy:wakes() return self.queued > 0 end
-
-function Toy:run_one(line)
-  local own = self:take(1, line)
+function Toy:run_one(own)
   if own.block then self:decode(own) end
-  self.at = own.stage
   if own.given_up then self.chain:reject(own.stage, own.value, own.problem)
   else self.chain:push(own.stage, own.value, own.attempt) end
-  self.at = nil
-  for id, s in pairs(self.chain.stats) do
+  for id in pairs(self.chain.states) do
+    local s = self.chain:counts(id, true)
     local came = id == own.stage and own.attempt == 1 and 1 or 0 -- it was counted when it came
     self.port.count(self.port.plan.stages[id], { items_in = s.items_in - came, items_out = s.items_out, busy = s.busy,
       classes = s.service:take() })
-    s.items_in, s.items_out, s.busy = 0, 0, 0
+    s.busy = 0
   end
-  self:finished(own, 0, 1)
+  self:finished(own)
 end
 
 function Toy:dispatch()
   local busy = false
-  for _ = 1, self.at and 0 or self.plan.n do
-    local line = self.queued > 0 and self.port.may_begin(self) and self:queue_for(self.slots[1])
-    if not line then break end
-    self:run_one(line)
+  for _ = 1, self.plan.n do
+    local own = self.port.may_begin(self) and self:take(1)
+    if not own then break end
+    self:run_one(own)
     busy = true
   end
   return busy, busy
 end
 
 return { new = function(port, segment)
-  local self = setmetatable({ slots = { { number = 1 } }, at = nil, chain = nil }, Toy)
+  local self = setmetatable({ slots = { { number = 1 } }, chain = nil, most = 64 }, Toy)
   return contract.open(self, port, segment, "values")
 end }

@@ -34,6 +34,11 @@ static int enqueue(void *to, const mg_slot_event *ev) {
   return 0;
 }
 
+int mg_pool_tell(mg_pool *p, uint32_t i, const mg_slot_event *ev) {
+  sink_at at = {p, i};
+  return enqueue(&at, ev);
+}
+
 int mg_pool_event(mg_pool *p, mg_slot_event *out) {
   if (p->queued == 0) return 0;
   *out = p->queue[p->queue_first];
@@ -201,7 +206,6 @@ void mg_pool_child(void) {
 }
 
 static int renews; /* see mg_pool_renew */
-
 void mg_pool_renew(int on) { renews = on; }
 
 static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
@@ -263,22 +267,20 @@ size_t mg_pool_said(mg_pool *p, uint32_t i, void *to, size_t n) {
 }
 
 int mg_pool_heard(mg_pool *p, uint32_t i, int last) {
-  sink_at at = {p, i};
   mg_slot_event ev = {.kind = MG_EVENT_SAID, .c = (uint32_t)last};
   if (last) mg_sys.epoll_del(p->epoll, p->relay.from[i]);
-  return enqueue(&at, &ev);
+  return mg_pool_tell(p, i, &ev);
 }
 
 /* --- collecting ----------------------------------------------------------------------------------------------- */
 
 static int corrupt(mg_pool *p, uint32_t i) {
-  sink_at at = {p, i};
   int reported = p->slot[i].damaged == 2;
   p->slot[i].damaged = 2;
   mg_slot_event ev = {.kind = MG_EVENT_CORRUPT, .pid = p->slot[i].proc.pid};
   mg_proc_kill(&p->slot[i].proc, SIGKILL);
   p->slot[i].out.mine = atomic_load(&p->slot[i].shared->out.head); /* not one descriptor more from this one */
-  return reported ? 0 : enqueue(&at, &ev);
+  return reported ? 0 : mg_pool_tell(p, i, &ev);
 }
 
 int mg_pool_peek(mg_pool *p, uint32_t i, int nudges) {
@@ -386,7 +388,7 @@ void mg_pool_check(const mg_pool *p) {
   for (uint32_t i = 0; i < p->slots; i++) {
     const mg_slot *s = &p->slot[i];
     mg_slot_check(s, &p->shm);
-    MG_ASSERT((s->state == MG_SLOT_EMPTY) == (s->proc.watch < 0)); /* 2 */
+    MG_ASSERT((s->state == MG_SLOT_EMPTY || s->played) == (s->proc.watch < 0)); /* 2 */
     if (s->state == MG_SLOT_EMPTY || s->damaged) continue;
     mg_ring_check(&s->in, 1);
     mg_ring_check(&s->out, 0);

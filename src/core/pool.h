@@ -5,7 +5,7 @@
  *
  * Invariants (mg_pool_check)
  *  1. Every reference to a block is accounted for: by a slot's ledger, by an event not yet taken, or by the caller.
- *  2. A slot has a child exactly when its state is not EMPTY.
+ *  2. A slot has a child exactly when its state is not EMPTY, unless a test plays its worker.
  *  3. All descriptors are close-on-exec and none is 0, 1 or 2; a child keeps what it waits in, both bells and the
  *     life-line, no other.
  *  4. Nothing is written to a descriptor.  When one of ours turns out to be another's (`lost`: the program has closed
@@ -73,6 +73,8 @@ void mg_pool_child(void);
 int mg_pool_collect(mg_pool *p);
 /* Takes the oldest event: 1, or 0 when there is none.  The reference of a range in it passes to the caller. */
 int mg_pool_event(mg_pool *p, mg_slot_event *out);
+/* Adds an event about slot i, which says nothing of blocks.  0 or -ENOMEM. */
+int mg_pool_tell(mg_pool *p, uint32_t i, const mg_slot_event *ev);
 /* Ends the wait of every open pool, or its next one.  May be called from a signal handler: what one does just before
  * the coordinator goes to sleep would otherwise be noticed only at its next event. */
 void mg_pool_wake(void);

@@ -46,7 +46,7 @@ void mg_slot_begin(mg_slot *s) {
   s->chunk_first = s->chunk_sequence = s->lent_first = 0;
   s->done = s->limit = s->published = s->generation = s->ahead = s->ahead_count = 0;
   s->held_bytes = 0;
-  s->streaming = s->needs = s->quiet = s->damaged = 0;
+  s->streaming = s->needs = s->quiet = s->damaged = s->played = 0;
   s->timed_out = 0;
   s->state = MG_SLOT_LIVE;
 }

@@ -154,6 +154,7 @@ typedef struct mg_slot {
   mg_chunk *chunk; /* a queue with room for `room`: `few`, or memory of its own */
   uint32_t room, chunk_first, chunks, chunk_sequence;
   int threaded;
+  int played;              /* a test plays its worker: there is no process */
   uint32_t lent[MG_LENT]; /* a queue */
   uint32_t lent_first, lents;
   uint32_t done;       /* of the oldest chunk */
@@ -187,8 +188,10 @@ enum {
                     is not known how (a and b are 0 then), pid */
   MG_EVENT_SAID, /* the worker has printed something: mg_relay_read; c = 1: it is gone */
   MG_EVENT_CORRUPT, /* the worker wrote what no worker may write; it has been killed */
-  MG_EVENT_REST /* chunk `number` ends before `range` (the reference passes), which the worker has not begun, as it was
-                   asked to */
+  MG_EVENT_REST, /* chunk `number` ends before `range` (the reference passes), which the worker has not begun, as it was
+                    asked to */
+  MG_EVENT_TAKEN_OVER, /* of the ledger (ledger.h): work `number`, whose worker has died, is in this one's hand now */
+  MG_EVENT_RETIRE      /* of the ledger: this worker has been given all that it is for */
 };
 typedef struct mg_slot_event {
   int kind;

@@ -20,6 +20,8 @@ void mg_push_block(lua_State *L, uint32_t block);
 
 /* Pushes block, offset, length, count, edge: 5 results. */
 int mg_push_range(lua_State *L, const mg_range *r);
+/* Pushes an event's name, slot and the rest, see p:event() (lua_pool.c); returns how many. */
+int mg_push_event(lua_State *L, const mg_slot_event *e);
 /* The index of a slot, which is counted from 1 in Lua. */
 uint32_t mg_check_slot(lua_State *L, mg_pool *p, int arg);
 

@@ -188,6 +188,7 @@ MG_EXPORT int luaopen_minigun_core(lua_State *L) {
   lua_setfield(L, -2, "version");
   mg_codec_open(L);
   mg_pool_setup(L);
+  mg_ledger_setup(L);
   mg_worker_setup(L);
   mg_writer_setup(L);
   mg_alloc_setup(L);

@@ -11,6 +11,7 @@
 int mg_lua_fail(lua_State *L, const char *what, int rc);
 /* Calls the setup function of each type: they add their constructors to the module table on top of the stack. */
 void mg_pool_setup(lua_State *L);
+void mg_ledger_setup(lua_State *L);
 void mg_worker_setup(lua_State *L);
 void mg_writer_setup(lua_State *L);
 void mg_alloc_setup(lua_State *L);

@@ -121,6 +121,58 @@ static int l_anything(lua_State *L) {
   return 1;
 }
 
+static int push_left(lua_State *L, const mg_slot_event *e) {
+  lua_pushinteger(L, (lua_Integer)e->number);
+  mg_push_range(L, &e->range);
+  lua_pushinteger(L, e->stage);
+  lua_pushinteger(L, e->attempt);
+  lua_pushinteger(L, e->a);
+  lua_pushboolean(L, (int)e->b);
+  lua_pushinteger(L, e->c);
+  lua_pushinteger(L, e->step);
+  return 14;
+}
+
+static int push_exit(lua_State *L, const mg_slot_event *e) {
+  lua_pushinteger(L, e->pid);
+  for (int i = 0; i < 2; i++) {
+    if (e->c & 2) lua_pushnil(L);
+    else lua_pushinteger(L, i ? e->b : e->a);
+  }
+  lua_pushboolean(L, e->c & 1);
+  return 6;
+}
+
+int mg_push_event(lua_State *L, const mg_slot_event *e) {
+  static const char *const names[] = {"", "out", "done", "need", "left", "exit", "said", "corrupt", "rest",
+                                      "taken over", "retire"};
+  lua_pushstring(L, names[e->kind]);
+  lua_pushinteger(L, e->slot + 1);
+  switch (e->kind) {
+    case MG_EVENT_OUT:
+      mg_push_range(L, &e->range);
+      lua_pushinteger(L, (lua_Integer)e->number);
+      return 8;
+    case MG_EVENT_DONE:
+      lua_pushinteger(L, (lua_Integer)e->number);
+      lua_pushinteger(L, e->a);
+      lua_pushboolean(L, (int)e->b);
+      lua_pushboolean(L, (int)e->c);
+      lua_pushnumber(L, (lua_Number)e->nanos / 1e9);
+      return 7;
+    case MG_EVENT_NEED: lua_pushinteger(L, (lua_Integer)e->a << MG_UNIT_SHIFT); return 3;
+    case MG_EVENT_LEFT: return push_left(L, e);
+    case MG_EVENT_EXIT: return push_exit(L, e);
+    case MG_EVENT_REST:
+      lua_pushinteger(L, (lua_Integer)e->number);
+      return 3 + mg_push_range(L, &e->range);
+    case MG_EVENT_SAID: lua_pushboolean(L, (int)e->c); return 3;
+    case MG_EVENT_TAKEN_OVER: lua_pushinteger(L, (lua_Integer)e->number); return 3;
+    case MG_EVENT_RETIRE: return 2;
+    default: lua_pushinteger(L, e->pid); return 3;
+  }
+}
+
 /* p:event() -> kind, slot, ... | nothing.  By kind:
  *   "out"     block, offset, length, count, edge, number     committed output; the block is given; number: of the
  *             chunk, where the slot is threaded
@@ -131,51 +183,11 @@ static int l_anything(lua_State *L) {
  *   "said"    last: p:said(slot) gives it
  *   "corrupt" pid
  *   "rest"    number, block, offset, length, count, only     not begun: the chunk ends before it
+ *   "taken over" work   "retire"                              of the ledger
  */
 static int l_event(lua_State *L) {
-  static const char *const names[] = {"", "out", "done", "need", "left", "exit", "said", "corrupt", "rest"};
-  mg_pool *p = mg_check_pool(L, 1);
   mg_slot_event e;
-  if (!mg_pool_event(p, &e)) return 0;
-  lua_pushstring(L, names[e.kind]);
-  lua_pushinteger(L, e.slot + 1);
-  switch (e.kind) {
-    case MG_EVENT_OUT:
-      mg_push_range(L, &e.range);
-      lua_pushinteger(L, (lua_Integer)e.number);
-      return 8;
-    case MG_EVENT_DONE:
-      lua_pushinteger(L, (lua_Integer)e.number);
-      lua_pushinteger(L, e.a);
-      lua_pushboolean(L, (int)e.b);
-      lua_pushboolean(L, (int)e.c);
-      lua_pushnumber(L, (lua_Number)e.nanos / 1e9);
-      return 7;
-    case MG_EVENT_NEED: lua_pushinteger(L, (lua_Integer)e.a << MG_UNIT_SHIFT); return 3;
-    case MG_EVENT_LEFT:
-      lua_pushinteger(L, (lua_Integer)e.number);
-      mg_push_range(L, &e.range);
-      lua_pushinteger(L, e.stage);
-      lua_pushinteger(L, e.attempt);
-      lua_pushinteger(L, e.a);
-      lua_pushboolean(L, (int)e.b);
-      lua_pushinteger(L, e.c);
-      lua_pushinteger(L, e.step);
-      return 14;
-    case MG_EVENT_EXIT:
-      lua_pushinteger(L, e.pid);
-      for (int i = 0; i < 2; i++) {
-        if (e.c & 2) lua_pushnil(L);
-        else lua_pushinteger(L, i ? e.b : e.a);
-      }
-      lua_pushboolean(L, e.c & 1);
-      return 6;
-    case MG_EVENT_REST:
-      lua_pushinteger(L, (lua_Integer)e.number);
-      return 3 + mg_push_range(L, &e.range);
-    case MG_EVENT_SAID: lua_pushboolean(L, (int)e.c); return 3;
-    default: lua_pushinteger(L, e.pid); return 3;
-  }
+  return mg_pool_event(mg_check_pool(L, 1), &e) ? mg_push_event(L, &e) : 0;
 }
 
 /* p:relay(which) -> true | nil, message, errno: from now on what the workers that are forked print comes by "said" */

@@ -3,7 +3,7 @@
 #include "core/channel.h"
 #include "core/relay.h"
 #include "core/slot.h"
-#include "lua_mg.h"
+#include "lua_ledger.h"
 
 typedef struct constant {
   const char *name;
@@ -18,6 +18,8 @@ static const constant constants[] = {
     /* slot.h */
     {"TIMED", MG_CHUNK_TIMED}, {"PRODUCER", MG_CHUNK_PRODUCER}, {"SET", MG_CHUNK_SET}, {"SINGLY", MG_CHUNK_SINGLY},
     {"STREAMED", MG_LEFT_STREAMED}, {"TIMED_OUT", MG_LEFT_TIMED_OUT},
+    {"VALUE", MG_KEEP_VALUE}, {"ORIGIN", MG_KEEP_ORIGIN}, {"SOURCE", MG_KEEP_SOURCE}, {"TRIED", MG_KEEP_TRIED},
+    {"DEATH", MG_KEEP_DEATH}, /* lua_ledger.h */
     /* channel.h */
     {"CALL", MG_FRAME_CALL}, {"SEND", MG_FRAME_SEND}, {"REPLY", MG_FRAME_REPLY}, {"FAILURE", MG_FRAME_FAILURE},
     {"CANCEL", MG_FRAME_CANCEL}, {"WANTS_FRAME", MG_WANTS_FRAME}, {"WANTS_ROOM", MG_WANTS_ROOM},

@@ -47,6 +47,17 @@ static int l_make_threaded(lua_State *L) {
   return 1;
 }
 
+/* p:play(slot): the slot is live without a process, for tests of what is handed to it; or it is so once more */
+static int l_play(lua_State *L) {
+  mg_pool *p = mg_check_pool(L, 1);
+  mg_slot *s = &p->slot[mg_check_slot(L, p, 2)];
+  luaL_argcheck(L, s->state == MG_SLOT_EMPTY || s->played, 2, "the slot has a worker");
+  mg_slot_drop(s, &p->shm);
+  mg_slot_begin(s);
+  s->played = 1;
+  return 0;
+}
+
 /* p:lend(slot, bytes) -> bytes lent, or false when there is no memory or no room */
 static int l_lend(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
@@ -132,5 +143,5 @@ const luaL_Reg mg_slot_methods[] = {
     {"offer", l_offer}, {"make_threaded", l_make_threaded}, {"lend", l_lend}, {"finish", l_finish},
     {"revoke", l_revoke},
     {"shorten", l_shorten}, {"stop", l_stop}, {"kill", l_kill}, {"overtime", l_overtime}, {"time_out", l_time_out},
-    {"state", l_state},   {NULL, NULL},
+    {"state", l_state}, {"play", l_play},   {NULL, NULL},
 };

@@ -19,6 +19,10 @@ local report = {
   -- What is known of the item that a worker had in hand (src/core/slot.h).
   STREAMED = shared.STREAMED,   -- some of its output has been let through
   TIMED_OUT = shared.TIMED_OUT, -- its time-out has ended it
+  -- What is kept under the number of work (src/lua/lua_ledger.h): the item, where it is a Lua value; what it has come
+  -- of; true, where its items are a source's own; attempts at the items of a batch; the death of the worker that had
+  -- it.
+  VALUE = shared.VALUE, ORIGIN = shared.ORIGIN, SOURCE = shared.SOURCE, TRIED = shared.TRIED, DEATH = shared.DEATH,
   -- What goes through the coordinator of what a worker prints (src/core/relay.h).
   STDOUT = shared.STDOUT, STDERR = shared.STDERR, LOG = shared.LOG,
   -- Kinds of reports.

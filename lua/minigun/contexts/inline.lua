@@ -1,12 +1,11 @@
 --- Inline: the place of the stages that run in the coordinator itself (contract.lua). It is `here`: its stages call
 -- each other, and what one of them sends to another goes on within the call, so nothing fills up between them.
-local acks = require "minigun.policy.acks"
 local chain = require "minigun.handlers.chain"
 local contract = require "minigun.contexts.contract"
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
 local errors = require "minigun.base.traceback"
-local rates = require "minigun.policy.rates"
+local report = require "minigun.base.protocol"
 local signals = require "minigun.system.signals"
 local work = require "minigun.base.work"
 
@@ -14,7 +13,6 @@ local inline = {}
 
 local INLINE_SECONDS <const> = 0.0005 -- spent in stages of the coordinator before it looks after workers
 local UNKNOWN <const> = 64            -- items batched at once while it is not known how long they take
-local MOST <const> = 1024             -- pieces of work that may wait before what sends to them waits too
 
 local Inline = contract.kind()
 
@@ -34,13 +32,13 @@ end
 --- `stages`: array; `chain`, or false; `timed`: whether one of them must be asked what falls due
 function inline.new(plan, how)
   return declared({
-    here = true, takes = "values", fresh = false, first = false, keeps = false, look_at = false,
+    here = true, takes = "values", fresh = false, first = false, keeps = false, order = false,
     whole = plan, plan = segment_of(plan), pid = how.pid, process = how.process, patient = how.patient,
     outcome = false, acks = false, lineage = false, state = false, admission = false, shared = false, places = false,
     outlets = false, transport = false, batches = false, failures = false, reduces = false, hooks = false,
-    reentry = false, screen = false, own_queue = false, stages = {}, chain = false, timed = false,
-    rates = {},              -- seconds per item, by stage
-    waits = false,           -- function (stage) -> whether it has to wait for those after it
+    reentry = false, screen = false, ledger = false, pool = false, id = false, stages = {}, chain = false,
+    timed = false,
+    measured = {},           -- stages whose time per item the ledger learns
   }, Inline)
 end
 
@@ -58,11 +56,17 @@ local function failed(self, stage, item, caught, how)
   end)
 end
 
+--- Takes its place in the ledger.
+function Inline:enter()
+  self.id = self.ledger:add_place { here = true, n = 1, first = 0, stages = 0, front = 0, threads = 0, most = 0,
+    counted = 0, per_worker = math.huge }
+end
+
 --- Makes the chain of the coordinator's own stages, and the ways out of them, and out of stages in its threads.
 function Inline:open()
-  local own, transport, admission, handlers = self.stages, self.transport, self.admission, {}
+  local own, transport, handlers = self.stages, self.transport, {}
   for _, id in ipairs(self.plan.stages) do own[#own + 1] = self.whole.stages[id] end
-  function self.waits(id) return admission:is_full(admission.waits[id]) end
+  self.pool = self.shared.pool
   for _, stage in ipairs(own) do
     if stage.partition then handlers[stage.id] = self.outlets:open_lanes(stage) end
   end
@@ -116,92 +120,62 @@ function Inline:finish()
   call_about_forks(self, { "before_exit" })
 end
 
--- Runs the items of some work through its stage and all after it.
-local function run(self, entry)
-  local id, own, links = entry.stage, self.acks, self.chain
-  local before = own.origin
-  own.origin = entry.origin or false
+-- Runs the items of some work, `count` of them, through its stage and all after it. Returns how many.
+local function run(self, id, own, count, block, offset, length, only, attempt, first)
+  local acks, links, ledger = self.acks, self.chain, self.ledger
+  local before = acks.origin
+  acks.origin = self.lineage and ledger:kept(own, report.ORIGIN) or false
   if self.screen.line then self.screen:before_handlers() end
   self.reentry.in_handler = true
-  if not entry.block then
-    links:push(id, entry.value, entry.attempt, entry.first)
+  if not block then
+    links:push(id, ledger:kept(own, report.VALUE), attempt, first)
   else
-    local pool = self.shared.pool
-    if not (links.states[id].batches and self.batches:join(entry)) then
-      local n = links:push_all(id, pool:cursor(entry.block, entry.offset, entry.length, entry.only))
-      if n ~= entry.count then self.shared:found_damage(self.whole.stages[id], entry.count, n) end
+    local range = work.of_bytes(id, block, offset, length, count, only)
+    if not (links.states[id].batches and self.batches:join(range)) then
+      local n = links:push_all(id, self.pool:cursor(block, offset, length, only))
+      if n ~= count then self.shared:found_damage(self.whole.stages[id], count, n) end
     end
-    pool:release(entry.block)
   end
-  own.origin, self.reentry.in_handler = before, false
-  self.transport:finished(id, entry.count, entry.origin)
+  acks.origin, self.reentry.in_handler = before, false
+  ledger:done_own(own)
+  return count
 end
 
--- Takes work off the queue; where a step must not take long, only so many of its items as fit.
-local function take(self, entry)
-  local id, admission = entry.stage, self.admission
+-- How many items of the oldest work of a stage are run at once; 0: all of them. It is cut where a step must not take
+-- long, and where those after it have no room for all.
+local function share_of(self, id, count, is_bytes, is_source)
+  if not is_bytes then return 0 end
   local reduce = self.chain.states[id].reduce
-  local unknown = reduce and not reduce.seconds
-  local limited = admission.limited[id]
-  if (self.patient or unknown or limited or entry.is_source) and entry.block then
-    self.rates[id] = self.rates[id] or rates.new()
-    local n = unknown and UNKNOWN or self.rates[id]:slice()
-    if limited then n = math.min(n, admission:room(admission.waits[id], admission.per[id])) end
-    local pool = self.shared.pool
-    local at = n < entry.count and pool:walk(entry.block, entry.offset, entry.length, entry.only, n)
-    if at then
-      pool:retain(entry.block)
-      local origin = entry.origin and acks.cut(entry, n)
-      local slice = work.cut(entry, n, at)
-      slice.origin = origin
-      self.own_queue:cut(slice.length)
-      return slice
-    end
-  end
-  return self.own_queue:pop(id)
+  local unknown, limited = reduce and not reduce.seconds, self.admission.limited[id]
+  if not (self.patient or unknown or limited or is_source) then return 0 end
+  self.measured[id] = true
+  local n = unknown and UNKNOWN or self.ledger:slice(id)
+  if limited then n = math.max(1, math.min(n, self.ledger:room_of_stage(id))) end
+  return n < count and n or 0
 end
 
-function Inline:push(own) self.own_queue:push(own) end
-function Inline:full()
-  local own <const> = self.own_queue
-  return own.n >= MOST or own.bytes > self.shared.queue_bytes
-end
-function Inline:tally(id) return self.own_queue:items(id), 0 end
-function Inline:in_work(_) return self and 0 end
-function Inline:idles() return self.own_queue:count() == 0 end
-function Inline:wakes() return self.own_queue:count() > 0 end
-function Inline:free() return self.own_queue.n == 0 and 1 or 0 end
-function Inline:abandon(_) return self and false end
+function Inline:idles() return self.ledger:own() == 0 end
+function Inline:wakes() return self.ledger:own() > 0 end
+function Inline:free() return self.ledger:own() == 0 and 1 or 0 end
 function Inline:resize(_) return self and nil, "it runs in the coordinator" end
-
---- Takes out work that is not begun.
----@param origin table
----@return boolean found
-function Inline:withdraw(origin)
-  local own = self.own_queue:take_of(origin)
-  if not own then return false end
-  if own.block then self.shared.pool:release(own.block) end
-  self.transport:finished(own.stage, own.count, own.origin)
-  return true
-end
 
 --- Runs what waits for the coordinator's own stages, for a while.
 ---@return boolean busy whether there was anything
 function Inline:dispatch()
-  local busy, spent, own = false, 0, self.own_queue
-  while own.n > 0 and not self.state.aborted do
-    local entry = own:first(self.waits)
-    if not entry then break end
-    entry = take(self, entry)
+  local ledger, busy, spent = self.ledger, false, 0
+  while not self.state.aborted do
+    local id, count, is_bytes, is_source = ledger:oldest_own()
+    if not id then break end
+    count = math.min(count, share_of(self, id, count, is_bytes, is_source))
     local start = core.now()
-    run(self, entry)
+    count = run(self, id, ledger:take_own(id, count))
     if core.interrupted() then signals.check() end
     local seconds = core.now() - start
-    if self.chain.states[entry.stage].batches then
-      local s = self.outcome.stats[entry.stage]
+    if self.chain.states[id].batches then
+      local s = self.outcome.stats[id]
       s.busy = s.busy + seconds
     end
-    if self.rates[entry.stage] then self.rates[entry.stage]:learn(seconds, entry.count) end
+    if self.measured[id] then ledger:learn(id, seconds, count) end
     busy = true
     spent = spent + seconds
     if spent > INLINE_SECONDS then break end

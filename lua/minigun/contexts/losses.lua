@@ -4,51 +4,47 @@
 local failure = require "minigun.base.failure"
 local report = require "minigun.base.protocol"
 local restarts = require "minigun.policy.restarts"
-local work = require "minigun.base.work"
 
 local losses = {}
 
 local SIGKILL <const> = 9
 
--- The item that a dead worker was at has failed. Returns what is left after it, if anything.
+-- The item that a dead worker was at, the first of some work, has failed. Returns what is left after it, if anything.
 local function fail_in_hand(place, slot, left, rest, death)
-  local port, pool, one, fields = place.port, place.pool, rest, left.fields
-  if rest.block then port.check(rest) end
-  if rest.count > 1 then
-    local at = pool:walk(rest.block, rest.offset, rest.length, rest.only, 1)
-    pool:retain(rest.block)
-    one = work.cut(rest, 1, at)
+  local port, ledger, fields = place.port, place.ledger, left.fields
+  local own = ledger:read(rest)
+  if own.block then port.check(own) end
+  if own.count > 1 then
+    own = ledger:read(ledger:cut(rest, 1))
   else
     rest = nil
   end
   if place.processes.stop_killed then -- its output is where it should be
     port.warn(("stage '%s': the producer (pid %d) did not end when the run was stopped, and was killed"):format(
       place.plan.name, fields.pid))
-    port.finished(one.stage, 1)
+    place:finished(own)
     return nil
   end
-  local stage = port.plan.stages[one.stage]
-  fields.index, fields.attempt, fields.step = 0, one.attempt, left.step
-  if one.attempt == 0 and fields.message then fields.message = fields.message:gsub("the item", "its end") end
+  local stage = port.plan.stages[own.stage]
+  fields.index, fields.attempt, fields.step = 0, own.attempt, left.step
+  if own.attempt == 0 and fields.message then fields.message = fields.message:gsub("the item", "its end") end
   fields.partial = left.how & report.STREAMED ~= 0 or stage.kind == "producer" or nil
-  death.record = port.failed(place, slot, stage, fields, one)
-  place:finished(one, 0, 1)
-  if one.block then pool:release(one.block) end
+  death.record = port.failed(place, slot, stage, fields, own)
+  place:finished(own)
   return rest
 end
 
 -- What is left of a slice goes on.
 local function return_slice(place, slot, left, death)
-  local own = slot.hand[left.number]
-  place.port.under(own.origin)
-  if own.block then place.pool:release(own.block) end -- the ledger's; the event has brought another reference
-  local rest = work.part(own, own.finished or 0, left.count, left.offset, left.length)
-  local innocent = slot.struck and slot.struck ~= own.origin and left.how & report.STREAMED == 0
+  local ledger = place.ledger
+  local rest = ledger:left(slot.index, left.number, left.block, left.offset, left.length, left.count, left.only)
+  local origin = ledger:kept(rest, report.ORIGIN)
+  place.port.under(origin)
+  local innocent = slot.struck and slot.struck ~= origin and left.how & report.STREAMED == 0
   if left.in_hand and not innocent then rest = fail_in_hand(place, slot, left, rest, death) end
-  if rest then
-    rest.death = death
-    place:push(rest, true)
-  end
+  if not rest then return end
+  ledger:keep(rest, report.DEATH, death)
+  ledger:push(rest, true)
 end
 
 -- The fields of the failure that a death costs.
@@ -87,8 +83,9 @@ end
 ---@param in_hand table? what it was at, of `left`: the end of a loop's input is a failure of its own
 function losses.warn_of_loops(place, slot, last, in_hand)
   if slot.items == 0 or place.fresh then return end
-  local names, ended = {}, slot.loops_ended or {}
-  local ending = in_hand and slot.hand[in_hand.number].attempt == 0 and slot.hand[in_hand.number].stage
+  local names, ended, ledger = {}, slot.loops_ended or {}, place.ledger
+  local own = in_hand and ledger:read(ledger:hand(slot.index, in_hand.number))
+  local ending = own and own.attempt == 0 and own.stage
   for _, id in ipairs(place.plan.stages) do
     local stage = place.port.plan.stages[id]
     if stage.loop and not ended[id] and id ~= ending then names[#names + 1] = "'" .. stage.name .. "'" end

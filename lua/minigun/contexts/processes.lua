@@ -5,12 +5,10 @@
 -- may be.
 --     number     of the worker in its place, from 1; `index`: of the slot in the pool
 --     pid        nil: there is no process; `since`: when it was forked; `restarts`: how many followed the first
---     ends       it has to end, or is about to be killed
---     retired    no more work is for it, as it has had what one process is for
---     vacant     a process is forked when there is work for it
 --     leaves     it is given up when its process has ended: there are to be fewer workers
---     hands      slices of work that it has (workers.lua); `items`, `busy`: what it has done, and in how many seconds
 --     record     what stands in the run's statistics
+--     items, busy     what a process that has ended had done, and in how many seconds
+-- What it has in hand, and whether more is to come, is in the ledger.
 local core = require "minigun.core"
 local descriptors = require "minigun.system.descriptors"
 local failure = require "minigun.base.failure"
@@ -46,8 +44,8 @@ function processes.new(port, segment, first)
       local ok, message = port.pool:make_threaded(first + i - 1, segment.width)
       if not ok then port.fail(message) end
     end
-    self.seats[i] = { number = i, index = first + i - 1, pid = nil, since = 0, restarts = -1, ends = false,
-      retired = false, vacant = false, leaves = false, hands = 0, items = 0, busy = 0, record = nil }
+    self.seats[i] = { number = i, index = first + i - 1, pid = nil, since = 0, restarts = -1, leaves = false, items = 0,
+      busy = 0, record = nil }
   end
   table.move(self.seats, 1, segment.n, 1, self.slots)
   for _, id in ipairs(segment.stages) do
@@ -92,8 +90,7 @@ function Processes:spawn(slot, value, queued, full)
   end
   port.heap:forked(port.now() - start)
   self.spawned = self.spawned + 1
-  slot.pid, slot.since, slot.busy, slot.restarts = pid, port.now(), 0, slot.restarts + 1
-  slot.ends, slot.retired, slot.vacant = false, false, false
+  slot.pid, slot.since, slot.restarts = pid, port.now(), slot.restarts + 1
   return true
 end
 
@@ -116,14 +113,8 @@ function Processes:drop_seat(slot)
   for i, each in ipairs(self.slots) do
     if each == slot then table.remove(self.slots, i) end
   end
-  slot.leaves, slot.vacant, slot.retired = false, false, false
-end
-
---- A worker has had what one process is for: it ends when it has finished what it has.
----@param slot table
-function Processes:retire(slot)
-  slot.ends, slot.retired = true, true
-  self.pool:finish(slot.index)
+  slot.leaves = false
+  self.port.ledger:seat_left(slot.index, false)
 end
 
 --- No more work will come: the workers end when they have finished what they have.
@@ -156,7 +147,7 @@ local function check_stop(self, now, waits)
   if waits then self.stops_by = now + self.stop_grace end
   local left = self.stops_by - now
   for _, slot in ipairs(self.slots) do
-    if slot.pid and slot.hands > 0 and left <= 0 then
+    if slot.pid and left <= 0 and self.port.ledger:seat(slot.index) > 0 then
       self.stop_killed = true
       self.pool:kill(slot.index)
     end
@@ -183,7 +174,7 @@ function Processes:due(now, waits)
   if not self.timeout then return nil end
   local wait = nil
   for _, slot in ipairs(self.slots) do
-    if slot.pid and slot.hands > 0 then
+    if slot.pid and self.port.ledger:seat(slot.index) > 0 then
       local seconds, mark = self.pool:overtime(slot.index)
       if seconds > self.timeout then self.pool:time_out(slot.index, mark) end
       local left = math.max(self.timeout - seconds, 0.001)
@@ -257,7 +248,7 @@ end
 ---@param slot table
 ---@param last table
 --- as in `count`, and `held`: it had work; `in_hand`: it was at an item; `timed_out`: that had taken too long;
---- `fresh`: each item has a process of its own
+--- `retired`: it has had what one process is for; `fresh`: each item has a process of its own
 ---@return boolean replace whether another one is to take its place
 function Processes:ended(slot, last)
   local port, code, signal = self.port, last.code, last.signal
@@ -265,19 +256,12 @@ function Processes:ended(slot, last)
     pid = last.pid, stage = self.plan.name, worker = slot.number, code = code, signal = signal ~= 0 and signal or nil,
     expected = last.expected,
   })
-  last.over, last.retired = self.finishing, slot.retired
+  last.over = self.finishing
   last.stopped = self.stops_by ~= nil and #self.slots == 1
   local what, counts = restarts.follows(last)
   if what == "hooks" then died_at_end(self, slot, last) end
   if counts then count_death(self, last) end
   return what == "replace"
-end
-
---- What a dead worker held has gone to another one: the failure that the death has cost says to which.
----@param death table
----@param slot table
-function processes.survived(death, slot)
-  if death.record then failure.taken(death.record, slot.number) end
 end
 
 return processes

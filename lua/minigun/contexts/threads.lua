@@ -15,32 +15,20 @@ local Threads = contract.kind()
 ---@param segment table of the plan
 ---@return table place
 function threads.new(port, segment)
-  local self = setmetatable({
-    slots = {}, in_hand = 0, at = {}, -- items in hand, by the stage that they have come to
-    threads = nil,                    -- the thread pool, once it has started
+  local self = setmetatable({ slots = {}, most = 64 + 4 * segment.n,
+    threads = nil, -- the thread pool, once it has started
   }, Threads)
   contract.open(self, port, segment, "values")
   for i = 1, segment.n do self.slots[i] = { number = i } end
   return self
 end
 
-function Threads:full()
-  local port, n = self.port, self.n
-  if self.limited and (port.room_of(self) <= 0 or self.queued >= n and port.blocked(self)) then return true end
-  return self.queued >= 64 + 4 * n or self.queued_bytes > port.queue_bytes and self.queued > n
-end
-
-function Threads:in_work(id) return self.at[id] or 0 end
-function Threads:tally(id) return self:count_queued(id), self.at[id] or 0 end
-function Threads:idles() return self.queued == 0 and self.in_hand < self.n end
-function Threads:wakes() return self.in_hand > 0 end
-function Threads:free() return self.n - self.in_hand - self.queued end
-
 --- Changes how many items may be in work at once.
 ---@param n integer
 ---@return boolean ok
 function Threads:resize(n)
   self.n, self.threads.n = n, n
+  self.ledger:resize(self.id, n, 64 + 4 * n)
   return true
 end
 
@@ -49,9 +37,7 @@ function Threads:abandon(origin)
   for _, thread in ipairs(self.threads.threads) do
     local job = thread.job
     if job and job.origin == origin and self.threads:replace(thread) then
-      self.in_hand = self.in_hand - 1
-      self.at[job.stage] = self.at[job.stage] - 1
-      self:finished(job, 0, 1)
+      self:finished(job)
       return true
     end
   end
@@ -60,13 +46,9 @@ end
 
 -- The next item for a thread.
 local function take(self, thread)
-  local line = self.queued > 0 and self.port.may_begin(self) and self:queue_for(thread)
-  if not line then return nil end
-  local own = self:take(1, line)
-  if own.block then self:decode(own) end
-  self.in_hand = self.in_hand + 1
-  self.at[own.stage] = (self.at[own.stage] or 0) + 1
-  return own
+  local own = self.port.may_begin(self) and contract.Place.take(self, thread.number)
+  if own and own.block then self:decode(own) end
+  return own or nil
 end
 
 -- Gives on what a thread's stage has emitted, at its turn.
@@ -88,7 +70,7 @@ local function failed(self, thread, stage, item, caught, how)
   port.raised(caught.raised)
   local before = port.under(job.origin)
   how.pid, how.worker, how.workers = port.pid, thread.number, self.n
-  how.number = how.attempt > 0 and self.only_way_in == stage.id and job.first or nil
+  how.number = how.attempt > 0 and self.ledger:only_way_in(self.id) == stage.id and job.first or nil
   port.settle(stage, errors.fields(caught, how), function() return item end, not caught.unreadable and function()
     if self.order then self.order:retry(job.first) end
     return work.repeats(work.of_value(stage.id, item), job.first, job.lane)
@@ -140,19 +122,18 @@ end
 ---@param thread table
 ---@param job table
 function Threads:on_done(thread, job)
-  self.in_hand = self.in_hand - 1
-  self.at[job.stage] = self.at[job.stage] - 1
   self.threads:count(thread, job, function(stage, items_in, items_out, busy, classes)
     self.port.count(stage, { items_in = items_in, items_out = items_out, busy = busy, classes = classes or {} })
   end)
-  self:finished(job, 0, 1)
+  self:finished(job)
 end
 
 --- Gives work to threads that have none; they run with the next step of the loop, which tells whether any did.
 ---@return boolean busy
 function Threads:dispatch()
-  if self.queued > 0 and self.port.may_begin(self) then
-    self.threads:wake(next(self.lanes) and self.n or self.queued) -- a lane's one thread must look itself
+  local queued = self:queued()
+  if queued > 0 and self.port.may_begin(self) then
+    self.threads:wake(self.has_lanes and self.n or queued) -- a lane's one thread must look itself
   end
   return false
 end
@@ -166,8 +147,6 @@ function Threads:finish()
   end
   fork_hooks(self, { "before_exit" })
 end
-
-function Threads:ended() return self.finishing and self.queued == 0 and self.in_hand == 0 end
 
 --- Closes what its threads have open, after the loop.
 function Threads:close()

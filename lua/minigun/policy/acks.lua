@@ -160,13 +160,14 @@ end
 
 --- The origin of a part of work that is cut off: where its items are the source items themselves, these get one of
 --- their own, to be acknowledged as soon as they are finished.
----@param work table
+---@param origin table of the whole
+---@param is_source boolean?
+---@param count integer items of the whole
 ---@param n integer items of the part, fewer than all
----@return table? origin of the part
-function acks.cut(work, n)
-  local origin = work.origin
-  local ranges = work.is_source and origin.count == work.count and origin.ranges
-  if not ranges or #ranges ~= 2 or ranges[2] - ranges[1] + 1 ~= work.count then return origin end
+---@return table origin of the part
+function acks.cut(origin, is_source, count, n)
+  local ranges = is_source and origin.count == count and origin.ranges
+  if not ranges or #ranges ~= 2 or ranges[2] - ranges[1] + 1 ~= count then return origin end
   local first = ranges[1]
   ranges[1], origin.count = first + n, origin.count - n
   return { count = n, source = origin.source, ranges = { first, first + n - 1 } }

@@ -1,5 +1,5 @@
---- Admission: what fills up after a stage, how many items wait for one, and how many more may be sent to it. Values in,
--- decisions out.
+--- Admission: what fills up after a stage or place, so that it has to wait. Drawn once, from the graph; the ledger
+-- looks at it (src/core/ledger_limits.c). Values in, decisions out.
 --
 -- `queue = n` counts what waits: queued, in a slice after the item in work, or for the next attempt; not what workers
 -- have in work. A place that sends to a limited stage, through stages of the coordinator or directly, begins nothing
@@ -7,32 +7,28 @@
 -- item for each of its workers emits, at most. Where a place has to stand still, the places that send to it soon stand
 -- still, too: `limited` is true of all before a limited stage.
 --
--- Of a place these are looked at: `here` (the coordinator's own stages, which call each other), `plan` (`stages`, `n`),
--- `queued`, `full()`, `in_work(stage)`; and its `targets`, `limited`, `per` and `order.window` are set here.
+-- Of a place these are looked at: `here` (the coordinator's own stages, which call each other), `plan` (`stages`, `n`);
+-- and its `targets`, `limited`, `per` and `order.window` are set here.
 local declared = require "minigun.base.declared"
+local terms = require "minigun.policy.terms"
 
 local admission = {}
-
--- Items that may wait for a place before a limited stage, where it has no limit of its own: these, and so many for
--- each worker.
-local SOME <const>, EACH <const> = 16, 4
 
 local Admission = {}
 Admission.__index = Admission
 
-local function some(place) return SOME + EACH * place.n end
+-- Items that may wait for a place before a limited stage, where it has no limit of its own.
+local function some(place) return terms.some + terms.each * place.n end
 
 --- Makes the admission of a run; `draw` must follow.
 ---@param stages table array of the plan's stages, in topological order
 ---@param place_of table from a stage's id to its place
----@param pending table from a stage's id to how many items it has accepted and not finished
 ---@return table admission
 --- `reach[id]`: what fills up after a stage: set of places, and stages' queue limits by id; `limited[id]`: whether
 --- there is a limit among them; `per[id]`: how many of its items make one for them; `waits[id]`: what a stage of the
 --- coordinator waits for while it is full
-function admission.new(stages, place_of, pending)
-  return declared({ stages = stages, place_of = place_of, pending = pending, reach = {}, limited = {}, per = {},
-    waits = {} }, Admission)
+function admission.new(stages, place_of)
+  return declared({ stages = stages, place_of = place_of, reach = {}, limited = {}, per = {}, waits = {} }, Admission)
 end
 
 -- Whether any of what a stage or a place sends to is limited. The library sets a limit for a reduce itself: that may be
@@ -94,7 +90,10 @@ local function mark_limited(self, places)
     local place = places[i]
     place.limited, place.per = leads_to_limit(self, place.targets), math.huge
     for _, id in ipairs(place.plan.stages) do place.per = math.min(place.per, self.per[id]) end
-    if place.limited and place.order then place.order.window = some(place) end -- what is kept waits too
+    if place.limited and place.order then -- what is kept waits too
+      place.order.window = some(place)
+      place.order:tell()
+    end
   end
 end
 
@@ -130,67 +129,33 @@ end
 --- A producer sends to one more place, by emit:to: from now on it waits for this one too.
 ---@param id integer the producer
 ---@param target integer the stage that it sends to
-function Admission:extend(id, target)
-  local place = self.place_of[target]
-  if not place.here then self.reach[id][place] = true end
+---@param ledger userdata
+function Admission:extend(id, target, ledger)
+  local place, reach = self.place_of[target], self.reach[id]
+  if place.here or reach[place] then return end
+  reach[place] = true
+  ledger:limit("reach", id, place.id, 0, 0)
 end
 
---- How many items wait for a stage.
----@param id integer
----@return integer
-function Admission:waiting(id)
-  return self.pending[id] - self.place_of[id]:in_work(id)
-end
-
---- Whether receivers should first catch up.
----@param targets table set of places, and stages' queue limits by id
----@return boolean
-function Admission:is_full(targets)
-  local pending <const>, place_of <const> = self.pending, self.place_of
-  for target, limit in next, targets do
-    if limit == true then
-      if target:full() then return true end
-    elseif pending[target] >= limit and pending[target] - place_of[target]:in_work(target) >= limit then
-      return true
+--- Tells the ledger what fills up, once all is drawn.
+---@param ledger userdata
+---@param places table array
+function Admission:tell(ledger, places)
+  local function add(what, which, limits)
+    for each, limit in pairs(limits) do
+      if limit == true then ledger:limit(what, which, each.id, 0, 0)
+      else ledger:limit(what, which, 0, each, limit) end
     end
   end
-  return false
-end
-
---- How many items a place without a limit of its own may still be sent, where it is before a limited stage.
----@param place table
----@return integer
-function admission.room_of(place) return some(place) - place.queued end
-
---- How many items may be begun whose output goes to these.
----@param targets table set of places, and stages' queue limits by id
----@param per integer items that make one for them
----@return number room below 1: none
-function Admission:room(targets, per)
-  local room = math.huge
-  for target, limit in pairs(targets) do
-    if limit == true then
-      if target:full() then return 0 end
-      if target.limited then room = math.min(room, admission.room_of(target)) end
-    else
-      local left = limit - self:waiting(target)
-      if left <= 0 then return 0 end
-      if not self.stages[target].recipe then room = math.min(room, left * per) end
-    end
+  for id in ipairs(self.stages) do
+    add("reach", id, self.reach[id])
+    if self.waits[id] then add("waits", id, self.waits[id]) end
+    ledger:per(id, self.per[id])
   end
-  return room
-end
-
---- Whether a place that a stage reaches, and that it waits for, has anything to do.
----@param id integer the stage
----@return boolean
-function Admission:any_at_work(id)
-  for place, limit in pairs(self.reach[id]) do
-    for _, each in ipairs(limit == true and place.plan.stages or {}) do
-      if self.pending[each] > 0 then return true end
-    end
+  for _, place in ipairs(places) do
+    add("targets", place.id, place.targets)
+    ledger:limited(place.id, place.limited, place.per)
   end
-  return false
 end
 
 return admission

@@ -26,13 +26,13 @@ end
 
 --- Whether a stage has nothing pending and all that send to it are drained.
 ---@param id integer
----@param ledger table with `pending` and `drained`
+---@param ledger userdata with `pending(id)` and `drained(id)`
 ---@return boolean
 function Drain:may_drain(id, ledger)
-  if ledger.pending[id] > 0 then return false end
-  local inputs <const>, drained <const> = self.stages[id].inputs, ledger.drained
+  if ledger:pending(id) > 0 then return false end
+  local inputs <const> = self.stages[id].inputs
   for i = 1, #inputs do
-    if not drained[inputs[i]] then return false end
+    if not ledger:drained(inputs[i]) then return false end
   end
   return true
 end
@@ -43,7 +43,7 @@ end
 ---@return boolean
 function Drain:all_drained(ids, ledger)
   for _, id in ipairs(ids) do
-    if not ledger.drained[id] then return false end
+    if not ledger:drained(id) then return false end
   end
   return true
 end
@@ -53,7 +53,7 @@ end
 ---@return boolean
 function Drain:front_drained(ledger)
   for id in ipairs(self.stages) do
-    if not self.after_await[id] and not (ledger.drained[id] and self:may_drain(id, ledger)) then return false end
+    if not self.after_await[id] and not (ledger:drained(id) and self:may_drain(id, ledger)) then return false end
   end
   return true
 end

@@ -15,22 +15,23 @@ Order.__index = Order
 --- Makes the order of a segment.
 ---@param deliver function (part): takes what is in order
 ---@param most integer bytes that are kept at most before nothing but the oldest item is begun
+---@param allow function
+--- (head, limit) hears which items may be begun: those up to the head, as what waits for the oldest must not keep it
+--- from its end, and those below the limit
 ---@return table order
-function order.new(deliver, most)
-  return setmetatable({
-    deliver = deliver, most = most, window = WINDOW, head = 1, bytes = 0,
+function order.new(deliver, most, allow)
+  local self = setmetatable({
+    deliver = deliver, most = most, allow = allow, window = WINDOW, head = 1, bytes = 0,
     passed = {},             -- ranges of ordinals after the head that workers have passed over: first -> last + 1
     attempts = {},           -- ordinals with further attempts to come -> how many
     parts = {}, first = 1, last = 0, -- kept, sorted by the ordinal that they begin with
   }, Order)
+  self:tell()
+  return self
 end
 
---- Whether a chunk may be begun. The oldest always may: what waits for it must not keep it from its end.
----@param ordinal integer its first item's
----@return boolean
-function Order:may_begin(ordinal)
-  return ordinal <= self.head or (self.bytes < self.most and ordinal < self.head + self.window)
-end
+--- Says what may be begun now.
+function Order:tell() self.allow(self.head, self.bytes < self.most and self.head + self.window or 0) end
 
 --- Takes output, to be delivered when all items before `ordinal` are finished.
 ---@param ordinal integer of the earliest item that it may be of
@@ -44,6 +45,7 @@ function Order:put(ordinal, bytes, part)
   end
   parts[at + 1], self.last = { ordinal = ordinal, bytes = bytes, part = part }, self.last + 1
   self.bytes = self.bytes + bytes
+  self:tell()
 end
 
 local function advance(self)
@@ -59,6 +61,7 @@ local function advance(self)
     self.bytes = self.bytes - each.bytes
     self.deliver(each.part)
   end
+  self:tell()
 end
 
 --- An item, or a part of it, will be tried again: to be called before the attempt that has failed is `finished`.

@@ -34,6 +34,7 @@ function answers.new(plan)
     plan = plan, stage = stage, lists = stage.submits == "lists", backlog = backlog.new(), begun = 0,
     at_work = {}, done = {}, n_done = 0,
     closing = false, ended_input = false, entries = false,
+    work = false,            -- the submitting stage's own, as long as its input has not ended
     acks = false, ledger = false, outlets = false, outcome = false, places = false, transport = false,
   }, Answers)
 end
@@ -49,7 +50,7 @@ function Answers:open()
     seen[place] = true
   end
   self.entries = entries
-  self.ledger:accept(self.stage.id, 1)
+  self.work = self.ledger:enter({ stage = self.stage.id }, "hand")
 end
 
 --- How many items could be begun at once.
@@ -85,26 +86,19 @@ function Answers:begin()
   local waiting, busy = self.backlog, false
   while waiting.n > 0 do
     local free = self:free()
-    if free < 1 or self.transport:must_wait(self.stage.id) then break end
+    if free < 1 or self.ledger:must_wait(self.stage.id) then break end
     for _ = 1, math.min(free, waiting.n) do self:begin_one(waiting:pop()) end
     busy = true
   end
   if self.closing and waiting.n == 0 and not self.ended_input then
     self.ended_input, busy = true, true
-    self.transport:finished(self.stage.id, 1)
+    self.ledger:done_own(self.work)
   end
   return busy
 end
 
 --- No more will be submitted; what is in the backlog is finished.
 function Answers:close() self.closing = true end
-
---- How many items of the submitting stage are in no place: one, as long as its input has not ended.
----@param id integer the stage
----@return integer
-function Answers:tally(id)
-  return id == self.stage.id and self.entries and not self.ended_input and 1 or 0
-end
 
 --- Whether nothing is to be done unless somebody submits an item.
 ---@return boolean

@@ -58,7 +58,7 @@ end
 function Batches:write_into(outlet)
   local target = #outlet.bytes == 1 and outlet.bytes[1]
   local own = outlet.joins and target and self.inline.chain.states[target].batches
-  if not own or not own:shareable() or own.values.first or self.ledger.pending[target] > 0
+  if not own or not own:shareable() or own.values.first or self.ledger:pending(target) > 0
     or outlet.writer:pending() > 0 then return end
   outlet.into = target
   outlet.count_into = outlet.count_into or function() self:count_into(outlet) end

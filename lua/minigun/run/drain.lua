@@ -18,7 +18,8 @@ function drain.new(plan, clock)
   local own = policy.new(plan.stages)
   return declared({
     plan = plan, clock = clock, started = clock(), policy = own, outcome = false, ledger = false,
-    inline = false, places = false, transport = false, outlets = false, batches = false, reduces = false,
+    status = false, inline = false, places = false, transport = false, outlets = false, batches = false,
+    reduces = false,
     hooks = false,
     timed = own.awaits[1] ~= nil,           -- whether the clock can drain a stage
     looked = 0,              -- when it was last looked at the awaited stages, since the begin
@@ -35,7 +36,7 @@ function Drain:check_clock(now)
   local before = self.policy:next_due(self.looked)
   local fell_due = before ~= nil and before <= elapsed
   self.looked = elapsed
-  if fell_due then self.ledger.changed = true end
+  if fell_due then self.ledger:changed(true) end
   local due = self.policy:next_due(elapsed)
   return due and self.started + due, fell_due
 end
@@ -56,7 +57,7 @@ local function drain_stage(self, stage, state)
     if outlet.writer then self.transport:flush(outlet) end
     if outlet.joined then self.transport:flush(outlet.joined) end
   end
-  self.ledger:drain(id)
+  self.ledger:drain(id, true)
 end
 
 --- Whether nothing is pending anywhere. Draining may have sent something once more, so what is written goes on first.
@@ -85,10 +86,10 @@ function Drain:advance()
   for id = 1, #stages do
     local stage = stages[id]
     local ready = own:may_drain(id, ledger)
-      and (not stage.await or own:given_up(id, self.outcome.stats[id].items_in, self.clock() - self.started)
+      and (not stage.await or own:given_up(id, self.status:received(id), self.clock() - self.started)
         or front and self:is_empty())
     local state = states[id]
-    if ready and not (ledger.drained[id] and not (state and holds(self, state))) then
+    if ready and not (ledger:drained(id) and not (state and holds(self, state))) then
       drain_stage(self, stage, state)
       changed = true
     end

@@ -58,11 +58,11 @@ end
 -- What a producer's emit calls when items have gone: it lets others have their turn when that is due, or waits for
 -- receivers.
 local function sent_by(self, stage, tempo)
-  local id, limited, ledger, transport = stage.id, self.admission.limited[stage.id], self.ledger, self.transport
+  local id, limited, ledger = stage.id, self.admission.limited[stage.id], self.ledger
   local s, streams, moved, enough, alone, passed = self.outcome.stats[id], self.outcome.streams, -1, lead(self), nil, 0
   return function(n)
     s.items_out = s.items_out + n
-    if passed > 0 and ledger.moved == moved then
+    if passed > 0 and ledger:moved() == moved then
       passed = passed - 1
       return
     end
@@ -72,8 +72,8 @@ local function sent_by(self, stage, tempo)
     local before, now = tempo.clock, core.now()
     passed = alone and not limited and not streams and now - before < QUICK and PASSED or 0
     -- Nothing is fuller than before unless something has moved.
-    if ledger.moved ~= moved and transport:must_wait(id) then
-      repeat until self.producers:let_others(WAIT) or not transport:must_wait(id)
+    if ledger:moved() ~= moved and ledger:must_wait(id) then
+      repeat until self.producers:let_others(WAIT) or not ledger:must_wait(id)
       tempo:begin(core.now())
     elseif enough() or tempo:due(now, alone) then
       moved = -1
@@ -81,7 +81,7 @@ local function sent_by(self, stage, tempo)
       tempo:begin(core.now())
       return
     end
-    moved = ledger.moved
+    moved = ledger:moved()
   end
 end
 
@@ -186,7 +186,7 @@ function Emission:send(stage, name, item, level)
   end
   for _, id in ipairs(ids) do
     local place = self.places.of[id]
-    self.admission:extend(stage.id, id)
+    self.admission:extend(stage.id, id, self.ledger)
     self.transport:send_to(stage, id, place.takes == "values" and core.copy(item) or item)
   end
   if beside then resume:end_beside(beside) elseif source then resume:end_emission(source) end

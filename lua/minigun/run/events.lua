@@ -19,7 +19,7 @@ Events.__index = Events
 function events.new(plan)
   return declared({ plan = plan, by_slot = {}, outcome = false, state = false, acks = false, lineage = false,
     resume = false, answers = false,
-    shared = false, places = false, outlets = false, transport = false, failures = false, hooks = false,
+    shared = false, ledger = false, places = false, outlets = false, transport = false, failures = false, hooks = false,
     screen = false }, Events)
 end
 
@@ -237,12 +237,12 @@ end
 
 -- --- the events --------------------------------------------------------------------------------------------------
 
--- From the kind of an event to what takes it: bytes, items and seconds, as the pool reports them.
+-- From the kind of an event to what takes it: bytes, items and seconds, as the pool reports them. What the ledger sees
+-- to by itself does not come here.
 local on_event <const> = {
   -- A range that a worker has committed, and its reference: items go to their receivers, reports are read.
   out = function(self, place, slot, block, offset, length, count, edge, number)
     local range = work.of_bytes(nil, block, offset, length, count, edge)
-    place:on_range(length)
     if self.resume and self.resume.sources[place.plan.stages[1]] then return on_source(self, place, slot, range) end
     if self.lineage then self.acks.origin = place:origin_of(slot, number) or false end
     local ordinal = place.order and place:output_ordinal(slot, number)
@@ -260,42 +260,37 @@ local on_event <const> = {
   done = function(self, place, slot, number, items, ended, streamed, seconds)
     if self.lineage then self.acks.origin = place:origin_of(slot, number) or false end
     place:on_done(slot, number, items, ended, streamed, seconds)
-    if items > 0 and self.shared.overdraft then self.shared:release_overdraft(slot) end
   end,
-  need = function(_, place, slot, bytes) place:on_need(slot, bytes) end,
-  left = function(_, place, slot, number, block, offset, length, count, ...)
-    local in_hand, how, step = select(5, ...)
-    place:on_left(slot, { number = number, block = block, offset = offset, length = length, count = count,
+  left = function(_, place, slot, number, block, offset, length, count, only, ...)
+    local in_hand, how, step = select(4, ...)
+    place:on_left(slot, { number = number, block = block, offset = offset, length = length, count = count, only = only,
       in_hand = in_hand, how = how, step = step > 0 and step or nil })
-  end,
-  rest = function(_, place, slot, number, block, offset, length, count)
-    place:on_rest(slot, number, block, offset, length, count)
   end,
   exit = function(_, place, slot, pid, code, signal, expected) place:on_exit(slot, pid, code, signal, expected) end,
   said = function(self, place, slot, last) self.screen:take(place, slot, last) end,
   corrupt = function(self, place, slot, pid)
-    place:on_corrupt(slot)
     self.outcome:warn(("%s: worker %d (pid %d) has written what no worker may write, and was killed"):format(
       place.plan.context, slot.number, pid))
   end,
+  ["taken over"] = function(_, place, slot, own) place:on_taken_over(slot, own) end,
+  retire = function(_, place, slot) place:on_retire(slot) end,
 }
 
-local function handle(self, kind, index, ...)
-  if not kind then return false end
+local function handle(self, busy, kind, index, ...)
+  if not kind then return busy, false end
   local at, acks = self.by_slot[index], self.acks
   local before = acks.origin
-  at.place.lacking[at.slot] = true -- work or a block, after it
   on_event[kind](self, at.place, at.slot, ...)
   acks.origin = before
-  return true
+  return busy, true
 end
 
 --- Takes everything that workers have said since the last time.
 ---@return boolean busy whether there was anything
 function Events:collect()
-  local pool, busy = self.shared.pool, false
-  pool:collect()
-  while handle(self, pool:event()) do busy = true end
+  local ledger, busy, more = self.ledger, false, true
+  self.shared.pool:collect()
+  while more do busy, more = handle(self, ledger:collect(busy)) end
   return busy
 end
 

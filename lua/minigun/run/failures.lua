@@ -23,7 +23,7 @@ Failures.__index = Failures
 ---@param plan table
 ---@param pid integer the coordinator's
 ---@param explain function (outcome, stage, fields) adds to a failure what it comes of
----@return table failures `timers`: work that waits for its next attempt, `{ due =, entry = }`
+---@return table failures `timers`: work that waits for its next attempt, `{ due =, work = }`
 function failures.new(plan, pid, explain)
   return declared({
     plan = plan, pid = pid, explain = explain, outcome = false, state = false, ledger = false, lineage = false,
@@ -59,25 +59,13 @@ function Failures:check_clock(now)
     local timer = timers[i]
     if timer.due <= now then
       table.remove(timers, i)
-      self.ledger:wake(timer.entry.stage, timer.entry.count)
-      self.transport:enqueue(timer.entry)
+      self.ledger:wake(timer.work)
       started = true
     else
       due = math.min(due or timer.due, timer.due)
     end
   end
   return due, started
-end
-
---- How many items of a stage wait for their next attempt.
----@param id integer
----@return integer
-function Failures:waiting(id)
-  local n = 0
-  for _, timer in ipairs(self.timers) do
-    if timer.entry.stage == id then n = n + timer.entry.count end
-  end
-  return n
 end
 
 -- The next attempt at an item of an ordered stage of the coordinator: nothing of that stage may overtake it. Workers
@@ -98,9 +86,8 @@ local function try_again(self, stage, entry, attempt)
   s.retried = s.retried + 1
   local due = core.clock() + backoff.delay(stage.backoff, attempt, chance())
   if stage.ordered then return retry_in_place(self, entry, due) end
-  self.ledger:wait(stage.id, entry.count)
   if self.lineage then self.lineage:owe(entry) end
-  self.timers[#self.timers + 1] = { due = due, entry = entry }
+  self.timers[#self.timers + 1] = { due = due, work = self.ledger:enter(entry, "waiting") }
 end
 
 -- --- for good ----------------------------------------------------------------------------------------------------
@@ -257,7 +244,9 @@ function Failures:item_failed(segment, slot, stage, fields, entry)
   local at, limit = find(self, stage, fields, entry)
   local function item() return item_of(self, fields, entry, at, limit) end
   local ordinal = entry.first + (fields.index or fields.place or 0)
-  if fields.index and segment.only_way_in == stage.id and fields.attempt > 0 then fields.number = ordinal end
+  if fields.index and fields.attempt > 0 and self.ledger:only_way_in(segment.id) == stage.id then
+    fields.number = ordinal
+  end
   local function retry()
     local next_attempt = entry_again(self, stage, fields, entry, at, limit)
     if not next_attempt then return nil end

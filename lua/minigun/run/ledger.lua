@@ -1,94 +1,47 @@
---- The ledger: every item of a run is in exactly one place, and here is how many a stage has. Only counts; the items
--- themselves lie in the places.
---
--- Invariants
--- 1. `pending[stage]` is what the stage has accepted and not finished: in its place's queue, in the hands of a worker
---    or thread, or waiting for the next attempt (`waiting[stage]`). `check` asks the places whether that is so.
--- 2. A stage is drained when every stage that sends to it is and it has none pending. It is open again when something
---    arrives: emit:to may send to any stage.
--- 3. `torn` is true while an update goes on. One that an error has cut in two leaves it so, and that ends the run.
-local declared = require "minigun.base.declared"
+--- The ledger of a run: every item is in exactly one place, and the ledger says which. It is the core's (its contract
+-- is at the head of src/core/ledger.h); here it learns what the plan says, and what becomes of the Lua values that are
+-- kept under the numbers of work (base/protocol.lua has their kinds).
+local acks = require "minigun.policy.acks"
+local core = require "minigun.core"
+local report = require "minigun.base.protocol"
+local terms = require "minigun.policy.terms"
 
 local ledger = {}
 
-local Ledger = {}
-Ledger.__index = Ledger
+local ORIGIN <const>, SOURCE <const>, DEATH <const> = report.ORIGIN, report.SOURCE, report.DEATH
 
---- Makes the ledger of a run; nothing is pending.
----@param stages table array of the plan's stages
----@return table ledger
---- `moved`: changes with each item that is accepted and with each block; `changed`: some stage may be drained now
-function ledger.new(stages)
-  local self = { pending = {}, drained = {}, waiting = {}, producing = {}, moved = 0, changed = true, closing = false,
-    torn = false }
-  for id, stage in ipairs(stages) do
-    self.pending[id], self.drained[id], self.waiting[id] = 0, false, 0
-    self.producing[id] = stage.kind == "producer"
+--- Makes the ledger of a run; it has no places yet.
+---@param plan table
+---@param own_acks table what counts the origins of work, in a run with a journal
+---@return userdata ledger
+function ledger.new(plan, own_acks)
+  local self = core.ledger(#plan.stages, #plan.segments + 1)
+  self:terms(terms)
+  self:hooks(function(whole, part, n, left, at_end)
+    local origin, death = self:kept(whole, ORIGIN), self:kept(whole, DEATH)
+    if death then self:keep(part, DEATH, death) end
+    if not origin then return end
+    local is_source = self:kept(whole, SOURCE)
+    self:keep(part, ORIGIN, at_end and origin or acks.cut(origin, is_source, left + n, n))
+    if is_source then self:keep(part, SOURCE, true) end
+  end, function(work, n) own_acks:release(self:kept(work, ORIGIN), n) end)
+  return self
+end
+
+--- Tells the ledger where each stage runs, where its items go, and what fills up after it.
+---@param self userdata
+---@param plan table
+---@param places table
+---@param outlets table
+---@param admission table
+function ledger.draw(self, plan, places, outlets, admission)
+  for id, stage in ipairs(plan.stages) do
+    local place = places.of[id]
+    self:stage(id, { place = place.id, flags = place:chunk_flags(stage), producing = stage.kind == "producer",
+      continues = stage.continues, terminal = stage.terminal, recipe = stage.recipe })
+    self:targets(id, outlets.of[id].targets)
   end
-  return declared(self, Ledger)
-end
-
---- A stage has accepted items, which are in its place from now on.
----@param id integer the stage
----@param n integer
-function Ledger:accept(id, n)
-  self.pending[id] = self.pending[id] + n
-  self.moved, self.drained[id] = self.moved + 1, false
-end
-
---- Items of a stage are finished, well or not: they are in no place any more.
----@param id integer the stage
----@param n integer
-function Ledger:finish(id, n)
-  local left = self.pending[id] - n
-  self.pending[id] = left
-  -- Nothing can be drained before the first producer has ended.
-  if left == 0 and (self.closing or self.producing[id]) then self.closing, self.changed = true, true end
-end
-
---- An item that has failed waits for its next attempt; the attempt that has failed is finished besides.
----@param id integer the stage
----@param n integer
-function Ledger:wait(id, n)
-  self.pending[id], self.waiting[id] = self.pending[id] + n, self.waiting[id] + n
-end
-
---- It waits no more: it is in its place again.
----@param id integer the stage
----@param n integer
-function Ledger:wake(id, n)
-  self.waiting[id] = self.waiting[id] - n
-end
-
---- A stage has come to its end, until something arrives after all.
----@param id integer
-function Ledger:drain(id) self.drained[id] = true end
-
---- A stage that was drained is not, though nothing has arrived: a loop is to be ended once more.
----@param id integer
-function Ledger:reopen(id) self.drained[id] = false end
-
---- Whether no stage has anything pending.
----@return boolean
-function Ledger:is_empty()
-  for _, n in ipairs(self.pending) do
-    if n > 0 then return false end
-  end
-  return true
-end
-
---- Raises where an item is in no place, or in two.
----@param tally function
---- (stage) -> how many of its items are in its place's queue, how many in hand there, how many wait for their time
-function Ledger:check(tally)
-  for id, n in ipairs(self.pending) do
-    local queued, in_hand, waiting = tally(id)
-    if n ~= queued + in_hand + waiting or waiting ~= self.waiting[id] then
-      error(("the ledger is wrong: stage %d has %d pending (%d of them waiting), but %d queued, %d in hand, %d waiting")
-        :format(id, n, self.waiting[id], queued, in_hand, waiting), 0)
-    end
-  end
-  if self.torn then error("the ledger is torn between two rounds", 0) end
+  admission:tell(self, places.list)
 end
 
 return ledger

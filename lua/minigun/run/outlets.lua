@@ -22,7 +22,6 @@ local failure = require "minigun.base.failure"
 local lanes = require "minigun.policy.lanes"
 local report = require "minigun.base.protocol"
 local tasks = require "minigun.handlers.tasks"
-local work = require "minigun.base.work"
 
 local outlets = {}
 
@@ -111,7 +110,7 @@ end
 ---@param writer userdata
 ---@param need integer bytes
 function Outlets:open_block(stage, writer, need)
-  self.ledger.moved = self.ledger.moved + 1
+  self.ledger:moved(true)
   local roomy = math.min(LARGE_ITEMS * need, LARGE_BLOCK, self.shared.memory // 64)
   if not writer:open(math.max(need, BLOCK, roomy)) then
     self.state:fail(("stage '%s': an item of %d bytes or more does not fit into the shared memory that can be had")
@@ -130,7 +129,7 @@ local function hold_back(self, id)
     if not full then return end
     self.reentry:enter "workers"
     for place, limit in pairs(reach) do
-      waits = waits or is_full(place, limit) and place:working() and not self.admission:is_full(place.targets)
+      waits = waits or is_full(place, limit) and place:working() and not self.ledger:blocked(place.id)
     end
     if not waits then return end
     for _, place in ipairs(self.places.list) do place:due(core.clock()) end
@@ -146,7 +145,7 @@ local function writer_full(self, stage, writer, need, into)
   local direct = stage.kind == "producer" and outlet.direct
   self.transport:flush(outlet)
   if direct then
-    if (need ~= 0 or outlet.singly) and self.transport:must_wait(stage.id) then
+    if (need ~= 0 or outlet.singly) and self.ledger:must_wait(stage.id) then
       self.emitters.wait_for_receivers(stage.id)
     elseif need == 0 or need == -2 or outlet.joins then
       self.emitters.let_others(tasks.MORE)
@@ -186,7 +185,7 @@ local function refused(self, stage, value, message, writer)
     stage.source)
   fields.pid = self.pid
   if type(stage.dead_letter) == "number" and stage.kind == "producer" then
-    self.admission:extend(stage.id, stage.dead_letter)
+    self.admission:extend(stage.id, stage.dead_letter, self.ledger)
   end
   self.failures:settle(stage, fields, function() return value end)
   if origin then self.resume:end_beside(origin) end
@@ -273,7 +272,7 @@ function Outlets:open_lanes(stage)
   return function(item)
     local lane = lanes.of(partition(item), has_lanes and place.plan.n or 1, stage.at)
     if not has_lanes then lane = nil end
-    if place.takes == "values" then return transport:accept(work.of_value(id, item, lane)) end
+    if place.takes == "values" then return transport:accept(id, item, lane) end
     -- Each lane has a block of its own: what is in another one has come before.
     if place.order and last and last ~= lane then transport:flush(self:to(stage, id, last)) end
     last = lane

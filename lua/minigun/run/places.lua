@@ -14,8 +14,8 @@ Places.__index = Places
 --- `list`: all but the coordinator's own; `of`: from a stage's id to its place; `timed`: whether one of the list must
 --- be asked what falls due
 function places.new(plan)
-  return declared({ plan = plan, shared = false, events = false, inline = false, list = {}, of = {}, timed = false },
-    Places)
+  return declared({ plan = plan, shared = false, events = false, inline = false, ledger = false, list = {}, of = {},
+    timed = false }, Places)
 end
 
 --- How many slots of a pool they will need, and whether there are any.
@@ -35,6 +35,7 @@ end
 ---@param port table? see contexts/contract.lua; nil: the coordinator runs all stages
 function Places:open(port)
   local first, others = 1, {}
+  self.inline:enter()
   local function add(segment)
     local place = kinds[segment.kind].new(port, segment, first)
     self.list[#self.list + 1] = place
@@ -68,13 +69,13 @@ end
 ---@return number? look_at when to look for workers that are overdue, on the monotonic clock; nil: there are none
 function Places:hand_out()
   local busy, lacking, ran, look_at = false, false, false, nil
-  local list <const> = self.list
+  local list <const>, ledger = self.list, self.ledger
   for i = 1, #list do
     local place = list[i]
     local handed, here = place:dispatch()
     busy, ran = handed or busy, here or ran
     lacking = place:supply() or lacking
-    local at = place.look_at
+    local at = ledger:look_at(place.id)
     if at then look_at = look_at and math.min(at, look_at) or at end
   end
   return busy, lacking, ran, look_at

@@ -1,7 +1,6 @@
 -- The port: what a place where stages run may ask of the run. contexts/contract.lua says what each member means; here
 -- is which part of the run answers.
 local core = require "minigun.core"
-local admission = require "minigun.policy.admission"
 local signals = require "minigun.system.signals"
 
 local port = {}
@@ -12,18 +11,13 @@ local port = {}
 function port.new(parts)
   local ledger, acks, resume, shared = parts.ledger, parts.acks, parts.resume, parts.shared
   local lineage = parts.lineage
-  local admits, transport, failures, outcome = parts.admission, parts.transport, parts.failures, parts.outcome
+  local transport, failures, outcome = parts.transport, parts.failures, parts.outcome
   local hooks, state, status, inline = parts.hooks, parts.state, parts.status, parts.inline
   return {
-    plan = parts.plan, pool = shared.pool, stats = outcome.stats, returns = outcome.returns, pid = outcome.pid,
-    heap = parts.heap,
-    memory = shared.memory, queue_bytes = shared.queue_bytes, held_most = shared.held_most,
-    now = core.now, clock = core.clock,
+    plan = parts.plan, ledger = ledger, pool = shared.pool, told = lineage ~= false, stats = outcome.stats,
+    returns = outcome.returns, pid = outcome.pid, heap = parts.heap,
+    memory = shared.memory, held_most = shared.held_most, now = core.now, clock = core.clock,
 
-    finished = function(stage, n, origin)
-      ledger:finish(stage, n)
-      if origin then acks:release(origin, n) end
-    end,
     emitted = function(stage, item) transport:deliver(stage, item) end,
     sent = function(stage, id, item) transport:send_to(stage, id, item) end,
     in_turn = function(place, part)
@@ -39,18 +33,7 @@ function port.new(parts)
     effect = function(kind, name, value) outcome:effect(kind, name, value) end,
     any_failed = function() return outcome.result.failed > 0 end,
 
-    blocked = function(place)
-      return admits:is_full(place.targets)
-        or transport.paused and parts.plan.stages[place.plan.stages[1]].kind == "producer"
-    end,
-    room = function(place) return admits:room(place.targets, place.per) end,
-    room_of = admission.room_of,
-    may_begin = function(place)
-      return not (state.aborted or inline:full() or admits:is_full(place.targets))
-    end,
-    lend = function(slot, size, want, younger) return shared:may_lend(slot, size, want, younger) end,
-    take_overdraft = function(slot, slots) shared:take_overdraft(slot, slots) end,
-    returned = function(slot) shared:release_overdraft(slot) end,
+    may_begin = function(place) return not (state.aborted or inline:full() or ledger:blocked(place.id)) end,
 
     hooks = function(list, fields, argument)
       if list[1] then hooks:call(list, fields, argument) end
@@ -63,9 +46,6 @@ function port.new(parts)
     worker = function(record) table.insert(outcome.result.stats.workers, record) end,
     count = function(stage, counts) status:count(stage, counts) end,
 
-    accept = function(stage) ledger:accept(stage, 1) end,
-    reopen = function(stage) ledger:reopen(stage) end,
-    changed = function() ledger.changed = true end,
     check = function(work) shared:check(work) end,
     timed = function() parts.places.timed = true end,
     loop = function() return parts.threads:open() end,

@@ -25,10 +25,9 @@ Producers.__index = Producers
 ---@param how table
 --- `pid` of the coordinator; `ask_to_stop()`: SIGTERM has come
 ---@return table producers
---- `list`: those that have not ended, `{ stage =, pace =, thread =, wait =, stats = }`, and in threads `task`; `alone`:
---- what its emit calls is in other processes; of one that waits
---- `waits` (for receivers), `asleep`, `pauses` (until then, on the clock without stops); `answer`: what its wait gives;
---- `ended`: in threads, how
+--- `list`: those that have not ended, `{ stage =, work =, pace =, thread =, wait =, stats = }`, and in threads `task`;
+--- `alone`: what its emit calls is in other processes; of one that waits `waits` (for receivers), `asleep`, `pauses`
+--- (until then, on the clock without stops); `answer`: what its wait gives; `ended`: in threads, how
 function producers.new(plan, how)
   return declared({
     plan = plan, pid = how.pid, ask_to_stop = how.ask_to_stop,
@@ -61,7 +60,7 @@ end
 --- Lets the rest of the run go on from inside a producer that must wait, until its receivers have room.
 ---@param id integer the stage
 function Producers:wait_for_receivers(id)
-  repeat until self:let_others(WAIT) or not self.transport:must_wait(id)
+  repeat until self:let_others(WAIT) or not self.ledger:must_wait(id)
 end
 
 -- Makes a producer of a context `threads` ready: a task of the loop, so that it may wait for what it likes.
@@ -69,7 +68,7 @@ local function open_on_loop(self, producer, body)
   local s, on = self.outcome.stats[producer.stage.id], self.threads:open()
   producer.task = on:spawn(function()
     producer.ended = table.pack(body())
-    self.ledger.changed = true
+    self.ledger:changed(true)
   end, function(seconds)
     s.busy, s.blocked, s.blocked_most = s.busy + seconds, s.blocked + seconds, math.max(s.blocked_most, seconds)
   end)
@@ -83,14 +82,13 @@ function Producers:open()
     if stage.submits then
       self.answers:open()
     elseif stage.kind == "producer" then
-      self.ledger:accept(stage.id, 1)
-      if not self.places.of[stage.id].here then
-        self.places.of[stage.id]:push(work.of_value(stage.id))
-      else
+      local here = self.places.of[stage.id].here
+      local own_work = self.ledger:enter(work.of_value(stage.id), here and "hand" or "queue")
+      if here then
         local own = pace.new(core.now(), stage.source == "array")
         local emit, ctx = self.emission:emit_of(stage, own), self.inline.chain.states[stage.id].ctx
         sources.on_lost(ctx, function(...) self.failures:unreadable(stage, { { ... } }) end)
-        local producer = { stage = stage, pace = own, wait = {}, stats = self.outcome.stats[stage.id],
+        local producer = { stage = stage, work = own_work, pace = own, wait = {}, stats = self.outcome.stats[stage.id],
           alone = #self.inline.chain.states[stage.id].inner == 0 }
         local function body() return errors.call(stage.handler, emit, ctx) end
         if stage.threaded then open_on_loop(self, producer, body)
@@ -105,10 +103,10 @@ end
 -- by itself while it does not wait.
 local function is_ready(self, producer)
   if producer.ended then return true end
-  if producer.waits then return not self.transport:must_wait(producer.stage.id) end
+  if producer.waits then return not self.ledger:must_wait(producer.stage.id) end
   if producer.asleep then return producer.asleep <= core.clock() end
   if producer.pauses then
-    return producer.pauses <= core.clock() or not self.admission:any_at_work(producer.stage.id)
+    return producer.pauses <= core.clock() or not self.ledger:any_at_work(producer.stage.id)
   end
   return not producer.task
 end
@@ -116,7 +114,7 @@ end
 --- When the clock lets a producer go on.
 ---@return number? seconds from now on; nil: none waits for the clock
 function Producers:next_resume()
-  if self.transport.paused then return nil end
+  if self.ledger:paused() then return nil end
   local list <const>, due = self.list, nil
   for i = 1, #list do
     local at = list[i].asleep or list[i].pauses
@@ -128,7 +126,7 @@ end
 --- Whether there is something to do for a producer at once.
 ---@return boolean
 function Producers:are_ready()
-  if self.transport.paused then return false end
+  if self.ledger:paused() then return false end
   local list <const> = self.list
   for i = 1, #list do
     if is_ready(self, list[i]) then return true end
@@ -137,14 +135,15 @@ function Producers:are_ready()
 end
 
 -- A producer has ended: what is left in its block goes out; an error is a failure without an item.
-local function end_one(self, stage, ok, caught, own)
+local function end_one(self, producer, ok, caught)
+  local stage, own = producer.stage, producer.pace
   self.inline.chain.states[stage.id].closed = true
   if own.stood > STOOD_STILL then
     self.outcome:warn(("stage '%s': the coordinator stood still for %.1f s in its source, while workers had nothing " ..
       "to do and results could not come; minigun.lines reads without that, or give the stage processes = 1"):format(
       stage.name, own.stood))
   end
-  self.transport:finished(stage.id, 1)
+  self.ledger:done_own(producer.work)
   self.outlets:close(stage)
   local source = self.resume and self.resume.sources[stage.id]
   if source then self.resume:leave_source(source) end
@@ -162,7 +161,7 @@ end
 local function look_after(self, i, producer)
   if producer.ended then
     table.remove(self.list, i)
-    return end_one(self, producer.stage, producer.ended[1], producer.ended[2], producer.pace)
+    return end_one(self, producer, producer.ended[1], producer.ended[2])
   end
   producer.waits = false
   self.threads.loop:unpark(producer.task)
@@ -172,7 +171,7 @@ end
 --- when none comes soon.
 ---@return boolean timed the clock has to be looked at for that
 function Producers:stop()
-  self.ledger.changed = true
+  self.ledger:changed(true)
   if self.answers then self.answers:close() end
   local list, timed = self.list, false
   self.list = {}
@@ -182,11 +181,11 @@ function Producers:stop()
     else ok, err = programs.close(producer.thread, true) end
     if producer.ended then ok, err = producer.ended[1], producer.ended[2] end
     if producer.deputy then self.threads.loop:cancel(producer.deputy) end
-    end_one(self, producer.stage, ok, err, producer.pace)
+    end_one(self, producer, ok, err)
   end
   for _, stage in ipairs(self.plan.stages) do
     local place = self.places.of[stage.id]
-    if stage.kind == "producer" and self.ledger.pending[stage.id] > 0 and not place.here then
+    if stage.kind == "producer" and self.ledger:pending(stage.id) > 0 and not place.here then
       place:stop_producer(GRACE)
       timed = true
     end
@@ -261,7 +260,7 @@ local function resume_one(self, i, producer)
   producer.waits = ok == WAIT
   if producer.waits then return false end
   if ok == MORE then
-    local seconds = self.admission:any_at_work(producer.stage.id) and own:pause(now)
+    local seconds = self.ledger:any_at_work(producer.stage.id) and own:pause(now)
     producer.pauses = seconds and core.clock() + seconds or nil
     return true
   end
@@ -277,7 +276,7 @@ local function resume_one(self, i, producer)
       self.outcome:warn(("stage '%s': the producer was interrupted by SIGTERM"):format(producer.stage.name))
       ok, caught = true, nil
     end
-    end_one(self, producer.stage, ok, caught, own)
+    end_one(self, producer, ok, caught)
   end
   return true
 end
@@ -286,7 +285,7 @@ end
 --- producer that is slow.
 ---@return boolean busy
 function Producers:go_on()
-  if self.transport.paused then return false end
+  if self.ledger:paused() then return false end
   local busy, first = false, self.outcome.streams and self.outcome.result.items[1] ~= nil
   for i = #self.list, 1, -1 do
     local producer = self.list[i]
@@ -310,15 +309,6 @@ function Producers:any_awake()
     if not producer.waits then return true end
   end
   return false
-end
-
---- How many have not ended, of those that a stage is.
----@param id integer
----@return integer
-function Producers:tally(id)
-  local n = 0
-  for _, producer in ipairs(self.list) do n = n + (producer.stage.id == id and 1 or 0) end
-  return n
 end
 
 --- Closes the producers that have not ended, with the files that they read; the run is over.

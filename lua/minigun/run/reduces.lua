@@ -82,7 +82,7 @@ function Reduces:emit(id)
     each.stage.name)
   each.state.closed = each.closed
   local ok, value = errors.call(each.result.finish, each.result)
-  self.ledger.changed = true
+  self.ledger:changed(true)
   if ok and self.lineage then
     return self.lineage:under_kept(links.emit_batch, links, links.states[id], value)
   elseif ok then
@@ -140,9 +140,7 @@ local function go_on(self, place, stage, failed, k)
   end
   work.repeats(rest, ordinal).tried = shifted
   if place.order then place.order:retry(ordinal) end
-  self.ledger:accept(stage.id, rest.count)
-  if self.lineage then self.lineage:owe(rest) end
-  self.transport:enqueue(rest)
+  self.transport:enter_again(rest)
   return true
 end
 

@@ -37,10 +37,9 @@ end
 function Reentry:enter(part)
   local ledger, loop = self.ledger, self.loop
   if part ~= "everything" then return loop:serve(part == "written") end
-  local torn = ledger.torn
-  ledger.torn = true
+  local torn = ledger:torn(true)
   local busy = loop:turn()
-  ledger.torn = torn
+  ledger:torn(torn)
   return busy
 end
 
@@ -71,8 +70,8 @@ end
 function Reentry:serve(due, fd, mode)
   if not self.in_handler or not self.shared.pool or self.process ~= core.process() then return false end
   local ledger, loop = self.ledger, self.loop
-  local torn, task, co, outer = ledger.torn, tasks.forget(self) -- threads run as if nothing did
-  ledger.torn, self.in_handler = true, false
+  local torn, task, co, outer = ledger:torn(true), tasks.forget(self) -- threads run as if nothing did
+  self.in_handler = false
   while true do
     self:enter "written"
     local seconds = loop:check_clock(true) or 1
@@ -83,7 +82,8 @@ function Reentry:serve(due, fd, mode)
     self.sleeper:sleep(math.min(seconds, rest, fd and 0.01 or 1))
   end
   tasks.restore(task, co, outer)
-  ledger.torn, self.in_handler = torn, true
+  ledger:torn(torn)
+  self.in_handler = true
   return true
 end
 

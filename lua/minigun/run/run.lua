@@ -53,7 +53,6 @@ local places = require "minigun.run.places"
 local plan = require "minigun.plan.plan"
 local port = require "minigun.run.port"
 local producers = require "minigun.run.producers"
-local queue = require "minigun.base.queue"
 local reduces = require "minigun.run.reduces"
 local reentry = require "minigun.run.reentry"
 local screen = require "minigun.run.screen"
@@ -83,7 +82,7 @@ local SOME <const> = { lineage = true, answers = true } -- parts that not every 
 
 local function wires_of(name, part, parts)
   local fields = {}
-  for field, value in next, name ~= "plan" and part or {} do
+  for field, value in next, name ~= "plan" and type(part) == "table" and part or {} do
     if value == false and parts[field] ~= nil then table.insert(fields, field) end
   end
   return fields
@@ -112,7 +111,7 @@ local function parts_of(p, process, streams)
   local own, journal, past = {}, nil, nil
   if p.options.journal then journal, past = require("minigun.run.journal").open(p) end -- first, as it may raise
   own.plan, own.state, own.outcome = p, state.new(), outcome.new(p, process.pid, streams)
-  own.stats, own.ledger = own.outcome.stats, ledger.new(p.stages)
+  own.stats = own.outcome.stats
   own.shared, own.places = shared.new(p), places.new(p)
   own.acks = acks.new(function(origin)
     local ranges = origin.ranges
@@ -123,6 +122,7 @@ local function parts_of(p, process, streams)
   own.lineage = (journal or own.answers) and lineage.new(p, own.acks, not journal, function(value)
     return own.answers and own.answers:value(value)
   end) or false
+  own.ledger = ledger.new(p, own.acks)
   own.resume = false
   if journal then
     own.resume = require("minigun.run.resume").new {
@@ -130,8 +130,7 @@ local function parts_of(p, process, streams)
       journal = journal, past = past, warn = function(text) own.outcome:warn(text) end,
       fail = function(text) own.state:fail(text) end }
   end
-  own.admission = admission.new(p.stages, own.places.of, own.ledger.pending)
-  own.own_queue, own.inline = queue.lines(), inline.new(p, process)
+  own.admission, own.inline = admission.new(p.stages, own.places.of), inline.new(p, process)
   own.outlets = outlets.new(p, process.pid, {
     let_others = function(why) return own.producers:let_others(why) end,
     wait_for_receivers = function(id) return own.producers:wait_for_receivers(id) end,
@@ -185,6 +184,7 @@ function run.new(pipeline, given, how)
       own.admission:draw()
       own.outlets:draw()
       own.admission:draw_waits(own.places.list)
+      ledger.draw(own.ledger, p, own.places, own.outlets, own.admission)
     end,
     threads = own.threads,
   }, Run)
@@ -202,6 +202,7 @@ function Run:begin()
   self.hooks:call(self.plan.hooks.before_run, {})
   local slots, any = self.places:needs()
   if any then self.shared:open(slots) end
+  self.ledger:attach(self.shared.pool or nil, self.shared.memory, self.shared.queue_bytes)
   self.open_places(any)
   self.inline:open()
   local page = self.open_page and self.open_page(self.plan.options, function() return self.status:snapshot() end,
@@ -273,7 +274,7 @@ local function give_out(self)
     due = earlier(due, seconds)
   end
   self.next_due = due or false
-  return handed or ran, ran or handed and (lacking or self.transport.own_queue.n > 0)
+  return handed or ran, ran or handed and (lacking or self.ledger:own() > 0)
 end
 
 --- One round of everything but the producers.
@@ -294,7 +295,7 @@ end
 --- Lets the producers wait, or go on: what is inside is processed. One in a process of its own waits when its block is
 --- full.
 ---@param on boolean
-function Run:pause(on) self.transport.paused = on end
+function Run:pause(on) self.ledger:paused(on) end
 
 --- Tells the producers to end.
 function Run:stop_producers()
@@ -314,23 +315,16 @@ end
 -- run is over: the last thing are the hooks after the coordinator's stages.
 local function advance(self)
   local own, counts = self.state, self.ledger
-  counts.changed = false
+  counts:changed(false)
   local over, changed = self.drain:advance()
   if over and (own.name == "RUNNING" or own.name == "STOPPING") then
     own:become "DRAINED"
     finish(self)
   end
-  counts.changed = counts.changed or changed
-  if own.name ~= "FINISHING" or not self.places:ended() then return counts.changed, false end
+  if changed then counts:changed(true) end
+  if own.name ~= "FINISHING" or not self.places:ended() then return counts:changed(), false end
   self.inline:finish()
   return true, true
-end
-
--- Where the items of a stage are: how many are queued, in hand, and wait for their time. For the ledger's check.
-local function tally(self, id)
-  local queued, in_hand = self.places.of[id]:tally(id)
-  local open = self.answers and self.answers:tally(id) or 0
-  return queued, in_hand + self.producers:tally(id) + open, self.failures:waiting(id)
 end
 
 -- What has been asked of the run. Returns false where it ends at once.
@@ -338,7 +332,7 @@ local function heed(self)
   local own = self.state
   if core.interrupted() then signals.check() end
   if own.failed then error(own.failed, 0) end
-  if self.ledger.torn then own:fail "not enough memory for the run itself" end
+  if self.ledger:torn() then own:fail "not enough memory for the run itself" end
   if own.heeds_term and core.terminated() then self:ask_to_stop() end
   if own.end_by and core.clock() >= own.end_by then own:kill() end
   if own.stop_asked and own:must_stop() then self:stop_producers() end
@@ -348,7 +342,7 @@ end
 -- Sleeps until something happens or falls due.
 local function sleep(self, limit)
   local seconds, end_by = self.next_due and math.min(self.next_due, BEAT), self.state.end_by
-  if not seconds and not self.transport.paused then seconds = self.sleeper:before_sleep() end
+  if not seconds and not self.ledger:paused() then seconds = self.sleeper:before_sleep() end
   self.due_at = seconds and core.now() + seconds or false
   seconds = earlier(earlier(seconds, end_by and math.max(0, end_by - core.clock())), limit)
   if self.screen.looks then seconds = self.screen:look(seconds) end
@@ -359,23 +353,24 @@ end
 ---@param limit number? seconds to sleep at most; nil: no limit
 ---@return boolean more false when the run is over
 function Run:step(limit)
-  local own, waiting = self.state, self.transport.own_queue
+  local own, counts = self.state, self.ledger
   if not STEPPED[own.name] then own:must_be("RUNNING", "STOPPING", "FINISHING", "ABORTED") end
   if not heed(self) then return false end
   self.acks.origin = false
-  local busy = take_in(self) and waiting.n > 0 -- more than there was time for
-  local pushed = waiting.pushed
+  local busy = take_in(self)
+  local waiting, pushed = counts:own()
+  busy = busy and waiting > 0 -- more than there was time for
   busy = self.producers:go_on() or busy
   if self.answers then busy = self.answers:begin() or busy end
   local _, room = give_out(self)
-  busy = busy or room or waiting.pushed > pushed or self.producers:are_ready()
-  if self.ledger.changed then
+  busy = busy or room or select(2, counts:own()) > pushed or self.producers:are_ready()
+  if counts:changed() then
     local changed, over = advance(self)
     if over then return false end
     busy = changed or busy
   end
   if own.aborted then return false end
-  if CHECK and not self.ledger.torn then self.ledger:check(function(id) return tally(self, id) end) end
+  if CHECK and not counts:torn() then counts:check() end
   self.busy = busy
   if busy and self.screen.looks then self.screen:look() end
   if self.outcome.streams and self.outcome.result.items[1] ~= nil then return true end -- they go out first

@@ -31,10 +31,10 @@ end
 ---@param plan table
 ---@return table shared
 --- `pool`, or false; `memory`: bytes that may be used; `queue_bytes`: that a place's queue may hold; `held_most`: that
---- may be held back of one item's output; `overdraft`: the slot of the one worker that may pass the limit, or false
+--- may be held back of one item's output
 function shared.new(plan)
   local self = declared({ plan = plan, state = false, outcome = false, pool = false,
-    memory = plan.options.memory or default_memory(), queue_bytes = 0, held_most = 0, overdraft = false }, Shared)
+    memory = plan.options.memory or default_memory(), queue_bytes = 0, held_most = 0 }, Shared)
   share(self)
   return self
 end
@@ -71,40 +71,6 @@ function Shared:open_bell()
   local pool, message, errno = core.pool(0, shared.BELL_MEMORY, shared.BELL_MEMORY)
   self.pool = pool or false
   return pool, message, errno
-end
-
---- Whether a worker may be lent a block: within the limit of memory, or as the one worker that may pass it, so that an
---- item in work can always be finished.
----@param slot table
----@param size integer bytes
----@param want table? what it waits for; nil: the block is for later
----@param younger boolean? it is ordered, and what it writes may have to wait for another's: it may not pass the limit
----@return boolean
-function Shared:may_lend(slot, size, want, younger)
-  local used = self.pool:memory()
-  if want then
-    if used + size <= self.memory then return true end
-    if younger or self.overdraft and self.overdraft ~= slot then return false end
-    self.overdraft = slot
-    return true
-  end
-  return used + size <= self.memory // 2
-end
-
---- The worker at a place's oldest item may pass the limit instead of another one of that place, which has to wait for
---- it.
----@param slot table
----@param slots table array of the place's
-function Shared:take_overdraft(slot, slots)
-  for _, each in ipairs(slots) do
-    if self.overdraft == each then self.overdraft = slot end
-  end
-end
-
---- The worker that has passed the limit has committed its output, or is gone.
----@param slot table
-function Shared:release_overdraft(slot)
-  if self.overdraft == slot then self.overdraft = false end
 end
 
 --- Ends the run because a block does not hold what was announced. Whose damage it is is not known: all workers can

@@ -23,7 +23,7 @@ Sleeper.__index = Sleeper
 ---@param producer_awake function () whether a producer of the coordinator can end a sleep
 ---@return table sleeper
 function sleeper.new(producer_awake)
-  return declared({ state = false, shared = false, places = false, own_queue = false, producer_awake = producer_awake,
+  return declared({ state = false, shared = false, places = false, ledger = false, producer_awake = producer_awake,
     stalled = 0,             -- rounds in a row in which nothing was found that could end a sleep
     unseen = 0,              -- rounds without a look for deaths
   }, Sleeper)
@@ -61,15 +61,13 @@ end
 local function states(self)
   local parts = {}
   for _, place in ipairs(self.places.list) do
-    local hands = 0
-    for _, id in ipairs(place.plan.stages) do hands = hands + select(2, place:tally(id)) end
+    local queued, _, hands = self.ledger:queued(place.id)
     local wanted = place:wanted()
-    parts[#parts + 1] = ("'%s' has %d in its queue and %d in hand%s"):format(place.plan.name, place.queued, hands,
+    parts[#parts + 1] = ("'%s' has %d in its queue and %d in hand%s"):format(place.plan.name, queued, hands,
       wanted > 0 and (", and waits for a block of %d bytes"):format(wanted) or "")
   end
-  if self.own_queue:count() > 0 then
-    parts[#parts + 1] = ("the coordinator's own stages have %d in their queue"):format(self.own_queue:count())
-  end
+  local own = self.ledger:own()
+  if own > 0 then parts[#parts + 1] = ("the coordinator's own stages have %d in their queue"):format(own) end
   return table.concat(parts, "; ")
 end
 

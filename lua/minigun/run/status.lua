@@ -39,6 +39,21 @@ local function add(self, stage, row, counts)
   if not (handled and handled.gathers == stage.id) then row.items_out = row.items_out + counts.items_out end
 end
 
+-- Adds what the ledger has counted of a stage since the last time to its statistics.
+local function take_counts(self, id)
+  local s = self.outcome.stats[id]
+  local items_in, items_out, busy, waiting_out, queue_most, classes = self.ledger:counts(id)
+  s.items_in, s.items_out, s.busy = s.items_in + items_in, s.items_out + items_out, s.busy + busy
+  s.waiting_out, s.queue_most = s.waiting_out + waiting_out, math.max(s.queue_most, queue_most)
+  if classes then s.service:merge(classes) end
+  return s
+end
+
+--- How many items have come to a stage.
+---@param id integer the stage
+---@return integer
+function Status:received(id) return take_counts(self, id).items_in end
+
 --- Adds what a chain in this process has counted of a stage to its statistics.
 ---@param stage table
 ---@param counts table of the chain
@@ -48,6 +63,7 @@ function Status:count(stage, counts) add(self, stage, self.outcome.stats[stage.i
 ---@return table from the stage's name to `{ pending =, items_in =, items_out = }`
 function Status:rows()
   local rows, links = {}, self.inline.chain
+  for id in ipairs(self.plan.stages) do take_counts(self, id) end
   for id, stage in ipairs(self.plan.stages) do
     local row = rows[stage.name]
     if not row then
@@ -65,6 +81,7 @@ end
 -- The rows of the snapshot, and what is to be compared later.
 local function live_rows(self, elapsed)
   local rows, by_name, links = {}, {}, self.inline.chain
+  for id in ipairs(self.plan.stages) do take_counts(self, id) end
   for id, stage in ipairs(self.plan.stages) do
     local row = by_name[stage.name]
     if not row then
@@ -75,7 +92,7 @@ local function live_rows(self, elapsed)
     local counts = not self.counted and stage.kind ~= "producer" and links and links:counts(id)
     if counts then add(self, stage, row, counts) end
     row.pending = row.pending + (stage.kind ~= "producer" and self:inside(id) or 0)
-    row.drained = row.drained and self.ledger.drained[id]
+    row.drained = row.drained and self.ledger:drained(id)
   end
   local now = {}
   for _, row in ipairs(rows) do
@@ -111,10 +128,11 @@ local function live_workers(self, now)
     for _, slot in ipairs(place.first and place.slots or {}) do
       local record = slot.record or {}
       local stage, item, in_hand = place:at(slot)
+      local _, ends, _, items, busy = self.ledger:seat(slot.index)
       local row = { segment = place.plan.name, worker = slot.number, pid = slot.pid, in_hand = in_hand,
         stage = stage and self.plan.stages[stage].name or nil, item = item, died = record.died or 0,
-        items = (record.items or 0) + slot.items, restarts = math.max(0, slot.restarts), busy = slot.busy,
-        state = not slot.pid and "none" or stage and "working" or slot.ends and "ending" or "idle" }
+        items = (record.items or 0) + items, restarts = math.max(0, slot.restarts), busy = busy,
+        state = not slot.pid and "none" or stage and "working" or ends and "ending" or "idle" }
       if slot.pid then
         local uses_now = usage(self, slot.pid, now)
         row.age, row.cpu, row.memory = now - slot.since, uses_now.share, uses_now.memory
@@ -131,7 +149,7 @@ end
 ---@return "running"|"paused"|"stopping"
 function Status:state_name()
   local own = self.state
-  if self.transport.paused and not own.stop_asked then return "paused" end
+  if self.ledger:paused() and not own.stop_asked then return "paused" end
   return (own.stop_asked or own.aborted) and "stopping" or "running"
 end
 
@@ -161,7 +179,7 @@ end
 ---@param id integer the stage
 ---@return integer
 function Status:inside(id)
-  local links, n = self.inline.chain, self.ledger.pending[id]
+  local links, n = self.inline.chain, self.ledger:pending(id)
   local state = links and links.states[id]
   local entry = state and self.batches:oldest(state)
   while entry do
@@ -201,6 +219,7 @@ end
 --- Completes the statistics of a run that is over.
 function Status:complete()
   local stats, links, elapsed = self.outcome.stats, self.inline.chain, self.outcome.result.elapsed
+  for id in ipairs(self.plan.stages) do take_counts(self, id) end
   for id in pairs(links and links.states or {}) do
     local stage = self.plan.stages[id]
     -- What came from workers was counted when it was accepted.

@@ -1,5 +1,5 @@
---- Transport: how items move between the stages of a run. An item that is passed on is in the ledger of its receiver
--- before it is finished at its sender.
+--- Transport: how items of the coordinator's own stages move: into the ledger, and into the open blocks of outlets. An
+-- item that is passed on is in the ledger of its receiver before it is finished at its sender.
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
 local report = require "minigun.base.protocol"
@@ -7,8 +7,6 @@ local weigh = require "minigun.base.weight"
 local work = require "minigun.base.work"
 
 local transport = {}
-
-local BLOCK <const> = report.UNIT
 
 local Transport = {}
 Transport.__index = Transport
@@ -23,64 +21,60 @@ Transport.__index = Transport
 function transport.new(plan, place_of, outlet_of, outlet_list, outlet_to)
   return declared({
     plan = plan, place_of = place_of, outlet_of = outlet_of, outlet_list = outlet_list, outlet_to = outlet_to,
-    stats = false, ledger = false, acks = false, lineage = false, resume = false, admission = false,
-    shared = false, inline = false,
-    feed = false, paused = false,
-    own_queue = false,       -- what waits for the coordinator's own stages
+    stats = false, ledger = false, acks = false, lineage = false, resume = false, admission = false, shared = false,
+    feed = false,
   }, Transport)
 end
 
--- --- in and out of the ledger ------------------------------------------------------------------------------------
+-- --- into the ledger ---------------------------------------------------------------------------------------------
 
---- Takes items into a stage's ledger. The entry's reference is passed on.
--- An error in the middle (memory that is short) would leave the ledger torn, and may surface in a producer whose emit
--- has led here; `torn` then stays, and ends the run (Run:step).
----@param entry table
-function Transport:accept(entry)
-  local ledger, id = self.ledger, entry.stage
-  local place <const> = self.place_of[id]
-  local torn = ledger.torn
-  ledger.torn = true
-  ledger:accept(id, entry.count)
-  if self.lineage then self.lineage:owe(entry) end
-  if not entry.block then entry.length = weigh(entry.value) end
-  local in_chain = not entry.block and place.here -- which counts values itself
-  -- A stage after an internal one of the same name: its items are those that came to that one.
-  if not in_chain and not self.plan.stages[id].continues then
-    local s = self.stats[id]
-    s.items_in = s.items_in + entry.count
-  end
-  place:push(entry)
-  ledger.torn = torn
+-- Takes work into the ledger, in a run that has a lineage: what it has come of goes with it. An error in the middle
+-- (memory that is short) would leave the ledger torn, and may surface in a producer whose emit has led here; `torn`
+-- then stays, and ends the run (Run:step).
+local function enter(self, own)
+  local ledger = self.ledger
+  local torn = ledger:torn(true)
+  self.lineage:owe(own)
+  ledger:enter(own, "queue")
+  ledger:torn(torn)
 end
 
---- Puts an entry where its stage takes from.
----@param entry table
-function Transport:enqueue(entry) self.place_of[entry.stage]:push(entry) end
+--- A stage accepts a Lua value.
+---@param id integer the stage
+---@param value any
+---@param lane integer? number of the one worker that may have it
+function Transport:accept(id, value, lane)
+  if not self.lineage then
+    self.ledger:accept_value(id, value, weigh(value), lane)
+    return
+  end
+  local own = work.of_value(id, value, lane)
+  own.length = weigh(value)
+  enter(self, own)
+end
 
---- Items of a stage are finished, well or not.
----@param id integer
----@param n integer
----@param origin table? of them, see policy/acks.lua
-function Transport:finished(id, n, origin)
-  self.ledger:finish(id, n)
-  if origin then self.acks:release(origin, n) end
+--- Work that was there before goes back to where its stage takes from, as something of its own.
+---@param own table see base/work.lua
+function Transport:enter_again(own)
+  if self.lineage then return enter(self, own) end
+  self.ledger:enter(own, "queue")
 end
 
 --- Accepts items as bytes, and their reference, for several stages; each further one takes a reference of its own.
 ---@param targets table array of stage ids
----@param range table work of no stage yet: the last one's, of which all others get copies
+---@param range table work of no stage yet
 function Transport:route(targets, range)
-  local n <const> = #targets
+  local n <const>, ledger = #targets, self.ledger
   if n == 0 then self.shared.pool:release(range.block) end
   for i = 1, n do
-    local own = range
-    if i < n then
-      self.shared.pool:retain(range.block)
-      own = work.part(range, 0, range.count, range.offset, range.length)
+    if i < n then self.shared.pool:retain(range.block) end
+    if self.lineage then
+      local own = work.of_bytes(targets[i], range.block, range.offset, range.length, range.count, range.only)
+      own.lane, own.origin = range.lane, range.origin
+      enter(self, own)
+    else
+      ledger:accept(targets[i], range.block, range.offset, range.length, range.count, range.only, range.lane)
     end
-    own.stage = targets[i]
-    self:accept(own)
   end
 end
 
@@ -91,7 +85,7 @@ end
 ---@param id integer the receiver
 ---@param item any
 function Transport:send_to(stage, id, item)
-  if self.place_of[id].takes == "values" then return self:accept(work.of_value(id, item)) end
+  if self.place_of[id].takes == "values" then return self:accept(id, item) end
   self:write(stage, self.outlet_to(stage, id), item)
 end
 
@@ -105,7 +99,7 @@ local function share_out(self, outlet, item)
       if used then own = core.copy(item) end
       used = true
     end
-    self:accept(work.of_value(values[i], own))
+    self:accept(values[i], own)
   end
 end
 
@@ -125,7 +119,7 @@ function Transport:deliver(stage, item)
   end
   local values <const> = outlet.values
   if #values == 1 then
-    self:accept(work.of_value(values[1], item))
+    self:accept(values[1], item)
   elseif values[1] then
     share_out(self, outlet, item)
   end
@@ -153,8 +147,7 @@ end
 ---@param outlet table
 function Transport:flush(outlet)
   local ledger = self.ledger
-  local torn = ledger.torn
-  ledger.torn = true
+  local torn = ledger:torn(true)
   if outlet.into then outlet.count_into() end
   local block, offset, length, count = outlet.writer:take()
   local range = block and work.of_bytes(nil, block, offset, length, count, report.ANY)
@@ -171,7 +164,7 @@ function Transport:flush(outlet)
     origin.fresh = nil
     self.acks:release(origin, 1)
   end
-  ledger.torn = torn
+  ledger:torn(torn)
 end
 
 --- Passes on all that is written.
@@ -193,7 +186,7 @@ end
 local function idle_receiver(self, outlet)
   for _, target in ipairs(outlet.bytes) do
     local place, batch = self.place_of[target], self.plan.stages[target].batch
-    if not place.here and place.queued == 0 then return true end
+    if not place.here and place:queued() == 0 then return true end
     if place.here and (batch.max_wait or idle_receiver(self, self.outlet_of[target].joined)) then return true end
   end
   return false
@@ -209,20 +202,6 @@ function Transport:flush_wanted()
       self:flush(outlet)
     end
   end
-end
-
--- --- back-pressure -----------------------------------------------------------------------------------------------
-
---- Whether a producer of the coordinator should stop emitting for now.
----@param id integer
----@return boolean
-function Transport:must_wait(id)
-  if self.paused then return true end
-  local admission, shared, own_stages = self.admission, self.shared, self.inline
-  if admission:is_full(admission.reach[id]) or own_stages:full() then return true end
-  -- Where little memory is left: it comes back when what is at work is through.
-  local pool = shared.pool
-  return pool and pool:memory() + BLOCK > shared.memory * 3 // 4 and admission:any_at_work(id)
 end
 
 return transport

@@ -1,0 +1,40 @@
+/* lua_ledger.h - what the files of userdata minigun.ledger share (lua_kept.c has the functions). */
+#ifndef MG_LUA_LEDGER_H
+#define MG_LUA_LEDGER_H
+
+#include "core/ledger.h"
+#include "lua_block.h"
+
+#define MG_LEDGER_TYPE "minigun.ledger"
+
+/* What may be kept under a piece of work's number: one table each, a user value of the ledger.  The same numbers in
+ * lua/minigun/base/protocol.lua. */
+enum { MG_KEEP_VALUE = 1, MG_KEEP_ORIGIN, MG_KEEP_SOURCE, MG_KEEP_TRIED, MG_KEEP_DEATH, MG_KEEPS = MG_KEEP_DEATH };
+#define MG_KEEP_FLAG(kind) ((uint32_t)1 << (8 + (kind)))
+enum { MG_UV_CUT = MG_KEEPS + 1, MG_UV_FINISHED, MG_UV_POOL, MG_UVS = MG_UV_POOL };
+
+typedef struct lua_ledger {
+  mg_ledger l;
+  lua_State *L; /* whoever has called last: for the hooks */
+} lua_ledger;
+
+/* Makes Lua hear of what becomes of work that something is kept for; the ledger is on top of the stack. */
+void mg_set_hooks(lua_State *L, lua_ledger *own);
+/* The ledger at `arg`, whatever has become of its pool; with one that is open. */
+mg_ledger *mg_check_ledger(lua_State *L, int arg);
+mg_ledger *mg_check_open_ledger(lua_State *L, int arg);
+/* The stage, place or work that is named at `arg`. */
+uint32_t mg_check_stage(lua_State *L, const mg_ledger *l, int arg);
+mg_place *mg_check_place(lua_State *L, const mg_ledger *l, int arg);
+uint32_t mg_check_work(lua_State *L, const mg_ledger *l, int arg);
+/* Raises for a negative result of the ledger: memory, damage, a worker that cannot be woken; else returns it. */
+int mg_ledger_passed(lua_State *L, mg_ledger *l, int rc);
+/* Keeps the value on top of the stack under the number of work, in the table of this kind; pops it. */
+void mg_keep(lua_State *L, int ledger, uint32_t w, int kind);
+
+extern const luaL_Reg mg_kept_methods[];  /* lua_kept.c */
+extern const luaL_Reg mg_work_methods[];  /* lua_work.c */
+extern const luaL_Reg mg_place_methods[]; /* lua_place.c */
+extern const luaL_Reg mg_seat_methods[];  /* lua_seat.c */
+
+#endif
