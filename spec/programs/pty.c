@@ -6,7 +6,9 @@
  *                              ? TEXT     waits until TEXT appears after what was waited for last; prints
  *                                         "MILLISECONDS TEXT", the time since something was last typed
  *                              . SECONDS  waits                             ^Z      types Ctrl-Z
- *                              = COLUMNS  gives the terminal this width; before the first `?` or `.`: from the begin
+ *                              ! TEXT     types TEXT alone             $ NUMBER  sends this signal to what is in front
+ *                              = COLUMNS [ROWS]  gives the terminal this size, 24 rows if not said; on the first line:
+ *                                         from the begin
  * Ends with the program's status (128 + signal), 99 when a text does not appear within ten seconds; what the program
  * wrote goes to standard error.
  */
@@ -61,8 +63,10 @@ static int await(const char *text, double since) {
   }
 }
 
-static void resize(int columns) {
-  struct winsize size = {.ws_row = 24, .ws_col = (unsigned short)columns};
+static void resize(const char *text) {
+  int columns = 80, rows = 24;
+  sscanf(text, "%d %d", &columns, &rows);
+  struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
   ioctl(terminal, TIOCSWINSZ, &size);
 }
 
@@ -72,7 +76,7 @@ static pid_t start(char **program, FILE *script) {
   const char *name = ptsname(terminal);
   char line[64];
   long at = ftell(script);
-  if (fgets(line, sizeof line, script) && line[0] == '=') resize(atoi(line + 2));
+  if (fgets(line, sizeof line, script) && line[0] == '=') resize(line + 2);
   else fseek(script, at, SEEK_SET);
   pid_t pid = fork();
   if (pid != 0) return pid;
@@ -102,10 +106,19 @@ static int play(FILE *script) {
       continue;
     }
     if (line[0] == '=') {
-      resize(atoi(line + 2));
+      resize(line + 2);
+      continue;
+    }
+    if (line[0] == '$') {
+      pid_t front = tcgetpgrp(terminal);
+      if (front > 0) kill(-front, atoi(line + 2));
       continue;
     }
     typed = now();
+    if (line[0] == '!') {
+      type(line + 2);
+      continue;
+    }
     if (line[0] == '^') type(line[1] == 'Z' ? "\032" : "\003");
     else type(line + 2), type("\n");
   }

@@ -22,6 +22,14 @@ function canvas.new(width, height)
   return self
 end
 
+--- Another canvas with the same cells.
+---@return table
+function Canvas:copy()
+  local n = self.width * self.height
+  return setmetatable({ width = self.width, height = self.height, text = table.move(self.text, 1, n, 1, {}),
+    styles = table.move(self.styles, 1, n, 1, {}), left = 1, top = 1, right = self.width, bottom = self.height }, Canvas)
+end
+
 --- From now on only this part is drawn on; positions stay those of the whole.
 ---@param left integer column, from 1
 ---@param top integer row
@@ -57,6 +65,13 @@ function Canvas:write(x, y, text, look, most)
   local limit = math.min(self.right, most and x + most - 1 or math.huge)
   if y < self.top or y > self.bottom then return x end
   local cells, looks, base = self.text, self.styles, (y - 1) * self.width
+  if not text:find "[^ -~]" then -- as most is
+    for i = math.max(1, self.left - x + 1), math.min(#text, limit - x + 1) do
+      local at = base + x + i - 1
+      cells[at], looks[at] = text:sub(i, i), look
+    end
+    return x + math.max(0, math.min(#text, limit - x + 1))
+  end
   for char, width in columns.each(text) do
     if x + width - 1 > limit then break end
     if width == 0 then -- a mark on the character before it

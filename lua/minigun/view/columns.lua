@@ -63,12 +63,19 @@ function columns.each(text)
   end
 end
 
+-- Text of one column for each byte, as most is.
+local function is_plain(text) return not text:find "[^ -~]" end
+
 --- As much of a text as fits, without anything that a terminal would obey; "?" stands for that.
 ---@param text string any bytes
 ---@param most integer columns
 ---@return string text
 ---@return integer width of it
 function columns.cut(text, most)
+  if is_plain(text) then
+    if #text > most then text = text:sub(1, most) end
+    return text, #text
+  end
   local parts, width = {}, 0
   for char, own in columns.each(text) do
     if width + own > most then break end
@@ -80,7 +87,7 @@ end
 --- How many columns a text takes.
 ---@param text string
 ---@return integer
-function columns.width(text) return select(2, columns.cut(text, math.huge)) end
+function columns.width(text) return is_plain(text) and #text or select(2, columns.cut(text, math.huge)) end
 
 --- A text of exactly so many columns: cut, with a mark where it was, or filled up with blanks.
 ---@param text string
@@ -90,7 +97,7 @@ function columns.width(text) return select(2, columns.cut(text, math.huge)) end
 ---@return string
 function columns.fit(text, width, mark, right)
   local own, n = columns.cut(text, width)
-  if columns.width(text) > width and width > 0 then
+  if own ~= text and width > 0 and columns.width(text) > width then
     own, n = columns.cut(text, width - 1)
     own, n = own .. (mark or "~"), n + 1
   end

@@ -18,9 +18,10 @@ Diagram.__index = Diagram
 
 --- Makes a diagram.
 ---@param glyphs table
----@return table diagram
+---@return table diagram `picture`: what has been laid out, see layout.lua; `made`: by zoom, what was laid out before
 function diagram.new(glyphs)
-  return setmetatable({ glyphs = glyphs, zoom = false, key = false, picture = false, ended = {}, frames = {} }, Diagram)
+  return setmetatable({ glyphs = glyphs, zoom = false, key = false, picture = false, ended = {}, frames = {},
+    made = {} }, Diagram)
 end
 
 --- What a stage is at, for its sign and colour.
@@ -61,7 +62,7 @@ end
 local function around(name) return name:match "^(.+)%.[^.]+$" end
 
 -- The frames of nested pipelines, where no box of others is in between.
-local function draw_frames(self, status)
+local function frame_nested(self, status)
   local by_name, boxes, height = {}, self.picture.boxes, diagram.HEIGHTS[self.zoom]
   for _, row in ipairs(status.stages) do
     local name, box = around(row.name), boxes[row.name]
@@ -92,16 +93,23 @@ end
 function Diagram:prepare(status, zoom)
   local names = {}
   for i, row in ipairs(status.stages) do names[i] = row.name end
-  local key = zoom .. "\0" .. table.concat(names, "\0")
-  if key == self.key then return end
-  self.key, self.zoom, self.framed, self.ended = key, zoom, {}, {}
+  local key = table.concat(names, "\0")
+  if key ~= self.key then self.key, self.ended, self.made = key, {}, {} end
+  local made = self.made[zoom]
+  self.zoom = zoom
+  if made then
+    self.picture, self.frames, self.framed = made.picture, made.frames, made.framed
+    return
+  end
+  self.framed = {}
   for _, row in ipairs(status.stages) do
     if around(row.name) then self.framed[row.name] = row.name:match "[^.]+$" end
   end
   local stages = {}
   for i, row in ipairs(status.stages) do stages[i] = { name = row.name, width = width_of(self, row, zoom) } end
   self.picture = layout.new(stages, status.edges, diagram.HEIGHTS[zoom])
-  draw_frames(self, status)
+  frame_nested(self, status)
+  self.made[zoom] = { picture = self.picture, frames = self.frames, framed = self.framed }
 end
 
 -- The first of a line's cells that a moving piece is on, from 0 to CYCLE - 1; nil: nothing moves.

@@ -11,13 +11,16 @@ local BETWEEN <const> = 2 -- columns between two
 --- go first where there is no room; `most`: columns that it may take; `key`: what it is sorted by, or its text.
 ---@class minigun.view.Column
 
--- How wide each column is, and which are shown.
+-- How wide each column is, which are shown, and the texts in them.
 local function fit(definitions, rows, width)
-  local shown, sizes, all = {}, {}, -BETWEEN
+  local shown, sizes, texts, all = {}, {}, {}, -BETWEEN
   for i, column in ipairs(definitions) do
-    local size = columns.width(column.title)
-    for _, row in ipairs(rows) do size = math.max(size, columns.width(column.text(row))) end
-    sizes[i], shown[i] = math.min(size, column.most or size), true
+    local size, own, text = columns.width(column.title), {}, column.text
+    for n, row in ipairs(rows) do
+      own[n] = text(row)
+      size = math.max(size, columns.width(own[n]))
+    end
+    sizes[i], shown[i], texts[i] = math.min(size, column.most or size), true, own
     all = all + sizes[i] + BETWEEN
   end
   while all > width do
@@ -28,7 +31,7 @@ local function fit(definitions, rows, width)
     if not worst or definitions[worst].rank == 0 then break end
     shown[worst], all = false, all - sizes[worst] - BETWEEN
   end
-  return shown, sizes
+  return shown, sizes, texts
 end
 
 --- Sorts rows by a column; rows that are alike stay in their order.
@@ -61,7 +64,7 @@ end
 ---@return integer most rows that can be scrolled away
 function grid.draw(canvas, area, definitions, rows, how)
   local glyphs, x0, y0 = how.glyphs, area.x, area.y
-  local shown, sizes = fit(definitions, rows, area.width)
+  local shown, sizes, texts = fit(definitions, rows, area.width)
   local room = area.height - 1
   local most = math.max(0, #rows - room + (#rows > room and 1 or 0))
   local offset = math.min(how.offset, most)
@@ -87,7 +90,7 @@ function grid.draw(canvas, area, definitions, rows, how)
       if shown[i] then
         local look = column.look and column.look(row) or style.plain
         if row == how.selected and i == 1 then look = style.selected end
-        local text = columns.fit(column.text(row), sizes[i], glyphs.cut, column.right)
+        local text = columns.fit(texts[i][n], sizes[i], glyphs.cut, column.right)
         canvas:write(x, y, text, look, x0 + area.width - x)
         x = x + sizes[i] + BETWEEN
       end

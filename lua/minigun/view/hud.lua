@@ -15,7 +15,7 @@ local style = require "minigun.view.style"
 local hud = {}
 
 local FRAME <const> = 0.1    -- seconds between two frames
-local FIGURES <const> = 0.25 -- ... between two looks at the run
+local FIGURES <const> = 0.4  -- ... between two looks at the run
 local BEAT <const> = 0.2     -- ... between two steps of what moves
 local MESSAGE <const> = 3    -- ... that a message stays
 local ZOOMS <const> = { "list", "compact", "boxes" }
@@ -33,6 +33,7 @@ function hud.new(port, screen)
   return setmetatable({
     port = port, screen = screen, painter = painter.new(style.codes(port.colours)), glyphs = port.glyphs,
     diagram = diagram.new(port.glyphs), due = now, began = now, figures_due = now, status = false, closed = false,
+    drawn = false, stale = true, beat = 0, width = 0, height = 0,
     tab = 1, zoom = "auto", pan_x = 0, pan_y = 0, offsets = { 0, 0, 0, 0, 0 }, sorts = {}, selected = nil, log = {},
     level = "debug", follow = true, rows = {}, frozen = false, help = false, question = nil, detail = nil,
     searching = nil, message = nil, message_until = 0, pending = "", sent = 0, answer = nil,
@@ -201,8 +202,23 @@ end
 
 local function look_at_run(self, now)
   if self.frozen and self.status and not self.port.is_over() or now < self.figures_due then return end
-  self.status, self.figures_due = self.port.status(), now + FIGURES
+  self.status, self.figures_due, self.stale = self.port.status(), now + FIGURES, true
   if not self.frozen then self.log = self.port.log() end
+end
+
+-- The canvas of this moment; nil: it is the last one.
+local function draw(self, now, anew)
+  local width, height = self.screen.size()
+  if width == 0 then width, height = 120, 40 end
+  if width ~= self.width or height ~= self.height or anew then self.stale = true end
+  local beat = self.frozen and self.beat or math.floor((now - self.began) / BEAT)
+  local moved = beat ~= self.beat
+  self.width, self.height, self.beat = width, height, beat
+  if self.stale then self.drawn = scene.draw(self.status, self, width, height, beat)
+  elseif moved then self.drawn = scene.move(self.drawn, self.status, self, beat)
+  else return nil end
+  self.stale = false
+  return self.drawn
 end
 
 --- Draws a frame, if the terminal has taken the one before, and does what was typed.
@@ -212,15 +228,14 @@ function Hud:frame()
   local typed = self.screen.read()
   if not typed then self.closed = true end
   for _, key in ipairs(keys.of(typed or "")) do self:key(key) end
+  self.stale = self.stale or typed ~= "" or self.message ~= nil
   look_at_run(self, now) -- a key may have asked for it
   local shown, anew = self.screen.check()
   if anew then self.painter:forget() self.pending, self.sent = "", 0 end
   if not shown or self.closed or not send(self) then return end
-  self.width, self.height = self.screen.size()
-  if self.width == 0 then self.width, self.height = 120, 40 end
   if now > self.message_until then self.message = nil end
-  if not self.frozen then self.beat = math.floor((now - self.began) / BEAT) end
-  self.pending = self.painter:paint(scene.draw(self.status, self, self.width, self.height, self.beat))
+  local c = draw(self, now, anew)
+  if c then self.pending = self.painter:paint(c) end
   send(self)
 end
 

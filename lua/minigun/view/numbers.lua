@@ -5,8 +5,10 @@ local numbers = {}
 ---@param n number
 ---@return string
 function numbers.count(n)
-  for _, unit in ipairs { { 1e9, "G" }, { 1e6, "M" }, { 1e3, "K" } } do
-    if n >= unit[1] then return ((n < 10 * unit[1] and "%.1f" or "%.0f"):format(n / unit[1])) .. unit[2] end
+  if n >= 1000 then
+    local size, unit = 1e3, "K"
+    if n >= 1e9 then size, unit = 1e9, "G" elseif n >= 1e6 then size, unit = 1e6, "M" end
+    return ((n < 10 * size and "%.1f" or "%.0f"):format(n / size)) .. unit
   end
   return math.type(n) == "integer" and ("%d"):format(n) or n < 10 and n > 0 and ("%.1f"):format(n) or ("%.0f"):format(n)
 end
@@ -43,13 +45,10 @@ end
 ---@return string
 function numbers.bytes(bytes)
   if not bytes then return "-" end
-  for _, unit in ipairs { { 1 << 30, "GiB" }, { 1 << 20, "MiB" }, { 1 << 10, "KiB" } } do
-    if bytes >= unit[1] then
-      local n = bytes / unit[1]
-      return ((n < 10 and "%.1f %s" or "%.0f %s"):format(n, unit[2]))
-    end
-  end
-  return ("%d B"):format(bytes)
+  if bytes < 1024 then return ("%d B"):format(bytes) end
+  local n, unit = bytes / 1024, "KiB"
+  if n >= 1 << 20 then n, unit = n / (1 << 20), "GiB" elseif n >= 1024 then n, unit = n / 1024, "MiB" end
+  return ((n < 10 and "%.1f %s" or "%.0f %s"):format(n, unit))
 end
 
 --- A share from 0 to 1: "45%".

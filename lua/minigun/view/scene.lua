@@ -11,7 +11,7 @@ local tabs = require "minigun.view.tabs"
 local scene = {}
 
 local LEAST_WIDTH <const>, LEAST_HEIGHT <const> = 60, 10
-local HELP_WIDTH <const> = 60
+local HELP_WIDTH <const> = 64
 local COUNT <const> = numbers.count
 
 --- The tabs, by number.
@@ -247,6 +247,23 @@ local function draw_small(c, status, view)
   local text = ("%s %s, %s; %dx%d is too small, %dx%d is needed"):format((state_of(status, view)), status.pipeline,
     numbers.duration(status.elapsed), c.width, c.height, LEAST_WIDTH, LEAST_HEIGHT)
   c:write(1, 1, text, style.plain)
+end
+
+--- Moves what moves in a screen that has been drawn, and changes nothing else.
+---@param before table the canvas
+---@param status table
+---@param view table
+---@param beat integer
+---@return table canvas
+function scene.move(before, status, view, beat)
+  if before.width < LEAST_WIDTH or before.height < LEAST_HEIGHT or view.help or view.question or view.detail then
+    return before
+  end
+  local c = before:copy()
+  local left = c.width * 2 // 5
+  c:erase(2, 2, left - 2, c.height - 3)
+  draw_flow(c, left, c.height - 1, status, view, beat)
+  return c
 end
 
 --- Draws the whole screen.

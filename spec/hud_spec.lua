@@ -1,0 +1,226 @@
+-- The live view at a terminal: it opens, obeys keys, and gives the terminal back on every way out.
+local core = require "minigun.core"
+local support = require "spec.support"
+local terminal = require "spec.terminal"
+
+local function it_at_a_terminal(name, body)
+  it(name, function()
+    if not terminal.available() then return pending "there is no C compiler, or no pseudo-terminal" end
+    support.deadline(90)
+    return body()
+  end)
+end
+
+local PRELUDE <const> = [[
+  local minigun, core = require "minigun", require "minigun.core"
+  local function pipeline(seconds, f)
+    local p = minigun.pipeline("seen", { progress = false })
+    p:producer("numbers", function(emit) for i = 1, 100 do emit(i) core.sleep(seconds / 100) end end)
+    p:map("work", { processes = 2 }, f or function(n) return n end)
+    p:map("last", { inline = true }, function(n) return n end)
+    return p
+  end
+]]
+
+-- Runs a program at a terminal of 100 columns; returns the result of terminal.play, and whether the terminal's mode is as
+-- before. `after`: a command of the shell after it.
+local function play(source, script, env, after)
+  local path, before, later = support.write_file(os.tmpname(), PRELUDE .. source), os.tmpname(), os.tmpname()
+  local shell = support.write_file(os.tmpname(), ("set -m\ntrap : INT\nstty -a > %s\nlua5.4 %s\nstatus=$?\n%s\nstty -a > %s\n" ..
+    "echo \"(status $status)\"\n"):format(before, path, after or ":", later))
+  local all = { TERM = "xterm-256color", LANG = "C.UTF-8", MINIGUN_HUD = "", NO_COLOR = "" }
+  for name, value in pairs(env or {}) do all[name] = value end
+  local result = terminal.play("sh " .. shell, "= 100 30\n" .. script, all)
+  local same = support.read_file(before):gsub("rows %d+; columns %d+", "")
+    == support.read_file(later):gsub("rows %d+; columns %d+", "")
+  for _, name in ipairs { path, before, later, shell } do os.remove(name) end
+  return result, same
+end
+
+-- Asserts that the terminal is as before: its mode, the usual screen, a cursor, wrapping.
+local function assert_restored(result, same)
+  local output = result.stderr
+  assert.is_true(same, "stty -a says otherwise: " .. output:sub(-300))
+  for on, off in pairs { ["\27[?1049h"] = "\27[?1049l", ["\27[?25l"] = "\27[?25h", ["\27[?7l"] = "\27[?7h" } do
+    local last_on, last_off = 0, 0
+    for at in output:gmatch("()" .. on:gsub("%p", "%%%0")) do last_on = at end
+    for at in output:gmatch("()" .. off:gsub("%p", "%%%0")) do last_off = at end
+    assert.is_true(last_off > last_on, off:sub(2) .. " is missing")
+  end
+end
+
+-- What was written after the live view.
+local function tail(result) return (result.stderr:gsub("\r", ""):match "^.*\27%[%?1049l(.*)$") or result.stderr end
+
+describe("the live view at a terminal", function()
+  it_at_a_terminal("stays at the end until q, and shows what was printed after it", function()
+    local result, same = play([[
+      local p = pipeline(0.5)
+      p:each("print", { inline = true }, function(n) if n % 50 == 0 then print("item " .. n) end end)
+      p:each("child", { processes = 1, from = "last" }, function(n) if n == 7 then print "in a child" end end)
+      local r = p:run { hud = true }
+      print(r.ok, r.stats.stages.last.items_out)
+    ]], "? RUNNING\n? FINISHED\n! q\n? (status\n")
+    assert_restored(result, same)
+    local text = tail(result)
+    for _, line in ipairs { "item 50\n", "item 100\n", "in a child\n", "true\t100\n", "(status 0)\n" } do
+      assert.is_truthy(text:find(line, 1, true), text)
+    end
+    assert.not_matches("item 50", result.stderr:match "^(.*)\27%[%?1049l")
+  end)
+
+  it_at_a_terminal("leaves with the run where that is asked for, also a run of no time", function()
+    for _, seconds in ipairs { 0, 0.05, 0.3 } do
+      local result, same = play(("print(#pipeline(%g):run { hud = 'leave' }.items)"):format(seconds), "? (status\n")
+      assert_restored(result, same)
+      assert.equal("100\n(status 0)\n", tail(result))
+    end
+  end)
+
+  it_at_a_terminal("is opened by MINIGUN_HUD, unless the run says no", function()
+    local result, same = play("print(#pipeline(0.2):run().items)", "? (status\n", { MINIGUN_HUD = "leave" })
+    assert_restored(result, same)
+    assert.matches("\27%[%?1049h", result.stderr)
+    result = play("print(#pipeline(0.2):run { hud = false }.items)", "? (status\n", { MINIGUN_HUD = "1" })
+    assert.equal("100\r\n(status 0)\r\n", result.stderr)
+  end)
+
+  it_at_a_terminal("gives the terminal back after an error, a failure, os.exit, and what the run does then", function()
+    for source, text in pairs {
+      ["pipeline(0.2):before_run(function() end):after_run(function() error 'late' end):run { hud = 'leave' }"] = "late",
+      ["pipeline(0.2, function(n) if n == 5 then error 'five' end return n end):run { hud = 'leave' }"] = "five",
+      ["pipeline(0.2):each('end', { inline = true }, function(n) if n == 5 then os.exit(7) end end):run { hud = true }"] =
+        "(status 7)",
+      ["pipeline(0.2):each('end', { inline = true }, function() core.kill(core.pid(), 6) end):run { hud = true }"] =
+        "(status 134)",
+      ["pipeline(0.2):on_failure(function() return 'stop' end):each('x', { inline = true }, function() error 'x' end)" ..
+        ":run { hud = 'leave' }"] = "(status 0)",
+    } do
+      local result, same = play(source, "? (status\n")
+      assert_restored(result, same)
+      assert.is_truthy(result.stderr:find(text, 1, true), source .. ": " .. tail(result))
+    end
+  end)
+
+  it_at_a_terminal("gives it back after Ctrl-C, SIGTERM, SIGHUP and SIGQUIT", function()
+    for what, status in pairs { ["^C"] = 130, ["$ 15"] = 143, ["$ 1"] = 129, ["$ 3"] = 131 } do
+      local result, same = play("pipeline(30):run { hud = true }", ("? RUNNING\n. 0.3\n%s\n? (status\n"):format(what))
+      assert_restored(result, same)
+      assert.is_truthy(result.stderr:find(("(status %d)"):format(status), 1, true), what .. ": " .. tail(result))
+    end
+  end)
+
+  it_at_a_terminal("gives it back at Ctrl-Z, and is there again after fg", function()
+    local result, same = play("print(#pipeline(1):run { hud = 'leave' }.items)",
+      "? RUNNING\n. 0.2\n^Z\n? (stopped\n? RUNNING\n? (status\n", {},
+      "stty -a | grep -q -- '-icanon' && echo raw; echo '(stopped)'; sleep 0.3; fg")
+    assert_restored(result, same)
+    assert.not_matches("\nraw", result.stderr)
+    assert.equal(2, select(2, result.stderr:gsub("\27%[%?1049h", "")))
+    assert.matches("100\n", tail(result))
+  end)
+
+  it_at_a_terminal("bears workers that are killed, and counts them", function()
+    local result, same = play([[
+      local r = pipeline(0.6, function(n) if n % 40 == 0 then core.kill(core.pid(), 9) end return n end)
+        :run { hud = "leave", failures = "collect" }
+      print(r.failed, #r.items)
+    ]], "? (status\n")
+    assert_restored(result, same)
+    assert.matches("2\t98\n", tail(result))
+  end)
+
+  it_at_a_terminal("closes on q after a question, and stops the run", function()
+    local result, same = play("local r = pipeline(30):run { hud = true } print(r.stopped, r.ok, #r.items > 0)",
+      "? RUNNING\n. 0.3\n! q\n? Stop the run\n! y\n? (status\n")
+    assert_restored(result, same)
+    assert.matches("true\ttrue\ttrue\n", tail(result))
+  end)
+
+  it_at_a_terminal("pauses the sources, and lets them go on", function()
+    local result, same = play([[
+      local p = minigun.pipeline "seen"
+      p:producer("here", { to = "work" }, function(emit) for i = 1, 200 do emit(i) core.sleep(0.002) end end)
+      p:producer("there", { to = "work", processes = 1 }, function(emit) for i = 1, 200 do emit(i) core.sleep(0.002) end end)
+      p:producer("thread", { to = "work", threads = 1 }, function(emit)
+        for i = 1, 200 do emit(i) minigun.sleep(0.002) end
+      end)
+      p:map("work", { processes = 1, await = false, from = { "here", "there", "thread" } }, function(n) return n end)
+      print(#p:run { hud = "leave" }.items)
+    ]], "? RUNNING\n! p\n? SOURCES PAUSED\n. 0.5\n! p\n? (status\n")
+    assert_restored(result, same)
+    assert.matches("600\n", tail(result))
+  end)
+
+  it_at_a_terminal("of a background run may be closed and opened again; the run goes on in between", function()
+    local result, same = play([[
+      local run = pipeline(2):start()
+      run:hud()
+      print("closed", run:status().state)
+      run:step(0.1)
+      run:hud()
+      print(#run:wait().items, #run:hud():wait().items)
+    ]], "? RUNNING\n. 0.2\n! q\n? closed\n? RUNNING\n? FINISHED\n! q\n? FINISHED\n! q\n? (status\n")
+    assert_restored(result, same)
+    assert.is_truthy(result.stderr:find("closed\trunning", 1, true))
+    assert.matches("100\t100\n", tail(result))
+  end)
+
+  it_at_a_terminal("is drawn for the size that the terminal has at that moment", function()
+    local result, same = play("print(#pipeline(2):run { hud = 'leave' }.items)",
+      "? RUNNING\n= 59 9\n? is too small\n= 120 40\n? FLOW DIAGRAM\n= 80 24\n? FLOW DIAGRAM\n? (status\n")
+    assert_restored(result, same)
+    assert.matches("100\n", tail(result))
+  end)
+
+  it_at_a_terminal("is lines where the terminal can show no more", function()
+    for _, env in ipairs { { TERM = "dumb" }, { NO_COLOR = "1" } } do
+      local result = play("print(#pipeline(1.2):run { hud = true }.items)", "? (status\n", env)
+      assert.not_matches("\27", result.stderr)
+      assert.matches("seen running, %d%.%d+ s.*: numbers %d+ ", result.stderr)
+      assert.matches("seen done, .*\r\n100\r\n%(status 0%)", result.stderr)
+    end
+    local result = support.run_lua(PRELUDE .. "print(#pipeline(1.2):run { hud = true }.items)")
+    assert.matches("^seen running, [^\n]*\nseen done, [^\n]*\n$", result.stderr)
+    assert.equal("100\n", result.stdout)
+  end)
+
+  it_at_a_terminal("of another process is minigun top, which ends with the run", function()
+    local directory = os.tmpname()
+    os.remove(directory)
+    core.make_directory(directory)
+    local path = support.write_file(os.tmpname(), PRELUDE .. "pipeline(2):run { observe = true }")
+    local result, same = play("os.execute [[(lua5.4 " .. path .. " &); sleep 0.7; lua5.4 bin/minigun top]]",
+      "? RUNNING\n! 2\n? WORKERS\n! h\n? Help\n! x\n? FINISHED\n! q\n? (status\n",
+      { XDG_RUNTIME_DIR = directory, MINIGUN_BUILD = support.build_dir() })
+    os.remove(path)
+    os.execute("rm -rf " .. directory)
+    assert_restored(result, same)
+  end)
+
+  it_at_a_terminal("bears random keys, sizes, stops and deaths; the terminal is given back, the result is right", function()
+    local seed = tonumber(os.getenv "SEED") or os.time()
+    print("spec/hud_spec.lua: SEED=" .. seed)
+    math.randomseed(seed)
+    local function random_of(list) return list[math.random(#list)] end
+    for _ = 1, support.short_or_long(2, 60) do
+      local script = { "? RUNNING" }
+      for i = 1, 40 do
+        local what = math.random(20)
+        script[#script + 1] = what == 1 and ("= %d %d"):format(math.random(1, 200), math.random(1, 60))
+          or what == 2 and "^Z" or what == 3 and ". 0.1"
+          or "! " .. random_of { "1", "2", "3", "4", "5", "w", "a", "s", "d", "+", "-", "0", "h", "h", " ", " ", "\27[A",
+            "\27[B", "o", "O", "v", "e", "l", "W", "r", "c", "/ab\r", "\27", "\t", "n", "\27[5~", "\r" }
+        if i % 5 == 0 then script[#script + 1] = ". 0.05" end
+      end
+      script[#script + 1] = "? (status"
+      local result, same = play([[
+        local r = pipeline(1, function(n) if n % 33 == 0 then core.kill(core.pid(), 9) end return n end)
+          :run { hud = "leave", failures = "collect", keep_failures = 10 }
+        print("result", #r.items + r.failed)
+      ]], table.concat(script, "\n") .. "\n", {}, "while [ $status = 148 ]; do fg; status=$?; done")
+      assert_restored(result, same)
+      assert.is_truthy(result.stderr:find("result\t100", 1, true), ("SEED=%d: %s"):format(seed, tail(result)))
+    end
+  end)
+end)
