@@ -1167,6 +1167,10 @@ function Poller:wait(seconds, list) end
 ---@return integer? errno
 function Poller:wake(seconds) end
 
+---The descriptor of what `wake` sets, which is no epoll descriptor | nil: it has not been called
+---@return integer? fd
+function Poller:timer() end
+
 ---True | nil, message, errno: from now on each signal that is counted ends a wait
 ---@return boolean? ok
 ---@return string? message

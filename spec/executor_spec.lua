@@ -65,6 +65,23 @@ for _, context in ipairs(contexts.all) do
       assert.is_true(none:done())
     end)
 
+    it("in a pipeline of several contexts gives each what has come of it alone", function()
+      for _, second in ipairs(contexts.kinds) do
+        local n = (context.per_item or second.per_item) and 6 or 30
+        local p = minigun.pipeline "pair"
+        p:flat_map("one", options(context), function(i) return { i, -i } end)
+        p:map("two", options(second), function(i) return i end)
+        local pool <close> = p:open()
+        local futures = {}
+        for i = 1, n do futures[i] = pool:submit(i) end
+        for i = 1, n do
+          local got = futures[i]:result(patience)
+          table.sort(got)
+          assert.same({ -i, i }, got)
+        end
+      end
+    end)
+
     it("in a pipeline gives all that has come of an item, through fan-out, batches and filters", function()
       local p = minigun.pipeline "fan"
       p:processor("out", options(context), function(n, emit)
@@ -497,9 +514,9 @@ describe("an executor", function()
   end)
 
   it("keeps 100,000 futures in less than 400 bytes each, and no more after them", function()
-    local pool <close> = executor(double, { processes = 1, backlog = 200000 })
-    pool:call(1)
-    pool.looked = math.huge -- nothing is looked at meanwhile, so all of them wait
+    local pool <close> = executor(function(n) return n == 0 and minigun.sleep(60) or 2 * n end,
+      { processes = 1, backlog = 200000 })
+    local busy = pool:submit(0)
     collectgarbage()
     local futures, before, n = {}, collectgarbage "count", 100000
     for i = 1, n do futures[i] = pool:submit(i) end
@@ -507,6 +524,7 @@ describe("an executor", function()
     local each = (collectgarbage "count" - before) * 1024 / n
     assert.is_true(each < 400, ("%.0f bytes each"):format(each))
     for i = 10, n do assert.is_true(futures[i]:cancel()) end
+    assert.is_true(busy:cancel { kill = true })
     futures = { table.unpack(futures, 1, 9) }
     minigun.wait_all(futures)
     futures = nil -- luacheck: ignore

@@ -134,6 +134,14 @@ static int l_wake(lua_State *L) {
   return poller_result(L, "cannot set a timer", rc);
 }
 
+/* p:timer() -> the descriptor of what `wake` sets, which is no epoll descriptor | nil: it has not been called */
+static int l_timer(lua_State *L) {
+  const mg_poller *p = check_poller(L);
+  if (p->timer < 0) return luaL_pushfail(L), 1;
+  lua_pushinteger(L, p->timer);
+  return 1;
+}
+
 /* p:ring() -> true | nil, message, errno: from now on each signal that is counted ends a wait */
 static int l_ring(lua_State *L) {
   mg_poller *p = check_poller(L);
@@ -218,8 +226,8 @@ static int l_close(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"set", l_set}, {"wait", l_poll}, {"wake", l_wake}, {"ring", l_ring},
-    {"fd", l_fd}, {"close", l_close}, {"__gc", l_close}, {NULL, NULL},
+    {"set", l_set}, {"wait", l_poll}, {"wake", l_wake}, {"timer", l_timer},
+    {"ring", l_ring}, {"fd", l_fd}, {"close", l_close}, {"__gc", l_close}, {NULL, NULL},
 };
 
 static const luaL_Reg functions[] = {

@@ -30,11 +30,14 @@ end
 
 --- Makes the descriptor readable when there is something to do.
 ---@param self table execution
-function watched.arm(self)
+---@param most number? seconds, after which it is to be readable in any case
+function watched.arm(self, most)
   local r = self.run
   if self.over or not self.watched then return end
   local now = r.busy or r.state:must_stop() or r.state.aborted
-  local ok, message = self.watched:arm(now and 0 or r.due_at and math.max(0, r.due_at - core.now()) or nil)
+  local seconds = now and 0 or r.due_at and math.max(0, r.due_at - core.now()) or nil
+  if most and (not seconds or most < seconds) then seconds = most end
+  local ok, message = self.watched:arm(seconds)
   if ok == nil then execution.conclude(self, message) end
 end
 

@@ -4,7 +4,7 @@
 -- Threads of one executor may wait for another, and its threads for the first: so what moves one moves all for which
 -- threads of executors wait (`awaited`), flatly, none inside another. Such a thread does not move anything itself: it
 -- waits for the `bell` of the executor that it needs, which is rung when something of that has been settled. A bell is
--- a descriptor of its own, so no descriptor that tells of an executor is in another one's, in a circle.
+-- a timer's descriptor, which is no epoll descriptor, so none lies in another one in a circle.
 --
 -- 1. Futures are settled, and their functions called, between rounds of a run, never inside one.
 -- 2. `awaited` has each executor that has a bell and is not over.
@@ -23,7 +23,7 @@ local awaited = setmetatable({}, { __mode = "k" }) -- set of executors
 local changes = 0                  -- of that set
 local driven = {}                  -- array of executors that are being moved now, the innermost last
 local TIDY <const> = 10000          -- items, after which the table of futures is made anew
-local found = {}                   -- what a poller has found; nobody looks at it
+local SOON <const> = 0.002          -- seconds, where a descriptor cannot tell
 
 -- --- settling ----------------------------------------------------------------------------------------------------
 
@@ -103,20 +103,15 @@ local function heard(self, token)
   for _, state in pairs(self.listeners) do
     if state == "rung" then return end
   end
-  if not self.bell then return end
-  self.bell:wake(nil)
-  self.bell:wait(0, found)
+  if self.bell then self.bell:wake(nil) end
 end
 
 local function bell_of(self)
   if not self.bell then
     local bell, message = core.poller()
     if not bell then failure.raise("an executor cannot be waited for in a thread: " .. message) end
-    self.bell = bell
-    awaited[self], changes = true, changes + 1
-    for each in pairs(awaited) do
-      if each.face then moving.show(each) end
-    end
+    assert(bell:wake(1e6))
+    self.bell, awaited[self], changes = bell, true, changes + 1
   end
   return self.bell
 end
@@ -125,23 +120,6 @@ end
 ---@param self table
 function moving.forget(self)
   awaited[self], changes = nil, changes + 1
-end
-
---- Has an executor's descriptor tell of the others that are moved with it, too.
----@param self table
----@return boolean? ok
----@return string? message
----@return integer? errno
-function moving.show(self)
-  for each in pairs(together(self)) do
-    local fd, message, errno = watched.fd(each)
-    if not fd and not each.over then return nil, message, errno end
-    if fd then
-      local ok, why, number = self.face:set(fd, "r")
-      if not ok then return nil, why, number end
-    end
-  end
-  return true
 end
 
 -- --- moving ------------------------------------------------------------------------------------------------------
@@ -166,27 +144,19 @@ function moving.drive(self, f, ...)
   execution.drive(self, f, self, ...)
 end
 
--- One look at everything that is moved together, without waiting.
+-- One look at everything that is moved together, without waiting. An executor's descriptor tells of itself only: that
+-- of another one in it, and its own in that one's, would be a circle. So it is readable soon where others go on.
 local function step_all(self)
-  for each in pairs(together(self)) do
+  local set, others = together(self), false
+  for each in pairs(set) do
     if not (each.over or each.driving) then
       watched.begin(each)
       moving.drive(each, rounds, 0)
-      watched.arm(each)
       moving.settle(each)
+      others = others or each ~= self and not each.over and each.run.answers.begun > 0
     end
   end
-end
-
-local function face_of(self)
-  if not self.face then
-    local poller, message, errno = core.poller()
-    if not poller then return nil, message, errno end
-    self.face = poller
-    local ok, why, number = moving.show(self)
-    if not ok then return nil, why, number end
-  end
-  return self.face
+  for each in pairs(set) do watched.arm(each, others and SOON or nil) end
 end
 
 -- The executor, being moved now, that the caller is a thread of.
@@ -259,15 +229,18 @@ local function wait_for_bell(self, own, deadline, room)
     if room then return false end
     failure.raise "this would wait for ever: each thread that could go on waits for another one's item; give them more"
   end
-  waiting.wait(bell:fd(), deadline and math.max(0, deadline - core.now()))
+  waiting.wait(bell:timer(), deadline and math.max(0, deadline - core.now()))
   return true
 end
 
--- Waits until the descriptor tells of something.
-local function wait_for_face(self, deadline)
-  local face = assert(face_of(self))
+-- Waits until the descriptor tells of something. In a task it may be too deep in others (the kernel lets four lie in
+-- one another): then it is looked at again soon.
+local function wait_for_descriptor(self, deadline)
+  local fd = assert(watched.fd(self))
   local left = deadline and math.max(0, deadline - core.now())
-  if waiting.may_wait() then waiting.wait(face:fd(), left) else face:wait(left, found) end
+  if not waiting.may_wait() then return core.wait(fd, "r", left) end
+  local ok = pcall(waiting.wait, fd, left)
+  if not ok or core.wait(fd, "r", 0) ~= true then tasks.sleep(math.min(left or SOON, SOON)) end
 end
 
 --- Moves an executor until something of it has been settled, or the deadline has come. In a thread the others go on.
@@ -300,7 +273,7 @@ function moving.advance(self, deadline, room)
     raise_problem(self)
     local over = self.over or self.settled ~= before or room and has_room(self)
     if over or deadline and core.now() >= deadline then return true end
-    wait_for_face(self, deadline)
+    wait_for_descriptor(self, deadline)
   end
 end
 
@@ -311,17 +284,14 @@ end
 ---@return integer? errno
 function moving.fd(self)
   if self.over then return nil, "the executor is closed" end
-  if own_of_thread() then return bell_of(self):fd() end
-  local face, message, errno = face_of(self)
-  if not face then return nil, message, errno end
-  return face:fd()
+  if own_of_thread() then return bell_of(self):timer() end
+  return watched.fd(self)
 end
 
 --- What is left of an executor's descriptors, when its run is closed.
 ---@param self table
 function moving.close(self)
   moving.forget(self)
-  if self.face then self.face:close() end
   if self.bell and not next(self.listeners) then self.bell:close() end
 end
 

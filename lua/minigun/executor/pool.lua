@@ -48,11 +48,11 @@ end
 
 -- --- submitting --------------------------------------------------------------------------------------------------
 
--- Begins an item, and lets a worker have it.
+-- Begins an item, and lets a worker have it. What workers have said since the last sleep comes first: one may be dead.
 local function begin(self, future, item)
   local r = self.run
   r.answers:begin_one(future.key, item)
-  r.places:hand_out()
+  r:serve(false)
   return true
 end
 
@@ -244,7 +244,7 @@ end
 -- Part of a step: changes how many workers a place has.
 local function change_size(self, place, n, answer)
   answer.ok, answer.message = place:resize(n)
-  self.run.places:hand_out()
+  self.run:serve(false)
   return true
 end
 

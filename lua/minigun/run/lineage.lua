@@ -12,11 +12,13 @@ Lineage.__index = Lineage
 --- Makes the lineage of a run.
 ---@param plan table
 ---@param counts table the run's acks
----@param forgets boolean a loop stage has finished an item when it asks for the next one, whatever it keeps of it
+---@param singly boolean
+--- each item is asked for by itself: what has come of two lies in no block together, and a loop stage has finished one
+--- when it asks for the next, whatever it keeps of it
 ---@param value function (value) -> whether it takes what has reached a terminal stage; else that is the result's
 ---@return table lineage
-function lineage.new(plan, counts, forgets, value)
-  return declared({ plan = plan, counts = counts, forgets = forgets, value = value, resume = false, shared = false,
+function lineage.new(plan, counts, singly, value)
+  return declared({ plan = plan, counts = counts, singly = singly, value = value, resume = false, shared = false,
     keeps = {},              -- stages whose place keeps what it gets to the end of the run
   }, Lineage)
 end
@@ -49,14 +51,14 @@ function Lineage:trace(links, inline, segments)
     local state = links.states[stage.id]
     if state.batches then state.batches:trace(function(gathered) return own:gather(gathered) end) end
     local handler = state.handler
-    if stage.reduces or stage.loop and not self.forgets then
+    if stage.reduces or stage.loop and not self.singly then
       links:set_handler(stage.id, function(...)
         own:keep()
         return handler(...)
       end)
     end
   end
-  for _, segment in ipairs(self.forgets and {} or segments) do
+  for _, segment in ipairs(self.singly and {} or segments) do
     local keeps = false
     for _, id in ipairs(segment.plan.stages) do
       keeps = keeps or self.plan.stages[id].loop and not segment.fresh
@@ -74,6 +76,15 @@ function Lineage:under_kept(f, ...) self.counts:under(self.counts:of_kept(), f, 
 --- it.
 ---@param outlet table
 function Lineage:write(outlet) outlet.origin = self.counts:gather(outlet.origin) end
+
+--- Whether what is written next would lie in one block with what has come of another item, where each is asked for by
+--- itself.
+---@param outlet table
+---@return boolean
+function Lineage:would_mix(outlet)
+  local counts, open = self.counts, outlet.origin
+  return self.singly and open and open ~= (counts.origin or counts.unknown) or false
+end
 
 --- What a writer has in its block goes on.
 ---@param outlet table

@@ -247,7 +247,7 @@ end
 ---@param written boolean what is written for them goes on, too
 function Run:serve(written)
   if written then self.transport:flush_wanted() end
-  self.events:collect()
+  if self.shared.pool then self.events:collect() end
   self.places:hand_out()
 end
 

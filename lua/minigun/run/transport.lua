@@ -134,6 +134,7 @@ end
 function Transport:write(stage, outlet, item)
   local lineage = self.lineage
   if lineage then
+    if lineage:would_mix(outlet) then self:flush(outlet) end
     lineage:write(outlet)
     outlet.writer(item)
     lineage:write(outlet)
