@@ -344,6 +344,16 @@ function core.signal_count(number) end
 ---@return integer? errno
 function core.pool(slots, bytes, keep, cpus) end
 
+---True | nil, message, errno: from now on this process may have so many bytes of its own, steps back so much for
+---others, and runs on the cpu-th, from 1, of the processors that it may use
+---@param memory? integer
+---@param nice? integer
+---@param cpu? integer
+---@return boolean? ok
+---@return string? message
+---@return integer? errno
+function core.restrict(memory, nice, cpu) end
+
 ---Process, pid | nil, message, errno. In the child: f(...), then it ends with the integer that f returns, or 0. It has
 ---no descriptor of its parent's loops and pools, and default signals.
 ---@param f function

@@ -32,6 +32,7 @@ local plausible = {
   glob = { ENOMEM }, glob_free = {},
   null_stdin = { EMFILE, ENFILE, EPERM }, parent_death_signal = { EPERM }, block_signals = { EPERM },
   set_signals = {}, handle_signal = { EPERM }, signal_action = { EPERM }, random = { EINTR, EAGAIN }, cpus = {},
+  limit_memory = { EPERM }, be_nice = { EPERM }, bind_cpu = { EPERM },
   terminal = { EPERM }, foreground = {}, print_into = {}, stop_self = {}, launch = { ENOMEM, EAGAIN },
   has_ended = { EPERM }, kill_other = { EPERM }, new_group = { EPERM },
   new_session = { EPERM }, close_others = {}, close_run = {}, read_link = { ENOMEM }, write_pipe = { EINTR, EAGAIN },

@@ -191,6 +191,9 @@ enum { MG_SOCKET_REUSE, MG_SOCKET_V6_ONLY, MG_SOCKET_NO_DELAY }; /* options that
   X(stop_self, int, (int sig), (sig))                                                               \
   X(random, int, (void *to, size_t n), (to, n))                                                     \
   X(cpus, int, (void), ())                                                                          \
+  X(limit_memory, int, (uint64_t bytes), (bytes))                                                   \
+  X(be_nice, int, (int more), (more))                                                               \
+  X(bind_cpu, int, (unsigned nth), (nth))                                                           \
   X(foreground, int, (int fd), (fd))                                                                \
   X(terminal, int, (int fd), (fd))                                                                  \
   X(ticker_open, int, (int sig), (sig))                                                             \

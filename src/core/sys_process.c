@@ -197,3 +197,39 @@ pid_t mg_sys_launch(mg_launch *p) {
 }
 
 int mg_sys_parent_death_signal(int sig) { return check(prctl(PR_SET_PDEATHSIG, sig)); }
+
+/* So much more than there is now of what is private to the process and may be written: a mapping that is shared, as
+ * the pool's, does not count. */
+int mg_sys_limit_memory(uint64_t bytes) {
+  char text[128] = "";
+  unsigned long long pages = 0;
+  int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  int rc = n < 0 ? -errno : 0;
+  if (fd >= 0) close(fd);
+  if (rc < 0) return rc;
+  if (sscanf(text, "%*s %*s %*s %*s %*s %llu", &pages) != 1) return -EIO;
+  bytes += pages * (uint64_t)sysconf(_SC_PAGESIZE);
+  const struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
+  return check(setrlimit(RLIMIT_DATA, &limit));
+}
+
+int mg_sys_be_nice(int more) {
+  errno = 0;
+  int now = getpriority(PRIO_PROCESS, 0);
+  if (now == -1 && errno) return -errno;
+  return check(setpriority(PRIO_PROCESS, 0, now + more));
+}
+
+/* On the nth, from 0, of the processors that it may use now. */
+int mg_sys_bind_cpu(unsigned nth) {
+  cpu_set_t all, one;
+  CPU_ZERO(&one);
+  if (sched_getaffinity(0, sizeof all, &all) < 0) return -errno;
+  for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++)
+    if (CPU_ISSET(cpu, &all) && nth-- == 0) {
+      CPU_SET(cpu, &one);
+      return check(sched_setaffinity(0, sizeof one, &one));
+    }
+  return -EINVAL;
+}

@@ -153,12 +153,30 @@ static int l_luv_forked(lua_State *L) {
   return 1;
 }
 
+/* restrict(memory | nil, nice | nil, cpu | nil) -> true | nil, message, errno: from now on this process may have so many
+ * bytes of its own, steps back so much for others, and runs on the cpu-th, from 1, of the processors that it may use */
+static int l_restrict(lua_State *L) {
+  lua_Integer memory = luaL_optinteger(L, 1, 0), nice = luaL_optinteger(L, 2, 0), cpu = luaL_optinteger(L, 3, 0);
+  luaL_argcheck(L, memory >= 0, 1, "bytes expected");
+  luaL_argcheck(L, nice >= 0 && nice < 40, 2, "0 to 39 expected");
+  luaL_argcheck(L, cpu >= 0 && cpu < 1 << 16, 3, "the number of a processor expected");
+  int rc = memory ? mg_sys.limit_memory((uint64_t)memory) : 0;
+  if (rc < 0) return mg_lua_fail(L, "cannot limit a worker's memory", rc);
+  if (nice) rc = mg_sys.be_nice((int)nice);
+  if (rc < 0) return mg_lua_fail(L, "a worker cannot step back for others", rc);
+  if (cpu) rc = mg_sys.bind_cpu((unsigned)(cpu - 1));
+  if (rc < 0) return mg_lua_fail(L, "a worker cannot be bound to a processor", rc);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 static const luaL_Reg methods[] = {
     {"fd", l_fd}, {"reap", l_reap}, {"close", l_close}, {"__gc", l_close}, {NULL, NULL},
 };
 
 static const luaL_Reg functions[] = {
-    {"fork", l_fork}, {"watch_process", l_watch}, {"luv_forked", l_luv_forked}, {NULL, NULL},
+    {"fork", l_fork}, {"watch_process", l_watch}, {"luv_forked", l_luv_forked},
+    {"restrict", l_restrict}, {NULL, NULL},
 };
 
 #define SIGNAL(name) {#name, SIG##name}

@@ -147,6 +147,10 @@ types.inline = {
   end,
 }
 
+-- What the table form says of single workers, and not of the stages inside.
+local of_workers <const> = { max_items = true, max_age = true, max_memory = true, idle_timeout = true, lazy = true,
+  memory_limit = true, nice = true, affinity = true }
+
 -- `counts`: the name of the size in the table form; `n`: the size where true is given, nil: one per CPU; `of`: the
 -- table's schema; `class`: its type for editors.
 local function context_type(kind, counts, n, of, class)
@@ -159,11 +163,12 @@ local function context_type(kind, counts, n, of, class)
         return ok, ok and { kind = kind, n = size }
       end
       local given = schema.check(types.schemas[of], value, ("%s: %s"):format(subject, name))
-      local defaults = {}
+      local defaults, worker = {}, {}
       for key, each in next, given do
-        if key ~= counts and key ~= "ordered" and key ~= "max_items" then defaults[key] = each end
+        if of_workers[key] then worker[key] = each
+        elseif key ~= counts and key ~= "ordered" then defaults[key] = each end
       end
-      return true, { kind = kind, n = given[counts] or n, ordered = given.ordered, max_items = given.max_items,
+      return true, { kind = kind, n = given[counts] or n, ordered = given.ordered, worker = worker,
         defaults = defaults }
     end,
   }

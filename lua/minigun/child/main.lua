@@ -41,6 +41,18 @@ local function kept(start)
   end
 end
 
+-- Sets the limits of a worker. Returns false where one cannot be had: that ends the run, as a hook that raises does.
+local function restrict(w, job)
+  local segment = job.segment
+  local options = segment.worker or {}
+  local cpu = options.affinity and math.max(segment.n, job.number) <= core.cpus() and job.number or nil
+  local ok, message = core.restrict(options.memory_limit, options.nice, cpu)
+  if ok then return true end
+  w:send(report.EDGE, { report.HOOK, "limits of workers", job.plan.stages[segment.stages[1]].at, message, "" })
+  w:publish()
+  return false
+end
+
 -- Keeps the collector away from the heap until the allowance is used up, and sees to its pace after that: what piled
 -- up until then would count as in use, and the next cycle wait for twice as much. Returns what is to be called between
 -- chunks.
@@ -325,6 +337,7 @@ function worker.main(w, job)
   elseif not threads then
     runs = run_chain(w, job, stages, contexts)
   end
+  if not restrict(w, job) then return 1 end
   if not run_hooks(w, segment.hooks.after_fork, own, contexts) then return 1 end
   for _, stage in ipairs(stages) do
     if not run_hooks(w, stage.hooks.before, contexts[stage.id]) then return 1 end

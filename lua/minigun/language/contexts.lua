@@ -14,14 +14,14 @@ context_options[#context_options + 1] = "context"
 
 -- A context as it is, but for whether what comes out of it is in order.
 local function in_order(context, ordered)
-  return { kind = context.kind, n = context.n, max_items = context.max_items, ordered = ordered, host = context.host }
+  return { kind = context.kind, n = context.n, worker = context.worker, ordered = ordered, host = context.host }
 end
 
 --- The context among a stage's options.
 ---@param checked table checked options
 ---@param subject string for messages
 ---@return table? context
---- `{ kind =, n =, ordered =, max_items = }`, `{ name = }` for a named one, or nil where the options name none; threads
+--- `{ kind =, n =, ordered =, worker = }`, `{ name = }` for a named one, or nil where the options name none; threads
 --- and workers together are threads in these workers, `host`
 function contexts.of(checked, subject)
   local found, by

@@ -94,7 +94,7 @@ function groups:context(name, given)
       table.concat(contexts.options, ", ")))
   end
   self.contexts[name] = { kind = context.kind, n = context.n, host = context.host, ordered = context.ordered,
-    max_items = context.max_items, name = name, defaults = checked }
+    worker = context.worker, name = name, defaults = checked }
   return self
 end
 

@@ -227,9 +227,26 @@ end
 
 local no_input = "it receives no items"
 local edge_fields = { to_field, from_field, route_field, await_field, dead_letter_field }
-local max_items_field = { "max_items", types.integer(1), default_text = "no limit",
-  doc = "a worker ends after so many items, batches or further attempts, and a fresh one takes its place: for " ..
-    "handlers whose memory grows. 1: a process for each item, as with `process_per_batch`" }
+local worker_fields = {
+  { "max_items", types.integer(1), default_text = "no limit",
+    doc = "a worker ends after so many items, batches or further attempts, and a fresh one takes its place: for " ..
+      "handlers whose memory grows. 1: a process for each item, as with `process_per_batch`" },
+  { "max_age", types.seconds(false), default_text = "no limit",
+    doc = "seconds after which a worker is replaced: one at a time, and the next one is ready before it ends" },
+  { "max_memory", types.bytes(1 << 20), default_text = "no limit",
+    doc = "resident memory with which a worker is replaced in the same way; it is looked at once a second" },
+  { "idle_timeout", types.seconds(false), default_text = "no limit",
+    doc = "a worker that has had nothing to do for so many seconds ends; one is forked when there is work again" },
+  { "lazy", types.boolean, default = false, doc = "workers are forked when there is work for them, not at the begin" },
+}
+local limit_fields = {
+  { "memory_limit", types.bytes(1 << 20), default_text = "no limit",
+    doc = "most memory of its own that a worker may have: an allocation beyond it fails, and with it the item" },
+  { "nice", types.integer(0, 19), default = 0,
+    doc = "how much a worker steps back for other processes, beside what this one does" },
+  { "affinity", types.boolean, default = false,
+    doc = "worker i runs on the i-th of the processors that this process may use, unless there are more workers" },
+}
 
 -- The schemas by the name of what they belong to: the stages' kinds (`pipeline`: nested), `context`, `threads`,
 -- `processes`, `process_per_batch` (tables in place of a number), the groups that `p:processes` and the like take,
@@ -277,10 +294,13 @@ end
 -- Those of the kinds of contexts and of their groups.
 for _, kind in ipairs(kinds) do
   local size = kind.size and { { kind.size, types.worker_count, default = kind.n,
-    default_text = not kind.n and "one per CPU" or nil, doc = kind.of }, ordered_field,
-    kind.name == "processes" and max_items_field or nil }
-  if size then options.schemas[kind.name] = schema.new(kind.name, { size }, beside) end
-  if kind.group then options.schemas[kind.group] = schema.new("group", { size, around_fields }, refused(to_stages)) end
+    default_text = not kind.n and "one per CPU" or nil, doc = kind.of }, ordered_field }
+  local recycled = kind.name == "processes" and worker_fields or {}
+  local limited = kind.class ~= "Thread" and limit_fields or {}
+  if size then options.schemas[kind.name] = schema.new(kind.name, { size, recycled, limited }, beside) end
+  if kind.group then
+    options.schemas[kind.group] = schema.new("group", { size, recycled, limited, around_fields }, refused(to_stages))
+  end
 end
 
 --- Whether a table can only have been meant as options: it says where something runs, and nothing else than options.

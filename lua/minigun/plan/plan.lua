@@ -233,10 +233,11 @@ end
 
 local function new_segment(id, context)
   local n = context.kind == "inline" and 1 or context.n or cpus()
+  local worker = context.worker or {}
   local text = contexts.text { kind = context.kind, n = n, ordered = context.ordered }
   return {
     id = id, kind = context.kind, n = n, ordered = context.ordered, stages = {}, width = 0, name = "",
-    items_per_worker = context.kind == "process_per_batch" and 1 or context.max_items or math.huge,
+    items_per_worker = context.kind == "process_per_batch" and 1 or worker.max_items or math.huge, worker = worker,
     context = context.name and ("%s: %s"):format(context.name, text) or text,
     hooks = { before_fork = {}, after_fork = {}, before_exit = {} },
   }
