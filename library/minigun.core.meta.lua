@@ -344,7 +344,7 @@ function core.signal_count(number) end
 ---@return integer? errno
 function core.pool(slots, bytes, keep, cpus) end
 
----True | nil, message, errno: from now on this process may have so many bytes of its own, steps back so much for
+---True | nil, message, errno: from now on this process may have so many bytes more of its own, steps back so much for
 ---others, and runs on the cpu-th, from 1, of the processors that it may use
 ---@param memory? integer
 ---@param nice? integer

@@ -198,17 +198,34 @@
 ---@field n? integer workers
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
 ---@field max_items? integer a worker ends after so many items, batches or further attempts, and a fresh one takes its place: for handlers whose memory grows. 1: a process for each item, as with `process_per_batch`
+---@field max_age? number seconds after which a worker is replaced: one at a time, and the next one is ready before it ends
+---@field max_memory? integer|string resident memory with which a worker is replaced in the same way; it is looked at once a second
+---@field idle_timeout? number a worker that has had nothing to do for so many seconds ends; one is forked when there is work again
+---@field lazy? boolean workers are forked when there is work for them, not at the begin
+---@field memory_limit? integer|string most memory of its own that a worker may have: an allocation beyond it fails, and with it the item
+---@field nice? integer how much a worker steps back for other processes, beside what this one does
+---@field affinity? boolean worker i runs on the i-th of the processors that this process may use, unless there are more workers
 
 --- Options inside `process_per_batch`.
 ---@class minigun.ForkOptions
 ---@field max? integer most children alive at once
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+---@field memory_limit? integer|string most memory of its own that a worker may have: an allocation beyond it fails, and with it the item
+---@field nice? integer how much a worker steps back for other processes, beside what this one does
+---@field affinity? boolean worker i runs on the i-th of the processors that this process may use, unless there are more workers
 
 --- Options of `p:processes(options, f)`.
 ---@class minigun.PoolGroupOptions
 ---@field n? integer workers
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
 ---@field max_items? integer a worker ends after so many items, batches or further attempts, and a fresh one takes its place: for handlers whose memory grows. 1: a process for each item, as with `process_per_batch`
+---@field max_age? number seconds after which a worker is replaced: one at a time, and the next one is ready before it ends
+---@field max_memory? integer|string resident memory with which a worker is replaced in the same way; it is looked at once a second
+---@field idle_timeout? number a worker that has had nothing to do for so many seconds ends; one is forked when there is work again
+---@field lazy? boolean workers are forked when there is work for them, not at the begin
+---@field memory_limit? integer|string most memory of its own that a worker may have: an allocation beyond it fails, and with it the item
+---@field nice? integer how much a worker steps back for other processes, beside what this one does
+---@field affinity? boolean worker i runs on the i-th of the processors that this process may use, unless there are more workers
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
@@ -218,6 +235,9 @@
 ---@class minigun.ForkGroupOptions
 ---@field max? integer most children alive at once
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+---@field memory_limit? integer|string most memory of its own that a worker may have: an allocation beyond it fails, and with it the item
+---@field nice? integer how much a worker steps back for other processes, beside what this one does
+---@field affinity? boolean worker i runs on the i-th of the processors that this process may use, unless there are more workers
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
 ---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside

@@ -16,6 +16,12 @@ local mode, seed, count, items = arg[1], tonumber(arg[2]), tonumber(arg[3]), ton
 local KILL <const> = core.signal_numbers.KILL
 local PATIENCE <const> = 30 * support.patience -- seconds after which something hangs
 
+-- System calls that an executor needs, with an errno of each; spec/programs/fail_calls.lua has all of a run's.
+local ENOMEM <const>, EMFILE <const>, EAGAIN <const> = 12, 24, 11
+local FAILS <const> = { map_shared = ENOMEM, map_private = ENOMEM, advise = ENOMEM, fork = EAGAIN, pidfd_open = EMFILE,
+  eventfd = EMFILE, timerfd = EMFILE, lifeline = EMFILE, epoll_create = EMFILE, epoll_add = ENOMEM, bell_add = ENOMEM,
+  epoll_set = ENOMEM, epoll_wait = 4, poll = 4, read = 4, barrier = 1, wiped_page = ENOMEM }
+
 local random = math.random
 
 -- What the handler does with an item, and what the model says: "error", "crash" or a list of values.
@@ -136,7 +142,9 @@ local function history(kills)
   if #others > 0 then return ("%s: %d of %d futures hang: %s"):format(drawn.text, #others, #futures, tostring(pool)) end
   local status = pool:status()
   local result = pool:close()
-  local failed, spare = 0, { n = killed * (drawn.text:find "threads" and 2 or 1) * (drawn.batched and 8 or 1) }
+  -- A death costs each item that the worker had in hand an attempt: with threads those are several.
+  local hosted = drawn.forked and drawn.text:find "threads" and 20 or 0
+  local failed, spare = 0, { n = hosted + killed * (drawn.text:find "threads" and 2 or 1) * (drawn.batched and 8 or 1) }
   for n, future in ipairs(futures) do
     local wrong
     if cancelled[n] then
@@ -220,13 +228,13 @@ else
   core.faults.reset()
   run(seed, false)
   local names = {}
-  for name in pairs(mode == "points" and core.faults.points() or core.faults.calls()) do names[#names + 1] = name end
+  for name in pairs(mode == "points" and core.faults.points() or FAILS) do names[#names + 1] = name end
   table.sort(names)
   for _, name in ipairs(names) do
     for i = 1, count do
       local nth, own_seed = mode == "points" and i * 3 or random(3), seed + i
       core.faults.reset()
-      if mode == "points" then core.faults.die(name, nth) else core.faults.call(name, nth, 12) end
+      if mode == "points" then core.faults.die(name, nth) else core.faults.call(name, nth, FAILS[name]) end
       print(("%s %d"):format(name, nth))
       judge(own_seed, ("%s, the %dth time"):format(name, nth), run(own_seed, mode == "points"))
       core.faults.reset()

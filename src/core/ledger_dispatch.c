@@ -76,7 +76,7 @@ static uint32_t size(const mg_ledger *l, const mg_place *p, uint32_t most, int64
  */
 static int hand_one(mg_ledger *l, mg_place *p, uint32_t seat, uint32_t level, uint32_t most, int64_t *room) {
   mg_seat *s = &l->seat[seat];
-  if (s->live ? s->retired || s->hand.n >= level || s->given >= p->per_worker : !s->vacant) return 0;
+  if (s->live ? s->ends || s->hand.n >= level || s->given >= p->per_worker : !s->vacant) return 0;
   mg_list *queue = mg_ledger_queue_for(l, p, seat - p->first_seat + 1);
   if (!queue) return 0;
   int returned = (l->work[queue->first].flags & MG_WORK_RETURNED) != 0;
@@ -99,7 +99,7 @@ static uint32_t least_level(const mg_ledger *l, const mg_place *p) {
   uint32_t least = UINT32_MAX;
   for (uint32_t i = p->first_seat; i < p->first_seat + p->seats; i++) {
     const mg_seat *s = &l->seat[i];
-    uint32_t n = s->live ? s->retired ? UINT32_MAX : s->hand.n + 1 : s->vacant ? 1 : UINT32_MAX;
+    uint32_t n = s->live ? s->ends ? UINT32_MAX : s->hand.n + 1 : s->vacant ? 1 : UINT32_MAX;
     if (n < least) least = n;
   }
   return least;

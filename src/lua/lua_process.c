@@ -153,8 +153,9 @@ static int l_luv_forked(lua_State *L) {
   return 1;
 }
 
-/* restrict(memory | nil, nice | nil, cpu | nil) -> true | nil, message, errno: from now on this process may have so many
- * bytes of its own, steps back so much for others, and runs on the cpu-th, from 1, of the processors that it may use */
+/* restrict(memory | nil, nice | nil, cpu | nil) -> true | nil, message, errno: from now on this process may have so
+ * many bytes more of its own, steps back so much for others, and runs on the cpu-th, from 1, of the processors that it
+ * may use */
 static int l_restrict(lua_State *L) {
   lua_Integer memory = luaL_optinteger(L, 1, 0), nice = luaL_optinteger(L, 2, 0), cpu = luaL_optinteger(L, 3, 0);
   luaL_argcheck(L, memory >= 0, 1, "bytes expected");
