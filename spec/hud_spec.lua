@@ -22,12 +22,20 @@ local PRELUDE <const> = [[
   end
 ]]
 
--- Runs a program at a terminal of 100 columns; returns the result of terminal.play, and whether the terminal's mode is as
--- before. `after`: a command of the shell after it.
+-- Runs a program at a terminal of 100 columns; returns the result of terminal.play, and whether the terminal's mode is
+-- as before. `after`: a command of the shell after it.
 local function play(source, script, env, after)
   local path, before, later = support.write_file(os.tmpname(), PRELUDE .. source), os.tmpname(), os.tmpname()
-  local shell = support.write_file(os.tmpname(), ("set -m\ntrap : INT\nstty -a > %s\nlua5.4 %s\nstatus=$?\n%s\nstty -a > %s\n" ..
-    "echo \"(status $status)\"\n"):format(before, path, after or ":", later))
+  local shell = support.write_file(os.tmpname(), ([[
+    set -m
+    trap : INT
+    stty -a > %s
+    lua5.4 %s
+    status=$?
+    %s
+    stty -a > %s
+    echo "(status $status)"
+  ]]):format(before, path, after or ":", later))
   local all = { TERM = "xterm-256color", LANG = "C.UTF-8", MINIGUN_HUD = "", NO_COLOR = "" }
   for name, value in pairs(env or {}) do all[name] = value end
   local result = terminal.play("sh " .. shell, "= 100 30\n" .. script, all)
@@ -87,16 +95,16 @@ describe("the live view at a terminal", function()
 
   it_at_a_terminal("gives the terminal back after an error, a failure, os.exit, and what the run does then", function()
     for source, text in pairs {
-      ["pipeline(0.2):before_run(function() end):after_run(function() error 'late' end):run { hud = 'leave' }"] = "late",
+      ["p:after_run(function() error 'late' end):run { hud = 'leave' }"] = "late",
       ["pipeline(0.2, function(n) if n == 5 then error 'five' end return n end):run { hud = 'leave' }"] = "five",
-      ["pipeline(0.2):each('end', { inline = true }, function(n) if n == 5 then os.exit(7) end end):run { hud = true }"] =
+      ["p:each('end', { inline = true }, function(n) if n == 5 then os.exit(7) end end):run { hud = true }"] =
         "(status 7)",
-      ["pipeline(0.2):each('end', { inline = true }, function() core.kill(core.pid(), 6) end):run { hud = true }"] =
+      ["p:each('end', { inline = true }, function() core.kill(core.pid(), 6) end):run { hud = true }"] =
         "(status 134)",
-      ["pipeline(0.2):on_failure(function() return 'stop' end):each('x', { inline = true }, function() error 'x' end)" ..
+      ["p:on_failure(function() return 'stop' end):each('x', { inline = true }, function() error 'x' end)" ..
         ":run { hud = 'leave' }"] = "(status 0)",
     } do
-      local result, same = play(source, "? (status\n")
+      local result, same = play("local p = pipeline(0.2) " .. source, "? (status\n")
       assert_restored(result, same)
       assert.is_truthy(result.stderr:find(text, 1, true), source .. ": " .. tail(result))
     end
@@ -141,7 +149,9 @@ describe("the live view at a terminal", function()
     local result, same = play([[
       local p = minigun.pipeline "seen"
       p:producer("here", { to = "work" }, function(emit) for i = 1, 200 do emit(i) core.sleep(0.002) end end)
-      p:producer("there", { to = "work", processes = 1 }, function(emit) for i = 1, 200 do emit(i) core.sleep(0.002) end end)
+      p:producer("there", { to = "work", processes = 1 }, function(emit)
+        for i = 1, 200 do emit(i) core.sleep(0.002) end
+      end)
       p:producer("thread", { to = "work", threads = 1 }, function(emit)
         for i = 1, 200 do emit(i) minigun.sleep(0.002) end
       end)
@@ -198,7 +208,7 @@ describe("the live view at a terminal", function()
     assert_restored(result, same)
   end)
 
-  it_at_a_terminal("bears random keys, sizes, stops and deaths; the terminal is given back, the result is right", function()
+  it_at_a_terminal("bears random keys, sizes, stops and deaths: the terminal is as before, the result right", function()
     local seed = tonumber(os.getenv "SEED") or os.time()
     print("spec/hud_spec.lua: SEED=" .. seed)
     math.randomseed(seed)
@@ -209,8 +219,8 @@ describe("the live view at a terminal", function()
         local what = math.random(20)
         script[#script + 1] = what == 1 and ("= %d %d"):format(math.random(1, 200), math.random(1, 60))
           or what == 2 and "^Z" or what == 3 and ". 0.1"
-          or "! " .. random_of { "1", "2", "3", "4", "5", "w", "a", "s", "d", "+", "-", "0", "h", "h", " ", " ", "\27[A",
-            "\27[B", "o", "O", "v", "e", "l", "W", "r", "c", "/ab\r", "\27", "\t", "n", "\27[5~", "\r" }
+          or "! " .. random_of { "1", "2", "3", "4", "5", "w", "a", "s", "d", "+", "-", "0", "h", "h", " ", " ",
+            "\27[A", "\27[B", "o", "O", "v", "e", "l", "W", "r", "c", "/ab\r", "\27", "\t", "n", "\27[5~", "\r" }
         if i % 5 == 0 then script[#script + 1] = ". 0.05" end
       end
       script[#script + 1] = "? (status"

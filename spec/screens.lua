@@ -28,8 +28,8 @@ end
 function screens.status(rows, edges, more)
   local status = { id = "1796000000-4711-1", pipeline = "shop", pid = 4711, state = "running", started = 1796000000,
     elapsed = 12.345, stages = rows, edges = {}, workers = {}, alive = 0, items = 0, failed = 0, failures = {},
-    warnings = {}, counters = {}, collected = {}, produced = 1234, consumed = 980, rate = 105.25, mean = 100, memory = 0,
-    memory_most = 0, memory_limit = 1 << 30 }
+    warnings = {}, counters = {}, collected = {}, produced = 1234, consumed = 980, rate = 105.25, mean = 100,
+    memory = 0, memory_most = 0, memory_limit = 1 << 30 }
   for from, sign, to in edges:gmatch "(%S-)([>=!])(%S+)" do
     local kind = sign == ">" and "value" or sign == "=" and "bytes" or "dead_letter"
     table.insert(status.edges, { from = from, to = to, kind = kind })

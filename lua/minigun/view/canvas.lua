@@ -27,7 +27,8 @@ end
 function Canvas:copy()
   local n = self.width * self.height
   return setmetatable({ width = self.width, height = self.height, text = table.move(self.text, 1, n, 1, {}),
-    styles = table.move(self.styles, 1, n, 1, {}), left = 1, top = 1, right = self.width, bottom = self.height }, Canvas)
+    styles = table.move(self.styles, 1, n, 1, {}), left = 1, top = 1, right = self.width, bottom = self.height },
+    Canvas)
 end
 
 --- From now on only this part is drawn on; positions stay those of the whole.
