@@ -23,7 +23,8 @@ local CALL <const>, SEND <const>, CANCEL <const> = core.protocol.CALL, core.prot
 local REPLY <const>, FAILURE <const> = core.protocol.REPLY, core.protocol.FAILURE
 local BACKLOG <const> = 4096
 local STEP <const> = 64 -- messages that one step handles at most
-local EADDRINUSE <const> = 98
+local LOOK <const> = 0.001 -- seconds between two looks at an owner of futures that cannot be watched
+local ELOOP <const>, EADDRINUSE <const> = 40, 98
 
 ---@class minigun.ServiceClient
 --- A client of a service, as handlers see it.
@@ -70,18 +71,28 @@ local function answer(self, c, number, record, value)
   self.connections:send(c, FAILURE, number, policy.sent(record))
 end
 
--- Notes which owners of futures this service waits for: it lets them go on.
+-- Notes which owners of futures this service waits for: it lets them go on. The kernel nests no more than five epoll
+-- descriptors; where the owner's is one too many (a pool of threads, in a loop of a foreign library) it is looked at.
 local function follow(self, owner, by)
   local left = (self.owners[owner] or 0) + by
   self.owners[owner] = left > 0 and left or nil
   if left == 1 and by == 1 then
     local fd = assert(owner:fd())
-    self.owner_fds[owner] = fd
-    assert(self.connections:watch(fd, function() owner:step() end))
+    local ok, message, errno = self.connections:watch(fd, function() owner:step() end)
+    if not ok and errno ~= ELOOP then error(message, 0) end
+    self.fds[owner] = ok and fd or false
+    self.looks = self.looks + (ok and 0 or 1)
     owner:step() -- what is there already does not ring
   elseif left == 0 then
-    self.connections:watch(self.owner_fds[owner], nil)
-    self.owner_fds[owner] = nil
+    local fd = self.fds[owner]
+    self.fds[owner] = nil
+    if fd then self.connections:watch(fd, nil) else self.looks = self.looks - 1 end
+  end
+end
+
+local function look_at_owners(self)
+  for owner, fd in pairs(self.fds) do
+    if not fd then owner:step() end
   end
 end
 
@@ -136,6 +147,10 @@ end
 ---@return any value
 ---@return string? problem
 function server.next(self, deadline)
+  if self.looks > 0 then
+    look_at_owners(self)
+    deadline = math.min(deadline or math.huge, core.now() + LOOK)
+  end
   local c, kind, number, value, problem = self.connections:next(deadline)
   if not c or kind == SEND or kind == CALL and not c.ended then return c, kind, number, value, problem end
   if kind == CANCEL then cancel(self, c, number)
@@ -183,7 +198,7 @@ function server.new(path, given)
     doorway:close()
     return nil, ("cannot open the service '%s': %s"):format(path, message), errno
   end
-  return setmetatable({ path = path, process = core.process(), connections = made, owners = {}, owner_fds = {},
+  return setmetatable({ path = path, process = core.process(), connections = made, owners = {}, fds = {}, looks = 0,
     handler = false, shape = as_it_is, stopped = false, serving = false }, Service)
 end
 
@@ -247,7 +262,7 @@ end
 --- Lets the descriptor tell of what is there, or comes.
 ---@private
 function Service:arm()
-  self.connections.poller:wake(not self.connections:settle() and 0 or nil)
+  self.connections.poller:wake(not self.connections:settle() and 0 or self.looks > 0 and LOOK or nil)
 end
 
 --- A descriptor for an event loop: readable when `step` has something to do.
