@@ -6,7 +6,8 @@
 -- usage: lua5.4 bench/services.lua [--runs N] [--only TEXT] [--scale F]       from the top of the tree
 --
 -- hot: one call after the other; cold: after 1 ms of rest; attach: connect, one call, close; small: numbers one way,
--- each by itself, until the server has taken the last; lists: the same, a thousand in each message; large: 1 MiB one way.
+-- each by itself, until the server has taken the last; lists: the same, a thousand in each message; large: 1 MiB one
+-- way.
 package.path = "./lua/?.lua;./lua/?/init.lua;./?.lua;" .. package.path
 package.cpath = ("./%s/?.so;"):format(os.getenv "MINIGUN_BUILD" or "build") .. package.cpath
 local core = require "minigun.core"

@@ -136,10 +136,10 @@ describe("a service", function()
     assert.equal(16, errno)
     assert.is_truthy(message:find "no descriptor left" or message:find "Too many open files", message)
     assert.is_true(#clients > 30 and #clients < 64, #clients)
-    for i, client in ipairs(clients) do assert.equal(i, client:call(i)) end
+    for i, each in ipairs(clients) do assert.equal(i, each:call(i)) end
     for i = 1, 10 do clients[i]:close() end
     assert.equal(1, place:connect():call(1))
-    for _, client in ipairs(clients) do client:close() end
+    for _, each in ipairs(clients) do each:close() end
   end)
 
   in_test("and its clients end in a clear error, whichever system call fails", function(place)

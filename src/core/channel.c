@@ -219,18 +219,19 @@ int mg_channel_sleep(mg_channel *c, uint32_t wants) {
   return found;
 }
 
+/* One bell is read and others are left: there hardly are any, and a further one only wakes us once more. */
 int mg_channel_wake(mg_channel *c, char *why, size_t size) {
   char packet[256];
   ssize_t n;
   int resets = 0;
   *why = 0;
   atomic_store_explicit(c->asleep, 0, memory_order_relaxed);
-  while ((n = mg_sys.receive_packet(c->socket, packet, sizeof packet, NULL)) > 0 || n == -EINTR ||
+  while ((n = mg_sys.receive_packet(c->socket, packet, sizeof packet, NULL)) > 1 || n == -EINTR ||
          (n == -ECONNRESET && resets++ == 0)) { /* what it has said before comes after that */
     if (n <= 1) continue;
     size_t kept = (size_t)n < size ? (size_t)n : size;
     memcpy(why, packet + 1, kept - 1);
     why[kept - 1] = 0;
   }
-  return n == -EAGAIN ? 0 : -EPIPE;
+  return n == 1 || n == -EAGAIN ? 0 : -EPIPE;
 }
