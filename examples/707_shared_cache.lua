@@ -1,6 +1,6 @@
--- A cache that several programs share. Whatever is asked for is computed once, by a pool of workers, however many ask
--- for it, also at the same time: what is kept for a key is the future of its value, and a service that is given a future
--- by its handler replies when that is done.
+-- A cache that several programs share. Whatever is asked for is computed once, by a pool of workers, however many
+-- programs ask for it, also at the same time: what is kept for a key is the future of its value, and a service that is
+-- given a future by its handler replies when that is done.
 --
 -- Expected output:
 --   3 programs have asked 60 times
