@@ -21,13 +21,13 @@ mg_list *mg_ledger_queue_for(mg_ledger *l, mg_place *p, uint32_t worker) {
   return !p->ordered || first <= p->order_head || first < p->order_limit ? queue : NULL;
 }
 
-/* A piece of `whole`: `passed` items are before it.  It has no reference, and is in no list. */
-static uint32_t piece(mg_ledger *l, uint32_t whole, uint32_t passed, uint32_t offset, uint32_t length, uint32_t count) {
+/* A part of `whole`: `passed` items are before it.  It has no reference, and is in no list. */
+static uint32_t new_part(mg_ledger *l, uint32_t whole, uint32_t passed, const mg_range *range) {
   uint32_t part = mg_work_new(l);
   if (part == MG_NO_WORK) return part;
   mg_work *to = &l->work[part];
   const mg_work *from = &l->work[whole];
-  to->range = (mg_range){from->range.block, offset, length, count, from->range.edge};
+  to->range = *range;
   to->stage = from->stage;
   to->attempt = from->attempt;
   to->lane = from->lane;
@@ -37,19 +37,16 @@ static uint32_t piece(mg_ledger *l, uint32_t whole, uint32_t passed, uint32_t of
 }
 
 int mg_ledger_cut(mg_ledger *l, uint32_t w, uint32_t n, uint32_t *part) {
-  mg_range r = l->work[w].range;
-  uint32_t got, at = mg_record_walk(mg_shm_at(&l->pool->shm, r.block), r.offset, r.offset + r.length, r.edge, n, &got);
-  if (at == 0 || got < n) {
+  mg_range first = l->work[w].range, rest;
+  if (mg_range_cut(mg_shm_at(&l->pool->shm, first.block), &first, n, &rest) < 0) {
     l->damaged = l->work[w].stage;
     return -EPROTO;
   }
-  *part = piece(l, w, 0, r.offset, at - r.offset, n);
+  *part = new_part(l, w, 0, &first);
   if (*part == MG_NO_WORK) return -ENOMEM;
-  mg_shm_retain(&l->pool->shm, r.block);
+  mg_shm_retain(&l->pool->shm, rest.block);
   mg_work *whole = &l->work[w];
-  whole->range.offset = at;
-  whole->range.length -= at - r.offset;
-  whole->range.count -= n;
+  whole->range = rest;
   whole->first += whole->first ? n : 0;
   whole->in->items -= n;
   mg_list_add(l, &l->held, *part, 0);
@@ -60,11 +57,11 @@ int mg_ledger_cut(mg_ledger *l, uint32_t w, uint32_t n, uint32_t *part) {
 int mg_ledger_cut_end(mg_ledger *l, uint32_t w, const mg_range *range, uint32_t *rest) {
   mg_work *whole = &l->work[w];
   uint32_t count = range->count;
-  *rest = piece(l, w, whole->range.count - count, range->offset, range->length, count);
+  *rest = new_part(l, w, whole->range.count - count, range);
   if (*rest == MG_NO_WORK) return -ENOMEM;
   whole = &l->work[w];
   whole->range.count -= count;
-  whole->range.length -= range->length;
+  if (!(range->edge & MG_EDGE_PIECE)) whole->range.length -= range->length;
   whole->in->items -= count;
   mg_list_add(l, &l->held, *rest, 0);
   if (whole->flags & MG_WORK_KEPT) l->hooks.cut(l->hooks.to, w, *rest, count, 1);
@@ -86,10 +83,12 @@ void mg_ledger_take_out(mg_ledger *l, uint32_t w) {
 static int take(mg_ledger *l, uint32_t w, uint32_t n, mg_list *to, uint32_t *taken) {
   mg_work *own = &l->work[w];
   mg_place *p = mg_place_of(l, own->stage);
+  uint32_t bytes = own->range.length;
   *taken = w;
   if (own->range.count > n && own->range.block != MG_NO_BLOCK) {
     int rc = mg_ledger_cut(l, w, n, taken);
     if (rc < 0) return rc;
+    bytes -= l->work[w].range.length; /* of a piece nothing goes */
   } else {
     p->works--;
   }
@@ -98,7 +97,7 @@ static int take(mg_ledger *l, uint32_t w, uint32_t n, mg_list *to, uint32_t *tak
   own->number = 0;
   mg_list_add(l, to, *taken, 0);
   p->queued -= own->range.count;
-  p->bytes -= own->range.length;
+  p->bytes -= bytes;
   return 0;
 }
 

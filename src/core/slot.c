@@ -125,14 +125,9 @@ int mg_slot_revoke(mg_slot *s, mg_chunk *out) {
 
 int mg_slot_cut(mg_slot *s, mg_shm *shm, uint32_t n, mg_range *rest) {
   mg_range *r = &mg_chunk_at(s, 0)->range;
-  uint32_t end = r->offset + r->length, passed;
-  uint32_t at = mg_record_walk(mg_shm_at(shm, r->block), r->offset, end, r->edge, n, &passed);
-  if (at == 0 || passed != n) return -EPROTO;
-  *rest = (mg_range){r->block, at, end - at, r->count - n, r->edge};
-  r->length = at - r->offset;
-  r->count = n;
-  mg_shm_retain(shm, r->block);
-  return 0;
+  int rc = mg_range_cut(mg_shm_at(shm, r->block), r, n, rest);
+  if (rc == 0) mg_shm_retain(shm, r->block);
+  return rc;
 }
 
 /* Items of the oldest chunk that are finished, as far as the commit word tells; UINT32_MAX: it is not the newest that

@@ -182,16 +182,14 @@ static int end_finished(mg_slot *s, mg_shm *shm, mg_sink sink, void *to) {
 static int give_left(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t i) {
   mg_chunk c = *mg_chunk_at(s, i);
   mg_slot_event ev = {.kind = MG_EVENT_LEFT, .number = c.number, .stage = c.stage, .attempt = c.attempt};
-  uint32_t passed;
   int set = (c.flags & MG_CHUNK_SET) != 0;
   if (c.range.count == 0) return 0; /* taken back before */
   if (i == 0 && s->done > 0 && c.range.block != MG_NO_BLOCK) {
-    uint32_t end = c.range.offset + c.range.length;
-    uint32_t at = mg_record_walk(mg_shm_at(shm, c.range.block), c.range.offset, end, c.range.edge, s->done, &passed);
-    int damaged = at == 0 || passed != s->done; /* by some worker; the next reader finds nothing, and says so */
-    c.range.offset = damaged ? end : at;
-    c.range.length = end - c.range.offset;
-    c.range.count -= s->done;
+    mg_range done = c.range;
+    if (mg_range_cut(mg_shm_at(shm, done.block), &done, s->done, &c.range) < 0) {
+      c.range.length = 0; /* damaged by some worker; the next reader finds nothing, and says so */
+      c.range.count -= s->done;
+    }
   }
   ev.range = c.range;
   ev.a = i == 0 ? s->done : 0;

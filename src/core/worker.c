@@ -265,6 +265,8 @@ int mg_worker_record(mg_worker *w, mg_record *r) {
     return 0;
   }
   const uint8_t *base = w->base + ((size_t)w->chunk.block << MG_UNIT_SHIFT);
+  if (w->chunk.only & MG_EDGE_PIECE)
+    return w->done < w->chunk.count && mg_piece_record(base + w->next, w->limit - w->next, w->chunk.only, w->done, r);
   while (w->next < w->limit && w->done < w->chunk.count) {
     uint32_t space = mg_record_read(base + w->next, w->limit - w->next, r);
     if (space == 0) return -EBADMSG;

@@ -17,7 +17,7 @@ static int feed_writer(lua_State *L) {
   for (;;) {
     mg_writer *w = mg_check_writer(L, 1); /* others may have closed it meanwhile */
     size_t most;
-    lua_Integer need = MG_FULL_NOT;
+    lua_Integer need = mg_writer_piece(w, s);
     int rc = MG_READER_HAS;
     while (need == MG_FULL_NOT && (rc = mg_source_next(s, &most)) == MG_READER_HAS) need = mg_writer_item(w, s, most);
     if (rc != MG_READER_HAS) return mg_source_tell(L, s, rc);

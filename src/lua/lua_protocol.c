@@ -14,7 +14,7 @@ static const constant constants[] = {
     /* mg.h */
     {"UNIT", MG_UNIT}, {"MAX_SLOTS", MG_MAX_SLOTS}, {"MAX_CHUNK", MG_MAX_CHUNK},
     {"THREADED_CHUNKS", MG_THREADED_CHUNKS},
-    {"ANY", MG_EDGE_ANY}, {"EDGE", MG_EDGE_REPORTS}, {"TO", MG_EDGE_TO}, /* edges: record.h */
+    {"PIECE", MG_EDGE_PIECE}, {"ANY", MG_EDGE_ANY}, {"EDGE", MG_EDGE_REPORTS}, {"TO", MG_EDGE_TO}, /* edges: record.h */
     /* slot.h */
     {"TIMED", MG_CHUNK_TIMED}, {"PRODUCER", MG_CHUNK_PRODUCER}, {"SET", MG_CHUNK_SET}, {"SINGLY", MG_CHUNK_SINGLY},
     {"STREAMED", MG_LEFT_STREAMED}, {"TIMED_OUT", MG_LEFT_TIMED_OUT},

@@ -5,19 +5,21 @@
 #include <string.h>
 
 #include "lua_cursor.h"
+#include "lua_piece.h"
 
-/* p:walk(block, offset, length, only, most) -> offset after `most` records of edge `only`, how many there were | nil
- * when the block is damaged */
+/* p:walk(block, offset, length, only, most) -> offset after `most` items, of edge `only`; how many there were; of what is
+ * after them, `only` | nil when the block is damaged.  Of a piece the offset stays. */
 static int l_walk(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   mg_range r = mg_check_range(L, p, 2);
   uint32_t count, end = r.offset + r.length;
   uint32_t only = mg_check_u32(L, 5), most = mg_check_u32(L, 6);
-  uint32_t at = mg_record_walk(mg_shm_at(&p->shm, r.block), r.offset, end, only, most, &count);
+  uint32_t at = mg_item_walk(mg_shm_at(&p->shm, r.block), r.offset, end, &only, most, &count);
   if (at == 0 && r.length > 0 && most > 0) return luaL_pushfail(L), 1;
-  lua_pushinteger(L, r.length ? at : r.offset);
+  lua_pushinteger(L, r.length && !(only & MG_EDGE_PIECE) ? at : r.offset);
   lua_pushinteger(L, count);
-  return 2;
+  lua_pushinteger(L, only);
+  return 3;
 }
 
 /* p:edges(block, offset, length) -> { [edge] = count } of a range that mixes several | nil when it is damaged */
@@ -45,7 +47,7 @@ static int l_edges(lua_State *L) {
  * { item, message } of those that are not in it.  Of a value that cannot be had the contents of its objects stand for
  * them, or it is false. */
 static void decode(lua_State *L, mg_codec *c, const mg_record *r, unsigned more) {
-  int rc = mg_decode(L, c, r->value, r->length, r->flags | more);
+  int rc = mg_decode_record(L, c, r, more, 0);
   if (MG_LIKELY(rc == MG_CODEC_OK)) {
     lua_pushnil(L);
   } else if (rc == MG_CODEC_BAD) {
@@ -75,8 +77,9 @@ static int l_decode(lua_State *L) {
       lua_pushliteral(L, "damaged record");
       return 2;
     }
+    if (only & MG_EDGE_PIECE) mg_piece_record(base + at, limit - at, only, 0, &r);
     at += space;
-    if (only != MG_EDGE_ANY && r.edge != only) continue;
+    if (only < MG_EDGE_ANY && r.edge != only) continue;
     lua_pushinteger(L, at);
     decode(L, mg_codec_get(L), &r, plain);
     return 3;

@@ -151,7 +151,7 @@ void mg_source_push(lua_State *L, int idx, const mg_source *s) {
     lua_setfield(L, -2, "text");
     lua_pushinteger(L, (lua_Integer)s->reader.given + 1);
     lua_setfield(L, -2, "number");
-    lua_getiuservalue(L, idx, UV_NAMES); /* the path */
+    lua_pushstring(L, s->place);
     lua_setfield(L, -2, "path");
   }
 }
@@ -244,6 +244,7 @@ static int l_placed(lua_State *L) {
   lua_setiuservalue(L, 1, UV_NAMES);
   s->keys = to;
   s->keys_length = (size_t)(p - to);
+  s->place = path;
   s->kind = MG_ITEM_PLACED;
   return 0;
 }
@@ -262,6 +263,14 @@ static int l_begins(lua_State *L) {
     r->scan = (mg_scan){0};
   }
   lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* r:described() -> whether pieces of it lie in blocks: then it is to be closed when they are gone.  It reads no more. */
+static int l_described(lua_State *L) {
+  mg_source *s = mg_check_source(L, 1);
+  mg_reader_forget(&s->reader);
+  lua_pushboolean(L, s->described);
   return 1;
 }
 
@@ -344,6 +353,7 @@ static int l_reader(lua_State *L) {
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, UV_OPEN); /* an open file stays open as long as this is there */
   r->owned = is_path;
+  s->path = is_path ? lua_tostring(L, 1) : NULL;
   r->fd = is_path ? mg_sys.open_file(lua_tostring(L, 1), MG_OPEN_READ | MG_OPEN_FOLLOW) : f ? fileno(f) : (int)given;
   mg_file facts = {0};
   int rc = r->fd < 0 ? r->fd : mg_sys.file_facts(r->fd, &facts);
@@ -353,7 +363,8 @@ static int l_reader(lua_State *L) {
     mg_reader_close(r);
     return mg_lua_fail(L, "cannot read", rc);
   }
-  r->regular = facts.regular;
+  r->file = facts;
+  r->left = UINT64_MAX;
   return 1;
 }
 
@@ -369,7 +380,7 @@ static int l_range(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"next", l_next}, {"names", l_names}, {"placed", l_placed}, {"begins", l_begins}, {"fd", l_fd}, {"close", l_close},
+    {"next", l_next}, {"names", l_names}, {"placed", l_placed}, {"begins", l_begins}, {"described", l_described}, {"fd", l_fd}, {"close", l_close},
     {"__gc", l_close}, {"__close", l_close}, {NULL, NULL},
 };
 

@@ -25,6 +25,9 @@ typedef struct mg_source {
   size_t names;            /* of rows that become tables with these keys; 0: they become arrays */
   const uint8_t *keys;     /* encoded: the names; of MG_ITEM_PLACED what comes before the number */
   size_t keys_length;      /* a user value keeps them */
+  const char *path;        /* that has been opened, or NULL; a user value keeps it */
+  const char *place;       /* of MG_ITEM_PLACED: what its items come from; kept likewise */
+  int described;           /* pieces of it lie in blocks: lua_piece.h */
   int64_t number, step;    /* of a range: the next one */
   uint64_t left;
 } mg_source;

@@ -106,7 +106,7 @@ static int l_take(lua_State *L) {
   mg_codec *c = mg_codec_get(L);
   int timed = mg_codec_has_hooks(c); /* a load hook may never return */
   if (timed) mg_worker_mark(w, index, 0, mg_now());
-  rc = mg_decode(L, c, r.value, r.length, r.flags);
+  rc = mg_decode_record(L, c, &r, 0, 1);
   if (timed) mg_worker_mark(w, MG_NO_BLOCK, 0, 0);
   if (rc == MG_CODEC_OK) return 5;
   if (rc == MG_CODEC_REFUSED && lua_istable(L, -1)) return 6;

@@ -182,7 +182,7 @@ static int l_next(lua_State *L) {
  * some of its items these are kept, see w:on_left_out.  Returns whether nothing is left of the batch. */
 static int take_refusal(lua_State *L, lua_worker *lw, int status, unsigned flags) {
   if (status != MG_CODEC_REFUSED || !lua_istable(L, -1)) {
-    lw->unreadable = 1;
+    lw->unreadable = flags & MG_RECORD_PIECE ? 2 : 1;
     lua_error(L);
   }
   lua_setiuservalue(L, 1, UV_LEFT_OUT);
@@ -219,7 +219,7 @@ static int run_items(lua_State *L) {
   int look = 1, returned = 0;
   while ((rc = mg_worker_record(w, &r)) == 1) {
     lua_pushvalue(L, 2);
-    int status = mg_decode(L, codec, r.value, r.length, r.flags);
+    int status = mg_decode_record(L, codec, &r, 0, 1);
     int nothing = status != MG_CODEC_OK && take_refusal(L, lw, status, r.flags);
     if (MG_UNLIKELY(nothing)) {
       lua_pushnil(L);
@@ -247,7 +247,7 @@ static int run_items(lua_State *L) {
 }
 
 /* w:run(handler, emit, ctx, on_error, value) -> true when the chunk is through, whether the handler returned a value |
- * false, error, items done, whether the item after those cannot be had: that one has failed, its output is forgotten;
+ * false, error, items done, whether the item after those cannot be had ("malformed": of a piece): that one has failed, its output is forgotten;
  * call w:commit() to pass over it, then w:run again */
 static int l_run(lua_State *L) {
   lua_worker *lw = to_worker(L, 1);
@@ -271,7 +271,8 @@ static int l_run(lua_State *L) {
   lua_pushboolean(L, 0);
   lua_insert(L, -2);
   lua_pushinteger(L, lw->w.done);
-  lua_pushboolean(L, lw->unreadable);
+  if (lw->unreadable == 2) lua_pushliteral(L, "malformed");
+  else lua_pushboolean(L, lw->unreadable);
   lw->unreadable = 0;
   return 4;
 }

@@ -3,7 +3,7 @@
 #define MG_LUA_WORKER_H
 
 #include "core/worker.h"
-#include "lua_source.h"
+#include "lua_piece.h"
 
 #define MG_WORKER_TYPE "minigun.worker"
 #define MG_EMIT_TYPE "minigun.emit"

@@ -189,6 +189,20 @@ lua_Integer mg_writer_item(mg_writer *w, mg_source *s, size_t most) {
   return wanted(w) ? MG_FULL_WANTED : MG_UNLIKELY(w->singly) ? MG_FULL_EACH : MG_FULL_NOT;
 }
 
+lua_Integer mg_writer_piece(mg_writer *w, mg_source *s) {
+  if (!w->pieces || !mg_piece_possible(s)) return MG_FULL_NOT;
+  size_t left = w->block == MG_NO_BLOCK ? 0 : w->size - w->end, length = mg_piece_space(s);
+  if (w->count > 0) return MG_FULL_EACH; /* what is taken at once is a piece and nothing else */
+  if (left < mg_record_space(length)) return (lua_Integer)mg_record_space(length);
+  uint8_t *at = mg_shm_at(&w->pool->shm, w->block) + w->end;
+  w->count = mg_piece_describe(s, at + MG_RECORD_HEAD);
+  if (w->count == 0) return MG_FULL_NOT;
+  mg_record_head(at, (uint32_t)length, w->edge, MG_RECORD_PIECE);
+  w->end += mg_record_space(length);
+  w->piece = 1;
+  return wanted(w) ? MG_FULL_WANTED : MG_FULL_EACH;
+}
+
 void mg_writer_push_full(lua_State *L, const mg_writer *w, lua_Integer need) {
   lua_getiuservalue(L, 1, UV_FULL);
   lua_pushvalue(L, 1);
@@ -273,7 +287,7 @@ static int l_to(lua_State *L) {
   return passed_by(L, lua_touserdata(L, 1));
 }
 
-/* w:take() -> block, offset, length, count of what was written since the last take (one reference is given) | nil.
+/* w:take() -> block, offset, length, count, only of what was written since the last take (one reference is given) | nil.
  * A block that is larger than usual, for a large item, is left then: small ones must not hold it while they fill it. */
 static int l_take(lua_State *L) {
   mg_writer *w = mg_check_writer(L, 1);
@@ -283,14 +297,16 @@ static int l_take(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)w->taken);
   lua_pushinteger(L, (lua_Integer)(w->end - w->taken));
   lua_pushinteger(L, w->count);
+  lua_pushinteger(L, w->piece ? MG_EDGE_PIECE : MG_EDGE_ANY);
   w->taken = w->end;
   w->count = 0;
+  w->piece = 0;
   if (w->size > MG_UNIT && w->join.length == 0) {
     mg_shm_release(&w->pool->shm, w->block);
     w->block = MG_NO_BLOCK;
     w->size = w->taken = w->end = 0;
   }
-  return 4;
+  return 5;
 }
 
 /* w:open(bytes) -> true | false when memory is exhausted.  Leaves the open block, which must have been taken from; an
@@ -320,6 +336,12 @@ static int l_join_end(lua_State *L) {
   luaL_argcheck(L, w->join.length > 0, 1, "nothing is being joined");
   mg_array_end(w);
   return wanted(w) ? call_full(L, MG_FULL_WANTED, NULL) : 0;
+}
+
+/* w:pieces(): what a source gives may go as pieces, to be read where it is received */
+static int l_pieces(lua_State *L) {
+  mg_check_writer(L, 1)->pieces = 1;
+  return 0;
 }
 
 /* w:pending() -> items written and not taken, bytes free in the open block */
@@ -357,7 +379,8 @@ static int l_close(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"to", l_to},       {"take", l_take},         {"open", l_open},           {"pending", l_pending},
     {"into", l_into},   {"sent", l_sent},         {"join_end", l_join_end},   {"patience", l_patience},
-    {"close", l_close}, {"batches", l_batches},   {"singly", l_singly},     {NULL, NULL},
+    {"close", l_close}, {"batches", l_batches},   {"singly", l_singly},
+    {"pieces", l_pieces}, {NULL, NULL},
 };
 
 void mg_writer_setup(lua_State *L) {

@@ -7,7 +7,7 @@
 
 #include "core/wait.h"
 #include "lua_block.h"
-#include "lua_source.h"
+#include "lua_piece.h"
 
 #define MG_WRITER_TYPE "minigun.writer"
 
@@ -41,6 +41,8 @@ typedef struct mg_writer {
   uint32_t arrays;         /* elements of an array that others may write; 0: they may not now */
   uint32_t closed;         /* arrays that they have completed, since w:joining() was last called */
   unsigned batch;          /* flags of the values, see w:batches */
+  int pieces;              /* see w:pieces */
+  int piece;               /* what is written and not taken is one */
 } mg_writer;
 
 /* The writer, which must belong to this process and to a pool that is open; else an error to the caller. */
@@ -72,6 +74,8 @@ void mg_array_end(mg_writer *w);
 /* Emits the item that the source has found, of at most `most` bytes.  What on_full is to be called with: bytes, when it
  * did not fit and is still the source's next one; MG_FULL_... otherwise. */
 lua_Integer mg_writer_item(mg_writer *w, mg_source *s, size_t most);
+/* The same for as many of the source's next items as may go as a piece; MG_FULL_NOT: none may. */
+lua_Integer mg_writer_piece(mg_writer *w, mg_source *s);
 /* Pushes on_full and its three arguments, for the writer at index 1; after that call mg_writer_resumed. */
 void mg_writer_push_full(lua_State *L, const mg_writer *w, lua_Integer need);
 void mg_writer_resumed(mg_writer *w);

@@ -11,6 +11,7 @@ local report = {
   EDGE = shared.EDGE,   -- of all reports; items travel on the number of the stage that emitted them
   TO = shared.TO,       -- plus a stage's number: an item sent to that stage, whatever the graph says
   ANY = shared.ANY,     -- as a filter: records of every edge
+  PIECE = shared.PIECE, -- as a filter, plus items before them: those of a piece, which is one record
   -- Flags of a chunk (src/core/slot.h).
   TIMED = shared.TIMED,   -- note when items begin
   PRODUCER = shared.PRODUCER,

@@ -7,7 +7,8 @@
 --     attempt   1 for the first; 0: the end of a loop's input, which has no item
 --     value     the item, where it is a Lua value of the coordinator
 --     block, offset, length (bytes), only (edge of the records that are meant)     the items, where they are bytes; the
---               work holds one reference to the block. Of a value `length` is what it may take in memory
+--               work holds one reference to the block. Of a value `length` is what it may take in memory. Of a piece
+--               (protocol.PIECE) `only` is what differs between its parts: offset and length are those of its record
 --     lane      number of the one worker that may have it (partition); nil: any may
 --     first     ordinal of its first item, in the order of arrival at the place where the stage runs
 --     origin, is_source      what it has come of, in a run with a journal

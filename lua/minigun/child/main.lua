@@ -162,7 +162,8 @@ end
 -- What w:run has raised, as data.
 local function taken(err, unreadable)
   local caught = errors.take(err)
-  return unreadable and not caught.no_memory and errors.unreadable(caught.message) or caught
+  return unreadable and not caught.no_memory and errors.unreadable(caught.message, nil, unreadable == "malformed")
+    or caught
 end
 
 -- Tells of items of a batch that cannot be had.

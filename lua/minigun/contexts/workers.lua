@@ -18,6 +18,8 @@ local report = require "minigun.base.protocol"
 
 local workers = { slots = true } -- of the pool: a worker each
 
+local AHEAD <const> = 1 << 20 -- items that may be queued: pieces of a source take hardly any memory
+
 local Workers = contract.kind()
 
 --- Makes a place; nothing is forked yet.

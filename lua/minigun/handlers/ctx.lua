@@ -35,6 +35,20 @@ local losing = setmetatable({}, { __mode = "k" })
 --- nothing does; malformed: it is a record of a source that is no item
 function context.on_lost(ctx, lost) losing[ctx] = lost end
 
+-- From a producer's ctx to the function that keeps what its source has open.
+local keeping = setmetatable({}, { __mode = "k" })
+
+--- Says which function gets what a producer's source has open and need not read any more, but workers may: it is to be
+--- closed when they have ended.
+---@param ctx table
+---@param keep function (reader)
+function context.on_input(ctx, keep) keeping[ctx] = keep end
+
+--- The function that gets it.
+---@param ctx table
+---@return function? keep as for `on_input`
+function context.keeper_of(ctx) return keeping[ctx] end
+
 --- The function that hears of such items.
 ---@param ctx table
 ---@return function? lost as for `on_lost`

@@ -199,17 +199,17 @@ end
 -- Where in its block the failed item of some work is: its offset, and that after the whole; nil: it is not in a block.
 local function find(self, stage, fields, entry)
   if not (fields.index and entry.block) then return nil end
-  local at, n = self.shared.pool:walk(entry.block, entry.offset, entry.length, entry.only, fields.index)
+  local at, n, only = self.shared.pool:walk(entry.block, entry.offset, entry.length, entry.only, fields.index)
   if n ~= fields.index or fields.index >= entry.count then self.shared:found_damage(stage, entry.count, n) end
-  return at, entry.offset + entry.length
+  return at, entry.offset + entry.length, only
 end
 
-local function item_of(self, fields, entry, at, limit)
+local function item_of(self, fields, entry, at, limit, only)
   if fields.item ~= nil then return fields.item end
   if at then
     -- What a load hook has refused, or a worker may have died of, is not given to it once more.
     local plain = fields.unreadable or fields.kind ~= "error"
-    local _, value, problem = self.shared.pool:decode(entry.block, at, limit, entry.only, plain)
+    local _, value, problem = self.shared.pool:decode(entry.block, at, limit, only, plain)
     if problem then return value or nil end
     return value
   end
@@ -218,13 +218,13 @@ local function item_of(self, fields, entry, at, limit)
 end
 
 -- The work of the next attempt, with a reference of its own; nil: there can be none.
-local function entry_again(self, stage, fields, entry, at, limit)
+local function entry_again(self, stage, fields, entry, at, limit, only)
   if at then
     local pool = self.shared.pool
-    local next_at, n = pool:walk(entry.block, at, limit - at, entry.only, 1)
+    local next_at, n, rest = pool:walk(entry.block, at, limit - at, only, 1)
     if n ~= 1 then self.shared:found_damage(stage, 1, n) end
     pool:retain(entry.block)
-    return work.of_bytes(stage.id, entry.block, at, next_at - at, 1, entry.only)
+    return work.of_bytes(stage.id, entry.block, at, (rest == only and next_at or limit) - at, 1, only)
   elseif fields.index then
     return work.of_value(stage.id, entry.value)
   elseif fields.item ~= nil then
@@ -241,14 +241,14 @@ end
 ---@return minigun.Failure? record nil: it is tried again
 function Failures:item_failed(segment, slot, stage, fields, entry)
   fields.pid, fields.worker, fields.workers = fields.pid or slot.pid, slot.number, segment.n
-  local at, limit = find(self, stage, fields, entry)
-  local function item() return item_of(self, fields, entry, at, limit) end
+  local at, limit, only = find(self, stage, fields, entry)
+  local function item() return item_of(self, fields, entry, at, limit, only) end
   local ordinal = entry.first + (fields.index or fields.place or 0)
   if fields.index and fields.attempt > 0 and self.ledger:only_way_in(segment.id) == stage.id then
     fields.number = ordinal
   end
   local function retry()
-    local next_attempt = entry_again(self, stage, fields, entry, at, limit)
+    local next_attempt = entry_again(self, stage, fields, entry, at, limit, only)
     if not next_attempt then return nil end
     if segment.order then segment.order:retry(ordinal) end
     return work.repeats(next_attempt, ordinal, at and entry.lane)

@@ -87,6 +87,7 @@ function Producers:open()
       if here then
         local own = pace.new(core.now(), stage.source == "array")
         local emit, ctx = self.emission:emit_of(stage, own), self.inline.chain.states[stage.id].ctx
+        sources.on_input(ctx, function(reader) self.shared:keep(reader) end)
         sources.on_lost(ctx, function(...) self.failures:unreadable(stage, { { ... } }) end)
         local producer = { stage = stage, work = own_work, pace = own, wait = {}, stats = self.outcome.stats[stage.id],
           alone = #self.inline.chain.states[stage.id].inner == 0 }

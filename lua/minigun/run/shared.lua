@@ -11,6 +11,7 @@ local shared = {}
 shared.BELL_MEMORY = 2 << 20
 
 local BLOCK <const> = report.UNIT
+local INPUTS <const> = 64 -- files that are kept open for pieces of them
 local LIMITS <const> = { [12] = true, [23] = true, [24] = true } -- ENOMEM, ENFILE, EMFILE
 
 local Shared = {}
@@ -34,7 +35,7 @@ end
 --- may be held back of one item's output
 function shared.new(plan)
   local self = declared({ plan = plan, state = false, outcome = false, pool = false,
-    memory = plan.options.memory or default_memory(), queue_bytes = 0, held_most = 0 }, Shared)
+    memory = plan.options.memory or default_memory(), queue_bytes = 0, held_most = 0, inputs = {} }, Shared)
   share(self)
   return self
 end
@@ -86,13 +87,24 @@ end
 --- Ends the run where an entry's block does not hold what was announced.
 ---@param entry table
 function Shared:check(entry)
-  local _, n = self.pool:walk(entry.block, entry.offset, entry.length, entry.only or report.ANY, entry.count + 1)
+  local only = entry.only or report.ANY
+  local most = entry.count + (only >= report.PIECE and 0 or 1) -- of a piece a part may be meant
+  local _, n = self.pool:walk(entry.block, entry.offset, entry.length, only, most)
   if n ~= entry.count then self:found_damage(self.plan.stages[entry.stage], entry.count, n) end
+end
+
+--- Takes what a source has open: workers find its file by that as long as pieces of it may come to them.
+---@param reader minigun.reader
+function Shared:keep(reader)
+  local inputs <const> = self.inputs
+  inputs[#inputs + 1] = reader
+  if #inputs > INPUTS then table.remove(inputs, 1):close() end
 end
 
 --- Unmaps it. May be called twice.
 ---@param keep boolean? true: the pool's descriptor stays open, until `pool:close()`
 function Shared:close(keep)
+  for i = #self.inputs, 1, -1 do table.remove(self.inputs):close() end
   if not self.pool then return end
   self.pool:close(keep)
   self.pool = false

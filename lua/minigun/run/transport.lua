@@ -150,8 +150,8 @@ function Transport:flush(outlet)
   local ledger = self.ledger
   local torn = ledger:torn(true)
   if outlet.into then outlet.count_into() end
-  local block, offset, length, count = outlet.writer:take()
-  local range = block and work.of_bytes(nil, block, offset, length, count, report.ANY)
+  local block, offset, length, count, only = outlet.writer:take()
+  local range = block and work.of_bytes(nil, block, offset, length, count, only)
   if range and outlet.direct then
     local s = self.stats[outlet.stage_id]
     s.items_out = s.items_out + count

@@ -70,8 +70,10 @@ end
 local Cursor = {}
 Cursor.__index = Cursor
 
-local function cursor(self)
-  return setmetatable({ source = self, at = 0, paths = self.given and glob.expand(self.given) or false,
+-- `keep(reader)`: takes over what may still be read elsewhere.
+local function cursor(self, keep)
+  local paths = self.given and glob.expand(self.given) or false
+  return setmetatable({ keep = keep or false, source = self, at = 0, paths = paths,
     reader = false, name = false, program = false }, Cursor)
 end
 
@@ -132,10 +134,17 @@ local function begin(self)
   return reader
 end
 
+-- Gives up what it has opened.
+local function give_up(self)
+  if self.paths and self.reader then
+    if self.keep and self.reader:described() then self.keep(self.reader) else self.reader:close() end
+  end
+end
+
 -- The file that is read has come to its end.
 local function leave(self)
   local program, ok, how, code = self.program, true, nil, nil
-  if self.paths then self.reader:close() end
+  give_up(self)
   self.reader, self.program = false, false
   if program then ok, how, code = program:close() end
   if not ok and how then
@@ -164,7 +173,7 @@ end
 
 -- Closes what it has open, however far it is.
 function Cursor:close()
-  if self.reader and self.paths then self.reader:close() end
+  give_up(self)
   if self.program then self.program:close() end
   self.reader, self.program, self.at = false, false, 0
 end
@@ -185,7 +194,7 @@ function reading.handler(self)
     end
   end
   return function(emit, ctx)
-    local at <close>, lost = cursor(self), ctx and context.lost_of(ctx) or nil
+    local at <close>, lost = cursor(self, ctx and context.keeper_of(ctx)), ctx and context.lost_of(ctx) or nil
     if core.feed(emit, NOTHING) then
       advance(at, function(reader) return core.feed(emit, reader) end, lost)
       return

@@ -134,6 +134,8 @@ end
 
 --- Says which function hears of items that a producer's source has and cannot give, see handlers/ctx.lua.
 sources.on_lost = context.on_lost
+--- Says which function gets what it has open in the end, see handlers/ctx.lua.
+sources.on_input = context.on_input
 
 -- Reads a spool: each record that cannot be decoded is a failure.
 local function by_spool(f, state, control, closing)
