@@ -256,8 +256,8 @@ function core.reader(source, cut) end
 ---@return minigun.reader reader
 function core.range(first, step, count) end
 
----Nothing: it is no emit that C can call, and nothing has been done | true: all is emitted | false: the source would wait
----| nil, message, errno; of a record that is no item, which is passed over, that too
+---Nothing: it is no emit that C can call, and nothing has been done | true: all is emitted | false: the source would
+---wait | nil, message, errno; of a record that is no item, which is passed over, that too
 ---@param emit any
 ---@param reader minigun.reader
 ---@return boolean? all
@@ -1035,6 +1035,10 @@ function Reader:placed(path) end
 ---@return integer? errno
 function Reader:begins(text) end
 
+---Whether pieces of it lie in blocks: then it is to be closed when they are gone. It reads no more.
+---@return boolean described
+function Reader:described() end
+
 ---Its descriptor | nil: it is closed
 ---@return integer? fd
 function Reader:fd() end
@@ -1758,7 +1762,8 @@ function Pool:said(slot) end
 ---@return boolean anything
 function Pool:anything() end
 
----Offset after `most` records of edge `only`, how many there were | nil when the block is damaged
+---Offset after `most` items, of edge `only`; how many there were; of what is after them, `only` | nil when the block is
+---damaged. Of a piece the offset stays.
 ---@param block integer
 ---@param offset integer
 ---@param length integer
@@ -1766,6 +1771,7 @@ function Pool:anything() end
 ---@param most integer
 ---@return integer? after
 ---@return integer? count
+---@return integer? rest
 function Pool:walk(block, offset, length, only, most) end
 
 ---{ [edge] = count } of a range that mixes several | nil when it is damaged
@@ -2014,7 +2020,7 @@ local Worker = {}
 function Worker:next() end
 
 ---True when the chunk is through, whether the handler returned a value | false, error, items done, whether the item
----after those cannot be had: that one has failed, its output is forgotten; call w:commit() to pass over it, then w:run
+---after those cannot be had ("malformed": of a piece): that one has failed, its output is forgotten; call w:commit() to pass over it, then w:run
 ---again
 ---@param handler function
 ---@param emit minigun.emit|nil
@@ -2024,7 +2030,7 @@ function Worker:next() end
 ---@return boolean through
 ---@return any what
 ---@return integer? done
----@return boolean? unreadable
+---@return boolean|string|nil unreadable
 function Worker:run(handler, emit, ctx, on_error, value) end
 
 ---A callable that emits on that edge; addresses, or nil: for emit:to, what a name means: a stage's number, an array of
@@ -2141,13 +2147,17 @@ local Writer = {}
 ---@param item any
 function Writer:to(name, item) end
 
----Block, offset, length, count of what was written since the last take (one reference is given) | nil. A block that is
----larger than usual, for a large item, is left then: small ones must not hold it while they fill it.
+---Block, offset, length, count, only of what was written since the last take (one reference is given) | nil. A block
+---that is larger than usual, for a large item, is left then: small ones must not hold it while they fill it.
 ---@return integer? block
 ---@return integer? offset
 ---@return integer? length
 ---@return integer? count
+---@return integer? only
 function Writer:take() end
+
+---What a source gives may go as pieces, to be read where it is received
+function Writer:pieces() end
 
 ---True | false when memory is exhausted. Leaves the open block, which must have been taken from; an array that is
 ---being joined moves into the new one, which is larger if it must.

@@ -95,15 +95,16 @@ end)
 local LAYERS = {
   mg = 0, point = 0, sys = 1, crc = 1, faults = 2,
   clock = 3, shm = 3, ring = 3, byte_ring = 3, event = 3, proc = 3, codec = 3, heap = 3,
-  record = 3, spool = 3, cut = 1, csv = 2, reader = 3, board = 3, listen = 3, slot = 4, channel = 4, keeper = 4,
-  signals = 4, screen = 4,
+  record = 3, spool = 3, cut = 1, csv = 2, reader = 3, piece = 4, board = 3, listen = 3, slot = 4, channel = 4,
+  keeper = 4, signals = 4, screen = 4,
   attach = 5, worker = 5, command = 5, relay = 5, pool = 6, ledger = 7, wait = 7, job = 7, miscount = 7, lua = 8,
 }
 
 -- From a room to the rooms whose headers it may include besides its own; "core/mg.h": that one header.
 local ROOMS = {
   core = {}, codec = { "core/mg.h" }, store = { "core/mg.h", "core/sys.h" },
-  source = { "core/mg.h", "core/sys.h" }, lua = { "core", "codec", "store", "source" }, test = { "core", "lua" },
+  source = { "core/mg.h", "core/sys.h", "core/record.h" }, lua = { "core", "codec", "store", "source" },
+  test = { "core", "lua" },
 }
 
 local function may_include(room, header)

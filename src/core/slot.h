@@ -135,8 +135,8 @@ typedef struct mg_range { /* records in a block */
   uint32_t block, offset, length, count, edge;
 } mg_range;
 
-/* Cuts a range after its first n items, which are fewer than all: *rest is what comes after them, without a reference of
- * its own.  0, or -EPROTO when its block is damaged. */
+/* Cuts a range after its first n items, which are fewer than all: *rest is what comes after them, without a reference
+ * of its own.  0, or -EPROTO when its block is damaged. */
 static inline int mg_range_cut(const uint8_t *base, mg_range *r, uint32_t n, mg_range *rest) {
   uint32_t end = r->offset + r->length, passed, only = r->edge;
   uint32_t at = mg_item_walk(base, r->offset, end, &only, n, &passed);

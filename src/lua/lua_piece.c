@@ -48,7 +48,7 @@ uint32_t mg_piece_describe(mg_source *s, uint8_t *to) {
   return p.count;
 }
 
-/* --- where the items are decoded ----------------------------------------------------------------------------------- */
+/* --- where the items are decoded --------------------------------------------------------------------------------- */
 
 typedef struct opened { /* a file that pieces are read from */
   mg_source source;

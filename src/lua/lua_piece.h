@@ -12,8 +12,8 @@ size_t mg_piece_space(const mg_source *s);
 /* Passes over the next items of the source, and describes them at `to`.  How many there are; 0: the next one has to be
  * sent by itself, or tells what is wrong. */
 uint32_t mg_piece_describe(mg_source *s, uint8_t *to);
-/* Pushes the item of a piece that the record means: MG_CODEC_OK; or MG_CODEC_BAD with a message.  keep: this is a worker,
- * whose next item will come from the same file; it is left open, and where it is. */
+/* Pushes the item of a piece that the record means: MG_CODEC_OK; or MG_CODEC_BAD with a message.  keep: this is a
+ * worker, whose next item will come from the same file; it is left open, and where it is. */
 int mg_piece_item(lua_State *L, const mg_record *r, int keep);
 
 /* mg_decode for the value of any record. */

@@ -7,8 +7,8 @@
 #include "lua_cursor.h"
 #include "lua_piece.h"
 
-/* p:walk(block, offset, length, only, most) -> offset after `most` items, of edge `only`; how many there were; of what is
- * after them, `only` | nil when the block is damaged.  Of a piece the offset stays. */
+/* p:walk(block, offset, length, only, most) -> offset after `most` items, of edge `only`; how many there were; of what
+ * is after them, `only` | nil when the block is damaged.  Of a piece the offset stays. */
 static int l_walk(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   mg_range r = mg_check_range(L, p, 2);

@@ -266,7 +266,8 @@ static int l_begins(lua_State *L) {
   return 1;
 }
 
-/* r:described() -> whether pieces of it lie in blocks: then it is to be closed when they are gone.  It reads no more. */
+/* r:described() -> whether pieces of it lie in blocks: then it is to be closed when they are gone.  It reads no more.
+ */
 static int l_described(lua_State *L) {
   mg_source *s = mg_check_source(L, 1);
   mg_reader_forget(&s->reader);
@@ -380,7 +381,8 @@ static int l_range(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"next", l_next}, {"names", l_names}, {"placed", l_placed}, {"begins", l_begins}, {"described", l_described}, {"fd", l_fd}, {"close", l_close},
+    {"next", l_next}, {"names", l_names}, {"placed", l_placed}, {"begins", l_begins},
+    {"described", l_described}, {"fd", l_fd}, {"close", l_close},
     {"__gc", l_close}, {"__close", l_close}, {NULL, NULL},
 };
 

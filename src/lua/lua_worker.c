@@ -247,8 +247,8 @@ static int run_items(lua_State *L) {
 }
 
 /* w:run(handler, emit, ctx, on_error, value) -> true when the chunk is through, whether the handler returned a value |
- * false, error, items done, whether the item after those cannot be had ("malformed": of a piece): that one has failed, its output is forgotten;
- * call w:commit() to pass over it, then w:run again */
+ * false, error, items done, whether the item after those cannot be had ("malformed": of a piece): that one has failed,
+ * its output is forgotten; call w:commit() to pass over it, then w:run again */
 static int l_run(lua_State *L) {
   lua_worker *lw = to_worker(L, 1);
   lua_settop(L, 6);

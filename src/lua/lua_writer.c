@@ -287,7 +287,7 @@ static int l_to(lua_State *L) {
   return passed_by(L, lua_touserdata(L, 1));
 }
 
-/* w:take() -> block, offset, length, count, only of what was written since the last take (one reference is given) | nil.
+/* w:take() -> block, offset, length, count, only of what was written since the last take (a reference is given) | nil.
  * A block that is larger than usual, for a large item, is left then: small ones must not hold it while they fill it. */
 static int l_take(lua_State *L) {
   mg_writer *w = mg_check_writer(L, 1);

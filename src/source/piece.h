@@ -4,8 +4,8 @@
  * record (core/record.h).  The process that gets it opens the file itself, and cuts the records as the coordinator has.
  * The description is read from memory that a worker which has gone wrong may have written to: it is copied and checked.
  *
- * The coordinator keeps the file open as long as there may be pieces of it, so that it is found by /proc whatever becomes
- * of its name; where that is not to be had, by its name.  Either way it must be the same file.
+ * The coordinator keeps the file open as long as there may be pieces of it, so that it is found by /proc whatever
+ * becomes of its name; where that is not to be had, by its name.  Either way it must be the same file.
  */
 #ifndef MG_PIECE_H
 #define MG_PIECE_H

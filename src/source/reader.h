@@ -35,8 +35,8 @@ int mg_reader_next(mg_reader *r, mg_found *out);
 void mg_reader_pass(mg_reader *r, const mg_found *f);
 /* Whether its next records may become a piece (piece.h): it has a file of its own, of which much is left. */
 int mg_reader_may_scan(const mg_reader *r);
-/* Passes over records until at least so many, or so many bytes, have come; fewer at the end, and before one that is very
- * long or none.  Gives their number, and the bytes of the file that they take in *length; or -errno. */
+/* Passes over records until at least so many, or so many bytes, have come; fewer at the end, and before one that is
+ * very long or none.  Gives their number, and the bytes of the file that they take in *length; or -errno. */
 int64_t mg_reader_scan(mg_reader *r, uint32_t most, uint64_t bytes, uint64_t *length);
 /* Gives the memory back, and has nothing more. */
 void mg_reader_forget(mg_reader *r);

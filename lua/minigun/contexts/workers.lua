@@ -33,7 +33,7 @@ function workers.new(port, segment, first)
     first = first, last = first + (segment.seats or n) - 1, -- slots in the pool
     per_worker = segment.items_per_worker,
     fresh = fresh,         -- each item has a process of its own: no other handler sees what that does to it
-    most = fresh and 64 + 4 * n or nil,
+    most = fresh and 64 + 4 * n or AHEAD,
     processes = processes.new(port, segment, first),
     loops = {},            -- its loop stages, where workers end before the run does
   }, Workers)

@@ -104,7 +104,7 @@ end
 --- Unmaps it. May be called twice.
 ---@param keep boolean? true: the pool's descriptor stays open, until `pool:close()`
 function Shared:close(keep)
-  for i = #self.inputs, 1, -1 do table.remove(self.inputs):close() end
+  while self.inputs[1] do table.remove(self.inputs):close() end
   if not self.pool then return end
   self.pool:close(keep)
   self.pool = false
