@@ -129,7 +129,7 @@ function Workers:resize(n)
     end
   end
   self.n = n
-  self.ledger:resize(self.id, n, self.fresh and 64 + 4 * n or 0)
+  self.ledger:resize(self.id, n, self.fresh and 64 + 4 * n or AHEAD)
   return true
 end
 
