@@ -187,6 +187,7 @@ build = {
     ["minigun.plan.defaults"] = "lua/minigun/plan/defaults.lua",
     ["minigun.child.replies"] = "lua/minigun/child/replies.lua",
     ["minigun.contexts.processes"] = "lua/minigun/contexts/processes.lua",
+    ["minigun.contexts.recycling"] = "lua/minigun/contexts/recycling.lua",
     ["minigun.contexts.contract"] = "lua/minigun/contexts/contract.lua",
     ["minigun.contexts.losses"] = "lua/minigun/contexts/losses.lua",
     ["minigun.contexts.kinds"] = "lua/minigun/contexts/kinds.lua",

@@ -1653,9 +1653,10 @@ function Ledger:resize(place, n, most) end
 ---@return integer n
 function Ledger:free(place) end
 
----Its worker is about to be killed
+---Its worker is about to be killed, or is not ready: no work is for it; or, with false, there is again
 ---@param slot integer
-function Ledger:ends(slot) end
+---@param ends? boolean
+function Ledger:ends(slot, ends) end
 
 ---Whether what its worker has in store is in the queue again
 ---@param slot integer

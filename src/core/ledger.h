@@ -269,7 +269,7 @@ uint32_t mg_ledger_oldest_seat(const mg_ledger *l, const mg_place *p);
 void mg_ledger_retire(mg_ledger *l, uint32_t seat);
 /* Whether it could do more at once. */
 static inline int mg_seat_idle(const mg_seat *s) {
-  return s->vacant || (s->live && s->hand.n == 0 && !s->retired);
+  return s->vacant || (s->live && s->hand.n == 0 && !s->ends);
 }
 /* How many single items it could begin at once, beside those in its queue. */
 int64_t mg_ledger_free(const mg_ledger *l, const mg_place *p);

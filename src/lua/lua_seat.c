@@ -71,10 +71,10 @@ static int l_retire(lua_State *L) {
   return 0;
 }
 
-/* l:ends(slot): its worker is about to be killed */
+/* l:ends(slot [, false]): its worker is about to be killed, or is not ready: no work is for it; or there is again */
 static int l_ends(lua_State *L) {
   mg_ledger *l = mg_check_ledger(L, 1);
-  l->seat[check_seat(L, l, 2)].ends = 1;
+  l->seat[check_seat(L, l, 2)].ends = lua_isnoneornil(L, 3) || lua_toboolean(L, 3);
   return 0;
 }
 

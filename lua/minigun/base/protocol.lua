@@ -35,6 +35,7 @@ local report = {
   LOST = 6,       -- { LOST, stage id, fields }: an item that was emitted cannot go on; the stage can
   RESUMED = 7,    -- { RESUMED, stage id, n, message or nil }: a producer has not passed on n items, see run/resume.lua
   RETURNED = 8,   -- { RETURNED, stage id }: its handler has returned a value, see run/silence.lua
+  READY = 9,      -- { READY }: the worker is ready for its first item, where that is asked: see contexts/recycling.lua
 }
 
 local FAILURE <const> = { [report.FAILED] = true, [report.LOST] = true }
@@ -80,6 +81,7 @@ function report.is_sound(r, plan)
   if FAILURE[kind] then return stage and is_failure(r[3]) or false end
   if kind == report.RESUMED then return stage and is_count(r[3]) end
   if kind == report.HOOK then return type(name) == "string" and type(r[3]) == "string" and type(r[4]) == "string" end
+  if kind == report.READY then return true end
   if kind == report.RETURNED then return stage and true or false end
   return kind == report.STATS and are_rows(r, plan)
 end

@@ -343,6 +343,10 @@ function worker.main(w, job)
   for _, stage in ipairs(stages) do
     if not run_hooks(w, stage.hooks.before, contexts[stage.id]) then return 1 end
   end
+  if segment.worker and (segment.worker.max_age or segment.worker.max_memory) then
+    w:send(report.EDGE, { report.READY })
+    w:publish()
+  end
   if threads then threads:run() else run_chunks(w, job, runs) end
   for _, stage in ipairs(stages) do
     if job.returns[stage.id] and stage.emitting then w:send(report.EDGE, { report.RETURNED, stage.id }) end

@@ -7,6 +7,7 @@
 --     pid        nil: there is no process; `since`: when it was forked; `restarts`: how many followed the first
 --     leaves     it is given up when its process has ended: there are to be fewer workers
 --     record     what stands in the run's statistics
+--     hands, ends, idle_since, seen, seen_pid     what recycling.lua has last seen of it
 --     items, busy     what a process that has ended had done, and in how many seconds
 -- What it has in hand, and whether more is to come, is in the ledger.
 local core = require "minigun.core"

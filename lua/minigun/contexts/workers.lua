@@ -14,6 +14,7 @@ local contract = require "minigun.contexts.contract"
 local failure = require "minigun.base.failure"
 local losses = require "minigun.contexts.losses"
 local processes = require "minigun.contexts.processes"
+local recycling = require "minigun.contexts.recycling"
 local report = require "minigun.base.protocol"
 
 local workers = { slots = true } -- of the pool: a worker each
@@ -43,6 +44,7 @@ function workers.new(port, segment, first)
   end
   contract.open(self, port, segment, fresh and "values" or "bytes")
   self.slots = self.processes.slots
+  self.recycling = recycling.new(self)
   for _, slot in ipairs(self.processes.seats) do
     slot.failed, slot.left, slot.after_failed, slot.loops_ended, slot.loops_told = {}, {}, 0, nil, 0
   end
@@ -55,7 +57,12 @@ function Workers:alive() return self.ledger:alive(self.id) end
 function Workers:working() return self.ledger:working(self.id) end
 function Workers:supply() return self.ledger:supply(self.id) end
 function Workers:wanted() return self.ledger:wanted(self.id) end
-function Workers:due(now) return self.processes:due(now, self:wanted() > 0) end
+
+function Workers:due(now)
+  local due = self.processes:due(now, self:wanted() > 0)
+  local again = self.recycling and self.recycling:due(now)
+  return due and again and math.min(due, again) or due or again
+end
 
 function Workers:chunk_flags(stage)
   local is_producer = stage.kind == "producer"
@@ -66,7 +73,7 @@ end
 --- Forks the workers. One that is for a single item is forked with that.
 function Workers:start()
   for _, slot in ipairs(self.slots) do
-    if self.fresh then self.ledger:seat_left(slot.index, true)
+    if self.fresh or self.plan.worker and self.plan.worker.lazy then self.ledger:seat_left(slot.index, true)
     elseif not self:begin(slot) then break end
   end
 end
@@ -305,6 +312,12 @@ function Workers:on_done(slot, number, items, ended, streamed, seconds)
   ledger:tell(index, slot.loops_ended ~= nil)
 end
 
+--- The worker is ready for its first item.
+---@param slot table
+function Workers:on_ready(slot)
+  if self.recycling then self.recycling:ready(slot) end
+end
+
 --- The worker has reported a failed item; what is to be done is decided when the item is done.
 ---@param slot table
 ---@param stage table
@@ -358,6 +371,7 @@ function Workers:on_exit(slot, pid, code, signal, expected)
   slot.left, slot.failed, slot.after_failed, slot.loops_ended, slot.loops_told = {}, {}, 0, nil, 0
   slot.struck = nil
   ledger:seat_left(slot.index, self.fresh or last.retired)
+  if self.recycling then self.recycling:left(slot) end
   local replace = self.processes:ended(slot, last)
   if slot.leaves then self.processes:drop_seat(slot)
   elseif replace and not self.fresh then self:begin(slot) end

@@ -289,10 +289,13 @@ local function build_segments(b)
   end
 end
 
--- The number of workers of a standing run may change: it has more seats for them.
+-- The number of workers of a standing run may change, so it has more seats for them; and one more than there are
+-- workers where the next one is to be ready before an old one ends.
 local function add_seats(result)
   for _, segment in ipairs(result.segments) do
-    if forks[segment.kind] then segment.seats = math.max(segment.n, SEATS) end
+    local seats = result.standing and forks[segment.kind] and math.max(segment.n, SEATS) or segment.n
+    if segment.worker.max_age or segment.worker.max_memory then seats = seats + 1 end
+    if seats > segment.n then segment.seats = seats end
   end
 end
 
@@ -387,7 +390,7 @@ function plan.build(pipeline, run_options, standing)
   build_stages(b)
   build_names(b)
   build_segments(b)
-  if standing then add_seats(result) end
+  add_seats(result)
   hooks.build(b)
   build_dead_letters(b)
   if result.options.seed then plan.machine.sow(result, result.options.seed) end

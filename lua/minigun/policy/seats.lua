@@ -38,7 +38,7 @@ function Seats:idle(slots, now)
 end
 
 --- The worker that is to be replaced next: the oldest of those that are too old, or one that is too large.
----@param slots table array: `pid`, `ends`, `since` (seconds)
+---@param slots table array: as of `idle`, and `since` (seconds)
 ---@param now number seconds
 ---@param memory_of function (pid) -> bytes, or nil
 ---@return table? slot
@@ -59,8 +59,8 @@ function Seats:old(slots, now, memory_of)
       if slot.pid and not slot.ends and (memory_of(slot.pid) or 0) > self.max_memory then return slot, due end
     end
   end
-  local busy = false
-  for _, slot in ipairs(slots) do busy = busy or slot.pid and slot.hands > 0 end
+  local busy = false -- one that has done nothing since has grown by nothing
+  for _, slot in ipairs(slots) do busy = busy or slot.pid and (slot.hands > 0 or slot.idle_since > self.looked) end
   return nil, busy and earlier(due, self.looked + LOOK) or due
 end
 

@@ -76,6 +76,7 @@ local on_report <const> = {
     self.hooks:fail(r[2], r[3], { message = r[4], traceback = r[5] ~= "" and r[5] or nil })
   end,
   [report.RETURNED] = function(self, r) self.outcome.returns[r[2]] = true end,
+  [report.READY] = function(_, _, place, slot) place:on_ready(slot) end,
   [report.STATS] = function(self, r)
     for k = 2, #r do add_stats(self, r[k]) end
   end,
