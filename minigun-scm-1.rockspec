@@ -281,6 +281,7 @@ build = {
     ["minigun.run.status"] = "lua/minigun/run/status.lua",
     ["minigun.base.queue"] = "lua/minigun/base/queue.lua",
     ["minigun.policy.reduce"] = "lua/minigun/policy/reduce.lua",
+    ["minigun.base.methods"] = "lua/minigun/base/methods.lua",
     ["minigun.base.protocol"] = "lua/minigun/base/protocol.lua",
     ["minigun.run.result"] = "lua/minigun/run/result.lua",
     ["minigun.language.edges"] = "lua/minigun/language/edges.lua",

@@ -6,7 +6,7 @@
 --   count up again: counter is 1
 --   spoil a function: string.upper is nil
 --   use it: STILL THERE
---   ~ leave, crash: the worker exited with code 3.*
+--   ~ leave, crash: .*: the worker exited with code 3.*
 
 local minigun = require "minigun"
 

@@ -271,7 +271,7 @@ local function count_files(files, workers, chunk)
     for _, position in ipairs(nameless) do
       ctx:collect("nameless", { path = item.path, byte = item.offset + position })
     end
-    emit(minigun.encode(summary))
+    emit((minigun.encode(summary)))
   end)
 
   p:batch("group", BATCH)

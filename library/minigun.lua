@@ -645,7 +645,7 @@ function Pipeline:batch(name, n, options) end
 --- Adds a processor that emits what f returns.
 ---@param name string
 ---@param options minigun.ProcessorOptions
----@param f string|fun(item: any): any nil as a result is an error of that item
+---@param f string|fun(item: any): any its first result is emitted; nil is an error of that item
 ---@return minigun.Pipeline self
 ---@overload fun(self: minigun.Pipeline, options: minigun.ProcessorOptions, f: string|fun(item: any): any): minigun.Pipeline
 ---@overload fun(self: minigun.Pipeline, name: string, f: string|fun(item: any): any): minigun.Pipeline
@@ -927,7 +927,8 @@ function Pipeline:insert_before(name, new_name, options, handler) end
 ---@field combine (fun(value: any, other: any): any)? of `minigun.reduce`
 
 --- Sends an item to every stage downstream, `emit(item)`: any value but nil. An object that can be called. What is
---- emitted is given away: receivers do not see what is done to a table afterwards.
+--- emitted is given away: receivers do not see what is done to a table afterwards. It takes one item: a further value
+--- is an error (which is looked for in the first calls of a handler only), so `emit((s:gsub("a", "b")))`.
 ---@class minigun.Emit
 ---@field to fun(self: minigun.Emit, stage: string, item: any) sends it to that one stage, whatever the graph says
 ---@overload fun(item: any)
@@ -996,7 +997,7 @@ function Result:summary() end
 ---@field stage string? name
 ---@field item any
 ---@field number integer? which of the items that have come to the stage it was, from 1; not inside a group
----@field message string with the handler's "file:line: " in front
+---@field message string with the handler's "file:line: " in front; of a crash and a time-out that of the stage's definition
 ---@field error any? what was raised, whatever it is, where it can be sent from its process
 ---@field traceback string? nil: no line of the handler's was at work, as where what it has returned is refused
 ---@field pid integer?

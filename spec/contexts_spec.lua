@@ -185,6 +185,50 @@ describe("contexts", function()
       assert.equal(("spec/contexts_spec.lua:%d: "):format(line), result.failures[1].message:match("^%S+ "))
     end)
 
+    it("R52 emit takes one item: the error of a further value names the user's line" .. where, function()
+      local p = new { failures = "collect" }:producer { 1, 2, 3 }
+      local result = p:processor("s", options(context), function(n, emit)
+        if n == 1 then emit(n, 2) elseif n == 2 then emit:to("t", n, n) else emit(n, nil) end
+      end):consumer("t", function(n, emit) emit(n) end):run()
+      local line = debug.getinfo(1, "l").currentline - 2
+      assert.same({ 3 }, result.items)
+      assert.equal(2, #result.failures)
+      for _, failure in ipairs(result.failures) do
+        assert.matches(("spec/contexts_spec.lua:%d: emit takes one item, and was given more"):format(line),
+          failure.message, 1, true)
+      end
+    end)
+
+    it("R52 so it is in a producer" .. where, function()
+      for _, receiver in ipairs { {}, { processes = 1 } } do
+        local result = new { failures = "collect" }:producer("p", context.per_item and {} or options(context),
+          function(emit)
+            emit(1)
+            emit(2, 3)
+          end):map(receiver, function(n) return n end):run()
+        local line = debug.getinfo(1, "l").currentline - 2
+        assert.same({ 1 }, result.items)
+        assert.matches(("^spec/contexts_spec.lua:%d: emit takes one item"):format(line), result.failures[1].message)
+      end
+    end)
+
+    it("R52 a handler cannot change the pipeline that runs it; other pipelines it can" .. where, function()
+      local p = new { failures = "collect" }
+      local inner = new():map("one", function(n) return n end)
+      p:producer { 1, 2, 3 }:pipeline("inner", inner):processor("s", options(context), function(n, emit)
+        if n == 1 then p:map(print) elseif n == 2 then inner:before("one", print) end
+        emit(#new():producer { n }:map(math.abs):run().items)
+      end)
+      local result = p:run()
+      local line = debug.getinfo(1, "l").currentline - 4
+      assert.same({ 1 }, result.items)
+      assert.equal(2, #result.failures)
+      for _, failure in ipairs(result.failures) do
+        assert.matches(("^spec/contexts_spec.lua:%d: p:%%l+: a run of pipeline"):format(line), failure.message)
+      end
+      assert.equal(3, #p:replace("s", function(n, emit) emit(n) end):run().items)
+    end)
+
     it("R52 an emit that is kept and called after its handler has returned is an error" .. where, function()
       local kept
       local result = new { failures = "collect" }:producer { 1, 2 }:processor("a", options(context), function(n, emit)

@@ -369,7 +369,7 @@ describe("a loop stage", function()
     table.sort(result.failures, function(a) return a.item ~= nil end)
     assert.same({ "timeout", 5, "timeout" },
       { result.failures[1].kind, result.failures[1].item, result.failures[2].kind })
-    assert.matches("^its end took longer than", result.failures[2].message)
+    assert.matches("^spec/loop_spec.lua:%d+: its end took longer than", result.failures[2].message)
   end)
 
   it("R12 R15 R55 has a row in the table form, a place in the drawing, and can be replaced", function()

@@ -145,6 +145,8 @@ describe("a failure", function()
     assert.equal("the worker was killed by signal 9 (SIGKILL)\nin stage 's'",
       tostring(new { kind = "crash", signal = 9, stage = "s" }))
     assert.equal("the worker was killed by signal 63", tostring(new { kind = "crash", signal = 63 }))
+    assert.equal("a.lua:3: the worker was killed by signal 63",
+      tostring(new { kind = "crash", signal = 63, at = "a.lua:3" }))
     assert.equal("the worker exited with code 3 with 1 item in flight",
       tostring(new { kind = "crash", code = 3, in_flight = 1 }))
   end)

@@ -521,7 +521,7 @@ describe("R48 timeout", function()
           assert.equal(1, #r.failures)
           assert.same({ "timeout", 2, context.inline and 2 or 1 },
             { r.failures[1].kind, r.failures[1].item, r.failures[1].attempts })
-          assert.matches("the item took longer than", r.failures[1].message)
+          assert.matches("^spec/sameness_spec.lua:%d+: the item took longer than", r.failures[1].message)
         end
       end
     end)

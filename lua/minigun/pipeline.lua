@@ -5,6 +5,7 @@ local groups = require "minigun.language.groups"
 local hooks = require "minigun.language.hooks"
 local inheritance = require "minigun.language.edits"
 local inserts = require "minigun.language.inserts"
+local methods = require "minigun.base.methods"
 local nesting = require "minigun.language.names"
 local options = require "minigun.language.schemas"
 local schema = require "minigun.base.schema"
@@ -31,20 +32,8 @@ pipeline.made = false
 local Pipeline = { __name = "minigun.pipeline" }
 schema.Pipeline = Pipeline
 
--- Fields that may be nil; everything else that is not there and looks like a method is one misspelt.
-local fields <const> = { last = true, scope = true, group = true, editing = true, object = true, own_context = true }
-
-function Pipeline:__index(key)
-  local method = Pipeline[key]
-  if method ~= nil or type(key) ~= "string" or fields[key] then return method end
-  local names = {}
-  for name in pairs(Pipeline) do
-    if name:find "^%l" then names[#names + 1] = name end
-  end
-  table.sort(names)
-  local nearest = options.suggest(key, names)
-  if nearest then failure.raise(("a pipeline has no method '%s' (did you mean '%s'?)"):format(key, nearest)) end
-end
+Pipeline.__index = Pipeline
+methods.suggest(Pipeline, "a pipeline", { "last", "object", "own_context", "runs" })
 
 --- Makes a pipeline, empty or from a table.
 ---@param name string|table? shown in messages; "pipeline" by default; or the whole pipeline as a table
@@ -173,7 +162,7 @@ end
 --- Adds a processor that emits what f returns: `p:map([name,] [options,] f)`.
 ---@param name string
 ---@param options minigun.ProcessorOptions
----@param f string|fun(item: any): any nil as a result is an error of that item
+---@param f string|fun(item: any): any its first result is emitted; nil is an error of that item
 ---@return minigun.Pipeline self
 function Pipeline:map(...) return define(self, "map", ...) end
 
@@ -245,8 +234,8 @@ end
 ---@return minigun.Pipeline self
 function Pipeline:reduce(...) return define(self, "reduce", ...) end
 
-for _, methods in ipairs { groups, hooks, inheritance, inserts } do
-  for name, method in pairs(methods) do Pipeline[name] = method end
+for _, more in ipairs { groups, hooks, inheritance, inserts } do
+  for name, method in pairs(more) do Pipeline[name] = method end
 end
 Pipeline.__new = pipeline.new -- for edits, which fill one that is nested
 
@@ -309,13 +298,27 @@ end
 ---@return string text
 function Pipeline:__tostring() return require("minigun.plan.text").of(self) end
 
--- `p.map(f)`, with a dot, is recognised here, once for all methods.
+-- All other methods change the pipeline.
+local CHANGES_NOTHING <const> = { run = true, start = true, iterate = true, open = true, extend = true }
+
+-- Inside of a run, in a worker too, a change would do nothing for the run, and in a worker nothing at all.
+local function refuse_inside(self, name)
+  for execution in next, self.runs or {} do
+    if execution.driving and not execution.over then
+      failure.raise(("p:%s: a run of pipeline '%s' is going on here, in whose handler or hook nothing of the " ..
+        "pipeline can be changed; define all of it before, or change a copy (p:extend())"):format(name, self.name))
+    end
+  end
+end
+
+-- What goes for all methods: `p.map(f)`, with a dot, is recognised, and so is a change inside of a run.
 for name, method in pairs(Pipeline) do
   if name:find "^%l" then
     Pipeline[name] = function(self, ...)
       if getmetatable(self) ~= Pipeline then
         failure.raise(("call %s with a colon, on a pipeline: p:%s(...)"):format(name, name))
       end
+      if not CHANGES_NOTHING[name] then refuse_inside(self, name) end
       return method(self, ...)
     end
   end

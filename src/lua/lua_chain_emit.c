@@ -72,9 +72,11 @@ static int l_emit(lua_State *L) {
   int type = lua_type(L, 2);
   if (MG_UNLIKELY(type <= LUA_TNIL)) return luaL_error(L, MG_EMIT_NIL);
   if (MG_UNLIKELY(!may_emit(s))) return luaL_error(L, MG_EMIT_OVER);
-  int changes = type == LUA_TTABLE || type == LUA_TUSERDATA;
-  if (MG_UNLIKELY(s->flags & (MG_LINK_SLOW | MG_LINK_WATCHING) || (changes && s->flags & MG_LINK_EARLY)))
-    return call_lua(L, s, MG_CHAIN_ADD, 1);
+  if (MG_UNLIKELY(s->flags & (MG_LINK_SLOW | MG_LINK_WATCHING | MG_LINK_EARLY))) {
+    if (lua_type(L, 3) > LUA_TNIL) return luaL_error(L, MG_EMIT_MORE);
+    int changes = type == LUA_TTABLE || type == LUA_TUSERDATA;
+    if (changes || s->flags & (MG_LINK_SLOW | MG_LINK_WATCHING)) return call_lua(L, s, MG_CHAIN_ADD, 1);
+  }
   return add(L, s->chain, s, 2, 0);
 }
 
@@ -82,6 +84,7 @@ static int l_emit(lua_State *L) {
 static int l_emit_to(lua_State *L) {
   mg_link *s = luaL_testudata(L, 1, MG_LINK_TYPE);
   if (!s) return luaL_error(L, MG_EMIT_COLON);
+  if (lua_type(L, 4) > LUA_TNIL) return luaL_error(L, MG_EMIT_MORE);
   if (!may_emit(s)) return luaL_error(L, MG_EMIT_OVER);
   return call_lua(L, s, MG_CHAIN_ADD_TO, 2);
 }

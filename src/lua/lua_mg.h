@@ -40,8 +40,11 @@ void mg_cursor_setup(lua_State *L);
 void mg_faults_setup(lua_State *L); /* lua_faults.c */
 #endif
 
-/* What a wrong call of emit is told. */
+/* What a wrong call of emit is told.  Values after the first are looked for in the first calls only. */
 #define MG_EMIT_NIL "nil cannot be emitted (an item is any value but nil; call emit only when there is one)"
+#define MG_EMIT_EARLY 256
+#define MG_EMIT_MORE "emit takes one item, and was given more values: emit each by itself, or a table of them; " \
+  "of what a call returns, brackets keep the first: emit((f(x)))"
 #define MG_EMIT_OVER "emit called after its handler has returned, or in another process"
 #define MG_EMIT_COLON "call emit:to with a colon: emit:to(\"stage\", item)"
 

@@ -23,6 +23,7 @@ enum { UV_ON_REFUSED = 1, UV_ON_LEFT_OUT, UV_LEFT_OUT };
 typedef struct lua_emit {
   lua_worker *worker; /* kept alive by the user value */
   unsigned edge;
+  unsigned early; /* calls in which further values are looked for */
 } lua_emit;
 
 mg_worker *mg_push_worker(lua_State *L) {
@@ -106,6 +107,7 @@ static int l_emit(lua_State *L) {
   lua_emit *e = lua_touserdata(L, 1); /* called through __call of this type only */
   if (MG_UNLIKELY(lua_isnoneornil(L, 2)))
     return luaL_error(L, MG_EMIT_NIL);
+  if (MG_UNLIKELY(e->early) && e->early-- && lua_type(L, 3) > LUA_TNIL) return luaL_error(L, MG_EMIT_MORE);
   check_emit(L, e);
   append(L, e->worker, 2, e->edge);
   return 0;
@@ -123,6 +125,7 @@ static int wrong_name(lua_State *L) {
 static int l_emit_to(lua_State *L) {
   lua_emit *e = luaL_testudata(L, 1, MG_EMIT_TYPE);
   if (!e) return luaL_error(L, MG_EMIT_COLON);
+  if (lua_type(L, 4) > LUA_TNIL) return luaL_error(L, MG_EMIT_MORE);
   lua_settop(L, 3);
   if (lua_getiuservalue(L, 1, 2) == LUA_TNIL) return luaL_error(L, "emit:to is not for this emit");
   lua_pushvalue(L, 2);
@@ -149,6 +152,7 @@ static int l_emitter(lua_State *L) {
   lua_emit *e = lua_newuserdatauv(L, sizeof *e, 2);
   e->worker = lw;
   e->edge = edge;
+  e->early = MG_EMIT_EARLY;
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, 1);
   lua_pushvalue(L, 3);

@@ -42,6 +42,7 @@ static int l_writer(lua_State *L) {
   w->codec = mg_codec_get(L);
   w->serial = mg_process_own();
   w->edge = (unsigned)edge;
+  w->early = MG_EMIT_EARLY;
   w->block = MG_NO_BLOCK;
   w->first = (uint32_t)(first - 1);
   w->last = (uint32_t)(last - 1);
@@ -235,6 +236,7 @@ static int l_put(lua_State *L) {
   int type = mg_scalar_type(L, 2);
   if (MG_UNLIKELY(type <= LUA_TNIL))
     return luaL_error(L, MG_EMIT_NIL);
+  if (MG_UNLIKELY(w->early) && w->early-- && lua_type(L, 3) > LUA_TNIL) return luaL_error(L, MG_EMIT_MORE);
   if (into_open(w)) return put_into(L, mg_writer_open(L, w), type);
   if (type != LUA_TTABLE && MG_LIKELY(w->block != MG_NO_BLOCK && !w->encoding && !w->join.length && !w->into) &&
       MG_LIKELY(w->size - w->end >= MG_RECORD_HEAD + MG_SCALAR_MOST)) {
@@ -279,6 +281,7 @@ static int l_sent(lua_State *L) {
 static int l_to(lua_State *L) {
   if (!luaL_testudata(L, 1, MG_WRITER_TYPE))
     return luaL_error(L, MG_EMIT_COLON);
+  if (lua_type(L, 4) > LUA_TNIL) return luaL_error(L, MG_EMIT_MORE);
   mg_check_writer(L, 1);
   lua_settop(L, 3);
   if (lua_getiuservalue(L, 1, UV_TO) != LUA_TFUNCTION) return luaL_error(L, "emit:to is not for this emit");

@@ -43,6 +43,7 @@ typedef struct mg_writer {
   unsigned batch;          /* flags of the values, see w:batches */
   int pieces;              /* see w:pieces */
   int piece;               /* what is written and not taken is one */
+  unsigned early;          /* calls in which further values are looked for */
 } mg_writer;
 
 /* The writer, which must belong to this process and to a pool that is open; else an error to the caller. */

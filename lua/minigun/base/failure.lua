@@ -106,7 +106,8 @@ end
 ---@field stage string? name
 ---@field item any
 ---@field number integer? which of the items that have come to the stage it was, from 1; not inside a group
----@field message string with the handler's "file:line: " in front
+---@field message string
+--- with the handler's "file:line: " in front; of a crash and a time-out that of the stage's definition
 ---@field error any? what was raised, whatever it is, where it can be sent from its process
 ---@field traceback string? nil: no line of the handler's was at work, as where what it has returned is refused
 ---@field pid integer?
@@ -177,7 +178,9 @@ function failure.taken(record, worker)
 end
 
 --- Makes a failure record.
----@param fields table those of the class above; `message` is made from `signal` or `code` where there is none
+---@param fields table
+--- those of the class above; `message` is made from `signal` or `code` where there is none; `at`: "file:line", put in
+--- front of the message
 ---@return minigun.Failure record
 function failure.new(fields)
   if not failure.kinds[fields.kind] then
@@ -185,7 +188,8 @@ function failure.new(fields)
   end
   local record = {}
   for key, value in pairs(fields) do record[key] = value end
-  record.message = record.message or default_message(record)
+  record.message, record.at = record.message or default_message(record), nil
+  if fields.at then record.message = fields.at .. ": " .. record.message end
   if record.in_flight then
     deaths[record] = record.message
     record.message = record.message .. flight(record)

@@ -124,8 +124,8 @@ local function routed_emit(w, emit, choose, lost, skip)
     local ok, ids = errors.call(choose, item)
     return ok and ids or not (skip and skip(item)) and lost(item, ids) or {}
   end
-  return emits.new(function(_, item)
-    if item == nil then return emit(item) end -- which refuses it
+  return emits.new(function(_, item, more)
+    if item == nil or more ~= nil then return emit(item, more) end -- which refuses it
     for _, id in ipairs(targets(item)) do
       if not (skip and skip(item)) then direct[id](item) end
     end
@@ -136,8 +136,8 @@ end
 -- policy/sources.lua.
 local function skipping_emit(w, emit, skip, addresses)
   local direct = direct_emitters(w)
-  return emits.new(function(_, item)
-    if item == nil or not skip(item) then return emit(item) end
+  return emits.new(function(_, item, more)
+    if item == nil or more ~= nil or not skip(item) then return emit(item, more) end
   end, function(name, item)
     for _, id in ipairs(router.resolve(addresses, name, item, 3)) do
       if not skip(item) then direct[id](item) end

@@ -28,12 +28,13 @@ local UNCALLED <const> = "; the source gives a function, which the caller should
 ---@param at string? "file:line"
 ---@param message string the codec's
 ---@param source string? of the producer that has emitted it, as in the plan
----@return table fields
+---@return table fields `uncalled`: an iterator has given a function, see Failures:only_functions
 function replies.refused(value, at, message, source)
   local raised, traceback = errors.of_hook(message)
-  if source == "iterator" and type(value) == "function" then message = message .. UNCALLED end
+  local uncalled = source == "iterator" and type(value) == "function" or nil
+  if uncalled then message = message .. UNCALLED end
   return { kind = "unserialisable", message = located(at, "", message), traceback = traceback, error = raised,
-    attempt = 1, item = value }
+    attempt = 1, item = value, uncalled = uncalled }
 end
 
 --- Fields of a failure: an item of a batch that cannot be decoded, or a record of a source that is no item.

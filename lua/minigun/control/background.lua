@@ -7,6 +7,7 @@ local core = require "minigun.core"
 local failure = require "minigun.base.failure"
 local execution = require "minigun.control.execution"
 local live = require "minigun.control.live"
+local methods = require "minigun.base.methods"
 local snapshot = require "minigun.run.snapshot"
 local watched = require "minigun.control.watched"
 
@@ -16,6 +17,7 @@ local SLICE <const> = 0.05 -- seconds that a run goes on between two looks of it
 --- A background run, moved by `step` and `wait`.
 local Run = { __name = "minigun.run", __close = execution.close, __gc = execution.forget }
 Run.__index = Run
+methods.suggest(Run, "a run")
 
 local function check(self, method)
   if getmetatable(self) ~= Run then

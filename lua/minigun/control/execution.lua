@@ -57,6 +57,15 @@ local function open_view(self, of)
     and require("minigun.view.progress_line").open(of, { terminal = core.terminal, now = core.now })
 end
 
+-- A pipeline, and those that are nested in it, know their executions: inside of these they cannot be changed.
+local function note(self, pipeline)
+  pipeline.runs = pipeline.runs or setmetatable({}, { __mode = "k" })
+  pipeline.runs[self] = true
+  for _, definition in ipairs(pipeline.stages) do
+    if definition.inner then note(self, definition.inner) end
+  end
+end
+
 --- Makes the execution of a run, which has not begun.
 ---@param pipeline table
 ---@param given table? checked options of the run
@@ -77,6 +86,7 @@ function execution.new(pipeline, given, how, class)
   if not patient then r.reentry.guard = core.guard() end
   self = setmetatable({ run = r, process = core.process(), patient = patient, over = false,
     finish_watchers = function(status) if seen then seen:finish(status) end end }, class or Execution)
+  note(self, pipeline)
   r.state.heeds_term = terminate.open(r.plan.options.grace, patient)
   self.terminable = true -- until it is over
   self.lock = setmetatable({}, { __close = function() self.driving = false end }) -- also when Ctrl-C ends it

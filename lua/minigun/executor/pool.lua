@@ -9,6 +9,7 @@ local core = require "minigun.core"
 local execution = require "minigun.control.execution"
 local failure = require "minigun.base.failure"
 local futures = require "minigun.futures.future"
+local methods = require "minigun.base.methods"
 local moving = require "minigun.executor.moving"
 local options = require "minigun.language.schemas"
 local snapshot = require "minigun.run.snapshot"
@@ -35,6 +36,7 @@ local cancelled_message <const> = "it was cancelled"
 --- futures, by `step`, and by `submit` where that has to wait; between these calls workers go on with what they have.
 local Executor = { __name = "minigun.executor" }
 Executor.__index = Executor
+methods.suggest(Executor, "an executor")
 
 local function check(self, method)
   if getmetatable(self) ~= Executor then

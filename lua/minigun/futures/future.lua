@@ -14,6 +14,7 @@
 local errors = require "minigun.base.traceback"
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
+local methods = require "minigun.base.methods"
 
 local futures = {}
 
@@ -21,6 +22,7 @@ local futures = {}
 --- What will come of one request or item.
 local Future = { __name = "minigun.future" }
 Future.__index = Future
+methods.suggest(Future, "a future")
 
 local calls = setmetatable({}, { __mode = "k" }) -- from a future that is not settled to the functions to be called
 

@@ -6,7 +6,8 @@ local context = {}
 
 ---@class minigun.Emit
 --- Sends an item to every stage downstream, `emit(item)`: any value but nil. An object that can be called. What is
---- emitted is given away: receivers do not see what is done to a table afterwards.
+--- emitted is given away: receivers do not see what is done to a table afterwards. It takes one item: a further value
+--- is an error (which is looked for in the first calls of a handler only), so `emit((s:gsub("a", "b")))`.
 ---@overload fun(item: any)
 ---@field to fun(self: minigun.Emit, stage: string, item: any) sends it to that one stage, whatever the graph says
 

@@ -6,6 +6,8 @@ local emits = {}
 
 --- Messages of a wrong call.
 emits.NIL = "nil cannot be emitted (an item is any value but nil; call emit only when there is one)"
+emits.MORE = "emit takes one item, and was given more values: emit each by itself, or a table of them; " ..
+  "of what a call returns, brackets keep the first: emit((f(x)))"
 emits.OVER = "emit called after its handler has returned, or in another process"
 
 --- Makes an emit. What it is given is called as it is: each item of a run goes through it.
@@ -16,8 +18,9 @@ emits.OVER = "emit called after its handler has returned, or in another process"
 ---@return table emit
 function emits.new(send, send_to)
   return setmetatable({}, { __name = "emit", __metatable = false, __call = send, __index = {
-    to = function(self, name, item)
+    to = function(self, name, item, more)
       router.check_colon(self, 2)
+      if more ~= nil then error(emits.MORE, 2) end
       send_to(name, item)
     end,
   } })

@@ -5,6 +5,7 @@ local descriptors = require "minigun.system.descriptors"
 local epoll = require "minigun.loops.epoll"
 local failure = require "minigun.base.failure"
 local forking = require "minigun.loops.forking"
+local methods = require "minigun.base.methods"
 local stack = require "minigun.base.stack"
 local timers = require "minigun.loops.timers"
 local traceback = require "minigun.base.traceback"
@@ -25,6 +26,7 @@ local REFUSED <const> = {
 --- What `watch_io`, `after`, `every`, `watch_signal` and `watch_process` return.
 local Watch = { __name = "minigun.watch" }
 Watch.__index = Watch
+methods.suggest(Watch, "a watch")
 
 ---@class minigun.Loop
 --- An event loop: it calls functions when descriptors are ready, times have come, signals have arrived and processes
@@ -32,6 +34,7 @@ Watch.__index = Watch
 ---@field name string "epoll", "select", "copas", "cqueues", "luv" or "event"
 local Loop = { __name = "minigun.loop" }
 Loop.__index = Loop
+methods.suggest(Loop, "a loop")
 
 local function check(self, method)
   if getmetatable(self) ~= Loop then

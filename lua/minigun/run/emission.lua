@@ -132,8 +132,9 @@ function Emission:emit_of(stage, tempo)
   local reentry, process, sent = self.reentry, self.process, sent_by(self, stage, tempo)
   local watched, left, space, early = state.given, 0, SPACE, given.EARLY
   if source then resume:open_source(source, sends_singly(self, stage.id)) end
-  return emits.new(function(_, item)
+  return emits.new(function(_, item, more)
     if item == nil then error(emits.NIL, 2) end
+    if more ~= nil then error(emits.MORE, 2) end
     if state.closed or core.process() ~= process then error(emits.OVER, 2) end
     left = left - 1
     if left <= 0 then -- two in a row, as what is done to one shows with the next

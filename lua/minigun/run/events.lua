@@ -7,6 +7,7 @@ local work = require "minigun.base.work"
 
 local events = {}
 
+local GRACE <const> = 1 -- seconds in which a producer that is to end may come to its next emit
 local COLLECT <const>, type <const> = report.COLLECT, type
 
 local Events = {}
@@ -15,12 +16,12 @@ Events.__index = Events
 --- Makes what takes the events of a run.
 ---@param plan table
 ---@return table events
---- `by_slot`: from the number of a slot to `{ place =, slot = }`
+--- `by_slot`: from the number of a slot to `{ place =, slot = }`; `uncalled`: from a producer that has given functions
+--- to its place, or to false where that has ended it
 function events.new(plan)
-  return declared({ plan = plan, by_slot = {}, outcome = false, state = false, acks = false, lineage = false,
-    resume = false, answers = false,
-    shared = false, ledger = false, places = false, outlets = false, transport = false, failures = false, hooks = false,
-    screen = false }, Events)
+  return declared({ plan = plan, by_slot = {}, uncalled = {}, outcome = false, state = false, acks = false,
+    lineage = false, resume = false, answers = false, shared = false, ledger = false, places = false, outlets = false,
+    transport = false, failures = false, hooks = false, screen = false }, Events)
 end
 
 -- What a worker has written is not what it has announced. Which worker did the damage is not known: all can write
@@ -60,10 +61,11 @@ local on_report <const> = {
     taken.failed[#taken.failed + 1] = { i, r[3] }
   end,
   [report.LOST] = function(self, r, place, slot, taken)
-    local fields = r[3]
+    local stage, fields = self.plan.stages[r[2]], r[3]
     taken.lost = taken.lost + 1
     fields.pid, fields.worker, fields.workers = slot.pid, slot.number, place.n
-    self.failures:settle(self.plan.stages[r[2]], fields, function()
+    if fields.uncalled and self.uncalled[stage] == nil then self.uncalled[stage] = place end
+    self.failures:settle(stage, fields, function()
       if fields.item ~= nil then return fields.item end
       return fields.item_text
     end)
@@ -286,12 +288,25 @@ local function handle(self, busy, kind, index, ...)
   return busy, true
 end
 
+-- Ends producers in workers that give functions only: what else they have given is counted by now.
+local function end_functions(self)
+  for stage, place in next, self.uncalled do
+    local message = place and self.failures:only_functions(stage, self.outcome.stats[stage.id].items_out)
+    if message then
+      self.uncalled[stage] = false
+      self.failures:settle(stage, { kind = "error", message = message, attempt = 1 }, function() end)
+      place:stop_producer(GRACE)
+    end
+  end
+end
+
 --- Takes everything that workers have said since the last time.
 ---@return boolean busy whether there was anything
 function Events:collect()
   local ledger, busy, more = self.ledger, false, true
   self.shared.pool:collect()
   while more do busy, more = handle(self, ledger:collect(busy)) end
+  if next(self.uncalled) then end_functions(self) end
   return busy
 end
 

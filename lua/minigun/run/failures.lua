@@ -14,6 +14,7 @@ local failures = {}
 -- What a dead letter says of a failure.
 local SHOWN <const> = { "kind", "stage", "message", "error", "attempts", "traceback", "worker", "pid", "signal", "code",
   "partial", "batch" }
+local FUNCTIONS <const> = 100 -- items of an iterator that are functions, and cannot be sent, after which it is ended
 local BEAT <const> = 0.1 -- seconds to sleep at most, see run.lua
 
 local Failures = {}
@@ -137,12 +138,16 @@ local function tell_hooks(self, stage, record)
   return handled
 end
 
+-- Failures of which no line of the handler's is known: the one of the stage's definition stands in front.
+local LINELESS <const> = { crash = true, timeout = true }
+
 -- The record of an item that has failed for good.
 local function record_of(stage, fields, item, attempt)
+  fields.at = LINELESS[fields.kind] and stage.at or nil
   fields.stage, fields.attempts, fields.attempt = stage.name, math.max(attempt, 1), nil
   fields.at_end = attempt == 0 or nil -- of a loop's input, not of an item
   fields.item, fields.index, fields.place = item(), nil, nil
-  fields.unreadable = nil
+  fields.unreadable, fields.uncalled = nil, nil
   if stage.shows then fields.item, fields.message = stage.shows(fields.item, fields.message) end
   return failure.new(fields)
 end
@@ -173,6 +178,17 @@ function Failures:settle(stage, fields, item, again)
   if not handled then outcome.unhandled:add(record) end
   if self.plan.options.failures == "stop" and not record.dead_letter then self.state:abort() end
   return record
+end
+
+--- What ends a source: it is an iterator, and all that it has given are functions, which cannot be sent. It would give
+--- them for ever.
+---@param stage table
+---@param sent integer items of it that have gone
+---@return string? message nil: it is not ended
+function Failures:only_functions(stage, sent)
+  if self.outcome.stats[stage.id].failed < FUNCTIONS or sent > 0 then return nil end
+  return ("%s: stage '%s': the source is an iterator whose first %d items are functions, and none of them can be " ..
+    "sent; it is ended"):format(stage.at, stage.name, FUNCTIONS)
 end
 
 --- Items cannot be had, in the coordinator: each is a failure of its own.

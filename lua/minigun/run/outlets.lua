@@ -28,7 +28,6 @@ local outlets = {}
 local BLOCK <const> = report.UNIT
 -- A block for large items has room for some more of them: each block costs a round of the loop.
 local LARGE_ITEMS <const>, LARGE_BLOCK <const> = 32, 512 << 10
-local FUNCTIONS <const> = 100 -- items of an iterator that are functions, and cannot be sent, after which it is ended
 
 local Outlets = {}
 Outlets.__index = Outlets
@@ -162,14 +161,6 @@ local function writer_full(self, stage, writer, need, into)
   self:open_block(stage, writer, need)
 end
 
--- Ends an iterator of functions, none of which can be sent: it would give them for ever.
-local function end_functions(self, stage)
-  local s = self.outcome.stats[stage.id]
-  if s.failed < FUNCTIONS or s.items_out + self:written(self.of[stage.id]) > 0 then return end
-  error(("%s: stage '%s': the source is an iterator whose first %d items are functions, and none of them can be " ..
-    "sent; it is ended"):format(stage.at, stage.name, FUNCTIONS), 0)
-end
-
 -- A value could not be encoded.
 local function refused(self, stage, value, message, writer)
   if self.failures.dead_letter then -- its item has failed already
@@ -187,9 +178,11 @@ local function refused(self, stage, value, message, writer)
   if type(stage.dead_letter) == "number" and stage.kind == "producer" then
     self.admission:extend(stage.id, stage.dead_letter, self.ledger)
   end
+  local sent = fields.uncalled and self.outcome.stats[stage.id].items_out + self:written(self.of[stage.id])
   self.failures:settle(stage, fields, function() return value end)
   if origin then self.resume:end_beside(origin) end
-  if stage.source == "iterator" and type(value) == "function" then end_functions(self, stage) end
+  local ended = sent and self.failures:only_functions(stage, sent)
+  if ended then error(ended, 0) end
 end
 
 --- Opens the way of a stage that runs in the coordinator: bytes to pools, values to all others.

@@ -185,8 +185,8 @@ function Resume:skipping_emit(id, emit, let_others)
     if since % 1024 == 0 then let_others() end
     return true
   end
-  return emits.new(function(_, item)
-    if item == nil or not skip(item) then return emit(item) end
+  return emits.new(function(_, item, more)
+    if item == nil or more ~= nil or not skip(item) then return emit(item, more) end
   end, function(name, item)
     router.resolve(addresses, name, item, 3)
     if not skip(item) then emit:to(name, item) end

@@ -9,6 +9,7 @@ local core = require "minigun.core"
 local failure = require "minigun.base.failure"
 local futures = require "minigun.futures.future"
 local machine = require "minigun.system.machine"
+local methods = require "minigun.base.methods"
 local options = require "minigun.service.options"
 local policy = require "minigun.service.policy"
 local schema = require "minigun.base.schema"
@@ -27,6 +28,7 @@ local FRAME <const>, ROOM <const> = core.protocol.WANTS_FRAME, core.protocol.WAN
 ---@field number integer this client's, as the server counts them
 local Client = { __name = "minigun.client" }
 Client.__index = Client
+methods.suggest(Client, "a client")
 
 local function check(self, method)
   if getmetatable(self) ~= Client then

@@ -11,6 +11,7 @@ local failure = require "minigun.base.failure"
 local futures = require "minigun.futures.future"
 local log = require "minigun.system.log"
 local machine = require "minigun.system.machine"
+local methods = require "minigun.base.methods"
 local options = require "minigun.service.options"
 local policy = require "minigun.service.policy"
 local schema = require "minigun.base.schema"
@@ -38,6 +39,7 @@ local ELOOP <const>, EADDRINUSE <const> = 40, 98
 ---@field path string
 local Service = { __name = "minigun.service" }
 Service.__index = Service
+methods.suggest(Service, "a service")
 types.Service = Service
 
 --- Whether a value is a service.

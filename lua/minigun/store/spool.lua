@@ -4,6 +4,7 @@
 -- with an open spool opens the file for itself at its first write, as a lock belongs to the open file.
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
+local methods = require "minigun.base.methods"
 local schema = require "minigun.base.schema"
 local types = require "minigun.base.types"
 
@@ -14,6 +15,7 @@ local spool = {}
 ---@field path string
 local Spool = { __name = "minigun.spool" }
 Spool.__index = Spool
+methods.suggest(Spool, "a spool")
 types.Spool = Spool
 
 --- Opens a spool, see `minigun.spool`.

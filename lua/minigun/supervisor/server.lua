@@ -3,6 +3,7 @@ local core = require "minigun.core"
 local failure = require "minigun.base.failure"
 local machine = require "minigun.system.machine"
 local master = require "minigun.supervisor.master"
+local methods = require "minigun.base.methods"
 local options = require "minigun.supervisor.options"
 local schema = require "minigun.base.schema"
 
@@ -40,11 +41,13 @@ local CANNOT_START <const> = 1 -- exit status
 --- What `minigun.supervisor` returns: a server that can be run.
 local Supervisor = { __name = "minigun.supervisor" }
 Supervisor.__index = Supervisor
+methods.suggest(Supervisor, "a server")
 
 ---@class minigun.Server
 --- A server that was started, as `server:start()` returns it.
 local Server = { __name = "minigun.server" }
 Server.__index = Server
+methods.suggest(Server, "a server that runs")
 
 local function check(self, class, method)
   if getmetatable(self) ~= class then

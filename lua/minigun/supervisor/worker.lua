@@ -2,6 +2,7 @@
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
 local kinds = require "minigun.supervisor.kinds"
+local methods = require "minigun.base.methods"
 local schema = require "minigun.base.schema"
 local traceback = require "minigun.base.traceback"
 
@@ -40,6 +41,7 @@ local LOOK <const> = 0.05 -- seconds between two looks at the connections in han
 ---@field native any what that loop is in: a controller of cqueues, or the module luv, copas or socket; nil for others
 local Worker = { __name = "minigun.worker" }
 Worker.__index = Worker
+methods.suggest(Worker, "a worker of a server", { "loop", "native" })
 
 -- --- what the user calls --------------------------------------------------------------------------------------------
 
