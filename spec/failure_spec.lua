@@ -186,8 +186,8 @@ describe("R72 a failure", function()
     assert.same({ "crash", 1500, 1500, 9 }, { failure.kind, failure.item, failure.number, failure.signal })
     assert.equal(2999, #result.items)
     if failure.in_flight > 1 then
-      assert.matches("^the worker was killed by signal 9 %(SIGKILL%) with %d+ items in flight; the .-other.- " ..
-        "went to worker", failure.message)
+      assert.matches("^spec/failure_spec.lua:%d+: the worker was killed by signal 9 %(SIGKILL%) with %d+ items in " ..
+        "flight; the .-other.- went to worker", failure.message)
       assert.is_true(#failure.went_to >= 1)
     else
       assert.matches("with 1 item in flight$", failure.message)
