@@ -634,6 +634,13 @@ function core.screen_write(bytes, after) end
 ---@return string? keys
 function core.screen_read() end
 
+---What is printed goes into the file `from` (a descriptor; -1: nothing is kept): at the end of the process it is written
+---to out, or where that is -1 to err
+---@param from integer
+---@param out integer
+---@param err integer
+function core.screen_keep(from, out, err) end
+
 function core.screen_close() end
 
 ---A new file, this process's own while it lives | nil, message, errno

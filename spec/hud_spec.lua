@@ -97,10 +97,12 @@ describe("the live view at a terminal", function()
     for source, text in pairs {
       ["p:after_run(function() error 'late' end):run { hud = 'leave' }"] = "late",
       ["pipeline(0.2, function(n) if n == 5 then error 'five' end return n end):run { hud = 'leave' }"] = "five",
-      ["p:each('end', { inline = true }, function(n) if n == 5 then os.exit(7) end end):run { hud = true }"] =
-        "(status 7)",
+      ["p:each('end', { inline = true }, function(n) if n == 5 then print 'five, too' os.exit(7) end end)" ..
+        ":run { hud = true }"] = "five, too\r\n(status 7)",
       ["p:each('end', { inline = true }, function() core.kill(core.pid(), 6) end):run { hud = true }"] =
         "(status 134)",
+      ["io.stdout:setvbuf 'line' p:each('end', { inline = true }, function() print 'dies' core.kill(core.pid(), 15) " ..
+        "core.kill(core.pid(), 11) end):run { hud = true }"] = "dies",
       ["p:on_failure(function() return 'stop' end):each('x', { inline = true }, function() error 'x' end)" ..
         ":run { hud = 'leave' }"] = "(status 0)",
     } do

@@ -12,7 +12,7 @@ enum { TRIES = 20, WAIT_MS = 10 }; /* for the few bytes of LEAVE */
 
 static const int fatal[] = {SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGTERM, SIGXCPU};
 
-static int fd = -1, ends_here;
+static int fd = -1, ends_here, kept = -1, kept_out = -1, kept_err = -1;
 static unsigned owner;
 static volatile sig_atomic_t shown;
 static struct termios usual;
@@ -37,8 +37,36 @@ void mg_screen_leave(void) {
   errno = saved;
 }
 
-static void on_fatal(int sig) {
+void mg_screen_keep(int from, int out, int err) {
+  kept = from;
+  kept_out = out;
+  kept_err = err;
+}
+
+void mg_screen_end(void) {
+  char part[4096];
+  int saved = errno;
   mg_screen_leave();
+  if (kept >= 0 && owner == mg_process_serial) {
+    uint64_t at = 0;
+    int to = kept_out >= 0 ? kept_out : kept_err;
+    for (ssize_t n; (n = mg_sys.read_at(kept, part, sizeof part, at)) > 0; at += (uint64_t)n)
+      if (mg_sys.write(to, part, (size_t)n) != n) break;
+    kept = -1;
+  }
+  errno = saved;
+}
+
+static void at_end(void) {
+  if (kept >= 0 && owner == mg_process_serial) mg_sys.flush(0);
+  mg_screen_end();
+  if (owner != mg_process_serial) return;
+  if (kept_out >= 0) mg_sys.print_into(kept_out, 1, 0);
+  if (kept_err >= 0) mg_sys.print_into(kept_err, 0, 1);
+}
+
+static void on_fatal(int sig) {
+  mg_screen_end();
   mg_sys.handle_signal(sig, SIG_DFL);
   mg_sys.raise(sig);
 }
@@ -72,7 +100,7 @@ int mg_screen_open(void) {
   fd = mg_sys.open_terminal();
   if (fd < 0) return fd;
   int rc = mg_sys.get_mode(fd, &usual);
-  if (rc >= 0 && !ends_here) rc = mg_sys.at_end(mg_screen_leave);
+  if (rc >= 0 && !ends_here) rc = mg_sys.at_end(at_end);
   if (rc < 0) return mg_shut(&fd), rc;
   ends_here = 1;
   owner = mg_process_own();
@@ -85,6 +113,7 @@ int mg_screen_fd(void) { return owner == mg_process_serial ? fd : -1; }
 
 void mg_screen_forget(void) {
   shown = 0;
+  mg_screen_keep(-1, -1, -1);
   mg_shut(&fd);
   for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++)
     if (mg_is_handled_by(fatal[i], on_fatal)) mg_sys.handle_signal(fatal[i], SIG_DFL);

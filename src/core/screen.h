@@ -23,6 +23,12 @@ int mg_screen_check(void);
 int mg_screen_fd(void);
 /* Puts back what the terminal was, until the next check. */
 void mg_screen_leave(void);
+/* What is printed goes into the file `from` meanwhile (its descriptor): at the end of the process it is written to
+ * `out`, or where that is -1 to `err`, and these are standard output and standard error again.  from < 0: nothing is
+ * kept. */
+void mg_screen_keep(int from, int out, int err);
+/* The process ends: leaves the screen, and writes what was kept.  May be called in a handler of a signal. */
+void mg_screen_end(void);
 /* Leaves it for good. */
 void mg_screen_close(void);
 /* In a child: its parent's handlers are none of its own. */

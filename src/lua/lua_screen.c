@@ -59,6 +59,12 @@ static int l_read(lua_State *L) {
   return 1;
 }
 
+/* screen_keep(from, out | -1, err | -1): see mg_screen_keep; screen_keep(-1, -1, -1): nothing is kept */
+static int l_keep(lua_State *L) {
+  mg_screen_keep((int)luaL_checkinteger(L, 1), (int)luaL_checkinteger(L, 2), (int)luaL_checkinteger(L, 3));
+  return 0;
+}
+
 /* screen_close() */
 static int l_close(lua_State *L) {
   (void)L;
@@ -187,7 +193,8 @@ void mg_screen_setup(lua_State *L) {
                                           {"__close", l_page_close}, {NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"screen_open", l_open}, {"screen_check", l_check}, {"screen_size", l_size}, {"screen_write", l_write},
-      {"screen_read", l_read}, {"screen_close", l_close}, {"page", l_page}, {"is_owned", l_is_owned},
+      {"screen_read", l_read}, {"screen_close", l_close}, {"screen_keep", l_keep}, {"page", l_page},
+      {"is_owned", l_is_owned},
       {"make_directory", l_make_directory}, {"list_directory", l_list_directory}, {"append_file", l_append_file},
       {"log_fd", l_log_fd}, {"write_line", l_write_line}, {NULL, NULL}};
   mg_method_type(L, PAGE, page_methods);

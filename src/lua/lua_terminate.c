@@ -40,7 +40,7 @@ static void handle(int sig, void (*handler)(int), int flags) {
 
 static _Noreturn void die(void) {
   sigset_t mask;
-  mg_screen_leave();
+  mg_screen_end();
   mg_sys.handle_signal(SIGTERM, SIG_DFL);
   mg_sys.raise(SIGTERM);
   mg_sys.block_signals(&mask);

@@ -83,7 +83,14 @@ function Live:is_closed() return self.ended or self.view.closed end
 ---@return number? seconds until it should look again
 function Live:look(seconds)
   if self.ended then return seconds end
-  seconds = self.view:look(seconds)
+  local ok, due = xpcall(self.view.look, debug.traceback, self.view, seconds)
+  if not ok then -- a view must not end what it shows
+    self:leave()
+    if tostring(due):find("^[^\n]*interrupted!") then error("interrupted!", 0) end
+    io.stderr:write("minigun: the live view has failed and is closed, the run goes on: ", tostring(due), "\n")
+    return seconds
+  end
+  seconds = due
   if self.view.closed then self:leave() end
   return seconds
 end

@@ -25,6 +25,7 @@ function capture.open()
   }, Capture)
   io.stdout:flush()
   if which ~= 0 then core.print_into(core.fileno(file), which) end
+  core.screen_keep(core.fileno(file), self.saved[OUT] or -1, self.saved[ERR] or -1) -- also where the process ends
   return self
 end
 
@@ -54,6 +55,7 @@ end
 function Capture:close()
   if self.closed then return end
   self.closed = true
+  core.screen_keep(-1, -1, -1)
   io.stdout:flush()
   local to = self.saved[OUT] or self.saved[ERR]
   for _, which in ipairs { OUT, ERR } do

@@ -210,6 +210,7 @@ end
 local function draw(self, now, anew)
   local width, height = self.screen.size()
   if width == 0 then width, height = 120, 40 end
+  if width ~= self.width or height ~= self.height then self.pan_x, self.pan_y = 0, 0 end
   if width ~= self.width or height ~= self.height or anew then self.stale = true end
   local beat = self.frozen and self.beat or math.floor((now - self.began) / BEAT)
   local moved = beat ~= self.beat
