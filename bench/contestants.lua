@@ -27,6 +27,12 @@ local function python()
       workloads = { W5_20 = 1, W5_500 = 0.2, W5mem = 1 } }
 end
 
+-- The programs of the log job, bench/log/.
+local function of_log(name, program, check)
+  return { name = name, command = "lua5.4 bench/log/job.lua", variant = program, check = check,
+    workloads = all("W16", "W16large") }
+end
+
 local function codec(variant)
   return { "lua5.4 bench/codec.lua", variant }
 end
@@ -44,6 +50,7 @@ end
 --- @return table  array of contestants
 function M.contestants()
   local lua, ours = "lua5.4", "lua5.4 bench/ours.lua"
+  local log = { "lua5.4 bench/log/job.lua", "minigun" }
   local function needs(module) return lua .. " -e 'require \"" .. module .. "\"'" end
   local luv = "env UV_THREADPOOL_SIZE=2 lua5.4 bench/peers/luv_work.lua"
   local cqueues = "lua5.4 bench/peers/cqueues_thread.lua"
@@ -52,8 +59,8 @@ function M.contestants()
   local list = {
     { name = "Minigun", ours = true, command = ours, variant = "default", chart = 1,
       workloads = all("W1", "W2", "W3a", "W3b", "W4", "W4tail", "W4two", "W5_20", "W5_500", "W5mem", "W6", "W7",
-        "W7cold", "W7short", "W8", "W8out", "W9", "W10", "W11", "W12", "C1", "S1", "S2"),
-      other = { C1 = codec("minigun") } },
+        "W7cold", "W7short", "W8", "W8out", "W9", "W10", "W11", "W12", "W16", "W16large", "C1", "S1", "S2"),
+      other = { C1 = codec("minigun"), W16 = log, W16large = log } },
     { name = "Minigun, p:batch", batched = true, hand_made = true, command = ours, variant = "batch", chart = 2,
       workloads = all("W1", "W2", "S1", "S2") },
     { name = "Minigun, arrays by hand", hand_made = true, command = ours, variant = "hand",
@@ -98,7 +105,14 @@ function M.contestants()
     serializer("cjson", "cjson", needs "cjson"),
     serializer("cmsgpack", "cmsgpack", needs "cmsgpack"),
     serializer("MessagePack in Lua", "MessagePack", needs "MessagePack"),
-  }, 1, 10, #list + 1, list)
+    of_log("plain Lua loop", "plain"),
+    of_log("LuaJIT loop", "luajit", "luajit -v"),
+    of_log("mawk", "mawk", "mawk -W version"),
+    of_log("Go loop", "go", "test -x build/bench/log_go"),
+    of_log("GNU parallel and mawk", "parallel_mawk", "parallel --version && mawk -W version"),
+    of_log("GNU parallel and Lua", "parallel_lua", "parallel --version && mawk -W version"),
+    of_log("Python multiprocessing", "python", "python3 -c 'import multiprocessing'"),
+  }, 1, 17, #list + 1, list)
   return list
 end
 

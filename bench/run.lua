@@ -128,7 +128,7 @@ end
 local function run_one(workload, contestant, options)
   local items = workload.items and
     math.max(10, math.floor(workload.items * share(workload, contestant) * (options.quick and 0.1 or 1)))
-  local other = contestant.other and contestant.other[workload.sweep]
+  local other = contestant.other and contestant.other[workload.sweep or workload.name]
   local command = ("%s%s %s %s %s"):format(workload.crowd and "build/bench/ping crowd " or "",
     other and other[1] or contestant.command, workload.name, other and other[2] or contestant.variant, items or "")
   return measure(command, options.timeout)

@@ -61,6 +61,10 @@ add {
     unit = "items/s", better = "higher" },
   { name = "W10", title = "100,000 records through three stages, two pools and the caller", items = 100000,
     metric = "rate", unit = "items/s", second = { "of_single", "of one pool's rate" }, better = "higher" },
+  { name = "W16", title = "1,000,000 lines of a log, counted by path (bench/log/)", items = 1000000, metric = "rate",
+    unit = "lines/s", better = "higher", floor = "plain Lua loop" },
+  { name = "W16large", title = "8,000,000 lines of a log, counted by path", items = 8000000, metric = "rate",
+    unit = "lines/s", better = "higher", floor = "plain Lua loop", rounds = 3, heavy = true },
 }
 
 local function of_two_workers(figures, all)

@@ -2,7 +2,6 @@
 -- item that is passed on is in the ledger of its receiver before it is finished at its sender.
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
-local report = require "minigun.base.protocol"
 local weigh = require "minigun.base.weight"
 local work = require "minigun.base.work"
 
