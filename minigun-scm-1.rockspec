@@ -13,7 +13,7 @@ description = {
   license = "MIT",
 }
 supported_platforms = { "linux" }
-dependencies = { "lua ~> 5.4" }
+dependencies = { "lua >= 5.4, < 5.6" }
 test = { type = "command", command = "make test" }
 build = {
   type = "builtin",
@@ -160,6 +160,7 @@ build = {
     ["minigun.policy.halt"] = "lua/minigun/policy/halt.lua",
     ["minigun.policy.gate"] = "lua/minigun/policy/gate.lua",
     ["minigun.base.json"] = "lua/minigun/base/json.lua",
+    ["minigun.base.arrays"] = "lua/minigun/base/arrays.lua",
     ["minigun.base.kinds"] = "lua/minigun/base/kinds.lua",
     ["minigun.base.progress"] = "lua/minigun/base/progress.lua",
     ["minigun.base.work"] = "lua/minigun/base/work.lua",

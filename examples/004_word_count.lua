@@ -14,8 +14,7 @@ local function count_words(path, emit)
   local file <close> = assert(io.open(path, "rb"))
   local text = assert(file:read("a"))
   local counts = {}
-  for word in text:gmatch("%a+") do
-    word = word:lower()
+  for word in text:lower():gmatch("%a+") do
     counts[word] = (counts[word] or 0) + 1
   end
   emit(counts)

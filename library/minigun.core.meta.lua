@@ -88,6 +88,9 @@ function core.fill_standard(n) end
 ---@param kib integer
 function core.defer_collector(kib) end
 
+---A full collection, after which the collector has its own pace
+function core.collect() end
+
 ---Ends this process at once: open files are flushed, but neither is the state closed nor are exit handlers run, both
 ---of which would move the position of files that are shared with the coordinator
 ---@param code integer

@@ -13,6 +13,38 @@ local function possible()
   return is
 end
 
+describe("the collector of a child", function()
+  it("rests until so much was allocated, in the middle of a handler too, and has its own pace then", function()
+    local result = support.run_lua([[
+      local core = require "minigun.core"
+      local heap = {}
+      for i = 1, 100000 do heap[i] = { i } end
+      collectgarbage()
+      core.keep_freed(true)
+      local function cycles(kib)
+        local n = 0
+        local function canary()
+          setmetatable({}, { __gc = function()
+            n = n + 1
+            if n < 100 then canary() end
+          end })
+        end
+        canary()
+        local till = collectgarbage "count" + kib
+        for _ = 1, 50 * kib do heap[1] = ("x"):rep(1000) .. math.random() if n > 1 then break end end
+        return n
+      end
+      core.defer_collector(16 << 10)
+      print(cycles(100) == 0, cycles(2000) > 0)
+      core.keep_freed(false)
+      core.keep_freed(true)
+      core.defer_collector(16 << 10)
+      core.collect()
+      print(cycles(2000) > 0)]])
+    assert.equal("true\ttrue\ntrue\n", result.stdout, result.stderr)
+  end)
+end)
+
 describe("small pieces of memory that were freed", function()
   it("are kept while a run lasts, and not after it", function()
     local seen

@@ -349,7 +349,8 @@ describe("a library that cannot be loaded as it is", function()
   end
 
   for name, case in pairs {
-    ["another Lua"] = { "_VERSION = 'Lua 5.1'", "for Lua 5.4, and this is Lua 5.1: run the program with lua5.4" },
+    ["another Lua"] = { "_VERSION = 'Lua 5.1'",
+      "for Lua 5.4 and 5.5, and this is Lua 5.1: run the program with lua5.4" },
     ["a core that was not built"] = { "", "run 'make' in its source tree", "/nowhere/?.so" },
     ["an older core"] = { "require 'minigun.core'.on_raise = nil", "has no 'on_raise': it was built from older" },
   } do

@@ -63,8 +63,8 @@ describe("the rules of conformance", function()
         each_title("spec/" .. name, function(title)
           titles = titles + 1
           local kinds = kinds_in(title)
-          for number in title:gmatch "%f[%w]R(%d+)%f[^%w]" do
-            number = math.tointeger(number)
+          for digits in title:gmatch "%f[%w]R(%d+)%f[^%w]" do
+            local number = math.tointeger(digits)
             if number < 1 or number > RULES then unknown[#unknown + 1] = title end
             proved[number] = proved[number] or {}
             for kind in pairs(kinds) do proved[number][kind] = true end

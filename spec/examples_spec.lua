@@ -131,8 +131,8 @@ describe("README.md", function()
 
   it("names only files that are there", function()
     local missing = {}
-    for path in text:gmatch("[%w_./-]+") do
-      path = path:gsub("[.]+$", "")
+    for word in text:gmatch("[%w_./-]+") do
+      local path = word:gsub("[.]+$", "")
       local top = path:match("^%.?/?(%w+)/")
       if top == "src" or top == "lua" or top == "docs" or top == "examples" or top == "bin" or top == "spec" then
         if not lfs.attributes(path, "mode") then

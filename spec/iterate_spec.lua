@@ -98,7 +98,6 @@ describe("R74 iterate", function()
       local alive, count, most = setmetatable({}, { __mode = "k" }), 0, 0
       for item in p:iterate() do
         alive[item], count = true, count + 1
-        item = nil -- luacheck: ignore 311
         collectgarbage()
         collectgarbage()
         local n = 0

@@ -18,7 +18,7 @@ local SHAPES <const> = {
   { name = "an empty table", value = function() return {} end, text = "{}", sent = true },
   { name = "a number", value = function() return 42 end, text = "42", sent = true },
   { name = "false", value = function() return false end, text = "(error object is a boolean value)", sent = true },
-  { name = "nil", value = function() return nil end, text = "(error object is a nil value)" },
+  { name = "nil", value = function() return nil end, text = support.raised_nil or "(error object is a nil value)" },
   { name = "a function", value = function() return print end, text = "(error object is a function value)" },
   { name = "a coroutine", value = function() return thrown end, text = "(error object is a thread value)" },
   { name = "a file", value = function() return io.stderr end, text = "file (0x" },

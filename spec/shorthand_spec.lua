@@ -144,7 +144,7 @@ describe("minigun.map", function()
       assert.matches(place .. name .. ": a list expected, got a table without array elements", message_of(function()
         f { name = 1, other = 2 }
       end))
-      assert.matches(place .. name .. ": the list has a hole at %[2%] of 4", message_of(function()
+      assert.matches(place .. name .. ": the list has a hole at %[2%] of %d", message_of(function()
         f { 1, nil, 3, 4 }
       end))
     end

@@ -227,6 +227,9 @@ function M.lua_env()
   }
 end
 
+--- What a nil that is raised becomes: Lua 5.5 makes a text of it.
+M.raised_nil = select(2, pcall(error, nil))
+
 --- Runs a piece of Lua in an interpreter of its own, with the tree's modules in reach.
 -- @param source string, the program
 -- @param options table: as for `run`, and args (array of strings), env (added to the tree's), limit (KiB of address

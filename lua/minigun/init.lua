@@ -1,7 +1,7 @@
 --- Minigun: multi-stage data pipelines over every core of a machine.
 -- What a wrong Lua, or a core that is missing or old, would say by itself helps no user. (Lua 5.1 reads this file too.)
-if _VERSION ~= "Lua 5.4" then
-  error("minigun is for Lua 5.4, and this is " .. _VERSION .. ": run the program with lua5.4", 0)
+if _VERSION ~= "Lua 5.4" and _VERSION ~= "Lua 5.5" then
+  error("minigun is for Lua 5.4 and 5.5, and this is " .. _VERSION .. ": run the program with lua5.4", 0)
 end
 local found, core = pcall(require, "minigun.core")
 if not found then

@@ -30,10 +30,9 @@ mg_places *mg_places_push(lua_State *L, size_t n) {
 /* Lua's hash of a float (ltable.c). */
 static unsigned hash_float(lua_Number v) {
   int exponent;
-  lua_Integer whole;
   v = frexp(v, &exponent) * -(lua_Number)INT_MIN;
-  if (!lua_numbertointeger(v, &whole)) return 0;
-  unsigned u = (unsigned)exponent + (unsigned)whole;
+  if (!(v >= INT_MIN && v <= -(lua_Number)INT_MIN)) return 0; /* infinite, or no number */
+  unsigned u = (unsigned)exponent + (unsigned)(lua_Integer)v;
   return u <= INT_MAX ? u : ~u;
 }
 

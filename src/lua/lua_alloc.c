@@ -10,11 +10,14 @@
  *    it does not (another malloc, a sanitizer), or where the state has an allocator of its own, nothing is kept.
  * 3. The lists hold at most KEPT_MOST bytes, and nothing when no run lasts.
  * 4. The record is there as long as the state: a library may remember the allocator that it has found.
+ * 5. While `deferred` is set Lua's collector is stopped, and `left` says how much more may be allocated before it runs
+ *    again.  (Lua 5.5 only: that has no call that puts a cycle off.)
  */
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/mg.h"
 #include "lua_mg.h"
 
 enum { SMALL = 512, KEPT_MOST = 4 << 20 };
@@ -27,6 +30,8 @@ typedef struct mg_alloc {
   block *lists[SMALL / 16 + 2]; /* by class */
   size_t kept;                  /* bytes */
   unsigned runs;
+  lua_State *deferred; /* a thread of the state; NULL: its collector is its own */
+  size_t left;
   lua_Alloc standard; /* that of luaL_newstate; NULL: nothing may be kept */
   void *standard_ud;
 } mg_alloc;
@@ -44,7 +49,21 @@ static void give_back(mg_alloc *a) {
   a->kept = 0;
 }
 
+/* The collector runs on.  Called by the allocator, too: no memory is asked for here. */
+static void resume(mg_alloc *a) {
+  lua_State *L = a->deferred;
+  a->deferred = NULL;
+  if (L) lua_gc(L, LUA_GCRESTART);
+}
+
+static inline void spend(mg_alloc *a, size_t n) {
+  if (MG_LIKELY(!a->deferred)) return;
+  if (n < a->left) a->left -= n;
+  else resume(a);
+}
+
 static void *take_new(mg_alloc *a, size_t n) {
+  spend(a, n);
   void *p = malloc(n);
   if (!p && a->kept > 0) {
     give_back(a);
@@ -78,6 +97,7 @@ static void *allocate(void *ud, void *p, size_t old, size_t n) {
     return NULL;
   }
   if (old <= SMALL && n <= SMALL && class_of(old) == class_of(n)) return p;
+  if (n > old) spend(a, n - old);
   void *q = realloc(p, n);
   if (!q && a->kept > 0) {
     give_back(a);
@@ -113,6 +133,7 @@ static void install(lua_State *L, mg_alloc *a) {
 
 static void remove_again(lua_State *L, mg_alloc *a) {
   void *ud;
+  resume(a);
   if (lua_getallocf(L, &ud) == allocate && ud == a) lua_setallocf(L, a->standard, a->standard_ud);
   give_back(a);
 }
@@ -121,6 +142,7 @@ static void remove_again(lua_State *L, mg_alloc *a) {
 static int l_gc(lua_State *L) {
   mg_alloc *a = lua_touserdata(L, 1);
   a->runs = 0;
+  a->deferred = NULL;
   remove_again(L, a);
   a->standard = NULL;
   return 0;
@@ -163,7 +185,39 @@ static int l_forget_freed(lua_State *L) {
   return 0;
 }
 
+#if LUA_VERSION_NUM >= 505
+/* Where the allocator is not this one nothing would count: then the collector keeps its own pace. */
+static void defer(lua_State *L, int kib) {
+  mg_alloc *a = record_of(L);
+  void *ud;
+  if (lua_getallocf(L, &ud) != allocate || lua_gc(L, LUA_GCISRUNNING) != 1) return;
+  lua_gc(L, LUA_GCSTOP);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  a->deferred = lua_tothread(L, -1);
+  a->left = (size_t)kib << 10;
+  lua_pop(L, 1);
+}
+#else
+static void defer(lua_State *L, int kib) { mg_codec_defer_collector(L, kib); }
+#endif
+
+/* defer_collector(kib): no cycle of the collector before kib KiB more have been allocated */
+static int l_defer_collector(lua_State *L) {
+  lua_Integer kib = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, kib >= 0 && kib <= 1 << 20, 1, "0 to 1048576 KiB expected");
+  defer(L, (int)kib);
+  return 0;
+}
+
+/* collect(): a full collection, after which the collector has its own pace */
+static int l_collect(lua_State *L) {
+  resume(record_of(L));
+  lua_gc(L, LUA_GCCOLLECT);
+  return 0;
+}
+
 void mg_alloc_setup(lua_State *L) {
-  static const luaL_Reg functions[] = {{"keep_freed", l_keep_freed}, {"forget_freed", l_forget_freed}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"keep_freed", l_keep_freed}, {"forget_freed", l_forget_freed},
+                                       {"defer_collector", l_defer_collector}, {"collect", l_collect}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

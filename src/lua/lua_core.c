@@ -109,14 +109,6 @@ static int l_heap_keep(lua_State *L) {
   return 0;
 }
 
-/* defer_collector(kib): no cycle of the collector before kib KiB more have been allocated */
-static int l_defer_collector(lua_State *L) {
-  lua_Integer kib = luaL_checkinteger(L, 1);
-  luaL_argcheck(L, kib >= 0 && kib <= 1 << 20, 1, "0 to 1048576 KiB expected");
-  mg_codec_defer_collector(L, (int)kib);
-  return 0;
-}
-
 /* fill_standard() -> n: opens the standard descriptors that are closed, so that no other is made under their numbers;
  * fill_standard(n): closes them again */
 static int l_fill_standard(lua_State *L) {
@@ -174,7 +166,7 @@ static const luaL_Reg functions[] = {
     {"random", l_random}, {"sleep", l_sleep},       {"heap_settle", l_heap_settle}, {"terminal", l_terminal},
     {"flush", l_flush},   {"die_of", l_die_of},   {"heap_collapse", l_heap_collapse},
     {"fill_standard", l_fill_standard},
-    {"heap_keep", l_heap_keep}, {"defer_collector", l_defer_collector}, {"exit", l_exit},
+    {"heap_keep", l_heap_keep}, {"exit", l_exit},
     {"random_state", l_random_state}, {NULL, NULL},
 };
 

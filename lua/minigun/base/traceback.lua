@@ -17,6 +17,8 @@ local Error <const> = {}
 -- What Lua raises where memory is short; no message handler hears of it. To `error` this text with no place before it
 -- is the same to Lua (lua_error).
 local NO_MEMORY <const> = "not enough memory"
+-- What a nil that is raised comes out as: Lua 5.5 makes a text of it, after the message handler has seen nil.
+local NIL <const> = select(2, pcall(error, nil))
 
 -- --- errors ------------------------------------------------------------------------------------------------------
 
@@ -42,7 +44,7 @@ local noted = setmetatable({}, { __mode = "k" }) -- from a coroutine to what was
 ---@return any err
 function errors.note(err)
   if not rawequal(getmetatable(err), Error) then
-    noted[running()] = { raised = err, traceback = stack.traceback(2) }
+    noted[running()] = { raised = rawequal(err, nil) and NIL or err, traceback = stack.traceback(2) }
   end
   return err
 end

@@ -69,7 +69,7 @@ local function deferred_collector()
       last = now
     else
       last = nil
-      collectgarbage()
+      core.collect()
     end
   end
 end

@@ -5,6 +5,7 @@
 -- not keep an executor alive that the program has forgotten.
 --
 -- An executor is an execution (control/execution.lua), as a background run is; who moves it when is moving.lua's.
+local arrays = require "minigun.base.arrays"
 local core = require "minigun.core"
 local execution = require "minigun.control.execution"
 local failure = require "minigun.base.failure"
@@ -143,7 +144,7 @@ end
 function Executor:map(list)
   check(self, "map")
   if type(list) ~= "table" then failure.raise("executor:map: a list expected, got " .. options.got(list)) end
-  local waiting, results, n = {}, {}, #list
+  local waiting, results, n = {}, {}, arrays.length(list)
   local _ <close> = setmetatable({}, { __close = function(_, err)
     if err == nil then return end
     for i = #waiting, 1, -1 do

@@ -1,4 +1,5 @@
 --- Two more doors to the same list of stages: a pipeline written as one table, and one-liners over a list.
+local arrays = require "minigun.base.arrays"
 local failure = require "minigun.base.failure"
 local kinds = require "minigun.base.kinds"
 local reading = require "minigun.sources.reading"
@@ -142,7 +143,7 @@ local function check(what, list, f)
   if not reading.is(list) and (type(list) ~= "table" or math.type(#list) ~= "integer") then
     failure.raise(("%s: a list expected, got %s; the order is %s"):format(what, options.got(list), order))
   end
-  local n = reading.is(list) and 0 or #list
+  local n = reading.is(list) and 0 or arrays.length(list)
   if n == 0 and not reading.is(list) and next(list) ~= nil then
     failure.raise(("%s: a list expected, got a table without array elements"):format(what))
   end

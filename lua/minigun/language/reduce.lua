@@ -24,7 +24,8 @@ function reduce.arguments(...)
   refuse_name_alone(rest)
   -- A string in front is the name, unless it can only be the initial value.
   if type(rest[1]) == "string" and not (options.is_callable(rest[2]) and not is_function(rest[3])) then
-    parsed.name = table.remove(rest, 1)
+    parsed.name = rest[1]
+    table.move(rest, 2, rest.n + 1, 1) -- one of the others may be nil
     rest.n = rest.n - 1
   end
   if rest.n == 1 and type(rest[1]) == "table" then

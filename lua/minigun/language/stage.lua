@@ -1,4 +1,5 @@
 --- Stages as definitions: what the user wrote, checked, in one table. Nothing here knows the pipeline or its graph.
+local arrays = require "minigun.base.arrays"
 local contexts = require "minigun.language.contexts"
 local failure = require "minigun.base.failure"
 local options = require "minigun.language.schemas"
@@ -44,10 +45,11 @@ function wrappers.flat_map(f, subject, at)
     if type(results) ~= "table" then
       error(("%s: %s: the function must return an array, got %s"):format(at, subject, options.got(results)), 0)
     end
-    for i = 1, #results do
+    local n = arrays.length(results)
+    for i = 1, n do
       local result = results[i]
       if result == nil then
-        error(("%s: %s: the array has a hole at [%d] of %d"):format(at, subject, i, #results), 0)
+        error(("%s: %s: the array has a hole at [%d] of %d"):format(at, subject, i, n), 0)
       end
       emit(result)
     end

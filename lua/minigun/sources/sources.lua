@@ -1,5 +1,6 @@
 --- Sources: what makes a producer's handler of an array, an iterator or lines. One that waits lets others go on, where
 -- it is known how it waits: lines; coroutines that call minigun.sleep and minigun.wait; files read line by line.
+local arrays = require "minigun.base.arrays"
 local context = require "minigun.handlers.ctx"
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
@@ -88,7 +89,7 @@ end
 function sources.array(array, subject)
   local at = failure.where()
   return sources.of_length(failure.stands_for(function(emit)
-    local n = #array
+    local n = arrays.length(array)
     for i = 1, n do
       local item = array[i]
       if item == nil then failure.raise(("%s: the array has a hole at [%d] of %d"):format(subject, i, n), at) end
