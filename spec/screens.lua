@@ -20,7 +20,8 @@ function screens.row(name, fields)
   return row
 end
 
---- A status of stages and edges, "a>b a>c".
+--- A status of stages and edges, "a>b a=c": `=` bytes, `!` dead letters,
+-- `~` sent.
 ---@param rows table[]
 ---@param edges string
 ---@param more table? further fields
@@ -30,8 +31,8 @@ function screens.status(rows, edges, more)
     elapsed = 12.345, stages = rows, edges = {}, workers = {}, alive = 0, items = 0, failed = 0, failures = {},
     warnings = {}, counters = {}, collected = {}, produced = 1234, consumed = 980, rate = 105.25, mean = 100,
     memory = 0, memory_most = 0, memory_limit = 1 << 30 }
-  for from, sign, to in edges:gmatch "(%S-)([>=!])(%S+)" do
-    local kind = sign == ">" and "value" or sign == "=" and "bytes" or "dead_letter"
+  for from, sign, to in edges:gmatch "(%S-)([>=!~])(%S+)" do
+    local kind = sign == ">" and "value" or sign == "=" and "bytes" or sign == "~" and "sent" or "dead_letter"
     table.insert(status.edges, { from = from, to = to, kind = kind })
   end
   for key, value in pairs(more or {}) do status[key] = value end

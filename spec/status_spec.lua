@@ -115,6 +115,21 @@ describe("a run in numbers", function()
     assert.equal(0, run:status().alive)
   end)
 
+  it("knows what emit:to has sent in the coordinator where no edge leads", function()
+    for _, context in ipairs { { inline = true }, { threads = 2 } } do
+      local p = minigun.pipeline("sends"):producer("list", { 1, 2, 3 })
+      context.to = { "next" }
+      p:processor("here", context, function(n, emit) emit(n) if n == 2 then emit:to("far", n) end end)
+      p:each("next", { inline = true }, function() end)
+      p:each("far", { await = true, inline = true }, function() end)
+      local edges = {}
+      for _, edge in ipairs(p:run():summary().edges) do
+        if edge.kind == "sent" then edges[#edges + 1] = edge.from .. " " .. edge.to end
+      end
+      assert.same({ "here far" }, edges)
+    end
+  end)
+
   it("counts the handler's time of a stage in the coordinator, too", function()
     local summary = minigun.pipeline("inline"):producer("list", { 1, 2, 3, 4 })
       :each("work", { inline = true }, function() core.sleep(0.01) end):run():summary()

@@ -70,6 +70,10 @@ describe("the screens of the live view:", function()
       rows[2].failed = 2
       return screens.text(status(rows, "source>work work!dead"))
     end,
+    ["sent by themselves"] = function()
+      return screens.text(status(plain_rows("source", "left", "right", "last"),
+        "source>left source>right left>last right~last source~last"))
+    end,
     kinds = function()
       local rows = {}
       for i, kind in ipairs { "producer", "processor", "consumer", "accumulator", "stage", "reduce", "batch" } do

@@ -18,7 +18,8 @@ local STEPS <const> = 4
 ---@class minigun.Edge
 ---@field from string
 ---@field to string
----@field kind "value"|"bytes"|"dead_letter" values inside one process, bytes between processes, or failed items
+---@field kind "value"|"bytes"|"dead_letter"|"sent"
+--- values inside one process, bytes between processes, failed items, or what `emit:to` in the coordinator has sent
 
 ---@class minigun.StageStats
 ---@field name string

@@ -21,7 +21,8 @@ function transport.new(plan, place_of, outlet_of, outlet_list, outlet_to)
   return declared({
     plan = plan, place_of = place_of, outlet_of = outlet_of, outlet_list = outlet_list, outlet_to = outlet_to,
     stats = false, ledger = false, acks = false, lineage = false, resume = false, admission = false, shared = false,
-    feed = false,
+    outcome = false, feed = false,
+    sends = {},              -- by stage: set of stages that it has sent to by themselves
   }, Transport)
 end
 
@@ -84,8 +85,24 @@ end
 ---@param id integer the receiver
 ---@param item any
 function Transport:send_to(stage, id, item)
+  local known = self.sends[stage.id]
+  if not (known and known[id]) then self:note_sent(stage.id, id) end
   if self.place_of[id].takes == "values" then return self:accept(id, item) end
   self:write(stage, self.outlet_to(stage, id), item)
+end
+
+--- Notes, for what is shown of the run, that a stage has sent items to another one that no edge leads to.
+---@param from integer the stage
+---@param to integer
+function Transport:note_sent(from, to)
+  self.sends[from] = self.sends[from] or {}
+  self.sends[from][to] = true
+  local stages, edges = self.plan.stages, self.outcome.result.stats.edges
+  local one, other = stages[from].name, stages[to].name
+  for _, edge in ipairs(edges) do
+    if edge.from == one and edge.to == other then return end
+  end
+  if one ~= other then edges[#edges + 1] = { from = one, to = other, kind = "sent" } end
 end
 
 -- Sends a value to several receivers that take it as it is: each gets one of its own. Forks per batch do not, as what

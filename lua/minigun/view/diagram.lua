@@ -93,7 +93,7 @@ end
 function Diagram:prepare(status, zoom)
   local names = {}
   for i, row in ipairs(status.stages) do names[i] = row.name end
-  local key = table.concat(names, "\0")
+  local key = #status.edges .. "\0" .. table.concat(names, "\0")
   if key ~= self.key then self.key, self.ended, self.made = key, {}, {} end
   local made = self.made[zoom]
   self.zoom = zoom
@@ -136,15 +136,17 @@ local function look_at_ways(self, rows, beat)
 end
 
 local function draw_cell(self, canvas, cell, x, y)
-  local thick, look, moving = false, style.gray, false
+  local thick, look, moving, dashed = false, style.gray, false, true
   for _, through in ipairs(cell.ways) do
     local way = through.way
-    thick = thick or way.edge.kind == "bytes"
+    thick, dashed = thick or way.edge.kind == "bytes", dashed and way.edge.kind == "sent"
     if way.moving and (through.at - way.moving) % CYCLE < PIECE then moving = true end
     if (way.look ~= style.gray and through.at > way.gray) then look = way.look end
   end
   local glyphs = self.glyphs
-  local char = cell.arrow and glyphs.arrow[1] or glyphs.lines[(thick or moving) and 2 or 1][cell.sides]
+  local char = glyphs.lines[(thick or moving) and 2 or 1][cell.sides]
+  if cell.arrow then char = glyphs.arrow[1]
+  elseif dashed and not moving then char = glyphs.dashed[cell.sides] or char end
   canvas:put(x + cell.x, y + cell.y, char, moving and style.moving or look)
 end
 
