@@ -7,6 +7,7 @@ local core = require "minigun.core"
 local ends = require "minigun.language.ends"
 local graph = require "minigun.language.graph"
 local pool = require "minigun.executor.pool"
+local terminate = require "minigun.system.terminate"
 
 local serving = {}
 
@@ -58,10 +59,12 @@ function serving.run(pipeline, producer, service, given)
   own:remove(producer.name)
   local singly = unwrap(own)
   local executor <close> = pool.open(own, given)
+  local _ <close> = terminate.drive()
   service:serve_by(function(item, client)
     if item == nil then error("a request that is nil cannot be an item", 0) end
     return executor:submit(singly and setmetatable({ item = item, client = client }, Request) or item)
-  end, reply_of)
+  end, reply_of, core.terminated)
+  if core.terminated() then service:leave() end -- the end of the run will be that of this process
   return executor:close()
 end
 

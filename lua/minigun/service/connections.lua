@@ -35,7 +35,7 @@ function connections.new(doorway, how, hears)
     strangers = {},       -- those that have not said hello, in order
     awake = {}, at = 0,   -- the list, and whose turn it was last
     since = 0,            -- messages since the last look at the sockets
-    numbers = 0, spin = policy.new_spin(), open = true }, Connections)
+    numbers = 0, spin = policy.new_spin(), open = true, listens = true }, Connections)
   local ok
   ok, message, errno = self:watch(doorway:fd(), function() self:accept() end)
   if ok then return self end
@@ -275,12 +275,20 @@ function Connections:next(deadline)
   if self.open then return self:take(false) end
 end
 
+--- Takes no further client; the socket's file is removed. May be called twice.
+function Connections:leave()
+  if not self.listens then return end
+  self.listens = false
+  self:watch(self.doorway:fd(), nil)
+  self.doorway:close()
+end
+
 --- Ends all of them. May be called twice.
 ---@param why string
 function Connections:close(why)
   if not self.open then return end
+  self:leave()
   self.open = false
-  self.doorway:close()
   while self.strangers[1] do self:drop(self.strangers[1]) end
   local _, c = next(self.all)
   while c do

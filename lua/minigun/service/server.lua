@@ -103,7 +103,7 @@ local function answer_later(self, c, kind, number, future)
   local own = self.connections
   c.taken = c.taken + 1
   if kind == CALL then c.open[number] = future end
-  local owner, waits = future.owner, not future.state
+  local owner, waits, shape = future.owner, not future.state, self.shape
   if waits then follow(self, owner, 1) end
   futures.on_done(future, function()
     if waits and own.open then follow(self, owner, -1) end
@@ -111,7 +111,7 @@ local function answer_later(self, c, kind, number, future)
     if kind ~= CALL or c.dropped or c.open[number] ~= future then return end
     c.open[number] = nil
     local failed = future.state ~= "done"
-    answer(self, c, number, failed and future.value or nil, failed or self.shape(future.value))
+    answer(self, c, number, failed and future.value or nil, failed or shape(future.value))
   end)
 end
 
@@ -169,6 +169,7 @@ end
 -- --- what users call ---------------------------------------------------------------------------------------------
 
 local function as_it_is(value) return value end
+local function never() return false end
 
 --- Opens a service: processes that have nothing to do with this one attach to it by its path.
 ---@param path string of a Unix socket, best in a directory of mode 0700; "@name": one without a file
@@ -201,7 +202,7 @@ function server.new(path, given)
     return nil, ("cannot open the service '%s': %s"):format(path, message), errno
   end
   return setmetatable({ path = path, process = core.process(), connections = made, owners = {}, fds = {}, looks = 0,
-    handler = false, shape = as_it_is, stopped = false, serving = false }, Service)
+    handler = false, shape = as_it_is, over = never, stopped = false, serving = false }, Service)
 end
 
 local function check_handler(f, method)
@@ -231,15 +232,16 @@ function Service:serve(f)
   self.serving, self.stopped, self.handler = true, false, f
   while not self.stopped and self.connections.open do
     local c, kind, number, value, problem = server.next(self)
-    if c then handle(self, self.handler, c, kind, number, value, problem) end
+    if c then handle(self, self.handler, c, kind, number, value, problem)
+    elseif self.over() then break end
   end
 end
 
---- The same, where replies are made of what futures give: for executor/serving.lua.
+--- The same, where replies are made of what futures give, and `over()` says when to stop: for executor/serving.lua.
 ---@private
-function Service:serve_by(f, shape)
-  local _ <close> = setmetatable({}, { __close = function() self.shape = as_it_is end })
-  self.shape = shape
+function Service:serve_by(f, shape, over)
+  local _ <close> = setmetatable({}, { __close = function() self.shape, self.over = as_it_is, never end })
+  self.shape, self.over = shape, over
   self:serve(f)
 end
 
@@ -281,6 +283,10 @@ function Service:stop()
   self.stopped = true
   if self.connections.open then self.connections.poller:wake(0) end
 end
+
+--- Takes no further client; those that are attached stay.
+---@private
+function Service:leave() self.connections:leave() end
 
 --- How many clients are attached.
 ---@return integer
