@@ -93,6 +93,44 @@ describe("V1: between processes", function()
   end)
 end)
 
+describe("V1: objects with hooks", function()
+  in_test("travel; a hook may use the very connection that its object comes by", function(place)
+    local server = place:launch("-e " .. support.quote(([[
+      local minigun = require "minigun"
+      local Box = {}
+      minigun.register("box", Box, function(box) return { box.text } end, function(kept)
+        if kept[1] == "bad" then return nil, "refused by the hook" end
+        return setmetatable({ text = kept[1] .. "!" }, Box)
+      end)
+      local service = assert(minigun.service(%q, { ring = "4K" }))
+      print "ready"
+      io.stdout:flush()
+      service:serve(function(request) return request end)
+    ]]):format(place.path)))
+    assert(server:wait_for(function() return server:output():find "ready" end), server:log())
+    local client = place:connect()
+    local Box, inside = {}, {}
+    minigun.register("box", Box, function(box)
+      if box.asks then inside[#inside + 1] = client:call(box.asks) end
+      return { box.text }
+    end, function(kept)
+      inside[#inside + 1] = client:call(#kept[1])
+      return setmetatable({ text = kept[1] }, Box)
+    end)
+    local reply = client:call { setmetatable({ text = "a", asks = "inner" }, Box), ("x"):rep(3000) }
+    assert.equal("a!", reply[1].text)
+    assert.equal(Box, getmetatable(reply[1]))
+    assert.same({ "inner", 2 }, { inside[1], inside[#inside] }) -- dump is called again where its buffer grows
+    reply = client:call(setmetatable({ text = ("long"):rep(5000) }, Box)) -- in parts
+    assert.equal(20001, #reply.text)
+    local ok, err = pcall(client.call, client, setmetatable({ text = "bad" }, Box))
+    assert.is_false(ok)
+    assert.equal("unserialisable", err.kind)
+    assert.is_truthy(err.message:find "refused by the hook", err.message)
+    assert.equal(1, client:call(1))
+  end)
+end)
+
 describe("V2: the ring", function()
   in_test("takes any length at any place, full and empty", function(place)
     place:serve '{ ring = "4K" }'

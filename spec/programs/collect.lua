@@ -157,12 +157,38 @@ local function pipelines()
   check(count == 5, "an iteration")
 end
 
+-- A service here, its client in a child: objects with hooks, replies in parts, futures, failures.
+local function services()
+  local service <close> = assert(minigun.service("@collect" .. core.now(), { ring = "4K" }))
+  local child = core.fork(function()
+    local client <close>, waits, good = assert(minigun.connect(service.path)), {}, true
+    for i = 1, 6 do waits[i] = client:submit(odd_values(i)) end
+    for i = 6, 1, -1 do good = good and is_odd(waits[i]:result(), i) end
+    for _, value in ipairs { ("part"):rep(5000), values.random(), values.random() } do
+      good = good and values.same(value, client:call(value))
+    end
+    local ok, err = pcall(client.call, client, "fail")
+    good = good and not ok and err.kind == "error" and client:submit(1):cancel() == false
+    client:send "stop"
+    return good and 0 or 1
+  end)
+  service:serve(function(request)
+    if request == "stop" then service:stop() end
+    if request == "fail" then error { "an object" } end
+    return request
+  end)
+  local ended, code
+  repeat ended, code = child:reap() until ended
+  check(code == 0, "a service")
+end
+
 for k = from, to do
   n = k
   math.randomseed(seed, k)
   core.faults.collect(k, seed + k)
   codec()
   spools()
+  services()
   pipelines()
 end
 print(("%d checks, %d collections"):format(checks, core.faults.collect(0, 0)))
