@@ -118,12 +118,15 @@ RUN_SPECS = bash spec/run
 
 check: test
 
-test: all faults $(BUILD)/ring_threads
+test: all faults $(THREADED)
 	@$(RUN_SPECS) $(SPECS) -- $(LUA) $(BUSTED) --ignore-lua
 
-# Two threads at the two ends of a ring; sys is all of the rest that it needs.
-$(BUILD)/ring_threads: spec/threads/ring_threads.c $(SYS) $(addprefix src/core/,event.c event.h ring.h mg.h sys.h) \
-                       $(BUILD)/flags
+# Two threads at the two ends of a ring, and of a connection; sys is all of the rest that they need.
+THREADED = $(BUILD)/ring_threads $(BUILD)/channel_threads
+
+$(BUILD)/ring_threads: src/core/ring.h
+$(BUILD)/channel_threads: $(addprefix src/core/,channel.c channel.h byte_ring.c byte_ring.h proc.c) src/test/faults.c
+$(THREADED): $(BUILD)/%: spec/threads/%.c $(SYS) $(addprefix src/core/,event.c event.h mg.h sys.h) $(BUILD)/flags
 	$(COMPILE) -pthread $(LDFLAGS) -o $@ $(filter %.c,$^)
 
 # The specs of deaths and of the program around a run, once in each of the surroundings that a program may meet.
@@ -149,7 +152,7 @@ asan: sanitized
 	@MINIGUN_BUILD=build-asan MINIGUN_UNDER=asan MINIGUN_TEST_DEADLINE=300 $(RUN_SPECS) $(SPECS) -- \
 	  env $(SANITIZER_ENV) $(LUA) $(BUSTED) --ignore-lua; status=$$?; $(REPORTS)
 
-sanitized: faults build/ring_threads
+sanitized: faults build/ring_threads build/channel_threads
 	@$(MAKE) --no-print-directory BUILD=$(SANITIZED) FORTIFY= CFLAGS='-O1 -g' \
 	  VARIANT='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer $(MORE)' all
 	@rm -f $(SANITIZED)/report.*
@@ -171,15 +174,16 @@ gcstress: sanitized
 # which event.h has on a word that is atomic anyway.
 tsan:
 	@$(MAKE) --no-print-directory BUILD=build-tsan FORTIFY= CFLAGS='-O1 -g' \
-	  VARIANT='-fsanitize=thread -fno-omit-frame-pointer -Wno-tsan' build-tsan/ring_threads
+	  VARIANT='-fsanitize=thread -fno-omit-frame-pointer -Wno-tsan' build-tsan/ring_threads build-tsan/channel_threads
 	TSAN_OPTIONS=halt_on_error=1 setarch -R build-tsan/ring_threads
+	TSAN_OPTIONS=halt_on_error=1 setarch -R build-tsan/channel_threads
 
 # Each process reports into a file of its own: what a worker does wrong must not drown in a spec that expects it to die.
 # Leaks are not searched for: that would walk the whole reserved mapping in every child; the specs count what is left.
 # Nor is libc asked to free its own: it would seek in files that a worker shares with the coordinator.
 VALGRIND_LOGS = $(CURDIR)/$(BUILD)/valgrind
 
-valgrind: all faults $(BUILD)/ring_threads
+valgrind: all faults $(THREADED)
 	@rm -rf $(VALGRIND_LOGS) && mkdir -p $(VALGRIND_LOGS)
 	@MINIGUN_UNDER=valgrind MINIGUN_TEST_DEADLINE=600 $(RUN_SPECS) $(SPECS) -- \
 	  $(VALGRIND) -q --leak-check=no --run-libc-freeres=no --error-exitcode=99 \

@@ -114,7 +114,14 @@ static void scribble(void) {
 }
 
 static void begin(void) {
+  /* Cursors that have come far, also near to where 32 and 64 bits end. */
+  static const uint64_t starts[] = {0, UINT32_MAX - 2047, UINT64_MAX - 2047, 1ull << 63, UINT64_MAX - 7, 4096 * 3 + 8};
+  uint64_t start = starts[byte() % 6];
   memset(shared, 0, sizeof *shared);
+  for (int i = 0; i < 2; i++) {
+    atomic_store(&shared->ring[i].head, start);
+    atomic_store(&shared->ring[i].tail, start);
+  }
   int in = own.socket, out = other.socket;
   for (int i = 0; i < 2; i++) {
     mg_channel *c = i ? &own : &other;
@@ -153,9 +160,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (!shared) set_up();
-  begin();
   at = data;
   end = data + size;
+  begin();
   int alive = 1;
   while (at < end && alive) {
     switch (byte() % 12) {

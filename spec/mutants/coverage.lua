@@ -51,7 +51,8 @@ local function make_marked(copy)
     shell.run("make -s -C %s BUILD=%s %s LDFLAGS=$PWD/%s/%s.o %s all", copy, name, FLAGS, copy, name,
       name == "build" and "" or "VARIANT='-DMG_FAULTS -Wl,-z,nodelete'")
   end
-  shell.run("cd %s && make -s BUILD=build-plain build-plain/ring_threads && cp build-plain/ring_threads build", copy)
+  shell.run("cd %s && make -s BUILD=build-plain build-plain/ring_threads build-plain/channel_threads && " ..
+    "cp build-plain/*_threads build", copy)
 end
 
 -- Which blocks of a build of the core are which lines: "file line mark", a line each.

@@ -146,7 +146,7 @@ local function main()
   shell.run("mkdir -p %s", DIR)
   coverage.record(jobs)
   coverage.copy_tree(DIR .. "/plain")
-  shell.run("make -s -C %s/plain all faults build/ring_threads", DIR)
+  shell.run("make -s -C %s/plain all faults build/ring_threads build/channel_threads", DIR)
   local mutants, out = draw.draw(option("N", 100), seed, DIR .. "/plain", pattern ~= "" and pattern or nil)
   say("%d mutants; left out: %d that do not compile, %d with the same code", #mutants, out["does not compile"],
     out["same code"])
