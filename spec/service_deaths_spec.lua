@@ -94,6 +94,26 @@ describe("V6: a client that", function()
     client:signal "KILL"
   end)
 
+  in_test("is slow gets its replies also while others keep the server busy", function(place)
+    place:serve '{ ring = "4K" }'
+    local busy = {}
+    for i = 1, 2 do
+      busy[i] = place:client [[
+        local client, waits = assert(minigun.connect(path, { wait = 5 })), {}
+        print "there"
+        io.stdout:flush()
+        while true do
+          for i = 1, 30 do waits[i] = client:submit(i) end
+          for i = 1, 30 do waits[i]:result() end
+        end
+      ]]
+      assert(busy[i]:wait_for(function() return busy[i]:output():find "there" end), busy[i]:log())
+    end
+    local client, text = place:connect { ring = "4K" }, ("x"):rep(40000) -- in 40 parts there and back
+    for i = 1, 5 do assert.equal(text .. i, client:call(text .. i, 10)) end
+    for _, each in ipairs(busy) do each:signal "KILL" end
+  end)
+
   in_test("writes whatever it likes ends its own connection and harms no other", function(place)
     local hostile = programs.program "hostile_client"
     if not hostile then return pending "there is no C compiler" end

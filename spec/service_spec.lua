@@ -355,6 +355,17 @@ describe("V7: access", function()
     assert.equal(1, connect(place):call(1))
   end)
 
+  in_test("is refused where `allow` raises, and the service goes on", function(place)
+    local server = place:serve '{ allow = function(peer) if peer.number == 1 then error "mine" end return true end }'
+    local client, message = minigun.connect(place.path)
+    assert.is_nil(client)
+    assert.is_truthy(message:find "cannot tell whether this client may")
+    assert.is_truthy(server:log():find "%[error%].*client 1 .*: the option 'allow' has raised: .*mine")
+    client, message = minigun.connect(place.path)
+    assert.is_nil(client)
+    assert.is_truthy(message:find "cannot tell")
+  end)
+
   in_test("to an abstract name is for the same user and root", function(place)
     if not root then return pending "not root, or setpriv is not installed" end
     place.path = "@" .. place.path

@@ -141,7 +141,7 @@ end
 
 -- In a thread: waits for the poller, in which the socket is, so that what another thread takes wakes this one too.
 local function wait_among(self, channel, wants, seconds)
-  self:fd()
+  assert(self:fd())
   if channel:sleep(wants) then return true end
   self.waiters = self.waiters + 1
   local _ <close> = setmetatable({}, { __close = function()
@@ -366,6 +366,13 @@ function Client:__tostring()
   return ("client of '%s'%s"):format(self.path, self.channel and "" or " (not connected)")
 end
 
-Client.__close, Client.__gc = Client.close, Client.close
+Client.__close = Client.close
+
+-- Nobody waits for its futures any more.
+function Client:__gc()
+  if self.process ~= core.process() then return end
+  if self.channel then self.channel:close() end
+  if self.poller then self.poller:close() end
+end
 
 return client

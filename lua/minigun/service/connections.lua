@@ -23,7 +23,8 @@ Connections.__index = Connections
 ---@param doorway userdata that listens
 ---@param how table checked options; besides `uid`, `own_user_only`, `free`: there are processors to spin on
 ---@param hears table
---- `gone(connection)`, called once for each that was attached; `expels(peer, why)` before one is ended for what it did
+--- `gone(connection)`, called once for each that was attached; `expels(peer, why)` before one is ended for what it did;
+--- `allows(peer)`: what the option `allow` says
 ---@return table connections
 --- `n` of them are attached; of one: `peer`, what users see of it; `taken`: requests without a reply; `open`: these, by
 --- number; `ended`: what it has said to its end, or false
@@ -101,7 +102,7 @@ local function greet(self, c)
   if not pid then return self:drop(c) end
   local peer, how = { pid = pid, uid = uid, gid = gid, number = self.numbers + 1 }, self.how
   local status, text = policy.turns_away(peer, { uid = how.uid, clients = self.n, most = how.max_clients,
-    allow = how.allow, own_user_only = how.own_user_only })
+    allow = how.allow and function() return self.hears.allows(peer) end, own_user_only = how.own_user_only })
   if version ~= 1 then status, text = "version", ("the server speaks version 1, and not %d"):format(version) end
   if not status then
     local ok, message = c.channel:admit(said, how.ring, how.ring, peer.number, how.max_message)
@@ -141,6 +142,17 @@ end
 
 -- --- messages ----------------------------------------------------------------------------------------------------
 
+-- Sends what has waited. Returns whether the connection is still there.
+local function flush(self, c)
+  local gone, message = c.channel:flush()
+  if gone == nil then
+    self:expel(c, message)
+    return false
+  end
+  c.waits = not gone
+  return true
+end
+
 local function may_take(self, c) return not c.waits and c.taken < self.how.max_requests or c.ended end
 
 --- The next message of a client that is awake.
@@ -158,7 +170,8 @@ function Connections:take(spins)
     local c = awake[at]
     if not c then return nil end
     self.at = at
-    if may_take(self, c) then
+    if c.waits and not c.ended then flush(self, c) end
+    if not c.dropped and may_take(self, c) then
       local kind, number, value, problem = c.channel:take(spins and not c.ended)
       if kind then return c, kind, number, value, problem end
       if kind == false then self:expel(c, number) elseif c.ended then self:drop(c) end
@@ -194,17 +207,6 @@ function Connections:answered(c)
 end
 
 -- --- rest --------------------------------------------------------------------------------------------------------
-
--- Sends what has waited. Returns whether the connection is still there.
-local function flush(self, c)
-  local gone, message = c.channel:flush()
-  if gone == nil then
-    self:expel(c, message)
-    return false
-  end
-  c.waits = not gone
-  return true
-end
 
 --- Lets all go to sleep that have nothing: from then on they ring.
 ---@return boolean asleep false: one has something

@@ -191,12 +191,20 @@ function server.new(path, given)
     local why = errno == EADDRINUSE and "a server listens there already, or it is no socket" or message
     return nil, ("cannot open the service '%s': %s"):format(path, why), errno
   end
-  local function expels(peer, why)
-    log.write { level = "warning", pid = core.pid(), text = ("service '%s': client %d (process %d, user %d): %s")
-      :format(path, peer.number, peer.pid, peer.uid, why) }
+  local function tell(level, peer, why)
+    log.write { level = level, pid = core.pid(), text = ("service '%s': client %d (process %d, user %d): %s"):format(
+      path, peer.number, peer.pid, peer.uid, why) }
+  end
+  local function allows(peer)
+    local ok, allowed, why = errors.call(how.allow, peer)
+    if ok then return allowed, why end
+    signals.pass_on(errors.take(allowed).raised)
+    tell("error", peer, "the option 'allow' has raised: " .. allowed.message)
+    return false, "the server cannot tell whether this client may"
   end
   local made
-  made, message, errno = connections.new(doorway, how, { gone = gone, expels = expels })
+  made, message, errno = connections.new(doorway, how, { gone = gone, allows = allows,
+    expels = function(peer, why) tell("warning", peer, why) end })
   if not made then
     doorway:close()
     return nil, ("cannot open the service '%s': %s"):format(path, message), errno
