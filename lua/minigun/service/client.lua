@@ -49,13 +49,13 @@ end
 -- An error of a function of on_done, raised when nothing is half done any more.
 local function raise_problem(self)
   local problem = self.problem
-  self.problem = nil
+  self.problem = false
   if problem then error(stack.final(problem.raised, problem.traceback), 0) end
 end
 
 local function settled(self, problem)
   self.open_count = self.open_count - 1
-  self.problem = self.problem or problem
+  self.problem = self.problem or problem or false
   if self.waiters > 0 and self.poller then -- threads
     self.to_wake = self.waiters
     self.poller:wake(0)
@@ -66,7 +66,7 @@ end
 local function break_off(self, why)
   local channel = self.channel
   if not channel then return end
-  self.channel, self.why, self.waits = nil, why, false
+  self.channel, self.why, self.waits = false, why, false
   if self.poller then self.poller:set(channel:fd(), "") end
   channel:close()
   local open = self.open
@@ -75,7 +75,7 @@ local function break_off(self, why)
 end
 
 local function attach(self, channel, number)
-  self.channel, self.number, self.why = channel, number, nil
+  self.channel, self.number, self.why = channel, number, false
   if self.poller then assert(self.poller:set(channel:fd(), "r")) end
 end
 
@@ -234,7 +234,7 @@ function client.new(path, given)
   if not channel then return nil, number, errno end
   local self = setmetatable({ path = path, how = how, process = core.process(), free = machine.cpus() > 1, next = 0,
     open = {}, open_count = 0, cancelling = {}, waits = false, closed = false, waiters = 0, to_wake = 0, found = {},
-    poller = nil, channel = nil, why = nil, number = nil, problem = nil }, Client)
+    poller = false, channel = false, why = false, number = 0, problem = false }, Client)
   attach(self, channel, number)
   return self
 end
@@ -359,7 +359,7 @@ function Client:close()
   self.closed = true
   break_off(self, "the client was closed before its reply had come")
   if self.poller then self.poller:close() end
-  self.poller = nil
+  self.poller = false
 end
 
 function Client:__tostring()
