@@ -210,6 +210,38 @@ describe("the live view at a terminal", function()
     assert_restored(result, same)
   end)
 
+  it_at_a_terminal("of another process gives the terminal back at SIGTERM, and says when figures are old", function()
+    local directory = os.tmpname()
+    os.remove(directory)
+    core.make_directory(directory)
+    local path = support.write_file(os.tmpname(), PRELUDE .. [[
+      pipeline(1):each("long", { inline = true }, function(n) if n == 50 then core.sleep(5) end end)
+        :run { observe = true }]])
+    local result, same = play("os.execute [[(lua5.4 " .. path .. " &); sleep 0.5; exec lua5.4 bin/minigun top]]",
+      "? RUNNING\n? figures\n$ 15\n? (status\n",
+      { XDG_RUNTIME_DIR = directory, MINIGUN_BUILD = support.build_dir() })
+    os.remove(path)
+    os.execute("rm -rf " .. directory)
+    assert_restored(result, same)
+  end)
+
+  it_at_a_terminal("may be two of one run", function()
+    local directory = os.tmpname()
+    os.remove(directory)
+    core.make_directory(directory)
+    local result, same = play([[
+      local page = require "minigun.system.page"
+      local p = pipeline(0.8)
+      p:each("look", { inline = true }, function(n)
+        if n == 90 then print(assert(page.read(page.list()[1].path)).stages[1].name) end
+      end)
+      p:run { hud = "leave", observe = true }
+    ]], "? (status\n", { XDG_RUNTIME_DIR = directory })
+    os.execute("rm -rf " .. directory)
+    assert_restored(result, same)
+    assert.matches("numbers\n", tail(result))
+  end)
+
   it_at_a_terminal("bears random keys, sizes, stops and deaths: the terminal is as before, the result right", function()
     local seed = tonumber(os.getenv "SEED") or os.time()
     print("spec/hud_spec.lua: SEED=" .. seed)

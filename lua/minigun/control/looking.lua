@@ -8,7 +8,8 @@ local servers = require "minigun.view.servers"
 
 local looking = {}
 
-local NAP <const> = 0.05
+local NAP <const> = 0.05 -- seconds between two looks at keys
+local OLD <const> = 2    -- seconds after which figures are old: the process is in a long call, or is stopped
 
 -- The figures of a page as a status; nil, message: it cannot be read.
 local function read(entry)
@@ -44,12 +45,14 @@ end
 --- Shows one of them until it has ended, or a key closes the view.
 ---@param entry table of `list`
 function looking.show(entry)
-  local last = entry.status
+  local last, changed_at = entry.status, core.now()
   local port
   port = live.port(function()
-    local status = core.is_owned(entry.path) and read(entry)
-    if not status then last.over, last.state = true, "ended" end
+    local status, now = core.is_owned(entry.path) and read(entry), core.now()
+    if not status then last.over, last.state, last.stale = true, "ended", nil end
+    if status and status.elapsed ~= last.elapsed then changed_at = now end
     last = status or last
+    if not last.over and now - changed_at > OLD then last.stale = now - changed_at end
     return last
   end)
   port.is_over = function() return last.over or false end

@@ -50,6 +50,7 @@ end
 local function draw_bar(c, status, view)
   local y = c.height
   local text, look = state_of(status, view)
+  if status.stale then text, look = ("%s, figures %d s old"):format(text, status.stale // 1), style.bar_yellow end
   c:fill(1, y, c.width, " ", style.bar)
   local x = c:write(1, y, " " .. text .. " ", look)
   local right = status.over and " Press [q] to exit... " or " [h] Help [q] Quit [space] Pause "
