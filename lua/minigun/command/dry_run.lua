@@ -2,6 +2,7 @@
 -- ends. Mistakes in definitions do not end it: each is noted, with its place, and the next definition follows.
 local minigun = require "minigun"
 local background = require "minigun.control.background"
+local methods = require "minigun.base.methods"
 local program = require "minigun.command.program"
 local to_end = require "minigun.control.to_end"
 
@@ -61,11 +62,12 @@ end
 
 -- A method that there is not is a mistake, too.
 local function make_names_tolerant(found)
-  local index = Pipeline.__index
   function Pipeline.__index(self, name)
-    local ok, value = pcall(index, self, name)
+    local value = rawget(Pipeline, name)
+    local ok, problem = true, nil
+    if value == nil then ok, problem = pcall(methods.check, Pipeline, name) end
     if ok then return value end
-    found:mistake(value)
+    found:mistake(problem)
     return function() return self end
   end
 end
