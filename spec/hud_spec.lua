@@ -217,7 +217,9 @@ describe("the live view at a terminal", function()
     local path = support.write_file(os.tmpname(), PRELUDE .. [[
       pipeline(1):each("long", { inline = true }, function(n) if n == 50 then core.sleep(5) end end)
         :run { observe = true }]])
-    local result, same = play("os.execute [[(lua5.4 " .. path .. " &); sleep 0.5; exec lua5.4 bin/minigun top]]",
+    -- This process bears the signal, and waits for the view; else the shell would look at the terminal too early.
+    local result, same = play("core.count_signal(15, true) os.execute [[(lua5.4 " .. path
+      .. " &); sleep 0.5; exec lua5.4 bin/minigun top]]",
       "? RUNNING\n? figures\n$ 15\n? (status\n",
       { XDG_RUNTIME_DIR = directory, MINIGUN_BUILD = support.build_dir() })
     os.remove(path)
