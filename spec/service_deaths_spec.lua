@@ -162,6 +162,26 @@ describe("a service", function()
     for _, each in ipairs(clients) do each:close() end
   end)
 
+  in_test("that has no memory for a message, or for a client, says so to that one and goes on", function(place)
+    if support.under then return pending "a sanitizer needs more memory" end
+    local server = place:serve("{}", { prefix = "prlimit --as=200000000" })
+    local witness, client = place:connect(), place:connect()
+    assert.equal(20 << 20, #client:call(("x"):rep(20 << 20)))
+    local ok, err = pcall(client.call, client, ("x"):rep(150 << 20))
+    assert.is_false(ok)
+    assert.is_truthy(err.message:find "Cannot allocate memory" or err.message:find "not enough memory", err.message)
+    assert.equal(1, witness:call(1))
+    local clients, message = {}
+    repeat
+      clients[#clients + 1], message = minigun.connect(place.path)
+    until message or #clients > 500
+    assert.is_truthy(message:find "the server has no memory for a further client", message)
+    assert.equal(2, witness:call(2))
+    for _, each in ipairs(clients) do each:close() end
+    assert.equal(3, place:connect():call(3))
+    assert.is_nil(server:log():find "lua5.4:")
+  end)
+
   in_test("and its clients end in a clear error, whichever system call fails", function(place)
     local done = run_program(place, "service_calls.lua %D", "build-faults", 60)
     assert.equal("", done.stderr)

@@ -226,12 +226,13 @@ int mg_channel_wake(mg_channel *c, char *why, size_t size) {
   int resets = 0;
   *why = 0;
   atomic_store_explicit(c->asleep, 0, memory_order_relaxed);
-  while ((n = mg_sys.receive_packet(c->socket, packet, sizeof packet, NULL)) > 1 || n == -EINTR ||
-         (n == -ECONNRESET && resets++ == 0)) { /* what it has said before comes after that */
-    if (n <= 1) continue;
+  do n = mg_sys.receive_packet(c->socket, packet, sizeof packet, NULL);
+  while (n == -EINTR || (n == -ECONNRESET && resets++ == 0)); /* what it has said before comes after that */
+  if (n == 1 || n == -EAGAIN) return 0;
+  if (n > 1) {
     size_t kept = (size_t)n < size ? (size_t)n : size;
     memcpy(why, packet + 1, kept - 1);
     why[kept - 1] = 0;
   }
-  return n == 1 || n == -EAGAIN ? 0 : -EPIPE;
+  return -EPIPE;
 }
