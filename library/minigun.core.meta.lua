@@ -810,9 +810,13 @@ function Chain:connect(id, inner, out, stage) end
 
 ---What a stage is or does
 ---@param id integer
----@param name "gathers"|"keeps"|"watching"|"early"|"slow"|"outside"|"apart"|"reread"
+---@param name "gathers"|"keeps"|"watching"|"early"|"slow"|"outside"|"apart"|"reread"|"aside"
 ---@param on any
 function Chain:set(id, name, on) end
+
+---The worker whose chain it is, for "aside"
+---@param w minigun.worker
+function Chain:worker(w) end
 
 ---Its handler from now on
 ---@param id integer
@@ -1392,6 +1396,10 @@ function Ledger:take(place, worker) end
 ---@param worker integer
 ---@return integer? work
 function Ledger:take_lane(place, worker) end
+
+---Each of its items is to be committed by itself
+---@param work integer
+function Ledger:singly(work) end
 
 ---Its bytes were read, and its reference is given up
 ---@param work integer
@@ -2021,8 +2029,8 @@ function SpoolReader:close() end
 ---@class minigun.worker
 local Worker = {}
 
----Stage, count, attempt, kind, number | nil at the end. kind: "items", "inherited" (no bytes: the value came with the
----fork) or "producer"
+---Stage, count, attempt, kind, number | nil at the end. kind: "items", "singly" (items that are to be committed one by
+---one), "inherited" (no bytes: the value came with the fork) or "producer"
 ---@return integer? stage
 ---@return integer? count
 ---@return integer? attempt
@@ -2065,6 +2073,11 @@ function Worker:stopped() end
 
 ---Ends the chunk in hand.
 function Worker:end_chunk() end
+
+---The items of the chunk in hand are committed together; flush() is called before that, and emits what belongs to all
+---of them. Call it before w:end_chunk too.
+---@param flush fun()
+function Worker:together(flush) end
 
 ---How many items of the chunk come before the one in hand
 ---@return integer index

@@ -47,6 +47,19 @@ local function run()
     if x % (MANY // 4) == MANY // 5 then minigun.sleep(0.01) end
     emit(x)
   end)
+  -- What its items make is folded beside them.
+  p:producer("terms", { to = "term" }, function(emit)
+    for i = 1, MANY do emit(i) end
+  end)
+  p:processes({ n = 2, retries = 3 }, function()
+    p:processor("term", { from = "terms", to = "total" }, function(x, emit)
+      if x % (MANY // 4) == 1 then minigun.sleep(0.01) end
+      emit(x)
+      if x % (MANY // 4) == 0 then emit(("x"):rep(2 * LONG)) end
+    end)
+    p:reduce("total", 0, function(sum, x) return sum + (type(x) == "number" and x or 1000000) end,
+      { from = "term", combine = function(a, b) return a + b end })
+  end)
   return p:run { failures = "collect" }
 end
 
@@ -63,6 +76,7 @@ local function problem(r)
     end
   end
   if r:of "sum"[1] ~= 2 * long * 1000000 + N * (N + 1) // 2 then return "the sum is " .. tostring(r:of "sum"[1]) end
+  if r:of "total"[1] ~= 4000000 + MANY * (MANY + 1) // 2 then return "the total is " .. tostring(r:of "total"[1]) end
   if numbers ~= N then return ("%d items of %d"):format(numbers, N) end
   if texts.x ~= long or texts.y ~= long then
     return ("%d and %d long items of %d"):format(texts.x, texts.y, long)

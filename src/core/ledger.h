@@ -52,7 +52,8 @@ enum { /* flags of work */
   MG_WORK_RETURNED = 1, /* taken back from a worker that was overdue */
   MG_WORK_AGAIN = 2,    /* a further attempt at the item `first`, or at a part of it */
   MG_WORK_KEPT = 4,     /* the program above keeps something under its number: see mg_ledger_hooks */
-  MG_WORK_TAKEN_OVER = 8 /* its worker died: MG_EVENT_TAKEN_OVER tells to which it goes */
+  MG_WORK_TAKEN_OVER = 8, /* its worker died: MG_EVENT_TAKEN_OVER tells to which it goes */
+  MG_WORK_SINGLY = 16 /* each of its items is to be committed by itself: MG_CHUNK_SINGLY */
 };
 typedef struct mg_work {
   mg_range range; /* block MG_NO_BLOCK: a value, `length` is what it may take in memory */

@@ -32,6 +32,7 @@ static int offer_chunk(mg_ledger *l, uint32_t seat, uint32_t w) {
   own->number = ++l->chunks << 32 | w;
   mg_chunk c = {.range = own->range, .number = own->number, .stage = own->stage, .attempt = own->attempt,
                 .flags = l->stage[own->stage].chunk_flags};
+  if (own->flags & MG_WORK_SINGLY) c.flags |= MG_CHUNK_SINGLY;
   if (own->range.block == MG_NO_BLOCK) c.range = (mg_range){MG_NO_BLOCK, 0, 0, own->range.count, MG_EDGE_ANY};
   else mg_shm_retain(&l->pool->shm, own->range.block);
   int rc = mg_slot_offer(&l->pool->slot[seat], &c);

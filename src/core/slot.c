@@ -151,7 +151,8 @@ int mg_slot_shorten(mg_slot *s, mg_shm *shm, mg_chunk *out) {
   }
   atomic_thread_fence(memory_order_seq_cst);
   if (ordering != MG_ORDERED_BY_FENCE && mg_sys.barrier(0) < 0) return 0;
-  if (word_done(s) != done) return 0;
+  uint32_t step = atomic_load_explicit(&s->shared->step, memory_order_relaxed);
+  if (word_done(s) != done || (step & MG_STEP_ITEM && MG_STEP_NUMBER(step) > done + 1)) return 0;
   mg_range rest;
   if (mg_slot_cut(s, shm, done + 1, &rest) < 0) return 0; /* its reader finds it too */
   *out = *c;

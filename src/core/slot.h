@@ -46,6 +46,14 @@
  * break, and takes chunks in the order in which they were offered: when it has taken a chunk, it has taken all that
  * were offered earlier.  The commit word's `done` stays 0.  At a death every claimed chunk was in hand.
  *
+ * Several items at once.  A worker that folds what its items emit commits some of them together, with the value that
+ * they have made.  It then stores, before W2, which item of the chunk it is at: MG_STEP_ITEM | i + 1 in `step`.  Where
+ * C4 finds an item after the first unfinished one there, nothing is taken: the worker heeds the limit at its next item.
+ * At its death that item was in hand, and those before it are run again like those after it.  With MG_STEP_ASIDE it was
+ * in the fold, which is another stage's: then no item has failed.  What such a chunk leaves is offered with
+ * MG_CHUNK_SINGLY, so the next death tells more.  An older number than `done` says that the first unfinished item is in
+ * hand, as ever.
+ *
  * The word may also be read while the worker lives (mg_slot_peek): what is finished need not wait until a worker that
  * is busy with the next item says so.  The descriptor that comes later covers the same range; `ahead` is left out of
  * it.
@@ -78,7 +86,8 @@ enum { /* flags of MG_IN_CHUNK */
   MG_CHUNK_TIMED = 1, /* the worker notes when each item began */
   MG_CHUNK_PRODUCER = 2, /* a producer's one item: what it emits is valid at once, whatever becomes of it */
   MG_CHUNK_SET = 4,   /* one item of a threaded slot */
-  MG_CHUNK_SINGLY = 8 /* of a producer: each record has a block of its own, so that it waits for the next one */
+  MG_CHUNK_SINGLY = 8 /* of a producer: each record has a block of its own, so that it waits for the next one; else:
+                         each item is committed by itself, see "Several items at once" */
 };
 enum { /* flags of MG_OUT_DATA */
   MG_OUT_RETURN = 1, /* the block is finished: not written again */
@@ -87,6 +96,11 @@ enum { /* flags of MG_OUT_DATA */
   MG_OUT_NEED = 8,   /* wants a block; `attempt` = least size in units */
   MG_OUT_NO_CHUNK = 16  /* output that belongs to no chunk (hooks): valid as it is */
 };
+/* Bits of `step`. */
+#define MG_STEP_ITEM 0x80000000u  /* the rest is the number, from 1, of the item of the chunk that is in work */
+#define MG_STEP_ASIDE 0x40000000u
+#define MG_STEP_NUMBER(step) ((step) & 0x3fffffffu)
+
 enum { /* bits of `c` of MG_EVENT_LEFT */
   MG_LEFT_STREAMED = 1, /* some of the output of the item in hand has been let through */
   MG_LEFT_TIMED_OUT = 2 /* its time-out has ended it */
@@ -199,8 +213,9 @@ enum {
                     nanos = time spent since the last such event */
   MG_EVENT_NEED, /* a = least size in bytes of a block that the worker waits for */
   MG_EVENT_LEFT, /* after a death or a revocation: chunk with range cut to what is unfinished (reference passes),
-                    a = items finished in it before, b = 1 when its first item was in hand; c: MG_LEFT_... of that
-                    one; step: which part of it was in work */
+                    a = items finished in it before, b = 1 when an item was in hand: its first one, or with
+                    MG_STEP_ITEM the one of that number; c: MG_LEFT_... of that one; step: which part of it was in
+                    work, or which it is */
   MG_EVENT_EXIT, /* the worker is gone: a = exit code, b = signal, c: bit 0 when expected, bit 1 when it
                     is not known how (a and b are 0 then), pid */
   MG_EVENT_SAID, /* the worker has printed something: mg_relay_read; c = 1: it is gone */

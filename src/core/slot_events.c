@@ -196,6 +196,11 @@ static int give_left(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t i
   ev.b = (i == 0 || set) && atomic_load(mg_claim_at(s, i)) == MG_CLAIM_TAKEN;
   ev.c = ev.b && i == 0 && s->streaming ? MG_LEFT_STREAMED : 0;
   ev.step = ev.b ? atomic_load(&s->shared->step) : 0;
+  if (ev.step & MG_STEP_ITEM) {
+    uint32_t n = MG_STEP_NUMBER(ev.step), before = i == 0 ? s->done : 0;
+    n = n > before && n - before <= c.range.count ? n - before : 1;
+    ev.step = (ev.step & (MG_STEP_ITEM | MG_STEP_ASIDE)) | n;
+  }
   int late = s->timed_out && s->timed_out == atomic_load(&s->shared->began);
   if (set && atomic_load(&s->shared->running) != c.number) late = (int)(ev.step = 0);
   if (ev.b && late) ev.c |= MG_LEFT_TIMED_OUT;

@@ -108,6 +108,7 @@ void mg_worker_check(const mg_worker *w) {
   MG_ASSERT(w->mark_count <= w->count);
   MG_ASSERT(!w->item_held || w->busy);                                                     /* 3 */
   MG_ASSERT(word == MG_COMMIT_WORD(w->generation, w->done, w->mark));                      /* 4 */
+  MG_ASSERT(!w->busy || w->done + w->ahead <= w->chunk.count); /* 5 */
   MG_ASSERT(w->pendings <= w->room && w->spares <= MG_LENT);
   mg_ring_check(&w->in, 0);
   mg_ring_check(&w->out, 1);
@@ -171,9 +172,15 @@ void mg_worker_publish(mg_worker *w) { tell(w, no_chunk(w), 0); }
 void mg_worker_end_chunk(mg_worker *w) {
   if (w->is_producer && w->end > w->published) mg_worker_publish(w);
   w->done = w->chunk.count;
+  w->together = 0, w->ahead = 0;
   w->mark = w->end; /* what was sent after the last item is valid with it */
   w->mark_count = w->count;
   tell(w, MG_OUT_END, 0);
+}
+
+int mg_worker_pass(mg_worker *w) {
+  w->ahead++;
+  return w->item_held || (wanted(w) && w->done + w->ahead < w->chunk.count);
 }
 
 void mg_worker_commit(mg_worker *w) {
@@ -201,6 +208,7 @@ void mg_worker_step(mg_worker *w, uint32_t step) {
 }
 
 void mg_worker_rollback(mg_worker *w) {
+  MG_ASSERT(w->ahead == 0); /* 5 */
   MG_POINT(rollback);
   w->end = w->mark;
   w->count = w->mark_count;
@@ -233,6 +241,7 @@ int mg_worker_next(mg_worker *w) {
     if (w->end > w->published) mg_worker_publish(w); /* what the hooks have said */
     wait_for(w, have_work);
     if (w->pendings == 0) return 0;
+    atomic_store_explicit(&w->shared->step, 0, memory_order_relaxed); /* not before the last chunk's end is known */
     int mine = claim(w, &w->chunk);
     w->busy = 1;
     w->is_producer = (w->chunk.flags & MG_CHUNK_PRODUCER) != 0;
@@ -255,26 +264,28 @@ int mg_worker_next(mg_worker *w) {
 static int limited(const mg_worker *w) {
   if (MG_UNLIKELY(w->fences)) atomic_thread_fence(memory_order_seq_cst);
   else atomic_signal_fence(memory_order_seq_cst);
-  return atomic_load_explicit(&w->shared->limit, memory_order_relaxed) - w->tag <= w->done;
+  return atomic_load_explicit(&w->shared->limit, memory_order_relaxed) - w->tag <= w->done + w->ahead;
 }
 
 int mg_worker_record(mg_worker *w, mg_record *r) {
+  uint32_t begun = w->done + w->ahead;
+  if (w->together) mg_worker_step(w, MG_STEP_ITEM | (begun + 1));
   if (MG_UNLIKELY(limited(w))) {
-    w->chunk.count = w->done;
+    w->chunk.count = begun;
     MG_POINT(limited);
     return 0;
   }
   const uint8_t *base = w->base + ((size_t)w->chunk.block << MG_UNIT_SHIFT);
   if (w->chunk.only & MG_EDGE_PIECE)
-    return w->done < w->chunk.count && mg_piece_record(base + w->next, w->limit - w->next, w->chunk.only, w->done, r);
-  while (w->next < w->limit && w->done < w->chunk.count) {
+    return begun < w->chunk.count && mg_piece_record(base + w->next, w->limit - w->next, w->chunk.only, begun, r);
+  while (w->next < w->limit && begun < w->chunk.count) {
     uint32_t space = mg_record_read(base + w->next, w->limit - w->next, r);
     if (space == 0) return -EBADMSG;
     w->next += space;
     MG_POINT(record_taken);
     if (w->chunk.only == MG_EDGE_ANY || r->edge == w->chunk.only) return 1;
   }
-  if (w->done < w->chunk.count) return -EBADMSG;
+  if (begun < w->chunk.count) return -EBADMSG;
   uint32_t more = 0; /* than was announced */
   uint32_t end = mg_record_walk(base, w->next, w->limit, w->chunk.only, 1, &more);
   return end != w->limit || more > 0 ? -EBADMSG : 0;
@@ -297,7 +308,7 @@ int mg_worker_offered(mg_worker *w, uint32_t *n) {
 }
 
 int mg_worker_take(mg_worker *w, uint32_t *index) {
-  MG_ASSERT(!w->busy); /* 5 */
+  MG_ASSERT(!w->busy); /* 6 */
   take_in(w);
   while (w->pendings > 0) {
     uint32_t i = 0;
@@ -327,13 +338,6 @@ void mg_worker_hand(mg_worker *w, uint32_t index) {
   w->is_producer = 0;
   w->done = 0;
   MG_POINT(handed);
-}
-
-void mg_worker_mark(mg_worker *w, uint32_t index, uint32_t step, uint64_t began) {
-  uint64_t number = index == MG_NO_BLOCK ? 0 : w->taken[index].chunk;
-  atomic_store_explicit(&w->shared->running, number, memory_order_relaxed);
-  atomic_store_explicit(&w->shared->step, step, memory_order_relaxed);
-  atomic_store_explicit(&w->shared->began, began, memory_order_release);
 }
 
 void mg_worker_rest(mg_worker *w, int fd, int want, int64_t ns) {

@@ -11,7 +11,9 @@
  *  2. [published, mark) belongs to finished items, [mark, end) to the item in hand.
  *  3. What the item in hand has published before its end is held by the coordinator: `item_held` is 1.
  *  4. After every descriptor the commit word is written again, so it is never older than the last descriptor but one.
- *  5. In a threaded slot nothing is in hand (busy is 0) but while the output of one item is written.
+ *  5. Where items are committed together (`together`), `ahead` of them are finished and not committed: their output is
+ *     in [mark, end) too, or held.  Such output is not forgotten: mg_worker_rollback is for ahead == 0.
+ *  6. In a threaded slot nothing is in hand (busy is 0) but while the output of one item is written.
  */
 #ifndef MG_WORKER_H
 #define MG_WORKER_H
@@ -42,6 +44,8 @@ typedef struct mg_worker {
   int busy, is_producer;
   uint32_t next, limit;                 /* offsets in the chunk's block: of the next record, of the end */
   uint32_t done;
+  int together;                         /* items of this chunk are committed together; how many wait for that: */
+  uint32_t ahead;
 
   uint32_t block;                       /* open block, MG_NO_BLOCK when there is none */
   size_t size;
@@ -67,9 +71,30 @@ void mg_worker_reserve(mg_worker *w, size_t least, uint8_t **to, size_t *room);
 void mg_worker_append(mg_worker *w, size_t length, unsigned edge, unsigned flags);
 /* The item in hand is finished: its output is committed.  This store is the commit. */
 void mg_worker_commit(mg_worker *w);
+/* The items of the chunk in hand are committed together: after each, mg_worker_pass instead of mg_worker_commit. */
+static inline void mg_worker_together(mg_worker *w) {
+  w->together = 1;
+  w->ahead = 0;
+}
+/* The item in hand is finished, but not committed.  1 where all that are finished should be, by mg_worker_commit_all:
+ * the coordinator wants to hear of them, or some of their output had to be published. */
+int mg_worker_pass(mg_worker *w);
+/* All that are finished are committed; not in the middle of one. */
+static inline void mg_worker_commit_all(mg_worker *w) {
+  if (w->ahead == 0) return;
+  w->done += w->ahead - 1;
+  w->ahead = 0;
+  mg_worker_commit(w);
+}
 /* The item in hand is made of parts, and goes on to this one, numbered from 1; 0: to none.  A time-out counts for each
  * part, and the report of the worker's death says which part it was at. */
 void mg_worker_step(mg_worker *w, uint32_t step);
+/* The item in hand is in another stage's fold from now on, or not any more: MG_STEP_ASIDE. */
+static inline void mg_worker_aside(const mg_worker *w, int on) {
+  uint32_t step = atomic_load_explicit(&w->shared->step, memory_order_relaxed);
+  step = on && step & MG_STEP_ITEM ? step | MG_STEP_ASIDE : step & ~MG_STEP_ASIDE;
+  atomic_store_explicit(&w->shared->step, step, memory_order_relaxed);
+}
 /* The item in hand has failed: its output is forgotten. */
 void mg_worker_rollback(mg_worker *w);
 /* Tells the coordinator of everything so far. */
@@ -89,7 +114,12 @@ int mg_worker_take(mg_worker *w, uint32_t *index);
 void mg_worker_hand(mg_worker *w, uint32_t index);
 /* Says that a handler of this chunk runs, at this part of it (see mg_worker_step), and when it began: 0, it has no
  * time-out.  Or, with index MG_NO_BLOCK, that none runs any more. */
-void mg_worker_mark(mg_worker *w, uint32_t index, uint32_t step, uint64_t began);
+static inline void mg_worker_mark(const mg_worker *w, uint32_t index, uint32_t step, uint64_t began) {
+  uint64_t number = index == MG_NO_BLOCK ? 0 : w->taken[index].chunk;
+  atomic_store_explicit(&w->shared->running, number, memory_order_relaxed);
+  atomic_store_explicit(&w->shared->step, step, memory_order_relaxed);
+  atomic_store_explicit(&w->shared->began, began, memory_order_release);
+}
 /* Sleeps until fd is readable, ns have passed (< 0: no limit) or, if `want`, there is a chunk to take or no more come.
  * The caller wants as long as mg_worker_take has not said that no more come, and it has room for one. */
 void mg_worker_rest(mg_worker *w, int fd, int want, int64_t ns);

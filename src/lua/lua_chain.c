@@ -108,12 +108,22 @@ static int l_connect(lua_State *L) {
 /* c:set(id, name, on): what a stage is or does */
 static int l_set(lua_State *L) {
   static const char *const names[] = {"gathers", "keeps", "watching", "early", "slow", "outside", "apart", "reread",
-                                      NULL};
+                                      "aside", NULL};
   static const unsigned flags[] = {MG_LINK_GATHERS, MG_LINK_KEEPS, MG_LINK_WATCHING, MG_LINK_EARLY, MG_LINK_SLOW,
-                                   MG_LINK_OUTSIDE, MG_LINK_APART, MG_LINK_REREAD};
+                                   MG_LINK_OUTSIDE, MG_LINK_APART, MG_LINK_REREAD, MG_LINK_ASIDE};
   mg_link *s = mg_check_link(L, 2);
   unsigned flag = flags[luaL_checkoption(L, 3, NULL, names)];
+  luaL_argcheck(L, flag != MG_LINK_ASIDE || s->chain->worker, 3, "c:worker comes before");
   s->flags = lua_toboolean(L, 4) ? s->flags | flag : s->flags & ~flag;
+  return 0;
+}
+
+/* c:worker(w): the worker whose chain it is, for "aside" */
+static int l_worker(lua_State *L) {
+  mg_chain *c = to_chain(L);
+  c->worker = mg_check_worker(L, 2);
+  lua_settop(L, 2);
+  lua_setiuservalue(L, 1, MG_CHAIN_WORKER);
   return 0;
 }
 
@@ -254,7 +264,7 @@ static const luaL_Reg methods[] = {
     {"link", l_link},         {"connect", l_connect}, {"set", l_set},     {"handler", l_handler},
     {"push", l_push},         {"push_all", l_push_all}, {"send", l_send}, {"taker", l_taker},
     {"begin", l_begin},       {"counts", l_counts},   {"count", l_count}, {"number", l_number},
-    {"sender", l_sender},     {NULL, NULL},
+    {"sender", l_sender},     {"worker", l_worker}, {NULL, NULL},
 };
 
 void mg_chain_setup(lua_State *L) {

@@ -22,6 +22,7 @@
 
 #include "lua_block.h"
 #include "lua_cursor.h"
+#include "lua_worker.h"
 
 #define MG_CHAIN_TYPE "minigun.chain"
 #define MG_LINK_TYPE "minigun.link"
@@ -40,7 +41,8 @@ enum {
   MG_LINK_APART = 64,    /* and no other stage of the chain gets it */
   MG_LINK_EFFECTS = 128, /* the handler has collected or counted something */
   MG_LINK_RETURNED = 256, /* a handler's value was seen */
-  MG_LINK_REREAD = 512   /* its items can be had again as they came */
+  MG_LINK_REREAD = 512,  /* its items can be had again as they came */
+  MG_LINK_ASIDE = 1024   /* while its handler runs, the worker says so: MG_STEP_ASIDE */
 };
 
 typedef struct mg_link {
@@ -84,6 +86,7 @@ typedef struct mg_chain {
   mg_link *sender;         /* that has passed on an item last */
   mg_link *entry;          /* what l_take calls, for the attempt-th time */
   lua_Integer attempt;
+  mg_worker *worker;       /* whose it is, for MG_LINK_ASIDE; or NULL */
   mg_level *levels;        /* a user value */
   uint32_t depth, room_levels, serial;
   uint32_t links, ids;
@@ -98,7 +101,7 @@ enum {
   MG_CHAIN_FUNCTIONS = MG_CHAIN_RETURNED,
   MG_CHAIN_NOTE,   /* the message handler of handlers */
   MG_CHAIN_DIRECT, /* table: from the place of what is kept to the stage that it is for */
-  MG_CHAIN_KEPT, MG_CHAIN_LEVELS, MG_CHAIN_LINKS
+  MG_CHAIN_KEPT, MG_CHAIN_LEVELS, MG_CHAIN_WORKER, MG_CHAIN_LINKS
 };
 
 /* The stack of a function that goes through a chain: these, and nothing above. `EXTRA`: what must stay alive. */

@@ -163,6 +163,7 @@ static void returned(lua_State *L, mg_chain *c, int status, lua_KContext at) {
   mg_level *v = top_level(c);
   mg_link *s = v->s;
   c->running = NULL;
+  if (s->flags & MG_LINK_ASIDE) mg_worker_aside(c->worker, 0);
   if (MG_UNLIKELY(torn && ok)) {
     lua_pushliteral(L, "stages that were called while the handler waited, in another coroutine, have not ended");
     ok = 0;
@@ -216,6 +217,7 @@ static void run(lua_State *L, mg_chain *c) {
   }
   s->partial = 0;
   c->running = s;
+  if (s->flags & MG_LINK_ASIDE) mg_worker_aside(c->worker, 1);
   lua_KContext at = key(c);
   returned(L, c, lua_pcallk(L, 3, 1, MG_AT_NOTE, at, handler_returned), at);
 }

@@ -18,6 +18,7 @@ static const constant constants[] = {
     /* slot.h */
     {"TIMED", MG_CHUNK_TIMED}, {"PRODUCER", MG_CHUNK_PRODUCER}, {"SET", MG_CHUNK_SET}, {"SINGLY", MG_CHUNK_SINGLY},
     {"STREAMED", MG_LEFT_STREAMED}, {"TIMED_OUT", MG_LEFT_TIMED_OUT},
+    {"STEP_ITEM", MG_STEP_ITEM}, {"STEP_ASIDE", MG_STEP_ASIDE}, {"STEP_NUMBER", MG_STEP_NUMBER(~0u)},
     {"VALUE", MG_KEEP_VALUE}, {"ORIGIN", MG_KEEP_ORIGIN}, {"SOURCE", MG_KEEP_SOURCE}, {"TRIED", MG_KEEP_TRIED},
     {"DEATH", MG_KEEP_DEATH}, /* lua_ledger.h */
     /* channel.h */

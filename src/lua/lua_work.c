@@ -232,6 +232,13 @@ static int l_withdraw(lua_State *L) {
   return 0;
 }
 
+/* l:singly(work): each of its items is to be committed by itself */
+static int l_singly(lua_State *L) {
+  mg_ledger *l = mg_check_open_ledger(L, 1);
+  l->work[mg_check_work(L, l, 2)].flags |= MG_WORK_SINGLY;
+  return 0;
+}
+
 /* l:unload(work): its bytes were read, and its reference is given up */
 static int l_unload(lua_State *L) {
   mg_ledger *l = mg_check_open_ledger(L, 1);
@@ -326,6 +333,6 @@ static int l_done_own(lua_State *L) {
 const luaL_Reg mg_work_methods[] = {
     {"enter", l_enter}, {"accept_value", l_accept_value}, {"accept", l_accept}, {"route", l_route},
     {"end_of", l_end_of}, {"push", l_push}, {"wake", l_wake}, {"take", l_take}, {"take_lane", l_take_lane},
-    {"unload", l_unload}, {"withdraw", l_withdraw}, {"cut", l_cut}, {"finish", l_finish}, {"drop", l_drop},
+    {"unload", l_unload}, {"withdraw", l_withdraw}, {"singly", l_singly}, {"cut", l_cut}, {"finish", l_finish}, {"drop", l_drop},
     {"own", l_own}, {"oldest_own", l_oldest_own}, {"take_own", l_take_own}, {"done_own", l_done_own}, {NULL, NULL},
 };

@@ -18,7 +18,6 @@ typedef struct lua_worker {
   int left_out, skip_empty; /* see w:on_left_out */
 } lua_worker;
 
-enum { UV_ON_REFUSED = 1, UV_ON_LEFT_OUT, UV_LEFT_OUT };
 
 typedef struct lua_emit {
   lua_worker *worker; /* kept alive by the user value */
@@ -27,7 +26,7 @@ typedef struct lua_emit {
 } lua_emit;
 
 mg_worker *mg_push_worker(lua_State *L) {
-  lua_worker *lw = lua_newuserdatauv(L, sizeof *lw, UV_LEFT_OUT);
+  lua_worker *lw = lua_newuserdatauv(L, sizeof *lw, MG_WORKER_UV_FLUSH);
   memset(lw, 0, sizeof *lw);
   lw->codec = mg_codec_get(L);
   luaL_setmetatable(L, MG_WORKER_TYPE);
@@ -41,7 +40,7 @@ static lua_worker *to_worker(lua_State *L, int arg) { return (lua_worker *)(void
 static void refuse(lua_State *L, int idx) {
   if (luaL_testudata(L, 1, MG_WORKER_TYPE)) lua_error(L); /* called as w:send */
   lua_getiuservalue(L, 1, 1);
-  if (lua_getiuservalue(L, -1, UV_ON_REFUSED) != LUA_TFUNCTION) {
+  if (lua_getiuservalue(L, -1, MG_WORKER_UV_ON_REFUSED) != LUA_TFUNCTION) {
     lua_pop(L, 2);
     lua_error(L);
   }
@@ -167,8 +166,8 @@ static int l_send(lua_State *L) {
   return 0;
 }
 
-/* w:next() -> stage, count, attempt, kind, number | nil at the end.  kind: "items", "inherited" (no bytes: the value
- * came with the fork) or "producer" */
+/* w:next() -> stage, count, attempt, kind, number | nil at the end.  kind: "items", "singly" (items that are to be
+ * committed one by one), "inherited" (no bytes: the value came with the fork) or "producer" */
 static int l_next(lua_State *L) {
   mg_worker *w = &to_worker(L, 1)->w;
   if (mg_worker_next(w) == 0) return luaL_pushfail(L), 1;
@@ -177,19 +176,28 @@ static int l_next(lua_State *L) {
   lua_pushinteger(L, w->chunk.attempt);
   lua_pushstring(L, w->chunk.flags & MG_CHUNK_PRODUCER        ? "producer"
                     : w->chunk.block == MG_NO_BLOCK        ? "inherited"
+                    : w->chunk.flags & MG_CHUNK_SINGLY     ? "singly"
                                                            : "items");
   lua_pushinteger(L, (lua_Integer)w->chunk.chunk);
   return 5;
+}
+
+/* Commits all items that are finished, with what the function of w:together says then. */
+static void commit_all(lua_State *L, lua_worker *lw) {
+  lua_getiuservalue(L, 1, MG_WORKER_UV_FLUSH);
+  lua_call(L, 0, 0);
+  mg_worker_commit_all(&lw->w);
 }
 
 /* An item has not been decoded as it is; what is wrong is on top of the stack.  Raises; but of a batch that is without
  * some of its items these are kept, see w:on_left_out.  Returns whether nothing is left of the batch. */
 static int take_refusal(lua_State *L, lua_worker *lw, int status, unsigned flags) {
   if (status != MG_CODEC_REFUSED || !lua_istable(L, -1)) {
+    if (lw->w.together) commit_all(L, lw);
     lw->unreadable = flags & MG_RECORD_PIECE ? 2 : 1;
     lua_error(L);
   }
-  lua_setiuservalue(L, 1, UV_LEFT_OUT);
+  lua_setiuservalue(L, 1, MG_WORKER_UV_LEFT_OUT);
   lw->left_out = 1;
   return !(flags & MG_CODEC_PAIR) && lua_istable(L, -1) && lua_rawlen(L, -1) == 0;
 }
@@ -197,9 +205,15 @@ static int take_refusal(lua_State *L, lua_worker *lw, int status, unsigned flags
 /* The handler has taken a batch: tells what was not in it. */
 static void tell_left_out(lua_State *L, lua_worker *lw) {
   lw->left_out = 0;
-  if (lua_getiuservalue(L, 1, UV_ON_LEFT_OUT) != LUA_TFUNCTION) return;
-  lua_getiuservalue(L, 1, UV_LEFT_OUT);
+  if (lua_getiuservalue(L, 1, MG_WORKER_UV_ON_LEFT_OUT) != LUA_TFUNCTION) return;
+  lua_getiuservalue(L, 1, MG_WORKER_UV_LEFT_OUT);
   lua_call(L, 1, 0);
+}
+
+/* The item in hand is finished. */
+static inline void finish(lua_State *L, lua_worker *lw) {
+  if (MG_LIKELY(!lw->w.together)) mg_worker_commit(&lw->w);
+  else if (mg_worker_pass(&lw->w)) commit_all(L, lw);
 }
 
 /* Stack: worker, handler, emit, ctx, value.  Runs what is left of the chunk.  Gives whether the handler has returned a
@@ -243,7 +257,7 @@ static int run_items(lua_State *L) {
       if (lw->left_out) tell_left_out(L, lw);
       lua_settop(L, 5);
     }
-    mg_worker_commit(w);
+    finish(L, lw);
   }
   if (rc < 0) mg_exit_now(71); /* the chunk is not what was announced: leave it to the coordinator */
   lua_pushboolean(L, returned);
@@ -271,6 +285,7 @@ static int l_run(lua_State *L) {
     lua_insert(L, -2);
     return 2;
   }
+  if (lw->w.together && !lw->unreadable) return lua_error(L); /* its end is the worker's: what it has folded is lost */
   mg_worker_rollback(&lw->w);
   lua_pushboolean(L, 0);
   lua_insert(L, -2);
@@ -286,7 +301,7 @@ static int l_on_refused(lua_State *L) {
   to_worker(L, 1);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 2);
-  lua_setiuservalue(L, 1, UV_ON_REFUSED);
+  lua_setiuservalue(L, 1, MG_WORKER_UV_ON_REFUSED);
   return 0;
 }
 
@@ -298,7 +313,7 @@ static int l_on_left_out(lua_State *L) {
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lw->skip_empty = lua_toboolean(L, 3);
   lua_settop(L, 2);
-  lua_setiuservalue(L, 1, UV_ON_LEFT_OUT);
+  lua_setiuservalue(L, 1, MG_WORKER_UV_ON_LEFT_OUT);
   return 0;
 }
 
@@ -307,7 +322,7 @@ static int l_left_out(lua_State *L) {
   lua_worker *lw = to_worker(L, 1);
   if (!lw->left_out) return 0;
   lw->left_out = 0;
-  lua_getiuservalue(L, 1, UV_LEFT_OUT);
+  lua_getiuservalue(L, 1, MG_WORKER_UV_LEFT_OUT);
   return 1;
 }
 
@@ -327,37 +342,6 @@ static int l_end_chunk(lua_State *L) {
   return 0;
 }
 
-/* The function that w:stepper() gives; its upvalue is the worker. */
-static int l_go_to(lua_State *L) {
-  lua_worker *lw = lua_touserdata(L, lua_upvalueindex(1));
-  if (lw->w.serial == mg_process_serial) mg_worker_step(&lw->w, (uint32_t)lua_tointeger(L, 1));
-  return 0;
-}
-
-/* w:stepper() -> function (part): the item in hand goes on to this part of it; 0: to none */
-static int l_stepper(lua_State *L) {
-  to_worker(L, 1);
-  lua_settop(L, 1);
-  lua_pushcclosure(L, l_go_to, 1);
-  return 1;
-}
-
-/* w:step() -> the part that the item in hand was at, which it is not any more | nil */
-static int l_step(lua_State *L) {
-  mg_worker *w = &to_worker(L, 1)->w;
-  uint32_t step = atomic_load_explicit(&w->shared->step, memory_order_relaxed);
-  if (step == 0) return luaL_pushfail(L), 1;
-  mg_worker_step(w, 0);
-  lua_pushinteger(L, step);
-  return 1;
-}
-
-/* w:index() -> how many items of the chunk come before the one in hand */
-static int l_index(lua_State *L) {
-  lua_pushinteger(L, to_worker(L, 1)->w.done);
-  return 1;
-}
-
 /* w:publish(): what hooks have sent */
 static int l_publish(lua_State *L) {
   mg_worker *w = &to_worker(L, 1)->w;
@@ -368,8 +352,8 @@ static int l_publish(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"next", l_next},           {"run", l_run},         {"emitter", l_emitter}, {"send", l_send},
     {"commit", l_commit},       {"stopped", l_stopped},
-    {"end_chunk", l_end_chunk}, {"publish", l_publish}, {"stepper", l_stepper},
-    {"step", l_step},           {"on_refused", l_on_refused}, {"index", l_index},
+    {"end_chunk", l_end_chunk}, {"publish", l_publish},
+    {"on_refused", l_on_refused},
     {"left_out", l_left_out},   {"on_left_out", l_on_left_out}, {NULL, NULL},
 };
 
@@ -377,6 +361,7 @@ void mg_worker_setup(lua_State *L) {
   luaL_newmetatable(L, MG_WORKER_TYPE);
   luaL_setfuncs(L, methods, 0);
   luaL_setfuncs(L, mg_thread_methods, 0);
+  luaL_setfuncs(L, mg_step_methods, 0);
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);

@@ -8,6 +8,9 @@
 #define MG_WORKER_TYPE "minigun.worker"
 #define MG_EMIT_TYPE "minigun.emit"
 
+/* User values of a worker. */
+enum { MG_WORKER_UV_ON_REFUSED = 1, MG_WORKER_UV_ON_LEFT_OUT, MG_WORKER_UV_LEFT_OUT, MG_WORKER_UV_FLUSH };
+
 /* The worker at `arg`, which belongs to this process: the first field of its userdata. */
 static inline mg_worker *mg_check_worker(lua_State *L, int arg) {
   mg_worker *w = luaL_checkudata(L, arg, MG_WORKER_TYPE);
@@ -20,5 +23,6 @@ mg_worker *mg_push_worker(lua_State *L);
 /* Emits, by the emit of a worker at `arg`, the item that the source has found, of at most `most` bytes. */
 void mg_emit_item(lua_State *L, int arg, mg_source *s, size_t most);
 extern const luaL_Reg mg_thread_methods[]; /* lua_threads.c */
+extern const luaL_Reg mg_step_methods[]; /* lua_step.c */
 
 #endif

@@ -16,10 +16,13 @@ local report = {
   TIMED = shared.TIMED,   -- note when items begin
   PRODUCER = shared.PRODUCER,
   SET = shared.SET,       -- one item for a worker with threads
-  SINGLY = shared.SINGLY, -- a producer's, that waits for room for each item
+  SINGLY = shared.SINGLY, -- a producer's, that waits for room for each item; else: each item is committed by itself
   -- What is known of the item that a worker had in hand (src/core/slot.h).
   STREAMED = shared.STREAMED,   -- some of its output has been let through
   TIMED_OUT = shared.TIMED_OUT, -- its time-out has ended it
+  -- Its `step`: the part of a batch that was in work; or with STEP_ITEM the number, from 1, of the item in hand, and
+  -- STEP_ASIDE where that was in another stage's fold.
+  STEP_ITEM = shared.STEP_ITEM, STEP_ASIDE = shared.STEP_ASIDE, STEP_NUMBER = shared.STEP_NUMBER,
   -- What is kept under the number of work (src/lua/lua_ledger.h): the item, where it is a Lua value; what it has come
   -- of; true, where its items are a source's own; attempts at the items of a batch; the death of the worker that had
   -- it.

@@ -8,6 +8,7 @@ local core = require "minigun.core"
 local emits = require "minigun.handlers.emit"
 local errors = require "minigun.base.traceback"
 local failure = require "minigun.base.failure"
+local folding = require "minigun.child.folds"
 local loop = require "minigun.handlers.loop_stage"
 local marks = require "minigun.child.marks"
 local numbered = require "minigun.policy.sources"
@@ -214,22 +215,31 @@ local function run_single(w, job, stage, ctx)
   end
 end
 
+-- A stage of a chain has failed at an item.
+local function chain_failed(w, job, folds, stage, item, caught, how)
+  local extra, fold = { partial = how.partial, item = item, place = w:index() }, folds.of[stage.id]
+  if fold then
+    extra.folded, stage = true, fold.stage
+  elseif stage.id == job.entry then
+    extra = { partial = how.partial, index = w:index() }
+  end
+  if job.segment.ordered then folds:send() end
+  report_failure(w, stage, caught, how.attempt, extra)
+end
+
 -- The chain of several stages.
-local function chain_of(w, job, stages, contexts)
-  local emitters, direct = {}, direct_emitters(w)
+local function chain_of(w, job, stages, contexts, folds, direct)
+  local emitters = {}
   for _, stage in ipairs(stages) do emitters[stage.id] = w:emitter(stage.id) end
   w:on_left_out(function(list) tell_left_out(w, job.plan.stages[job.entry], list) end)
   return chain.new(stages, {
     turn = job.turn, addresses = job.plan.addresses, out = emitters,
     send_to = function(_, id, item) direct[id](item) end,
     effect = replies.sender(w, job.segment.stages[1]),
-    failed = function(stage, item, caught, how)
-      local extra = { partial = how.partial, item = item, place = w:index() }
-      if stage.id == job.entry then extra = { partial = how.partial, index = w:index() } end
-      report_failure(w, stage, caught, how.attempt, extra)
-    end,
+    failed = function(...) chain_failed(w, job, folds, ...) end,
     context = function(stage, effect)
       local ctx = contexts[stage.id]
+      if not ctx then return {} end -- of a fold
       contexts[stage.id] = context.new({
         pipeline = ctx.pipeline, stage = ctx.stage, pid = ctx.pid, worker = ctx.worker,
       }, replies.checker(effect))
@@ -242,11 +252,11 @@ local function chain_of(w, job, stages, contexts)
 end
 
 -- Reports what the stages of a chain have counted.
-local function tell_stats(w, links)
+local function tell_stats(w, links, folds)
   local stats = { report.STATS }
   for id in pairs(links.states) do
     local s = links:counts(id, true)
-    stats[#stats + 1] = { id, s.items_in, s.items_out, s.busy, s.busy > 0 and s.service:take() or nil }
+    stats[#stats + 1] = { id, s.items_in - folds:sent(id), s.items_out, s.busy, s.busy > 0 and s.service:take() or nil }
     s.busy = 0
   end
   w:send(report.EDGE, stats)
@@ -264,7 +274,11 @@ end
 
 -- Several stages: each item is pushed through a chain, whose failures do not end the call.
 local function run_chain(w, job, stages, contexts)
-  local links, looping = chain_of(w, job, stages, contexts), {}
+  local direct, looping = direct_emitters(w), {}
+  local folds = folding.new(w, job, direct)
+  local links = chain_of(w, job, table.move(folds.stages, 1, #folds.stages, #stages + 1, { table.unpack(stages) }),
+    contexts, folds, direct)
+  if folds.stages[1] then links:set_aside(folds.stages, w) end
   for _, stage in ipairs(stages) do -- whose stream ends with that of the process
     if stage.loop and job.segment.items_per_worker == 1 then looping[#looping + 1] = stage.id end
   end
@@ -275,6 +289,7 @@ local function run_chain(w, job, stages, contexts)
   local take = links:taker()
   return function(attempt, value)
     local handler = looping[1] and with_ends(links, job, take, looping) or take
+    folds:begin(job.kind, job.plan.stages[job.entry])
     while true do
       links:begin(job.entry, attempt)
       local done, err, index, unreadable = w:run(handler, nil, nil, errors.note, value)
@@ -283,7 +298,8 @@ local function run_chain(w, job, stages, contexts)
       w:commit()
       if job.inherited then break end
     end
-    tell_stats(w, links)
+    folds:send()
+    tell_stats(w, links, folds)
   end
 end
 
@@ -293,7 +309,7 @@ local function run_chunks(w, job, runs)
   while true do
     local entry, _, attempt, kind = w:next()
     if not entry then break end
-    job.entry, job.inherited = entry, kind == "inherited"
+    job.entry, job.kind, job.inherited = entry, kind, kind == "inherited"
     runs(attempt, job.value)
     w:end_chunk()
     look_at_heap()

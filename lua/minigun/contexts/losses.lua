@@ -34,6 +34,20 @@ local function fail_in_hand(place, slot, left, rest, death)
   return rest
 end
 
+-- Of items that are committed together the `n`-th is in hand, or in another stage's fold, which is no fault of its own.
+-- Returns those before it, and the rest. Where output has gone on already nothing can be undone: all of them fail.
+local function fail_among(place, slot, left, rest, death, n, aside)
+  local fields, before = left.fields, nil
+  local streamed = left.how & report.STREAMED ~= 0
+  if not streamed and n > 1 then before = place.ledger:cut(rest, n - 1) end
+  for _ = 1, streamed and n or aside and 0 or 1 do
+    left.fields = {}
+    for key, value in pairs(fields) do left.fields[key] = value end
+    rest = fail_in_hand(place, slot, left, rest, death)
+  end
+  return before, rest
+end
+
 -- What is left of a slice goes on.
 local function return_slice(place, slot, left, death)
   local ledger = place.ledger
@@ -41,10 +55,19 @@ local function return_slice(place, slot, left, death)
   local origin = ledger:kept(rest, report.ORIGIN)
   place.port.under(origin)
   local innocent = slot.struck and slot.struck ~= origin and left.how & report.STREAMED == 0
-  if left.in_hand and not innocent then rest = fail_in_hand(place, slot, left, rest, death) end
-  if not rest then return end
-  ledger:keep(rest, report.DEATH, death)
-  ledger:push(rest, true)
+  local step, before = left.step or 0, nil
+  if left.in_hand and step & report.STEP_ITEM ~= 0 then
+    left.step = nil
+    ledger:singly(rest)
+    before, rest = fail_among(place, slot, left, rest, death, step & report.STEP_NUMBER,
+      innocent or step & report.STEP_ASIDE ~= 0)
+  elseif left.in_hand and not innocent then
+    rest = fail_in_hand(place, slot, left, rest, death)
+  end
+  for _, part in ipairs { rest or before, rest and before } do
+    ledger:keep(part, report.DEATH, death)
+    ledger:push(part, true)
+  end
 end
 
 -- The fields of the failure that a death costs.

@@ -310,6 +310,14 @@ function Chain:begin(id, attempt)
   self.links:begin(id, attempt)
 end
 
+--- Of a worker: while the handler of one of these stages runs, the item in hand is not to blame for the worker's end.
+---@param stages table array
+---@param w userdata the worker
+function Chain:set_aside(stages, w)
+  self.links:worker(w)
+  for _, stage in ipairs(stages) do self.links:set(stage.id, "aside", true) end
+end
+
 --- What takes an item through the stage that `begin` has named, and everything after it. The item is counted by the
 --- caller. The function does not raise.
 ---@return function take (item)

@@ -299,6 +299,28 @@ local function add_seats(result)
   end
 end
 
+-- A reduce whose items come from stages of the same workers folds them there, and takes other items as ever. `folds`,
+-- of a segment: the stages that work for such a reduce; `beside`, of a stage: those that take its items there.
+local function build_folds(b)
+  local result = b.result
+  for _, segment in ipairs(result.segments) do
+    segment.folds = {}
+    local together = segment.kind == "processes" and not segment.groups
+    for _, id in ipairs(together and segment.stages or {}) do
+      local worker = result.stages[id]
+      local gather, folds = worker.recipe and result.stages[worker.gathers], false
+      for _, input in ipairs(gather and gather.inputs or {}) do
+        local before = result.stages[input]
+        if before.segment == segment.id and before.kind ~= "producer" then
+          before.beside = before.beside or {}
+          before.beside[gather.id], folds = true, true
+        end
+      end
+      if folds then table.insert(segment.folds, id) end
+    end
+  end
+end
+
 local function check_dead_letter(b, where, subject, name, at)
   local tree = b.g.tree
   local node, choices = nesting.find(tree, where, name)
@@ -390,6 +412,7 @@ function plan.build(pipeline, run_options, standing)
   build_stages(b)
   build_names(b)
   build_segments(b)
+  build_folds(b)
   add_seats(result)
   hooks.build(b)
   build_dead_letters(b)

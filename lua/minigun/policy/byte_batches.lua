@@ -66,6 +66,13 @@ function Batches:resize(max_size)
   self.max_size, self.values.max_size = max_size, max_size
 end
 
+--- Takes a number, for a batch that has been made otherwise. None is open.
+---@return integer number
+function Batches:take_number()
+  self.number = self.number + 1
+  return self.number - 1
+end
+
 --- Keeps what tells where the items of each batch have come from, as a batcher does; `port.passing(gathered)` hears
 --- of an array of bytes before it is passed on.
 ---@param note function (gathered) -> gathered

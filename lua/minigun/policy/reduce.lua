@@ -53,7 +53,7 @@ end
 ---@param recipe table
 ---@param step function (i): the item in work is now the i-th of the batch, or none (0)
 ---@param now function () -> seconds
----@return function handler emits `{ number, part, items, seconds }`
+---@return function handler emits `{ number, part, items, seconds of the batch }`
 function reduce.worker_handler(recipe, step, now)
   local f = recipe.f
   return stack.stands_for(function(batch, emit)
@@ -69,6 +69,37 @@ function reduce.worker_handler(recipe, step, now)
     step(0)
     emit { batch[1], value, #items, now() - began }
   end, recipe.at)
+end
+
+local Fold = {}
+Fold.__index = Fold
+
+--- Makes what folds items one by one where they are made, into parts.
+---@param recipe table
+---@return table fold
+function reduce.fold(recipe) return setmetatable({ recipe = recipe, value = nil, n = 0 }, Fold) end
+
+--- Takes an item. Where the function raises the item is not in the value.
+---@param item any
+function Fold:add(item)
+  local recipe, value = self.recipe, self.value
+  if value == nil and not recipe.seeded then
+    value = item
+  else
+    if value == nil then value = recipe.start() end
+    value = recipe.f(value, item)
+    if value == nil then recipe.nothing "the function" end
+  end
+  self.value, self.n = value, self.n + 1
+end
+
+--- What there is; the next item begins anew.
+---@return table? part as from `worker_handler`, but without a number; nil: no item has come
+function Fold:take()
+  if self.n == 0 then return nil end
+  local part = { false, self.value, self.n, 0 }
+  self.value, self.n = nil, 0
+  return part
 end
 
 local Parts = {}
@@ -105,7 +136,7 @@ function Parts:add(part)
   if after then self.first[after.first] = nil end
   self.first[run.first], self.last[run.last] = run, run
   local calls = self.recipe.seeded and part[3] or part[3] - 1 -- of the user's function
-  if calls > 0 then self.seconds = mean(self.seconds, part[4] / calls) end
+  if calls > 0 and part[4] > 0 then self.seconds = mean(self.seconds, part[4] / calls) end
   self.cost = mean(self.cost, self.clock() - began)
 end
 

@@ -147,7 +147,7 @@ local function record_of(stage, fields, item, attempt)
   fields.stage, fields.attempts, fields.attempt = stage.name, math.max(attempt, 1), nil
   fields.at_end = attempt == 0 or nil -- of a loop's input, not of an item
   fields.item, fields.index, fields.place = item(), nil, nil
-  fields.unreadable, fields.uncalled = nil, nil
+  fields.unreadable, fields.uncalled, fields.folded = nil, nil, nil
   if stage.shows then fields.item, fields.message = stage.shows(fields.item, fields.message) end
   return failure.new(fields)
 end
@@ -241,6 +241,8 @@ local function entry_again(self, stage, fields, entry, at, limit, only)
     if n ~= 1 then self.shared:found_damage(stage, 1, n) end
     pool:retain(entry.block)
     return work.of_bytes(stage.id, entry.block, at, (rest == only and next_at or limit) - at, 1, only)
+  elseif fields.folded then
+    return fields.item ~= nil and self.reduces:alone(stage, fields.item, fields.attempt)
   elseif fields.index then
     return work.of_value(stage.id, entry.value)
   elseif fields.item ~= nil then
@@ -272,7 +274,7 @@ function Failures:item_failed(segment, slot, stage, fields, entry)
   local refused = fields.refused
   fields.refused = nil
   local record, anew
-  if stage.recipe then
+  if stage.recipe and not fields.folded then
     local batch = { batch = item(), ordinal = ordinal, tried = entry.count == 1 and entry.tried or {} }
     record, anew = self.reduces:batch_failed(segment, stage, fields, batch, retry)
   else

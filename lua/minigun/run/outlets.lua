@@ -95,7 +95,8 @@ function Outlets:draw()
     local apart = stage.threaded or not own.here and stage.kind == "producer" or self.direct[id]
       or stage.submits
     for _, target in ipairs(stage.outputs) do
-      if apart or self.places.of[target] ~= own then outlet.targets[#outlet.targets + 1] = target end
+      local beside = stage.beside and stage.beside[target]
+      if (apart or self.places.of[target] ~= own) and not beside then outlet.targets[#outlet.targets + 1] = target end
     end
     if stage.terminal then outlet.items, outlet.own = self.outcome:lists_of(stage) end
     self.of[id] = outlet

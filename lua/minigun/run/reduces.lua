@@ -41,9 +41,29 @@ function Reduces:open(stage)
   if each.place then each.state.reduce = result end
   links:set_handler(stage.id, function(item)
     if each.closed then error(each.closed, 0) end
+    if each.place and not item[1] then item[1] = self:number(each) end
     result:add(item)
     if each.place then each.state.batches:resize(result:size()) end
   end)
+end
+
+--- The number of a part, or a batch, that comes now: after all items that have come so far.
+---@param each table of `of`
+---@return integer
+function Reduces:number(each)
+  self.inline.chain:flush_batches(each.state.stage.id)
+  return each.state.batches:take_number()
+end
+
+--- The next attempt at an item at which a fold in a worker has failed: a batch of its own.
+---@param stage table that makes parts in workers
+---@param item any
+---@param attempts integer that it has had
+---@return table? work nil: it cannot be encoded
+function Reduces:alone(stage, item, attempts)
+  local again = self.failures:encode(stage, { self:number(self.of[stage.outputs[1]]), { item } })
+  if again then again.tried = { attempts } end
+  return again
 end
 
 --- What has failed in a stage of the coordinator: of a reduce that combines parts, what is in the part.
