@@ -277,8 +277,8 @@ describe("a chain", function()
   end)
 
   it("keeps the order of what is for all and what is for one stage, also of a stream", function()
-    local seen, links, port = {}, nil, nil
-    links, port = new {
+    local seen = {}
+    local links, port = new {
       { handler = function(n, emit)
         for i = 1, n do
           if i % 3 == 0 then emit:to("b", i) else emit(i) end

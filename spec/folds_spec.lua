@@ -9,7 +9,6 @@ local range = contexts.range
 local seed = tonumber(os.getenv "SEED") or os.time()
 
 local function new(given) return minigun.pipeline("folds", given) end
-local function pass(item, emit) emit(item) end
 local function add(a, b) return a + b end
 local function join(a, b) return a .. b end
 local function sum_to(n) return n * (n + 1) // 2 end
@@ -244,7 +243,8 @@ describe("a reduce beside its neighbour", function()
           if i % 1000 == 0 then emit(("x"):rep(30000)) end
           ctx:count("seen", 1)
         end)
-        p:reduce("sum", 0, function(a, b) return type(b) == "number" and a + b or a end, { from = "work", combine = add })
+        p:reduce("sum", 0, function(a, b) return type(b) == "number" and a + b or a end,
+          { from = "work", combine = add })
         p:map("out", { from = "work" }, function(x) return x end)
       end)
       local run, kills, started = p:start { max_restarts = 1000000 }, 0, core.now()
@@ -289,7 +289,8 @@ describe("a reduce beside its neighbour", function()
       end):run()
       assert.same({ sum_to(60) - 30 }, result.items)
       assert.equal(1, #result.failures)
-      assert.same({ "timeout", 30, slow }, { result.failures[1].kind, result.failures[1].item, result.failures[1].stage })
+      local failure = result.failures[1]
+      assert.same({ "timeout", 30, slow }, { failure.kind, failure.item, failure.stage })
     end
   end)
 

@@ -18,8 +18,7 @@ enum { TELL_AFTER = 1000000, TELL_LATE = 4000000 };
 static void take_in(mg_worker *w) {
   mg_desc d;
   for (uint32_t n; (n = mg_ring_waiting(&w->in)) > 0;) {
-    if (MG_UNLIKELY(n > MG_RING)) mg_exit_now(71); /* some worker has written there */
-    if (MG_UNLIKELY(mg_ring_pop(&w->in, &d) < 0)) mg_exit_now(71);
+    if (MG_UNLIKELY(n > MG_RING || mg_ring_pop(&w->in, &d) < 0)) mg_exit_now(71); /* some worker has written there */
     if (d.kind == MG_IN_CHUNK) w->pending[(w->pending_first + w->pendings++) & (w->room - 1)] = d;
     else if (d.kind == MG_IN_BLOCK) w->spare[(w->spare_first + w->spares++) % MG_LENT] = d;
     else if (d.kind == MG_IN_END) w->ending = 1;
@@ -171,8 +170,7 @@ void mg_worker_publish(mg_worker *w) { tell(w, no_chunk(w), 0); }
 
 void mg_worker_end_chunk(mg_worker *w) {
   if (w->is_producer && w->end > w->published) mg_worker_publish(w);
-  w->done = w->chunk.count;
-  w->together = 0, w->ahead = 0;
+  w->done = w->chunk.count, w->together = 0, w->ahead = 0;
   w->mark = w->end; /* what was sent after the last item is valid with it */
   w->mark_count = w->count;
   tell(w, MG_OUT_END, 0);

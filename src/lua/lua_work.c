@@ -333,6 +333,7 @@ static int l_done_own(lua_State *L) {
 const luaL_Reg mg_work_methods[] = {
     {"enter", l_enter}, {"accept_value", l_accept_value}, {"accept", l_accept}, {"route", l_route},
     {"end_of", l_end_of}, {"push", l_push}, {"wake", l_wake}, {"take", l_take}, {"take_lane", l_take_lane},
-    {"unload", l_unload}, {"withdraw", l_withdraw}, {"singly", l_singly}, {"cut", l_cut}, {"finish", l_finish}, {"drop", l_drop},
+    {"unload", l_unload}, {"withdraw", l_withdraw},
+    {"singly", l_singly}, {"cut", l_cut}, {"finish", l_finish}, {"drop", l_drop},
     {"own", l_own}, {"oldest_own", l_oldest_own}, {"take_own", l_take_own}, {"done_own", l_done_own}, {NULL, NULL},
 };
