@@ -189,7 +189,7 @@ describe("files that a producer of the coordinator reads", function()
       for line in io.popen("printf '1\\n2\\n3'"):lines() do emit(line) end
       local pipe <close> = io.popen("printf '4\\n5 6'")
       emit(pipe:read())
-      emit(pipe:read("n", "n"))
+      emit((pipe:read("n", "n")))
       emit(tostring(pipe:read()))
       for a, b in io.popen("printf 'ab\\ncd\\n'"):lines(1, "L") do emit(a .. b) end
       local _, err = pcall(io.lines, "/nowhere/file")

@@ -28,7 +28,7 @@ local FRAME <const>, ROOM <const> = core.protocol.WANTS_FRAME, core.protocol.WAN
 ---@field number integer this client's, as the server counts them
 local Client = { __name = "minigun.client" }
 Client.__index = Client
-methods.suggest(Client, "a client")
+methods.suggest(Client, "a client", { "channel" })
 
 local function check(self, method)
   if getmetatable(self) ~= Client then
