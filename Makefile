@@ -78,7 +78,7 @@ endif
 .PHONY: lint lint-lua lint-c lint-gcc lint-clang
 .PHONY: all help test check surroundings faults install uninstall clean bench asan sanitized gcstress tsan \
         valgrind fuzz model storm
-.PHONY: mutants docs pictures site FORCE
+.PHONY: redis mutants docs pictures site FORCE
 
 all: $(LIB)
 
@@ -111,6 +111,19 @@ $(BUILD)/flags: FORCE
 	@printf '%s\n' '$(COMPILE) | $(LINK) | $(SRC)' | cmp -s - $@ || printf '%s\n' '$(COMPILE) | $(LINK) | $(SRC)' > $@
 
 -include $(OBJ:.o=.d)
+
+# The second module, for clusters, where it is asked for: make REDIS=1.
+REDIS_LIB := $(BUILD)/minigun/redis.so
+REDIS_SRC := src/redis/link.c src/redis/lua_redis.c
+redis: $(REDIS_LIB)
+ifdef REDIS
+all: $(REDIS_LIB)
+endif
+
+$(REDIS_LIB): $(REDIS_SRC) src/redis/link.h $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(MG_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(MG_LDFLAGS) $(LDFLAGS) -o $@.new $(REDIS_SRC) -lhiredis -lssl -lcrypto && \
+	  mv $@.new $@
 
 # ---- tests -----------------------------------------------------------------------------------------------------
 

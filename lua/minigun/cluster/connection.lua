@@ -1,0 +1,201 @@
+--- A connection to the engine: dialled, and dialled again; commands go out and replies come back. A call waits as
+-- `minigun.wait` does: of a task of a loop nothing else waits meanwhile.
+local core = require "minigun.core"
+local tasks = require "minigun.handlers.tasks"
+local url = require "minigun.cluster.url"
+
+local connection = {}
+
+local Connection = {}
+Connection.__index = Connection
+
+local DIAL <const> = 1      -- seconds for a server to take a connection
+local PATIENCE <const> = 3  -- seconds for a reply, beside what the command itself waits
+local OLDEST <const> = 7    -- version of Redis
+
+-- Errors of the server after which another connection may do better: it is about to become, or no longer, the master.
+local AGAIN <const> = { READONLY = true, LOADING = true, MASTERDOWN = true, CLUSTERDOWN = true, UNBLOCKED = true,
+  MOVED = true, NOREPLICAS = true, TRYAGAIN = true, MISCONF = true }
+
+local function library()
+  local found, redis = pcall(require, "minigun.redis")
+  if found then return redis end
+  return nil, "the module minigun.redis is not built: install libhiredis-dev and libssl-dev, and run make REDIS=1"
+end
+
+--- Makes a connection, which is not dialled yet.
+---@param address table of url.parse
+---@return table connection
+function connection.new(address)
+  return setmetatable({ address = address, link = false, at = false, turn = 0 }, Connection)
+end
+
+-- What is raised where a connection is broken: `again` true: another one may do better.
+local function broken(self, message, again)
+  self:close()
+  return nil, { message = message, again = again, at = self.at or self.address.text }
+end
+
+-- Waits until a reply is there. Returns true and the reply; nil and what is wrong.
+local function next_reply(self, due)
+  local link = self.link
+  while true do
+    local found, reply = link:reply()
+    if found then return true, reply end
+    if found == nil then return broken(self, reply, true) end
+    local wants, message = link:step()
+    found, reply = link:reply()
+    if found then return true, reply end
+    if not wants then return broken(self, message, true) end
+    local left = due - core.now()
+    if left <= 0 then return broken(self, "no answer in time", true) end
+    tasks.wait(link:fd(), wants == "w" and "w" or "r", left)
+  end
+end
+
+-- Sends commands and waits for their replies. Errors of the server are replies like others here.
+local function exchange(self, commands, seconds)
+  for _, words in ipairs(commands) do
+    local sent, message = self.link:send(words)
+    if not sent then return broken(self, message, true) end
+  end
+  local replies, due = {}, core.now() + seconds
+  for i = 1, #commands do
+    local ok, reply = next_reply(self, due)
+    if not ok then return nil, reply end
+    replies[i] = reply
+  end
+  return replies
+end
+
+local function is_error(self, reply) return getmetatable(reply) == self.redis.Error end
+
+-- Waits until the connection is made.
+local function settle(self)
+  local due = core.now() + DIAL
+  while true do
+    local wants, message = self.link:step()
+    if not wants then return broken(self, message, true) end
+    if wants ~= "w" and self.link:ready() then return true end
+    local left = due - core.now()
+    if left <= 0 then return broken(self, "no answer in time", true) end
+    tasks.wait(self.link:fd(), wants == "w" and "w" or "r", left)
+  end
+end
+
+-- Connects to one server.
+local function reach(self, where)
+  local address = self.address
+  self.at = where.path or ("%s:%s"):format(where.host, where.port)
+  local link, message = self.redis.open { host = where.host, port = where.port, path = where.path,
+    secure = address.secure, ca = address.ca, certificate = address.certificate, key = address.key }
+  if not link then return broken(self, message, true) end
+  self.link = link
+  return settle(self)
+end
+
+-- What a new connection says first; the replies, an error of one is the caller's.
+local function greet(self, with_password)
+  local address, commands = self.address, {}
+  if with_password then
+    local password, message = url.password(os.getenv)
+    if message then return broken(self, message, false) end
+    if password then
+      commands[1] = address.user and { "AUTH", address.user, password } or { "AUTH", password }
+    end
+  end
+  if address.database and address.database ~= "0" then commands[#commands + 1] = { "SELECT", address.database } end
+  commands[#commands + 1] = { "INFO", "server" }
+  local replies, fault = exchange(self, commands, PATIENCE)
+  if not replies then return nil, fault end
+  for _, reply in ipairs(replies) do
+    if is_error(self, reply) then return broken(self, reply.message, AGAIN[reply.code] or false) end
+  end
+  local version = replies[#replies]:match "redis_version:(%d+)"
+  if not version or tonumber(version) < OLDEST then
+    return broken(self, ("it is Redis %s; from %d on is needed"):format(
+      replies[#replies]:match "redis_version:([%d%.]+)" or "of an unknown version", OLDEST), false)
+  end
+  return true
+end
+
+-- Asks the sentinels in turn where the master is.
+local function master_of(self)
+  local address, fault = self.address, nil
+  for _ = 1, #address.hosts do
+    self.turn = self.turn % #address.hosts + 1
+    local ok, problem = reach(self, address.hosts[self.turn])
+    if ok then
+      local replies
+      replies, problem = exchange(self, { { "SENTINEL", "get-master-addr-by-name", address.master } }, PATIENCE)
+      local found = replies and replies[1]
+      self:close()
+      if type(found) == "table" and type(found[1]) == "string" then return { host = found[1], port = found[2] } end
+      if replies then problem = { message = ("it knows no master '%s'"):format(address.master), again = false } end
+    end
+    fault = problem
+  end
+  return nil, fault
+end
+
+--- Dials: connects, says who it is, and looks whether the server will do.
+---@return boolean? ok
+---@return table? fault `message`; `again`: it may be tried again; `at`: the server
+function Connection:dial()
+  self:close()
+  local redis, message = library()
+  if not redis then return broken(self, message, false) end
+  self.redis = redis
+  local where, fault = self.address.path and { path = self.address.path } or self.address.hosts[1], nil
+  if self.address.master then where, fault = master_of(self) end
+  if not where then return nil, fault end
+  local ok
+  ok, fault = reach(self, where)
+  if not ok then return nil, fault end
+  return greet(self, true)
+end
+
+--- Sends commands, and waits for all their replies.
+---@param commands table array of commands, each an array of words
+---@param seconds number? that the last of them may wait by itself
+---@return table? replies in order; nil as false; an error of the server as a table with `code` and `message`
+---@return table? fault as of `dial`
+function Connection:calls(commands, seconds)
+  if not self.link then
+    local ok, fault = self:dial()
+    if not ok then return nil, fault end
+  end
+  local replies, fault = exchange(self, commands, PATIENCE + (seconds or 0))
+  if not replies then return nil, fault end
+  for _, reply in ipairs(replies) do
+    if is_error(self, reply) and AGAIN[reply.code] then return broken(self, reply.message, true) end
+  end
+  return replies
+end
+
+--- Sends one command, and waits for its reply.
+---@param words table
+---@param seconds number?
+---@return any reply nil: there is none, or it is an error
+---@return table? fault as of `dial`; an error of the server has `code` too, and is not to be tried again
+function Connection:call(words, seconds)
+  local replies, fault = self:calls({ words }, seconds)
+  if not replies then return nil, fault end
+  local reply = replies[1]
+  if is_error(self, reply) then
+    return nil, { message = reply.message, code = reply.code, again = false, at = self.at }
+  end
+  return reply
+end
+
+--- Whether it is connected.
+---@return boolean
+function Connection:is_open() return self.link ~= false end
+
+--- Closes it; the next call dials anew.
+function Connection:close()
+  if self.link then self.link:close() end
+  self.link = false
+end
+
+return connection

@@ -1,0 +1,236 @@
+--- The engine: what a submitter and a worker host ask of the Redis server about one stage of one job. Each call may be
+-- made again where it is not known whether it has worked.
+local scripts = require "minigun.cluster.scripts"
+
+local engine = {}
+
+local Engine = {}
+Engine.__index = Engine
+
+engine.KEEP = 7 * 86400 -- seconds that keys live after they were last written to
+
+--- The chunk's number in an id, "NUMBER-1".
+---@param id string
+---@return integer?
+function engine.number_of(id) return math.tointeger(tonumber(id:match "^(%d+)%-")) end
+
+--- Makes the engine of one stage of one job.
+---@param connection table of connection.lua
+---@param pipeline string
+---@param stage string
+---@param job string
+---@return table engine
+function engine.new(connection, pipeline, stage, job)
+  local tag = ("mg:{%s/%s}"):format(job, stage)
+  return setmetatable({ connection = connection, job = job, sums = {},
+    input = tag .. ":in", output = tag .. ":out", dead = tag .. ":dead", meta = tag .. ":meta",
+    jobs = ("mg:jobs:%s/%s"):format(pipeline, stage), hosts = ("mg:hosts:%s/%s"):format(pipeline, stage) }, Engine)
+end
+
+-- Calls a script; the server is told it where it does not know it.
+local function run_script(self, name, keys, arguments)
+  local words = { "EVALSHA", "", #keys }
+  table.move(keys, 1, #keys, 4, words)
+  table.move(arguments, 1, #arguments, #words + 1, words)
+  if not self.sums[name] then
+    local sum, fault = self.connection:call { "SCRIPT", "LOAD", scripts[name] }
+    if not sum then return nil, fault end
+    self.sums[name] = sum
+  end
+  words[2] = self.sums[name]
+  local reply, fault = self.connection:call(words)
+  if fault and fault.code == "NOSCRIPT" then -- another server, or one that has forgotten all
+    self.sums = {}
+    words[1], words[2] = "EVAL", scripts[name]
+    reply, fault = self.connection:call(words)
+  end
+  return reply, fault
+end
+
+--- Makes the job known, and its keys; nothing happens where it is there.
+---@param facts table `code`; `limit`: most chunks that may lie there; `lease`, milliseconds; `tries`: most deliveries
+---@return boolean? ok
+---@return table? fault
+function Engine:create(facts)
+  local replies, fault = self.connection:calls {
+    { "XGROUP", "CREATE", self.input, "w", "0", "MKSTREAM" },
+    { "HSETNX", self.meta, "state", "open" },
+    { "HSET", self.meta, "code", facts.code, "limit", facts.limit, "lease", facts.lease, "tries", facts.tries },
+    { "EXPIRE", self.input, engine.KEEP }, { "EXPIRE", self.meta, engine.KEEP },
+    { "ZADD", self.jobs, "NX", os.time(), self.job },
+  }
+  if not replies then return nil, fault end
+  for _, reply in ipairs(replies) do
+    if type(reply) == "table" and reply.code and reply.code ~= "BUSYGROUP" then
+      return nil, { message = reply.message, code = reply.code, again = false, at = self.connection.at }
+    end
+  end
+  return true
+end
+
+--- Hands chunks over: as many as there is room for, from the first on.
+---@param limit integer
+---@param first integer number of the first chunk
+---@param chunks string[]
+---@return integer? taken
+---@return table? fault
+function Engine:put(limit, first, chunks)
+  local arguments = table.move(chunks, 1, #chunks, 4, { limit, first, engine.KEEP })
+  return run_script(self, "put", { self.input, self.output, self.meta }, arguments)
+end
+
+-- A reply of XREAD and XREADGROUP: array of { id, { "d", bytes ... } }.
+local function entries_of(reply)
+  if not reply then return {} end
+  local stream = type(reply) == "table" and reply[1]
+  return type(stream) == "table" and type(stream[2]) == "table" and stream[2] or {}
+end
+
+--- Takes chunks to work on.
+---@param worker string
+---@param n integer at most
+---@param wait integer milliseconds, from 1 on
+---@return table[]? entries array of { id, { "d", bytes } }
+---@return table? fault
+function Engine:take(worker, n, wait)
+  local reply, fault = self.connection:call({ "XREADGROUP", "GROUP", "w", worker, "COUNT", n, "BLOCK", wait, "STREAMS",
+    self.input, ">" }, wait / 1000)
+  if fault then return nil, fault end
+  return entries_of(reply)
+end
+
+--- Says what has come of chunks.
+---@param code string
+---@param results table array: id, status, bytes, id, status ...
+---@return integer? counted
+---@return table? fault
+function Engine:done(code, results)
+  return run_script(self, "done", { self.input, self.output, self.meta },
+    table.move(results, 1, #results, 2, { code }))
+end
+
+--- Begins the leases of chunks anew.
+---@param worker string
+---@param ids string[]
+---@return string[]? own those that are still its own
+---@return table? fault
+function Engine:renew(worker, ids)
+  return run_script(self, "renew", { self.input }, table.move(ids, 1, #ids, 2, { worker }))
+end
+
+--- Gives chunks back.
+---@param worker string
+---@param lease integer
+---@param ids string[]
+---@return integer? given
+---@return table? fault
+function Engine:give_back(worker, lease, ids)
+  return run_script(self, "give_back", { self.input }, table.move(ids, 1, #ids, 3, { worker, lease }))
+end
+
+--- Takes over chunks whose lease is over.
+---@param worker string
+---@param facts table of the job: `lease`, `tries`
+---@param n integer at most
+---@return table[]? entries array of { id, { "d", bytes }, deliveries }
+---@return table? fault
+function Engine:reap(worker, facts, n)
+  return run_script(self, "reap", { self.input, self.output, self.dead, self.meta },
+    { worker, facts.lease, facts.tries, n })
+end
+
+--- The results that are there. They stay until `drop`; what is seen twice is known by its number.
+---@param n integer at most
+---@param wait integer milliseconds, from 1 on
+---@return table[]? entries array of { id, { "i", chunk's id, "s", status, "d", bytes } }
+---@return table? fault
+function Engine:results(n, wait)
+  local reply, fault = self.connection:call({ "XREAD", "COUNT", n, "BLOCK", wait, "STREAMS", self.output, "0" },
+    wait / 1000)
+  if fault then return nil, fault end
+  return entries_of(reply)
+end
+
+--- Removes results that were taken over.
+---@param ids string[]
+---@return integer? n
+---@return table? fault
+function Engine:drop(ids)
+  return self.connection:call(table.move(ids, 1, #ids, 3, { "XDEL", self.output }))
+end
+
+--- The number of the last chunk that the server has had: after a fail-over it may be an earlier one than before.
+---@return integer? number nil without a fault: it does not know the job
+---@return table? fault
+function Engine:last()
+  local reply, fault = self.connection:call { "XINFO", "STREAM", self.input }
+  if fault then
+    if fault.code == "ERR" then return nil end
+    return nil, fault
+  end
+  for i = 1, #reply - 1, 2 do
+    if reply[i] == "last-generated-id" then return engine.number_of(reply[i + 1]) end
+  end
+end
+
+--- What the job is.
+---@return table? facts `state`, `code`, `limit`, `lease`, `tries`; nil without a fault: there is none
+---@return table? fault
+function Engine:facts()
+  local reply, fault = self.connection:call { "HGETALL", self.meta }
+  if not reply then return nil, fault end
+  local facts = {}
+  for i = 1, #reply - 1, 2 do facts[reply[i]] = tonumber(reply[i + 1]) or reply[i + 1] end
+  return next(facts) and facts or nil
+end
+
+--- Ends the job: workers drop what they have of it.
+---@return boolean? ok
+---@return table? fault
+function Engine:abort()
+  local replies, fault = self.connection:calls { { "HSET", self.meta, "state", "aborted" },
+    { "ZREM", self.jobs, self.job } }
+  return replies and true, fault
+end
+
+--- Removes all that is of the job.
+---@return boolean? ok
+---@return table? fault
+function Engine:remove()
+  local replies, fault = self.connection:calls { { "ZREM", self.jobs, self.job },
+    { "UNLINK", self.input, self.output, self.dead, self.meta } }
+  return replies and true, fault
+end
+
+--- Says that a worker host is there.
+---@param worker string
+---@param facts string what it is, for people
+---@return boolean? ok
+---@return table? fault
+function Engine:beat(worker, facts)
+  local replies, fault = self.connection:calls { { "ZADD", self.hosts, os.time(), worker },
+    { "HSET", self.hosts .. ":facts", worker, facts }, { "EXPIRE", self.hosts, 3600 },
+    { "EXPIRE", self.hosts .. ":facts", 3600 } }
+  return replies and true, fault
+end
+
+--- Says that it has gone.
+---@param worker string
+function Engine:leave(worker)
+  return self.connection:calls { { "ZREM", self.hosts, worker }, { "HDEL", self.hosts .. ":facts", worker } }
+end
+
+--- How many worker hosts have told of themselves lately.
+---@param seconds integer
+---@return integer? n
+---@return table? fault
+function Engine:workers(seconds)
+  return self.connection:call { "ZCOUNT", self.hosts, os.time() - seconds, "+inf" }
+end
+
+--- The jobs of this stage that are open, oldest first.
+---@return string[]? jobs
+---@return table? fault
+function Engine:open_jobs() return self.connection:call { "ZRANGE", self.jobs, 0, -1 } end
+
+return engine

@@ -1,0 +1,85 @@
+--- What the engine does in one step: scripts that the server runs whole, or not at all.
+--
+-- Keys of a stage of a job, T = mg:{JOB/STAGE}: T:in the chunks to do, a stream with the group "w", whose ids are
+-- NUMBER-1; T:out the results; T:dead what was delivered too often; T:meta what the job is. A chunk's bytes stand in
+-- the field d.
+local scripts = {}
+
+-- KEYS in, out, meta; ARGV limit, first number, seconds to keep, chunks ... -> how many were taken. A chunk that is
+-- there already counts as taken, so it may be called again.
+scripts.put = [[
+local state = redis.call('HGET', KEYS[3], 'state')
+if state ~= 'open' then return redis.error_reply('CLOSED the job is ' .. tostring(state)) end
+local room = tonumber(ARGV[1]) - redis.call('XLEN', KEYS[1]) - redis.call('XLEN', KEYS[2])
+local first, taken = tonumber(ARGV[2]), 0
+for i = 4, #ARGV do
+  if room <= 0 then break end
+  local reply = redis.pcall('XADD', KEYS[1], string.format('%d-1', first + taken), 'd', ARGV[i])
+  if type(reply) == 'table' and reply.err then
+    if not string.find(reply.err, 'equal or smaller') then return reply end
+  else
+    room = room - 1
+  end
+  taken = taken + 1
+end
+for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[3]) end
+return taken]]
+
+-- KEYS in, out, meta; ARGV the worker's code, (id, status, bytes) ... -> how many counted. Only the first result of a
+-- chunk does: what came too late, or twice, is dropped.
+scripts.done = [[
+if redis.call('HGET', KEYS[3], 'code') ~= ARGV[1] then return redis.error_reply('CODE the program is another one') end
+local counted = 0
+for i = 2, #ARGV, 3 do
+  if redis.call('XACK', KEYS[1], 'w', ARGV[i]) == 1 then
+    redis.call('XDEL', KEYS[1], ARGV[i])
+    redis.call('XADD', KEYS[2], '*', 'i', ARGV[i], 's', ARGV[i + 1], 'd', ARGV[i + 2])
+    counted = counted + 1
+  end
+end
+return counted]]
+
+-- KEYS in; ARGV worker, ids ... -> those that are still its own: their leases begin anew.
+scripts.renew = [[
+local own = {}
+for i = 2, #ARGV do
+  if #redis.call('XPENDING', KEYS[1], 'w', ARGV[i], ARGV[i], 1, ARGV[1]) == 1 then
+    redis.call('XCLAIM', KEYS[1], 'w', ARGV[1], 0, ARGV[i], 'JUSTID')
+    own[#own + 1] = ARGV[i]
+  end
+end
+return own]]
+
+-- KEYS in; ARGV worker, milliseconds of a lease, ids ... -> how many were given back: others find them at once.
+scripts.give_back = [[
+local given = 0
+for i = 3, #ARGV do
+  if #redis.call('XPENDING', KEYS[1], 'w', ARGV[i], ARGV[i], 1, ARGV[1]) == 1 then
+    redis.call('XCLAIM', KEYS[1], 'w', '-', 0, ARGV[i], 'IDLE', ARGV[2], 'JUSTID')
+    given = given + 1
+  end
+end
+return given]]
+
+-- KEYS in, out, dead, meta; ARGV worker, milliseconds of a lease, most deliveries, most chunks -> the chunks whose
+-- lease is over, now the worker's own, each { id, { 'd', bytes }, deliveries }. What was delivered too often is dead,
+-- and the submitter hears of it.
+scripts.reap = [[
+local own = {}
+for _, pending in ipairs(redis.call('XPENDING', KEYS[1], 'w', 'IDLE', ARGV[2], '-', '+', ARGV[4])) do
+  local id, last, deliveries = pending[1], pending[2], pending[4]
+  if deliveries >= tonumber(ARGV[3]) then
+    local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
+    if entry and redis.call('XACK', KEYS[1], 'w', id) == 1 then
+      redis.call('XDEL', KEYS[1], id)
+      redis.call('XADD', KEYS[3], 'MAXLEN', '~', '10000', '*', 'i', id, 'n', deliveries, 'd', entry[2][2])
+      redis.call('XADD', KEYS[2], '*', 'i', id, 's', 'dead', 'd', tostring(deliveries))
+    end
+  else
+    local entry = redis.call('XCLAIM', KEYS[1], 'w', ARGV[1], ARGV[2], id)[1]
+    if entry and entry[1] then own[#own + 1] = { entry[1], entry[2], deliveries + 1 } end
+  end
+end
+return own]]
+
+return scripts
