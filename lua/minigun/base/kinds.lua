@@ -6,6 +6,7 @@
 --               for each CPU; `of`: what it counts
 --     class     its options' type for editors: minigun.<class>Options, and minigun.<class>GroupOptions of its group
 --     group     the schema of its group, `p:processes({ n = 4 }, f)`, where it has one
+--     options   the name of the schema of its table form, where that is not made from the size
 --     also      the name of the kind that it is another name of
 --     doc       what it does, for the reference
 return {
@@ -19,5 +20,7 @@ return {
     doc = "run in that many workers, forked once per run (a producer: in one child of its own)" },
   { name = "process_per_batch", module = "minigun.contexts.workers", size = "max", of = "most children alive at once",
     class = "Fork", group = "fork_group", doc = "run each item in a fresh child, at most `max` at once" },
+  { name = "cluster", module = "minigun.cluster.place", class = "Cluster", options = "cluster",
+    doc = "run on other hosts, over a Redis server: its URL, see docs/cluster.md" },
   { name = "fork", also = "process_per_batch", doc = "the same as `process_per_batch`" },
 }

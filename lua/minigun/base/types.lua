@@ -177,6 +177,21 @@ end
 --- Of groups, `p:processes({ n = 2, retries = 3 }, f)`: by the method's name.
 types.groups = {}
 
+--- Of a cluster: its URL, or a table with that.
+types.cluster = {
+  text = "a URL such as \"redis://host\", or { url =, lease =, tries =, limit =, ordered = }",
+  lua = "string|minigun.ClusterOptions",
+  check = function(value, subject, name)
+    local of = types.schemas.cluster
+    if type(value) == "string" then value = { url = value } end
+    if type(value) ~= "table" then return false end
+    local given = schema.fill(of, schema.check(of, value, ("%s: %s"):format(subject, name)))
+    if not given.url then return false end
+    local worker = { url = given.url, lease = given.lease, tries = given.tries, limit = given.limit }
+    return true, { kind = "cluster", n = 1, ordered = given.ordered, worker = worker, defaults = {} }
+  end,
+}
+
 for _, kind in ipairs(kinds) do
   local name, class = kind.name, "minigun." .. (kind.class or "")
   if kind.size then types[name] = context_type(name, kind.size, kind.n, name, class .. "Options") end

@@ -17,6 +17,13 @@ local DEFINES_STAGES <const> = { producer = true, processor = true, consumer = t
 
 local function nothing() end
 
+local replaced = {} -- { table, name, what it was }
+
+local function replace(owner, name, value)
+  replaced[#replaced + 1] = { owner, name, owner[name] }
+  owner[name] = value
+end
+
 -- A stage that could not be defined stands in the graph by its name, so that those that name it are not blamed too.
 local function stand_in(definitions, p, method, name)
   if not DEFINES_STAGES[method] or type(name) ~= "string" or p.by_name[name] then return end
@@ -29,7 +36,7 @@ local function make_tolerant(found)
   for name, method in pairs(Pipeline) do
     if name:find "^%l" and not RUNS[name] and name ~= "extend" then
       definitions[name] = method
-      Pipeline[name] = function(self, ...)
+      replace(Pipeline, name, function(self, ...)
         if getmetatable(self) ~= Pipeline then return method(self, ...) end
         found:pipeline(self, depth)
         if name == "pipeline" then depth = depth + 1 end
@@ -40,7 +47,7 @@ local function make_tolerant(found)
         found:mistake(results[2])
         stand_in(definitions, self, name, (...))
         return self
-      end
+      end)
     end
   end
 end
@@ -49,14 +56,14 @@ end
 local function end_at_runs(found)
   for name in pairs(RUNS) do
     local method = Pipeline[name]
-    Pipeline[name] = function(self, ...)
+    replace(Pipeline, name, function(self, ...)
       local _, fault = pcall(method, self, ...)
       if not rawequal(fault, STOP) then
         found:mistake(fault)
         found.run = self
       end
       error(STOP, 0)
-    end
+    end)
   end
 end
 
@@ -66,10 +73,13 @@ local function make_names_tolerant(found)
     local value = rawget(Pipeline, name)
     local ok, problem = true, nil
     if value == nil then ok, problem = pcall(methods.check, Pipeline, name) end
+  local index = Pipeline.__index
+  replace(Pipeline, "__index", function(self, name)
+    local ok, value = pcall(index, self, name)
     if ok then return value end
     found:mistake(problem)
     return function() return self end
-  end
+  end)
 end
 
 local Found <const> = {}
@@ -87,7 +97,14 @@ function Found:mistake(message, at)
   table.insert(self.mistakes, at and at .. ": " .. message or message)
 end
 
-local own_print = print
+-- From now on pipelines are defined and run as ever.
+local function finish()
+  for i = #replaced, 1, -1 do
+    local owner, name, value = table.unpack(replaced[i])
+    owner[name] = value
+  end
+  replaced = {}
+end
 
 --- Loads a program and lets it define its pipelines.
 ---@param words string[] the file, and its words
@@ -99,18 +116,20 @@ function dry_run.load(words)
     found.run, found.options = p, options
     error(STOP, 0)
   end
-  to_end.run, to_end.iterate, background.start = stop, stop, stop
+  for owner, names in pairs { [to_end] = { "run", "iterate" }, [background] = { "start" } } do
+    for _, name in ipairs(names) do replace(owner, name, stop) end
+  end
   io.output(io.stderr) -- what the program prints is not what is asked for
-  function _G.print(...)
+  replace(_G, "print", function(...)
     local texts = table.pack(...)
     for i = 1, texts.n do texts[i] = tostring(texts[i]) end
     io.stderr:write(table.concat(texts, "\t"), "\n")
-  end
+  end)
   make_tolerant(found)
   make_names_tolerant(found)
   end_at_runs(found)
   local new = minigun.pipeline
-  function minigun.pipeline(...)
+  replace(minigun, "pipeline", function(...)
     local ok, p = pcall(new, ...)
     if not ok then
       found:mistake(p)
@@ -118,19 +137,19 @@ function dry_run.load(words)
     end
     found:pipeline(p, 0)
     return p
-  end
+  end)
   local make_server = minigun.supervisor
-  function minigun.supervisor(...)
+  replace(minigun, "supervisor", function(...)
     found.server = true
     local ok, fault = pcall(make_server, ...)
     if not ok then found:mistake(fault) end
     return { run = function() error(STOP, 0) end }
-  end
+  end)
   local chunk = program.load(words[1])
   local rest = table.move(words, 2, #words, 1, {})
   _G.arg = { [0] = words[1], table.unpack(rest) }
   local ok, value = pcall(chunk, table.unpack(rest))
-  _G.print = own_print
+  io.output(io.stdout)
   if ok then
     if program.class_of(value) == "minigun.pipeline" then found.run = value end
     local is_table_of_server = type(program.field(value, "worker")) == "function" and getmetatable(value) == nil
@@ -139,6 +158,7 @@ function dry_run.load(words)
     found:mistake(value)
     found.broken = true
   end
+  finish()
   return found
 end
 

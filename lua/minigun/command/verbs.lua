@@ -2,7 +2,7 @@
 local verbs = {}
 
 --- Their names.
-verbs.names = { "run", "top", "check", "graph", "map", "each", "busted", "serve", "bench", "repl", "version",
+verbs.names = { "run", "top", "check", "graph", "map", "each", "busted", "serve", "worker", "bench", "repl", "version",
   "completion", "manual", "help" }
 
 --- One of them; nil: there is none of this name.

@@ -71,7 +71,7 @@ end
 ---@return string text
 function contexts.text(context)
   local text = context.kind
-  if text ~= "inline" then text = ("%s(%s)"):format(text, context.n or "cpus") end
+  if text ~= "inline" and text ~= "cluster" then text = ("%s(%s)"):format(text, context.n or "cpus") end
   if context.ordered then text = text .. ", ordered" end
   return context.host and ("%s in %s"):format(text, contexts.text(context.host)) or text
 end

@@ -266,7 +266,8 @@ local function build_segments(b)
   for _, stage in ipairs(result.stages) do
     local context = placed[stage.id]
     local workers = context.host or context
-    local segment = by_context[workers]
+    -- Each stage of a cluster is a job of its own there.
+    local segment = context.kind ~= "cluster" and by_context[workers] or nil
     if not segment then
       segment = new_segment(#result.segments + 1, workers)
       by_context[workers] = segment

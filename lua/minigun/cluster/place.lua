@@ -1,0 +1,313 @@
+--- Cluster: a place whose stage runs on other hosts. Items are gathered into chunks, which go to the engine; what has
+-- come of them comes back, each chunk once.
+--
+-- A chunk is known by its number. It is in `flight` until its result is here; the engine may have it, or lose it where
+-- a server dies: after each new connection the submitter looks which number the engine has last, and sends the rest
+-- anew. Two tasks of the run's loop do this, each with a connection of its own: `send` hands over, `receive` takes
+-- results.
+local code = require "minigun.cluster.code"
+local connection = require "minigun.cluster.connection"
+local contract = require "minigun.contexts.contract"
+local core = require "minigun.core"
+local engines = require "minigun.cluster.engine"
+local errors = require "minigun.base.traceback"
+local message = require "minigun.cluster.message"
+local tasks = require "minigun.handlers.tasks"
+local terminal_line = require "minigun.base.terminal_line"
+local url = require "minigun.cluster.url"
+
+local place = {}
+
+local ITEMS <const>, BYTES <const> = 100, 64 << 10 -- of a chunk, at most
+local AT_ONCE <const> = 16      -- chunks that are handed over in one call
+local RESULTS <const> = 64      -- that are taken in one call
+local LISTEN <const> = 1000     -- milliseconds that a call for results waits
+local NO_WORKER <const> = 5     -- seconds until the run says that no worker is there
+local VALUE_BYTES <const> = 256 -- what a value is taken for that is kept for its turn
+local PAUSES <const> = { 0.002, 0.01, 0.05, 0.2, 0.5, 1 } -- seconds before a call is made again
+
+local Cluster = contract.kind()
+
+local function say(self, text)
+  return ("stage '%s': the cluster at %s: %s"):format(self.stage.name, self.said.url, text)
+end
+
+-- A connection that works, for a server that is there: before anything is forked.
+local function dial(self)
+  local address, problem = url.parse(self.said.url)
+  local own = address and connection.new(address)
+  local ok, fault = nil, nil
+  if own then ok, fault = own:dial() end
+  if not ok then self.port.fail(say(self, problem or fault.message)) end
+  return own, address
+end
+
+--- Makes a place; it looks whether the engine is there.
+---@param port table see contexts/contract.lua
+---@param segment table of the plan
+---@return table place
+function place.new(port, segment)
+  local said = segment.worker
+  local self = setmetatable({
+    slots = { { number = 1 } }, most = 4 * ITEMS, said = said, stage = port.plan.stages[segment.stages[1]],
+    flight = {},     -- by number: { works, bytes, due = to be handed over }
+    last = 0,        -- number of the chunk that was made last
+    in_flight = 0,   -- chunks
+    unsent = {},     -- numbers of those to be handed over, in order
+    sender = false, closed = false, heard = core.now(), warned = false,
+  }, Cluster)
+  contract.open(self, port, segment, "values")
+  self.out, self.address = dial(self)
+  self.back = connection.new(self.address)
+  return self
+end
+
+local function engine_of(self, link)
+  return engines.new(link, self.port.plan.name, self.stage.name, self.job)
+end
+
+-- Calls f until the engine has answered; what cannot get better ends the run.
+local function insist(self, f)
+  local try = 0
+  while not self.closed do
+    local value, fault = f()
+    if not fault then return value end
+    if not fault.again then self.port.fail(say(self, fault.message)) end
+    try = try + 1
+    tasks.sleep(PAUSES[math.min(try, #PAUSES)])
+  end
+end
+
+-- --- from items to chunks ------------------------------------------------------------------------------------------
+
+local function refuse(self, own, caught)
+  local port = self.port
+  local before = port.under(own.origin)
+  port.settle(self.stage, errors.fields(caught, { attempt = own.attempt, pid = port.pid }), function()
+    return own.value
+  end)
+  port.under(before)
+  self:finished(own)
+end
+
+-- The bytes of an item; nil: it comes to nothing.
+local function bytes_of(self, own)
+  if own.block then self:decode(own) end
+  if own.given_up then return refuse(self, own, errors.unreadable(own.problem or "it is damaged")) end
+  local ok, bytes = pcall(core.encode, own.value)
+  if ok then return bytes end
+  refuse(self, own, { kind = "unserialisable", message = tostring(bytes) })
+end
+
+-- Makes a chunk of what waits. Returns whether there was anything.
+local function gather(self)
+  local works, parts, size = {}, {}, 0
+  while #parts < ITEMS and size < BYTES do
+    local own = self.port.may_begin(self) and self:take(1)
+    if not own then break end
+    local bytes = bytes_of(self, own)
+    if bytes then
+      works[#works + 1], parts[#parts + 1] = own, bytes
+      size = size + #bytes
+    end
+  end
+  if not works[1] then return false end
+  self.last = self.last + 1
+  self.flight[self.last] = { works = works, bytes = message.chunk(parts) }
+  self.in_flight = self.in_flight + 1
+  table.insert(self.unsent, self.last)
+  return true
+end
+
+-- Hands over the chunks with the next numbers, which follow one another.
+local function hand_over(self, engine)
+  local first, chunks = self.unsent[1], {}
+  for i = 1, math.min(AT_ONCE, #self.unsent) do
+    if self.unsent[i] ~= first + i - 1 then break end
+    chunks[i] = self.flight[self.unsent[i]].bytes
+  end
+  local taken, fault = engine:put(self.said.limit, first, chunks)
+  if taken then
+    table.move(self.unsent, taken + 1, #self.unsent + taken, 1)
+    return taken
+  end
+  return nil, fault
+end
+
+-- After a new connection: the engine may have lost what it had, or all. What it does not have is sent anew.
+local function resync(self, engine)
+  insist(self, function() return engine:create(self.facts) end)
+  local last = insist(self, function()
+    local number, fault = engine:last()
+    return number or 0, fault
+  end)
+  local list = {}
+  for number in pairs(self.flight) do
+    if number > (last or 0) then list[#list + 1] = number end
+  end
+  table.sort(list)
+  self.unsent = list
+end
+
+local function send(self)
+  local engine, pause = engine_of(self, self.out), 1
+  while not self.closed do
+    if not self.out:is_open() then resync(self, engine) end
+    while self.in_flight < self.said.limit and gather(self) do end -- luacheck: ignore 542
+    if not self.unsent[1] then
+      self.sender = "parked"
+      coroutine.yield(tasks.PARK)
+      self.sender = "runs"
+    else
+      local taken, fault = hand_over(self, engine)
+      if fault and not fault.again then self.port.fail(say(self, fault.message)) end
+      pause = (taken or 0) > 0 and 1 or math.min(pause + 1, #PAUSES)
+      if pause > 1 then tasks.sleep(PAUSES[pause - 1]) end
+    end
+  end
+end
+
+-- --- what comes back -----------------------------------------------------------------------------------------------
+
+-- Gives on what has come of an item, at its turn.
+local function give(self, own, how, ...)
+  local port = self.port
+  if self.order then
+    local stage, item, more = ...
+    self.order:put(own.first, VALUE_BYTES, { give = how, stage = stage, item = item, more = more,
+      origin = port.holds() })
+  else
+    how(...)
+  end
+end
+
+local function emit(self, own, output)
+  local port, stage = self.port, self.stage
+  local value = core.decode(output.bytes)
+  if value == nil then return end
+  if not output.to then return give(self, own, port.emitted, stage, value) end
+  local ids = port.plan.addresses[stage.id][output.to] -- an unknown name has failed where it was called
+  for _, id in ipairs(type(ids) == "table" and ids or { math.tointeger(ids) }) do
+    give(self, own, port.sent, stage, id, value)
+  end
+end
+
+local function fail_item(self, own, failed)
+  self.port.settle(self.stage, { kind = failed.kind, message = failed.message, attempt = failed.attempts,
+    traceback = type(failed.traceback) == "string" and failed.traceback or nil, pid = self.port.pid },
+    function() return own.value end)
+end
+
+local function settle(self, own, answer)
+  local port = self.port
+  local before = port.under(own.origin)
+  if answer.failed then
+    fail_item(self, own, answer.failed)
+  else
+    for _, said in ipairs(answer.said) do port.effect(said[1], said[2], said[3]) end
+    for _, output in ipairs(answer.out) do emit(self, own, output) end
+  end
+  port.count(self.stage, { items_in = 0, items_out = answer.out and #answer.out or 0, busy = answer.busy or 0,
+    classes = {} })
+  port.under(before)
+  self:finished(own)
+end
+
+-- What is there of a chunk that nobody could finish, or whose result is none.
+local function all_failed(n, text)
+  local answers = {}
+  for i = 1, n do answers[i] = { failed = { kind = "crash", message = text, attempts = 1 } } end
+  return answers
+end
+
+local function take_result(self, fields)
+  local number = type(fields[2]) == "string" and engines.number_of(fields[2])
+  local chunk = number and self.flight[number]
+  if not chunk then return end -- it was here before
+  self.flight[number] = nil
+  self.in_flight = self.in_flight - 1
+  local n = #chunk.works
+  local answers, problem = message.answers(fields[6], n)
+  if fields[4] == "dead" then
+    problem = ("its chunk was given to workers %s times, and none has finished it"):format(fields[6])
+  elseif not answers then
+    problem = "what a worker has sent of it cannot be read: " .. problem
+  end
+  if problem then answers = all_failed(n, problem) end
+  for i, own in ipairs(chunk.works) do settle(self, own, answers[i]) end
+end
+
+-- Says once that no worker is there.
+local function look_for_workers(self, engine)
+  if self.warned or self.in_flight == 0 or core.now() - self.heard < NO_WORKER then return end
+  local n = engine:workers(NO_WORKER * 2)
+  if n == 0 then
+    self.warned = true
+    local text = ("no worker for stage '%s' of '%s' at %s; start one with: minigun worker FILE --stage %s --engine %s")
+      :format(self.stage.name, self.port.plan.name, self.said.url, self.stage.name, self.said.url)
+    self.port.warn(text)
+    io.stderr:write(terminal_line.before_text(), "minigun: ", text, "\n")
+  end
+end
+
+local function receive(self)
+  local engine = engine_of(self, self.back)
+  while not self.closed do
+    local entries = insist(self, function() return engine:results(RESULTS, LISTEN) end) or {}
+    local ids = {}
+    for i, entry in ipairs(entries) do
+      ids[i] = entry[1]
+      take_result(self, entry[2])
+    end
+    if ids[1] then
+      self.heard = core.now()
+      insist(self, function() return engine:drop(ids) end)
+      self:wake()
+    else
+      look_for_workers(self, engine)
+    end
+  end
+end
+
+-- --- the contract --------------------------------------------------------------------------------------------------
+
+--- Makes the job known, and begins.
+function Cluster:start()
+  local port = self.port
+  self.job = ("%d-%d-%s"):format(os.time(), port.pid, self.stage.id)
+  local program = type(arg) == "table" and type(arg[0]) == "string" and arg[0] or ""
+  self.facts = { code = code.sum(program, self.stage.name, require("minigun.redis").sha256), limit = self.said.limit,
+    lease = math.floor(self.said.lease * 1000), tries = self.said.tries }
+  local ok, fault = engine_of(self, self.out):create(self.facts)
+  if not ok then port.fail(say(self, fault.message)) end
+  self.tasks = { port.loop():spawn(function() send(self) end), port.loop():spawn(function() receive(self) end) }
+end
+
+function Cluster:wake()
+  if self.sender == "parked" then
+    self.sender = "woken"
+    self.port.loop():unpark(self.tasks[1])
+  end
+end
+
+function Cluster:dispatch()
+  if self:queued() > 0 and self.in_flight < self.said.limit then self:wake() end
+  return false
+end
+
+function Cluster:wakes() return self.in_flight > 0 end
+
+--- Removes what is of the job; of one that has not come to its end, workers drop what they have.
+function Cluster:close()
+  if self.closed then return end
+  self.closed = true
+  self.out:close() -- a task may have left it in the middle of a reply
+  self.back:close()
+  if not self.job or self.port.pid ~= core.pid() then return end
+  local engine = engine_of(self, self.out)
+  if self.in_flight > 0 then engine:abort() end
+  engine:remove()
+  self.out:close()
+end
+
+return place
