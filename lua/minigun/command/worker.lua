@@ -70,13 +70,15 @@ function worker.run(given)
   local own = require("minigun.cluster.host").new { address = address, addresses = built.addresses[stage.id], pipeline = p.name, stage = stage.name,
     code = require("minigun.cluster.code").sum(path, stage.name, redis.sha256), once = given.once,
     processes = given.processes or minigun.cpus() }
-  local ok, fault = pcall(function()
-    own:define(minigun.pipeline(p.name .. " worker"), stage):run { progress = false, failures = "collect",
-      max_restarts = DEATHS }
+  local fault
+  local host_run = own:define(minigun.pipeline(p.name .. " worker"), stage)
+  host_run:on_failure(function(record)
+    if record.stage ~= "run" then fault = fault or record.message end
   end)
-  if ok then return status.DONE end
-  status.complain(tostring(fault):match "[^\n]*", tostring(fault):find("of another program", 1, true) and REFUSED or
-    status.FAILED)
+  local ok, err = pcall(host_run.run, host_run, { progress = false, failures = "collect", max_restarts = DEATHS })
+  fault = fault or not ok and tostring(err)
+  if not fault then return status.DONE end
+  status.complain(fault:match "[^\n]*", fault:find("of another program", 1, true) and REFUSED or status.FAILED)
 end
 
 return worker
