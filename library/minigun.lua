@@ -29,6 +29,7 @@
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
 ---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
+---@field cluster? string|minigun.ClusterOptions run on other hosts, over a Redis server: its URL, see docs/cluster.md
 ---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
 ---@field context? string run in the context of that name, see `pipeline:context`
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
@@ -67,6 +68,7 @@
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
 ---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
+---@field cluster? string|minigun.ClusterOptions run on other hosts, over a Redis server: its URL, see docs/cluster.md
 ---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
 ---@field context? string run in the context of that name, see `pipeline:context`
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
@@ -86,6 +88,7 @@
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
 ---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
+---@field cluster? string|minigun.ClusterOptions run on other hosts, over a Redis server: its URL, see docs/cluster.md
 ---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
 ---@field context? string run in the context of that name, see `pipeline:context`
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
@@ -114,6 +117,7 @@
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
 ---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
+---@field cluster? string|minigun.ClusterOptions run on other hosts, over a Redis server: its URL, see docs/cluster.md
 ---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
 ---@field context? string run in the context of that name, see `pipeline:context`
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
@@ -137,6 +141,7 @@
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
 ---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
+---@field cluster? string|minigun.ClusterOptions run on other hosts, over a Redis server: its URL, see docs/cluster.md
 ---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
 ---@field context? string run in the context of that name, see `pipeline:context`
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
@@ -162,6 +167,7 @@
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
 ---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
+---@field cluster? string|minigun.ClusterOptions run on other hosts, over a Redis server: its URL, see docs/cluster.md
 ---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
 ---@field context? string run in the context of that name, see `pipeline:context`
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
@@ -181,6 +187,7 @@
 ---@field threads? minigun.ThreadOptions|integer|boolean run in that many coroutines over an event loop, for handlers that wait; also together with `processes`, then in each worker
 ---@field processes? minigun.PoolOptions|integer|boolean run in that many workers, forked once per run (a producer: in one child of its own)
 ---@field process_per_batch? minigun.ForkOptions|integer|boolean run each item in a fresh child, at most `max` at once
+---@field cluster? string|minigun.ClusterOptions run on other hosts, over a Redis server: its URL, see docs/cluster.md
 ---@field fork? minigun.ForkOptions|integer|boolean the same as `process_per_batch`
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
@@ -213,6 +220,14 @@
 ---@field memory_limit? integer|string most memory of its own that a worker may have: an allocation beyond it fails, and with it the item
 ---@field nice? integer how much a worker steps back for other processes, beside what this one does
 ---@field affinity? boolean worker i runs on the i-th of the processors that this process may use, unless there are more workers
+
+--- Options inside `cluster`.
+---@class minigun.ClusterOptions
+---@field url? string of the Redis server, see docs/cluster.md
+---@field lease? number seconds after which the items of a host that is silent go to another one
+---@field tries? integer how often a chunk of items is given to a host at most
+---@field limit? integer most chunks that may lie on the server, of 100 items each
+---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
 
 --- Options of `p:processes(options, f)`.
 ---@class minigun.PoolGroupOptions

@@ -105,7 +105,8 @@ static int prepare_tls(mg_link *link, const mg_link_options *options) {
   }
   if (options->certificate &&
       (SSL_CTX_use_certificate_chain_file(context, options->certificate) != 1 ||
-       SSL_CTX_use_PrivateKey_file(context, options->key ? options->key : options->certificate, SSL_FILETYPE_PEM) != 1)) {
+       SSL_CTX_use_PrivateKey_file(context, options->key ? options->key : options->certificate,
+                                   SSL_FILETYPE_PEM) != 1)) {
     SSL_CTX_free(context);
     return fail(link, "TLS: cannot read the certificate '%s', or its key", options->certificate);
   }

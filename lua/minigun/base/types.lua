@@ -186,7 +186,7 @@ types.cluster = {
     if type(value) == "string" then value = { url = value } end
     if type(value) ~= "table" then return false end
     local given = schema.fill(of, schema.check(of, value, ("%s: %s"):format(subject, name)))
-    if not given.url then return false end
+    if not given.url then return false end -- it must be given
     local worker = { url = given.url, lease = given.lease, tries = given.tries, limit = given.limit }
     return true, { kind = "cluster", n = 1, ordered = given.ordered, worker = worker, defaults = {} }
   end,

@@ -21,7 +21,8 @@ local PAUSE <const>, PACE <const> = 0.1, 0.005 -- seconds before a call is made 
 
 --- Makes a worker host.
 ---@param given table
---- `address` of url.parse; `addresses` of the stage in the plan; `pipeline`, `stage`: names; `code`; `processes`; `once`: it ends when there is no job
+--- `address` of url.parse; `addresses` of the stage in the plan; `pipeline`, `stage`: names; `code`; `processes`;
+--- `once`: it ends when there is no job
 ---@return table host
 function host.new(given)
   local self = setmetatable({ given = given, chunks = {}, done = {}, in_hand = 0, job = false, facts = false,

@@ -67,9 +67,11 @@ function worker.run(given)
   local stage = stage_of(built, given.stage)
   local address = address_of(built, stage, given)
   local redis = require "minigun.redis"
-  local own = require("minigun.cluster.host").new { address = address, addresses = built.addresses[stage.id], pipeline = p.name, stage = stage.name,
-    code = require("minigun.cluster.code").sum(path, stage.name, redis.sha256), once = given.once,
-    processes = given.processes or minigun.cpus() }
+  local own = require("minigun.cluster.host").new {
+    address = address, addresses = built.addresses[stage.id], pipeline = p.name, stage = stage.name, once = given.once,
+    code = require("minigun.cluster.code").sum(path, stage.name, redis.sha256),
+    processes = given.processes or minigun.cpus(),
+  }
   local fault
   local host_run = own:define(minigun.pipeline(p.name .. " worker"), stage)
   host_run:on_failure(function(record)
