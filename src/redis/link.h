@@ -1,8 +1,8 @@
 /* link.h - a connection to a Redis server that never blocks: commands are appended, replies are read as they come.
  *
  * hiredis formats commands and parses replies; the bytes go over a socket of ours, through OpenSSL where TLS is asked
- * for.  The caller waits for the descriptor, for what mg_link_step says, and calls that again.  Only looking up a host's
- * name blocks.
+ * for.  The caller waits for the descriptor, for what mg_link_step says, and calls that again.  Only looking up the
+ * name of a host blocks.
  *
  * Invariants (mg_link_check):
  *  I1  state CLOSED: there is no descriptor, no TLS object, no reader; any other state: a descriptor and a reader.

@@ -90,7 +90,8 @@ static int l_step(lua_State *L) {
   return 2;
 }
 
-/* Pushes a reply: integers, strings, arrays; nil as false; an error as a table { message =, code = } with a metatable. */
+/* Pushes a reply: integers, strings, arrays; nil as false; an error as a table { message =, code = } with a
+ * metatable. */
 static void push_reply(lua_State *L, const redisReply *reply, int level) {
   luaL_checkstack(L, 4, "a reply is too deep");
   if (level > DEEPEST) luaL_error(L, "a reply is too deep");

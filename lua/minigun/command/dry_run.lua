@@ -4,8 +4,6 @@ local minigun = require "minigun"
 local background = require "minigun.control.background"
 local methods = require "minigun.base.methods"
 local program = require "minigun.command.program"
-local schema = require "minigun.base.schema"
-local stack = require "minigun.base.stack"
 local to_end = require "minigun.control.to_end"
 
 local dry_run = {}
@@ -69,29 +67,15 @@ local function end_at_runs(found)
   end
 end
 
--- A method that there is not, but nearly, is a mistake, too.
+-- A method that there is not is a mistake, too.
 local function make_names_tolerant(found)
-  function Pipeline.__index(self, name)
+  replace(Pipeline, "__index", function(self, name)
     local value = rawget(Pipeline, name)
     local ok, problem = true, nil
     if value == nil then ok, problem = pcall(methods.check, Pipeline, name) end
-  local index = Pipeline.__index
-  replace(Pipeline, "__index", function(self, name)
-    local ok, value = pcall(index, self, name)
     if ok then return value end
     found:mistake(problem)
     return function() return self end
-  local names = {}
-  for name in next, Pipeline do
-    if name:find "^%l" then names[#names + 1] = name end
-  end
-  table.sort(names)
-  replace(getmetatable(Pipeline), "__index", function(_, key)
-    if type(key) ~= "string" or stack.is_library(debug.getinfo(2, "S").source) then return nil end
-    local nearest = schema.suggest(key, names)
-    if not nearest then return nil end
-    found:mistake(("a pipeline has no method '%s' (did you mean '%s'?)"):format(key, nearest), stack.where())
-    return function(self) return self end
   end)
 end
 
