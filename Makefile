@@ -95,6 +95,7 @@ help:
 	@echo 'make mutants    N=100 small faults put into the sources one by one: which ones no spec notices'
 	@echo 'make fuzz       build the fuzz targets with libFuzzer;  make model   check the models with spin'
 	@echo 'make bench      the benchmarks;  make docs   the reference from the sources'
+	@echo 'make REDIS=1    builds minigun.redis too, for clusters (needs libhiredis-dev, libssl-dev)'
 	@echo 'make site       README, docs/ and examples/ as pages for a browser (needs mkdocs)'
 
 $(LIB): $(OBJ) $(BUILD)/flags
@@ -286,6 +287,7 @@ site:
 install: all
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/minigun' '$(DESTDIR)$(LUADIR)/minigun' '$(DESTDIR)$(BINDIR)'
 	$(INSTALL) -m 755 $(LIB) '$(DESTDIR)$(LIBDIR)/minigun/core.so'
+	@if [ -e $(REDIS_LIB) ]; then $(INSTALL) -m 755 $(REDIS_LIB) '$(DESTDIR)$(LIBDIR)/minigun/redis.so'; fi
 	@for d in $(sort $(dir $(LUA_MODULES:lua/%=%))); do $(INSTALL) -d '$(DESTDIR)$(LUADIR)'/"$$d" && \
 	  $(INSTALL) -m 644 "lua/$$d"*.lua '$(DESTDIR)$(LUADIR)'/"$$d" || exit 1; done
 	$(INSTALL) -D -m 644 docs/minigun.1 '$(DESTDIR)$(MANDIR)/man1/minigun.1'
