@@ -130,6 +130,20 @@ describe("the live view at a terminal", function()
     assert.matches("100\n", tail(result))
   end)
 
+  it_at_a_terminal("is not there in the background, where nothing stops the job, and comes with fg", function()
+    local path = support.write_file(os.tmpname(), PRELUDE .. "print(#pipeline(1.5):run { hud = 'leave' }.items)")
+    local shell = support.write_file(os.tmpname(),
+      ("set -m\nlua5.4 %s & sleep 0.8\njobs\necho '(front)'; fg; echo '(end)'\n"):format(path))
+    local result = terminal.play("sh " .. shell, "= 100 30\n? (front)\n? RUNNING\n? (end)\n",
+      { TERM = "xterm-256color", LANG = "C.UTF-8", NO_COLOR = "", MINIGUN_HUD = "" })
+    os.remove(path)
+    os.remove(shell)
+    local before, after = result.stderr:match "^(.-)%(front%)(.*)$"
+    assert.not_matches("\27", before)
+    assert.matches("Running", before)
+    assert.matches("100\r\n%(end%)", after)
+  end)
+
   it_at_a_terminal("bears workers that are killed, and counts them", function()
     local result, same = play([[
       local r = pipeline(0.6, function(n) if n % 40 == 0 then core.kill(core.pid(), 9) end return n end)

@@ -114,7 +114,7 @@ function Live:finish(status, stays)
   self.port.is_over = function() return true end
   if not self.full then self.view:finish(status) end
   while self.full and stays and not self:is_closed() and not core.interrupted() and not core.terminated() do
-    self.view:look()
+    self:look()
     core.sleep(NAP)
   end
   self:leave()

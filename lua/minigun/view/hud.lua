@@ -225,15 +225,16 @@ end
 --- Draws a frame, if the terminal has taken the one before, and does what was typed.
 function Hud:frame()
   local now = self.port.now()
+  local shown, anew = self.screen.check()
+  if anew then self.painter:forget() self.pending, self.sent = "", 0 end
   look_at_run(self, now)
+  if not shown then return end -- reading in the background of a terminal would stop the process
   local typed = self.screen.read()
   if not typed then self.closed = true end
   for _, key in ipairs(keys.of(typed or "")) do self:key(key) end
   self.stale = self.stale or typed ~= "" or self.message ~= nil
   look_at_run(self, now) -- a key may have asked for it
-  local shown, anew = self.screen.check()
-  if anew then self.painter:forget() self.pending, self.sent = "", 0 end
-  if not shown or self.closed or not send(self) then return end
+  if self.closed or not send(self) then return end
   if now > self.message_until then self.message = nil end
   local c = draw(self, now, anew)
   if c then self.pending = self.painter:paint(c) end
