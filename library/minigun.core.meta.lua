@@ -1687,6 +1687,32 @@ function Ledger:revoke(slot) end
 ---@return integer? work
 function Ledger:withdraw(place, origin) end
 
+---What coroutine.resume(thread, answer) gives when a producer does something else than to wait for receivers; rounds
+---are gone through meanwhile
+---@param thread thread
+---@param answer any
+---@param chain minigun.chain
+---@param reentry table
+---@param until_when number
+---@param stage integer
+---@param alone boolean
+---@return boolean ok
+---@return any first
+---@return any second
+---@return number seconds
+---@return number most
+---@return boolean wanted
+function Ledger:among(thread, answer, chain, reentry, until_when, stage, alone) end
+
+---Work whose block does not hold what was announced, and how many items were found
+---@return integer? work
+---@return integer? found
+function Ledger:ill() end
+
+---The coroutine that emits now, where it may yield to wait for receivers
+---@param thread thread?
+function Ledger:producer(thread) end
+
 ---The slots and the memory of a run (lua_pool.c, lua_slot.c, lua_reader.c).
 ---@class minigun.pool
 local Pool = {}
@@ -2198,6 +2224,17 @@ function Writer:pending() end
 ---have become elements before.
 ---@param other minigun.writer
 function Writer:into(other) end
+
+---Whether from now on what is written goes straight to these stages
+---@param ledger minigun.ledger
+---@param stage integer
+---@param targets integer[]
+---@param lane integer?
+---@return boolean through
+function Writer:through(ledger, stage, targets, lane) end
+
+---A producer emits with it, and what it has emitted is counted when it goes through
+function Writer:emits() end
 
 --- Calls `on_full` after each item, with -1 where there is no other reason to.
 function Writer:singly() end

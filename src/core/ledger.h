@@ -85,6 +85,7 @@ typedef struct mg_stage {
   uint64_t pending, waiting, hands; /* items; pieces of work in hands */
   int drained, no_more;
   int producing, continues, terminal, recipe; /* what the plan says */
+  int plain;                 /* of the coordinator's own: all that waits for it may be run at once, as it is */
   uint32_t chunk_flags;
   uint32_t *target, targets; /* stages that its items go to, besides those of its own process */
   mg_limits reach, waits;    /* what fills up after it; of that, what it waits for itself */

@@ -26,6 +26,8 @@ static int l_ledger(lua_State *L) {
     lua_newtable(L);
     lua_setiuservalue(L, -2, kind);
   }
+  lua_newtable(L);
+  lua_setiuservalue(L, -2, MG_UV_WRITERS);
   return 1;
 }
 
@@ -99,8 +101,8 @@ static int l_attach(lua_State *L) {
   return 0;
 }
 
-/* l:stage(id, table): what the plan says of a stage: place, producing, continues, terminal, recipe, flags (of chunks)
- * */
+/* l:stage(id, table): what the plan says of a stage: place, producing, continues, terminal, recipe, plain, flags (of
+ * chunks) */
 static int l_stage(lua_State *L) {
   mg_ledger *l = mg_check_ledger(L, 1);
   mg_stage *s = &l->stage[mg_check_stage(L, l, 2)];
@@ -112,6 +114,7 @@ static int l_stage(lua_State *L) {
   s->continues = flag_field(L, 3, "continues");
   s->terminal = flag_field(L, 3, "terminal");
   s->recipe = flag_field(L, 3, "recipe");
+  s->plain = flag_field(L, 3, "plain");
   return 0;
 }
 
@@ -307,6 +310,7 @@ void mg_ledger_setup(lua_State *L) {
   luaL_setfuncs(L, mg_kept_methods, 0);
   luaL_setfuncs(L, mg_place_methods, 0);
   luaL_setfuncs(L, mg_seat_methods, 0);
+  luaL_setfuncs(L, mg_round_methods, 0);
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);

@@ -11,11 +11,27 @@
  * lua/minigun/base/protocol.lua. */
 enum { MG_KEEP_VALUE = 1, MG_KEEP_ORIGIN, MG_KEEP_SOURCE, MG_KEEP_TRIED, MG_KEEP_DEATH, MG_KEEPS = MG_KEEP_DEATH };
 #define MG_KEEP_FLAG(kind) ((uint32_t)1 << (8 + (kind)))
-enum { MG_UV_CUT = MG_KEEPS + 1, MG_UV_FINISHED, MG_UV_POOL, MG_UVS = MG_UV_POOL };
+enum { MG_UV_CUT = MG_KEEPS + 1, MG_UV_FINISHED, MG_UV_POOL, MG_UV_WRITERS, MG_UV_CURSOR, MG_UVS = MG_UV_CURSOR };
+/* What a producer yields that waits for receivers: tasks.PARK in lua/minigun/handlers/tasks.lua. */
+#define MG_PARK "minigun.park"
 
+struct mg_writer;
 typedef struct lua_ledger {
   mg_ledger l;
   lua_State *L; /* whoever has called last: for the hooks */
+  struct mg_writer *writers; /* those that go through (lua_through.c) */
+  lua_State *producer; /* the coroutine of the producer that emits now, where it may yield; NULL: none does */
+  int parked;          /* it waits for receivers */
+  /* Of the rounds while it does (lua_round.c): its stage, and whether all it emits goes to other processes; when they
+   * are to end; nanoseconds that it has run, and the most at one time. */
+  uint32_t stage;
+  int alone;
+  uint64_t until, spent, longest;
+  int wanted;          /* the run itself is to see to something */
+  int held;            /* an event for the run was taken, and is kept for l:collect */
+  mg_slot_event event;
+  uint32_t ill;        /* work whose block does not hold what was announced, but so many items; or MG_NO_WORK */
+  lua_Integer found;
 } lua_ledger;
 
 /* Makes Lua hear of what becomes of work that something is kept for; the ledger is on top of the stack. */
@@ -32,7 +48,11 @@ int mg_ledger_passed(lua_State *L, mg_ledger *l, int rc);
 /* Keeps the value on top of the stack under the number of work, in the table of this kind; pops it. */
 void mg_keep(lua_State *L, int ledger, uint32_t w, int kind);
 
+/* Passes on what writers have written that go through, where a receiver waits for it (lua_through.c). */
+void mg_flush_wanted(lua_State *L, lua_ledger *own);
+
 extern const luaL_Reg mg_kept_methods[];  /* lua_kept.c */
+extern const luaL_Reg mg_round_methods[]; /* lua_round.c */
 extern const luaL_Reg mg_work_methods[];  /* lua_work.c */
 extern const luaL_Reg mg_place_methods[]; /* lua_place.c */
 extern const luaL_Reg mg_seat_methods[];  /* lua_seat.c */

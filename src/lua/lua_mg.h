@@ -51,6 +51,11 @@ void mg_faults_setup(lua_State *L); /* lua_faults.c */
 /* The library is at work inside of a handler whose time may be limited, or not any more: whether that was so before
  * (lua_limit.c). */
 int mg_limit_pause(int on);
+/* The coroutine that Ctrl-C is to reach from now on (lua_signal.c). */
+void mg_guard_swap(lua_State *current);
+/* Whether SIGTERM has come; whether a producer runs that it may interrupt (lua_terminate.c). */
+int mg_term_requested(void);
+void mg_term_source(int on);
 /* Whether Ctrl-C is to end the run that goes on: nothing further is to be begun (lua_signal.c). */
 int mg_interrupted(void);
 

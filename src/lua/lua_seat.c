@@ -126,9 +126,11 @@ static int l_left(lua_State *L) {
 /* l:collect(busy) -> whether there was anything (or `busy`), and the next event that is for the run, as of p:event() */
 static int l_collect(lua_State *L) {
   mg_ledger *l = mg_check_open_ledger(L, 1);
-  mg_slot_event ev;
-  int busy = lua_toboolean(L, 2);
-  int rc = mg_ledger_passed(L, l, mg_ledger_collect(l, &ev, &busy));
+  lua_ledger *own = (lua_ledger *)(void *)l;
+  mg_slot_event ev = own->event;
+  int busy = own->held || lua_toboolean(L, 2), rc = own->held;
+  own->held = 0;
+  if (rc == 0) rc = mg_ledger_passed(L, l, mg_ledger_collect(l, &ev, &busy));
   lua_pushboolean(L, busy);
   return rc ? 1 + mg_push_event(L, &ev) : 1;
 }
@@ -145,8 +147,25 @@ static int l_done(lua_State *L) {
   return 0;
 }
 
+/* l:ill() -> work, items found, where l:among has come upon a block that does not hold what was announced | nothing */
+static int l_ill(lua_State *L) {
+  const lua_ledger *own = (const lua_ledger *)(const void *)mg_check_ledger(L, 1);
+  if (own->ill == MG_NO_WORK) return 0;
+  lua_pushinteger(L, own->ill);
+  lua_pushinteger(L, own->found);
+  return 2;
+}
+
+/* l:producer(thread or nil): the coroutine that emits now, where it may yield to wait for receivers */
+static int l_producer(lua_State *L) {
+  lua_ledger *own = (lua_ledger *)(void *)mg_check_ledger(L, 1);
+  own->producer = lua_tothread(L, 2);
+  return 0;
+}
+
 const luaL_Reg mg_seat_methods[] = {
     {"seat_taken", l_seat_taken}, {"seat_left", l_seat_left}, {"seat", l_seat}, {"tell", l_tell},
     {"retire", l_retire}, {"offer", l_offer}, {"hand", l_hand}, {"hands", l_hands}, {"at", l_at},
-    {"left", l_left}, {"ends", l_ends}, {"revoke", l_revoke}, {"collect", l_collect}, {"done", l_done}, {NULL, NULL},
+    {"left", l_left}, {"ends", l_ends}, {"revoke", l_revoke}, {"collect", l_collect}, {"done", l_done},
+    {"ill", l_ill}, {"producer", l_producer}, {NULL, NULL},
 };

@@ -94,6 +94,10 @@ static void restore(void) {
 
 int mg_interrupted(void) { return interrupted; }
 
+void mg_guard_swap(lua_State *current) {
+  if (top) top->current = current;
+}
+
 /* interrupted() -> seconds since the last Ctrl-C, where one is to end the run | nil */
 static int l_interrupted(lua_State *L) {
   if (MG_LIKELY(!interrupted)) return 0;

@@ -121,6 +121,10 @@ static int l_close(lua_State *L) {
   return 1;
 }
 
+int mg_term_requested(void) { return requested && !heard; }
+
+void mg_term_source(int on) { in_source = on; }
+
 /* terminated() -> whether SIGTERM has come; the caller sees to it */
 static int l_terminated(lua_State *L) {
   if (requested) heard = 1;

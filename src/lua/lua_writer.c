@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "codec/codec_scalar.h"
+#include "lua_ledger.h"
 #include "lua_writer.h"
 
 /* Between two looks at the receivers, at what workers have said; items between two looks at the clock, at most. */
@@ -36,7 +37,7 @@ static int l_writer(lua_State *L) {
   luaL_argcheck(L, first >= 1 && first <= (lua_Integer)p->slots, 5, "no such slot");
   luaL_argcheck(L, last >= first && last <= (lua_Integer)p->slots, 6, "no such slot, or before the first");
   lua_settop(L, 7);
-  mg_writer *w = lua_newuserdatauv(L, sizeof *w, UV_INTO);
+  mg_writer *w = lua_newuserdatauv(L, sizeof *w, UV_LEDGER);
   memset(w, 0, sizeof *w);
   w->pool = p;
   w->codec = mg_codec_get(L);
@@ -94,9 +95,31 @@ static inline void complete(mg_writer *w, size_t length, unsigned flags) {
   w->count++;
 }
 
+static int gone_on(lua_State *L, int status, lua_KContext unused);
+
+/* What has gone through: nothing else is to be done, on_full is to be called, or the producer yields. */
+static int gone_through(lua_State *L, mg_writer *w, lua_Integer need) {
+  if (need == MG_FULL_NOT) return 0;
+  if (need != MG_FULL_PARK) return call_full(L, need, NULL);
+  w->waited = 1;
+  lua_pushliteral(L, MG_PARK);
+  return lua_yieldk(L, 1, 0, gone_on);
+}
+
+static int gone_on(lua_State *L, int status, lua_KContext unused) {
+  mg_writer *w = lua_touserdata(L, 1);
+  lua_Integer need = w->pool && w->through ? mg_writer_wait(L, w) : MG_FULL_NOT;
+  (void)status;
+  (void)unused;
+  if (need == MG_FULL_NOT) mg_writer_resumed(w);
+  return gone_through(L, w, need);
+}
+
 static int written(lua_State *L, mg_writer *w, size_t length, unsigned flags) {
   complete(w, length, flags);
-  if (wanted(w)) return call_full(L, MG_FULL_WANTED, NULL);
+  int others = wanted(w);
+  if (w->singly && w->through) return gone_through(L, w, mg_writer_each(L, w, others));
+  if (others) return call_full(L, MG_FULL_WANTED, NULL);
   return MG_UNLIKELY(w->singly) ? call_full(L, MG_FULL_EACH, NULL) : 0;
 }
 
@@ -211,8 +234,6 @@ void mg_writer_push_full(lua_State *L, const mg_writer *w, lua_Integer need) {
   lua_pushboolean(L, into_open(w));
 }
 
-void mg_writer_resumed(mg_writer *w) { w->clock = w->called = mg_now(); }
-
 static int go_on(lua_State *L, int status, lua_KContext again) {
   mg_writer *w = lua_touserdata(L, 1);
   (void)status;
@@ -290,26 +311,12 @@ static int l_to(lua_State *L) {
   return passed_by(L, lua_touserdata(L, 1));
 }
 
-/* w:take() -> block, offset, length, count, only of what was written since the last take (a reference is given) | nil.
- * A block that is larger than usual, for a large item, is left then: small ones must not hold it while they fill it. */
+/* w:take() -> block, offset, length, count, only of what was written since the last take (a reference is given) | nil
+ * */
 static int l_take(lua_State *L) {
-  mg_writer *w = mg_check_writer(L, 1);
-  if (w->count == 0) return luaL_pushfail(L), 1;
-  mg_shm_retain(&w->pool->shm, w->block);
-  mg_push_block(L, w->block);
-  lua_pushinteger(L, (lua_Integer)w->taken);
-  lua_pushinteger(L, (lua_Integer)(w->end - w->taken));
-  lua_pushinteger(L, w->count);
-  lua_pushinteger(L, w->piece ? MG_EDGE_PIECE : MG_EDGE_ANY);
-  w->taken = w->end;
-  w->count = 0;
-  w->piece = 0;
-  if (w->size > MG_UNIT && w->join.length == 0) {
-    mg_shm_release(&w->pool->shm, w->block);
-    w->block = MG_NO_BLOCK;
-    w->size = w->taken = w->end = 0;
-  }
-  return 5;
+  mg_range range;
+  if (!mg_writer_take(mg_check_writer(L, 1), &range)) return luaL_pushfail(L), 1;
+  return mg_push_range(L, &range);
 }
 
 /* w:open(bytes) -> true | false when memory is exhausted.  Leaves the open block, which must have been taken from; an
@@ -365,16 +372,11 @@ static int l_patience(lua_State *L) {
   return 0;
 }
 
-/* w:singly(): on_full is called after each item, with MG_FULL_EACH where it would not be called otherwise */
-static int l_singly(lua_State *L) {
-  mg_check_writer(L, 1)->singly = 1;
-  return 0;
-}
-
 static int l_close(lua_State *L) {
   mg_writer *w = luaL_checkudata(L, 1, MG_WRITER_TYPE);
   if (w->pool && w->pool->slot && w->serial == mg_process_serial && w->block != MG_NO_BLOCK)
     mg_shm_release(&w->pool->shm, w->block);
+  mg_writer_leave(w);
   w->pool = NULL;
   return 0;
 }
@@ -382,7 +384,7 @@ static int l_close(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"to", l_to},       {"take", l_take},         {"open", l_open},           {"pending", l_pending},
     {"into", l_into},   {"sent", l_sent},         {"join_end", l_join_end},   {"patience", l_patience},
-    {"close", l_close}, {"batches", l_batches},   {"singly", l_singly},
+    {"close", l_close}, {"batches", l_batches},
     {"pieces", l_pieces}, {NULL, NULL},
 };
 
@@ -390,6 +392,7 @@ void mg_writer_setup(lua_State *L) {
   mg_callable_type(L, MG_WRITER_TYPE, l_put);
   luaL_newlib(L, methods);
   luaL_setfuncs(L, mg_array_methods, 0);
+  luaL_setfuncs(L, mg_through_methods, 0);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
   lua_pushcfunction(L, l_writer);

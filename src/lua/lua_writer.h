@@ -5,6 +5,7 @@
 #ifndef MG_LUA_WRITER_H
 #define MG_LUA_WRITER_H
 
+#include "core/clock.h"
 #include "core/wait.h"
 #include "lua_block.h"
 #include "lua_piece.h"
@@ -15,8 +16,10 @@
 enum { ARRAY_LEAST = 128 };
 /* What on_full gets instead of bytes: a receiver wants what is written; w:singly; an item has not come into the open
  * block.  NOT: it is not to be called. */
-enum { MG_FULL_WANTED = 0, MG_FULL_EACH = -1, MG_FULL_BESIDE = -2, MG_FULL_NOT = -3 };
-enum { UV_POOL = 1, UV_FULL, UV_BAD, UV_TO, UV_INTO }; /* user values of a writer */
+enum { MG_FULL_WANTED = 0, MG_FULL_EACH = -1, MG_FULL_BESIDE = -2, MG_FULL_NOT = -3, MG_FULL_PARK = -4 };
+enum { UV_POOL = 1, UV_FULL, UV_BAD, UV_TO, UV_INTO, UV_LEDGER }; /* user values of a writer */
+/* Stages that what is written may go straight to. */
+enum { MG_WRITER_TARGETS = 8 };
 
 typedef struct mg_writer {
   mg_pool *pool;             /* kept alive by a user value; NULL when closed */
@@ -44,6 +47,10 @@ typedef struct mg_writer {
   int pieces;              /* see w:pieces */
   int piece;               /* what is written and not taken is one */
   unsigned early;          /* calls in which further values are looked for */
+  struct lua_ledger *through; /* see w:through; kept alive by a user value; NULL: it goes by on_full */
+  struct mg_writer *after; /* the next one of that ledger */
+  uint32_t stage, targets, target[MG_WRITER_TARGETS], lane;
+  int direct, waited;      /* a producer emits with it; it has waited for receivers since the last turn of others */
 } mg_writer;
 
 /* The writer, which must belong to this process and to a pool that is open; else an error to the caller. */
@@ -56,6 +63,31 @@ static inline mg_writer *mg_writer_open(lua_State *L, mg_writer *w) {
 static inline mg_writer *mg_check_writer(lua_State *L, int arg) {
   return mg_writer_open(L, luaL_checkudata(L, arg, MG_WRITER_TYPE));
 }
+
+/* What was written since it was last taken, with a reference: 1, or 0: nothing.  A block that is larger than usual, for
+ * a large item, is left then: small ones must not hold it while they fill it. */
+static inline int mg_writer_take(mg_writer *w, mg_range *range) {
+  if (w->count == 0) return 0;
+  mg_shm_retain(&w->pool->shm, w->block);
+  uint32_t edge = w->piece ? MG_EDGE_PIECE : MG_EDGE_ANY;
+  *range = (mg_range){w->block, (uint32_t)w->taken, (uint32_t)(w->end - w->taken), w->count, edge};
+  w->taken = w->end;
+  w->count = 0;
+  w->piece = 0;
+  if (w->size > MG_UNIT && w->join.length == 0) {
+    mg_shm_release(&w->pool->shm, w->block);
+    w->block = MG_NO_BLOCK;
+    w->size = w->taken = w->end = 0;
+  }
+  return 1;
+}
+/* An item of a writer that goes through has been written: it is passed on and handed out.  others: the rest of the run
+ * wants its turn.  Returns what on_full is to be called with, MG_FULL_NOT, or MG_FULL_PARK: the producer yields until
+ * there is room, and mg_writer_wait is called then, which says the same again. */
+lua_Integer mg_writer_each(lua_State *L, mg_writer *w, int others);
+lua_Integer mg_writer_wait(lua_State *L, mg_writer *w);
+/* It is closed: nothing goes through any more. */
+void mg_writer_leave(mg_writer *w);
 
 /* Where the value of the record after `end` lies. */
 static inline uint8_t *mg_array_at(const mg_writer *w) {
@@ -79,7 +111,8 @@ lua_Integer mg_writer_item(mg_writer *w, mg_source *s, size_t most);
 lua_Integer mg_writer_piece(mg_writer *w, mg_source *s);
 /* Pushes on_full and its three arguments, for the writer at index 1; after that call mg_writer_resumed. */
 void mg_writer_push_full(lua_State *L, const mg_writer *w, lua_Integer need);
-void mg_writer_resumed(mg_writer *w);
-extern const luaL_Reg mg_array_methods[];
+static inline void mg_writer_resumed(mg_writer *w) { w->clock = w->called = mg_now(); }
+extern const luaL_Reg mg_array_methods[];   /* lua_array.c */
+extern const luaL_Reg mg_through_methods[]; /* lua_through.c */
 
 #endif

@@ -292,12 +292,13 @@ function tasks.restore(task, co, outer) running, running_co, server = task, co, 
 ---@param task table what `sleep` and `wait` tell about the wait: `fd`, `mode`, `due`
 ---@param co thread
 ---@param answer any of the wait
----@return boolean ok and what coroutine.resume returns after it
-function tasks.resume(task, co, answer)
+---@param among function? (co, answer) that does what coroutine.resume would, and returns more
+---@return boolean ok and what coroutine.resume, or `among`, returns after it
+function tasks.resume(task, co, answer, among)
   running, running_co = task, co
-  local ok, first, second = coroutine.resume(co, answer)
+  local ok, first, second, third, fourth, fifth = (among or coroutine.resume)(co, answer)
   running, running_co = nil, nil
-  return ok, first, second
+  return ok, first, second, third, fourth, fifth
 end
 
 -- The task that the caller may make wait; nil: there is none, and it has to block. A handler of an inline stage that a

@@ -13,7 +13,7 @@ local ROUND <const>, CREDIT <const>, SHARE <const>, SLOW <const> = 1e-5, 0.0005,
 local UNKNOWN <const>, FIRST <const>, MOST <const>, PART <const> = 0.0005, 0.01, 0.05, 4
 local LEAST <const> = 0.0003     -- a sleep that is shorter is not worth while
 local USUAL <const> = 0.0002     -- seconds between two turns of others, where a receiver waits for items
-local MEASURED <const> = 64      -- turns in a row that are measured, after the last that was slow
+local MEASURED <const>, AGAIN <const> = 64, 4 -- turns in a row that are measured, after one that was slow; seemed so
 
 local Pace = {}
 Pace.__index = Pace
@@ -77,6 +77,13 @@ function Pace:ran(took, blocked, idle)
   if idle then self.stood = self.stood + blocked end
   local base = self.blocks and self.allowance or FIRST
   self.allowance, self.blocks = math.min(MOST, base + blocked / PART), true
+end
+
+--- Turns are over of which it is not known where their time went: if the longest was slow, the next ones are measured.
+---@param most number seconds
+function Pace:passed(most)
+  self.slow = most > SLOW
+  if self.slow and self.measured < AGAIN then self.measured = AGAIN end
 end
 
 --- How long it is not asked again while something is at work.

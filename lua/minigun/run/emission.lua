@@ -110,6 +110,7 @@ end
 -- The emit of a producer all of whose items go into pools: the writer itself.
 local function writer_of(self, stage, outlet, source)
   outlet.direct, outlet.singly = true, self.admission.limited[stage.id]
+  outlet.writer:emits()
   if outlet.singly then outlet.writer:singly() end
   self.batches:write_into(outlet)
   if not (outlet.singly or outlet.joins or self.resume) then outlet.writer:pieces() end

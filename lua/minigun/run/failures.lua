@@ -88,6 +88,7 @@ local function try_again(self, stage, entry, attempt)
   local due = core.clock() + backoff.delay(stage.backoff, attempt, chance())
   if stage.ordered then return retry_in_place(self, entry, due) end
   if self.lineage then self.lineage:owe(entry) end
+  self.ledger:changed(true) -- the clock is to be looked at
   self.timers[#self.timers + 1] = { due = due, work = self.ledger:enter(entry, "waiting") }
 end
 

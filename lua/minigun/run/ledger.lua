@@ -38,7 +38,8 @@ function ledger.draw(self, plan, places, outlets, admission)
   for id, stage in ipairs(plan.stages) do
     local place = places.of[id]
     self:stage(id, { place = place.id, flags = place:chunk_flags(stage), producing = stage.kind == "producer",
-      continues = stage.continues, terminal = stage.terminal, recipe = stage.recipe })
+      continues = stage.continues, terminal = stage.terminal, recipe = stage.recipe,
+      plain = place.here and not (place.patient or stage.batch or stage.reduces or admission.limited[id]) })
     self:targets(id, outlets.of[id].targets)
   end
   admission:tell(self, places.list)

@@ -40,9 +40,9 @@ Outlets.__index = Outlets
 ---@return table outlets `of`: by the id of their stages; `list`: those with a writer; `sent`: of emit:to, by receiver
 function outlets.new(plan, pid, emitters)
   return declared({
-    plan = plan, pid = pid, outcome = false, state = false, ledger = false, resume = false, admission = false,
-    shared = false, places = false, transport = false, emitters = emitters, failures = false, reduces = false,
-    reentry = false, sleeper = false, of = {}, list = {}, sent = {},
+    plan = plan, pid = pid, outcome = false, state = false, ledger = false, lineage = false, resume = false,
+    admission = false, shared = false, places = false, transport = false, emitters = emitters, failures = false,
+    reduces = false, reentry = false, sleeper = false, of = {}, list = {}, sent = {},
     direct = {},             -- producers that write what they emit into blocks, whatever it is for, by id
   }, Outlets)
 end
@@ -211,6 +211,8 @@ function Outlets:open(stage)
     function(name, item) self.emitters.send(stage, name, item, 3) end)
   if stage.batch then outlet.writer:batches(stage.batch.numbered) end
   self.list[#self.list + 1] = outlet
+  local plain = not (self.lineage or outlet.joins or stage.batch)
+  outlet.through = plain and outlet.writer:through(self.ledger, stage.id, outlet.bytes)
 end
 
 --- Opens the way of the arrays of bytes that a batch becomes, where its batches go to other processes and nowhere else.
@@ -247,6 +249,8 @@ function Outlets:to(stage, id, lane)
       refused(self, outlet.sender, value, message, outlet.writer)
     end, place.first, place.last)
     if stage.batch then outlet.writer:batches(stage.batch.numbered) end
+    outlet.through = not (self.lineage or stage.batch)
+      and outlet.writer:through(self.ledger, stage.id, outlet.bytes, lane)
     self.sent[key] = outlet
     self.list[#self.list + 1] = outlet
   end

@@ -34,7 +34,7 @@ function producers.new(plan, how)
     outcome = false, state = false, ledger = false, resume = false, answers = false,
     admission = false, shared = false, places = false,
     inline = false, outlets = false, transport = false, failures = false, reentry = false,
-    screen = false, threads = false, sleeper = false, emission = false, list = {},
+    screen = false, threads = false, sleeper = false, emission = false, rounds = false, list = {},
     on_loop = {},            -- from the coroutine of one in threads to it
     current = false,         -- the coroutine of the one that emits now
     reads = false,           -- it may read files now, see sources/files.lua
@@ -91,6 +91,7 @@ function Producers:open()
         sources.on_lost(ctx, function(...) self.failures:unreadable(stage, { { ... } }) end)
         local producer = { stage = stage, work = own_work, pace = own, wait = {}, stats = self.outcome.stats[stage.id],
           alone = #self.inline.chain.states[stage.id].inner == 0 }
+        producer.among = self.rounds:among(stage, producer.alone)
         local function body() return errors.call(stage.handler, emit, ctx) end
         if stage.threaded then open_on_loop(self, producer, body)
         else producer.thread = coroutine.create(body) end
@@ -241,28 +242,34 @@ local function resume_one(self, i, producer)
   if self.screen.line then self.screen:before_handlers() end
   self.current = producer.thread
   guard:watch(producer.thread)
+  self.ledger:producer(producer.thread)
   own:resume(start)
-  local idle, worked, switches = false, nil, nil
+  local idle, worked, switches, among = false, nil, nil, nil
   if own:measures() then
     idle = any_idle(self)
     worked, switches = core.worked()
+  elseif self.rounds:may_go_on(#self.list) then
+    among = producer.among
   end
   producer.asleep, producer.pauses = nil, nil
   local outer = self.plan.options.seed and seeds.swap(producer.random)
   self.reads = files.enter()
   core.term_source(producer.alone)
-  local alive, ok, caught = tasks.resume(producer.wait, producer.thread, producer.answer)
+  local alive, ok, caught, seconds, most, wanted = tasks.resume(producer.wait, producer.thread, producer.answer, among)
   local interrupted = core.term_source(false)
   if self.reads then self:stop_reading() end
   if outer then producer.random = seeds.swap(outer) end
   guard:watch()
+  self.ledger:producer(nil)
   self.current, self.reentry.in_handler = false, false
-  local now = measure(self, producer, start, idle, worked, switches)
+  local now
+  if seconds then now = self.rounds:went_on(producer, seconds, most)
+  else now = measure(self, producer, start, idle, worked, switches) end
   producer.waits = ok == WAIT
-  if producer.waits then return false end
+  if producer.waits then return wanted or false end
   if ok == MORE then
-    local seconds = self.ledger:any_at_work(producer.stage.id) and own:pause(now)
-    producer.pauses = seconds and core.clock() + seconds or nil
+    local rest = self.ledger:any_at_work(producer.stage.id) and own:pause(now)
+    producer.pauses = rest and core.clock() + rest or nil
     return true
   end
   if alive and ok == tasks.WAIT then

@@ -55,6 +55,7 @@ local port = require "minigun.run.port"
 local producers = require "minigun.run.producers"
 local reduces = require "minigun.run.reduces"
 local reentry = require "minigun.run.reentry"
+local rounds = require "minigun.run.rounds"
 local screen = require "minigun.run.screen"
 local shared = require "minigun.run.shared"
 local signals = require "minigun.system.signals"
@@ -143,6 +144,7 @@ local function parts_of(p, process, streams)
   own.events, own.reduces = events.new(p), reduces.new(p, process.pid)
   own.producers, own.drain, own.hooks = producers.new(p, process), drain.new(p, core.clock), hooks.new()
   own.reentry, own.threads = reentry.new(process.process), threads.new(p.options.seed)
+  own.rounds = rounds.new(p, process)
   own.sleeper = sleeper.new(function()
     return own.producers:any_awake() or own.answers and own.answers:rests()
   end)
@@ -176,7 +178,8 @@ function run.new(pipeline, given, how)
     plan = p, state = own.state, outcome = own.outcome, ledger = own.ledger, acks = own.acks, resume = own.resume,
     answers = own.answers,
     shared = own.shared, places = own.places, inline = own.inline, transport = own.transport,
-    failures = own.failures, events = own.events, producers = own.producers, drain = own.drain, hooks = own.hooks,
+    failures = own.failures, events = own.events, producers = own.producers, rounds = own.rounds,
+    drain = own.drain, hooks = own.hooks,
     sleeper = own.sleeper, screen = own.screen, reentry = own.reentry, status = own.status,
     open_places = function(any)
       own.heap = any and heap.new() or false
@@ -274,6 +277,7 @@ local function give_out(self)
     due = earlier(due, seconds)
   end
   self.next_due = due or false
+  self.rounds.due = core.now() + (due or math.huge)
   return handed or ran, ran or handed and (lacking or self.ledger:own() > 0)
 end
 
@@ -357,6 +361,7 @@ function Run:step(limit)
   if not STEPPED[own.name] then own:must_be("RUNNING", "STOPPING", "FINISHING", "ABORTED") end
   if not heed(self) then return false end
   self.acks.origin = false
+  self.rounds.limit = limit and core.now() + limit or math.huge
   local busy = take_in(self)
   local waiting, pushed = counts:own()
   busy = busy and waiting > 0 -- more than there was time for

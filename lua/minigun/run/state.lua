@@ -24,7 +24,7 @@ State.__index = State
 --- false; `killed`, `stop_asked`: the user has asked for it; `heeds_term`: SIGTERM asks for it; `end_by`: when the run
 --- is killed, by the clock that does not count stops, or false; `passed`: set of the states that it has been in
 function state.new()
-  return declared({ name = "NEW", aborted = false, failed = false, killed = false, stop_asked = false,
+  return declared({ ledger = false, name = "NEW", aborted = false, failed = false, killed = false, stop_asked = false,
     heeds_term = false, end_by = false, passed = {} }, State)
 end
 
@@ -57,6 +57,7 @@ function State:abort()
   if self.aborted or self.name == "OVER" then return end
   self:become "ABORTED"
   self.aborted = true
+  if self.ledger then self.ledger:changed(true) end -- rounds that the core goes through end
 end
 
 --- Ends the run because the user asks for it.

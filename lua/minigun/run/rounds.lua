@@ -1,0 +1,82 @@
+--- Rounds that the core goes through by itself (src/lua/lua_round.c) while a producer waits for receivers: they cost a
+-- fiftieth of one of the run's own. Here is when that may be, and what it comes to.
+local core = require "minigun.core"
+local declared = require "minigun.base.declared"
+
+local rounds = {}
+
+local TIMED <const> = 0.001 -- seconds after which the clock is looked at, where something may fall due
+
+local Rounds = {}
+Rounds.__index = Rounds
+
+--- Makes what knows of such rounds.
+---@param plan table
+---@param how table `patient`: no step may take long
+---@return table rounds
+--- `due`: when something falls due, `limit`: when the run's round is to end, on the monotonic clock
+function rounds.new(plan, how)
+  return declared({ plan = plan, patient = how.patient, lineage = false, outcome = false, ledger = false,
+    shared = false, places = false, inline = false, outlets = false, transport = false, drain = false, reentry = false,
+    screen = false, state = false, threads = false, due = math.huge, limit = math.huge,
+    possible = "?",          -- whether there are only such places and ways out as the core sees to
+  }, Rounds)
+end
+
+local function find_out(self)
+  if self.patient or self.lineage or self.outcome.streams or self.plan.options.seed or not self.shared.pool then
+    return false
+  end
+  for _, place in ipairs(self.places.list) do
+    if not place.first or place.takes == "values" then return false end
+  end
+  return not self.transport.feed
+end
+
+--- Whether a producer may go on among such rounds.
+---@param producers integer how many have not ended
+---@return boolean
+function Rounds:may_go_on(producers)
+  if self.possible == "?" then self.possible = find_out(self) end
+  local shown = self.screen.line or self.screen.looks
+  if not self.possible or producers > 1 or self.threads.loop or shown then return false end
+  for _, outlet in ipairs(self.outlets.list) do
+    if outlet.writer and not outlet.through then return false end
+  end
+  return true
+end
+
+-- Until when the run has nothing to do at a certain time.
+local function until_when(self)
+  local timed = self.places.timed or self.inline.timed or self.drain.timed
+  return math.min(self.due, self.limit, timed and core.now() + TIMED or math.huge, self.state.end_by and 0 or math.huge)
+end
+
+--- What lets a producer go on, and the rest of the run while it waits.
+---@param stage table the producer
+---@param alone boolean all that it emits goes to other processes
+---@return function among (thread, answer) see l:among in src/lua/lua_round.c
+function Rounds:among(stage, alone)
+  local ledger, links, reentry, id = self.ledger, self.inline.chain.links, self.reentry, stage.id
+  return function(thread, answer)
+    return ledger:among(thread, answer, links, reentry, until_when(self), id, alone)
+  end
+end
+
+--- A producer has gone on so.
+---@param producer table
+---@param seconds number that it has run
+---@param most number at one time
+---@return number now
+function Rounds:went_on(producer, seconds, most)
+  local work, found = self.ledger:ill()
+  if work then
+    local own = self.ledger:read(work)
+    self.shared:found_damage(self.plan.stages[own.stage], own.count, found)
+  end
+  producer.stats.busy = producer.stats.busy + seconds
+  producer.pace:passed(most)
+  return core.now()
+end
+
+return rounds
