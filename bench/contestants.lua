@@ -59,7 +59,8 @@ function M.contestants()
   local list = {
     { name = "Minigun", ours = true, command = ours, variant = "default", chart = 1,
       workloads = all("W1", "W2", "W3a", "W3b", "W4", "W4tail", "W4two", "W5_20", "W5_500", "W5mem", "W6", "W7",
-        "W7cold", "W7short", "W8", "W8out", "W9", "W10", "W11", "W12", "W16", "W16large", "C1", "S1", "S2"),
+        "W7cold", "W7short", "W8", "W8out", "W9", "W10", "W11", "W12", "W13", "W14", "W15", "W16", "W16large", "C1",
+        "S1", "S2"),
       other = { C1 = codec("minigun"), W16 = log, W16large = log } },
     { name = "Minigun, p:batch", batched = true, hand_made = true, command = ours, variant = "batch", chart = 2,
       workloads = all("W1", "W2", "S1", "S2") },
@@ -75,7 +76,7 @@ function M.contestants()
     { name = "C futex", command = "build/bench/ping", variant = "futex", check = "test -x build/bench/ping",
       workloads = all("W7", "W7cold", "W7short") },
     { name = "plain Lua loop, one process", command = lua .. " bench/peers/plain.lua", variant = "loop",
-      workloads = { W1 = 5, W2 = 1 } },
+      workloads = { W1 = 5, W2 = 1, W13 = 5, W14 = 5, W15 = 5 } },
     { name = "luv, singly", command = luv, variant = "singly", check = needs "luv",
       workloads = all("W1", "W2", "W3a", "W3b", "W4", "W4tail", "W6", "W7", "W7cold", "W7short") },
     { name = "luv, chunks by hand", command = luv, variant = "chunk", hand_made = true, check = needs "luv", chart = 3,

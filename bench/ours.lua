@@ -330,6 +330,40 @@ function workloads.W10(items)
   return figures
 end
 
+--- The numbers through n stages that add one to each: of a group, or of the coordinator.
+local function chain(items, n, define)
+  local sum = 0
+  local p = minigun.pipeline "chain"
+  p:producer("numbers", source_of(items))
+  define(p, function()
+    for i = 1, n do p:processor("add" .. i, function(x, emit) emit(x + 1) end) end
+  end)
+  p:consumer("take", function(x) sum = sum + x end)
+  local seconds, cpu = timed(p)
+  return workload.rate(items, seconds, cpu, sum == items * (items + 1) // 2 + n * items)
+end
+
+function workloads.W13(items, _, n)
+  return chain(items or 500000, math.tointeger(tonumber(n)), function(p, stages) p:processes(2, stages) end)
+end
+
+function workloads.W14(items, _, n)
+  return chain(items or 500000, math.tointeger(tonumber(n)), function(_, stages) stages() end)
+end
+
+--- Each item of a pool goes to n stages of the coordinator.
+function workloads.W15(items, _, n)
+  items, n = items or 100000, math.tointeger(tonumber(n))
+  local sum, names = 0, {}
+  for i = 1, n do names[i] = "take" .. i end
+  local p = minigun.pipeline "fan"
+  p:producer("numbers", source_of(items))
+  p:processor("work", { processes = 2, to = names }, function(x, emit) emit(x) end)
+  for i = 1, n do p:consumer(names[i], { from = "work" }, function(x) sum = sum + x end) end
+  local seconds, cpu = timed(p)
+  return workload.rate(items, seconds, cpu, sum == n * items * (items + 1) // 2)
+end
+
 --- One item through a pool of n workers, to its end: what the pool costs, nearly.
 local function start_and_end(n)
   local p, done = minigun.pipeline "start", 0

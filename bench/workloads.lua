@@ -94,6 +94,22 @@ add_sweep {
   },
 }
 
+local function ns_per_part(figures, _, point) return figures.cpu and 1000 * figures.cpu / tonumber(point) end
+local function deliveries(figures, _, point) return figures.rate and figures.rate * tonumber(point) end
+
+local CHAIN = { { key = "rate", label = "items/s", better = "higher" },
+  { key = "ns", label = "ns of processor time for each stage and item", better = "lower", derive = ns_per_part } }
+
+add_sweep { name = "W13", title = "integers through cheap stages of one group, two workers",
+  axis = "stages in the group",
+  points = { { "2", "2", 1000000 }, { "4", "4", 500000 }, { "12", "12", 300000 } }, metrics = CHAIN, rounds = 3 }
+add_sweep { name = "W14", title = "integers through cheap stages of the program's own process", axis = "stages",
+  points = { { "4", "4", 500000 }, { "12", "12", 300000 } }, metrics = CHAIN, rounds = 3 }
+add_sweep { name = "W15", title = "each item of a pool to several stages of the program's own process",
+  axis = "stages that get each item", points = { { "2", "2", 300000 }, { "8", "8", 100000 } }, rounds = 3,
+  metrics = { { key = "deliveries", label = "deliveries/s", better = "higher", derive = deliveries },
+    { key = "ns", label = "ns of processor time for each", better = "lower", derive = ns_per_part } } }
+
 -- The number of items is the milliseconds of idleness.
 add_sweep {
   name = "W12", title = "two workers idle for 2 s: processor time of all processes, in % of one processor",

@@ -29,4 +29,32 @@ function workloads.W2(items)
   return workload.rate(items, os.clock() - start, start, count == items)
 end
 
+--- The stages as plain functions, each of which calls the next.
+local function chain(items, _, n)
+  n = math.tointeger(tonumber(n))
+  local sum = 0
+  local call = function(x) sum = sum + x end
+  for _ = 1, n do
+    local next_one = call
+    call = function(x) next_one(x + 1) end
+  end
+  local start = os.clock()
+  for i = 1, items do call(i) end
+  return workload.rate(items, os.clock() - start, start, sum == items * (items + 1) // 2 + n * items)
+end
+
+function workloads.W13(items, ...) return chain(items or 500000, ...) end
+workloads.W14 = workloads.W13
+
+function workloads.W15(items, _, n)
+  items, n = items or 100000, math.tointeger(tonumber(n))
+  local sum, takes = 0, {}
+  for i = 1, n do takes[i] = function(x) sum = sum + x end end
+  local start = os.clock()
+  for i = 1, items do
+    for k = 1, n do takes[k](i) end
+  end
+  return workload.rate(items, os.clock() - start, start, sum == n * items * (items + 1) // 2)
+end
+
 workload.main(workloads, arg)
