@@ -235,6 +235,26 @@ describe("V4: a path", function()
     service:close()
   end)
 
+  in_test("for which several servers reach at once is one's alone", function(place)
+    for round = 1, support.short_or_long(3, 30) do
+      local list, winner = {}, nil
+      for i = 1, 5 do
+        list[i] = place:launch("spec/programs/service_server.lua " .. support.quote(place.path))
+      end
+      for _, each in ipairs(list) do
+        each:wait_for(function() return each:output():find "ready" or each:log():find "listens there already" end)
+        if each:output():find "ready" then
+          assert(not winner, "two servers listen there")
+          winner = each
+        end
+      end
+      assert(winner, "no server has come up")
+      assert.equal(round, place:connect():call(round))
+      winner:signal "KILL" -- its file stays, for the next round
+      for _, each in ipairs(list) do each:wait() end
+    end
+  end, 120)
+
   in_test("that is no socket is left alone", function(place)
     support.write_file(place.path, "mine")
     local service, message = minigun.service(place.path)
