@@ -87,6 +87,26 @@ describe("V9: in threads", function()
     end)
   end
 
+  in_test("that look for a server again find it once", function(place)
+    local first = serve(place, "epoll")
+    local client = place:client [[
+      local client = assert(minigun.connect(path, { wait = 10, reconnect = true }))
+      print(client:call(1))
+      io.stdout:flush()
+      while pcall(client.call, client, 1) do minigun.sleep(0.005) end
+      local list = {}
+      for i = 1, 8 do list[i] = i end
+      local replies = minigun.map(list, function(i) return client:call(i) end, { threads = 8 })
+      for i = 1, 8 do assert(replies[i] == 2 * i) end
+    ]]
+    assert(client:wait_for(function() return client:output() == "2\n" end), client:log())
+    first:signal "KILL"
+    first:wait()
+    support.sleep(0.1)
+    serve(place, "epoll")
+    services.ends_well(client)
+  end)
+
   in_test("of which one waits for room the others go on", function(place)
     serve(place, "epoll")
     services.ends_well(place:client [[

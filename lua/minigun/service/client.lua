@@ -84,6 +84,10 @@ local function connection(self)
   if self.channel then return self.channel end
   if self.why and self.how.reconnect and not self.closed then
     local channel, number = connecting.connect(self.path, self.how)
+    if channel and (self.channel or self.closed) then -- by another thread meanwhile
+      channel:close()
+      return connection(self)
+    end
     if channel then
       attach(self, channel, number)
       return channel

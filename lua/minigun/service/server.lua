@@ -42,11 +42,6 @@ Service.__index = Service
 methods.suggest(Service, "a service")
 types.Service = Service
 
---- Whether a value is a service.
----@param value any
----@return boolean
-function server.is(value) return getmetatable(value) == Service end
-
 local function check(self, method)
   if getmetatable(self) ~= Service then
     failure.raise(("service:%s: call it with a colon, on what minigun.service() has returned"):format(method))
