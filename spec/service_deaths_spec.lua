@@ -162,6 +162,14 @@ describe("a service", function()
     for _, each in ipairs(clients) do each:close() end
   end)
 
+  in_test("needs no /dev/shm", function(place)
+    local without = [[unshare -m sh -c 'umount -l /dev/shm 2>/dev/null; exec "$@"' sh]]
+    if support.run(without .. " true").code ~= 0 then return pending "not root, or unshare is not there" end
+    place:serve("{}", { prefix = without })
+    local text = ("x"):rep(3 << 20)
+    assert.is_true(place:connect():call(text) == text)
+  end)
+
   in_test("that has no memory for a message, or for a client, says so to that one and goes on", function(place)
     if support.under then return pending "a sanitizer needs more memory" end
     local server = place:serve("{}", { prefix = "prlimit --as=200000000" })
