@@ -13,6 +13,42 @@ local function possible()
   return is
 end
 
+describe("what is kept", function()
+  it("does not depend on how the heap lies: malloc gives more where a rest would be too small", function()
+    for n = 0, 20 do
+      local result = support.run_lua(([[
+        Kept = ("x"):rep(100 * %d)
+        require "minigun"
+        print(require "minigun.core".keep_freed(true))]]):format(n))
+      assert.equal("true\n", result.stdout, result.stderr)
+    end
+  end)
+
+  it("is large blocks, too: their pages are touched for the first time once", function()
+    local result = support.run_lua [[
+      local core = require "minigun.core"
+      local function faults()
+        local file <close> = io.open "/proc/self/stat"
+        local _, _, rest = file:read "a":find "%) (.*)"
+        local words = {}
+        for word in rest:gmatch "%S+" do words[#words + 1] = word end
+        return tonumber(words[8])
+      end
+      core.keep_freed(true)
+      local bytes = core.encode(("x"):rep(40 << 20))
+      local before, pages = faults(), (40 << 20) // 4096
+      for _ = 1, 10 do
+        core.decode(bytes)
+        collectgarbage()
+      end
+      print((faults() - before) / pages < 3)
+      core.keep_freed(false)
+      local file <close> = io.open "/proc/self/statm"
+      print(tonumber(file:read "a":match "^%d+ (%d+)") < 3 * pages)]]
+    assert.equal("true\ntrue\n", result.stdout, result.stderr)
+  end)
+end)
+
 describe("the collector of a child", function()
   it("rests until so much was allocated, in the middle of a handler too, and has its own pace then", function()
     local result = support.run_lua([[

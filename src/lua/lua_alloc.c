@@ -8,7 +8,7 @@
  *    it before, during and after a run, and this one those of the other.
  * 2. A block in the list of class k has room for 16 k - 8 bytes.  That glibc's malloc rounds up so is tried out; where
  *    it does not (another malloc, a sanitizer), or where the state has an allocator of its own, nothing is kept.
- * 3. The lists hold at most KEPT_MOST bytes, and nothing when no run lasts.
+ * 3. The lists hold at most KEPT_MOST bytes, the last large blocks LARGE_MOST, and nothing when no run lasts.
  * 4. The record is there as long as the state: a library may remember the allocator that it has found.
  * 5. While `deferred` is set Lua's collector is stopped, and `left` says how much more may be allocated before it runs
  *    again.  (Lua 5.5 only: that has no call that puts a cycle off.)
@@ -21,6 +21,7 @@
 #include "lua_mg.h"
 
 enum { SMALL = 512, KEPT_MOST = 4 << 20 };
+enum { LARGE = 1 << 20, LARGE_BLOCKS = 4, LARGE_MOST = 256 << 20 };
 
 typedef struct block {
   struct block *next;
@@ -29,6 +30,10 @@ typedef struct block {
 typedef struct mg_alloc {
   block *lists[SMALL / 16 + 2]; /* by class */
   size_t kept;                  /* bytes */
+  void *large[LARGE_BLOCKS];    /* those that were freed last: malloc would give their pages back, and the first touch
+                                   of new ones takes longer than to fill them */
+  size_t large_bytes;
+  unsigned turn;                /* the one of `large` that is given back next */
   unsigned runs;
   lua_State *deferred; /* a thread of the state; NULL: its collector is its own */
   size_t left;
@@ -38,6 +43,15 @@ typedef struct mg_alloc {
 
 static inline size_t class_of(size_t n) { return n <= 24 ? 2 : (n + 23) >> 4; }
 
+/* The place of the block that is given back next; the block is, where there is one. */
+static void **next_large(mg_alloc *a) {
+  void **at = &a->large[a->turn++ % LARGE_BLOCKS];
+  if (*at) a->large_bytes -= malloc_usable_size(*at);
+  free(*at);
+  *at = NULL;
+  return at;
+}
+
 static void give_back(mg_alloc *a) {
   for (size_t k = 0; k < sizeof a->lists / sizeof *a->lists; k++) {
     while (a->lists[k]) {
@@ -46,7 +60,33 @@ static void give_back(mg_alloc *a) {
       free(b);
     }
   }
+  for (unsigned i = 0; i < LARGE_BLOCKS; i++) next_large(a);
   a->kept = 0;
+}
+
+static void keep_large(mg_alloc *a, void *p) {
+  size_t room = malloc_usable_size(p);
+  if (room > LARGE_MOST) {
+    free(p);
+    return;
+  }
+  void **at = next_large(a);
+  while (a->large_bytes + room > LARGE_MOST) at = next_large(a);
+  *at = p;
+  a->large_bytes += room;
+}
+
+/* One that was kept and is not much larger than n; NULL: there is none. */
+static void *take_large(mg_alloc *a, size_t n) {
+  for (unsigned i = 0; i < LARGE_BLOCKS; i++) {
+    void *p = a->large[i];
+    size_t room = p ? malloc_usable_size(p) : 0;
+    if (room < n || room - n > n / 4) continue;
+    a->large[i] = NULL;
+    a->large_bytes -= room;
+    return p;
+  }
+  return NULL;
 }
 
 /* The collector runs on.  Called by the allocator, too: no memory is asked for here. */
@@ -64,8 +104,9 @@ static inline void spend(mg_alloc *a, size_t n) {
 
 static void *take_new(mg_alloc *a, size_t n) {
   spend(a, n);
-  void *p = malloc(n);
-  if (!p && a->kept > 0) {
+  void *p = n >= LARGE ? take_large(a, n) : NULL;
+  if (!p) p = malloc(n);
+  if (!p && a->runs > 0) {
     give_back(a);
     p = malloc(n);
   }
@@ -86,7 +127,8 @@ static void *allocate(void *ud, void *p, size_t old, size_t n) {
   }
   if (n == 0) {
     if (old > SMALL || a->kept >= KEPT_MOST || a->runs == 0) {
-      free(p);
+      if (old >= LARGE && a->runs > 0) keep_large(a, p);
+      else free(p);
       return NULL;
     }
     size_t k = class_of(old);
@@ -99,7 +141,7 @@ static void *allocate(void *ud, void *p, size_t old, size_t n) {
   if (old <= SMALL && n <= SMALL && class_of(old) == class_of(n)) return p;
   if (n > old) spend(a, n - old);
   void *q = realloc(p, n);
-  if (!q && a->kept > 0) {
+  if (!q && a->runs > 0) {
     give_back(a);
     q = realloc(p, n);
   }
@@ -115,11 +157,11 @@ static lua_Alloc standard_allocator(void) {
   return f;
 }
 
-/* Invariant 2. */
+/* Invariant 2.  A block may be larger: malloc does not split off what is too small to be one. */
 static int malloc_rounds(void) {
   for (size_t n = 1; n <= SMALL; n = n < 48 ? n + 1 : n + 37) {
     void *p = malloc(n);
-    int so = p && malloc_usable_size(p) == 16 * class_of(n) - 8;
+    int so = p && malloc_usable_size(p) >= 16 * class_of(n) - 8;
     free(p);
     if (!so) return 0;
   }
@@ -181,6 +223,8 @@ static int l_keep_freed(lua_State *L) {
 static int l_forget_freed(lua_State *L) {
   mg_alloc *a = record_of(L);
   memset(a->lists, 0, sizeof a->lists);
+  memset(a->large, 0, sizeof a->large);
+  a->large_bytes = 0;
   a->kept = 0;
   return 0;
 }
