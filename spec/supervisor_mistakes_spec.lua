@@ -4,18 +4,10 @@ local support = require "spec.support"
 
 local function test(title, f)
   it(title, function()
-    if servers.missing then return pending(servers.missing) end
-    local started, path = {}, os.tmpname()
-    finally(function()
-      for _, server in ipairs(started) do server:close() end
-      os.remove(path)
-    end)
-    f(function(options, workers)
-      started[#started + 1] = servers.start(options, workers)
-      return started[#started]
-    end, path, function(command)
-      started[#started + 1] = servers.launch(command)
-      return started[#started]
+    local path = os.tmpname()
+    local _ <close> = setmetatable({}, { __close = function() os.remove(path) end })
+    servers.in_test(pending, finally, function(start, add)
+      f(start, path, function(command) return add(servers.launch(command)) end)
     end)
   end)
 end
