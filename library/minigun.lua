@@ -609,12 +609,12 @@ local Pipeline = {}
 --- Adds a producer.
 ---@param name string
 ---@param options minigun.ProducerOptions
----@param source any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any a handler; an array, whose elements are the items; lines (`minigun.lines(path)`); or what stands after `in` in a generic for (`pairs(t)`, `coroutine.wrap(f)`, a function without parameters), whose first values are the items. An iterator is used up by the first run. A source that waits holds nothing up: `minigun.sleep`, `minigun.wait`, `minigun.lines` and files read line by line let the rest of the run go on. One that waits in another way makes the coordinator stand still, and the run's warnings say so: give it `processes = 1`.
+---@param source any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any|minigun.Service a handler; an array, whose elements are the items; lines (`minigun.lines(path)`); or what stands after `in` in a generic for (`pairs(t)`, `coroutine.wrap(f)`, a function without parameters), whose first values are the items. An iterator is used up by the first run. A source that waits holds nothing up: `minigun.sleep`, `minigun.wait`, `minigun.lines` and files read line by line let the rest of the run go on. One that waits in another way makes the coordinator stand still, and the run's warnings say so: give it `processes = 1`. A service (`minigun.service(path)`), as the only producer: what comes of a request is its reply, until `service:stop()`.
 ---@param ... any the further values of a generic for
 ---@return minigun.Pipeline self
----@overload fun(self: minigun.Pipeline, options: minigun.ProducerOptions, source: any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any, ...: any): minigun.Pipeline
----@overload fun(self: minigun.Pipeline, name: string, source: any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any, ...: any): minigun.Pipeline
----@overload fun(self: minigun.Pipeline, source: any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any, ...: any): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, options: minigun.ProducerOptions, source: any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any|minigun.Service, ...: any): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, name: string, source: any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any|minigun.Service, ...: any): minigun.Pipeline
+---@overload fun(self: minigun.Pipeline, source: any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any|minigun.Service, ...: any): minigun.Pipeline
 function Pipeline:producer(name, options, source, ...) end
 
 --- Adds a processor.
@@ -960,6 +960,7 @@ function Pipeline:insert_before(name, new_name, options, handler) end
 ---@field pid integer of the process
 ---@field worker integer? number of the worker, from 1; nil in the coordinator
 ---@field attempt integer at this item, from 1
+---@field client minigun.ServiceClient? who has asked, in the first stages of a pipeline whose producer is a service
 ---@field state table the stage's own in this worker: handlers and hooks keep there what they need
 local Ctx = {}
 

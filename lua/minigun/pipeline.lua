@@ -97,12 +97,13 @@ end
 --- Adds a producer: `p:producer([name,] [options,] source)`.
 ---@param name string
 ---@param options minigun.ProducerOptions
----@param source any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any
+---@param source any[]|string|fun(emit: minigun.Emit, ctx: minigun.Ctx)|fun(): any|minigun.Service
 --- a handler; an array, whose elements are the items; lines (`minigun.lines(path)`); or what stands after `in` in a
 --- generic for (`pairs(t)`, `coroutine.wrap(f)`, a function without parameters), whose first values are the items. An
 --- iterator is used up by the first run. A source that waits holds nothing up: `minigun.sleep`, `minigun.wait`,
 --- `minigun.lines` and files read line by line let the rest of the run go on. One that waits in another way makes the
---- coordinator stand still, and the run's warnings say so: give it `processes = 1`.
+--- coordinator stand still, and the run's warnings say so: give it `processes = 1`. A service
+--- (`minigun.service(path)`), as the only producer: what comes of a request is its reply, until `service:stop()`.
 ---@param ... any the further values of a generic for
 ---@return minigun.Pipeline self
 function Pipeline:producer(...) return define(self, "producer", ...) end

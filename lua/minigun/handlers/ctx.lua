@@ -21,6 +21,7 @@ local context = {}
 ---@field pid integer of the process
 ---@field worker integer? number of the worker, from 1; nil in the coordinator
 ---@field attempt integer at this item, from 1
+---@field client minigun.ServiceClient? who has asked, in the first stages of a pipeline whose producer is a service
 ---@field state table the stage's own in this worker: handlers and hooks keep there what they need
 local Ctx = { __name = "minigun.ctx" }
 Ctx.__index = Ctx
