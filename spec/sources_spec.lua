@@ -267,6 +267,23 @@ describe("minigun.records", function()
     end
   end)
 
+  it("takes a record that is as long as it may be, wherever the reads end in its separator", function()
+    for _, text in ipairs { "abcd\0::;abcd\0::;", "abcd\0::;" } do
+      local path = support.write_file(os.tmpname(), text)
+      local pipe <close> = assert(io.popen("dd bs=1 status=none <" .. path))
+      local reader = assert(core.reader(pipe, { separator = "\0::;", longest = 4 }))
+      local list = {}
+      repeat
+        local item, message = reader:next()
+        assert.is_nil(message)
+        if item then list[#list + 1] = item elseif item == false then minigun.wait(reader:fd()) end
+      until item == nil
+      assert.equal(#text // 8, #list)
+      for _, item in ipairs(list) do assert.equal("abcd", item) end
+      os.remove(path)
+    end
+  end)
+
   it("refuses a length that cannot be, before it takes memory for it", function()
     with_files({ "\xff\xff\xff\xff\xff\xff\xff\xff" }, function(path)
       local before = collectgarbage "count"

@@ -49,16 +49,29 @@ static uint32_t number(void) {
   return n < 128 ? n : n < 192 ? (n - 128) * 8 : n < 224 ? (n - 192) << 8 : n < 240 ? n << 16 : UINT32_MAX - (255 - n);
 }
 
+/* A piece: one record that stands for so many items, of which some come before those that are offered. */
+static uint32_t make_piece(uint32_t block, uint32_t items, uint32_t *length) {
+  uint32_t passed = byte() % 9, all = passed + items + byte() % 9;
+  uint8_t *to = mg_shm_at(&shm, block);
+  mg_record r;
+  mg_record_head(to, 4 + byte() % 64, 1, MG_RECORD_PIECE);
+  memcpy(to + MG_RECORD_HEAD, &all, sizeof all);
+  *length = mg_record_read(to, MG_UNIT, &r);
+  return MG_EDGE_PIECE | passed;
+}
+
 static void offer(void) {
   uint32_t block = byte() % 8 == 7 ? MG_NO_BLOCK : mg_shm_alloc(&shm, MG_UNIT), items = 1 + byte() % 5, length = 0;
+  uint32_t edge = MG_EDGE_ANY;
   if (block == MG_NO_BLOCK || slot.threaded) items = 1;
+  else if (byte() % 4 == 0) edge = make_piece(block, items, &length);
   else
     for (uint32_t i = 0; i < items; i++) {
       mg_record_head(mg_shm_at(&shm, block) + length, byte() % 64, MG_EDGE_ANY, 0);
       mg_record r;
       length += mg_record_read(mg_shm_at(&shm, block) + length, MG_UNIT, &r);
     }
-  mg_chunk c = {.range = {block, 0, length, items, MG_EDGE_ANY}, .number = ++offered << 8, .attempt = 1,
+  mg_chunk c = {.range = {block, 0, length, items, edge}, .number = ++offered << 8, .attempt = 1,
                 .flags = byte() % 4 | (slot.threaded ? MG_CHUNK_SET : 0)};
   offered--;
   if (mg_slot_offer(&slot, &c) == 0) offered += items;

@@ -115,7 +115,7 @@ int mg_slot_revoke(mg_slot *s, mg_chunk *out) {
   uint32_t i = s->chunks - 1, expected = MG_CLAIM_OFFERED;
   while (i > 0 && mg_chunk_at(s, i)->range.count == 0) i--; /* taken back before */
   mg_chunk *c = mg_chunk_at(s, i);
-  if (c->range.count == 0 || (i == 0 && s->done > 0)) return 0; /* begun, whatever the claim may say */
+  if (c->range.count == 0 || (i == 0 && (s->done > 0 || s->limit > 0))) return 0; /* begun, whatever the claim says */
   if (!atomic_compare_exchange_strong(mg_claim_at(s, i), &expected, MG_CLAIM_REVOKED)) return 0;
   *out = *c;
   c->range.block = MG_NO_BLOCK;
@@ -153,6 +153,7 @@ int mg_slot_shorten(mg_slot *s, mg_shm *shm, mg_chunk *out) {
   if (ordering != MG_ORDERED_BY_FENCE && mg_sys.barrier(0) < 0) return 0;
   uint32_t step = atomic_load_explicit(&s->shared->step, memory_order_relaxed);
   if (word_done(s) != done || (step & MG_STEP_ITEM && MG_STEP_NUMBER(step) > done + 1)) return 0;
+  if (done + 1 != s->limit) return 0; /* the word is damaged */
   mg_range rest;
   if (mg_slot_cut(s, shm, done + 1, &rest) < 0) return 0; /* its reader finds it too */
   *out = *c;

@@ -21,11 +21,12 @@ static const uint8_t *separator_in(const mg_cut *c, const uint8_t *p, size_t fro
 
 static int find_separated(const mg_cut *c, const uint8_t *p, size_t n, int over, mg_scan *scan, mg_found *out) {
   const uint8_t *at = separator_in(c, p, scan->seen, n);
-  size_t length = at ? (size_t)(at - p) : n;
+  size_t begun = over ? 0 : n < c->size - 1 ? n : c->size - 1; /* bytes that may be its begin */
+  size_t length = at ? (size_t)(at - p) : n - begun;
   if (length > c->longest) return -EMSGSIZE;
   if (at) return found(out, 0, length, length + c->size);
-  if (over && n > 0) return found(out, 0, n, n);
-  scan->seen = n >= c->size ? n - (c->size - 1) : 0; /* its begin may be there already */
+  if (over) return found(out, 0, n, n);
+  scan->seen = length;
   return 0;
 }
 
