@@ -91,6 +91,7 @@ local SCHEMAS <const> = {
   { "inline_group", "GroupOptions", "of `p:inline(options, f)`", "inline group" },
   { "open", "StandingOptions", "of `minigun.executor` and of `p:open`, beside those of a run" },
   { "submit", "SubmitOptions", "of `executor:submit`" },
+  { "halt", "HaltOptions", "inside `halt`" },
   { "backoff", "BackoffOptions", "inside `backoff`" },
   { "journal", "JournalOptions", "inside `journal`" },
   { "spool", "SpoolOptions", "of `minigun.spool`" },

@@ -16,6 +16,8 @@
 ---@field metrics? string a file for the run's figures in the text format of Prometheus, replaced once in a second and at the end
 ---@field hud? boolean|"leave" true: the live view in place of the progress line, which stays at the end until a key closes it; "leave": it goes with the run; false: none. MINIGUN_HUD=1 or MINIGUN_HUD=leave in the environment is for runs that do not say it, see docs/observe.md
 ---@field output? "lines"|"tag"|"direct" how what workers print gets to a terminal that has a progress line: through the coordinator, line by line; with the stage and the worker's number before each; or directly, for programs that use the whole screen
+---@field deadline? number seconds after which the run is ended, with an error that says so and warnings of what was inside
+---@field halt? minigun.HaltOptions ends the run when too many items have failed: `{ failures = 10 }` more than that many, `{ failures = "5%" }` more than that share of the sources' finished items, after the first hundred; `when = "now"`, at once, or "soon", when what is inside is finished
 ---@field grace? number seconds that workers get for their hooks after the last item, and the run after SIGTERM, before all ends
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
 ---@field seed? integer `math.random` gives the handlers of each item the same numbers in every run, whichever worker takes it; equal items of a stage get equal numbers
@@ -48,6 +50,8 @@
 ---@field metrics? string a file for the run's figures in the text format of Prometheus, replaced once in a second and at the end
 ---@field hud? boolean|"leave" true: the live view in place of the progress line, which stays at the end until a key closes it; "leave": it goes with the run; false: none. MINIGUN_HUD=1 or MINIGUN_HUD=leave in the environment is for runs that do not say it, see docs/observe.md
 ---@field output? "lines"|"tag"|"direct" how what workers print gets to a terminal that has a progress line: through the coordinator, line by line; with the stage and the worker's number before each; or directly, for programs that use the whole screen
+---@field deadline? number seconds after which the run is ended, with an error that says so and warnings of what was inside
+---@field halt? minigun.HaltOptions ends the run when too many items have failed: `{ failures = 10 }` more than that many, `{ failures = "5%" }` more than that share of the sources' finished items, after the first hundred; `when = "now"`, at once, or "soon", when what is inside is finished
 ---@field grace? number seconds that workers get for their hooks after the last item, and the run after SIGTERM, before all ends
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
 ---@field seed? integer `math.random` gives the handlers of each item the same numbers in every run, whichever worker takes it; equal items of a stage get equal numbers
@@ -97,6 +101,8 @@
 ---@field timeout? number|false seconds that one item may take; false: no limit
 ---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it
 ---@field partition? fun(item: any): any `function(item) -> key`: in a pool, items with equal keys go to the same worker, in their order
+---@field rate? number|{ [1]: integer, per: number? } no more than 100 items begin in any second: `rate = 100`, or `{ 100, per = 1 }`; all its workers together
+---@field delay? number seconds that each item waits there before it may begin
 ---@field before? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, before its items
 ---@field after? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] where the stage runs, once per worker, after its items
 ---@field before_fork? fun(ctx: minigun.Ctx)|(fun(ctx: minigun.Ctx))[] in the coordinator, before each fork for this stage
@@ -282,6 +288,11 @@
 ---@class minigun.SubmitOptions
 ---@field wait? boolean false: `nil, "full"` where the backlog is full
 ---@field priority? number of what waits to be begun, items of a higher one are begun first
+
+--- Options inside `halt`.
+---@class minigun.HaltOptions
+---@field failures? integer|string how many are borne: a number, or a share such as "5%"
+---@field when? "soon"|"now" whether what is inside is finished before
 
 --- Options inside `backoff`.
 ---@class minigun.BackoffOptions
@@ -810,6 +821,15 @@ function Pipeline:after_producer(f) end
 ---@param f fun(failure: minigun.Failure, ctx: minigun.Ctx): "stop"? "stop" ends the run
 ---@return minigun.Pipeline self
 function Pipeline:on_failure(f) end
+
+--- Hook in the coordinator, when nothing of a source's item is in flight any more: all that came of it is finished, or
+--- has failed. For queues and tables that are told which items are done. A failure that it hears of is handled. For
+--- producers that run in the coordinator.
+---@param producer string
+---@param f fun(item: any, failure: minigun.Failure?) the item as it was emitted; the first failure of what came of it
+---@return minigun.Pipeline self
+---@overload fun(self: minigun.Pipeline, f: fun(item: any, failure: minigun.Failure?)): minigun.Pipeline
+function Pipeline:on_acknowledged(producer, f) end
 
 --- Hook in the coordinator, when a child has ended.
 ---@param f fun(exit: minigun.Exit)

@@ -222,6 +222,19 @@ rows["what a handler reads from standard input"] = function(context)
   return r.stdout == "line\n" and "your program's" or r.stdout == "nothing\n" and "nothing"
 end
 
+rows["`future:cancel { kill = true }` of an item in work"] = function(context)
+  local began = 0
+  local pool <close> = minigun.executor(function()
+    began = began + 1
+    if context ~= "inline" then minigun.sleep(60) end
+    return 1
+  end, at(context))
+  local future = pool:submit(1)
+  pool:step(0.05)
+  if future:done() then return "never comes to it" end -- it was through before anybody else could run
+  return future:cancel { kill = true } and future:failure().kind
+end
+
 -- The rows of the page's table: first cell -> the other cells.
 local function documented()
   local text = support.read_file "docs/how-it-works.md"

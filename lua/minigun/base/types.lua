@@ -262,6 +262,49 @@ types.backoff = {
   end,
 }
 
+-- Normalised to { n =, per = }.
+types.rate = {
+  text = "a number of items a second above 0, or { n, per = seconds }", lua = "number|{ [1]: integer, per: number? }",
+  check = function(value)
+    local n, per = value, 1
+    if type(value) == "table" then
+      n, per = value[1], value.per == nil and 1 or value.per
+      for key in next, value do
+        if key ~= 1 and key ~= "per" then return false end
+      end
+      if not math.tointeger(n) then return false end
+    end
+    if type(n) ~= "number" or not (n > 0 and n <= 1e9) or type(per) ~= "number" or not (per > 0 and per <= 1e9) then
+      return false
+    end
+    local whole = math.tointeger(n)
+    return true, whole and { n = whole, per = per } or { n = 1, per = per / n }
+  end,
+}
+
+--- How many failures, or which share; normalised to a number, or to { share = }.
+types.failures = {
+  text = 'an integer of at least 0, or a share such as "5%"', lua = "integer|string",
+  check = function(value)
+    if type(value) == "string" then
+      local percent = tonumber(value:match "^%s*(%d+%.?%d*)%s*%%%s*$")
+      return percent ~= nil and percent <= 100, percent and { share = percent / 100 }
+    end
+    if type(value) == "table" then return type(value.share) == "number", value end -- checked before
+    return types.integer(0).check(value)
+  end,
+}
+
+-- Normalised to a filled table.
+types.halt = {
+  text = '{ failures = 10 or "5%", when = "soon" or "now" }', lua = "minigun.HaltOptions",
+  check = function(value, subject, name)
+    if type(value) ~= "table" or value.failures == nil then return false end
+    local own = types.schemas.halt
+    return true, schema.fill(own, schema.check(own, value, ("%s: %s"):format(subject, name)))
+  end,
+}
+
 types.dead_letter = {
   text = "a stage's name, a spool that is open for writing, or false", lua = "string|minigun.Spool|false",
   check = function(value)

@@ -35,7 +35,8 @@ function inline.new(plan, how)
     here = true, takes = "values", fresh = false, first = false, keeps = false, order = false,
     whole = plan, plan = segment_of(plan), pid = how.pid, process = how.process, patient = how.patient,
     outcome = false, acks = false, lineage = false, state = false, admission = false, shared = false, places = false,
-    outlets = false, transport = false, batches = false, failures = false, reduces = false, hooks = false,
+    gates = false, outlets = false, transport = false, batches = false, failures = false, reduces = false,
+    hooks = false,
     reentry = false, screen = false, ledger = false, pool = false, id = false, stages = {}, chain = false,
     timed = false,
     measured = {},           -- stages whose time per item the ledger learns
@@ -69,6 +70,7 @@ function Inline:open()
   self.pool = self.shared.pool
   for _, stage in ipairs(own) do
     if stage.partition then handlers[stage.id] = self.outlets:open_lanes(stage) end
+    if stage.gate then handlers[stage.id] = self.gates:open(stage) end
   end
   self.chain = chain.new(own, {
     addresses = self.whole.addresses,

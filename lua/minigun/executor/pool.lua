@@ -336,6 +336,9 @@ local function split(given, what)
 end
 
 local function open(pipeline, own, given, standing)
+  if given and given.deadline or pipeline.options.deadline then
+    failure.raise "option 'deadline' is for a run that ends; of a future there is result(timeout)"
+  end
   local self = execution.new(pipeline, given, { patient = true, standing = standing }, Executor)
   self.most, self.looked, self.blocked, self.needs, self.listeners = own.backlog, 0, 0, {}, {}
   self.leave, self.by_value, self.given_up, self.futures, self.submitted = moving.leaving(), false, false, {}, 0

@@ -55,6 +55,13 @@ hooks.after_producer = run_hook "after_producer"
 ---@param f fun(failure: minigun.Failure, ctx: minigun.Ctx): "stop"? "stop" ends the run
 ---@return minigun.Pipeline self
 hooks.on_failure = run_hook "on_failure"
+--- Hook in the coordinator, when nothing of a source's item is in flight any more: all that came of it is finished, or
+--- has failed: `p:on_acknowledged([producer,] f)`. For queues and tables that are told which items are done. A failure
+--- that it hears of is handled. For producers that run in the coordinator.
+---@param producer string
+---@param f fun(item: any, failure: minigun.Failure?) the item as it was emitted; the first failure of what came of it
+---@return minigun.Pipeline self
+hooks.on_acknowledged = fork_hook "on_acknowledged"
 --- Hook in the coordinator, when a child has ended.
 ---@param f fun(exit: minigun.Exit)
 ---@return minigun.Pipeline self

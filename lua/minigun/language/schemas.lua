@@ -58,6 +58,12 @@ for i, field in ipairs(default_fields) do
     doc = field.doc .. "; for the stages inside" }
 end
 
+local gate_fields = {
+  { "rate", types.rate, default_text = "no limit",
+    doc = "no more than 100 items begin in any second: `rate = 100`, or `{ 100, per = 1 }`; all its workers together" },
+  { "delay", types.seconds(true), default = 0, doc = "seconds that each item waits there before it may begin" },
+}
+
 local partition_fields = {
   { "partition", types.callable, default_text = "none",
     doc = "`function(item) -> key`: in a pool, items with equal keys go to the same worker, in their order" },
@@ -118,6 +124,12 @@ local run_fields = {
   { "output", types.choice { "lines", "tag", "direct" }, default = "lines",
     doc = "how what workers print gets to a terminal that has a progress line: through the coordinator, line by " ..
       "line; with the stage and the worker's number before each; or directly, for programs that use the whole screen" },
+  { "deadline", types.seconds(false), default_text = "no limit",
+    doc = "seconds after which the run is ended, with an error that says so and warnings of what was inside" },
+  { "halt", types.halt, default_text = "never",
+    doc = "ends the run when too many items have failed: `{ failures = 10 }` more than that many, `{ failures = " ..
+      "\"5%\" }` more than that share of the sources' finished items, after the first hundred; `when = \"now\"`, at " ..
+      "once, or \"soon\", when what is inside is finished" },
   { "grace", types.seconds(false), default_text = "no limit",
     doc = "seconds that workers get for their hooks after the last item, and the run after SIGTERM, before all ends" },
   { "workers", types.worker_count, default_text = "as defined",
@@ -164,6 +176,12 @@ local backoff_fields = {
   { "max", types.wait, default = 10, doc = "the longest wait in seconds" },
   { "jitter", types.number(0, 1), default = 0.5,
     doc = "the part of each wait that is left to chance: with 0.5 it is between half of it and all of it" },
+}
+
+local halt_fields = {
+  { "failures", types.failures, default_text = "must be given",
+    doc = 'how many are borne: a number, or a share such as "5%"' },
+  { "when", types.choice { "soon", "now" }, default = "soon", doc = "whether what is inside is finished before" },
 }
 
 local spool_fields = {
@@ -260,9 +278,9 @@ for name, made in next, {
       queue = no_input, ordered = no_input },
   }),
   processor = schema.new("processor",
-    { edge_fields, context_fields, named_context, item_fields, partition_fields, hook_fields }),
+    { edge_fields, context_fields, named_context, item_fields, partition_fields, gate_fields, hook_fields }),
   consumer = schema.new("consumer",
-    { edge_fields, context_fields, named_context, item_fields, partition_fields, hook_fields }),
+    { edge_fields, context_fields, named_context, item_fields, partition_fields, gate_fields, hook_fields }),
   accumulator = schema.new("accumulator",
     { batch_fields, edge_fields, context_fields, named_context, item_fields, hook_fields }),
   pipeline = schema.new("nested pipeline", { { to_field, from_field, route_field, await_field }, context_fields,
@@ -280,6 +298,7 @@ for name, made in next, {
   root = schema.new("pipeline", { run_fields, { run_dead_letter }, around_fields, context_fields, named_context,
     { ordered_field } }),
   backoff = schema.new("backoff", { backoff_fields }),
+  halt = schema.new("halt", { halt_fields }),
   spool = schema.new("spool", { spool_fields }),
   lines = schema.new("source of lines", { { numbered_field } }),
   records = schema.new("source of records", { records_fields, { numbered_field } }),

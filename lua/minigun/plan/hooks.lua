@@ -9,6 +9,7 @@ local stages = require "minigun.language.stage"
 local hooks = {}
 
 local RUN_HOOKS <const> = { "before_run", "after_run", "after_producer", "on_failure", "on_worker_exit" }
+local HEARING <const> = "on_acknowledged"
 -- Of these, those that a nested pipeline's run before those of the pipelines around it.
 local AT_THE_END <const> = { after_run = true, after_producer = true }
 
@@ -81,6 +82,27 @@ local function add_own_hook(b, where, hook)
   end
 end
 
+-- A hook that hears of the items of producers: those of a pipeline, or the one that it names.
+local function add_hearing(b, where, hook)
+  local node, found = where, false
+  if hook.stage then node = nesting.find(b.g.tree, where, hook.stage) or unknown_stage(b, where, hook) end
+  for _, id in ipairs(ids_inside(b, node)) do
+    local stage = b.result.stages[id]
+    if stage.kind == "producer" then
+      if b.result.segments[stage.segment].kind ~= "inline" then
+        failure.raise(("hook on_acknowledged: the producer '%s' runs in a process of its own; it must run in the " ..
+          "coordinator, where the hook does"):format(stage.name), hook.at)
+      end
+      stage.hears, found = stage.hears or {}, true
+      table.insert(stage.hears, { f = hook.f, at = hook.at, name = hook.name })
+    end
+  end
+  if not found then
+    failure.raise(("hook on_acknowledged: %s is no producer, and has none"):format(hook.stage
+      and ("'%s'"):format(hook.stage) or "the pipeline"), hook.at)
+  end
+end
+
 -- The pipelines of a tree, each before those inside it, and each after them.
 local function pipelines_of(where, inward, outward)
   inward[#inward + 1] = where
@@ -131,11 +153,12 @@ function hooks.build(b)
     end
   end
   each_hook(inward, function(where, hook)
+    if hook.name == HEARING then return add_hearing(b, where, hook) end
     if not hook.stage and not result.hooks[hook.name] then add_wide_hook(b, where, hook) end
     if result.hooks[hook.name] and not AT_THE_END[hook.name] then add_run_hook(b, entries, where, hook) end
   end)
   each_hook(inward, function(where, hook)
-    if hook.stage then add_own_hook(b, where, hook) end
+    if hook.stage and hook.name ~= HEARING then add_own_hook(b, where, hook) end
   end)
   build_coordinator_hooks(b)
   each_hook(outward, function(where, hook)

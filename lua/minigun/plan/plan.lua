@@ -22,6 +22,8 @@ local plan = {}
 
 local SEATS <const> = 64 -- workers that a context of a standing run may have at least, see executor:resize
 
+local WAITING <const> = 1000 -- items that may wait before a stage with `rate` or `delay`, where it has no `queue`
+
 local INLINE <const> = { kind = "inline", n = 1 }
 
 -- Kinds of handlers that pass on what they emit, by the method that defines them: the program is warned of one that
@@ -155,19 +157,27 @@ local function add_stages(b, node)
   end
   if definition.kind == "reduce" then return add_reduce(b, node, handler, context, add, link) end
   if definition.kind ~= "accumulator" then
+    local gate = (definition.options.rate or definition.options.delay) and add(new_stage(node, "processor"), INLINE)
     local lanes = definition.partition and add(new_stage(node, "processor"), INLINE)
     local on_loop = definition.kind == "producer" and context.kind == "threads"
     local stage = add(new_stage(node, definition.kind, handler), on_loop and INLINE or context)
     stage.threaded = on_loop or nil
     set_item_options(b, node, stage, ordered)
     stage.queue, stage.dead_letter, stage.loop = queue_of(b, node), definition.dead_letter, definition.loop
+    local first = lanes or stage
     if lanes then
       stage.by_key = context.kind ~= "inline" and definition.partition or nil
       lanes.partition, lanes.dead_letter = definition.partition, definition.dead_letter
-      return link(lanes, stage)
+      link(lanes, stage)
     end
-    stage.await = node.await
-    return stage, stage, stage
+    if gate then
+      gate.gate = { rate = definition.options.rate, delay = definition.options.delay }
+      gate.queue = stage.queue or WAITING
+      link(gate, first)
+      first.await, first = nil, gate
+    end
+    first.await = node.await
+    return first, stage, stage
   end
   local gather = add(new_stage(node, "accumulator"), INLINE)
   local batch = definition.batch

@@ -96,6 +96,22 @@ function Acks:release_kept()
   self.kept = {}
 end
 
+--- Calls a function for the answer of each item that an origin stands for.
+---@param origin table|false|nil
+---@param f function (answer)
+---@param seen table?
+function acks.each_answer(origin, f, seen)
+  if not origin then return end
+  if origin.answer then return f(origin.answer) end
+  seen = seen or {}
+  for _, parent in ipairs(origin.parents or {}) do
+    if not seen[parent] then
+      seen[parent] = true
+      acks.each_answer(parent, f, seen)
+    end
+  end
+end
+
 --- Adds the origin of what the coordinator is at to what has gathered somewhere.
 ---@param gathered table? an origin that is held there
 ---@return table gathered

@@ -18,8 +18,11 @@ function gate.new(rate, delay)
     items = {}, dues = {}, times = {}, at = 0 }, Gate)
 end
 
--- When the next one may be let through, and notes it: the times of the last `most` lie in a ring.
-local function reserve(self, due)
+--- An item has come: when it may be let through. The times of the last `most` lie in a ring.
+---@param now number seconds
+---@return number due
+function Gate:reserve(now)
+  local due = now + self.delay
   if not self.most then return due end
   local place = self.at % self.most + 1
   local before = self.times[place]
@@ -28,16 +31,12 @@ local function reserve(self, due)
   return due
 end
 
---- An item has come.
+--- It has to wait.
 ---@param item any
----@param now number seconds
----@return boolean open it may be begun at once; else the gate keeps it
-function Gate:take(item, now)
-  local due = reserve(self, now + self.delay)
-  if self.n == 0 and due <= now then return true end
+---@param due number
+function Gate:keep(item, due)
   local last = self.head + self.n
   self.items[last], self.dues[last], self.n = item, due, self.n + 1
-  return false
 end
 
 --- When the oldest item may be begun.

@@ -13,6 +13,7 @@
 -- Invariants
 -- 1. An item is in the backlog, or in `at_work`, or in `done`, or forgotten by this file: in one of them only.
 -- 2. The stage that submits counts as a producer that has not ended, until `close` was called and the backlog is empty.
+local acks = require "minigun.policy.acks"
 local backlog = require "minigun.policy.backlog"
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
@@ -115,18 +116,6 @@ end
 
 -- --- out ---------------------------------------------------------------------------------------------------------
 
--- Calls f(answer) for each answer that an origin stands for.
-local function each(origin, f, seen)
-  if origin.answer then return f(origin.answer) end
-  seen = seen or {}
-  for _, parent in ipairs(origin.parents or {}) do
-    if not seen[parent] then
-      seen[parent] = true
-      each(parent, f, seen)
-    end
-  end
-end
-
 local function add(self, answer, value)
   if answer.cancelled then return end
   answer.n = answer.n + 1
@@ -146,7 +135,7 @@ function Answers:value(value)
     return true
   end
   local n = 0
-  each(origin, function(answer)
+  acks.each_answer(origin, function(answer)
     n = n + 1
     add(self, answer, n == 1 and value or core.copy(value))
   end)
@@ -159,7 +148,7 @@ end
 function Answers:failed(record)
   local origin, taken = self.acks.origin, false
   if not origin then return false end
-  each(origin, function(answer)
+  acks.each_answer(origin, function(answer)
     answer.record, taken = answer.record or record, true
   end)
   return taken

@@ -27,7 +27,8 @@ Emission.__index = Emission
 ---@return table emission
 function emission.new(plan, how)
   return declared({ plan = plan, pid = how.pid, process = how.process, patient = how.patient, outcome = false,
-    ledger = false, resume = false, admission = false, places = false, inline = false, outlets = false,
+    ledger = false, resume = false, receipts = false, admission = false, places = false, inline = false,
+    outlets = false,
     transport = false, batches = false, failures = false, reentry = false, producers = false }, Emission)
 end
 
@@ -127,12 +128,13 @@ function Emission:emit_of(stage, tempo)
   local links, outlet = self.inline.chain, self.outlets.of[stage.id]
   local state, resume = links.states[stage.id], self.resume
   local source = resume and resume.sources[stage.id]
-  if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not state.choose then
+  local receipts = stage.hears and self.receipts or nil
+  if outlet.writer and #state.inner == 0 and #outlet.values == 0 and not (state.choose or receipts) then
     return writer_of(self, stage, outlet, source)
   end
   local reentry, process, sent = self.reentry, self.process, sent_by(self, stage, tempo)
   local watched, left, space, early = state.given, 0, SPACE, given.EARLY
-  if source then resume:open_source(source, sends_singly(self, stage.id)) end
+  if source then resume:open_source(source, receipts ~= nil or sends_singly(self, stage.id)) end
   return emits.new(function(_, item, more)
     if item == nil then error(emits.NIL, 2) end
     if more ~= nil then error(emits.MORE, 2) end
@@ -157,9 +159,11 @@ function Emission:emit_of(stage, tempo)
     local n = 0
     if not source or resume:begin_emission(source, item) then
       n = 1
+      local origin = receipts and receipts:begin(stage, item, source and source.open)
       reentry.in_handler = true
       if state.choose then n = send_chosen(self, state, item) else links:send(state, item) end
       reentry.in_handler = false
+      if origin then receipts:finish(origin, source) end
       if source then resume:end_emission(source) end
     end
     sent(n)
@@ -187,11 +191,14 @@ function Emission:send(stage, name, item, level)
   elseif source and not resume:begin_emission(source, item) then
     return
   end
+  local receipts = stage.hears and self.receipts
+  local origin = receipts and receipts:begin(stage, item, source and source.open)
   for _, id in ipairs(ids) do
     local place = self.places.of[id]
     self.admission:extend(stage.id, id, self.ledger)
     self.transport:send_to(stage, id, place.takes == "values" and core.copy(item) or item)
   end
+  if receipts then receipts:finish(origin, source) end
   if beside then resume:end_beside(beside) elseif source then resume:end_emission(source) end
   local s = self.outcome.stats[stage.id]
   s.items_out = s.items_out + #ids

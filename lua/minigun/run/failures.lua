@@ -5,6 +5,7 @@ local declared = require "minigun.base.declared"
 local effects = require "minigun.child.replies"
 local errors = require "minigun.base.traceback"
 local failure = require "minigun.base.failure"
+local halt = require "minigun.policy.halt"
 local report = require "minigun.base.protocol"
 local signals = require "minigun.system.signals"
 local work = require "minigun.base.work"
@@ -24,11 +25,12 @@ Failures.__index = Failures
 ---@param plan table
 ---@param pid integer the coordinator's
 ---@param explain function (outcome, stage, fields) adds to a failure what it comes of
+---@param finished function () -> how many of the sources' items are finished
 ---@return table failures `timers`: work that waits for its next attempt, `{ due =, work = }`
-function failures.new(plan, pid, explain)
+function failures.new(plan, pid, explain, finished)
   return declared({
-    plan = plan, pid = pid, explain = explain, outcome = false, state = false, ledger = false, lineage = false,
-    answers = false,
+    plan = plan, pid = pid, explain = explain, finished = finished, outcome = false, state = false, ledger = false,
+    lineage = false, receipts = false, answers = false,
     shared = false, places = false, inline = false, transport = false, hooks = false, reentry = false, reduces = false,
     sleeper = false, timers = {},
     dead_letter = false,     -- while one is sent: `problem` is set where it cannot be encoded
@@ -139,6 +141,18 @@ local function tell_hooks(self, stage, record)
   return handled
 end
 
+-- Ends the run where too many items have failed.
+local function look_for_halt(self, failed)
+  local options, own = self.plan.options.halt, self.state
+  if not options or own.stop_asked then return end
+  local what = halt.after(options, failed, type(options.failures) == "table" and self.finished() or 0)
+  if not what then return end
+  self.outcome:warn(("the run was ended, as %s (option 'halt')"):format(failed == 1 and "1 item has failed"
+    or ("%d items have failed"):format(failed)))
+  own.stop_asked = true
+  if what == "now" then own:abort() end
+end
+
 -- Failures of which no line of the handler's is known: the one of the stage's definition stands in front.
 local LINELESS <const> = { crash = true, timeout = true }
 
@@ -175,9 +189,11 @@ function Failures:settle(stage, fields, item, again)
   result.failed = result.failed + 1
   if #kept < self.plan.options.keep_failures then kept[#kept + 1] = record end
   local answered = self.answers and self.answers:failed(record)
-  local handled = tell_hooks(self, stage, record) or record.dead_letter or answered
+  local heard = self.receipts and self.receipts:failed(record)
+  local handled = tell_hooks(self, stage, record) or record.dead_letter or answered or heard
   if not handled then outcome.unhandled:add(record) end
   if self.plan.options.failures == "stop" and not record.dead_letter then self.state:abort() end
+  look_for_halt(self, result.failed)
   return record
 end
 

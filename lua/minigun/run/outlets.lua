@@ -77,7 +77,7 @@ end
 
 -- Whether a producer of the coordinator writes what it emits into blocks, whatever it is for.
 local function writes_blocks(self, stage)
-  if stage.kind ~= "producer" or stage.threaded or stage.submits or chooses(stage) then return false end
+  if stage.kind ~= "producer" or stage.threaded or stage.submits or stage.hears or chooses(stage) then return false end
   if not self.places.of[stage.id].here then return false end
   if self.admission.limited[stage.id] then return false end
   for _, target in ipairs(stage.outputs) do

@@ -42,6 +42,7 @@ local drain = require "minigun.run.drain"
 local emission = require "minigun.run.emission"
 local events = require "minigun.run.events"
 local failures = require "minigun.run.failures"
+local gates = require "minigun.run.gates"
 local heap = require "minigun.system.heap"
 local hooks = require "minigun.run.hooks"
 local inline = require "minigun.contexts.inline"
@@ -53,6 +54,7 @@ local places = require "minigun.run.places"
 local plan = require "minigun.plan.plan"
 local port = require "minigun.run.port"
 local producers = require "minigun.run.producers"
+local receipts = require "minigun.run.receipts"
 local reduces = require "minigun.run.reduces"
 local reentry = require "minigun.run.reentry"
 local rounds = require "minigun.run.rounds"
@@ -79,7 +81,7 @@ Run.__index = Run
 -- --- setting up --------------------------------------------------------------------------------------------------
 
 local wires = nil -- from the name of a part to the names of its fields that are other parts: the same in all runs
-local SOME <const> = { lineage = true, answers = true } -- parts that not every run has
+local SOME <const> = { lineage = true, answers = true, receipts = true } -- parts that not every run has
 
 local function wires_of(name, part, parts)
   local fields = {}
@@ -117,10 +119,12 @@ local function parts_of(p, process, streams)
   own.acks = acks.new(function(origin)
     local ranges = origin.ranges
     for i = 1, ranges and #ranges or 0, 2 do journal:acknowledge(origin.source.name, ranges[i], ranges[i + 1]) end
-    if origin.answer then own.answers:ended(origin) end
+    local answer = origin.answer
+    if answer and answer.hears then own.receipts:ended(origin) elseif answer then own.answers:ended(origin) end
   end)
-  own.answers = process.standing and answers.new(p, process.pid) or false
-  own.lineage = (journal or own.answers) and lineage.new(p, own.acks, not journal, function(value)
+  own.answers = process.standing and answers.new(p) or false
+  own.receipts = receipts.new(p) or false
+  own.lineage = (journal or own.answers or own.receipts) and lineage.new(p, own.acks, not journal, function(value)
     return own.answers and own.answers:value(value)
   end) or false
   own.ledger = ledger.new(p, own.acks)
@@ -137,10 +141,11 @@ local function parts_of(p, process, streams)
     wait_for_receivers = function(id) return own.producers:wait_for_receivers(id) end,
     send = function(...) return own.emission:send(...) end })
   own.emission = emission.new(p, process)
+  own.gates = gates.new()
   own.batches = batches.new()
   own.transport = transport.new(p, own.places.of, own.outlets.of, own.outlets.list,
     function(stage, id) return own.outlets:to(stage, id) end)
-  own.failures = failures.new(p, process.pid, silence.explain)
+  own.failures = failures.new(p, process.pid, silence.explain, function() return own.status:finished() end)
   own.events, own.reduces = events.new(p), reduces.new(p, process.pid)
   own.producers, own.drain, own.hooks = producers.new(p, process), drain.new(p, core.clock), hooks.new()
   own.reentry, own.threads = reentry.new(process.process), threads.new(p.options.seed)
@@ -176,9 +181,9 @@ function run.new(pipeline, given, how)
     due_at = false,
     holds = false,           -- what the process holds as long as the run lasts: memory that is freed, programs, signals
     plan = p, state = own.state, outcome = own.outcome, ledger = own.ledger, acks = own.acks, resume = own.resume,
-    answers = own.answers,
+    answers = own.answers, lineage = own.lineage,
     shared = own.shared, places = own.places, inline = own.inline, transport = own.transport,
-    failures = own.failures, events = own.events, producers = own.producers, rounds = own.rounds,
+    failures = own.failures, gates = own.gates, events = own.events, producers = own.producers, rounds = own.rounds,
     drain = own.drain, hooks = own.hooks,
     sleeper = own.sleeper, screen = own.screen, reentry = own.reentry, status = own.status,
     open_places = function(any)
@@ -197,7 +202,12 @@ end
 
 --- Begins the run: hooks, shared memory, workers, producers.
 function Run:begin()
-  self.state:become "RUNNING"
+  local own, deadline = self.state, self.plan.options.deadline
+  own:become "RUNNING"
+  if deadline then
+    own.end_by = core.clock() + deadline
+    own.late = ("the run has not ended within its deadline of %g s"):format(deadline)
+  end
   core.keep_freed(true)
   core.watch_stops(true)
   self.holds = true
@@ -232,9 +242,12 @@ end
 ---@param inside boolean? one of the coordinator's own stages is at work, so they get nothing
 ---@return number? seconds until the next time
 function Run:check_clock(inside)
-  if not (self.failures.timers[1] or self.places.timed or self.inline.timed or self.drain.timed) then return nil end
+  local timed = self.places.timed or self.inline.timed or self.drain.timed or self.gates.list[1]
+  if not (timed or self.failures.timers[1]) then return nil end
   local now = core.clock()
   local due, started = self.failures:check_clock(now)
+  local through, let = self.gates:check_clock(now)
+  due, started = earlier(due, through), started or let
   local at_once = started and not inside -- the stages of the coordinator have had their turn
   if not inside then
     local next_due, fell_due = self.inline:due(now)
@@ -293,7 +306,9 @@ end
 --- SIGTERM has come: the run is to stop, within its grace.
 function Run:ask_to_stop()
   local own, grace = self.state, self.plan.options.grace
-  own.heeds_term, own.stop_asked, own.end_by = false, true, grace and core.clock() + grace or false
+  local by = grace and core.clock() + grace
+  own.heeds_term, own.stop_asked = false, true
+  if by and not (own.end_by and own.end_by < by) then own.end_by, own.late = by, false end
 end
 
 --- Lets the producers wait, or go on: what is inside is processed. One in a process of its own waits when its block is
@@ -310,7 +325,7 @@ end
 -- No more work will come.
 local function finish(self)
   self.state:must_be "DRAINED"
-  if self.answers then self.acks:release_kept() end
+  if self.lineage and not self.resume then self.acks:release_kept() end
   self.places:finish()
   self.state:become "FINISHING"
 end
@@ -338,7 +353,7 @@ local function heed(self)
   if own.failed then error(own.failed, 0) end
   if self.ledger:torn() then own:fail "not enough memory for the run itself" end
   if own.heeds_term and core.terminated() then self:ask_to_stop() end
-  if own.end_by and core.clock() >= own.end_by then own:kill() end
+  if own.end_by and core.clock() >= own.end_by then own:time_is_over() end
   if own.stop_asked and own:must_stop() then self:stop_producers() end
   return not own.killed
 end

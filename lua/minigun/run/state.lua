@@ -22,10 +22,11 @@ State.__index = State
 ---@return table state
 --- `name`; `aborted`: it ends, or has ended, before everything was done; `failed`: the error that has done that, or
 --- false; `killed`, `stop_asked`: the user has asked for it; `heeds_term`: SIGTERM asks for it; `end_by`: when the run
---- is killed, by the clock that does not count stops, or false; `passed`: set of the states that it has been in
+--- is killed, by the clock that does not count stops, or false; `late`: what to say then, or false; `passed`: set of
+--- the states that it has been in
 function state.new()
   return declared({ ledger = false, name = "NEW", aborted = false, failed = false, killed = false, stop_asked = false,
-    heeds_term = false, end_by = false, passed = {} }, State)
+    heeds_term = false, end_by = false, late = false, passed = {} }, State)
 end
 
 --- Goes on to another state.
@@ -58,6 +59,13 @@ function State:abort()
   self:become "ABORTED"
   self.aborted = true
   if self.ledger then self.ledger:changed(true) end -- rounds that the core goes through end
+end
+
+--- Its time is over: ends it, with an error where that was a deadline.
+function State:time_is_over()
+  self.killed = true
+  if self.late then self:fail(self.late) end
+  self:abort()
 end
 
 --- Ends the run because the user asks for it.

@@ -208,6 +208,16 @@ function Status:note_inside()
   end
 end
 
+--- How many of the sources' items have been finished, as far as what is inside can be taken for items of theirs.
+---@return integer
+function Status:finished()
+  local n, rows = 0, self:rows()
+  for id, stage in ipairs(self.plan.stages) do
+    if stage.kind == "producer" then n = n + rows[stage.name].items_out else n = n - self:inside(id) end
+  end
+  return math.max(n, 0)
+end
+
 --- How many workers live, as far as the coordinator has heard.
 ---@return integer
 function Status:workers()
