@@ -30,7 +30,7 @@ Failures.__index = Failures
 function failures.new(plan, pid, explain, finished)
   return declared({
     plan = plan, pid = pid, explain = explain, finished = finished, outcome = false, state = false, ledger = false,
-    lineage = false, receipts = false, answers = false,
+    lineage = false, receipts = false, gates = false, answers = false,
     shared = false, places = false, inline = false, transport = false, hooks = false, reentry = false, reduces = false,
     sleeper = false, timers = {},
     dead_letter = false,     -- while one is sent: `problem` is set where it cannot be encoded
@@ -52,12 +52,16 @@ end
 
 -- --- time --------------------------------------------------------------------------------------------------------
 
---- Starts the attempts whose time has come.
+--- Whether anything waits for its time.
+---@return boolean
+function Failures:timed() return self.timers[1] ~= nil or self.gates.list[1] ~= nil end
+
+--- Starts the attempts whose time has come, and lets through what waits at a gate.
 ---@param now number
 ---@return number? due when the next one's will; nil: none waits
 ---@return boolean started
 function Failures:check_clock(now)
-  local timers, due, started = self.timers, nil, false
+  local timers, due, started = self.timers, self.gates:check_clock(now)
   for i = #timers, 1, -1 do
     local timer = timers[i]
     if timer.due <= now then

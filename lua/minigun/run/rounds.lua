@@ -18,7 +18,7 @@ Rounds.__index = Rounds
 function rounds.new(plan, how)
   return declared({ plan = plan, patient = how.patient, lineage = false, outcome = false, ledger = false,
     shared = false, places = false, inline = false, outlets = false, transport = false, drain = false, reentry = false,
-    screen = false, state = false, threads = false, due = math.huge, limit = math.huge,
+    screen = false, state = false, threads = false, gates = false, due = math.huge, limit = math.huge,
     possible = "?",          -- whether there are only such places and ways out as the core sees to
   }, Rounds)
 end
@@ -48,8 +48,10 @@ end
 
 -- Until when the run has nothing to do at a certain time.
 local function until_when(self)
-  local timed = self.places.timed or self.inline.timed or self.drain.timed
-  return math.min(self.due, self.limit, timed and core.now() + TIMED or math.huge, self.state.end_by and 0 or math.huge)
+  local timed = self.places.timed or self.inline.timed or self.drain.timed or self.gates.list[1]
+  local by = self.state.end_by
+  return math.min(self.due, self.limit, timed and core.now() + TIMED or math.huge,
+    by and core.now() + by - core.clock() or math.huge)
 end
 
 --- What lets a producer go on, and the rest of the run while it waits.

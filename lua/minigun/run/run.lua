@@ -183,7 +183,7 @@ function run.new(pipeline, given, how)
     plan = p, state = own.state, outcome = own.outcome, ledger = own.ledger, acks = own.acks, resume = own.resume,
     answers = own.answers, lineage = own.lineage,
     shared = own.shared, places = own.places, inline = own.inline, transport = own.transport,
-    failures = own.failures, gates = own.gates, events = own.events, producers = own.producers, rounds = own.rounds,
+    failures = own.failures, events = own.events, producers = own.producers, rounds = own.rounds,
     drain = own.drain, hooks = own.hooks,
     sleeper = own.sleeper, screen = own.screen, reentry = own.reentry, status = own.status,
     open_places = function(any)
@@ -242,12 +242,9 @@ end
 ---@param inside boolean? one of the coordinator's own stages is at work, so they get nothing
 ---@return number? seconds until the next time
 function Run:check_clock(inside)
-  local timed = self.places.timed or self.inline.timed or self.drain.timed or self.gates.list[1]
-  if not (timed or self.failures.timers[1]) then return nil end
+  if not (self.failures:timed() or self.places.timed or self.inline.timed or self.drain.timed) then return nil end
   local now = core.clock()
   local due, started = self.failures:check_clock(now)
-  local through, let = self.gates:check_clock(now)
-  due, started = earlier(due, through), started or let
   local at_once = started and not inside -- the stages of the coordinator have had their turn
   if not inside then
     local next_due, fell_due = self.inline:due(now)
@@ -394,7 +391,10 @@ function Run:step(limit)
   self.busy = busy
   if busy and self.screen.looks then self.screen:look() end
   if self.outcome.streams and self.outcome.result.items[1] ~= nil then return true end -- they go out first
-  if self.answers and self.answers.n_done > 0 then return true end
+  if self.answers and self.answers.n_done > 0 then
+    self.busy = true -- what falls due has not been looked at
+    return true
+  end
   if busy then self.sleeper:look() else sleep(self, limit) end
   return true
 end
