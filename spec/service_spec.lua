@@ -255,6 +255,16 @@ describe("V4: a path", function()
     end
   end, 120)
 
+  in_test("is given back at Ctrl-C, which ends a server as any other program", function(place)
+    local server = place:serve()
+    local client = place:connect()
+    assert.equal(1, client:call(1))
+    server:signal "INT"
+    assert.same({ nil, 2 }, { server:wait() })
+    assert.equal("interrupted!\n", server:log())
+    assert.is_truthy(select(2, minigun.connect(place.path)):find "there is no server")
+  end)
+
   in_test("that is no socket is left alone", function(place)
     support.write_file(place.path, "mine")
     local service, message = minigun.service(place.path)

@@ -16,6 +16,7 @@ local options = require "minigun.service.options"
 local policy = require "minigun.service.policy"
 local schema = require "minigun.base.schema"
 local signals = require "minigun.system.signals"
+local stack = require "minigun.base.stack"
 local types = require "minigun.base.types"
 
 local server = {}
@@ -224,6 +225,14 @@ function Service:on_request(f)
   return self
 end
 
+local function go_on(self)
+  while not self.stopped and self.connections.open do
+    local c, kind, number, value, problem = server.next(self)
+    if c then handle(self, self.handler, c, kind, number, value, problem)
+    elseif self.over() then break end
+  end
+end
+
 --- Answers requests until `stop`: with what f(request, client) returns, one after the other. Where f returns a future,
 --- of a pool or of another service's client, the next request is taken at once, and the reply follows.
 ---@param f fun(request: any, client: minigun.ServiceClient): any
@@ -233,11 +242,15 @@ function Service:serve(f)
   if self.serving then failure.raise "service:serve: the service is served already (by a caller of this function)" end
   local _ <close> = setmetatable({}, { __close = function() self.serving = false end })
   self.serving, self.stopped, self.handler = true, false, f
-  while not self.stopped and self.connections.open do
-    local c, kind, number, value, problem = server.next(self)
-    if c then handle(self, self.handler, c, kind, number, value, problem)
-    elseif self.over() then break end
+  local guard <close> = core.guard() -- of Ctrl-C, see system/signals.lua
+  guard:watch()
+  local ok, err = errors.call(go_on, self)
+  if ok then return end
+  if core.interrupted() then
+    self.connections:leave() -- where the process dies of it now nothing else would remove the socket's file
+    signals.interrupted()
   end
+  error(stack.final(err.raised, err.traceback), 0)
 end
 
 --- The same, where replies are made of what futures give, and `over()` says when to stop: for executor/serving.lua.
