@@ -362,6 +362,22 @@ describe("a library that cannot be loaded as it is", function()
     end)
   end
 
+  it("loads what a program uses at its first use, also where the program has changed its directory", function()
+    local here = support.run("pwd").stdout:match "[^\n]+"
+    for _, root in ipairs { here, "." } do
+      local result = support.run_lua([[
+        require "minigun"
+        local n = 0
+        for name in pairs(package.loaded) do n = n + (name:find "^minigun" and 1 or 0) end
+        require("lfs").chdir "/"
+        print(n <= 8, #require "minigun".map({ 1, 2, 3 }, function(x) return x end, { processes = 1 }),
+          require "minigun".command({ "true" }).ok, (require "minigun".lines "/dev/null")())]], { env = {
+          LUA_PATH = ("%s/lua/?.lua;%s/lua/?/init.lua;;"):format(root, root),
+          LUA_CPATH = ("%s/%s/?.so;;"):format(root, support.build_dir()) } })
+      assert.equal("true\t3\ttrue\tnil\n", result.stdout, result.stderr)
+    end
+  end)
+
   it("is told by the command, too, that it runs under another Lua", function()
     local program = file("other.lua", "_VERSION = 'Lua 5.1' arg = { [0] = 'bin/minigun', 'help' } dofile 'bin/minigun'")
     local result = support.run("lua5.4 " .. program)

@@ -12,28 +12,51 @@ setmetatable(core, { __index = function(_, name)
   error("minigun: its part in C has no '" .. tostring(name) .. "': it was built from older sources than these Lua " ..
     "files; run 'make' again, and 'make install' where it is installed", 0)
 end })
-local command = require "minigun.handlers.command"
-local context = require "minigun.handlers.ctx"
 local errors = require "minigun.base.traceback"
 local failure = require "minigun.base.failure"
-local lines = require "minigun.sources.lines"
-local log = require "minigun.system.log"
-local machine = require "minigun.system.machine"
-local pipeline = require "minigun.pipeline"
-local plan = require "minigun.plan.plan"
-local range = require "minigun.sources.range"
-local schemas = require "minigun.language.schemas"
-local seeds = require "minigun.system.seeds"
-local several = require "minigun.futures.several"
-local shorthand = require "minigun.language.one_liners"
-local spool = require "minigun.store.spool"
-local tasks = require "minigun.handlers.tasks"
--- What a pipeline loads when it is run: here, or the first run would take 4 ms longer than the others.
-require "minigun.control.to_end"
-
--- Rooms that may not touch the system are given what they need of it.
-plan.machine.cpus, plan.machine.sow = machine.cpus, seeds.sow
 core.on_raise(errors.hook_raised)
+
+-- All else is loaded at its first use: a program that makes no pipeline does not wait for it.
+local function later(module)
+  return function()
+    require "minigun.language.schemas" -- of the options of all
+    return require(module)
+  end
+end
+
+local command, context = later "minigun.handlers.command", later "minigun.handlers.ctx"
+local lines, range = later "minigun.sources.lines", later "minigun.sources.range"
+local several, spool = later "minigun.futures.several", later "minigun.store.spool"
+local supervisor, tasks = later "minigun.supervisor.server", later "minigun.handlers.tasks"
+local server, client = later "minigun.service.server", later "minigun.service.client"
+
+local ready = false
+
+-- What makes pipelines; with it what a run loads, or the first one would take 4 ms longer than the others.
+local function pipelines()
+  if not ready then
+    ready = true
+    require "minigun.control.to_end"
+    local machine = require("minigun.plan.plan").machine -- rooms that may not touch the system are given what they need
+    machine.cpus, machine.sow = require("minigun.system.machine").cpus, require("minigun.system.seeds").sow
+  end
+  return require "minigun.pipeline"
+end
+
+local function shorthand(method, ...) return require("minigun.language.one_liners")[method](pipelines().new, ...) end
+
+-- Where this file was found by a relative path, the others are found beside it also when the program has changed its
+-- directory.
+local root = tostring((select(2, ...))):match "^(.*/)init%.lua$"
+local directory = root and not root:find "^/" and core.link "/proc/self/cwd"
+if directory then
+  table.insert(package.searchers, function(name)
+    local rest = name:match "^minigun%.(.+)"
+    local path = root .. (rest or ""):gsub("%.", "/") .. ".lua"
+    local file <close> = rest and io.open(directory .. "/" .. path, "rb")
+    if file then return assert(load(file:read "a", "@" .. path)), path end
+  end)
+end
 
 local minigun = {}
 
@@ -46,7 +69,7 @@ minigun.version = core.version
 --- of its runs (those given to `run` override them), and defaults for its stages: the nearest wins, of what a stage
 --- says, the context that it names, the groups around it, its pipeline, and the pipelines around that
 ---@return minigun.Pipeline pipeline
-minigun.pipeline = pipeline.new
+minigun.pipeline = function(name, options) return pipelines().new(name, options) end
 
 --- Calls f for every element of a list, over all cores; the results in the order of the list.
 ---@generic T, R
@@ -55,7 +78,7 @@ minigun.pipeline = pipeline.new
 ---@param options minigun.ListOptions? of a stage (`processes = 4`, `retries = 2`) and of a run (`memory = "64M"`)
 ---@return R[] results
 ---@return minigun.Failure[]? failures with `failures = "collect"`: each shows the element, the results have holes there
-function minigun.map(list, f, options) return shorthand.map(pipeline.new, list, f, options) end
+function minigun.map(list, f, options) return shorthand("map", list, f, options) end
 
 --- Calls f for every element of a list, over all cores, for what it does.
 ---@generic T
@@ -63,7 +86,7 @@ function minigun.map(list, f, options) return shorthand.map(pipeline.new, list, 
 ---@param f fun(element: T)
 ---@param options minigun.ListOptions? as for `map`
 ---@return minigun.Failure[]? failures with `failures = "collect"`
-function minigun.each(list, f, options) return shorthand.each(pipeline.new, list, f, options) end
+function minigun.each(list, f, options) return shorthand("each", list, f, options) end
 
 --- Folds a list into one value, over all cores.
 ---@generic T, R
@@ -73,7 +96,7 @@ function minigun.each(list, f, options) return shorthand.each(pipeline.new, list
 ---@param options minigun.ListOptions? as for `map`, and `combine`
 ---@return R value
 ---@return minigun.Failure[]? failures with `failures = "collect"`
-function minigun.reduce(list, init, f, options) return shorthand.reduce(pipeline.new, list, init, f, options) end
+function minigun.reduce(list, init, f, options) return shorthand("reduce", list, init, f, options) end
 
 --- Makes an executor of a function: workers that stay, which call it for items that are submitted one by one, each
 --- with a future: `local pool <close> = minigun.executor(parse, { processes = 4 })`, `pool:submit(item):result()`. See
@@ -82,7 +105,7 @@ function minigun.reduce(list, init, f, options) return shorthand.reduce(pipeline
 ---@param options minigun.ExecutorOptions? of a stage (`processes = 4`, `retries = 2`), of a run, and `backlog`
 ---@return minigun.Executor executor
 minigun.executor = function(f, options)
-  return require("minigun.executor.pool").of_function(pipeline.new, f, options)
+  return require("minigun.executor.pool").of_function(pipelines().new, f, options)
 end
 
 --- Opens a spool: a file of values that any number of processes append to, and that is read back later. Made with
@@ -92,7 +115,7 @@ end
 ---@return minigun.Spool? spool nil: it cannot be opened
 ---@return string? message
 ---@return integer? errno
-minigun.spool = spool.new
+minigun.spool = function(path, options) return spool().new(path, options) end
 
 --- Runs a program and waits for its end. A list is executed as it is, its first word found in PATH; a text goes to
 --- `/bin/sh -c`. In a handler of a context `threads` the other threads go on meanwhile. The program is a process group
@@ -106,7 +129,7 @@ minigun.spool = spool.new
 ---@return minigun.Command? result also of a program that has failed; nil: it could not be started
 ---@return string? message
 ---@return integer? errno
-minigun.command = command.run
+minigun.command = function(program, options) return command().run(program, options) end
 
 --- Makes a source of lines: of files, one after the other, or of what is open already. Lines come without their newline
 --- (a carriage return before it stays), as from `io.lines`; the last one needs none. A pipe, socket or terminal that
@@ -123,7 +146,7 @@ minigun.command = command.run
 --- a path or pattern, several, an open file (also of `io.popen`), a descriptor, or "-" for standard input
 ---@param options minigun.LinesOptions?
 ---@return minigun.Source lines raises where a file is not there, or may not be read, or a pattern matches none
-function minigun.lines(source, options) return lines.new(source, options) end
+function minigun.lines(source, options) return lines().new(source, options) end
 
 --- Makes a source of other records: `minigun.records("names", { separator = "\0" })`. One of the options says how they
 --- are told apart: `separator`, `fixed` or `length`. What a file ends with must be a whole record; of `separator` the
@@ -131,7 +154,7 @@ function minigun.lines(source, options) return lines.new(source, options) end
 ---@param source string|string[]|integer|file* as for `minigun.lines`
 ---@param options minigun.RecordsOptions
 ---@return minigun.Source records
-function minigun.records(source, options) return lines.records(source, options) end
+function minigun.records(source, options) return lines().records(source, options) end
 
 --- Makes a source of the rows of CSV (RFC 4180): each item is a table of texts. A field in quotes may have commas,
 --- newlines and, written twice, quotes in it. Empty lines are passed over, also a byte order mark at the begin. A row
@@ -140,27 +163,27 @@ function minigun.records(source, options) return lines.records(source, options) 
 ---@param source string|string[]|integer|file* as for `minigun.lines`
 ---@param options minigun.CsvOptions?
 ---@return minigun.Source rows
-function minigun.csv(source, options) return lines.csv(source, options) end
+function minigun.csv(source, options) return lines().csv(source, options) end
 
 --- Makes a source of integers, as `for i = first, last, step` has them; however many these are, it takes no memory.
 ---@param first integer
 ---@param last integer
 ---@param step integer? 1 by default
 ---@return minigun.Source numbers
-minigun.range = range.new
+minigun.range = function(first, last, step) return range().new(first, last, step) end
 
 --- Makes a source of the paths that match patterns (`*`, `?`, `[a-z]`), sorted, without directories. Each run looks
 --- them up anew. What matches nothing gives nothing.
 ---@param patterns string|string[]
 ---@return minigun.Source paths
-minigun.files = range.files
+minigun.files = function(patterns) return range().files(patterns) end
 
 --- Lets time go by. In a handler of a context `threads`, and in a producer, everything else goes on meanwhile; in an
 --- inline stage workers and threads do, but not the other inline stages; in a worker its process sleeps, and in a hook
 --- the coordinator does. A coroutine that the handler has made itself counts as a worker, unless it is the producer's
 --- source (`coroutine.wrap`).
 ---@param seconds number
-minigun.sleep = tasks.sleep
+minigun.sleep = function(seconds) return tasks().sleep(seconds) end
 
 --- Waits until a descriptor is ready, be it that of a socket, a pipe or a child process from `io.popen`. Like `sleep`
 --- it lets other threads go on. What an open file has in its buffer already it does not see.
@@ -170,14 +193,14 @@ minigun.sleep = tasks.sleep
 ---@return true? ready nil: the time is over first ("timeout"), or it cannot be waited for
 ---@return string? message
 ---@return integer? errno
-minigun.wait = tasks.wait
+minigun.wait = function(object, mode, timeout) return tasks().wait(object, mode, timeout) end
 
 --- Makes a server of forked workers that share listening sockets: `local server = minigun.supervisor { listen = 8080,
 --- worker = function(w) for connection in w:accept() do ... w:done() end end }`, then `os.exit(server:run())`. See
 --- docs/server.md.
 ---@param options minigun.SupervisorOptions
 ---@return minigun.Supervisor server
-minigun.supervisor = function(options) return require("minigun.supervisor.server").new(options) end
+minigun.supervisor = function(options) return supervisor().new(options) end
 
 --- Writes a message to the log, from any process: one line, `[info] (pid 7): text`, which no other process's line
 --- tears. In handlers `ctx:log` says besides where it comes from. See `minigun.logging`.
@@ -185,10 +208,10 @@ minigun.supervisor = function(options) return require("minigun.supervisor.server
 ---@param text any
 ---@param fields table<string, any>? further values, shown as JSON
 function minigun.log(level, text, fields)
-  local record = context.message("minigun.log", level, text, fields)
+  local record = context().message("minigun.log", level, text, fields)
   if not record then return end
   record.pid = core.pid()
-  log.write(record)
+  require("minigun.system.log").write(record)
 end
 
 --- Says what is logged and where it goes; what is not given stays as it is. Before the run: workers have it from their
@@ -198,21 +221,22 @@ end
 ---@return string? message
 ---@return integer? errno
 function minigun.logging(options)
-  return log.configure(schemas.check(schemas.schemas.log, options, "logging"))
+  local schemas = require "minigun.language.schemas"
+  return require("minigun.system.log").configure(schemas.check(schemas.schemas.log, options, "logging"))
 end
 
 --- Goes through futures in the order in which they are settled, for a generic for: `minigun.as_completed(futures)`.
 ---@param futures minigun.Future[] of any pools and clients
 ---@param timeout number? seconds, after which the loop ends; nil: no limit
 ---@return fun(): minigun.Future?
-minigun.as_completed = several.as_completed
+minigun.as_completed = function(list, timeout) return several().as_completed(list, timeout) end
 
 --- Waits until all of the futures are settled. A failure is not raised: `future:result()` does that.
 ---@param futures minigun.Future[]
 ---@param options minigun.WaitOptions?
 ---@return minigun.Future[] settled in the order in which they were
 ---@return minigun.Future[] others that are not
-minigun.wait_all = several.wait_all
+minigun.wait_all = function(list, options) return several().wait_all(list, options) end
 
 --- Opens a service: processes that have nothing to do with this one attach to it by its path, through shared memory,
 --- and ask. `service:serve(f)` answers with what f returns. See docs/service.md.
@@ -221,7 +245,7 @@ minigun.wait_all = several.wait_all
 ---@return minigun.Service? service nil: it cannot listen there
 ---@return string? message
 ---@return integer? errno
-minigun.service = function(path, options) return require("minigun.service.server").new(path, options) end
+minigun.service = function(path, options) return server().new(path, options) end
 
 --- Connects to a service of another process.
 ---@param path string
@@ -229,11 +253,11 @@ minigun.service = function(path, options) return require("minigun.service.server
 ---@return minigun.Client? client nil: it is not there, or does not let this process in
 ---@return string? message
 ---@return integer? errno
-minigun.connect = function(path, options) return require("minigun.service.client").new(path, options) end
+minigun.connect = function(path, options) return client().new(path, options) end
 
 --- Processors that this process may use: affinity and cgroup quota counted.
 ---@return integer
-minigun.cpus = function() return machine.cpus() end
+minigun.cpus = function() return require("minigun.system.machine").cpus() end
 
 --- Seconds of the monotonic clock.
 ---@return number
