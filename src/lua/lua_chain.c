@@ -11,8 +11,6 @@ static const char *const functions[] = {
     [MG_CHAIN_ADD_TO] = "add_to", [MG_CHAIN_SEND_TO] = "send_to",       [MG_CHAIN_RETURNED] = "returned",
 };
 
-static mg_chain *to_chain(lua_State *L) { return luaL_checkudata(L, 1, MG_CHAIN_TYPE); }
-
 /* chain(ids, links, note, process, functions) -> chain.  ids: the highest number of a stage; links: how many stages
  * there will be; note: the message handler of handlers; process: as of core.process(); functions: by the names above,
  * each gets the stage's id and:
@@ -56,7 +54,7 @@ static int l_chain(lua_State *L) {
 /* c:link(id, inner, handler, ctx) -> emit: adds a stage whose emissions go to so many others of the chain, see
  * c:connect */
 static int l_link(lua_State *L) {
-  mg_chain *c = to_chain(L);
+  mg_chain *c = mg_check_chain(L);
   uint32_t id = mg_check_u32(L, 2), inners = mg_check_u32(L, 3);
   luaL_argcheck(L, id <= c->ids && !c->by_id[id], 2, "a number that is free expected");
   luaL_argcheck(L, inners <= c->ids, 3, "too many");
@@ -84,7 +82,7 @@ static int l_link(lua_State *L) {
 /* c:connect(id, inner, out, stage): the ids of the stages of the chain that get what a stage emits; what is called for
  * each item that leaves the chain there: out(stage, item), or out(item) where stage is nil */
 static int l_connect(lua_State *L) {
-  mg_chain *c = to_chain(L);
+  mg_chain *c = mg_check_chain(L);
   mg_link *s = mg_check_link(L, 2);
   luaL_checktype(L, 3, LUA_TTABLE);
   uint32_t n = (uint32_t)lua_rawlen(L, 3);
@@ -120,7 +118,7 @@ static int l_set(lua_State *L) {
 
 /* c:worker(w): the worker whose chain it is, for "aside" */
 static int l_worker(lua_State *L) {
-  mg_chain *c = to_chain(L);
+  mg_chain *c = mg_check_chain(L);
   c->worker = mg_check_worker(L, 2);
   lua_settop(L, 2);
   lua_setiuservalue(L, 1, MG_CHAIN_WORKER);
@@ -207,7 +205,7 @@ static int l_take(lua_State *L) {
 /* c:taker() -> function(item): as c:push, for the stage and the attempt that c:begin has said; the item is counted by
  * its user */
 static int l_taker(lua_State *L) {
-  to_chain(L);
+  mg_check_chain(L);
   lua_settop(L, 1);
   lua_pushcclosure(L, l_take, 1);
   return 1;
@@ -215,7 +213,7 @@ static int l_taker(lua_State *L) {
 
 /* c:begin(id, attempt): what the library has raised in a call before, which so was not ended, is forgotten */
 static int l_begin(lua_State *L) {
-  mg_chain *c = to_chain(L);
+  mg_chain *c = mg_check_chain(L);
   c->depth = c->top = 0;
   c->running = NULL;
   lua_settop(c->kept, 0);
@@ -254,7 +252,7 @@ static int l_number(lua_State *L) {
 
 /* c:sender() -> the id of the stage whose item has left the chain last */
 static int l_sender(lua_State *L) {
-  mg_chain *c = to_chain(L);
+  mg_chain *c = mg_check_chain(L);
   if (c->sender) lua_pushinteger(L, c->sender->id);
   else lua_pushnil(L);
   return 1;
@@ -268,9 +266,13 @@ static const luaL_Reg methods[] = {
 };
 
 void mg_chain_setup(lua_State *L) {
-  mg_method_type(L, MG_CHAIN_TYPE, methods);
-  luaL_getmetatable(L, MG_CHAIN_TYPE);
-  luaL_setfuncs(L, mg_link_methods, 0);
+  luaL_newmetatable(L, MG_CHAIN_TYPE);
+  luaL_newlibtable(L, methods);
+  for (int i = 0; i < 2; i++) {
+    lua_pushvalue(L, -2); /* for mg_check_chain */
+    luaL_setfuncs(L, i ? mg_link_methods : methods, 1);
+  }
+  lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
   mg_link_setup(L);
   lua_pushcfunction(L, l_chain);

@@ -107,6 +107,9 @@ enum {
 /* The stack of a function that goes through a chain: these, and nothing above. `EXTRA`: what must stay alive. */
 enum { MG_AT_CHAIN = 1, MG_AT_NOTE, MG_AT_ITEM, MG_AT_EXTRA };
 
+/* The chain that is the first argument, of a method whose upvalue is the type's metatable: quicker than by its name.
+ * Raises. */
+mg_chain *mg_check_chain(lua_State *L);
 /* The link whose stage's number is at `arg`, of the chain that is the first argument; raises. */
 mg_link *mg_check_link(lua_State *L, int arg);
 /* A CALL on top: until it is over no handler runs but those above it. */

@@ -12,8 +12,16 @@ enum { SMALL = 1 << 10 };
 static int handler_returned(lua_State *L, int status, lua_KContext at);
 static int called(lua_State *L, int status, lua_KContext at);
 
+mg_chain *mg_check_chain(lua_State *L) {
+  mg_chain *c = lua_touserdata(L, 1);
+  int is = c && lua_getmetatable(L, 1) && lua_rawequal(L, -1, lua_upvalueindex(1));
+  if (MG_UNLIKELY(!is)) luaL_typeerror(L, 1, MG_CHAIN_TYPE);
+  lua_pop(L, 1);
+  return c;
+}
+
 mg_link *mg_check_link(lua_State *L, int arg) {
-  const mg_chain *c = luaL_checkudata(L, 1, MG_CHAIN_TYPE);
+  const mg_chain *c = mg_check_chain(L);
   uint32_t id = mg_check_u32(L, arg);
   luaL_argcheck(L, id <= c->ids && c->by_id[id], arg, "no stage of this chain");
   return c->by_id[id];

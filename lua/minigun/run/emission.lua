@@ -61,15 +61,19 @@ end
 local function sent_by(self, stage, tempo)
   local id, limited, ledger = stage.id, self.admission.limited[stage.id], self.ledger
   local s, streams, moved, enough, alone, passed = self.outcome.stats[id], self.outcome.streams, -1, lead(self), nil, 0
+  local lonely = false -- nothing is there that could move
   return function(n)
     s.items_out = s.items_out + n
-    if passed > 0 and ledger:moved() == moved then
+    if passed > 0 and (lonely or ledger:moved() == moved) then
       passed = passed - 1
       return
     end
     -- For ever; a stage that was called may have caught the error.
     if core.interrupted() then self.producers:let_others(MORE) end
-    if alone == nil then alone = is_alone(self) or tempo.known end
+    if alone == nil then
+      lonely = is_alone(self)
+      alone = lonely or tempo.known
+    end
     local before, now = tempo.clock, core.now()
     passed = alone and not limited and not streams and now - before < QUICK and PASSED or 0
     -- Nothing is fuller than before unless something has moved.
@@ -133,6 +137,7 @@ function Emission:emit_of(stage, tempo)
     return writer_of(self, stage, outlet, source)
   end
   local reentry, process, sent = self.reentry, self.process, sent_by(self, stage, tempo)
+  local calls <const>, id <const> = links.links, stage.id
   local watched, left, space, early = state.given, 0, SPACE, given.EARLY
   if source then resume:open_source(source, receipts ~= nil or sends_singly(self, stage.id)) end
   return emits.new(function(_, item, more)
@@ -161,7 +166,7 @@ function Emission:emit_of(stage, tempo)
       n = 1
       local origin = receipts and receipts:begin(stage, item, source and source.open)
       reentry.in_handler = true
-      if state.choose then n = send_chosen(self, state, item) else links:send(state, item) end
+      if state.choose then n = send_chosen(self, state, item) else calls:send(id, item) end
       reentry.in_handler = false
       if origin then receipts:finish(origin, source) end
       if source then resume:end_emission(source) end
