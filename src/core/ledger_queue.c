@@ -14,8 +14,9 @@ int mg_ledger_open_lanes(mg_place *p) {
 }
 
 mg_list *mg_ledger_queue_for(mg_ledger *l, mg_place *p, uint32_t worker) {
-  mg_list *queue = &p->queue;
-  if (worker <= p->lanes && p->lane[worker - 1].first) queue = &p->lane[worker - 1];
+  mg_list *queue = &p->queue, *lane = worker <= p->lanes && p->lane[worker - 1].first ? &p->lane[worker - 1] : NULL;
+  /* In order, the older comes first: it may be the only one that may be begun. */
+  if (lane && !(p->ordered && queue->first && l->work[queue->first].first < l->work[lane->first].first)) queue = lane;
   if (!queue->first) return NULL;
   uint64_t first = l->work[queue->first].first;
   return !p->ordered || first <= p->order_head || first < p->order_limit ? queue : NULL;
