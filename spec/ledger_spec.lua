@@ -114,6 +114,18 @@ describe("the ledger", function()
     ledger:check()
   end)
 
+  it("gives the older of one worker's own work and the rest's, where they are in order", function()
+    local ledger, place = new { ordered = true }
+    ledger:open_lanes(place)
+    ledger:accept_value(2, "older", 1)
+    ledger:enter({ stage = 2, value = "younger", first = 2, lane = 1 }, "queue")
+    ledger:order(place, 1, 0)
+    assert.equal("older", ledger:read(ledger:take(place, 1)).value)
+    assert.is_nil(ledger:take(place, 1))
+    ledger:order(place, 2, 0)
+    assert.equal("younger", ledger:read(ledger:take(place, 1)).value)
+  end)
+
   it("opens a stage's loops again when something comes after all", function()
     local ledger, place = new()
     assert.is_false(ledger:no_more(2, true))
