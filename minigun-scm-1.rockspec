@@ -279,6 +279,7 @@ build = {
     ["minigun.pipeline"] = "lua/minigun/pipeline.lua",
     ["minigun.plan.hooks"] = "lua/minigun/plan/hooks.lua",
     ["minigun.plan.plan"] = "lua/minigun/plan/plan.lua",
+    ["minigun.plan.segments"] = "lua/minigun/plan/segments.lua",
     ["minigun.plan.text"] = "lua/minigun/plan/text.lua",
     ["minigun.plan.submissions"] = "lua/minigun/plan/submissions.lua",
     ["minigun.run.producers"] = "lua/minigun/run/producers.lua",
