@@ -84,7 +84,7 @@ describe("the test build", function()
   it("keeps everything that it uses, whenever Lua collects its garbage", function()
     support.deadline(support.short_or_long(120, 1000))
     local seed = tonumber(os.getenv "SEED") or os.time()
-    local one = 6 + seed % 2
+    local one = 8 + seed % 4
     local done = run("collect.lua", ("%d %s"):format(seed, support.short_or_long(one .. " " .. one, "1 50")))
     local context = ("SEED=%d\n%s%s"):format(seed, done.stdout, done.stderr)
     assert.equal(0, done.code, context)

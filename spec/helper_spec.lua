@@ -171,6 +171,23 @@ describe("several files", function()
     end
   end)
 
+  it("are named by what they took, with their tests, where that is asked for", function()
+    local computes = [[
+      it("computes", function()
+        local till = os.clock() + 0.15
+        while os.clock() < till do end
+      end)
+    ]]
+    local result = run_specs({ dear = computes, cheap = [[it("does nothing", function() end)]] },
+      { MINIGUN_TIMES = "1" })
+    assert_closing("2 passed, 0 failed", result)
+    local tests, sum, files = result.stdout:match("\nThe tests that took most processor time:\n(.-)\n" ..
+      "The files that took most processor time, of ([%d.]+) s:\n(.*)$")
+    assert.matches("^ *[%d.]+ s +0%.[1-9]%d s of processor time +%S+dear_spec.lua: computes\n", tests)
+    assert.matches("^ *0%.[1-9]%d s  %S+dear_spec.lua\n *[%d.]+ s  %S+cheap_spec.lua\n", files)
+    assert.is_true(tonumber(sum) >= 0.2, sum)
+  end)
+
   it("that are not there are a failure", function()
     local result = support.run(("bash spec/run spec/none_spec.lua -- lua5.4 %s --ignore-lua"):format(busted))
     assert_closing("0 passed, 2 failed", result)
