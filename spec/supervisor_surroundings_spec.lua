@@ -418,7 +418,7 @@ describe("minigun serve FILE", function()
   end)
 
   test("refuses a wrong call", function()
-    for _, case in ipairs { { "", "the FILE to serve is missing" }, { "--lisen 1 x", "did you mean '--listen'?" },
+    for _, case in ipairs { { "", "serve: the FILE is missing" }, { "--lisen 1 x", "did you mean '--listen'?" },
       { "x --workers many", "needs a whole number, got 'many'" }, { "x --listen", "needs a value" } } do
       local result = support.run("bin/minigun serve " .. case[1])
       assert.equal(2, result.code)
