@@ -132,6 +132,8 @@ local function emit_records(file, path, chunk, emit)
     local fault = text and offset == 0 and not_packages(text)
     if fault or not text then
       return fault or offset == 0 and "is empty" or nil
+    elseif not whole and not text:find("[^\n]") then -- further empty lines, at the end
+      return nil
     end
     if not whole and #text > chunk + LONGEST_RECORD then
       return ("has no empty line in %d bytes from byte %d on: it is damaged, what follows is left out"):format(#text,
