@@ -68,13 +68,13 @@ end
 --- Forks a worker.
 ---@param slot table
 ---@param value any the item that it inherits
----@param queued integer items that wait, after each of which may come a fork
----@param full boolean whether more would be there if there were room
+---@param coming integer forks that will follow
+---@param full boolean whether there would be more of them if there were room for items
 ---@return boolean ok false: there is none to be had, and the others do without
-function Processes:spawn(slot, value, queued, full)
+function Processes:spawn(slot, value, coming, full)
   local port, segment = self.port, self.plan
   port.hooks(segment.hooks.before_fork, { stage = segment.name, worker = slot.number })
-  port.heap:prepare(queued, full)
+  port.heap:prepare(coming, full)
   local start = port.now()
   core.renew_epolls(descriptors.are_shared())
   local pid, message, errno = self.pool:spawn(slot.index, port.held_most, worker.main, {

@@ -215,9 +215,17 @@ end
 
 -- --- workers -----------------------------------------------------------------------------------------------------
 
+-- How many forks will follow this one: of the other workers, and of those that come after them.
+local function coming_forks(self)
+  local processes, per_worker = self.processes, self.plan.items_per_worker
+  local first = #self.slots - processes.spawned - 1
+  if per_worker == math.huge then return math.max(0, first), false end
+  return math.max(0, first, self:queued() // per_worker), self:full()
+end
+
 -- Forks a worker, for an item that it inherits or for any that comes. Returns false where it has to be done without.
 function Workers:begin(slot, value)
-  if not self.processes:spawn(slot, value, self:queued(), self:full()) then
+  if not self.processes:spawn(slot, value, coming_forks(self)) then
     drop_ends(self, slot)
     return false
   end
