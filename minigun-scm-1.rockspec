@@ -138,6 +138,7 @@ build = {
     ["minigun.supervisor.fleet"] = "lua/minigun/supervisor/fleet.lua",
     ["minigun.loop"] = "lua/minigun/loop.lua",
     ["minigun.loops.copas"] = "lua/minigun/loops/copas.lua",
+    ["minigun.loops.checks"] = "lua/minigun/loops/checks.lua",
     ["minigun.loops.cqueues"] = "lua/minigun/loops/cqueues.lua",
     ["minigun.loops.event"] = "lua/minigun/loops/event.lua",
     ["minigun.loops.inherited"] = "lua/minigun/loops/inherited.lua",

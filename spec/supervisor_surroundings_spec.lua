@@ -89,6 +89,42 @@ describe("a server", function()
     for _, each in ipairs { flag, said } do os.remove(each) end
   end)
 
+  test("S7: where execve fails nothing has changed, and the next USR2 works", function(start)
+    local flag = os.tmpname()
+    os.remove(flag)
+    local server = start(([[before_fork = function()
+      if io.open %q then core.faults.reset() else core.faults.call("execute", 1, 12) end
+    end]]):format(flag), nil, { env = { LUA_CPATH = "./build-faults/?.so;;" } })
+    local children = server:children()
+    server:signal "USR2"
+    assert(server:said "ended with exit code 127 before it was ready; nothing has changed", server:log())
+    assert.matches("minigun: cannot execute the program: Cannot allocate memory", server:log())
+    assert.same(children, server:children())
+    assert.equal("hello", server:get "/")
+    support.write_file(flag, "")
+    server:signal "TTIN"
+    assert(server:wait_for(function() return #server:ready() == 3 end), server:log())
+    server:signal "USR2"
+    assert(server:said "is ready; this one drains", server:log())
+    assert.equal(0, (server:wait()))
+    for _, pid in ipairs(server:left()) do
+      if support.children(pid)[1] then servers.unruly.kill(pid, servers.signals.TERM) end
+    end
+    assert(server:wait_for(function() return #server:left() == 0 end, 5))
+    os.remove(flag)
+  end)
+
+  test("S14: where a worker cannot become its user the server says so, and no worker runs as another", function(start)
+    if not is_root() then return pending "only root can become another user" end
+    local server = start([[user = "nobody", max_restarts = 0, before_fork = function()
+      core.faults.call("become_user", 1, 1)
+    end, worker = function(w) say("runs as", io.popen "id -un":read()) web(w) end]], 0,
+      { env = { LUA_CPATH = "./build-faults/?.so;;" } })
+    assert.equal(1, (server:wait()))
+    assert.matches("cannot become that user: Operation not permitted", server:log())
+    assert.is_nil(server:output():find "runs as")
+  end)
+
   test("a socket's file is removed where the server cannot listen at another address", function(_, add)
     local path = os.tmpname()
     os.remove(path)

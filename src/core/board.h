@@ -34,6 +34,13 @@ typedef struct mg_line {
 
 _Static_assert(sizeof(mg_line) == 2 * MG_CACHE_LINE, "a line is two lines of the cache");
 
+/* Asserts what a worker has written into its own line; no one else may count on it (2). */
+static inline void mg_line_check(const mg_line *l) {
+  MG_ASSERT(atomic_load(&l->state) <= MG_WORKER_DRAINING && atomic_load(&l->asked) <= MG_ASKED_STOP);
+  MG_ASSERT(atomic_load(&l->waiting) <= 1 && atomic_load(&l->in_hand) <= INT32_MAX);
+  MG_ASSERT(l->doing[MG_DOING - 1] == 0);
+}
+
 typedef struct mg_board {
   _Atomic uint32_t used; /* no line after so many was ever given to a worker */
   char spare[MG_CACHE_LINE - 4];

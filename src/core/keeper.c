@@ -72,12 +72,22 @@ int mg_keeper_add(pid_t group) {
   }
 }
 
-void mg_keeper_added(void) { keeper.noted++; }
+void mg_keeper_added(void) {
+  keeper.noted++;
+  if (MG_UNLIKELY(mg_checking)) mg_keeper_check();
+}
 
 void mg_keeper_drop(pid_t group) {
   if (keeper.fd < 0 || keeper.serial != mg_process_serial) return;
   tell(-group);
   if (keeper.noted > 0) keeper.noted--;
+  if (MG_UNLIKELY(mg_checking)) mg_keeper_check();
+}
+
+void mg_keeper_check(void) {
+  if (keeper.serial != mg_process_serial) return;
+  MG_ASSERT(keeper.fd < 0 || keeper.pid > 0);
+  MG_ASSERT(keeper.noted <= MOST && (keeper.noted == 0 || keeper.fd >= 0)); /* 1: a group is noted with a keeper */
 }
 
 void mg_keeper_lost(void) {

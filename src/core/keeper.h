@@ -30,6 +30,8 @@ void mg_keeper_drop(pid_t group);
 void mg_keeper_lost(void);
 /* Ends the keeper where nothing is noted. */
 void mg_keeper_rest(void);
+/* Asserts what this process knows of its keeper. */
+void mg_keeper_check(void);
 /* In a child: the parent's keeper is not its own. */
 void mg_keeper_child(void);
 

@@ -36,6 +36,16 @@ static void put_back(int sig) {
   if (mg_is_handled_by(sig, on_signal)) mg_sys.signal_action(sig, &before[sig], NULL);
 }
 
+void mg_signals_check(void) {
+  if (owner != mg_process_serial) return; /* 3 */
+  for (int sig = 1; sig < MG_SIGNALS; sig++) {
+    MG_ASSERT(watches[sig] >= 0);
+    if (watches[sig] == 0) MG_ASSERT(!mg_is_handled_by(sig, on_signal)); /* 2 */
+  }
+  for (node *n = atomic_load(&bells); n; n = n->next)
+    for (node *m = n->next; m; m = m->next) MG_ASSERT(!n->used || !m->used || n->bell.epoll != m->bell.epoll);
+}
+
 void mg_signals_child(void) {
   memset(watches, 0, sizeof watches);
   for (node *n = atomic_load(&bells); n; n = n->next) atomic_store(&n->used, 0);
@@ -66,6 +76,7 @@ int mg_signals_watch(int sig) {
     mg_sys.set_signals(&mask);
   }
   if (rc < 0) watches[sig] = 0;
+  if (MG_UNLIKELY(mg_checking)) mg_signals_check();
   return rc;
 }
 
@@ -75,6 +86,7 @@ void mg_signals_unwatch(int sig) {
   int blocked = mg_sys.block_signals(&mask) == 0;
   if (--watches[sig] == 0) put_back(sig);
   if (blocked) mg_sys.set_signals(&mask);
+  if (MG_UNLIKELY(mg_checking)) mg_signals_check();
 }
 
 uint32_t mg_signals_count(int sig) { return atomic_load(&counts[sig]); }

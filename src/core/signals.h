@@ -26,6 +26,8 @@ uint32_t mg_signals_count(int sig);
 int mg_signals_join(const mg_bell *bell);
 /* Takes a bell away. */
 void mg_signals_leave(const mg_bell *bell);
+/* Asserts the invariants, by looking at each signal's handler. */
+void mg_signals_check(void);
 /* In a child whose signals are at their defaults: nothing is watched, and no bell is there. */
 void mg_signals_child(void);
 

@@ -140,6 +140,13 @@ static int failed(lua_State *L, const char *what, int rc) {
   return rc == -EPIPE ? say(L, "orphan") : mg_lua_fail(L, what, rc);
 }
 
+static void check(const acceptor *a) {
+  if (MG_LIKELY(!mg_checking)) return;
+  MG_ASSERT(a->n >= 0 && a->n <= MOST_SOCKETS && a->at >= 0 && (a->at < a->n || a->n == 0));
+  MG_ASSERT(!a->watches || (a->listens && a->epoll >= 0));
+  mg_line_check(a->line);
+}
+
 /* a:accept() -> connection | nil, "stop": nothing more is to be taken | nil, "reopen": log files are to be opened anew
  * | nil, "orphan": the master is gone | nil, message, errno */
 static int l_accept(lua_State *L) {
@@ -160,6 +167,7 @@ static int l_accept(lua_State *L) {
       mg_connect(L, connection, fd, 1);
       atomic_fetch_add_explicit(&a->line->accepted, 1, memory_order_relaxed);
       mg_line_beat(a->line, mg_now());
+      check(a);
       lua_settop(L, connection);
       return 1;
     }
@@ -203,6 +211,7 @@ static int l_take(lua_State *L) {
   if (fd < 0) return mg_lua_fail(L, "cannot accept a connection", fd);
   atomic_fetch_add_explicit(&a->line->accepted, 1, memory_order_relaxed);
   atomic_fetch_add_explicit(&a->line->in_hand, 1, memory_order_relaxed);
+  check(a);
   lua_pushinteger(L, fd);
   return 1;
 }
@@ -225,6 +234,7 @@ static int watch(lua_State *L, acceptor *a, int on) {
     rc = on ? mg_sys.epoll_share(a->epoll, a->fds[i], (uint64_t)i) : mg_sys.epoll_del(a->epoll, a->fds[i]);
   if (rc < 0) return mg_lua_fail(L, "cannot wait for connections", rc);
   a->watches = on;
+  check(a);
   lua_pushboolean(L, 1);
   return 1;
 }

@@ -217,8 +217,8 @@ end
 
 -- How many forks will follow this one: of the other workers, and of those that come after them.
 local function coming_forks(self)
-  local processes, per_worker = self.processes, self.plan.items_per_worker
-  local first = #self.slots - processes.spawned - 1
+  local per_worker = self.plan.items_per_worker
+  local first = #self.slots - self.processes.spawned - 1
   if per_worker == math.huge then return math.max(0, first), false end
   return math.max(0, first, self:queued() // per_worker), self:full()
 end

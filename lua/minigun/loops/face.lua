@@ -1,5 +1,6 @@
 --- The loop that users see: arguments are checked here, and blamed on the caller's line; loops/epoll.lua does the rest.
 local among = require "minigun.loops.among"
+local checks = require "minigun.loops.checks"
 local core = require "minigun.core"
 local descriptors = require "minigun.system.descriptors"
 local epoll = require "minigun.loops.epoll"
@@ -13,6 +14,7 @@ local traceback = require "minigun.base.traceback"
 local face = {}
 
 local EPERM <const> = 1
+local CHECK <const> = os.getenv "MINIGUN_CHECK" ~= nil
 local modes <const> = { r = true, w = true, rw = true }
 -- Signals of a fault of the process itself, that cannot be caught, and whose handler is not to be touched.
 local REFUSED <const> = {
@@ -356,6 +358,7 @@ function face.new(name, again, driver)
   self.after_pass = setmetatable({}, { __close = function(_, err)
     self.in_pass = false
     if self.closed or self.process ~= core.process() then return end
+    if CHECK and err == nil then checks.loop(self) end
     epoll.sync(self)
     local armed, why = epoll.arm(self)
     if not armed and err == nil then error("the event loop has failed: " .. why, 0) end

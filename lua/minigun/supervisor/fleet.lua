@@ -19,6 +19,7 @@ local stuck = require "minigun.supervisor.stuck"
 
 local fleet = {}
 
+local CHECK <const> = os.getenv "MINIGUN_CHECK" ~= nil
 local CONFIG <const> = 78 -- EX_CONFIG: a worker says that starting it again is of no use
 local SAME_REQUEST <const> = 0.2 -- seconds in which a second signal is the first one's: a program's and its group's
 local GAVE_UP <const>, TOOK_TOO_LONG <const> = 1, 124
@@ -289,6 +290,22 @@ local function fill(self, now)
   return next_time
 end
 
+-- Asserts the invariants, where $MINIGUN_CHECK is set, as in all specs.
+local function check(self)
+  local seen = {}
+  for i, slot in ipairs(self.slots) do
+    assert(slot.number == i and (slot.current or not slot.next), "1: a slot has a next worker and no current one")
+    for _, worker in ipairs { slot.current or false, slot.next or nil } do
+      assert(not worker or worker.number == i and not seen[worker], "1: a worker has two slots, or another's number")
+      assert(not worker or not self.draining[worker] and not worker.ended, "1: a worker that goes has a slot")
+      if worker then seen[worker] = true end
+    end
+    assert(not slot.next or slot.next.state == "starting", "2: a replacement that is ready is not the current one")
+  end
+  assert(not self.stopping or not next(seen), "4: a server that ends has a worker that does not")
+  assert(not self.finished or not next(self.draining), "4: a server has ended before a worker of it")
+end
+
 --- What is to be done now.
 ---@param now number
 ---@return table actions array, in order
@@ -303,6 +320,7 @@ function Fleet:decide(now)
     self.finished = true
     self:act("finish", self.stopping.status)
   end
+  if CHECK then check(self) end
   local actions = self.actions
   self.actions = {}
   return actions, next_time
