@@ -26,7 +26,7 @@ describe("with little", function()
   before_each(function() path = os.tmpname() end)
   after_each(function() os.remove(path) end)
 
-  for _, context in ipairs { "processes", "process_per_batch" } do
+  for _, context in ipairs { "processes", "process_per_batch", "executor" } do
     it("of descriptors: " .. context, function()
       support.deadline(60)
       assert.matches("^ok 1000 0\n", (limited("ulimit -n 64", 4, context)))
@@ -56,6 +56,7 @@ describe("with little", function()
       end
     end)
 
+    local kind = context == "executor" and "processes" or context
     it("of address space, but twice the limit of memory: not a word about it: " .. context, function()
       local done = support.run_lua(([=[
         local minigun, core = require "minigun", require "minigun.core"
@@ -76,7 +77,7 @@ describe("with little", function()
         assert(all < 4 << 30, "the address space is not limited")
         local exact, more = run(all // 2), run(all)
         print(exact, more, had == all)
-      ]=]):format(context), { limit = 1 << 20 })
+      ]=]):format(kind), { limit = 1 << 20 })
       assert.same({ "", "0\t1\ttrue\n" }, { done.stderr, done.stdout })
     end)
 

@@ -29,6 +29,7 @@ local function new(stage, options, hooks)
     warn = function(self, text) self.warned[#self.warned + 1] = text end }
   own.places, own.reduces = { of = { place } }, { retries_of = function(_, each) return each.retries end }
   own.hooks = { call_one = function(_, f, ...) return pcall(f, ...) end }
+  own.gates = require("minigun.run.gates").new()
   return own, stage, place
 end
 

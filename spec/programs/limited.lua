@@ -1,4 +1,5 @@
--- A run under limits, for spec/limits_spec.lua: limited.lua WORKERS CONTEXT FILE
+-- A run under limits, for spec/limits_spec.lua: limited.lua WORKERS CONTEXT FILE. The context "executor": an executor
+-- of so many processes, which is given the items one by one.
 -- Writes into FILE what has come out: "ok ITEMS FAILURES", then the warnings; or "error MESSAGE".
 local minigun = require "minigun"
 
@@ -15,7 +16,16 @@ local function run()
   return p:run { failures = "collect" }
 end
 
-local ok, result = pcall(run)
+local function submit()
+  local pool = minigun.executor(function(n) return n end, { processes = workers })
+  local futures, items = {}, {}
+  for i = 1, 1000 do futures[i] = pool:submit(i) end
+  for i = 1, 1000 do items[i] = futures[i]:result() end
+  local result = pool:close()
+  return { items = items, failures = result.failures, stats = result.stats }
+end
+
+local ok, result = pcall(context == "executor" and submit or run)
 local file = assert(io.open(path, "w"))
 if ok then
   local seen, n = {}, 0

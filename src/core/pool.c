@@ -96,11 +96,9 @@ static int open_slot(mg_pool *p, uint32_t i) {
   s->home = mg_shm_alloc(&p->shm, sizeof(mg_slot_shared));
   if (s->home == MG_NO_BLOCK) return -ENOMEM;
   s->shared = (mg_slot_shared *)(void *)mg_shm_at(&p->shm, s->home);
-  int ep = s->bell.epoll = mg_sys.epoll_create();
   s->bell.fd = p->bell.fd;
   s->bell.tag = MG_TAG_BELL;
-  int rc = ep < 0 ? ep : mg_sys.bell_add(ep, s->bell.fd, MG_TAG_BELL);
-  return rc < 0 ? rc : mg_sys.epoll_add(ep, p->lifeline[0], MG_TAG_LIFELINE);
+  return 0;
 }
 
 /* The coordinator's own bell. */
@@ -236,7 +234,8 @@ static void child_side(mg_pool *p, uint32_t i, mg_worker *w) {
 int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w) {
   mg_slot *s = &p->slot[i];
   MG_ASSERT(s->state == MG_SLOT_EMPTY && p->serial == mg_process_serial);
-  int rc = mg_relay_prepare(&p->relay, i);
+  int rc = mg_slot_open_bell(s, p->lifeline[0]);
+  if (rc >= 0) rc = mg_relay_prepare(&p->relay, i);
   if (rc < 0) return rc;
   mg_slot_begin(s);
   s->held_most = held_most;

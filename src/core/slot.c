@@ -191,3 +191,12 @@ void mg_slot_check(const mg_slot *s, const mg_shm *shm) {
   MG_ASSERT((size_t)s->published + s->ahead <= (s->lents ? mg_shm_block_size(shm, mg_open_block(s)) : 0)); /* 2 */
   MG_ASSERT(s->state != MG_SLOT_EMPTY || (s->chunks == 0 && s->lents == 0 && s->helds == 0));              /* 4 */
 }
+
+int mg_slot_open_bell(mg_slot *s, int lifeline) {
+  if (s->bell.epoll >= 0) return 0;
+  int rc = s->bell.epoll = mg_sys.epoll_create();
+  if (rc >= 0) rc = mg_sys.bell_add(s->bell.epoll, s->bell.fd, MG_TAG_BELL);
+  if (rc >= 0) rc = mg_sys.epoll_add(s->bell.epoll, lifeline, MG_TAG_LIFELINE);
+  if (rc < 0) mg_shut(&s->bell.epoll);
+  return rc;
+}

@@ -277,4 +277,9 @@ void mg_slot_drop(mg_slot *s, mg_shm *shm);
 /* Asserts the invariants, as far as private memory tells: what a worker writes cannot break them. */
 void mg_slot_check(const mg_slot *s, const mg_shm *shm);
 
+enum { MG_TAG_BELL, MG_TAG_LIFELINE }; /* what a worker's epoll descriptor says */
+/* What the slot's worker waits in, made for its first one, as there may be more slots than are ever filled: 0 or
+ * -errno. */
+int mg_slot_open_bell(mg_slot *s, int lifeline);
+
 #endif

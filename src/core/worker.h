@@ -20,8 +20,6 @@
 
 #include "slot.h"
 
-enum { MG_TAG_BELL, MG_TAG_LIFELINE }; /* what its epoll descriptor says */
-
 typedef struct mg_worker {
   mg_slot_shared *shared;
   uint8_t *base;                        /* of the mapping */

@@ -243,6 +243,23 @@ local function wait_for_descriptor(self, deadline)
   if not ok or core.wait(fd, "r", 0) ~= true then tasks.sleep(math.min(left or SOON, SOON)) end
 end
 
+--- Whether an executor may be moved by itself, and its run sleep: nobody watches it, and no others go on with it.
+---@param self table
+---@return boolean
+function moving.is_alone(self)
+  local other = next(awaited)
+  if other == self then other = next(awaited, self) end
+  return not (other or self.watched or waiting.may_wait())
+end
+
+--- Rounds of an executor, inside of `drive`, after an item has been begun: until something has come to its end.
+---@param self table
+---@param deadline number? of core.now
+---@return boolean more
+function moving.rounds(self, deadline)
+  return self.run.answers.n_done > 0 or rounds(self, deadline)
+end
+
 --- Moves an executor until something of it has been settled, or the deadline has come. In a thread the others go on.
 ---@param self table executor
 ---@param deadline number? of core.now
@@ -255,9 +272,7 @@ function moving.advance(self, deadline, room)
   if self.driving then
     failure.raise "this would wait for ever: the executor waits for the handler, hook or function that calls this"
   end
-  local other = next(awaited)
-  if other == self then other = next(awaited, self) end
-  if not (other or self.watched or waiting.may_wait()) then
+  if moving.is_alone(self) then
     moving.drive(self, rounds, deadline, room)
     moving.settle(self)
     return true

@@ -59,6 +59,11 @@ local function begin(self, future, item)
   return true
 end
 
+local function begin_and_wait(self, future, item)
+  begin(self, future, item)
+  return moving.rounds(self)
+end
+
 local function look(self)
   self.run:step(0)
   return true
@@ -100,6 +105,13 @@ end
 
 local NONE <const> = {}
 
+local function new_future(self)
+  local number = self.submitted + 1
+  local future = futures.new(self, number)
+  self.submitted, self.futures[number] = number, future
+  return future
+end
+
 --- Submits an item. Where the backlog is full it waits until there is room: back-pressure. In a thread of `threads(n)`
 --- the other threads go on meanwhile.
 ---@param item any but nil
@@ -120,9 +132,7 @@ function Executor:submit(item, given)
     while backlog.n >= self.most and moving.advance(self, nil, true) do must_be_open(self) end
     must_be_open(self)
   end
-  local number = self.submitted + 1
-  local future = futures.new(self, number)
-  self.submitted, self.futures[number] = number, future
+  local future = new_future(self)
   put(self, future, item, given.priority or 0)
   return future
 end
@@ -134,7 +144,16 @@ end
 ---@return "timeout"? message
 function Executor:call(item, timeout)
   check(self, "call")
-  return self:submit(item):result(timeout)
+  if item == nil or timeout ~= nil or self.driving or self.over or not moving.is_alone(self) then
+    return self:submit(item):result(timeout)
+  end
+  local answers = self.run.answers
+  if answers.closing or answers.backlog.n > 0 or answers:free() < 1 then return self:submit(item):result() end
+  if self.by_value then item = core.copy(item) end
+  local future = new_future(self)
+  moving.drive(self, begin_and_wait, future, item) -- the most usual way, in one go
+  moving.settle(self)
+  return future:result()
 end
 
 --- Submits all items of a list and waits for what comes of them.

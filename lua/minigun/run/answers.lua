@@ -73,11 +73,15 @@ function Answers:begin_one(number, item)
   self.begun, self.at_work[number] = self.begun + 1, answer
   local s = self.outcome.stats[stage.id]
   s.items_out = s.items_out + 1
+  local outlet, transport = self.outlets.of[stage.id], self.transport
   own.origin = origin
-  self.transport:deliver(stage, item)
+  if outlet.bytes[1] and not (outlet.bytes[2] or outlet.values[1]) then
+    transport:write_alone(outlet, item, origin)
+  else
+    transport:deliver(stage, item)
+    if outlet.writer then transport:flush(outlet) end
+  end
   own.origin = false
-  local outlet = self.outlets.of[stage.id]
-  if outlet.writer then self.transport:flush(outlet) end
   own:release(origin, 1)
 end
 
