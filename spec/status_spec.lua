@@ -72,6 +72,7 @@ describe("a run in numbers", function()
       summary.stages[3].gathers, summary.stages[6].terminal })
     assert.is_nil(summary.stages[5].gathers)
     assert.matches("status_spec.lua:%d+$", summary.stages[2].at)
+    assert.same({ 2, 3 }, { summary.stages[3].max_size, summary.stages[5].max_size })
     local edges = {}
     for i, edge in ipairs(summary.edges) do edges[i] = ("%s %s %s"):format(edge.from, edge.to, edge.kind) end
     assert.same({ "list double bytes", "double some bytes", "some each value", "each handled value",
@@ -128,6 +129,14 @@ describe("a run in numbers", function()
       end
       assert.same({ "here far" }, edges)
     end
+  end)
+
+  it("says what was asked for of a stage", function()
+    local p = minigun.pipeline("asked"):producer("list", { 1 })
+    p:map("work", { processes = 2, ordered = true, retries = 3, timeout = 7 }, function(n) return n end)
+    p:before("work", function() end):after("work", function() end)
+    local work = row_of(p:run():summary(), "work")
+    assert.same({ 3, 7, true, { "after", "before" } }, { work.retries, work.timeout, work.ordered, work.hooks })
   end)
 
   it("counts the handler's time of a stage in the coordinator, too", function()

@@ -27,7 +27,7 @@ local function chain()
       busy_share = 0.8 }),
     row("fetch", { context = "processes(4)", workers = 4, queue = 64, pending = 60, items_in = 1234, items_out = 1170,
       failed = 4, retried = 9, rate = 98.2, busy_share = 0.97, p50 = 0.034, p90 = 0.08, p95 = 0.12, p99 = 0.31,
-      observed = 1170, queue_most = 64 }),
+      observed = 1170, queue_most = 64, retries = 2, timeout = 5, ordered = true, hooks = { "after", "before" } }),
     row("save", { kind = "consumer", context = "threads(8)", terminal = true, items_in = 1170, pending = 3, rate = 95,
       p50 = 0.002, p99 = 0.0041, p90 = 0.003, p95 = 0.004, observed = 1000, state = "waiting" }),
   }, "source=fetch fetch=save", { bottleneck = "fetch", failed = 4, total = 5000, part = 0.237, left = 39.7, alive = 4,

@@ -32,6 +32,12 @@ local STEPS <const> = 4
 ---@field gathers boolean? true: it is a batch without a handler
 ---@field route "round_robin"|"choice"|nil how it chooses among the stages after it, where not all get each item
 ---@field queue integer? most items that may wait for it, where that was said
+---@field retries integer? further attempts that were asked for
+---@field timeout number? seconds that one item may take
+---@field ordered boolean? true: what comes out is in the order of what has come in
+---@field max_size integer? of a batch
+---@field max_wait number? of a batch
+---@field hooks string[]? names of the hooks that it has: "before" ...
 ---@field items_in integer
 ---@field items_out integer
 ---@field failed integer items, for good

@@ -44,14 +44,13 @@ local function tell_end(r)
     failed = result.failed, items = #result.items })
 end
 
--- What is seen of the run at the terminal: the live view, a progress line, or nothing.
-local function open_view(self, of)
-  local options = self.run.plan.options
-  self.hud = live.wanted(options)
-  if self.hud then
-    self.live = live.of_run(self.run)
-    if self.live.full then self.live.port.owns = true end
-    return self.live
+-- What is seen of a run at the terminal: the live view, a progress line, or nothing. `view`: the execution's.
+local function open_view(view, of, r)
+  view.hud = live.wanted(r.plan.options)
+  if view.hud then
+    view.live = live.of_run(r)
+    if view.live.full then view.live.port.owns = true end
+    return view.live
   end
   return core.terminal(2)
     and require("minigun.view.progress_line").open(of, { terminal = core.terminal, now = core.now })
@@ -75,17 +74,19 @@ end
 function execution.new(pipeline, given, how, class)
   local patient = how and how.patient or false
   watchers.check(pipeline.options, given)
-  local seen, self = false, nil -- `seen`: what looks at the run's figures
+  local seen, view = false, { live = false, hud = false } -- what looks at the run's figures; what is seen of it
   local r = run.new(pipeline, given, { patient = patient, streams = how and how.streams,
     open_page = function(...)
       seen = watchers.open(...)
       return seen
     end,
     standing = how and how.standing,
-    open_line = not patient and function(view) return open_view(self, view) end or nil })
+    open_line = not patient and function(...) return open_view(view, ...) end or nil })
   if not patient then r.reentry.guard = core.guard() end
-  self = setmetatable({ run = r, process = core.process(), patient = patient, over = false,
-    finish_watchers = function(status) if seen then seen:finish(status) end end }, class or Execution)
+  local self = setmetatable({ run = r, process = core.process(), patient = patient, over = false, view = view,
+    finish_watchers = function(result)
+      if seen then seen:finish(snapshot.of(result, result.ok and "done" or "failed")) end
+    end }, class or Execution)
   note(self, pipeline)
   r.state.heeds_term = terminate.open(r.plan.options.grace, patient)
   self.terminable = true -- until it is over
@@ -121,7 +122,7 @@ end
 local function close_run(self, err)
   local r, own = self.run, self.run.state
   if own.killed then r.status:note_inside() end
-  if self.live then self.live.waits = true end
+  if self.view.live then self.view.live.waits = true end
   self.interrupted = core.interrupted() ~= nil -- it has ended the run, whatever the error is
   local ended_early = own.aborted or own.passed.STOPPING or own.name == "STOPPING"
   if err then own:abort() end
@@ -152,9 +153,9 @@ function execution.conclude(self, err)
   if r.resume then r.resume:count(own:is_finished()) end
   if log.wants "debug" then tell_end(r) end
   self.err, self.after = err, after_run(self)
-  self.finish_watchers(snapshot.of(result, result.ok and "done" or "failed"))
-  if self.live then
-    self.live:finish(result:summary(), not err and self.hud ~= "leave" and not own.killed)
+  self.finish_watchers(result)
+  if self.view.live then
+    self.view.live:finish(result:summary(), not err and self.view.hud ~= "leave" and not own.killed)
   end
   if guard then
     if core.interrupted() then signals.settle() end

@@ -22,6 +22,23 @@ local function places_of(plan, stage)
   return segment.n
 end
 
+-- What was said about a stage: of a batch, also what its handler was given.
+local function add_options(fields, stage, segment)
+  if stage.retries > 0 then fields.retries = stage.retries end
+  fields.timeout = stage.timeout or fields.timeout
+  fields.ordered = stage.ordered or segment.ordered or fields.ordered
+  if stage.batch and not stage.batch.numbered then
+    fields.max_size, fields.max_wait = stage.batch.max_size, stage.batch.max_wait
+  end
+  for name, list in next, stage.hooks do
+    if list[1] then
+      fields.hooks = fields.hooks or {}
+      table.insert(fields.hooks, name)
+      table.sort(fields.hooks)
+    end
+  end
+end
+
 --- What is known of each stage as the user knows it, which may be several of the plan: a batch is gathered in one, and
 --- handled in another. The one that runs the handler says where that is.
 ---@param plan table
@@ -40,6 +57,7 @@ function description.stages(plan)
       runs[name] = stage
     end
     if stage.handler ~= nil or stage.reduces or stage.recipe then fields.gathers = nil end
+    add_options(fields, stage, plan.segments[stage.segment])
     fields.terminal = fields.terminal or stage.terminal or nil
     if stage.route and stage.route ~= "broadcast" then
       fields.route = stage.route == "round_robin" and "round_robin" or "choice"

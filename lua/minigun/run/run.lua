@@ -163,7 +163,8 @@ end
 ---@param given table? checked options of the run
 ---@param how table?
 --- `patient`: no step may take long, so that the program can do other things in between; `streams`: the caller takes
---- items one by one; `open_line(view)` opens a progress line, `open_page(options, status, warn)` a page of figures;
+--- items one by one; `open_line(view, run)` opens a progress line, `open_page(options, status, warn)` what looks at
+--- the figures;
 --- `standing`: its items are submitted, see answers.lua
 ---@return table run
 --- `busy`: whether the last round has moved anything; `due_at`: when a clock will, on the monotonic clock, or false
@@ -221,9 +222,9 @@ function Run:begin()
   local page = self.open_page and self.open_page(self.plan.options, function() return self.status:snapshot() end,
     function(text) self.outcome:warn(text) end)
   if page then self.screen:show_figures(page) end
-  local line = self.open_line and self.open_line { plan = self.plan, started = self.started,
+  local line = self.open_line and self.open_line({ plan = self.plan, started = self.started,
     length = sources.length_of_all(self.plan.stages),
-    inline = self.inline.stages, result = self.outcome.result, tally = function() return self.status:rows() end }
+    inline = self.inline.stages, result = self.outcome.result, tally = function() return self.status:rows() end }, self)
   self.screen:open(line or nil, self.plan.options.output, self.shared.pool)
   self.places:start()
   self.inline:start()

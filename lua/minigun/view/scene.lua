@@ -203,10 +203,27 @@ local function draw_lines(c, width, lines, glyphs, title)
   for i = 1, math.min(#lines, height) do c:write(x, y + i - 1, lines[i], style.plain, room) end
 end
 
+-- What was said about a stage, in a line; nil: nothing.
+local function options_of(row)
+  local parts = {}
+  local function add(text, value)
+    if value then parts[#parts + 1] = text:format(value) end
+  end
+  add("batches of %d", row.max_size)
+  add("or %g s", row.max_wait)
+  add("%d retries", row.retries)
+  add("time-out %g s", row.timeout)
+  if row.ordered then parts[#parts + 1] = "ordered" end
+  add("route %s", row.route)
+  add("hooks %s", row.hooks and table.concat(row.hooks, " "))
+  return parts[1] and table.concat(parts, ", ")
+end
+
 -- What is known of a stage, as lines.
 local function details(row, status)
   local lines = {
     ("%s, %s, defined at %s"):format(row.kind, row.context, row.at),
+    options_of(row) or "no options",
     ("in %d, out %d, waiting %d%s, most %d"):format(row.items_in, row.items_out, row.pending,
       row.queue and (" of %d"):format(row.queue) or "", row.queue_most),
     ("failed %d, retried %d"):format(row.failed, row.retried),
