@@ -71,6 +71,7 @@ local function open(path)
   if not file then
     return nil, message
   end
+  file:setvbuf("full", 65536)                   -- before anything is read: later the C library may mix its buffers up
   local readable, fault = file:read(0)          -- a directory can be opened, but not read
   if not readable then
     file:close()
@@ -80,8 +81,8 @@ local function open(path)
   if command then
     file:close()
     file = assert(io.popen(command, "r"))
+    file:setvbuf("full", 65536)
   end
-  file:setvbuf("full", 65536)
   return file, command ~= nil
 end
 
@@ -132,8 +133,6 @@ local function emit_records(file, path, chunk, emit)
     local fault = text and offset == 0 and not_packages(text)
     if fault or not text then
       return fault or offset == 0 and "is empty" or nil
-    elseif not whole and not text:find("[^\n]") then -- further empty lines, at the end
-      return nil
     end
     if not whole and #text > chunk + LONGEST_RECORD then
       return ("has no empty line in %d bytes from byte %d on: it is damaged, what follows is left out"):format(#text,
