@@ -109,11 +109,9 @@ end
 ---@param complete boolean whether there is a topological order
 function mistakes.check_flow(g, complete)
   if not complete then return report_cycle(g, find_cycle(g)) end
-  local producers = 0
-  for _, node in ipairs(g.nodes) do
-    if node.kind == "producer" then producers = producers + 1 end
-  end
-  if producers == 0 then
+  local produces = false
+  for _, node in ipairs(g.nodes) do produces = produces or node.kind == "producer" end
+  if not produces then
     local what = #g.nodes == 0 and "it has no stages" or "nothing would ever flow"
     return mistakes.add(g, nil, "there is no producer: %s", what)
   end
