@@ -48,9 +48,7 @@ describe("V4: a death", function()
     assert(client:wait_for(function() return client:output() == "1\n" end), client:log())
     assert.equal(2, witness:call { op = "status" }.clients)
     client:signal "KILL"
-    local began = support.now()
-    assert.is_true(support.wait_until(function() return witness:call { op = "status" }.clients == 1 end, 1))
-    assert.is_true(support.now() - began < 1)
+    assert.is_true(support.wait_until(function() return witness:call { op = "status" }.clients == 1 end, 3))
   end)
 end)
 

@@ -41,7 +41,7 @@ local function ask(wait)
   if not client then return type(message) == "string" and #message > 10 and false or nil end
   local answered = true
   for i = 1, 3 do
-    local ok, reply, timeout = pcall(client.call, client, ("x"):rep(10 ^ i // 1 | 0), 3)
+    local ok, reply, timeout = pcall(client.call, client, ("x"):rep(10 ^ i // 1 | 0), 10)
     if timeout then wrong "a call has had no answer" end
     if ok and not timeout and #reply ~= 10 ^ i then wrong "another reply" end
     if not ok and reply.kind ~= "lost" then wrong("%s", tostring(reply)) end
@@ -73,9 +73,9 @@ local function run(side, call, nth, errno)
   elseif ask(0.1) ~= true then
     failed = failed + 1
   end
-  local last = minigun.connect(path, { wait = side == "client" and 3 or 0.05 })
+  local last = minigun.connect(path, { wait = side == "client" and 10 or 0.05 })
   if last then
-    if last:call(1, 3) ~= 1 then wrong "the server does not answer any more" end
+    if last:call(1, 10) ~= 1 then wrong "the server does not answer any more" end
     last:send "stop"
     last:close()
   elseif side == "client" then

@@ -1,5 +1,5 @@
--- A service inside an event loop, for specs: service_loop.lua PATH LOOP. A number is answered with its double, "late" a
--- while later, by a future; "ticks" with how often a timer of the loop has come; "stop" ends it.
+-- A service inside an event loop, for specs: service_loop.lua PATH LOOP. A number is answered with its double, "late"
+-- and "later" a while later, by a future; "ticks" with how often a timer of the loop has come; "stop" ends it.
 local minigun = require "minigun"
 local loops = require "spec.loops"
 
@@ -14,6 +14,7 @@ local ticks = 0
 loop:every(0.005, function() ticks = ticks + 1 end)
 service:on_request(function(request)
   if request == "late" then return slow:submit(0.1) end
+  if request == "later" then return slow:submit(0.3) end
   if request == "ticks" then return ticks end
   if request == "stop" then
     loop:stop()
