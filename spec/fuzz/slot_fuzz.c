@@ -4,7 +4,8 @@
  * collects, peeks, takes back, shortens; the worker pushes descriptors that are nearly right, and scribbles over what
  * both share: rings, claims, the commit word, blocks.
  * Checked, besides what the sanitizers see: every range that an event names lies in a block that is held; every item
- * that was offered is accounted for exactly once, as finished, as left, or as taken back; the ledger's and the
+ * that was offered is accounted for exactly once, as finished, as left, or as taken back; the item in hand, if one is
+ * named, is one of those that are left; the ledger's and the
  * mapping's own invariants hold; and when the slot is empty again no block but its own is held. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,9 @@ static int take(void *to, const mg_slot_event *ev) {
   }
   if (ev->kind == MG_EVENT_LEFT || ev->kind == MG_EVENT_REST) accounted += ev->range.count;
   if (ev->kind == MG_EVENT_DONE) accounted += ev->a;
+  uint32_t in_hand = MG_STEP_NUMBER(ev->step);
+  if (ev->kind == MG_EVENT_LEFT && ev->step & MG_STEP_ITEM && (in_hand < 1 || in_hand > ev->range.count))
+    fail("an item that is not left is in hand");
   if (ev->kind == MG_EVENT_NEED && ev->a > (1u << 16)) return 0;
   return 0;
 }
@@ -158,6 +162,7 @@ static void claim(void) {
   atomic_store(&slot.shared->claim[byte() % MG_CHUNKS], byte() % 5);
   atomic_store(&slot.shared->began, number());
   atomic_store(&slot.shared->running, number());
+  atomic_store(&slot.shared->step, byte() % 2 ? MG_STEP_ITEM | number() : number());
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

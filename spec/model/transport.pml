@@ -18,6 +18,8 @@
  *   worker: next              mg_worker_next (the claim)
  *   worker: emit              mg_worker_reserve with open_block, mg_worker_append
  *   worker: finish            mg_worker_commit: ONE store of generation, done and offset; then limited()
+ *   worker: pass, with -DTOGETHER   mg_worker_pass: the item is finished, and committed with the next one or the last;
+ *                             `step` says which one is begun
  *   TELL                      tell()
  *   DIE                       kill -9, a MG_POINT
  *
@@ -42,7 +44,8 @@
                      5: a block is free while its output is held  6: a chunk is taken back without a claim
                      7: the limit is read before the commit is written  8: the rest is taken without a second look
                      9: the rest of a chunk that the worker has ended early is forgotten
-                     10: a chunk's limit may be set anew */
+                     10: a chunk's limit may be set anew
+                     11: C4 does not look at the step  12: the step is written after the limit was read */
 #endif
 #define SLOTS 2
 #define PER 2      /* records of an item */
@@ -63,6 +66,7 @@ byte gen[SLOTS], word_done[SLOTS], word_offset[SLOTS];                        /*
 byte content[9];                                                              /* of the blocks: which record */
 byte claim[4];                                                                /* 0 offered, 1 taken, 2 revoked */
 byte limit[4];                    /* of the chunk with this claim; NONE: none.  Here each has a word of its own */
+byte step[SLOTS];                 /* which item of the chunk is begun, from 1 */
 bool dead[SLOTS];                                                             /* what the pidfd says */
 
 /* the coordinator's */
@@ -270,7 +274,7 @@ inline recover(s) {
   first[s * CHUNKS] = 0; count[s * CHUNKS] = 0; first[s * CHUNKS + 1] = 0; count[s * CHUNKS + 1] = 0;
   chunks[s] = 0; done[s] = 0; published[s] = 0; ahead[s] = 0; received[s] = 0; seq[s] = 0; wants[s] = false;
   gen[s] = 0; word_done[s] = 0; word_offset[s] = 0; claim[s * CHUNKS] = 0; claim[s * CHUNKS + 1] = 0;
-  limit[s * CHUNKS] = NONE; limit[s * CHUNKS + 1] = NONE; seen[s] = 0;
+  limit[s * CHUNKS] = NONE; limit[s * CHUNKS + 1] = NONE; seen[s] = 0; step[s] = 0;
   do
   :: nempty(in_ring[s]) -> in_ring[s] ? _, _, _, _
   :: empty(in_ring[s]) -> break
@@ -356,7 +360,12 @@ inline lend(s) {
 #if FAULT == 8
 #define still(s) true
 #else
-#define still(s) (newest_word(s) && word_done[s] == seen[s])
+#if FAULT == 11
+#define begun_no_further(s) true
+#else
+#define begun_no_further(s) (step[s] <= seen[s] + 1)
+#endif
+#define still(s) (newest_word(s) && word_done[s] == seen[s] && begun_no_further(s))
 #endif
 #define any_queued (queued[0] || queued[1] || queued[ITEMS - 1])
 
@@ -402,7 +411,7 @@ active proctype coordinator() {
   DIE; \
   out_ring[s] ! block, told, end_ - told, mark - told, its_done, ret, ended, need; \
   d_step { \
-    mine = (mine + 1) % 4; \
+    mine = (mine + 1) % 4; parted = parted || end_ > mark; \
     if :: ret -> block = NONE; told = 0; end_ = 0 :: else -> told = end_ fi; \
     mark = told; \
     if :: ended -> its_done = 0 :: else fi \
@@ -412,12 +421,16 @@ active proctype coordinator() {
 
 proctype worker(byte s) {
   byte item, items, at, k, most = NONE, block = NONE, told = 0, mark = 0, end_ = 0, its_done = 0, mine = 0;
+  bool parted = false; /* what was not committed has been published in part: the end of the item is a commit */
 next: DIE;
 end_wait:
   if
   :: in_ring[s] ? CHUNK(item, items, at)
   fi;
   DIE;
+#ifdef TOGETHER
+  step[s] = 0;
+#endif
   if
   :: atomic { claim[s * CHUNKS + at] == 0 -> claim[s * CHUNKS + at] = 1 }
   :: atomic { claim[s * CHUNKS + at] == 2 -> items = 0 }
@@ -445,13 +458,31 @@ end_wait:
        k++
      }
      if
+#ifdef TOGETHER
+     :: k % PER == 0 && k < items * PER && !parted -> /* pass: the item is committed later */
+        DIE;
+#if FAULT != 12
+        step[s] = k / PER + 1; /* the next item begins, unless there is a limit */
+        DIE;
+#endif
+        most = limit[s * CHUNKS + at];
+#if FAULT == 12
+        DIE;
+        step[s] = k / PER + 1;
+#endif
+        if
+        :: most <= k / PER -> items = k / PER
+        :: else
+        fi;
+        most = NONE
+#endif
      :: k % PER == 0 -> /* finish: the commit */
         DIE;
 #if FAULT == 7
         most = limit[s * CHUNKS + at];
         DIE;
 #endif
-        d_step { mark = end_; its_done++ }
+        d_step { mark = end_; its_done = k / PER; parted = false }
 #if FAULT == 1
         word_done[s] = its_done;
         DIE;
@@ -465,8 +496,16 @@ end_wait:
         :: atomic { extras > 0 && its_done < items -> extras-- }
            TELL(false, false, false) /* the coordinator wants to know */
         fi;
+#if defined(TOGETHER) && FAULT != 12
+        step[s] = its_done + 1;
+        DIE;
+#endif
 #if FAULT != 7
         most = limit[s * CHUNKS + at];
+#endif
+#if FAULT == 12
+        DIE;
+        step[s] = its_done + 1;
 #endif
         if
         :: most <= its_done && its_done < items -> items = its_done /* limited: the chunk ends here */
@@ -477,8 +516,9 @@ end_wait:
      fi
   :: k == items * PER -> break
   od;
-  atomic { its_done = items; k = 0; most = NONE; item = 0; at = 0 }
+  atomic { its_done = items; mark = end_; k = 0; most = NONE; item = 0; at = 0 }
   TELL(false, true, false);
+  parted = false;
   items = 0;
   goto next;
 gone: skip
