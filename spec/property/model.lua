@@ -129,7 +129,7 @@ end
 -- Where what is sent to a stage arrives first: batches are gathered, and items dealt to lanes, by the coordinator.
 function Model:entry(s)
   local home = self.home[s.name]
-  if s.batch or s.partition and home.key ~= HERE and not home.per_item then return HERE, true end
+  if s.batch or s.partition and home.key ~= HERE then return HERE, true end
   return home.key, home.per_item
 end
 
