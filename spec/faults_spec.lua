@@ -105,7 +105,9 @@ describe("the test build", function()
       assert.is_nil(done.stdout:match "WRONG[^\n]*", context)
       local runs, failed, retried = done.stdout:match "(%d+) runs, (%d+) ended with an error, (%d+) retries"
       assert.is_true(tonumber(runs) > (mode == "" and 60 or 35), context)
-      assert.is_true(tonumber(mode == "worker" and retried or failed) > 4, context)
+      -- In a worker, 4 calls make the item fail whichever of their first two fails.
+      if mode == "worker" then assert.is_true(tonumber(retried) > 3, context)
+      else assert.is_true(tonumber(failed) > 4, context) end
     end)
   end
 end)
