@@ -127,6 +127,13 @@ local SHAPES <const> = {
       end)
     end)
   end, ordered = true },
+  { "one item at a time", 10000, function(p) -- rounds without Lua between them, while the producer waits
+    p:processor("work", { processes = 3, retries = 1000, queue = 1 }, work(0.00001))
+    p:processor("second", { processes = 2, retries = 1000, queue = 1 }, pass)
+  end },
+  { "one item at a time, no retries", 5000, function(p)
+    p:processor("work", { processes = 3, queue = 1 }, work(0.00001))
+  end, fails = true },
   { "same key, same worker", 10000, function(p)
     p:processor("work", { processes = 3, retries = 1000, partition = function(item) return item % 10 end },
       work(0.00001))
