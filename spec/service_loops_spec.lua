@@ -152,6 +152,27 @@ describe("V9: in threads", function()
 end)
 
 describe("futures of clients", function()
+  in_test("that several requests have in common are not cancelled with one of them", function(place)
+    local server = place:launch("-e " .. support.quote(([[
+      local minigun = require "minigun"
+      local pool = minigun.executor(function(s) minigun.sleep(s) return "slept" end, { processes = 1 })
+      local service = assert(minigun.service(%q))
+      print "ready"
+      io.stdout:flush()
+      local busy = pool:submit(0.5) -- so the other one has not begun
+      local shared = pool:submit(0.01)
+      service:serve(function() return shared end)
+    ]]):format(place.path)))
+    assert(server:wait_for(function() return server:output():find "ready" end), server:log())
+    local first, second = place:connect(), place:connect()
+    local gone, stays = first:submit(1), second:submit(1)
+    assert.is_false(gone:cancel())
+    first:close()
+    assert.equal("lost", gone:failure().kind)
+    assert.equal("slept", stays:result(10))
+    assert.equal("slept", second:call(1, 10))
+  end)
+
   in_test("of several services are waited for together", function(place)
     local one = serve(place, "epoll")
     local first = place:connect()

@@ -27,7 +27,7 @@ Connections.__index = Connections
 --- `allows(peer)`: what the option `allow` says
 ---@return table connections
 --- `n` of them are attached; of one: `peer`, what users see of it; `taken`: requests without a reply; `open`: these, by
---- number; `ended`: what it has said to its end, or false
+--- number; `own`: those of them that may be cancelled; `ended`: what it has said to its end, or false
 function connections.new(doorway, how, hears)
   local poller, message, errno = core.poller()
   if not poller then return nil, message, errno end
@@ -133,7 +133,7 @@ function Connections:accept()
     local channel = self.doorway:accept()
     if not channel then return end
     local c = { channel = channel, fd = channel:fd(), stranger = true, peer = false, awake = false, waits = false,
-      taken = 0, open = {}, ended = false, dropped = false }
+      taken = 0, open = {}, own = {}, ended = false, dropped = false }
     if #self.strangers >= self.how.max_clients then self:drop(self.strangers[1]) end
     self.strangers[#self.strangers + 1] = c
     if self:watch(c.fd, function() ring(self, c) end) then greet(self, c) else self:drop(c) end

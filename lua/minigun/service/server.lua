@@ -94,18 +94,22 @@ local function look_at_owners(self)
   end
 end
 
--- The handler has given a future: its result is the reply.
+-- The handler has given a future: its result is the reply. Other requests, and the program, may have the same future:
+-- only one of the service's own is cancelled with the request.
 local function answer_later(self, c, kind, number, future)
   local own = self.connections
   c.taken = c.taken + 1
-  if kind == CALL then c.open[number] = future end
+  if kind == CALL then
+    c.open[number] = future
+    if self.owns_futures then c.own[number] = future end
+  end
   local owner, waits, shape = future.owner, not future.state, self.shape
   if waits then follow(self, owner, 1) end
   futures.on_done(future, function()
     if waits and own.open then follow(self, owner, -1) end
     own:answered(c)
     if kind ~= CALL or c.dropped or c.open[number] ~= future then return end
-    c.open[number] = nil
+    c.open[number], c.own[number] = nil, nil
     local failed = future.state ~= "done"
     answer(self, c, number, failed and future.value or nil, failed or shape(future.value))
   end)
@@ -132,7 +136,7 @@ end
 
 -- A client takes a request back. Where it cannot have it back it is told so; the reply comes, or has come.
 local function cancel(self, c, number)
-  local future = c.open[number]
+  local future = c.own[number]
   if not (future and future:cancel()) then self.connections:send(c, CANCEL, number) end
 end
 
@@ -157,9 +161,9 @@ end
 
 -- A client is gone: what it has asked for and has not begun is not done any more.
 local function gone(c)
-  local open = c.open
-  c.open = {}
-  for _, future in pairs(open) do future:cancel() end
+  local own = c.own
+  c.open, c.own = {}, {}
+  for _, future in pairs(own) do future:cancel() end
 end
 
 -- --- what users call ---------------------------------------------------------------------------------------------
@@ -206,7 +210,7 @@ function server.new(path, given)
     return nil, ("cannot open the service '%s': %s"):format(path, message), errno
   end
   return setmetatable({ path = path, process = core.process(), connections = made, owners = {}, fds = {}, looks = 0,
-    handler = false, shape = as_it_is, over = never, stopped = false, serving = false }, Service)
+    handler = false, shape = as_it_is, over = never, owns_futures = false, stopped = false, serving = false }, Service)
 end
 
 local function check_handler(f, method)
@@ -253,11 +257,14 @@ function Service:serve(f)
   error(stack.final(err.raised, err.traceback), 0)
 end
 
---- The same, where replies are made of what futures give, and `over()` says when to stop: for executor/serving.lua.
+--- The same, where replies are made of what futures give, which nobody else has, and `over()` says when to stop: for
+--- executor/serving.lua.
 ---@private
 function Service:serve_by(f, shape, over)
-  local _ <close> = setmetatable({}, { __close = function() self.shape, self.over = as_it_is, never end })
-  self.shape, self.over = shape, over
+  local _ <close> = setmetatable({}, { __close = function()
+    self.shape, self.over, self.owns_futures = as_it_is, never, false
+  end })
+  self.shape, self.over, self.owns_futures = shape, over, true
   self:serve(f)
 end
 
