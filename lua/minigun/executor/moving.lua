@@ -23,6 +23,7 @@ local awaited = setmetatable({}, { __mode = "k" }) -- set of executors
 local changes = 0                  -- of that set
 local driven = {}                  -- array of executors that are being moved now, the innermost last
 local TIDY <const> = 10000          -- items, after which the table of futures is made anew
+local LISTENS <const>, SHORT <const> = 3, 0.0005 -- waits for a worker, and seconds, before whole rounds
 local SOON <const> = 0.002          -- seconds, where a descriptor cannot tell
 
 -- --- settling ----------------------------------------------------------------------------------------------------
@@ -257,7 +258,12 @@ end
 ---@param deadline number? of core.now
 ---@return boolean more
 function moving.rounds(self, deadline)
-  return self.run.answers.n_done > 0 or rounds(self, deadline)
+  local r, answers = self.run, self.run.answers
+  for _ = 1, LISTENS do -- the worker most probably has it at once
+    if answers.n_done > 0 then return true end
+    r:listen(SHORT)
+  end
+  return answers.n_done > 0 or rounds(self, deadline)
 end
 
 --- Moves an executor until something of it has been settled, or the deadline has come. In a thread the others go on.

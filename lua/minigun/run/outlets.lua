@@ -143,6 +143,7 @@ end
 local function writer_full(self, stage, writer, need, into)
   local outlet = self.of[stage.id]
   local direct = stage.kind == "producer" and outlet.direct
+  if stage.submits and need <= 0 then return end -- each item is taken as soon as it is written
   self.transport:flush(outlet)
   if direct then
     if (need ~= 0 or outlet.singly) and self.ledger:must_wait(stage.id) then

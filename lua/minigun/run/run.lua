@@ -366,6 +366,15 @@ local function sleep(self, limit)
   self.sleeper:sleep(seconds or nil)
 end
 
+--- Waits for what workers say, for a short time, and takes it: the part of a round that one item needs whose worker has
+--- nothing else to do.
+---@param seconds number
+function Run:listen(seconds)
+  if not self.shared.pool then return end
+  self.sleeper:sleep(seconds)
+  self.events:collect()
+end
+
 --- One round of the run: moves what can be moved, or sleeps until something happens.
 ---@param limit number? seconds to sleep at most; nil: no limit
 ---@return boolean more false when the run is over
