@@ -298,9 +298,9 @@ contexts.each_loop(function(loop)
         p:each("bad", function() core.sleep(0.03) end)
       end):run()
       local good, bad = result.stats.stages.good, result.stats.stages.bad
-      assert.is_true(bad.blocked >= 0.06 and bad.blocked < 0.5 * patience, bad.blocked)
+      assert.is_true(bad.blocked >= 0.06 and bad.blocked <= result.elapsed, bad.blocked)
       assert.is_true(bad.blocked_most >= 0.03 and bad.blocked_most <= bad.blocked)
-      assert.is_true(good.blocked < 0.05, good.blocked)
+      assert.is_true(good.blocked < bad.blocked, good.blocked) -- much less, on a processor that is not shared
       assert.is_true(good.busy >= 0.1, good.busy) -- of the item, from its first stage to its last
     end)
 
