@@ -138,6 +138,11 @@ function core.decode(bytes, references, plain) end
 ---@param load? function
 function core.register(name, metatable, dump, load) end
 
+---Passes on what the handler that runs has emitted and collected so far. In the module, so that a traceback can tell
+---where the stages after that handler begin.
+---@param chain minigun.chain
+function core.chain_flush(chain) end
+
 ---Ids: the highest number of a stage; links: how many stages there will be; note: the message handler of handlers;
 ---process: as of core.process(); functions: what is decided in Lua, by name (see lua_chain.c)
 ---@param ids integer

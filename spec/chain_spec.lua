@@ -206,6 +206,23 @@ describe("a chain", function()
     for i = 1, #port.delivered - 2 do assert(port.delivered[i][2] == i) end
   end)
 
+  it("ends a traceback at the stage, also in the middle of a stream", function()
+    local links, port = new {
+      { handler = function(n, emit)
+        for i = 1, n do emit(i) end
+        emit(n)
+      end, to = { 2 } },
+      { handler = function(i)
+        if i == 9000 then error "far" end
+      end },
+    }
+    for _ = 1, 300 do links:push(1, 1, 1) end -- it is trusted now
+    links:push(1, 20000, 1)
+    assert.equal(1, #port.failures)
+    local lines = select(2, port.failures[1].caught.traceback:gsub("chain_spec%.lua:%d+: in", ""))
+    assert.equal(1, lines, port.failures[1].caught.traceback)
+  end)
+
   it("R52 emit refuses nil, a late call and another process, at the caller's line", function()
     local kept
     local links, port = new { { handler = function(n, emit)

@@ -9,10 +9,12 @@ static int emitted(lua_State *L, int status, lua_KContext before) {
   return 0;
 }
 
-/* flush(chain): passes on what the handler that runs has emitted and collected so far. */
+/* chain_flush(chain): passes on what the handler that runs has emitted and collected so far.  In the module, so that a
+ * traceback can tell where the stages after that handler begin. */
 static int flush(lua_State *L) {
-  mg_chain *c = lua_touserdata(L, MG_AT_CHAIN);
+  mg_chain *c = luaL_checkudata(L, MG_AT_CHAIN, MG_CHAIN_TYPE);
   mg_link *s = c->running;
+  if (!s) return luaL_error(L, "no handler of this chain runs");
   uint32_t base = c->levels[c->depth - 1].base;
   lua_getiuservalue(L, MG_AT_CHAIN, MG_CHAIN_NOTE);
   lua_settop(L, MG_AT_EXTRA);
@@ -119,4 +121,6 @@ void mg_link_setup(lua_State *L) {
   lua_pushliteral(L, "emit");
   lua_setfield(L, -2, "__name");
   lua_pop(L, 1);
+  lua_pushcfunction(L, flush);
+  lua_setfield(L, -2, "chain_flush");
 }

@@ -110,7 +110,7 @@ function stack.traceback(level)
   local info = getinfo(level, "Slntf")
   while info do
     local below = getinfo(level + 1, "Slntf")
-    if stack.is_library(info.source) then
+    if stack.is_library(info.source) or outermost[info.func] then
       if own or outermost[info.func] then break end
     elseif is_plumbing(info, below) then -- luacheck: ignore 542
       -- left out

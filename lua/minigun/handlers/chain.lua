@@ -18,9 +18,12 @@ local errors = require "minigun.base.traceback"
 local given = require "minigun.handlers.given"
 local loops = require "minigun.handlers.loop_stage"
 local router = require "minigun.policy.route"
+local stack = require "minigun.base.stack"
 local statistics = require "minigun.base.stats"
 
 local chain = {}
+
+stack.outermost(core.chain_flush) -- what is below it is the stage that emits
 
 -- Marks the receiver of an item that was sent with emit:to: it goes through the ledger, also to a stage of this chain,
 -- as stages may send to each other in circles.
