@@ -103,6 +103,7 @@ local SCHEMAS <const> = {
   { "supervisor", "SupervisorOptions", "of `minigun.supervisor`" },
   { "service", "ServiceOptions", "of `minigun.service`" },
   { "connect", "ConnectOptions", "of `minigun.connect`" },
+  { "request", "RequestOptions", "of `client:submit`" },
   { "back_off", "BackOffOptions", "inside `back_off`" },
 }
 

@@ -389,6 +389,10 @@
 ---@field ring? integer|string bytes of memory for each direction, no more than the server's
 ---@field max_message? integer|string bytes of one message from the other side, as it is encoded; one that is larger ends the connection
 
+--- Options of `client:submit`.
+---@class minigun.RequestOptions
+---@field wait? boolean false: where there is no room for the request nothing is sent
+
 --- Options inside `back_off`.
 ---@class minigun.BackOffOptions
 ---@field first? number seconds before the first restart
@@ -1591,15 +1595,12 @@ function Service:close() end
 ---@field number integer this client's, as the server counts them
 local Client = {}
 
----@class minigun.SubmitOptions
----@field wait boolean? false: where there is no room for the request nothing is sent
-
 --- Sends a request, and gives a future of its reply. Waits while the server has no room for more.
 ---@param item any
----@param how minigun.SubmitOptions?
+---@param given minigun.RequestOptions?
 ---@return minigun.Future? future nil: there is no room now
 ---@return "full"? message
-function Client:submit(item, how) end
+function Client:submit(item, given) end
 
 --- Sends a request and waits for its reply. In a thread of `threads(n)` the others go on meanwhile. Raises the
 --- failure, an object as from `future:result`.

@@ -159,6 +159,7 @@ describe("V2: the ring", function()
       n = n + 1
     until not future
     assert.equal("full", message)
+    assert.error_matches(function() client:submit(1, { wiat = false }) end, "did you mean 'wait'")
     assert.is_true(n > 10 and n < 60)
     for i = 1, 200 do client:send { op = "next", i } end -- waits for room
     assert.equal(0.3, waits:result())

@@ -110,7 +110,7 @@ ssize_t mg_sys_receive_packet(int fd, void *to, size_t n, int *passed) {
   if (passed) {
     *passed = -1;
     m.msg_control = control.bytes;
-    m.msg_controllen = sizeof control.bytes;
+    m.msg_controllen = CMSG_LEN(sizeof(int)); /* room for one: the kernel closes others */
   }
   ssize_t r = recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (r < 0) return -errno;

@@ -243,23 +243,21 @@ function client.new(path, given)
   return self
 end
 
----@class minigun.SubmitOptions
----@field wait boolean? false: where there is no room for the request nothing is sent
-
 --- Sends a request, and gives a future of its reply. Waits while the server has no room for more.
 ---@param item any
----@param how minigun.SubmitOptions?
+---@param given minigun.RequestOptions?
 ---@return minigun.Future? future nil: there is no room now
 ---@return "full"? message
-function Client:submit(item, how)
+function Client:submit(item, given)
   check(self, "submit")
+  local at_once = given ~= nil and schema.check(options.schemas.request, given, "client:submit").wait == false
   local channel, record = connection(self)
   if not channel then
     local future = futures.new(self, 0)
     futures.fail(future, record)
     return future
   end
-  if how and how.wait == false and not channel:has_room() then
+  if at_once and not channel:has_room() then
     take_all(self, channel)
     if not (self.channel and channel:has_room()) then return nil, "full" end
   end

@@ -55,4 +55,8 @@ options.schemas.connect = schema.new("client", { {
   max_message,
 } })
 
+options.schemas.request = schema.new("request", { {
+  { "wait", types.boolean, default = true, doc = "false: where there is no room for the request nothing is sent" },
+} })
+
 return options
