@@ -344,7 +344,13 @@ describe("a server", function()
 
   test("S13: leaves no descriptor in the master after restarts, and none of siblings in workers", function(start)
     local server = start "workers = 3, max_restarts = 100"
-    local before = fds_of(server.pid)
+    local before
+    server:wait_for(function() -- its page of figures is opened a little later
+      local was = before
+      before = fds_of(server.pid)
+      support.sleep(1.2)
+      return before == was
+    end)
     for _ = 1, 3 do
       server:signal("KILL", server:children()[1])
       assert(server:wait_for(function() return #server:children() == 3 end))
