@@ -250,6 +250,22 @@ describe("a supervisor's policy", function()
     assert.equal(2, #w.started)
   end)
 
+  it("S6: a restart of four workers takes less than four times one's start", function()
+    local w = world { workers = 4 }
+    all_ready(w)
+    w:command "restart"
+    local began = w.now
+    for _ = 1, 100 do
+      if w.restarted then break end
+      w:until_time(w.now + 0.1, function(each) -- one second to start, and half a second to drain
+        if each.state == "starting" and w.now >= each.born + 1 then w:ready(each)
+        elseif each.asked and w.now >= each.since + 0.5 then w:ends(each) end
+      end)
+    end
+    assert.is_true(w.restarted)
+    assert.is_true(w.now - began < 4, w.now - began .. " s")
+  end)
+
   it("S6: starts the new one before the old one drains: first one, then up to half at a time", function()
     local w = world { workers = 4 }
     all_ready(w)
