@@ -300,8 +300,8 @@ describe("a server", function()
       "crash", "stops", "terminate", "signals", "queue", "batcher", "backpressure" })
     local passed = 0
     for _, name in ipairs(names) do
-      local result = support.run(("exec env -u MINIGUN_HEARTBEAT lua5.4 spec/programs/in_worker.lua spec/%s_spec.lua")
-        :format(name), { timeout = 200, env = support.lua_env() })
+      local result = support.run(("exec env -u MINIGUN_HEARTBEAT -u MINIGUN_LONG lua5.4 spec/programs/in_worker.lua " ..
+        "spec/%s_spec.lua"):format(name), { timeout = 200, env = support.lua_env() })
       assert.equal(0, result.code, name .. ": " .. result.stdout:sub(-2000) .. result.stderr:sub(-1000))
       assert.matches("worker of", result.stdout)
       passed = passed + tonumber(result.stdout:match "(%d+) passed")

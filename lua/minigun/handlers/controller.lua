@@ -1,5 +1,6 @@
---- Tasks with cqueues: a loop of tasks.lua whose tasks are coroutines of a controller, so that cqueues' sockets,
--- conditions and `cqueues.sleep` let others run too.
+--- Tasks with cqueues: a loop of tasks.lua whose tasks are coroutines of a controller (that of loops/cqueues.lua), so
+-- that cqueues' sockets, conditions and `cqueues.sleep` let others run too.
+local adapter = require "minigun.loops.cqueues"
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
 
@@ -101,21 +102,17 @@ function Controlled:run_ready()
   end
 end
 
-function Controlled:timeout() return self.controller:timeout() end
-function Controlled:fd() return self.controller:pollfd() end
-function Controlled:shut() self.controller:close() end
+function Controlled:timeout() return (select(2, self.driver:waits())) end
+function Controlled:fd() return (self.driver:waits()) end
+function Controlled:shut() self.driver:close() end
 
 --- Makes a loop with a controller of its own; raises where there is no descriptor left.
----@param cqueues table the library
 ---@return table loop
-function controller.new(cqueues)
-  local filled = core.fill_standard() -- none of the controller's descriptors is to be a standard one
-  local made, its = pcall(cqueues.new)
-  core.fill_standard(filled)
-  if not made then error(its, 0) end
-  local device, inode = core.file_id(its:pollfd())
-  return setmetatable({ controller = its, tasks = {}, entered = 0, outer = {}, waits = {}, device = device,
-    inode = inode, driven = setmetatable({}, { __mode = "k" }) }, Controlled)
+function controller.new()
+  local driver = adapter.new()
+  local device, inode = core.file_id(driver.controller:pollfd())
+  return setmetatable({ driver = driver, controller = driver.controller, tasks = {}, entered = 0, outer = {},
+    waits = {}, device = device, inode = inode, driven = setmetatable({}, { __mode = "k" }) }, Controlled)
 end
 
 return controller

@@ -265,7 +265,7 @@ function tasks.new()
   local found, cqueues = pcall(require, "cqueues")
   -- Inside of another loop of cqueues a controller's step would wait in that one.
   local usable = found and not cqueues.running()
-  local made, self, message = pcall(usable and controller.new or own, cqueues)
+  local made, self, message = pcall(usable and controller.new or own)
   if not made then return nil, tostring(self) end
   if self then open_loops[self] = true end
   return self, message

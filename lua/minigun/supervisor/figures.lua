@@ -4,10 +4,13 @@ local page = require "minigun.system.page"
 local figures = {}
 
 --- Writes the page from now on. A server without one serves all the same.
----@param master table
-function figures.open(master)
-  master.page = page.new("server", function() return master:status() end)
-  master.loop:every(page.EVERY, function() master.page:look() end)
+---@param loop table of the master
+---@param status fun(): table what the page shows
+---@return table page
+function figures.open(loop, status)
+  local made = page.new("server", status)
+  loop:every(page.EVERY, function() made:look() end)
+  return made
 end
 
 return figures

@@ -216,8 +216,7 @@ end
 
 -- What a server says when it serves: "4 workers at 127.0.0.1:8080".
 local function serving(self)
-  local n, list = #self.fleet.slots, {}
-  for i, socket in ipairs(self.sockets) do list[i] = socket.address end
+  local n, list = #self.fleet.slots, sockets.addresses(self.sockets)
   return ("%d worker%s%s%s"):format(n, n == 1 and "" or "s", list[1] and " at " or "", table.concat(list, ", "))
 end
 
@@ -275,10 +274,8 @@ function Master:status()
     if a.number ~= b.number then return a.number < b.number end
     return a.pid < b.pid
   end)
-  local addresses = {}
-  for i, socket in ipairs(self.sockets) do addresses[i] = socket.address end
   return { name = self.options.name, pid = self.pid, generation = self.fleet.generation, workers = list,
-    wanted = #self.fleet.slots, listen = addresses, status = self.status_code,
+    wanted = #self.fleet.slots, listen = sockets.addresses(self.sockets), status = self.status_code,
     state = self.status_code and "ended" or self.fleet.stopping and "stopping" or self.served and "serving"
       or "starting" }
 end
@@ -394,7 +391,7 @@ function master.start(options)
   end
   for i = LINES, 1, -1 do self.free_lines[#self.free_lines + 1] = i end
   self.loop:every(self.interval, function() tick(self) end)
-  figures.open(self)
+  self.page = figures.open(self.loop, function() return self:status() end)
   local watchdog = notify.interval()
   if watchdog then self.loop:every(watchdog, function() notify.tell "WATCHDOG=1" end) end
   return self

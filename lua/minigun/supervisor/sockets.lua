@@ -92,6 +92,15 @@ function sockets.open(addresses, backlog)
   return table.move(inherited, 1, #inherited, #list + 1, list)
 end
 
+--- Where they listen.
+---@param list table
+---@return string[] addresses
+function sockets.addresses(list)
+  local addresses = {}
+  for i, socket in ipairs(list) do addresses[i] = socket.address end
+  return addresses
+end
+
 --- Nothing more may wait at them: called before those that listen take what waits, for the last time.
 ---@param list table
 function sockets.stop(list)
