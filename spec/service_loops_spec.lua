@@ -195,6 +195,17 @@ describe("futures of clients", function()
     assert.equal(6, first:call(3))
   end)
 
+  in_test("are waited for together with those of a pool", function(place)
+    serve(place, "epoll")
+    local client, pool <close> = place:connect(), minigun.executor(function(x) return x end, { processes = 1 })
+    local seen, n = {}, 0
+    for future in minigun.as_completed({ pool:submit "own", client:submit "late", client:submit(1) }, 20) do
+      seen[future:result()], n = true, n + 1
+    end
+    assert.equal(3, n)
+    assert.is_true(seen.own and seen.late and seen[2])
+  end)
+
   in_test("raise what a function of on_done raises, in what moves the client", function(place)
     serve(place, "epoll")
     local client = place:connect()
