@@ -534,6 +534,17 @@ describe("an executor", function()
     assert.is_true(left < n * 0.01, ("%.0f KiB are left"):format(left))
   end)
 
+  it("may be a worker's own, inside a handler of a run or of another executor", function()
+    for _, context in ipairs(contexts.kinds) do
+      local outer <close> = executor(function(n)
+        local inner <close> = minigun.executor(function(m) return m + 1 end, { processes = 1 })
+        return inner:call(n) + inner:call(n)
+      end, options(context))
+      assert.equal(8, outer:call(3, patience), context.name)
+    end
+    assert.same({}, support.children())
+  end)
+
   it("goes on while single workers die, and gives up with all its futures where too many do", function()
     local pool = executor(function(n)
       if n == 0 then os.exit(1) end

@@ -134,6 +134,30 @@ for _, context in ipairs(contexts.all) do
   end)
 end
 
+describe("cancel", function()
+  it("takes out an item that waits at the gate of the first stage, or, with kill, for its next attempt", function()
+    for _, context in ipairs(contexts.kinds) do
+      local pool <close> = minigun.executor(function(n) return n end, options(context, { delay = 60 }))
+      local future = pool:submit(1)
+      pool:step(0.02)
+      assert.is_true(future:cancel(), context.name)
+      local own <close> = minigun.executor(function() error("again", 0) end,
+        options(context, { retries = 1, backoff = 60 }))
+      future = own:submit(1)
+      own:step(0.1)
+      assert.is_true(support.wait_until(function()
+        own:step(0.01)
+        return not future:cancel() and future:cancel { kill = true }
+      end, 10), context.name)
+      own:step(0.02)
+      for _, each in ipairs { pool, own } do
+        local status = each:status()
+        assert.same({ 0, 0, 0 }, { status.waiting, status.begun, status.failed })
+      end
+    end
+  end)
+end)
+
 describe("on_acknowledged", function()
   it("hears of items of a run with a journal, once each, and of none that an earlier run has finished", function()
     local path, heard, fails = os.tmpname(), {}, true

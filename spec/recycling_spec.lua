@@ -98,6 +98,7 @@ for _, threads in ipairs { false, 2 } do
     end)
 
     it("max_memory: one that has grown is replaced", function()
+      if support.under then return pending "memory is what that build makes of it" end
       local list = pids_of(with { n = 1, max_memory = "48M" }, 1.3, function()
         _G.kept = _G.kept or ("x"):rep(64 << 20)
         support.sleep(0.01)
@@ -118,6 +119,7 @@ for _, threads in ipairs { false, 2 } do
     end)
 
     it("memory_limit: an allocation beyond it fails with its item, and the worker goes on", function()
+      if support.under then return pending "memory is what that build makes of it" end
       local pool <close> = minigun.executor(function(n) return #("x"):rep(n) end, with { n = 1, memory_limit = "32M" })
       assert.equal(1000, pool:call(1000, patience))
       local ok, record = pcall(pool.call, pool, 256 << 20)

@@ -54,4 +54,20 @@ function Gate:next(now)
   return item
 end
 
+--- Takes out an item that waits.
+---@param wanted function (item) -> whether it is the one
+---@return any item nil: it is not there
+function Gate:take_out(wanted)
+  for at = self.head, self.head + self.n - 1 do
+    local item = self.items[at]
+    if wanted(item) then
+      local last = self.head + self.n - 1
+      table.move(self.items, at + 1, last + 1, at)
+      table.move(self.dues, at + 1, last + 1, at)
+      self.n = self.n - 1
+      return item
+    end
+  end
+end
+
 return gate

@@ -25,14 +25,17 @@ Answers.__index = Answers
 
 --- Makes the answers of a standing run.
 ---@param plan table
+---@param wake_of function (origin) -> whether something of it waited for its time, and goes on now
+---@param wake_gated function (origin, stages): the same of what waits at the gate of one of these stages
 ---@return table answers
 --- `backlog`; `begun`: items, `at_work`: their answers by number; `done`: array of `n_done` answers; `closing`: no more
 --- is submitted
-function answers.new(plan)
+function answers.new(plan, wake_of, wake_gated)
   local stage
   for _, each in ipairs(plan.stages) do stage = each.submits and each or stage end
   return declared({
-    plan = plan, stage = stage, lists = stage.submits == "lists", backlog = backlog.new(), begun = 0,
+    plan = plan, wake_of = wake_of, wake_gated = wake_gated, stage = stage, lists = stage.submits == "lists",
+    backlog = backlog.new(), begun = 0,
     at_work = {}, done = {}, n_done = 0,
     closing = false, ended_input = false, entries = false,
     work = false,            -- the submitting stage's own, as long as its input has not ended
@@ -182,6 +185,7 @@ function Answers:withdraw(number)
   if self.backlog:remove(number) then return true end
   local answer = self.at_work[number]
   if not answer or answer.origin.count ~= 1 then return false end
+  self.wake_gated(answer.origin, self.stage.outputs)
   for _, place in ipairs(self.entries) do
     answer.cancelled = true
     if place:withdraw(answer.origin) then return true end
@@ -190,14 +194,21 @@ function Answers:withdraw(number)
   return false
 end
 
---- Gives up an item that is begun: kills the workers that are at it. What has come of it so far is dropped.
+--- Gives up an item that is begun: takes out what of it waits, and kills the workers that are at it. What has come of
+--- it so far is dropped.
 ---@param number integer its number
----@return boolean given_up false: no worker that could be killed has it
+---@return boolean given_up false: it is where nothing can be taken out or killed
 function Answers:abandon(number)
   local answer, found = self.at_work[number], false
   if not answer then return false end
   answer.cancelled = true
-  for _, place in ipairs(self.places.list) do found = place:abandon(answer.origin) or found end
+  local origin, seen = answer.origin, {}
+  repeat until not self.wake_of(origin) -- what waits for its time goes into queues
+  for _, place in pairs(self.places.of) do
+    while not seen[place] and place:withdraw(origin) do found = true end
+    found = not seen[place] and place:abandon(origin) or found
+    seen[place] = true
+  end
   answer.cancelled = found
   return found
 end

@@ -56,6 +56,20 @@ end
 ---@return boolean
 function Failures:timed() return self.timers[1] ~= nil or self.gates.list[1] ~= nil end
 
+--- Lets an item go on before its time: one that is to be taken out.
+---@param origin table of what it has come
+---@return boolean found
+function Failures:wake_of(origin)
+  for i, timer in ipairs(self.timers) do
+    if self.ledger:kept(timer.work, report.ORIGIN) == origin then
+      table.remove(self.timers, i)
+      self.ledger:wake(timer.work)
+      return true
+    end
+  end
+  return self.gates:wake_of(origin)
+end
+
 --- Starts the attempts whose time has come, and lets through what waits at a gate.
 ---@param now number
 ---@return number? due when the next one's will; nil: none waits

@@ -4,6 +4,7 @@
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
 local gate = require "minigun.policy.gate"
+local report = require "minigun.base.protocol"
 local work = require "minigun.base.work"
 
 local gates = {}
@@ -24,7 +25,7 @@ end
 ---@return function handler
 function Gates:open(stage)
   local own, transport, target = gate.new(stage.gate.rate, stage.gate.delay), self.transport, stage.outputs[1]
-  self.list[#self.list + 1] = own
+  self.list[#self.list + 1], own.stage = own, stage.id
   return function(item, _, ctx)
     if ctx.attempt == THROUGH then return transport:send_to(stage, target, item) end
     local now = core.clock()
@@ -35,6 +36,24 @@ function Gates:open(stage)
     if self.lineage then self.lineage:owe(entry) end
     own:keep(self.ledger:enter(entry, "waiting"), due)
   end
+end
+
+--- Lets an item through before its time: one that is to be taken out.
+---@param origin table of what it has come
+---@param stages table? array: only where it waits at one of these
+---@return boolean found
+function Gates:wake_of(origin, stages)
+  local ledger, of = self.ledger, {}
+  for _, id in ipairs(stages or {}) do of[id] = true end
+  for _, own in ipairs(self.list) do
+    local looks = not stages or of[own.stage]
+    local waiting = looks and own:take_out(function(each) return ledger:kept(each, report.ORIGIN) == origin end)
+    if waiting then
+      ledger:wake(waiting)
+      return true
+    end
+  end
+  return false
 end
 
 --- Lets through what may go.

@@ -122,7 +122,8 @@ local function parts_of(p, process, streams)
     local answer = origin.answer
     if answer and answer.hears then own.receipts:ended(origin) elseif answer then own.answers:ended(origin) end
   end)
-  own.answers = process.standing and answers.new(p) or false
+  own.answers = process.standing and answers.new(p, function(origin) return own.failures:wake_of(origin) end,
+    function(origin, stages) return own.gates:wake_of(origin, stages) end) or false
   own.receipts = receipts.new(p) or false
   own.lineage = (journal or own.answers or own.receipts) and lineage.new(p, own.acks, not journal, function(value)
     return own.answers and own.answers:value(value)
