@@ -155,7 +155,7 @@ local function judge(result, message)
   end
   local seen, failed, unreadable = {}, 0, 0
   for _, x in ipairs(result.items) do
-    -- A report that was given the edge of an item, while an item was given another: nobody can tell it from a changed one.
+    -- A report that was given the edge of an item, while an item was given another: like an item that was changed.
     if type(x) ~= "number" then unreadable = unreadable + 1 end
     if seen[x] then return "silent", ("%s has come twice"):format(x) end
     seen[x] = true
