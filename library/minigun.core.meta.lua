@@ -299,6 +299,7 @@ function core.file_of(iterator) end
 ---@param file file*
 ---@param whole boolean
 ---@return boolean waits
+---@return boolean part a part of a line has come
 function core.would_wait(file, whole) end
 
 ---The descriptor of an open Lua file | nil: closed, or no file

@@ -255,6 +255,31 @@ describe("files that a producer of the coordinator reads", function()
     end)
   end)
 
+  it("arrive whole and once, whatever reads them", function()
+    local lines = {}
+    for i = 1, 3000 do lines[i] = ("%d "):format(i):rep(1 + i * 7919 % 40) end
+    local text = table.concat(lines, "\n") .. "\n"
+    with_file(text, function(path)
+      for _, open in ipairs { io.open, function() return io.popen("cat " .. path) end,
+        function() return io.popen("dd bs=700 status=none < " .. path) end } do
+        for _, first in ipairs { 0, 1, 3, 100, 5000 } do
+          local got = {}
+          minigun.pipeline "mixed":producer(function(emit)
+            local file <close> = open(path)
+            while true do
+              local some = file:read(first)
+              got[#got + 1] = some
+              got[#got + 1] = some and file:read "L"
+              if not some then break end
+              emit(1)
+            end
+          end):run()
+          assert.is_true(table.concat(got) == text, "with pieces of " .. first)
+        end
+      end
+    end)
+  end)
+
   it("and io is what it was, after the run and in other stages", function()
     local lines, read, method, seen = io.lines, io.read, io.stdout.lines, true
     minigun.pipeline "files":producer(function(emit)

@@ -45,7 +45,7 @@ local plausible = {
   remove_file = {}, find_user = {}, find_group = {}, become_user = {}, memory_of = {}, limit_descriptors = {},
   -- those of services: see service_calls.lua
   send_packet = {}, receive_packet = {}, peer = {}, set_rights = {}, memory_file = {}, sealed_size = {}, map_rings = {},
-  unread = {},
+  peek = { EMFILE },
   -- those of views and pages, which a run does without
   open_terminal = {}, screen_size = {}, get_mode = {}, set_mode = {}, at_end = {}, make_directory = {},
   list_directory = {}, make_file = {}, is_owned = {}, write_at = {}, lock_line = {},

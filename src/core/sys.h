@@ -204,7 +204,7 @@ enum { MG_SOCKET_REUSE, MG_SOCKET_V6_ONLY, MG_SOCKET_NO_DELAY }; /* options that
   X(flush, int, (int all), (all))                                                                   \
   X(complain, int, (const char *what, const char *text), (what, text))                              \
   X(read_ahead, ssize_t, (FILE *f, void *to, size_t n), (f, to, n))                                 \
-  X(unread, int, (FILE *f, const void *from, size_t n), (f, from, n))                               \
+  X(peek, ssize_t, (int fd, void *to, size_t n, int *full), (fd, to, n, full))                      \
   X(raise, int, (int sig), (sig))                                                                   \
   X(sleep, int, (struct timespec *left), (left))                                                    \
   X(wiped_page, void *, (void), ())                                                                 \

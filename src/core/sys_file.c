@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -188,12 +189,29 @@ int mg_sys_complain(const char *what, const char *text) {
 /* Takes what mg_file_ahead has found. */
 ssize_t mg_sys_read_ahead(FILE *f, void *to, size_t n) { return (ssize_t)fread(to, 1, n, f); }
 
-/* Makes these bytes what is read next.  -ENOBUFS where the C library keeps fewer; then some are lost. */
-int mg_sys_unread(FILE *f, const void *from, size_t n) {
-  const unsigned char *byte = from;
-  while (n > 0)
-    if (ungetc(byte[--n], f) == EOF) return -ENOBUFS;
-  return 0;
+/* Bytes that would be read next, of a pipe or a socket; they stay there.  0 at the end, -EAGAIN where there is nothing
+ * yet, -ENOTSUP of anything else.  full: no more may come before some are read.  A pipe's pages are full as soon as the
+ * next write does not fit into the rest of the last one, so it may be full when it is half filled. */
+ssize_t mg_sys_peek(int fd, void *to, size_t n, int *full) {
+  struct stat facts;
+  int both[2];
+  *full = 0;
+  if (fstat(fd, &facts) < 0) return -errno;
+  if (S_ISSOCK(facts.st_mode)) {
+    ssize_t got = recv(fd, to, n, MSG_PEEK | MSG_DONTWAIT);
+    *full = got == (ssize_t)n;
+    return got < 0 ? -errno : got;
+  }
+  if (!S_ISFIFO(facts.st_mode)) return -ENOTSUP;
+  if (pipe2(both, O_CLOEXEC) < 0) return -errno;
+  int size = fcntl(fd, F_GETPIPE_SZ);
+  ssize_t got = tee(fd, both[1], n, SPLICE_F_NONBLOCK); /* a second pipe has the same bytes then */
+  if (got < 0) got = -errno;
+  if (got > 0) got = read(both[0], to, (size_t)got);
+  *full = got >= size / 2 || got == (ssize_t)n;
+  close(both[0]);
+  close(both[1]);
+  return got;
 }
 
 size_t mg_file_ahead(FILE *f, const char **at) {

@@ -1,8 +1,9 @@
 /* lua_lines.c - what is known of the open files and iterators of Lua's own library: whether a call of them would wait,
  * and what file:lines() and io.lines() have returned.
  */
+#define _GNU_SOURCE
+#include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/sys.h"
@@ -75,44 +76,36 @@ static int l_file_of(lua_State *L) {
   return 3;
 }
 
+/* What has come: 0 nothing, 1 something, 2 the end, after what may still be there. */
 static int has_come(FILE *f) {
-  struct pollfd p = {.fd = fileno(f), .events = POLLIN};
-  return mg_sys.poll(&p, 1, 0) != 0;
+  struct pollfd p = {.fd = fileno(f), .events = POLLIN | POLLRDHUP};
+  int n = mg_sys.poll(&p, 1, 0);
+  return n == 0 ? 0 : n < 0 || p.revents & (POLLHUP | POLLRDHUP | POLLERR | POLLNVAL) ? 2 : 1;
 }
 
-enum { PART = 4096, MOST = 1 << 20 }; /* bytes that are looked at in one call */
+#define PEEK 65536 /* bytes that are looked at: as many as a pipe holds */
 
-/* Whether a whole line has come, or the end: reads what there is, and gives it back to the C library.  Where that keeps
- * but a few bytes, and of a terminal, whose lines come whole, whatever has come will do. */
+/* Whether a whole line has come, or the end, or as much as can be looked at.  Nothing is taken: what the C library has
+ * read ahead, and in which buffer, is its own matter. */
 static int line_has_come(FILE *f) {
-  size_t n = mg_file_ahead(f, NULL), room = n + MOST + PART;
-  char *text = NULL;
-  if (!has_come(f)) return 0;
-#ifdef __GLIBC__
-  if (mg_sys.terminal(fileno(f)) < 0) text = malloc(room);
-#endif
-  if (!text) return 1;
-  if (n > 0) n = (size_t)mg_sys.read_ahead(f, text, n);
-  int come = 0;
-  while (!come && n + PART <= room && has_come(f)) {
-    ssize_t got = mg_sys.read(fileno(f), text + n, PART);
-    come = got <= 0 || memchr(text + n, '\n', (size_t)got);
-    if (got > 0) n += (size_t)got;
-  }
-  mg_sys.unread(f, text, n);
-  free(text);
-  return come;
+  char bytes[PEEK];
+  int full;
+  ssize_t got = mg_sys.peek(fileno(f), bytes, sizeof bytes, &full);
+  if (got == -EAGAIN) return 0;
+  return got <= 0 || full || memchr(bytes, '\n', (size_t)got) != NULL;
 }
 
 /* would_wait(file, whole) -> whether to read from an open file would wait: nothing (no whole line) is read ahead, and
- * nothing (no whole line) has come */
+ * nothing (no whole line) has come; whether a part of a line has come, so that the descriptor tells nothing any more */
 static int l_would_wait(lua_State *L) {
   FILE *f = open_file(L, 1);
   const char *ahead = NULL;
   size_t n = f ? mg_file_ahead(f, &ahead) : 0;
   int whole = lua_toboolean(L, 2), ready = !f || fileno(f) < 0 || (n > 0 && (!whole || memchr(ahead, '\n', n)));
-  lua_pushboolean(L, !ready && !(whole ? line_has_come(f) : has_come(f)));
-  return 1;
+  int come = ready ? 1 : has_come(f);
+  lua_pushboolean(L, !come || (!ready && whole && come == 1 && !line_has_come(f)));
+  lua_pushboolean(L, come != 0);
+  return 2;
 }
 
 static const luaL_Reg functions[] = {

@@ -8,14 +8,18 @@ local tasks = require "minigun.handlers.tasks"
 local files = {}
 
 local methods <const> = getmetatable(io.stdout).__index
+local PAUSE <const> = 0.005 -- seconds between two looks for the rest of a line
 local old, own = {}, {} -- functions: the methods `lines` and `read`, io.lines, io.read
 
 --- Waits until an open file has something to read, if the caller can wait without holding up others.
 ---@param file file*
 ---@param whole boolean a whole line is wanted
 function files.wait(file, whole)
-  while core.would_wait(file, whole) and tasks.may_wait() do
-    if not tasks.wait(file) then return end -- the call that follows will say what is wrong
+  while true do
+    local waits, part = core.would_wait(file, whole)
+    if not waits or not tasks.may_wait() then return end
+    if part then tasks.sleep(PAUSE)
+    elseif not tasks.wait(file) then return end -- the call that follows will say what is wrong
   end
 end
 
