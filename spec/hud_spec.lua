@@ -53,7 +53,8 @@ local function assert_restored(result, same)
     local last_on, last_off = 0, 0
     for at in output:gmatch("()" .. on:gsub("%p", "%%%0")) do last_on = at end
     for at in output:gmatch("()" .. off:gsub("%p", "%%%0")) do last_off = at end
-    assert.is_true(last_off > last_on, off:sub(2) .. " is missing")
+    assert.is_true(last_off > last_on, ("%s is missing at the end of %d bytes: %s"):format(off:sub(2), #output,
+      output:sub(-200):gsub("\27", "ESC")))
   end
 end
 

@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 static int terminal;
-static char output[1 << 20];
+static char output[1 << 24];
 static size_t length, seen;
 
 static double now(void) {

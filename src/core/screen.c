@@ -8,7 +8,7 @@
 #define ENTER "\033[?1049h\033[?25l\033[?7l\033[0m\033[2J"
 #define LEAVE "\033[0m\033[?7h\033[?25h\033[?1049l"
 
-enum { TRIES = 20, WAIT_MS = 10 }; /* for the few bytes of LEAVE */
+enum { TRIES = 300, WAIT_MS = 10 }; /* for the few bytes of LEAVE: a terminal far away may be full for a while */
 
 static const int fatal[] = {SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGTERM, SIGXCPU};
 

@@ -7,7 +7,7 @@
  *     out: the close, the end of the process or of its Lua, a stop by Ctrl-Z (job.c), SIGTERM (lua_terminate.c), and a
  *     signal that ends the process, whose disposition was the default.
  *  3. It belongs to one process.  A child that has come by fork leaves the terminal alone.
- *  4. Nothing here waits for the terminal, but mg_screen_leave a moment.
+ *  4. Nothing here waits for the terminal, but to enter and to leave, at most some seconds where it takes nothing.
  */
 #ifndef MG_SCREEN_H
 #define MG_SCREEN_H
