@@ -213,6 +213,7 @@ build = {
     ["minigun.control.execution"] = "lua/minigun/control/execution.lua",
     ["minigun.executor.pool"] = "lua/minigun/executor/pool.lua",
     ["minigun.executor.moving"] = "lua/minigun/executor/moving.lua",
+    ["minigun.executor.opening"] = "lua/minigun/executor/opening.lua",
     ["minigun.system.heap"] = "lua/minigun/system/heap.lua",
     ["minigun.run.hooks"] = "lua/minigun/run/hooks.lua",
     ["minigun.child.threads"] = "lua/minigun/child/threads.lua",

@@ -380,6 +380,29 @@ describe("F5: executors that submit into each other's threads", function()
     b:close()
   end)
 
+  it("wait for several futures of several executors there", function()
+    local b <close> = executor(function(n)
+      minigun.sleep(0.002)
+      return n
+    end, { threads = 4 })
+    local c <close> = executor(double, { processes = 1 })
+    local a <close> = executor(function(n)
+      local sum = 0
+      local settled = minigun.wait_all { b:submit(n), c:submit(n), b:submit(n) }
+      for _, future in ipairs(settled) do sum = sum + future:result() end
+      for future in minigun.as_completed { c:submit(1), b:submit(1) } do sum = sum + future:result() end
+      return sum
+    end, { threads = 4 })
+    local futures = {}
+    for i = 1, 20 do futures[i] = a:submit(i) end
+    for i = 1, 20 do assert.equal(4 * i + 3, futures[i]:result(patience)) end
+    local before = os.clock()
+    local long = b:submit(1) -- nothing that was rung goes on ringing
+    assert.equal(1, long:result(patience))
+    a:step(0.2)
+    assert.is_true(os.clock() - before < 0.1, os.clock() - before .. " s")
+  end)
+
   it("in threads of a run: the others go on", function()
     local pool <close> = executor(function(n)
       core.sleep(0.01)
@@ -500,6 +523,19 @@ describe("an executor", function()
     local future = pool:submit(1)
     support.sleep(0.1)
     assert.is_true(future:result() - start < 0.09)
+  end)
+
+  it("leaves SIGTERM to the program: it ends it at once, and its workers with it", function()
+    local done = support.run_lua([[
+      local minigun, core = require "minigun", require "minigun.core"
+      local pool = minigun.executor(function(n) return n end, { processes = 2 })
+      pool:call(1)
+      core.kill(core.pid(), core.signal_numbers.TERM)
+      minigun.sleep(20)
+      print "still there"
+    ]])
+    assert.equal("", done.stdout)
+    assert.equal(128 + 15, done.code)
   end)
 
   it("that is idle uses no processor, and an idle prompt does not move it", function()

@@ -105,7 +105,7 @@ function minigun.reduce(list, init, f, options) return shorthand("reduce", list,
 ---@param options minigun.ExecutorOptions? of a stage (`processes = 4`, `retries = 2`), of a run, and `backlog`
 ---@return minigun.Executor executor
 minigun.executor = function(f, options)
-  return require("minigun.executor.pool").of_function(pipelines().new, f, options)
+  return require("minigun.executor.opening").of_function(pipelines().new, f, options)
 end
 
 --- Opens a spool: a file of values that any number of processes append to, and that is read back later. Made with

@@ -285,7 +285,7 @@ function Pipeline:open(given)
   if self.scope then
     failure.raise(("pipeline '%s': open is called inside a function that defines its stages"):format(self.name))
   end
-  return require("minigun.executor.pool").open(self, given)
+  return require("minigun.executor.opening").pipeline(self, given)
 end
 
 --- Runs the pipeline and streams the items of its terminal stages, for a generic for: `p:iterate([options])`.

@@ -68,7 +68,8 @@ end
 --- Makes the execution of a run, which has not begun.
 ---@param pipeline table
 ---@param given table? checked options of the run
----@param how table? `patient`, `streams`, `standing`: see run.new
+---@param how table?
+--- `patient`, `streams`, `standing`: see run.new; `careless`: SIGTERM does to the process what it does without a run
 ---@param class table? metatable of the execution, with execution.close as `__close` and execution.forget as `__gc`
 ---@return table execution
 function execution.new(pipeline, given, how, class)
@@ -88,8 +89,8 @@ function execution.new(pipeline, given, how, class)
       if seen then seen:finish(snapshot.of(result, result.ok and "done" or "failed")) end
     end }, class or Execution)
   note(self, pipeline)
-  r.state.heeds_term = terminate.open(r.plan.options.grace, patient)
-  self.terminable = true -- until it is over
+  self.terminable = not (how and how.careless) -- until it is over
+  if self.terminable then r.state.heeds_term = terminate.open(r.plan.options.grace, patient) end
   self.lock = setmetatable({}, { __close = function() self.driving = false end }) -- also when Ctrl-C ends it
   return self
 end

@@ -84,6 +84,7 @@ function moving.settle(self)
     self.futures, self.tidied = {}, self.submitted
   end
   if self.bell then ring(self, any) end
+  if self.shown and any then self.shown:wake(0) end
   if self.interrupted then execution.outcome(self) end -- Ctrl-C
   if problem then error(stack.final(problem.raised, problem.traceback), 0) end
   return any
@@ -107,13 +108,15 @@ local function heard(self, token)
   if self.bell then self.bell:wake(nil) end
 end
 
+local function new_bell()
+  local bell, message = core.poller()
+  if not bell then failure.raise("an executor cannot be waited for in a thread: " .. message) end
+  assert(bell:wake(1e6))
+  return bell
+end
+
 local function bell_of(self)
-  if not self.bell then
-    local bell, message = core.poller()
-    if not bell then failure.raise("an executor cannot be waited for in a thread: " .. message) end
-    assert(bell:wake(1e6))
-    self.bell, awaited[self], changes = bell, true, changes + 1
-  end
+  if not self.bell then self.bell, awaited[self], changes = new_bell(), true, changes + 1 end
   return self.bell
 end
 
@@ -154,7 +157,7 @@ local function step_all(self)
       watched.begin(each)
       moving.drive(each, rounds, 0)
       moving.settle(each)
-      others = others or each ~= self and not each.over and each.run.answers.begun > 0
+      others = others or each ~= self and not (each.over or each.run.answers:rests())
     end
   end
   for each in pairs(set) do watched.arm(each, others and SOON or nil) end
@@ -190,6 +193,7 @@ end
 --- Moves what there is to do, without waiting.
 ---@param self table executor
 function moving.step(self)
+  if self.shown then self.shown:wake(nil) end
   if tasks.loop() then move_afterwards(self) else step_all(self) end
   raise_problem(self)
 end
@@ -305,7 +309,11 @@ end
 ---@return integer? errno
 function moving.fd(self)
   if self.over then return nil, "the executor is closed" end
-  if own_of_thread() then return bell_of(self):timer() end
+  if own_of_thread() then
+    bell_of(self) -- so that it is moved
+    self.shown = self.shown or new_bell()
+    return self.shown:timer()
+  end
   return watched.fd(self)
 end
 
@@ -314,12 +322,17 @@ end
 function moving.close(self)
   moving.forget(self)
   if self.bell and not next(self.listeners) then self.bell:close() end
+  if self.shown then self.shown:close() end
 end
 
---- What ends a `drive`, however it ends.
----@return table closing
-function moving.leaving()
-  return setmetatable({}, { __close = function() driven[#driven] = nil end })
+--- Gives a new executor what is kept of it here.
+---@param self table
+function moving.prepare(self)
+  self.leave = setmetatable({}, { __close = function() driven[#driven] = nil end }) -- of `drive`, however it ends
+  self.blocked, self.needs = 0, {} -- its threads that wait for executors, and how many for which
+  self.bell, self.listeners = false, {} -- and who waits for that, and for what: "end", "room"; "rung"
+  self.shown = false               -- a bell that is rung until the next step, for who waits for several owners
+  self.asked, self.problem, self.settled = false, false, 0
 end
 
 return moving

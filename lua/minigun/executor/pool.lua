@@ -15,7 +15,6 @@ local moving = require "minigun.executor.moving"
 local options = require "minigun.language.schemas"
 local snapshot = require "minigun.run.snapshot"
 local stack = require "minigun.base.stack"
-local shorthand = require "minigun.language.one_liners"
 local watched = require "minigun.control.watched"
 
 local pool = {}
@@ -340,68 +339,6 @@ function Executor:__tostring()
     failure.count(self.over and 0 or r.status:workers(), "worker"))
 end
 
--- --- opening -----------------------------------------------------------------------------------------------------
-
--- Takes the executor's own options out of those that were given.
-local function split(given, what)
-  local own, rest = {}, {}
-  if given ~= nil and type(given) ~= "table" then
-    failure.raise(("%s: options must be a table, got %s"):format(what, options.got(given)))
-  end
-  for name, value in next, given or {} do
-    if options.schemas.open.by_name[name] then own[name] = value else rest[name] = value end
-  end
-  return options.fill(options.schemas.open, options.check(options.schemas.open, own, what)), rest
-end
-
-local function open(pipeline, own, given, standing)
-  if given and given.deadline or pipeline.options.deadline then
-    failure.raise "option 'deadline' is for a run that ends; of a future there is result(timeout)"
-  end
-  local self = execution.new(pipeline, given, { patient = true, standing = standing }, Executor)
-  self.most, self.looked, self.blocked, self.needs, self.listeners = own.backlog, 0, 0, {}, {}
-  self.leave, self.by_value, self.given_up, self.futures, self.submitted = moving.leaving(), false, false, {}, 0
-  self.feeds = false -- workers or threads
-  self.asked, self.problem, self.settled, self.tidied = false, false, 0, 0
-  if not execution.begin(self) then execution.outcome(self) end
-  for _, id in ipairs(self.run.answers.stage.outputs) do
-    self.entry = self.entry or self.run.plan.stages[id].name
-    local place = self.run.places.of[id]
-    if place.takes == "values" then self.by_value = true end
-    if not place.here then self.feeds = true end
-  end
-  return self
-end
-
---- Opens a pipeline: what `p:open` calls.
----@param pipeline table
----@param given table? options
----@return table executor
-function pool.open(pipeline, given)
-  local own, rest = split(given, "open")
-  if rest.journal ~= nil or pipeline.options.journal ~= nil then
-    failure.raise "open: option 'journal' is for runs with producers, which can emit their items again"
-  end
-  return open(pipeline, own, options.check(options.schemas.run, rest, "open"), "lists")
-end
-
---- Makes an executor of one function: what `minigun.executor` is.
----@param new function makes a pipeline
----@param f function
----@param given table? options
----@return table executor
-function pool.of_function(new, f, given)
-  local what = "minigun.executor"
-  if not options.is_callable(f) then
-    failure.raise(("%s: a function expected, got %s"):format(what, options.got(f)))
-  end
-  local own, rest = split(given, what)
-  local stage, run = shorthand.split(rest, what)
-  local p = new("executor", run):processor("call", stage, stack.stands_for(function(item, emit)
-    local value = f(item)
-    if value ~= nil then emit(value) end
-  end, failure.where() or "?"))
-  return open(p, own, nil, "value")
-end
+pool.Executor = Executor
 
 return pool

@@ -6,7 +6,7 @@
 local core = require "minigun.core"
 local ends = require "minigun.language.ends"
 local graph = require "minigun.language.graph"
-local pool = require "minigun.executor.pool"
+local opening = require "minigun.executor.opening"
 local terminate = require "minigun.system.terminate"
 
 local serving = {}
@@ -58,7 +58,7 @@ function serving.run(pipeline, producer, service, given)
   local own = pipeline:extend()
   own:remove(producer.name)
   local singly = unwrap(own)
-  local executor <close> = pool.open(own, given)
+  local executor <close> = opening.pipeline(own, given, true)
   local _ <close> = terminate.drive()
   service:serve_by(function(item, client)
     if item == nil then error("a request that is nil cannot be an item", 0) end
