@@ -66,6 +66,32 @@ describe("the page of figures", function()
     assert.same({}, left())
   end)
 
+  it("is listed and printed by minigun top", function()
+    local env = support.lua_env()
+    env.XDG_RUNTIME_DIR, env.MINIGUN_BUILD = directory, support.build_dir()
+    local function top(words) return support.run("exec lua5.4 bin/minigun top " .. words, { env = env }) end
+    local none = top ""
+    assert.equal(1, none.code)
+    assert.matches("there is no run or server to look at", none.stderr)
+    if not pcall(require, "argparse") then return pending "there is no lua-argparse" end
+    local path = support.write_file(os.tmpname(), [[
+      local minigun, core = require "minigun", require "minigun.core"
+      local p = minigun.pipeline "listed"
+      p:producer("numbers", function(emit) core.sleep(0.3) emit(1) core.sleep(0.05) emit(2) end)
+      p:each("look", { inline = true }, function(n)
+        for _, words in ipairs(n == 2 and { "--list", "--json", "1" } or {}) do
+          os.execute("lua5.4 bin/minigun top " .. words .. " 2>&1")
+        end
+      end)
+      p:run { observe = true }
+    ]])
+    local result = support.run("exec lua5.4 " .. path, { env = env })
+    os.remove(path)
+    assert.matches("PID%s+WHAT%s+STATE%s+NAME[^\n]*\n%s*%d+%s+run%s+running%s+listed%s+[%d.]+ s\n", result.stdout)
+    assert.matches('\n{"alive":0,.*"pipeline":"listed".*}\n', result.stdout)
+    assert.matches("process 1 has no run or server to look at", result.stdout)
+  end)
+
   it("is gone after an error, and after a kill known as a dead one's", function()
     program(RUN .. "p:run { observe = true } error 'no'")
     assert.same({}, left())
