@@ -126,14 +126,37 @@ end
 
 local SHARES <const> = { 0.5, 0.9, 0.95, 0.99 }
 
+local classes_of = setmetatable({}, { __mode = "k" }) -- from a closed record to its histogram's classes
+
+--- The metatable of the records of a result: `record.service:quantile(0.75)` gives other shares than those that stand in
+--- it as numbers. Registered, so that a result's statistics can be sent.
+stats.Record = { __name = "minigun.stage_stats" }
+
+function stats.Record.__index(record, key)
+  if key ~= "service" then return nil end
+  local classes = classes_of[record]
+  return { count = record.observed, quantile = function(_, share)
+    return classes and stats.quantiles(classes, { share })[1]
+  end }
+end
+
 --- Puts numbers in the place of a record's histogram: `observed`, `p50`, `p90`, `p95`, `p99`.
 ---@param record table of a stage
+---@return table? classes of the histogram; nil: it had none any more
 function stats.close(record)
-  local service = record.service
+  local service = rawget(record, "service")
   if not service then return end
   local times = service.count > 0 and stats.quantiles(service.classes, SHARES) or service.classes
   record.observed, record.service = service.count, nil
   record.p50, record.p90, record.p95, record.p99 = times[1], times[2], times[3], times[4]
+  return service.classes
+end
+
+--- The same for the record of a result, which keeps the histogram for other shares.
+---@param record table of a stage
+function stats.finish(record)
+  local classes = stats.close(record)
+  if classes then classes_of[setmetatable(record, stats.Record)] = classes end
 end
 
 --- The record of one stage in a result.

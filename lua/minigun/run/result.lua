@@ -1,4 +1,5 @@
 --- The result of a run: data, with a line of text for the prompt.
+local core = require "minigun.core"
 local description = require "minigun.run.description"
 local failure = require "minigun.base.failure"
 local snapshot = require "minigun.run.snapshot"
@@ -25,6 +26,8 @@ local result = {}
 ---@field killed boolean? `run:kill()` was called
 local Result = { __name = "minigun.result" }
 Result.__index = Result
+
+core.register(stats.Record.__name, stats.Record)
 
 local runs = 0 -- of this process
 

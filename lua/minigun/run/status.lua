@@ -244,7 +244,7 @@ function Status:complete()
     end
   end
   self.outcome.result.stats.memory_limit = self.shared.memory
-  for _, s in pairs(stats) do numbers.close(s) end
+  for _, s in pairs(stats) do numbers.finish(s) end
 end
 
 return status
