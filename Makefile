@@ -198,11 +198,13 @@ tsan:
 # Nor is libc asked to free its own: it would seek in files that a worker shares with the coordinator.
 VALGRIND_LOGS = $(CURDIR)/$(BUILD)/valgrind
 
+LUA_IN_VALGRIND = $(VALGRIND) -q --leak-check=no --run-libc-freeres=no --error-exitcode=99 \
+                  --log-file=$(VALGRIND_LOGS)/%p $(LUA)
+
 valgrind: all faults $(THREADED)
 	@rm -rf $(VALGRIND_LOGS) && mkdir -p $(VALGRIND_LOGS)
-	@MINIGUN_UNDER=valgrind MINIGUN_TEST_DEADLINE=600 $(RUN_SPECS) $(SPECS) -- \
-	  $(VALGRIND) -q --leak-check=no --run-libc-freeres=no --error-exitcode=99 \
-	  --log-file=$(VALGRIND_LOGS)/%p $(LUA) $(BUSTED) --ignore-lua
+	@MINIGUN_UNDER=valgrind MINIGUN_LUA='$(LUA_IN_VALGRIND)' MINIGUN_TEST_DEADLINE=600 $(RUN_SPECS) $(SPECS) -- \
+	  $(LUA_IN_VALGRIND) $(BUSTED) --ignore-lua
 	@! grep -lE 'Invalid (read|write|free)|ninitialised|Mismatched free|unaddressable' $(VALGRIND_LOGS)/*
 
 # Signals to random workers at random moments, and deaths at each point between two stores: SIGNALS=100000 SEED=1.

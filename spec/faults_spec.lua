@@ -81,6 +81,23 @@ describe("the test build", function()
     end)
   end
 
+  it("shows that a worker closes what it inherits of its siblings by a few calls, however many they are", function()
+    local done = support.run((("LUA_PATH=%s LUA_CPATH=%s lua5.4 -e '%s'"):format(
+      support.quote "./lua/?.lua;./lua/?/init.lua;./?.lua;;", support.quote "./build-faults/?.so;;", [[
+      local core, minigun = require "minigun.core", require "minigun"
+      local function closed() local calls = core.faults.calls() return calls.close + calls.close_run end
+      for _, n in ipairs { 4, 64 } do
+        local list = {}
+        for i = 1, n do list[i] = i end
+        local before = closed()
+        local counts = minigun.map(list, closed, { processes = n })
+        print(math.max(table.unpack(counts)) - before - n) -- the coordinator closes one for each fork
+      end]])))
+    local few, many = done.stdout:match "^(%-?%d+)\n(%-?%d+)\n$"
+    assert.is_truthy(few, done.stderr)
+    assert.is_true(many - few < 20, few .. " calls with 4 workers, " .. many .. " with 64")
+  end)
+
   it("keeps everything that it uses, whenever Lua collects its garbage", function()
     support.deadline(support.short_or_long(120, 1000))
     local seed = tonumber(os.getenv "SEED") or os.time()

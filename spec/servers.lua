@@ -7,6 +7,7 @@ local M = {}
 
 local found, socket = pcall(require, "socket")
 -- Debian has copas for older versions of Lua only; it runs on 5.4.
+local LUA <const> = os.getenv "MINIGUN_LUA" or "lua5.4" -- make valgrind looks at servers, too
 local OLDER <const> = ";/usr/share/lua/5.3/?.lua;/usr/share/lua/5.2/?.lua"
 local unruly = programs.unruly()
 
@@ -62,8 +63,8 @@ function M.launch(command, options)
   local env = support.lua_env()
   env.LUA_PATH = env.LUA_PATH .. OLDER
   for name, value in pairs(options.env or {}) do env[name] = value end
-  self.pid = unruly.launch(("exec env %s %s %s lua5.4 %s >%s 2>%s"):format(self.tag, support.env_words(env),
-    options.prefix or "", command, self.out, self.err))
+  self.pid = unruly.launch(("exec env %s %s %s %s %s >%s 2>%s"):format(self.tag, support.env_words(env),
+    options.prefix or "", LUA, command, self.out, self.err))
   return self
 end
 

@@ -371,7 +371,7 @@ describe("a server", function()
     first:signal "KILL"
     first:wait()
     assert(first:wait_for(function() return #first:left() == 0 end, 1))
-    assert.is_truthy(support.read_file("/proc/net/unix"):find(path, 1, true) == nil)
+    assert(first:wait_for(function() return not support.read_file("/proc/net/unix"):find(path, 1, true) end, 1))
     local third = start(("listen = 'unix:%s'"):format(path), 2)
     assert.equal(0, (third:stop()))
     assert.is_nil(require("lfs").attributes(path), "the socket's file is left")
