@@ -70,6 +70,8 @@ describe("options", function()
       { function() check("accumulator", { max_size = 0 }) end, "from 1 to 4294967295" },
       { function() check("accumulator", { max_wait = "1s" }) end, "seconds" },
       { function() check("accumulator", { by = "key" }) end, "a function" },
+      { function() check("processor", { processes = { n = 2, max_memory = (1 << 20) - 1 } }) end, "'max_memory'",
+        "at least 1048576", "got 1048575" },
       { function() check("run", { memory = 65535 }) end, "at least 65536", "got 65535" },
       { function() check("run", { memory = "64 bananas" }) end, "such as" },
       { function() check("run", { failures = "ignore" }) end, '"raise", "collect", "stop"' },
