@@ -3,13 +3,15 @@ local bottleneck = require "minigun.policy.bottleneck"
 local core = require "minigun.core"
 local minigun = require "minigun"
 local recent = require "minigun.policy.recent"
+local stats = require "minigun.base.stats"
 local support = require "spec.support"
 
--- Asserts that a value is made of plain tables, numbers, strings and booleans.
-local function assert_plain(value, path)
+-- Asserts that a value is made of plain tables, numbers, strings and booleans; `known`: a metatable that they may have.
+local function assert_plain(value, path, known)
   if type(value) == "table" then
-    assert.is_nil(getmetatable(value), path)
-    for key, each in pairs(value) do assert_plain(each, ("%s.%s"):format(path, key)) end
+    local meta = getmetatable(value)
+    assert.is_true(meta == nil or meta == known, path)
+    for key, each in next, value do assert_plain(each, ("%s.%s"):format(path, key), known) end
   else
     assert.is_truthy(({ number = true, string = true, boolean = true })[type(value)], path .. ": " .. type(value))
   end
@@ -51,7 +53,7 @@ describe("a run in numbers", function()
     local status, summary = run:status(), result:summary()
     assert.same(status, summary)
     assert_plain(summary, "summary")
-    assert_plain(result.stats, "stats")
+    assert_plain(result.stats, "stats", stats.Record)
     assert.same(result.stats, minigun.decode(minigun.encode(result.stats)))
     assert.same(summary, minigun.decode(minigun.encode(summary)))
     assert.equal("list double some each handled odd dead", names_of(summary.stages))

@@ -128,10 +128,14 @@ local SHARES <const> = { 0.5, 0.9, 0.95, 0.99 }
 
 local classes_of = setmetatable({}, { __mode = "k" }) -- from a closed record to its histogram's classes
 
---- The metatable of the records of a result: `record.service:quantile(0.75)` gives other shares than those that stand in
---- it as numbers. Registered, so that a result's statistics can be sent.
+--- The metatable of the records of a result: `record.service:quantile(0.75)` gives other shares than those that stand
+--- in it as numbers. Registered, so that a result's statistics can be sent.
 stats.Record = { __name = "minigun.stage_stats" }
 
+--- What a record has besides its own fields: `service`.
+---@param record table
+---@param key any
+---@return table?
 function stats.Record.__index(record, key)
   if key ~= "service" then return nil end
   local classes = classes_of[record]
