@@ -224,16 +224,17 @@ LUA_LIBS ?= $(shell $(PKG_CONFIG) --libs lua5.4 2>/dev/null || echo -llua5.4)
 # Run one as build-fuzz/slot_fuzz -max_total_time=600 CORPUS_DIRECTORY.
 FUZZ = $(CLANG) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -I$(LUA_INC) -Isrc -o build-fuzz/$@
 
-fuzz: channel_fuzz cut_fuzz decode_fuzz slot_fuzz spool_fuzz
+fuzz: channel_fuzz cut_fuzz decode_fuzz ledger_fuzz slot_fuzz spool_fuzz
 
-.PHONY: channel_fuzz cut_fuzz decode_fuzz slot_fuzz spool_fuzz
-channel_fuzz cut_fuzz decode_fuzz slot_fuzz spool_fuzz:
+.PHONY: channel_fuzz cut_fuzz decode_fuzz ledger_fuzz slot_fuzz spool_fuzz
+channel_fuzz cut_fuzz decode_fuzz ledger_fuzz slot_fuzz spool_fuzz:
 	@mkdir -p build-fuzz
 	$(FUZZ) spec/fuzz/$@.c $(FUZZ_SRC)
 
 channel_fuzz: FUZZ_SRC = $(SYS) $(addprefix src/core/,channel.c byte_ring.c event.c proc.c) src/test/faults.c
 cut_fuzz:    FUZZ_SRC = $(addprefix src/source/,cut.c csv.c)
 decode_fuzz: FUZZ_SRC = $(SRC) $(LUA_LIBS) -lm -ldl
+ledger_fuzz: FUZZ_SRC = $(filter src/core/%,$(SRC)) src/test/faults.c -lm
 slot_fuzz:   FUZZ_SRC = $(SYS) $(addprefix src/core/,slot.c slot_events.c shm.c event.c proc.c) src/test/faults.c
 spool_fuzz:  FUZZ_SRC = $(SYS) $(addprefix src/store/,spool.c crc.c) src/core/proc.c src/test/faults.c
 
