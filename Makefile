@@ -133,11 +133,12 @@ RUN_SPECS = bash spec/run
 
 check: test
 
+THREADED = $(BUILD)/ring_threads $(BUILD)/channel_threads
+
 test: all faults $(THREADED)
 	@$(RUN_SPECS) $(SPECS) -- $(LUA) $(BUSTED) --ignore-lua
 
 # Two threads at the two ends of a ring, and of a connection; sys is all of the rest that they need.
-THREADED = $(BUILD)/ring_threads $(BUILD)/channel_threads
 
 $(BUILD)/ring_threads: src/core/ring.h
 $(BUILD)/channel_threads: $(addprefix src/core/,channel.c channel.h byte_ring.c byte_ring.h proc.c) src/test/faults.c
