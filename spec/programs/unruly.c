@@ -108,13 +108,15 @@ static int l_pause(lua_State *L) {
   return 0;
 }
 
-/* launch(script): sh runs it as the leader of a process group, as a shell with job control starts a command */
+/* launch(script, clean): sh runs it as the leader of a process group, as a shell with job control starts a command.
+ * clean: with the standard descriptors only */
 static int l_launch(lua_State *L) {
   const char *script = luaL_checkstring(L, 1);
   pid_t pid = fork();
   if (pid < 0) return luaL_error(L, "fork: %s", strerror(errno));
   if (pid == 0) {
     setpgid(0, 0);
+    for (int fd = 3; lua_toboolean(L, 2) && fd < 1024; fd++) close(fd);
     for (int i = 1; i < 32; i++) signal(i, SIG_DFL); /* whatever the tests were started with */
     execl("/bin/sh", "sh", "-c", script, (char *)NULL);
     _exit(127);

@@ -18,6 +18,10 @@ local TRIES <const> = 16          -- for a piece that cannot be joined now
 ---@return number
 function heap.kib() return collectgarbage "count" or 0 end
 
+local GROWN <const> = 1.25        -- times what an earlier run has found: then a small heap is collected, too
+
+local kept -- KiB at the first run of this process, or after the last collection
+
 local Heap = {}
 Heap.__index = Heap
 
@@ -43,15 +47,18 @@ local function join(self)
 end
 
 --- Before a fork: a large heap is collected, once, and malloc's lists sorted; pages are joined as far as it pays. A
---- small one is left alone: a collection takes longer than the fork.
+--- small one is left alone, as a collection takes longer than the fork; unless earlier runs have let it grow.
 ---@param waiting integer how many forks are waited for
 ---@param full boolean whether more may be
 function Heap:prepare(waiting, full)
   if not self.prepared then
     self.prepared = true
-    if heap.kib() < LARGE then return end
+    local kib = heap.kib()
+    kept = kept or kib
+    if kib < LARGE and kib <= GROWN * kept then return end
     collectgarbage()
-    if heap.kib() < LARGE then return end
+    kept = heap.kib()
+    if kept < LARGE then return end
     core.heap_settle()
     self.next = 0
   end
