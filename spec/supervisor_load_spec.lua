@@ -6,11 +6,11 @@ local support = require "spec.support"
 local wrk = support.run("command -v wrk").code == 0
 
 -- Begins to ask a server for a page, with `connections` at once, for so many seconds. What it returns waits for the end
--- and gives the counts of wrk. Its table of descriptors is 10 + 3 * connections long, and holds those of this process.
+-- and gives the counts of wrk. Its table of descriptors is 10 + 3 * connections long: it gets none of this process.
 local function ask(server, page, connections, seconds)
   local path = os.tmpname()
   local pid = servers.unruly.launch(("exec wrk -t 1 -c %d -d %d --timeout 20 http://127.0.0.1:%d%s >%s 2>&1"):format(
-    connections, seconds, server.port, page, path))
+    connections, seconds, server.port, page, path), true)
   return function()
     servers.unruly.wait(pid)
     local text = support.read_file(path)
