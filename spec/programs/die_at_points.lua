@@ -40,17 +40,13 @@ local function run()
   p:reduce("sum", 0, function(sum, x) return sum + (type(x) == "number" and x or 1000000) end,
     { processes = 2, retries = 3, from = "first", combine = function(a, b) return a + b end })
   -- What waits after its slow item is taken back, as soon as the other worker has nothing to do.
-  p:producer("many", { to = "uneven" }, function(emit)
-    for i = 1, MANY do emit(i) end
-  end)
+  p:producer("many", { to = "uneven" }, minigun.range(1, MANY)) -- as pieces, which are cut then
   p:processor("uneven", { processes = 2, retries = 3, from = "many" }, function(x, emit)
     if x % (MANY // 4) == MANY // 5 then minigun.sleep(0.01) end
     emit(x)
   end)
   -- What its items make is folded beside them.
-  p:producer("terms", { to = "term" }, function(emit)
-    for i = 1, MANY do emit(i) end
-  end)
+  p:producer("terms", { to = "term" }, minigun.range(1, MANY))
   p:processes({ n = 2, retries = 3 }, function()
     p:processor("term", { from = "terms", to = "total" }, function(x, emit)
       if x % (MANY // 4) == 1 then minigun.sleep(0.01) end

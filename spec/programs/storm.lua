@@ -11,7 +11,23 @@ local target, seed = tonumber(arg[1]) or 10000, tonumber(arg[2]) or os.time()
 assert(programs.unruly(), "the storm needs a C compiler")
 math.randomseed(seed)
 
-local source, spin = contexts.source, contexts.work
+local spin = contexts.work
+
+-- The numbers from 1 to n: from a function, or as pieces that workers count by themselves.
+local function source(p, n)
+  if math.random(2) == 1 then return contexts.source(p, n) end
+  return p:producer("numbers", minigun.range(1, n))
+end
+
+-- The same as lines of a file, of which workers read pieces.
+local file <const> = os.tmpname()
+local function lines(p, n)
+  local out <close> = assert(io.open(file, "w"))
+  for i = 1, n do out:write(("%-60d\n"):format(i)) end
+  return p:producer("lines", minigun.lines(file))
+end
+
+local function number(line) return math.tointeger(tonumber(line)) end
 
 -- A handler that passes items on, or arrays of them one by one, and leaves traces that belong to each item.
 local function work(seconds)
@@ -134,6 +150,24 @@ local SHAPES <const> = {
   { "one item at a time, no retries", 5000, function(p)
     p:processor("work", { processes = 3, queue = 1 }, work(0.00001))
   end, fails = true },
+  { "lines of a file", 20000, function(p)
+    p:processor("work", { processes = 4, retries = 1000 }, function(line, emit, ctx)
+      work(0.00001)(number(line), emit, ctx)
+    end)
+  end, source = lines },
+  { "lines of a file, ordered, in a block", 20000, function(p)
+    p:processes({ n = 3, ordered = true }, function()
+      p:map("number", { retries = 1000 }, number)
+      p:processor("work", { retries = 1000 }, work(0.00001))
+    end)
+  end, source = lines, ordered = true },
+  { "lines of a file, summed in a block", 20000, function(p)
+    p:processes(3, function()
+      p:map("number", { retries = 1000 }, number)
+      p:processor("work", { retries = 1000 }, work(0.00001))
+      p:reduce("sum", 0, function(a, b) return a + b end, { retries = 1000 })
+    end)
+  end, source = lines, sum = true },
   { "same key, same worker", 10000, function(p)
     p:processor("work", { processes = 3, retries = 1000, partition = function(item) return item % 10 end },
       work(0.00001))
@@ -183,7 +217,8 @@ local function storm(shape, pace)
   local flag = support.write_file(os.tmpname(), "")
   local n, deaths = shape[2], 0
   local p = minigun.pipeline "storm"
-  source(p, n)
+  local draw = shape.source or source
+  draw(p, n)
   shape[3](p, n)
   p:on_worker_exit(function(exit) deaths = deaths + (exit.expected and 0 or 1) end)
   local killer = assert(io.popen(("env %s lua5.4 spec/programs/killer.lua %d 1000000 %g %d any %s"):format(environment,
@@ -211,6 +246,7 @@ repeat
     total.signals = total.signals + storm(shape, ({ 0.001, 0.003, 0.01 })[round % 3 + 1])
   end
 until total.signals >= target
+os.remove(file)
 print(("%-26s %6s %8s %8s %9s %6s"):format("shape", "runs", "signals", "deaths", "failures", "wrong"))
 total.signals = 0
 for _, shape in ipairs(SHAPES) do
