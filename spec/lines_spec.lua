@@ -250,7 +250,7 @@ describe("files that a producer of the coordinator reads", function()
     end
     local long = ("x"):rep(300000) -- more than a pipe holds, and in parts
     with_file(long .. "\n" .. long, function(path)
-      local pipe = io.popen("dd bs=1000 status=none <" .. path)
+      local pipe = io.popen("env -u LD_PRELOAD dd bs=1000 status=none <" .. path)
       assert.same({ long, long }, minigun.pipeline "long":producer(pipe:lines()):run().items)
     end)
   end)

@@ -247,7 +247,7 @@ describe("minigun.records", function()
       if case.options.separator and own[#own] == "" then own[#own] = "end" end
       with_files({ type(case.text) == "string" and case.text or case.text(own) }, function(path)
         assert.same(own, all(minigun.records(path, case.options)), "SEED=" .. SEED)
-        local pipe <close> = assert(io.popen("dd bs=999 status=none <" .. path))
+        local pipe <close> = assert(io.popen("env -u LD_PRELOAD dd bs=999 status=none <" .. path))
         assert.same(own, all(minigun.records(pipe, case.options)), "SEED=" .. SEED)
       end)
     end
@@ -270,7 +270,7 @@ describe("minigun.records", function()
   it("takes a record that is as long as it may be, wherever the reads end in its separator", function()
     for _, text in ipairs { "abcd\0::;abcd\0::;", "abcd\0::;" } do
       local path = support.write_file(os.tmpname(), text)
-      local pipe <close> = assert(io.popen("dd bs=1 status=none <" .. path))
+      local pipe <close> = assert(io.popen("env -u LD_PRELOAD dd bs=1 status=none <" .. path))
       local reader = assert(core.reader(pipe, { separator = "\0::;", longest = 4 }))
       local list = {}
       repeat
@@ -326,7 +326,7 @@ describe("minigun.csv", function()
       with_files({ table.concat(text):gsub("\r?\n$", "") }, function(path)
         local source = minigun.csv(path, { separator = comma, header = false })
         same(all(source))
-        local pipe <close> = assert(io.popen("dd bs=997 status=none <" .. path))
+        local pipe <close> = assert(io.popen("env -u LD_PRELOAD dd bs=997 status=none <" .. path))
         same(all(minigun.csv(pipe, { separator = comma, header = false })))
         for _, context in ipairs(contexts.kinds) do
           same(through(source, context, { ordered = not context.inline or nil }))
