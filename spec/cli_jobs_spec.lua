@@ -5,14 +5,8 @@ local support = require "spec.support"
 local template = require "minigun.command.template"
 
 local directory
-
-before_each(function()
-  directory = os.tmpname()
-  os.remove(directory)
-  assert(lfs.mkdir(directory))
-end)
-
-after_each(function() os.execute("rm -rf " .. support.quote(directory)) end)
+local directory_of = support.directory_for_each(before_each, after_each)
+before_each(function() directory = directory_of() end)
 
 local function minigun(words, options) return support.run("./bin/minigun " .. words, options) end
 

@@ -7,14 +7,8 @@ local history = require "minigun.view.history"
 local support = require "spec.support"
 
 local directory
-
-before_each(function()
-  directory = os.tmpname()
-  os.remove(directory)
-  assert(lfs.mkdir(directory))
-end)
-
-after_each(function() os.execute("rm -rf " .. support.quote(directory)) end)
+local directory_of = support.directory_for_each(before_each, after_each)
+before_each(function() directory = directory_of() end)
 
 local function has(program) return os.execute(("command -v %s >/dev/null 2>&1"):format(program)) end
 

@@ -264,6 +264,21 @@ function M.stage_of(run, name)
   error("no stage " .. name, 2)
 end
 
+--- A directory of its own for each test of a file: made before it, removed after it.
+-- @param before_each function busted's
+-- @param after_each function busted's
+-- @return function () that gives its path
+function M.directory_for_each(before_each, after_each)
+  local directory
+  before_each(function()
+    directory = os.tmpname()
+    os.remove(directory)
+    assert(os.execute("mkdir " .. M.quote(directory)))
+  end)
+  after_each(function() os.execute("rm -rf " .. M.quote(directory)) end)
+  return function() return directory end
+end
+
 --- Gives the running test more (or less) time than the default.
 -- @param seconds number, from now; more where everything is slow
 function M.deadline(seconds)
