@@ -150,6 +150,7 @@ static void begin(uint32_t seat) {
 /* A worker finishes some items of its oldest slice, or all of them, and says so. */
 static void work(uint32_t seat, uint32_t items, uint32_t output, int returns) {
   mg_slot *s = &pool.slot[seat];
+  atomic_store(&s->shared->in.tail, atomic_load(&s->shared->in.head)); /* it has seen what was offered and lent */
   if (s->chunks == 0) return;
   mg_chunk *c = &s->chunk[s->chunk_first & (s->room - 1)];
   atomic_store(mg_claim_at(s, 0), MG_CLAIM_TAKEN);
@@ -158,7 +159,8 @@ static void work(uint32_t seat, uint32_t items, uint32_t output, int returns) {
   if (items == 0) return;
   mg_ring *r = &s->shared->out;
   uint32_t head = atomic_load(&r->head);
-  mg_desc d = {.kind = MG_OUT_DATA, .stage = (uint16_t)edge, .chunk = c->number, .done = s->done + items, .nanos = 1000};
+  mg_desc d = {.kind = MG_OUT_DATA, .stage = (uint16_t)edge, .chunk = c->number, .done = s->done + items,
+               .nanos = 1000};
   if (d.done == c->range.count) d.flags |= MG_OUT_END;
   if (s->lents > 0 && s->published + output * RECORD <= mg_shm_block_size(&pool.shm, s->lent[s->lent_first])) {
     emit_records(d.block = s->lent[s->lent_first], d.offset = s->published, output, edge);
