@@ -90,7 +90,8 @@ for _, seconds in ipairs(COSTS) do
 end
 
 say("\nWorkers that sleep, numbers as items: what part of the ideal they reach, start and end left out, and what an\n" ..
-  "item costs the coordinator. (More than %d items a second are left out: two processors cannot wake so many.)\n", MOST)
+  "item costs the coordinator. (More than %d items a second are left out: two processors cannot wake so many.)\n",
+  MOST)
 say "| an item sleeps | workers | of the ideal | µs of the coordinator |\n| --- | --- | --- | --- |"
 for _, seconds in ipairs(SLEEPS) do
   for _, w in ipairs(WORKERS) do
