@@ -38,7 +38,7 @@ generate.kinds = {
   batch = { weight = 1, batch = true },
   accumulator = { weight = 2, batch = true, handler = true },
   stage = { weight = 1 },
-  reduce = { weight = 1, plain = true, emits = 0, fold = true },
+  reduce = { weight = 2, plain = true, emits = 0, fold = true },
 }
 
 --- What a stage or a run may have besides: `chance` in a hundred, `give(stage, draw)`.
@@ -302,6 +302,19 @@ local function split_groups(d)
   end
 end
 
+-- Puts most of the reduces into a group with the stage before, whose workers fold for them.
+local function place_folds(d, draw, add)
+  for i, s in ipairs(d.stages) do
+    local before, leads = d.stages[i - 1], false
+    for _, name in ipairs(before and before.outputs or {}) do leads = leads or name == s.name end
+    if s.fold and leads and before.kind ~= "producer" and not before.twin and draw(4) > 1 then
+      local number = add("group", "processes")
+      d.contexts[number].threads = nil
+      before.context, s.context = number, number
+    end
+  end
+end
+
 --- Puts the stages into random contexts: the field `contexts`, and `context` of stages.
 ---@param d table a description, changed
 ---@param draw function
@@ -334,6 +347,7 @@ function generate.place(d, draw)
       at = at + 1
     end
   end
+  place_folds(d, draw, add)
   part_batches(d)
   split_groups(d)
   nests.choose(d, draw)
