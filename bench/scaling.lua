@@ -89,8 +89,8 @@ for _, seconds in ipairs(COSTS) do
   say("%s", row)
 end
 
-say("\nWorkers that sleep, numbers as items: what part of the ideal they reach, start and end left out, and what an\n" ..
-  "item costs the coordinator. (More than %d items a second are left out: two processors cannot wake so many.)\n",
+say("\nWorkers that sleep, numbers as items: what part of the ideal they reach, start and end left out, and what\n" ..
+  "an item costs the coordinator. (More than %d items a second are left out: two processors cannot wake so many.)\n",
   MOST)
 say "| an item sleeps | workers | of the ideal | µs of the coordinator |\n| --- | --- | --- | --- |"
 for _, seconds in ipairs(SLEEPS) do
