@@ -10,7 +10,7 @@ local Connection = {}
 Connection.__index = Connection
 
 local DIAL <const> = 1      -- seconds for a server to take a connection
-local PATIENCE <const> = 3  -- seconds for a reply, beside what the command itself waits
+local PATIENCE <const> = 3  -- seconds without a byte more, beside what the command itself waits
 local OLDEST <const> = 7    -- version of Redis
 
 -- Errors of the server after which another connection may do better: it is about to become, or no longer, the master.
@@ -25,9 +25,9 @@ end
 
 --- Makes a connection, which is not dialled yet.
 ---@param address table of url.parse
----@return table connection
+---@return table connection `dials`: how often it was made; another number means another server, perhaps
 function connection.new(address)
-  return setmetatable({ address = address, link = false, at = false, turn = 0 }, Connection)
+  return setmetatable({ address = address, link = false, at = false, turn = 0, dials = 0 }, Connection)
 end
 
 -- What is raised where a connection is broken: `again` true: another one may do better.
@@ -36,9 +36,12 @@ local function broken(self, message, again)
   return nil, { message = message, again = again, at = self.at or self.address.text }
 end
 
+-- What to wait for where a link waits for both: what is to be sent goes first, as the server reads at any time.
+local function mode_of(wants) return wants == "r" and "r" or "w" end
+
 -- Waits until a reply is there. Returns true and the reply; nil and what is wrong.
-local function next_reply(self, due)
-  local link = self.link
+local function next_reply(self, seconds)
+  local link, due = self.link, core.now() + seconds
   while true do
     local found, reply = link:reply()
     if found then return true, reply end
@@ -49,7 +52,7 @@ local function next_reply(self, due)
     if not wants then return broken(self, message, true) end
     local left = due - core.now()
     if left <= 0 then return broken(self, "no answer in time", true) end
-    tasks.wait(link:fd(), wants == "w" and "w" or "r", left)
+    if tasks.wait(link:fd(), mode_of(wants), left) then due = core.now() + seconds end
   end
 end
 
@@ -59,9 +62,9 @@ local function exchange(self, commands, seconds)
     local sent, message = self.link:send(words)
     if not sent then return broken(self, message, true) end
   end
-  local replies, due = {}, core.now() + seconds
+  local replies = {}
   for i = 1, #commands do
-    local ok, reply = next_reply(self, due)
+    local ok, reply = next_reply(self, seconds)
     if not ok then return nil, reply end
     replies[i] = reply
   end
@@ -79,7 +82,7 @@ local function settle(self)
     if wants ~= "w" and self.link:ready() then return true end
     local left = due - core.now()
     if left <= 0 then return broken(self, "no answer in time", true) end
-    tasks.wait(self.link:fd(), wants == "w" and "w" or "r", left)
+    tasks.wait(self.link:fd(), mode_of(wants), left)
   end
 end
 
@@ -95,15 +98,11 @@ local function reach(self, where)
 end
 
 -- What a new connection says first; the replies, an error of one is the caller's.
-local function greet(self, with_password)
+local function greet(self)
   local address, commands = self.address, {}
-  if with_password then
-    local password, message = url.password(os.getenv)
-    if message then return broken(self, message, false) end
-    if password then
-      commands[1] = address.user and { "AUTH", address.user, password } or { "AUTH", password }
-    end
-  end
+  local password, message = url.password(os.getenv)
+  if message then return broken(self, message, false) end
+  if password then commands[1] = address.user and { "AUTH", address.user, password } or { "AUTH", password } end
   if address.database and address.database ~= "0" then commands[#commands + 1] = { "SELECT", address.database } end
   commands[#commands + 1] = { "INFO", "server" }
   local replies, fault = exchange(self, commands, PATIENCE)
@@ -152,7 +151,8 @@ function Connection:dial()
   local ok
   ok, fault = reach(self, where)
   if not ok then return nil, fault end
-  return greet(self, true)
+  self.dials = self.dials + 1
+  return greet(self)
 end
 
 --- Sends commands, and waits for all their replies.

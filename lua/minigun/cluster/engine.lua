@@ -7,6 +7,8 @@ local engine = {}
 local Engine = {}
 Engine.__index = Engine
 
+local ABORTED <const> = 3600 -- seconds in which the submitter of an aborted job can hear of it
+
 engine.KEEP = 7 * 86400 -- seconds that keys live after they were last written to
 
 --- The chunk's number in an id, "NUMBER-1".
@@ -174,22 +176,37 @@ function Engine:last()
 end
 
 --- What the job is.
----@return table? facts `state`, `code`, `limit`, `lease`, `tries`; nil without a fault: there is none
+---@return table? facts `state`, `code`, `limit`, `lease`, `tries`; `silent`: seconds since its submitter was there;
+--- nil without a fault: there is none
 ---@return table? fault
 function Engine:facts()
-  local reply, fault = self.connection:call { "HGETALL", self.meta }
-  if not reply then return nil, fault end
-  local facts = {}
-  for i = 1, #reply - 1, 2 do facts[reply[i]] = tonumber(reply[i + 1]) or reply[i + 1] end
-  return next(facts) and facts or nil
+  local replies, fault = self.connection:calls { { "HGETALL", self.meta }, { "TIME" } }
+  if not replies then return nil, fault end
+  local reply, facts = replies[1], {}
+  if reply.code then return nil, { message = reply.message, code = reply.code, again = false } end
+  for i = 1, #reply - 1, 2 do facts[reply[i]] = reply[i + 1] end
+  for _, name in ipairs { "limit", "lease", "tries" } do
+    facts[name] = math.tointeger(tonumber(facts[name]))
+    if not facts[name] or facts[name] < 1 then return nil end -- it is none of ours
+  end
+  facts.silent = (tonumber(replies[2][1]) or 0) - (tonumber(facts.seen) or math.huge)
+  return facts
 end
 
---- Ends the job: workers drop what they have of it.
+--- Says that the submitter is there.
+---@return string|false|nil state "open", "aborted"; false: the server has lost the job, or a part of it
+---@return table? fault
+function Engine:alive()
+  return run_script(self, "alive", { self.input, self.output, self.meta }, { engine.KEEP })
+end
+
+--- Ends the job of a submitter that may be there: it hears of it, and workers drop what they have of it.
 ---@return boolean? ok
 ---@return table? fault
 function Engine:abort()
   local replies, fault = self.connection:calls { { "HSET", self.meta, "state", "aborted" },
-    { "ZREM", self.jobs, self.job } }
+    { "EXPIRE", self.meta, ABORTED }, { "ZREM", self.jobs, self.job },
+    { "UNLINK", self.input, self.output, self.dead } }
   return replies and true, fault
 end
 
@@ -208,10 +225,7 @@ end
 ---@return boolean? ok
 ---@return table? fault
 function Engine:beat(worker, facts)
-  local replies, fault = self.connection:calls { { "ZADD", self.hosts, os.time(), worker },
-    { "HSET", self.hosts .. ":facts", worker, facts }, { "EXPIRE", self.hosts, 3600 },
-    { "EXPIRE", self.hosts .. ":facts", 3600 } }
-  return replies and true, fault
+  return run_script(self, "beat", { self.hosts, self.hosts .. ":facts" }, { worker, facts, 3600 })
 end
 
 --- Says that it has gone.
@@ -225,7 +239,7 @@ end
 ---@return integer? n
 ---@return table? fault
 function Engine:workers(seconds)
-  return self.connection:call { "ZCOUNT", self.hosts, os.time() - seconds, "+inf" }
+  return run_script(self, "workers", { self.hosts, self.hosts .. ":facts" }, { seconds })
 end
 
 --- The jobs of this stage that are open, oldest first.

@@ -1,11 +1,14 @@
 --- A worker host: takes chunks of a stage from the engine, runs the stage on their items in a pool of its own, and says
 -- what has come of them. It is an ordinary run: one producer takes, another one says what is done, renews leases, and
--- looks for chunks of hosts that are gone; what is retried, timed out, or crashed is the pool's matter.
+-- looks for chunks of hosts that are gone; what is retried, timed out, or crashed is the pool's matter. Where the run
+-- is asked to end, and has no producers any more, the last stage does their work until all is finished.
 local connection = require "minigun.cluster.connection"
 local core = require "minigun.core"
+local ctx = require "minigun.handlers.ctx"
+local emits = require "minigun.handlers.emit"
 local engines = require "minigun.cluster.engine"
-local failure = require "minigun.base.failure"
 local message = require "minigun.cluster.message"
+local replies = require "minigun.child.replies"
 local route = require "minigun.policy.route"
 local tasks = require "minigun.handlers.tasks"
 
@@ -17,6 +20,9 @@ Host.__index = Host
 local LOOK <const> = 200 -- milliseconds that a call for chunks waits
 local BEAT <const> = 2   -- seconds between two words of being there
 local IDLE <const> = 0.2 -- seconds between two looks for a job
+local GONE <const> = { GONE = true, NOGROUP = true } -- errors that say that a job is not there
+local SILENT <const> = 60 -- seconds after which a submitter that says nothing is taken for dead
+local LAST <const> = 5    -- seconds in which the end of a host can be told
 local PAUSE <const>, PACE <const> = 0.1, 0.005 -- seconds before a call is made again; between two looks
 
 --- Makes a worker host.
@@ -26,8 +32,10 @@ local PAUSE <const>, PACE <const> = 0.1, 0.005 -- seconds before a call is made 
 ---@return table host
 function host.new(given)
   local self = setmetatable({ given = given, chunks = {}, done = {}, in_hand = 0, job = false, facts = false,
-    stopping = false, taking = connection.new(given.address), telling = connection.new(given.address) }, Host)
-  self.name = ("%s:%d"):format((io.open "/proc/sys/kernel/hostname" or io.stdin):read "l" or "host", core.pid())
+    stopping = false, ending = false, beat = 0, renewed = 0, reaped = core.now(),
+    taking = connection.new(given.address), telling = connection.new(given.address) }, Host)
+  local file <close> = io.open "/proc/sys/kernel/hostname"
+  self.name = ("%s:%d:%x"):format(file and file:read "l" or "host", core.pid(), core.random() & 0xffffffff)
   return self
 end
 
@@ -35,10 +43,19 @@ local function engine(self, link, job)
   return engines.new(link, self.given.pipeline, self.given.stage, job or self.job)
 end
 
--- Calls f; what another connection may do better is tried again later. nil: not yet.
+-- All that is of a job is gone from here: of one that has ended, or that the server has lost. The submitter makes the
+-- latter known again, with what was not finished.
+local function leave_job(self)
+  self.job, self.facts = false, false
+  self.chunks, self.done, self.in_hand = {}, {}, 0
+end
+
+-- Calls f; what another connection may do better is tried again later. nil: not yet, or the job is gone.
 local function try(self, f)
+  local job = self.job
   local value, fault = f()
   if not fault then return value end
+  if GONE[fault.code] then return self.job == job and leave_job(self) or nil end
   if not fault.again then error(("the cluster at %s: %s"):format(self.given.address.text, fault.message), 0) end
   tasks.sleep(PAUSE)
   return nil
@@ -46,25 +63,27 @@ end
 
 -- --- the job -------------------------------------------------------------------------------------------------------
 
--- Looks for a job that this program is for. What another program is for is said, once for each.
+-- Looks for a job that this program is for, after the one it has. A program that is for none of them is refused.
 local function find_job(self)
   local jobs = try(self, function() return engine(self, self.taking, ""):open_jobs() end) or {}
-  for _, job in ipairs(jobs) do
+  local first, other = 0, nil
+  for i, job in ipairs(jobs) do
+    if job == self.job then first = i end
+  end
+  for i = first + 1, first + #jobs do
+    local job = jobs[(i - 1) % #jobs + 1]
     local facts = try(self, function() return engine(self, self.taking, job):facts() end)
-    if facts and facts.state == "open" and facts.code == self.given.code then
-      self.job, self.facts = job, facts
-      return true
-    elseif facts and facts.state == "open" then
-      error(("job %s is of another program: its sum is %s, that of this one %s"):format(job, facts.code,
-        self.given.code), 0)
+    if facts and facts.state == "open" and facts.silent < SILENT then
+      if facts.code == self.given.code then
+        self.job, self.facts = job, facts
+        return true
+      end
+      other = other or ("job %s is of another program: its sum is %s, that of this one %s"):format(job, facts.code,
+        self.given.code)
     end
   end
+  if other and not self.job then error(other, 0) end
   return false
-end
-
-local function leave_job(self)
-  self.job, self.facts = false, false
-  self.chunks, self.done, self.in_hand = {}, {}, 0
 end
 
 -- --- chunks --------------------------------------------------------------------------------------------------------
@@ -97,27 +116,38 @@ local function answered(self, item, answer)
   finish(self, item.chunk, core.encode(chunk.answers))
 end
 
+-- Nothing was there to be taken: does the job go on, and is there work of another one?
+local function look_around(self)
+  local job, gone = self.job, false
+  try(self, function()
+    local facts, fault = engine(self, self.taking):facts()
+    gone = not fault and (not facts or facts.state ~= "open" or facts.silent >= SILENT)
+    return true, fault
+  end)
+  if self.job ~= job then return end -- the other producer has left it
+  if gone then leave_job(self)
+  elseif self.in_hand == 0 and not self.done[1] then find_job(self) end
+end
+
+-- Begins chunks that were asked for, unless the job was left in the meantime.
+local function begin_all(self, job, entries, emit)
+  if self.job ~= job then return end
+  for _, entry in ipairs(entries or {}) do begin(self, entry, emit) end
+end
+
 -- The producer that takes.
 local function take(self, emit)
   while not self.stopping do
-    if not self.job and not find_job(self) then
+    local job, room = self.job, 2 * self.given.processes - self.in_hand
+    if not job and not find_job(self) then
       if self.given.once then break end
       tasks.sleep(IDLE)
-    elseif self.in_hand >= 2 * self.given.processes then
+    elseif job and room <= 0 then
       tasks.sleep(PACE)
-    else
-      local entries = try(self, function()
-        return engine(self, self.taking):take(self.name, 2 * self.given.processes - self.in_hand, LOOK)
-      end) or {}
-      for _, entry in ipairs(entries) do begin(self, entry, emit) end
-      if not entries[1] then
-        local own = engine(self, self.taking)
-        local facts = try(self, function()
-          local found, fault = own:facts()
-          return found or not fault and {}, fault
-        end)
-        if facts and facts.state ~= "open" then leave_job(self) end
-      end
+    elseif job then
+      local entries = try(self, function() return engine(self, self.taking):take(self.name, room, LOOK) end)
+      begin_all(self, job, entries, emit)
+      if self.job and not (entries and entries[1]) then look_around(self) end
     end
   end
 end
@@ -125,66 +155,91 @@ end
 -- --- saying what is done -------------------------------------------------------------------------------------------
 
 local function tell_done(self)
-  local list, words = self.done, {}
-  if not list[1] or not self.job then return end
+  local list, words, job = self.done, {}, self.job
+  if not list[1] or not job then return end
   for _, each in ipairs(list) do table.move(each, 1, 3, #words + 1, words) end
-  local counted, fault = engine(self, self.telling):done(self.given.code, words)
-  if counted then
-    table.move(list, #words // 3 + 1, #list + #words // 3, 1)
-  elseif not fault.again and fault.code ~= "ERR" then
-    error(("the cluster at %s: %s"):format(self.given.address.text, fault.message), 0)
-  elseif fault.code == "ERR" then
-    leave_job(self) -- it is gone
-  end
+  local n = #list
+  local counted = try(self, function() return engine(self, self.telling):done(self.given.code, words) end)
+  if counted then table.move(list, n + 1, #list + n, 1) end
 end
 
-local function renew(self)
+local function chunks_in_hand(self)
   local ids = {}
   for id in pairs(self.chunks) do ids[#ids + 1] = id end
-  if ids[1] then try(self, function() return engine(self, self.telling):renew(self.name, ids) end) end
+  return ids
 end
 
--- The producer that tells: it emits what it has taken over from hosts that are gone.
+-- Says what is done, that it is there, and that what it has in hand is not lost.
+local function tell(self)
+  tell_done(self)
+  local now, lease = core.now(), self.facts and self.facts.lease / 1000 or math.huge
+  if now - self.beat > BEAT then
+    self.beat = now
+    try(self, function() return engine(self, self.telling, ""):beat(self.name, self.given.code) end)
+  end
+  if self.job and now - self.renewed > lease / 3 then
+    self.renewed = now
+    local ids = chunks_in_hand(self)
+    if ids[1] then try(self, function() return engine(self, self.telling):renew(self.name, ids) end) end
+  end
+end
+
+-- Takes over chunks of hosts that are gone.
+local function reap(self, emit)
+  local job, now = self.job, core.now()
+  if not job or self.stopping or now - self.reaped < self.facts.lease / 4000 then return end
+  if self.in_hand >= self.given.processes then return end
+  self.reaped = now
+  begin_all(self, job, try(self, function()
+    return engine(self, self.telling):reap(self.name, self.facts, self.given.processes)
+  end), emit)
+end
+
+-- The producer that tells. Where it is ended, it may be in the middle of a reply.
 local function keep(self, emit)
-  local beat, renewed, reaped = 0, 0, core.now()
+  local _ <close> = setmetatable({}, { __close = function()
+    self.stopping, self.ending = true, true
+    self.telling:close()
+  end })
   while not self.stopping or self.in_hand > 0 or self.done[1] do
-    tell_done(self)
-    local now, lease = core.now(), self.facts and self.facts.lease / 1000 or math.huge
-    if now - beat > BEAT then
-      beat = now
-      try(self, function() return engine(self, self.telling, ""):beat(self.name, self.given.code) end)
-    end
-    if self.job and now - renewed > lease / 3 then
-      renewed = now
-      renew(self)
-    end
-    if self.job and not self.stopping and now - reaped > lease / 4 and self.in_hand < self.given.processes then
-      reaped = now
-      local entries = try(self, function()
-        return engine(self, self.telling):reap(self.name, self.facts, self.given.processes)
-      end) or {}
-      for _, entry in ipairs(entries) do begin(self, entry, emit) end
-    end
+    tell(self)
+    reap(self, emit)
     tasks.sleep(PACE)
   end
+end
+
+-- The end of the run: says what is done, and gives back what is not.
+local function leave(self)
+  local due = core.now() + LAST
+  while self.job and self.done[1] and core.now() < due do tell_done(self) end
+  local ids = self.job and chunks_in_hand(self) or {}
+  if ids[1] then engine(self, self.telling):give_back(self.name, self.facts.lease, ids) end
   engine(self, self.telling, ""):leave(self.name)
+  self.telling:close()
+  self.taking:close()
 end
 
 -- --- the stage -----------------------------------------------------------------------------------------------------
 
 -- What a handler's emit and ctx are here: what it emits, collects and counts is written down.
-local function recorder(ctx, item_id, addresses)
+local function recorder(given, item_id, addresses)
   local out, said = {}, {}
-  local emit = setmetatable({ to = function(_, name, value)
-    route.resolve(addresses, name, value, 3) -- raises for a name that there is not
+  local function put(name, value)
+    replies.check(value)
     out[#out + 1] = { to = name, bytes = core.encode(value) }
-  end }, { __call = function(_, value)
-    if value == nil then failure.raise "nil cannot be emitted (an item is any value but nil)" end
-    out[#out + 1] = { bytes = core.encode(value) }
-  end })
-  local own = setmetatable({ item_id = item_id,
-    collect = function(_, name, value) said[#said + 1] = { "collect", name, value } end,
-    count = function(_, name, n) said[#said + 1] = { "count", name, n or 1 } end }, { __index = ctx })
+  end
+  local emit = emits.new(function(_, value, more)
+    if more ~= nil then error(emits.MORE, 2) end
+    if value == nil then error(emits.NIL, 2) end
+    put(nil, value)
+  end, function(name, value)
+    if value == nil then error(emits.NIL, 3) end
+    route.resolve(addresses, name, value, 3) -- raises for a name that there is not
+    put(name, value)
+  end)
+  local own = ctx.new({ pipeline = given.pipeline, stage = given.stage, pid = given.pid, worker = given.worker,
+    item_id = item_id }, replies.checker(function(kind, name, value) said[#said + 1] = { kind, name, value } end))
+  own.state, own.attempt = given.state, given.attempt
   return emit, own, out, said
 end
 
@@ -193,8 +248,8 @@ end
 ---@param addresses table of the plan: what names mean to `emit:to`
 ---@return function
 function host.handler(handler, addresses)
-  return function(item, emit, ctx)
-    local own_emit, own_ctx, out, said = recorder(ctx, item.id, addresses)
+  return function(item, emit, given)
+    local own_emit, own_ctx, out, said = recorder(given, item.id, addresses)
     local start = core.now()
     local value, problem = core.decode(item.bytes)
     if value == nil and problem then error("cannot decode an item: " .. problem, 0) end
@@ -221,16 +276,18 @@ function Host:define(p, stage)
   for name, list in pairs(stage.hooks or {}) do
     for _, hook in ipairs(list) do p[name](p, "run", hook.f) end
   end
-  p:each("done", function(record) answered(self, record.item, record.answer) end)
+  p:each("done", function(record)
+    answered(self, record.item, record.answer)
+    if self.ending then tell(self) end
+  end)
+  p:after_run(function() leave(self) end)
   p:on_failure(function(record)
     if record.stage ~= "run" then return end
-    answered(self, record.item, { failed = { kind = record.kind, message = record.message,
+    local text = record.message:gsub("^%?: ", "") -- the submitter says where its stage is defined
+    answered(self, record.item, { failed = { kind = record.kind, message = text,
       traceback = record.traceback, attempts = record.attempts } })
   end)
   return p
 end
-
---- Ends it in good order: what is in hand is finished.
-function Host:stop() self.stopping = true end
 
 return host

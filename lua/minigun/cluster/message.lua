@@ -32,40 +32,47 @@ function message.items(bytes)
   return value
 end
 
-local function is_output(each)
-  return type(each) == "table" and type(each.bytes) == "string" and (each.to == nil or type(each.to) == "string")
+-- Also decodes it: `value`.
+local function is_output(each, addresses)
+  if type(each) ~= "table" or type(each.bytes) ~= "string" then return false end
+  local ids = addresses[each.to] -- a text: why the name means nothing
+  if each.to ~= nil and type(ids) ~= "table" and math.type(ids) ~= "integer" then return false end
+  each.value = core.decode(each.bytes)
+  return each.value ~= nil
 end
 
 local function is_said(each)
-  return type(each) == "table" and type(each[1]) == "string" and each[2] ~= nil
+  if type(each) ~= "table" or type(each[2]) ~= "string" then return false end
+  return each[1] == "collect" and each[3] ~= nil or each[1] == "count" and type(each[3]) == "number"
 end
 
-local function all(list, check)
+local function all(list, check, addresses)
   if type(list) ~= "table" then return false end
   for i = 1, #list do
-    if not check(list[i]) then return false end
+    if not check(list[i], addresses) then return false end
   end
   return true
 end
 
-local function is_answer(answer)
+local function is_answer(answer, addresses)
   if type(answer) ~= "table" then return false end
   local failed = answer.failed
   if failed ~= nil then
     return type(failed) == "table" and type(failed.kind) == "string" and type(failed.message) == "string" and
       math.type(failed.attempts) == "integer"
   end
-  return all(answer.out, is_output) and all(answer.said, is_said) and type(answer.busy) == "number"
+  return all(answer.out, is_output, addresses) and all(answer.said, is_said) and type(answer.busy) == "number"
 end
 
 --- What has come of a chunk of n items.
 ---@param bytes any
 ---@param n integer
----@return table[]? answers
+---@param addresses table names that an output may go to
+---@return table[]? answers each output with its `value`
 ---@return string? problem
-function message.answers(bytes, n)
+function message.answers(bytes, n, addresses)
   local value = type(bytes) == "string" and core.decode(bytes) or nil
-  if not all(value, is_answer) or #value ~= n then return nil, "it is no result of this chunk" end
+  if not all(value, is_answer, addresses) or #value ~= n then return nil, "it is no result of this chunk" end
   return value
 end
 

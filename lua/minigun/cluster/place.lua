@@ -2,9 +2,11 @@
 -- come of them comes back, each chunk once.
 --
 -- A chunk is known by its number. It is in `flight` until its result is here; the engine may have it, or lose it where
--- a server dies: after each new connection the submitter looks which number the engine has last, and sends the rest
--- anew. Two tasks of the run's loop do this, each with a connection of its own: `send` hands over, `receive` takes
--- results.
+-- a server dies: after each new connection, also the other task's, the submitter looks which number the engine has
+-- last, and sends the rest anew. Two tasks of the run's loop do this, each with a connection of its own: `send` hands
+-- over, `receive` takes results.
+--
+-- How many items a chunk has follows from what they cost: where one takes CHUNK_TIME, hosts share the work well.
 local code = require "minigun.cluster.code"
 local connection = require "minigun.cluster.connection"
 local contract = require "minigun.contexts.contract"
@@ -18,9 +20,14 @@ local url = require "minigun.cluster.url"
 
 local place = {}
 
-local ITEMS <const>, BYTES <const> = 100, 64 << 10 -- of a chunk, at most
-local AT_ONCE <const> = 16      -- chunks that are handed over in one call
+local ITEMS <const>, BYTES <const> = 100, 64 << 10 -- of a chunk, at most; a larger item is a chunk by itself
+local CHUNK_TIME <const> = 0.1  -- seconds of a worker
+local FIRST <const> = 10        -- items of a chunk, as long as nothing is known of them
+local AT_ONCE <const>, AT_ONCE_BYTES <const> = 16, 1 << 20 -- that are handed over in one call, beside the first chunk
+local IN_FLIGHT <const> = 64 << 20 -- bytes of chunks; one more may be there
 local RESULTS <const> = 64      -- that are taken in one call
+local LARGE <const> = 4 << 20   -- bytes of results: fewer are taken in the next call; of a chunk's: fewer items
+local ALIVE <const> = 1         -- seconds between two words of being there
 local LISTEN <const> = 1000     -- milliseconds that a call for results waits
 local NO_WORKER <const> = 5     -- seconds until the run says that no worker is there
 local VALUE_BYTES <const> = 256 -- what a value is taken for that is kept for its turn
@@ -50,11 +57,15 @@ function place.new(port, segment)
   local said = segment.worker
   local self = setmetatable({
     slots = { { number = 1 } }, most = 4 * ITEMS, said = said, stage = port.plan.stages[segment.stages[1]],
-    flight = {},     -- by number: { works, bytes, due = to be handed over }
+    flight = {},     -- by number: { works, bytes }
     last = 0,        -- number of the chunk that was made last
     in_flight = 0,   -- chunks
+    bytes = 0,       -- of them
+    size = FIRST,    -- items of a chunk, at most
+    results = RESULTS, -- that are taken in one call
+    synced = false,  -- `dials` of the connection for which it is known what the engine has
     unsent = {},     -- numbers of those to be handed over, in order
-    sender = false, closed = false, heard = core.now(), warned = false,
+    sender = false, closed = false, told = 0, heard = core.now(), warned = false,
   }, Cluster)
   contract.open(self, port, segment, "values")
   self.out, self.address = dial(self)
@@ -102,7 +113,7 @@ end
 -- Makes a chunk of what waits. Returns whether there was anything.
 local function gather(self)
   local works, parts, size = {}, {}, 0
-  while #parts < ITEMS and size < BYTES do
+  while #parts < self.size and size < BYTES do
     local own = self.port.may_begin(self) and self:take(1)
     if not own then break end
     local bytes = bytes_of(self, own)
@@ -113,18 +124,24 @@ local function gather(self)
   end
   if not works[1] then return false end
   self.last = self.last + 1
-  self.flight[self.last] = { works = works, bytes = message.chunk(parts) }
-  self.in_flight = self.in_flight + 1
+  local bytes = message.chunk(parts)
+  self.flight[self.last] = { works = works, bytes = bytes }
+  self.in_flight, self.bytes = self.in_flight + 1, self.bytes + #bytes
   table.insert(self.unsent, self.last)
   return true
 end
 
+-- Whether there may be another chunk.
+local function has_room(self) return self.in_flight < self.said.limit and self.bytes < IN_FLIGHT end
+
 -- Hands over the chunks with the next numbers, which follow one another.
 local function hand_over(self, engine)
-  local first, chunks = self.unsent[1], {}
+  local first, chunks, bytes = self.unsent[1], {}, 0
   for i = 1, math.min(AT_ONCE, #self.unsent) do
-    if self.unsent[i] ~= first + i - 1 then break end
-    chunks[i] = self.flight[self.unsent[i]].bytes
+    local chunk = self.flight[self.unsent[i]].bytes
+    bytes = bytes + #chunk
+    if self.unsent[i] ~= first + i - 1 or i > 1 and bytes > AT_ONCE_BYTES then break end
+    chunks[i] = chunk
   end
   local taken, fault = engine:put(self.said.limit, first, chunks)
   if taken then
@@ -134,13 +151,18 @@ local function hand_over(self, engine)
   return nil, fault
 end
 
--- After a new connection: the engine may have lost what it had, or all. What it does not have is sent anew.
+-- After a new connection: the engine may have lost what it had, or all. What it does not have is sent anew. The
+-- answers must be of one connection: the next one may be to another server.
 local function resync(self, engine)
-  insist(self, function() return engine:create(self.facts) end)
-  local last = insist(self, function()
-    local number, fault = engine:last()
-    return number or 0, fault
-  end)
+  local last
+  repeat
+    insist(self, function() return engine:create(self.facts) end)
+    self.synced = self.out.dials
+    last = insist(self, function()
+      local number, fault = engine:last()
+      return number or 0, fault
+    end)
+  until self.closed or self.synced == self.out.dials and self.out:is_open()
   local list = {}
   for number in pairs(self.flight) do
     if number > (last or 0) then list[#list + 1] = number end
@@ -152,15 +174,19 @@ end
 local function send(self)
   local engine, pause = engine_of(self, self.out), 1
   while not self.closed do
-    if not self.out:is_open() then resync(self, engine) end
-    while self.in_flight < self.said.limit and gather(self) do end -- luacheck: ignore 542
-    if not self.unsent[1] then
+    if not self.synced then self.out:close() end -- the server that it is to may be another one's replica by now
+    if not self.out:is_open() or self.synced ~= self.out.dials then resync(self, engine) end
+    while has_room(self) and gather(self) do end -- luacheck: ignore 542
+    if not self.synced then -- it was found out meanwhile
+      pause = 1
+    elseif not self.unsent[1] then
       self.sender = "parked"
       coroutine.yield(tasks.PARK)
       self.sender = "runs"
     else
       local taken, fault = hand_over(self, engine)
-      if fault and not fault.again then self.port.fail(say(self, fault.message)) end
+      if fault and fault.code == "GONE" then self.synced = false
+      elseif fault and not fault.again then self.port.fail(say(self, fault.message)) end
       pause = (taken or 0) > 0 and 1 or math.min(pause + 1, #PAUSES)
       if pause > 1 then tasks.sleep(PAUSES[pause - 1]) end
     end
@@ -183,10 +209,9 @@ end
 
 local function emit(self, own, output)
   local port, stage = self.port, self.stage
-  local value = core.decode(output.bytes)
-  if value == nil then return end
+  local value = output.value
   if not output.to then return give(self, own, port.emitted, stage, value) end
-  local ids = port.plan.addresses[stage.id][output.to] -- an unknown name has failed where it was called
+  local ids = port.plan.addresses[stage.id][output.to]
   for _, id in ipairs(type(ids) == "table" and ids or { math.tointeger(ids) }) do
     give(self, own, port.sent, stage, id, value)
   end
@@ -220,20 +245,28 @@ local function all_failed(n, text)
   return answers
 end
 
+-- How large the next chunks are: by the time that an item of this one took, and by what has come of it.
+local function learn(self, answers, bytes)
+  local n, busy = #answers, 0
+  for _, answer in ipairs(answers) do busy = busy + (answer.busy or 0) end
+  local fit = math.min(CHUNK_TIME * n / math.max(busy, 1e-9), LARGE * n / bytes, ITEMS)
+  self.size = math.max(1, math.floor((self.size + fit) / 2 + 0.5))
+end
+
 local function take_result(self, fields)
   local number = type(fields[2]) == "string" and engines.number_of(fields[2])
   local chunk = number and self.flight[number]
   if not chunk then return end -- it was here before
   self.flight[number] = nil
-  self.in_flight = self.in_flight - 1
+  self.in_flight, self.bytes = self.in_flight - 1, self.bytes - #chunk.bytes
   local n = #chunk.works
-  local answers, problem = message.answers(fields[6], n)
+  local answers, problem = message.answers(fields[6], n, self.port.plan.addresses[self.stage.id])
   if fields[4] == "dead" then
     problem = ("its chunk was given to workers %s times, and none has finished it"):format(fields[6])
   elseif not answers then
     problem = "what a worker has sent of it cannot be read: " .. problem
   end
-  if problem then answers = all_failed(n, problem) end
+  if problem then answers = all_failed(n, problem) else learn(self, answers, #fields[6]) end
   for i, own in ipairs(chunk.works) do settle(self, own, answers[i]) end
 end
 
@@ -250,15 +283,35 @@ local function look_for_workers(self, engine)
   end
 end
 
+-- The engine is to be told again what it may have lost.
+local function lose(self)
+  self.synced = false
+  self:wake()
+end
+
+-- Says that the run is there; looks whether the job is.
+local function stay(self, engine)
+  if core.now() - self.told < ALIVE then return end
+  self.told = core.now()
+  local dials = self.back.dials
+  local state = insist(self, function() return engine:alive() end)
+  if state == "aborted" then self.port.fail(say(self, "the job was ended: aborted")) end
+  if not state or dials ~= self.back.dials then lose(self) end
+end
+
 local function receive(self)
   local engine = engine_of(self, self.back)
   while not self.closed do
-    local entries = insist(self, function() return engine:results(RESULTS, LISTEN) end) or {}
-    local ids = {}
+    local dials = self.back.dials
+    local entries = insist(self, function() return engine:results(self.results, LISTEN) end) or {}
+    if dials > 0 and dials ~= self.back.dials then lose(self) end
+    local ids, bytes = {}, 0
     for i, entry in ipairs(entries) do
-      ids[i] = entry[1]
+      ids[i], bytes = entry[1], bytes + #(entry[2][6] or "")
       take_result(self, entry[2])
     end
+    self.results = bytes > LARGE and math.max(1, self.results // 2) or math.min(RESULTS, self.results * 2)
+    stay(self, engine)
     if ids[1] then
       self.heard = core.now()
       insist(self, function() return engine:drop(ids) end)
@@ -274,12 +327,13 @@ end
 --- Makes the job known, and begins.
 function Cluster:start()
   local port = self.port
-  self.job = ("%d-%d-%s"):format(os.time(), port.pid, self.stage.id)
+  self.job = ("%d-%d-%x"):format(os.time(), port.pid, core.random()) -- hosts may have the same numbers of processes
   local program = type(arg) == "table" and type(arg[0]) == "string" and arg[0] or ""
   self.facts = { code = code.sum(program, self.stage.name, require("minigun.redis").sha256), limit = self.said.limit,
     lease = math.floor(self.said.lease * 1000), tries = self.said.tries }
   local ok, fault = engine_of(self, self.out):create(self.facts)
   if not ok then port.fail(say(self, fault.message)) end
+  self.synced = self.out.dials
   self.tasks = { port.loop():spawn(function() send(self) end), port.loop():spawn(function() receive(self) end) }
 end
 
@@ -291,22 +345,20 @@ function Cluster:wake()
 end
 
 function Cluster:dispatch()
-  if self:queued() > 0 and self.in_flight < self.said.limit then self:wake() end
+  if self:queued() > 0 and has_room(self) then self:wake() end
   return false
 end
 
 function Cluster:wakes() return self.in_flight > 0 end
 
---- Removes what is of the job; of one that has not come to its end, workers drop what they have.
+--- Removes what is of the job; of one that has not come to its end, hosts drop what they have.
 function Cluster:close()
   if self.closed then return end
   self.closed = true
   self.out:close() -- a task may have left it in the middle of a reply
   self.back:close()
   if not self.job or self.port.pid ~= core.pid() then return end
-  local engine = engine_of(self, self.out)
-  if self.in_flight > 0 then engine:abort() end
-  engine:remove()
+  engine_of(self, self.out):remove() -- hosts that work for it see that it is gone
   self.out:close()
 end
 

@@ -9,7 +9,8 @@ local scripts = {}
 -- there already counts as taken, so it may be called again.
 scripts.put = [[
 local state = redis.call('HGET', KEYS[3], 'state')
-if state ~= 'open' then return redis.error_reply('CLOSED the job is ' .. tostring(state)) end
+if not state then return redis.error_reply('GONE the job is gone') end
+if state ~= 'open' then return redis.error_reply('CLOSED the job was ended: ' .. state) end
 local room = tonumber(ARGV[1]) - redis.call('XLEN', KEYS[1]) - redis.call('XLEN', KEYS[2])
 local first, taken = tonumber(ARGV[2]), 0
 for i = 4, #ARGV do
@@ -28,7 +29,9 @@ return taken]]
 -- KEYS in, out, meta; ARGV the worker's code, (id, status, bytes) ... -> how many counted. Only the first result of a
 -- chunk does: what came too late, or twice, is dropped.
 scripts.done = [[
-if redis.call('HGET', KEYS[3], 'code') ~= ARGV[1] then return redis.error_reply('CODE the program is another one') end
+local code = redis.call('HGET', KEYS[3], 'code')
+if not code then return redis.error_reply('GONE the job is gone') end
+if code ~= ARGV[1] then return redis.error_reply('CODE the program is another one') end
 local counted = 0
 for i = 2, #ARGV, 3 do
   if redis.call('XACK', KEYS[1], 'w', ARGV[i]) == 1 then
@@ -38,6 +41,32 @@ for i = 2, #ARGV, 3 do
   end
 end
 return counted]]
+
+-- KEYS in, out, meta; ARGV seconds to keep -> what the job is; false: it is gone, or a part of it. The submitter is
+-- there: by the server's clock, as those of the hosts may be wrong.
+scripts.alive = [[
+local state = redis.call('HGET', KEYS[3], 'state')
+if not state or redis.pcall('XINFO', 'GROUPS', KEYS[1]).err then return false end
+redis.call('HSET', KEYS[3], 'seen', redis.call('TIME')[1])
+for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
+return state]]
+
+-- KEYS hosts, facts of hosts; ARGV worker, what it is, seconds to keep. A worker host is there.
+scripts.beat = [[
+redis.call('ZADD', KEYS[1], redis.call('TIME')[1], ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[3]) end
+return true]]
+
+-- KEYS hosts, facts of hosts; ARGV seconds -> how many hosts have said within them that they are there. Those that
+-- have not for an hour are forgotten.
+scripts.workers = [[
+local now = tonumber(redis.call('TIME')[1])
+for _, worker in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', now - 3600, 'BYSCORE')) do
+  redis.call('ZREM', KEYS[1], worker)
+  redis.call('HDEL', KEYS[2], worker)
+end
+return redis.call('ZCOUNT', KEYS[1], now - ARGV[1], '+inf')]]
 
 -- KEYS in; ARGV worker, ids ... -> those that are still its own: their leases begin anew.
 scripts.renew = [[

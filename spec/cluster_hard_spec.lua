@@ -1,0 +1,218 @@
+-- Clusters where things are as they should not be: large items, odd values, ends of hosts and submitters, jobs that
+-- are left over, servers that forget. "Hosts" are processes of this machine.
+
+local clusters = require "spec.clusters"
+local support = require "spec.support"
+
+local missing = clusters.missing()
+local it = it
+if missing then
+  local plain = it
+  it = function(name) plain(name, function() pending(missing) end) end
+end
+
+local cluster
+before_each(function() if not missing then cluster = clusters.start() end end)
+after_each(function() if cluster then cluster:close() cluster = nil end end)
+
+-- A program whose stage "work" runs where CONTEXT says, over `source`; what comes is printed, sorted.
+local function program(source, context, body, more)
+  return ([[
+    local minigun = require "minigun"
+    local p = minigun.pipeline "hard"
+    p:producer("source", function(emit) %s end)
+    p:processor("work", %s, function(x, emit, ctx) %s end)
+    %s
+    local list = {}
+    p:each("take", function(x)
+      if type(x) == "table" then x = "t" .. #x end
+      x = tostring(x)
+      list[#list + 1] = #x > 50 and #x .. x:sub(1, 5) or x
+    end)
+    local r = p:run { failures = "collect", progress = false }
+    table.sort(list)
+    print(#list .. ": " .. table.concat(list, " "))
+    local failures = {}
+    for i, f in ipairs(r.failures) do
+      local text = f.message:match "[^\n;]*":gsub("^.-:%%d+: ", ""):gsub(" with %%d+ items? in flight", "")
+      failures[i] = ("%%s %%s %%s %%s"):format(f.kind, f.item, f.attempts, text)
+    end
+    table.sort(failures)
+    print(table.concat(failures, "\n"))
+    local names = {}
+    for name, values in pairs(r.collected) do
+      for i, v in ipairs(values) do values[i] = type(v) == "table" and "table" or tostring(v) end
+      table.sort(values)
+      names[#names + 1] = name .. "=" .. table.concat(values, ",")
+    end
+    table.sort(names)
+    print(table.concat(names, " "), r.counters.n)
+  ]]):format(source, context, body, more or "")
+end
+
+local function far(more) return ("{ cluster = { url = %q }%s }"):format(cluster.url, more or "") end
+
+-- What the same program gives in processes and in a cluster.
+local function same(source, body, more, stages)
+  local near_path = cluster:program(program(source, "{ processes = 2" .. (more or "") .. " }", body, stages), "near")
+  local far_path = cluster:program(program(source, far(more), body, stages), "far")
+  cluster:worker(far_path)
+  local near, away = cluster:run(near_path), cluster:run(far_path)
+  assert.equal("", away.stderr)
+  assert.equal(near.stdout, away.stdout)
+  return away.stdout
+end
+
+local function wait_for(f, seconds) assert(support.wait_until(f, seconds or 20)) end
+
+describe("a stage in a cluster gives what it gives in processes:", function()
+  it("large items, and large results of small ones", function()
+    local said = same([[for i = 1, 6 do emit(("x"):rep(1 << (13 + i))) end emit(("y"):rep(5 << 20)) emit(3 << 20)
+      for i = 1, 30 do emit(i * 1000) end]],
+      [[emit(type(x) == "number" and ("z"):rep(x) or x)]])
+    assert.matches("^38: .* 5242880yyyyy", said)
+    assert.matches(" 3145728zzzzz", said, 1, true)
+  end)
+
+  it("false, NaN, tables, and what cannot be sent or collected", function()
+    local said = same([[emit(false) emit(0/0) emit {} emit { 1, 2, nil, 4 } emit(math.mininteger) emit "" emit(1e308)
+      emit "f" emit "nil" emit "two" emit "collect" emit "name" emit "count" emit "to" emit "good"]],
+      [[if x == "f" then emit(print) elseif x == "nil" then emit(nil) elseif x == "two" then emit(1, 2)
+      elseif x == "collect" then ctx:collect("c", print) elseif x == "name" then ctx:collect(nil, 1)
+      elseif x == "count" then ctx:count("n", {}) elseif x == "to" then emit:to("nowhere", 1)
+      elseif x == "good" then ctx:collect("c", false) ctx:collect("c", { 1 }) ctx:count("n") ctx:count("n", 2.5)
+      else emit(x) end]])
+    assert.matches("^7: ", said)
+    assert.matches("c=false,table", said, 1, true)
+  end)
+
+  it("error objects, time-outs, and retries with backoff", function()
+    local said = same("for i = 1, 12 do emit(i) end", [[if x == 1 then error { code = 1 } end if x == 2 then error() end
+      if x == 3 then error(setmetatable({}, { __tostring = function() return "own" end })) end
+      if x == 4 then minigun.sleep(30) end if x == 5 then while true do end end
+      if x > 8 and ctx.attempt < 3 then error "again" end emit(x .. "/" .. ctx.attempt)]],
+      ", timeout = 0.3, retries = 2, backoff = 0.01")
+    assert.matches("^7: 10/3 11/3 12/3 6/1 7/1 8/1 9/3\n", said)
+    assert.matches("timeout 4 3 ", said, 1, true)
+  end)
+
+  it("batches and partitions before it, and after it", function()
+    local said = same("for i = 1, 25 do emit(i) end", "for _, each in ipairs(x) do emit(each) end", "", [[
+      p:insert_before("work", function(q) q:batch("pairs", 2) end)
+      p:batch("fives", 5)
+      p:map("unpack", { processes = 2 }, function(list) return #list end)]])
+    assert.matches("^5: 5 5 5 5 5\n", said)
+  end)
+end)
+
+describe("a run with a cluster", function()
+  it("goes through two of them, one after the other, with iterate, and with a journal", function()
+    local path = cluster:program(([[
+      local minigun = require "minigun"
+      local p = minigun.pipeline "two"
+      p:producer("source", minigun.range(1, 500))
+      p:map("double", { cluster = %q }, function(x) return 2 * x end)
+      p:filter("even", { cluster = %q }, function(x) return x %% 4 == 0 end)
+      if arg[1] == "iterate" then
+        local n = 0
+        for x in p:iterate() do n = n + 1 end
+        print(n)
+      else
+        p:each("take", function() end)
+        local r = p:run { journal = arg[1], progress = false }
+        print(r.ok, r.stats.stages.take.items_in)
+      end
+    ]]):format(cluster.url, cluster.url))
+    cluster:worker(path, "--stage double --processes 1")
+    cluster:worker(path, "--stage even --processes 1")
+    local env = support.lua_env()
+    local result = support.run("exec lua5.4 " .. path .. " iterate", { env = env, timeout = 30 })
+    assert.equal("250\n", result.stdout, result.stderr)
+    result = support.run(("exec lua5.4 %s %s/journal"):format(path, cluster.directory), { env = env, timeout = 30 })
+    assert.equal("true\t250\n", result.stdout, result.stderr)
+  end)
+
+  local SLOW <const> = "for i = 1, 400 do emit(i) end"
+
+  it("loses no work of a host that SIGTERM ends: what it has in hand is told, not done again", function()
+    local path = cluster:program(program(SLOW, far(), [[minigun.sleep(0.01) emit(x) ctx:count("n")
+      local f = io.open(]] .. ("%q"):format(cluster.directory .. "/done") .. [[, "a") f:write(x, "\n") f:close()]]))
+    local first = cluster:worker(path)
+    local submitter = cluster:spawn("lua5.4 " .. path, "submitter")
+    wait_for(function() return support.read_file(cluster.directory .. "/done") end)
+    support.sleep(0.3)
+    cluster:signal(first, "TERM")
+    wait_for(function() return not support.alive(first) end)
+    cluster:worker(path)
+    wait_for(function() return not support.alive(submitter) end, 25) -- within a lease
+    assert.matches("^400: ", cluster:said "submitter.out")
+    local _, n = cluster:said "done":gsub("\n", "")
+    assert.equal(400, n)
+  end)
+
+  it("gives back at once what a host has in hand that Ctrl-C ends", function()
+    local path = cluster:program(program(SLOW, far(), "minigun.sleep(0.01) emit(x)"))
+    local first = cluster:worker(path)
+    local submitter = cluster:spawn("lua5.4 " .. path, "submitter")
+    wait_for(function() return cluster:redis "EXISTS mg:jobs:hard/work" == "1" end)
+    support.sleep(0.5)
+    cluster:signal(first, "INT")
+    wait_for(function() return not support.alive(first) end)
+    cluster:worker(path)
+    wait_for(function() return not support.alive(submitter) end, 25) -- the lease is 30 s
+    assert.matches("^400: ", cluster:said "submitter.out")
+  end)
+
+  it("is not ended by the end of another one: hosts go on, also with what they have in hand", function()
+    local path = cluster:program(program(SLOW, far(), "minigun.sleep(0.02) emit(x)"))
+    local host = cluster:worker(path)
+    for round, name in ipairs { "INT", "TERM", "KILL" } do
+      local submitter = cluster:spawn("lua5.4 " .. path, "submitter" .. round)
+      wait_for(function() return cluster:redis "ZCARD mg:jobs:hard/work" == "1" end)
+      support.sleep(0.4)
+      cluster:signal(submitter, name)
+      wait_for(function() return not support.alive(submitter) end)
+    end
+    -- Of the last one all is still there; it is done, and the next one does not wait for it.
+    local result = cluster:run(path, 50)
+    assert.matches("^400: ", result.stdout, 1, false)
+    assert.is_true(support.alive(host), cluster:said("worker1.err"))
+  end)
+
+  it("shares its hosts with another run of the same program", function()
+    local path = cluster:program(program(SLOW, far(), "minigun.sleep(0.002) emit(x)"))
+    cluster:worker(path)
+    cluster:worker(path, "--processes 1")
+    local one, two = cluster:spawn("lua5.4 " .. path, "one"), cluster:spawn("lua5.4 " .. path, "two")
+    wait_for(function() return not support.alive(one) and not support.alive(two) end, 40)
+    assert.matches("^400: ", cluster:said "one.out")
+    assert.matches("^400: ", cluster:said "two.out")
+    local once = cluster:worker(path, "--once", "once")
+    wait_for(function() return not support.alive(once) end)
+    assert.equal("", cluster:said "once.err")
+  end)
+
+  it("goes on where the server forgets everything, once or while it is asked", function()
+    local path = cluster:program(program("for i = 1, 1500 do emit(i) end", far(), "minigun.sleep(0.002) emit(x)"))
+    cluster:worker(path)
+    local submitter = cluster:spawn("lua5.4 " .. path, "submitter")
+    for _ = 1, 3 do
+      support.sleep(0.5)
+      cluster:redis "FLUSHALL"
+    end
+    wait_for(function() return not support.alive(submitter) end, 40)
+    assert.matches("^1500: ", cluster:said "submitter.out", 1, false)
+    assert.equal("", cluster:said "submitter.err")
+  end)
+
+  it("shares few slow items among its hosts", function()
+    local path = cluster:program(program("for i = 1, 16 do emit(i) end", far(), "minigun.sleep(0.5) emit(ctx.pid)"))
+    cluster:worker(path)
+    cluster:worker(path)
+    local pids, n = {}, 0
+    for pid in cluster:run(path).stdout:match "^16: ([^\n]*)":gmatch "%d+" do
+      if not pids[pid] then pids[pid], n = true, n + 1 end
+    end
+    assert.is_true(n > 1)
+  end)
+end)
