@@ -153,10 +153,11 @@ static void work(uint32_t seat, uint32_t items, uint32_t output, int returns) {
   atomic_store(&s->shared->in.tail, atomic_load(&s->shared->in.head)); /* it has seen what was offered and lent */
   if (s->chunks == 0) return;
   mg_chunk *c = &s->chunk[s->chunk_first & (s->room - 1)];
-  atomic_store(mg_claim_at(s, 0), MG_CLAIM_TAKEN);
   uint32_t left = c->range.count - s->done, edge = ledger.place[ledger.seat[seat].place].front;
   if (items > left) items = left;
-  if (items == 0) return;
+  if (c->range.count == 0) output = 0; /* taken back: it is passed over */
+  else if (items == 0) return;
+  else atomic_store(mg_claim_at(s, 0), MG_CLAIM_TAKEN);
   mg_ring *r = &s->shared->out;
   uint32_t head = atomic_load(&r->head);
   mg_desc d = {.kind = MG_OUT_DATA, .stage = (uint16_t)edge, .chunk = c->number, .done = s->done + items,
