@@ -250,12 +250,16 @@ end
 
 -- --- what workers say --------------------------------------------------------------------------------------------
 
---- A worker has got what a dead one had: the failure that the death has cost says so.
+--- A worker has got what a dead one had: the failure that the death has cost says so.  Not where the work was taken
+--- out of its hand again before this was heard: there may be other work of that number by now.
 ---@param slot table
 ---@param own integer work
 function Workers:on_taken_over(slot, own)
-  local death = self.ledger:kept(own, report.DEATH)
-  self.ledger:keep(own, report.DEATH, nil)
+  local ledger, in_hand = self.ledger, false
+  for _, each in ipairs(ledger:hands(slot.index)) do in_hand = in_hand or each == own end
+  local death = in_hand and ledger:kept(own, report.DEATH)
+  if not death then return end
+  ledger:keep(own, report.DEATH, nil)
   if death.record and not self.fresh then failure.taken(death.record, slot.number) end
 end
 
