@@ -85,6 +85,7 @@ local SCHEMAS <const> = {
   { "processes", "PoolOptions", "inside `processes`" },
   { "process_per_batch", "ForkOptions", "inside `process_per_batch`" },
   { "cluster", "ClusterOptions", "inside `cluster`" },
+  { "cluster_group", "ClusterGroupOptions", "of `p:cluster(url, options, f)`", "cluster group" },
   { "process_group", "PoolGroupOptions", "of `p:processes(options, f)`", "group" },
   { "fork_group", "ForkGroupOptions", "of `p:process_per_batch(options, f)`", "fork group" },
   { "thread_group", "ThreadGroupOptions", "of `p:threads(options, f)`", "thread group" },

@@ -235,6 +235,17 @@
 ---@field limit? integer most chunks that may lie on the server, of 100 items each
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
 
+--- Options of `p:cluster(url, options, f)`.
+---@class minigun.ClusterGroupOptions
+---@field lease? number seconds after which the items of a host that is silent go to another one
+---@field tries? integer how often a chunk of items is given to a host at most
+---@field limit? integer most chunks that may lie on the server, of 100 items each
+---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
+---@field retries? integer further attempts after an item's first failed one; for the stages inside
+---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
+---@field timeout? number|false seconds that one item may take; false: no limit; for the stages inside
+---@field queue? integer most items that may wait for this stage; items that its workers process do not count. 0 or `math.huge`: only memory limits it; for the stages inside
+
 --- Options of `p:processes(options, f)`.
 ---@class minigun.PoolGroupOptions
 ---@field n? integer workers
@@ -792,6 +803,14 @@ function Pipeline:processes(n, f) end
 ---@return minigun.Pipeline self
 ---@overload fun(self: minigun.Pipeline, f: fun(p: minigun.Pipeline)): minigun.Pipeline
 function Pipeline:process_per_batch(size, f) end
+
+--- A group each of whose stages runs on other hosts, over a Redis server (docs/cluster.md); f defines them. Each is a
+--- job of its own there: `minigun worker FILE --stage NAME`.
+---@param url string of the server, "redis://host"
+---@param given minigun.ClusterGroupOptions? `lease`, `tries`, `limit`, `ordered`; and defaults for the stages inside, as for `processes`
+---@param f fun(p: minigun.Pipeline) defines the stages: called at once, with the pipeline
+---@return minigun.Pipeline self
+function Pipeline:cluster(url, given, f) end
 
 --- A group whose stages run in the coordinator itself, also inside another group; f defines them.
 ---@param options minigun.GroupOptions? defaults for the stages inside

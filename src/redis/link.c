@@ -182,7 +182,9 @@ static int go_on_securing(mg_link *link) {
   int result = SSL_connect(link->ssl);
   if (result == 1) return link->state = MG_LINK_READY, 0;
   int wants = wait_for_tls(link, result);
-  return wants > 0 ? wants : fail(link, "TLS: %s", why_tls(link->ssl));
+  if (wants > 0) return wants;
+  int refused = SSL_get_verify_result(link->ssl) != X509_V_OK;
+  return fail(link, "TLS: %s%s", why_tls(link->ssl), refused ? "" : "; does the server speak TLS at this port?");
 }
 
 /* Sends what there is: 0, or what to wait for. */

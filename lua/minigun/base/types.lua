@@ -185,12 +185,25 @@ types.cluster = {
     local of = types.schemas.cluster
     if type(value) == "string" then value = { url = value } end
     if type(value) ~= "table" then return false end
-    local given = schema.fill(of, schema.check(of, value, ("%s: %s"):format(subject, name)))
+    local given = schema.check(of, value, ("%s: %s"):format(subject, name))
     if not given.url then return false end -- it must be given
-    local worker = { url = given.url, lease = given.lease, tries = given.tries, limit = given.limit }
-    return true, { kind = "cluster", n = 1, ordered = given.ordered, worker = worker, defaults = {} }
+    return true, types.cluster_context(given.url, given)
   end,
 }
+
+--- The context of a cluster.
+---@param url string
+---@param given table checked options: its own, and defaults for the stages inside
+---@return table context
+function types.cluster_context(url, given)
+  local worker, defaults = schema.fill(types.schemas.cluster, { url = url }), {}
+  worker.ordered = nil
+  for name, value in next, given do
+    if worker[name] ~= nil then worker[name] = value
+    elseif name ~= "ordered" then defaults[name] = value end
+  end
+  return { kind = "cluster", n = 1, ordered = given.ordered, worker = worker, defaults = defaults }
+end
 
 for _, kind in ipairs(kinds) do
   local name, class = kind.name, "minigun." .. (kind.class or "")

@@ -12,6 +12,7 @@ Connection.__index = Connection
 local DIAL <const> = 1      -- seconds for a server to take a connection
 local PATIENCE <const> = 3  -- seconds without a byte more, beside what the command itself waits
 local OLDEST <const> = 7    -- version of Redis
+local NO_HANDSHAKE <const> = "TLS: no answer to the handshake in time; does the server speak TLS at this port?"
 
 -- Errors of the server after which another connection may do better: it is about to become, or no longer, the master.
 local AGAIN <const> = { READONLY = true, LOADING = true, MASTERDOWN = true, CLUSTERDOWN = true, UNBLOCKED = true,
@@ -81,7 +82,10 @@ local function settle(self)
     if not wants then return broken(self, message, true) end
     if wants ~= "w" and self.link:ready() then return true end
     local left = due - core.now()
-    if left <= 0 then return broken(self, "no answer in time", true) end
+    if left <= 0 then
+      local in_handshake = self.address.secure and wants ~= "w"
+      return broken(self, in_handshake and NO_HANDSHAKE or "no answer in time", true)
+    end
     tasks.wait(self.link:fd(), mode_of(wants), left)
   end
 end
@@ -106,7 +110,10 @@ local function greet(self)
   if address.database and address.database ~= "0" then commands[#commands + 1] = { "SELECT", address.database } end
   commands[#commands + 1] = { "INFO", "server" }
   local replies, fault = exchange(self, commands, PATIENCE)
-  if not replies then return nil, fault end
+  if not replies then
+    if not address.secure then fault.message = fault.message .. "; where it speaks TLS, say rediss://" end
+    return nil, fault
+  end
   for _, reply in ipairs(replies) do
     if is_error(self, reply) then return broken(self, reply.message, AGAIN[reply.code] or false) end
   end

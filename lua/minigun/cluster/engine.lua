@@ -176,8 +176,8 @@ function Engine:last()
 end
 
 --- What the job is.
----@return table? facts `state`, `code`, `limit`, `lease`, `tries`; `silent`: seconds since its submitter was there;
---- nil without a fault: there is none
+---@return table? facts `state`, `code`, `limit`, `lease`, `tries`; `silent`, `age`: seconds since its submitter was
+--- there, and since it began; nil without a fault: there is none
 ---@return table? fault
 function Engine:facts()
   local replies, fault = self.connection:calls { { "HGETALL", self.meta }, { "TIME" } }
@@ -189,7 +189,9 @@ function Engine:facts()
     facts[name] = math.tointeger(tonumber(facts[name]))
     if not facts[name] or facts[name] < 1 then return nil end -- it is none of ours
   end
-  facts.silent = (tonumber(replies[2][1]) or 0) - (tonumber(facts.seen) or math.huge)
+  local now = tonumber(replies[2][1]) or 0
+  facts.silent = now - (tonumber(facts.seen) or now)
+  facts.age = now - (tonumber(facts.begun) or now)
   return facts
 end
 
@@ -217,6 +219,18 @@ function Engine:remove()
   local replies, fault = self.connection:calls { { "ZREM", self.jobs, self.job },
     { "UNLINK", self.input, self.output, self.dead, self.meta } }
   return replies and true, fault
+end
+
+--- How far a job is: chunks.
+---@return integer? waiting that no host has taken
+---@return integer|table work in hosts; a fault
+---@return integer? results that the submitter has not taken over
+function Engine:progress()
+  local replies, fault = self.connection:calls { { "XLEN", self.input }, { "XPENDING", self.input, "w" },
+    { "XLEN", self.output } }
+  if not replies then return nil, fault end
+  local inside = math.tointeger(replies[2][1]) or 0 -- it is an error where the job is gone
+  return math.max(0, (math.tointeger(replies[1]) or 0) - inside), inside, math.tointeger(replies[3]) or 0
 end
 
 --- Says that a worker host is there.

@@ -47,7 +47,9 @@ return counted]]
 scripts.alive = [[
 local state = redis.call('HGET', KEYS[3], 'state')
 if not state or redis.pcall('XINFO', 'GROUPS', KEYS[1]).err then return false end
-redis.call('HSET', KEYS[3], 'seen', redis.call('TIME')[1])
+local now = redis.call('TIME')[1]
+redis.call('HSETNX', KEYS[3], 'begun', now)
+redis.call('HSET', KEYS[3], 'seen', now)
 for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
 return state]]
 

@@ -2,8 +2,8 @@
 local verbs = {}
 
 --- Their names.
-verbs.names = { "run", "top", "check", "graph", "map", "each", "busted", "serve", "worker", "bench", "repl", "version",
-  "completion", "manual", "help" }
+verbs.names = { "run", "top", "check", "graph", "map", "each", "busted", "serve", "worker", "jobs", "abort", "bench",
+  "repl", "version", "completion", "manual", "help" }
 
 --- One of them; nil: there is none of this name.
 ---@param name string

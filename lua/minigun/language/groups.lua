@@ -64,6 +64,20 @@ function groups:process_per_batch(size, f)
   return run_group(self, context, context, f, "process_per_batch")
 end
 
+--- A group each of whose stages runs on other hosts, over a Redis server (docs/cluster.md): `p:cluster(url, [options,]
+--- f)`; f defines them. Each is a job of its own there: `minigun worker FILE --stage NAME`.
+---@param url string of the server, "redis://host"
+---@param given minigun.ClusterGroupOptions?
+--- `lease`, `tries`, `limit`, `ordered`; and defaults for the stages inside, as for `processes`
+---@param f fun(p: minigun.Pipeline) defines the stages: called at once, with the pipeline
+---@return minigun.Pipeline self
+function groups:cluster(url, given, f)
+  if f == nil and options.is_callable(given) then given, f = nil, given end
+  options.value(options.types.name, url, "cluster", "the URL")
+  local context = options.types.cluster_context(url, options.check(options.schemas.cluster_group, given, "cluster"))
+  return run_group(self, context, context, f, "cluster")
+end
+
 --- A group whose stages run in the coordinator itself, also inside another group: `p:inline([options,] f)`; f defines
 --- them.
 ---@param options minigun.GroupOptions? defaults for the stages inside

@@ -310,13 +310,17 @@ for name, made in next, {
   options.schemas[name] = made
 end
 
-options.schemas.cluster = schema.new("cluster", { {
-  { "url", types.name, default_text = "it must be given", doc = "of the Redis server, see docs/cluster.md" },
+local cluster_fields = {
   { "lease", types.seconds(false), default = 30,
     doc = "seconds after which the items of a host that is silent go to another one" },
   { "tries", types.integer(1), default = 5, doc = "how often a chunk of items is given to a host at most" },
   { "limit", types.integer(1), default = 200, doc = "most chunks that may lie on the server, of 100 items each" },
-}, { ordered_field } }, beside)
+}
+options.schemas.cluster = schema.new("cluster", { {
+  { "url", types.name, default_text = "it must be given", doc = "of the Redis server, see docs/cluster.md" },
+}, cluster_fields, { ordered_field } }, beside)
+options.schemas.cluster_group = schema.new("group", { cluster_fields, { ordered_field }, around_fields },
+  refused(to_stages))
 
 -- Those of the kinds of contexts and of their groups.
 for _, kind in ipairs(kinds) do
