@@ -39,6 +39,14 @@ function M.program(name)
   return compile(name, target, "") and target or nil
 end
 
+--- A library of this directory, to be loaded before others (LD_PRELOAD).
+---@param name string of its file, without ".c"
+---@return string? path nil where there is no compiler
+function M.library(name)
+  local target = ("%s/%s.so"):format(M.directory, name)
+  return compile(name, target, "-fPIC -shared") and target or nil
+end
+
 --- The program `confined` (see confined.c).
 ---@return string? path nil where there is no compiler
 function M.confined() return M.program "confined" end

@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -19,6 +18,7 @@
 
 #define FIRST 4096 /* bytes of the buffer for commands */
 #define CHUNK 65536
+#define MOST ((size_t)1 << 30) /* bytes of a command; hiredis counts in ints */
 
 void mg_link_check(const mg_link *link) {
   if (link->state == MG_LINK_CLOSED) assert(link->fd < 0 && !link->ssl);
@@ -27,8 +27,15 @@ void mg_link_check(const mg_link *link) {
   assert((link->ssl != NULL) == (link->secure && link->state != MG_LINK_CLOSED));
 }
 
+/* The host's addresses are not needed any more. */
+static void forget_addresses(mg_link *link) {
+  if (link->found) freeaddrinfo(link->found);
+  link->found = link->next = NULL;
+}
+
 /* Drops the connection, keeps what was read. */
 static void drop(mg_link *link) {
+  forget_addresses(link);
   if (link->ssl) SSL_free(link->ssl);
   if (link->fd >= 0) close(link->fd);
   link->ssl = NULL;
@@ -61,7 +68,7 @@ static int begin(mg_link *link, int family, const struct sockaddr *address, sock
   if (fd < 0) return -errno;
   if (family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   if (family != AF_UNIX) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-  if (connect(fd, address, length) < 0 && errno != EINPROGRESS && errno != EAGAIN) {
+  if (connect(fd, address, length) < 0 && errno != EINPROGRESS) {
     int rc = -errno;
     close(fd);
     return rc;
@@ -78,19 +85,28 @@ static int begin_unix(mg_link *link, const char *path) {
   return begin(link, AF_UNIX, (struct sockaddr *)&address, sizeof address);
 }
 
-static int begin_host(mg_link *link, const mg_link_options *options) {
-  struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM }, *list;
-  int rc = getaddrinfo(options->host, options->port, &hints, &list);
-  if (rc != 0) return fail(link, "the host's name is not found: %s", gai_strerror(rc)), 1;
-  rc = -EADDRNOTAVAIL;
-  for (struct addrinfo *each = list; each && rc < 0; each = each->ai_next) {
+/* Begins with the next of the host's addresses: 0, or -errno, `rc` where none is left. */
+static int begin_next(mg_link *link, int rc) {
+  for (const struct addrinfo *each; rc < 0 && (each = link->next);) {
+    link->next = each->ai_next;
     rc = begin(link, each->ai_family, each->ai_addr, each->ai_addrlen);
   }
-  freeaddrinfo(list);
   return rc;
 }
 
-/* Makes the TLS object for the socket.  The authorities are read anew for each connection: there are few. */
+static int begin_host(mg_link *link, const mg_link_options *options) {
+  struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+  int rc = getaddrinfo(options->host, options->port, &hints, &link->found);
+  if (rc != 0) {
+    link->found = NULL;
+    return fail(link, "the host's name is not found: %s", gai_strerror(rc)), 1;
+  }
+  link->next = link->found;
+  return begin_next(link, -EADDRNOTAVAIL);
+}
+
+/* Makes the TLS object, which gets the socket when that is connected.  The authorities are read anew for each
+ * connection: there are few. */
 static int prepare_tls(mg_link *link, const mg_link_options *options) {
   SSL_CTX *context = SSL_CTX_new(TLS_client_method());
   if (!context) return fail(link, "TLS: no memory");
@@ -114,9 +130,38 @@ static int prepare_tls(mg_link *link, const mg_link_options *options) {
   SSL_CTX_free(context); /* the object keeps it */
   if (!link->ssl) return fail(link, "TLS: no memory");
   SSL_set_tlsext_host_name(link->ssl, options->host);
-  if (SSL_set1_host(link->ssl, options->host) != 1 || SSL_set_fd(link->ssl, link->fd) != 1) {
-    return fail(link, "TLS: no memory");
-  }
+  return SSL_set1_host(link->ssl, options->host) == 1 ? 0 : fail(link, "TLS: no memory");
+}
+
+/* OpenSSL's own socket writes with write(), which ends a program that has not ignored SIGPIPE. */
+static int write_quietly(BIO *bio, const char *bytes, int n) {
+  BIO_clear_retry_flags(bio);
+  int sent = (int)send((int)BIO_get_fd(bio, NULL), bytes, (size_t)n, MSG_NOSIGNAL);
+  if (sent <= 0 && BIO_sock_should_retry(sent)) BIO_set_retry_write(bio);
+  return sent;
+}
+
+/* The method of sockets that write so: made once, never freed.  NULL: no memory. */
+static const BIO_METHOD *quiet_socket(void) {
+  static BIO_METHOD *quiet;
+  const BIO_METHOD *plain = BIO_s_socket();
+  if (quiet || !(quiet = BIO_meth_new(BIO_TYPE_SOCKET, "socket without SIGPIPE"))) return quiet;
+  BIO_meth_set_write(quiet, write_quietly);
+  BIO_meth_set_read(quiet, BIO_meth_get_read(plain));
+  BIO_meth_set_puts(quiet, BIO_meth_get_puts(plain));
+  BIO_meth_set_ctrl(quiet, BIO_meth_get_ctrl(plain));
+  BIO_meth_set_create(quiet, BIO_meth_get_create(plain));
+  BIO_meth_set_destroy(quiet, BIO_meth_get_destroy(plain));
+  return quiet;
+}
+
+/* Gives the TLS object the socket.  0 or -1. */
+static int secure_socket(mg_link *link) {
+  const BIO_METHOD *method = quiet_socket();
+  BIO *bio = method ? BIO_new(method) : NULL;
+  if (!bio) return fail(link, "TLS: no memory");
+  BIO_set_fd(bio, link->fd, BIO_NOCLOSE);
+  SSL_set_bio(link->ssl, bio, bio); /* the object keeps it */
   return 0;
 }
 
@@ -136,6 +181,11 @@ int mg_link_open(mg_link *link, const mg_link_options *options) {
 int mg_link_append(mg_link *link, int n, const char **words, const size_t *lengths) {
   if (link->state == MG_LINK_CLOSED) return -1;
   char *text;
+  size_t bytes = 0;
+  for (int i = 0; i < n; i++) {
+    if (lengths[i] > MOST - bytes) return -1;
+    bytes += lengths[i];
+  }
   int length = (int)redisFormatCommandArgv(&text, n, words, lengths);
   if (length < 0) return -1;
   if (link->sent > 0) { /* what is sent goes */
@@ -171,8 +221,15 @@ static int go_on_connecting(mg_link *link) {
   struct sockaddr_storage peer;
   socklen_t size = sizeof peer;
   if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0) error = errno;
-  if (error) return fail(link, "cannot connect: %s", strerror(error));
+  if (error) {
+    close(link->fd);
+    link->fd = -1;
+    int rc = begin_next(link, -error);
+    return rc < 0 ? fail(link, "cannot connect: %s", strerror(-rc)) : MG_LINK_WRITE;
+  }
   if (getpeername(link->fd, (struct sockaddr *)&peer, &size) < 0) return MG_LINK_WRITE; /* not yet */
+  forget_addresses(link);
+  if (link->secure && secure_socket(link) < 0) return -1;
   link->state = link->secure ? MG_LINK_SECURING : MG_LINK_READY;
   return 0;
 }

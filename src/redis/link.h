@@ -5,7 +5,7 @@
  * name of a host blocks.
  *
  * Invariants (mg_link_check):
- *  I1  state CLOSED: there is no descriptor, no TLS object, no reader; any other state: a descriptor and a reader.
+ *  I1  state CLOSED: there is no descriptor and no TLS object; any other state: a descriptor and a reader.
  *  I2  sent <= filled <= size of the buffer `out`.
  *  I3  ssl is there exactly where `secure` was asked for and the state is not CLOSED.
  */
@@ -27,6 +27,7 @@ typedef struct mg_link {
   int fd;
   SSL *ssl;
   redisReader *reader;
+  struct addrinfo *found, *next; /* addresses of the host, until one has answered; the one to try after this */
   char *out;                   /* commands that are not sent yet: filled - sent bytes from `sent` on */
   size_t sent, filled, size;
   int secure;
@@ -43,7 +44,7 @@ typedef struct mg_link_options {
 
 /* Begins to connect.  0, or -1: link->why says why, and it is closed.  A link holds memory until mg_link_close. */
 int mg_link_open(mg_link *link, const mg_link_options *options);
-/* Appends a command of n words, which are copied.  0, or -1: no memory, or the link is closed. */
+/* Appends a command of n words, which are copied.  0, or -1: no memory, more than 1 GiB, or the link is closed. */
 int mg_link_append(mg_link *link, int n, const char **words, const size_t *lengths);
 /* Connects, sends and reads as far as that goes at once.  The sum of what to wait for, or -1: it has been closed, and
  * link->why says why; replies that were there before that can still be had. */

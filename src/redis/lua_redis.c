@@ -74,7 +74,8 @@ static int l_send(lua_State *L) {
   }
   if (mg_link_append(link, (int)n, words, lengths) == 0) return lua_pushboolean(L, 1), 1;
   luaL_pushfail(L);
-  lua_pushstring(L, link->state == MG_LINK_CLOSED ? (link->why[0] ? link->why : "it is closed") : "no memory");
+  lua_pushstring(L, link->state == MG_LINK_CLOSED ? (link->why[0] ? link->why : "it is closed")
+                                                      : "no memory, or a command of more than 1 GiB");
   return 2;
 }
 
