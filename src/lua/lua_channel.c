@@ -173,8 +173,10 @@ static int decode(lua_State *L, channel *c, mg_codec *codec, const mg_message *m
   int hooks = mg_codec_has_hooks(codec);
   if (m->own) {
     holder = lua_newuserdatauv(L, sizeof *holder, 0);
-    *holder = (uint8_t *)(uintptr_t)m->bytes;
+    *holder = NULL;
     luaL_setmetatable(L, HOLDER);
+    *holder = (uint8_t *)(uintptr_t)m->bytes;
+    c->message.bytes = NULL; /* from now on the holder's */
   } else if (hooks) {
     d.bytes = memcpy(lua_newuserdatauv(L, m->length, 0), m->bytes, m->length);
     mg_channel_done(&c->ch, m);
@@ -205,6 +207,7 @@ static int decode(lua_State *L, channel *c, mg_codec *codec, const mg_message *m
 /* A message whose decoding has raised: kind, number, false, message */
 static int take_failed(lua_State *L, channel *c) {
   c->decoding = 0;
+  if (c->message.own) free((void *)(uintptr_t)c->message.bytes); /* no holder has come to be */
   mg_channel_done(&c->ch, &c->message);
   lua_pushinteger(L, c->message.head.kind);
   lua_pushinteger(L, (lua_Integer)c->message.head.number);
