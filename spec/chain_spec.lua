@@ -407,4 +407,23 @@ describe("a chain", function()
       assert.matches("emit called after", port.failures[2].caught.message)
     end)
   end)
+
+  it("forgets, when it begins anew, for which stage something was that an error has left there", function()
+    local links, port = new {
+      { handler = function(n, emit)
+        emit(n)
+        if n == 1 then emit:to("c", "left") else emit "for both" end
+      end, to = { 2, 3 } },
+      { handler = function(item, emit) emit(item) end, out = true },
+      { handler = function(item, emit) emit(item) end, out = true },
+    }
+    port.addresses[1] = { c = 3 }
+    port.delivered = false -- deliver raises
+    links:begin(1, 1)
+    assert.is_false((pcall(links:taker(), 1)))
+    port.delivered = {}
+    links:begin(1, 1)
+    links:taker()(2)
+    assert.same({ { 2, 2 }, { 3, 2 }, { 2, "for both" }, { 3, "for both" } }, port.delivered)
+  end)
 end)

@@ -27,7 +27,7 @@ static const char *const functions[] = {
  *   returned()                  the handler has returned a value, for the first time */
 static int l_chain(lua_State *L) {
   uint32_t ids = mg_check_u32(L, 1), links = mg_check_u32(L, 2);
-  luaL_argcheck(L, ids < UINT16_MAX, 1, "too many");
+  luaL_argcheck(L, ids < UINT16_MAX - MG_CHAIN_LINKS, 1, "too many"); /* user values */
   luaL_argcheck(L, links <= ids, 2, "more than there are ids");
   luaL_checktype(L, 3, LUA_TFUNCTION);
   luaL_checktype(L, 5, LUA_TTABLE);
@@ -214,9 +214,9 @@ static int l_taker(lua_State *L) {
 /* c:begin(id, attempt): what the library has raised in a call before, which so was not ended, is forgotten */
 static int l_begin(lua_State *L) {
   mg_chain *c = mg_check_chain(L);
-  c->depth = c->top = 0;
+  c->depth = 0;
   c->running = NULL;
-  lua_settop(c->kept, 0);
+  mg_kept_drop(L, c, 0);
   c->entry = mg_check_link(L, 2);
   c->attempt = luaL_checkinteger(L, 3);
   return 0;
