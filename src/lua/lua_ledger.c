@@ -166,8 +166,7 @@ static int l_targets(lua_State *L) {
 }
 
 /* l:limit(what, which, place, stage, most): adds to what fills up.  what: "reach" of the stage `which`, "waits" of it,
- * or
- * "targets" of the place `which`; a place, or (stage > 0) the queue of a stage, where at most so many may wait */
+ * or "targets" of the place `which`; a place, or (stage > 0) the queue of a stage, where at most so many may wait */
 static int l_limit(lua_State *L) {
   static const char *const kinds[] = {"reach", "waits", "targets", NULL};
   mg_ledger *l = mg_check_ledger(L, 1);
@@ -284,7 +283,7 @@ static int l_counts(lua_State *L) {
     lua_rawseti(L, -2, i);
   }
   if (c->served) memset(c, 0, sizeof *c);
-  else c->items_in = c->items_out = c->busy = c->waiting_out = 0;
+  else c->items_in = c->items_out = c->busy = c->waiting_out = c->queue_most = 0;
   return 6;
 }
 

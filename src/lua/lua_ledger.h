@@ -18,7 +18,7 @@ enum { MG_UV_CUT = MG_KEEPS + 1, MG_UV_FINISHED, MG_UV_POOL, MG_UV_WRITERS, MG_U
 struct mg_writer;
 typedef struct lua_ledger {
   mg_ledger l;
-  lua_State *L; /* whoever has called last: for the hooks */
+  lua_State *L; /* the caller of the newest method: for the hooks */
   struct mg_writer *writers; /* those that go through (lua_through.c) */
   lua_State *producer; /* the coroutine of the producer that emits now, where it may yield; NULL: none does */
   int parked;          /* it waits for receivers */

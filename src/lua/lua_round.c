@@ -231,6 +231,7 @@ static int l_among(lua_State *L) {
   }
   lua_getfield(L, AT_CHAIN, "push_all");
   lua_State *co = lua_tothread(L, AT_THREAD);
+  if (!lua_checkstack(co, 1)) return luaL_error(L, "stack overflow");
   lua_pushvalue(L, AT_ANSWER);
   lua_xmove(L, co, 1);
   if (!resume(L, own, 1)) return give_back(L, own);
