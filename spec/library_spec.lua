@@ -115,8 +115,8 @@ describe("library/minigun.lua", function()
       processes = "Pool", process_per_batch = "Fork", backoff = "Backoff", spool = "Spool",
       journal = "Journal", root = "Pipeline", process_group = "PoolGroup", fork_group = "ForkGroup",
       thread_group = "ThreadGroup", inline_group = "Group", command = "Command", log = "Log",
-      open = "Standing", halt = "Halt", submit = "Submit", cluster = "Cluster", cluster_group = "ClusterGroup", lines = "Lines",
-      records = "Records", csv = "Csv" }
+      open = "Standing", halt = "Halt", submit = "Submit", cluster = "Cluster", cluster_group = "ClusterGroup",
+      lines = "Lines", records = "Records", csv = "Csv" }
     for kind, schema in pairs(require "minigun.language.schemas".schemas) do
       local class = assert(classes[kind], "docs/generate.lua and this spec do not know the options of: " .. kind)
       assert_known(("minigun.%sOptions"):format(class), schema.by_name)

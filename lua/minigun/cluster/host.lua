@@ -23,7 +23,9 @@ local IDLE <const> = 0.2 -- seconds between two looks for a job
 local GONE <const> = { GONE = true, NOGROUP = true } -- errors that say that a job is not there
 local SILENT <const> = 60 -- seconds after which a submitter that says nothing is taken for dead
 local LAST <const> = 5    -- seconds in which the end of a host can be told
-local PAUSE <const>, PACE <const> = 0.1, 0.005 -- seconds before a call is made again; between two looks
+local PAUSE <const> = 0.1  -- seconds before a call is made again
+local REST <const> = 0.05  -- seconds that a producer sleeps, unless a bell rings
+local AHEAD <const>, MOST <const> = 0.05, 64 -- seconds of work that a host has in hand; in chunks at most
 
 --- Makes a worker host.
 ---@param given table
@@ -33,6 +35,9 @@ local PAUSE <const>, PACE <const> = 0.1, 0.005 -- seconds before a call is made 
 function host.new(given)
   local self = setmetatable({ given = given, chunks = {}, done = {}, in_hand = 0, job = false, facts = false,
     stopping = false, ending = false, beat = 0, renewed = 0, reaped = core.now(),
+    bell = assert(core.event()), -- rings where a chunk is to be told of
+    room = assert(core.event()), -- rings where another one can be taken
+    cost = 0.1, most = 2 * given.processes, -- seconds of a chunk; chunks in hand
     taking = connection.new(given.address), telling = connection.new(given.address) }, Host)
   local file <close> = io.open "/proc/sys/kernel/hostname"
   self.name = ("%s:%d:%x"):format(file and file:read "l" or "host", core.pid(), core.random() & 0xffffffff)
@@ -91,6 +96,7 @@ end
 local function finish(self, id, bytes)
   table.insert(self.done, { id, "ok", bytes })
   self.chunks[id] = nil
+  core.event_ring(self.bell)
 end
 
 -- Emits the items of a chunk.
@@ -106,6 +112,14 @@ local function begin(self, entry, emit)
   end
 end
 
+-- How many chunks are to be in hand: those that AHEAD seconds of work take, and two for each process at least.
+local function plan_ahead(self, answers)
+  local busy, n = 0, self.given.processes
+  for _, answer in ipairs(answers) do busy = busy + (answer.busy or 0) end
+  self.cost = (7 * self.cost + busy) / 8
+  self.most = math.max(2 * n, math.min(MOST, math.ceil(AHEAD * n / self.cost)))
+end
+
 -- What has come of an item. Of a job that was left in the meantime nothing is wanted.
 local function answered(self, item, answer)
   local chunk = item.job == self.job and self.chunks[item.chunk]
@@ -113,6 +127,8 @@ local function answered(self, item, answer)
   chunk.answers[item.k], chunk.left = answer, chunk.left - 1
   if chunk.left > 0 then return end
   self.in_hand = self.in_hand - 1
+  core.event_ring(self.room)
+  plan_ahead(self, chunk.answers)
   finish(self, item.chunk, core.encode(chunk.answers))
 end
 
@@ -138,12 +154,12 @@ end
 -- The producer that takes.
 local function take(self, emit)
   while not self.stopping do
-    local job, room = self.job, 2 * self.given.processes - self.in_hand
+    local job, room = self.job, self.most - self.in_hand
     if not job and not find_job(self) then
       if self.given.once then break end
       tasks.sleep(IDLE)
     elseif job and room <= 0 then
-      tasks.sleep(PACE)
+      if tasks.wait(self.room, "r", REST) then core.event_clear(self.room) end
     elseif job then
       local entries = try(self, function() return engine(self, self.taking):take(self.name, room, LOOK) end)
       begin_all(self, job, entries, emit)
@@ -204,7 +220,7 @@ local function keep(self, emit)
   while not self.stopping or self.in_hand > 0 or self.done[1] do
     tell(self)
     reap(self, emit)
-    tasks.sleep(PACE)
+    if not self.done[1] and tasks.wait(self.bell, "r", REST) then core.event_clear(self.bell) end
   end
 end
 
@@ -217,6 +233,8 @@ local function leave(self)
   engine(self, self.telling, ""):leave(self.name)
   self.telling:close()
   self.taking:close()
+  core.shut(self.bell)
+  core.shut(self.room)
 end
 
 -- --- the stage -----------------------------------------------------------------------------------------------------

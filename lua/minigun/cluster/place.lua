@@ -59,7 +59,7 @@ function place.new(port, segment)
     slots = { { number = 1 } }, most = 4 * ITEMS, said = said, stage = port.plan.stages[segment.stages[1]],
     flight = {},     -- by number: { works, bytes }
     last = 0,        -- number of the chunk that was made last
-    in_flight = 0,   -- chunks
+    in_flight = 0,   -- chunks, and results that lie on the server
     bytes = 0,       -- of them
     size = FIRST,    -- items of a chunk, at most
     results = RESULTS, -- that are taken in one call
@@ -253,12 +253,13 @@ local function learn(self, answers, bytes)
   self.size = math.max(1, math.floor((self.size + fit) / 2 + 0.5))
 end
 
+-- Returns how many chunks of the server's fewer there are, when it is dropped.
 local function take_result(self, fields)
   local number = type(fields[2]) == "string" and engines.number_of(fields[2])
   local chunk = number and self.flight[number]
-  if not chunk then return end -- it was here before
+  if not chunk then return 0 end -- it was here before
   self.flight[number] = nil
-  self.in_flight, self.bytes = self.in_flight - 1, self.bytes - #chunk.bytes
+  self.bytes = self.bytes - #chunk.bytes
   local n = #chunk.works
   local answers, problem = message.answers(fields[6], n, self.port.plan.addresses[self.stage.id])
   if fields[4] == "dead" then
@@ -268,6 +269,7 @@ local function take_result(self, fields)
   end
   if problem then answers = all_failed(n, problem) else learn(self, answers, #fields[6]) end
   for i, own in ipairs(chunk.works) do settle(self, own, answers[i]) end
+  return 1
 end
 
 -- Says once that no worker is there.
@@ -305,16 +307,17 @@ local function receive(self)
     local dials = self.back.dials
     local entries = insist(self, function() return engine:results(self.results, LISTEN) end) or {}
     if dials > 0 and dials ~= self.back.dials then lose(self) end
-    local ids, bytes = {}, 0
+    local ids, bytes, fewer = {}, 0, 0
     for i, entry in ipairs(entries) do
       ids[i], bytes = entry[1], bytes + #(entry[2][6] or "")
-      take_result(self, entry[2])
+      fewer = fewer + take_result(self, entry[2])
     end
     self.results = bytes > LARGE and math.max(1, self.results // 2) or math.min(RESULTS, self.results * 2)
     stay(self, engine)
     if ids[1] then
       self.heard = core.now()
       insist(self, function() return engine:drop(ids) end)
+      self.in_flight = self.in_flight - fewer
       self:wake()
     else
       look_for_workers(self, engine)

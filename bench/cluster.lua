@@ -1,0 +1,126 @@
+-- Clusters, on this machine: items a second through { cluster }, the latency of a single item, and what the Redis
+-- commands alone, or Python's RQ, do with the same.
+--     lua5.4 bench/cluster.lua [ITEMS]
+-- It starts a server of its own on a unix socket, and two worker hosts of one process each.
+local core = require "minigun.core"
+local minigun = require "minigun"
+
+local ITEMS <const> = math.tointeger(tonumber(arg[1])) or 200000
+local CHUNK <const>, PIPELINE <const> = 100, 16
+local SINGLE <const>, JOBS <const> = 500, 500
+
+local directory = os.tmpname()
+os.remove(directory)
+assert(os.execute("mkdir " .. directory))
+local socket = directory .. "/redis.sock"
+local url = "redis+unix://" .. socket
+
+local function spawn(command)
+  local pipe = assert(io.popen(("exec %s >>%s/out 2>&1 & echo $!"):format(command, directory)))
+  local pid = pipe:read "n"
+  pipe:close()
+  return pid
+end
+
+-- A program as a user writes it; its mode is its first word.
+local PROGRAM <const> = [[
+local core = require "minigun.core"
+local minigun = require "minigun"
+local p = minigun.pipeline "bench"
+local many = arg[1] == "many"
+if many or not arg[1] then p:producer("source", minigun.range(1, tonumber(arg[2] or 1))) end
+p:map("work", { cluster = "%s" }, function(x) return x + 1 end)
+if not arg[1] then return p end -- in a worker host
+if many then
+  p:each("take", function() end)
+  local start = core.now()
+  p:run { progress = false }
+  print(core.now() - start)
+else
+  local executor <close> = p:open()
+  local times = {}
+  for i = 1, tonumber(arg[2]) do
+    local start = core.now()
+    assert(executor:submit(i):result())
+    times[i] = core.now() - start
+  end
+  table.sort(times)
+  print(times[#times // 2], times[#times * 99 // 100])
+end]]
+
+local function ask(command)
+  local pipe = assert(io.popen(command))
+  local text = pipe:read "a"
+  pipe:close()
+  return text
+end
+
+-- The same commands for the same bytes, and nothing else: chunks are put, taken, done, and their results are read.
+local function raw(n)
+  local connection = require "minigun.cluster.connection".new(assert(require "minigun.cluster.url".parse(url)))
+  local engine = require "minigun.cluster.engine".new(connection, "raw", "work", "job")
+  assert(engine:create { code = "x", limit = 1000, lease = 30000, tries = 5 })
+  local items, answers = {}, {}
+  for i = 1, CHUNK do
+    items[i] = core.encode(i)
+    answers[i] = { out = { { bytes = core.encode(i + 1) } }, said = {}, busy = 0 }
+  end
+  local bytes, result, chunks = core.encode(items), core.encode(answers), {}
+  for i = 1, PIPELINE do chunks[i] = bytes end
+  local start = core.now()
+  for first = 1, n // CHUNK, PIPELINE do
+    assert(engine:put(1000, first, chunks))
+    local words = {}
+    for _, entry in ipairs(assert(engine:take("raw", PIPELINE, 1000))) do
+      table.move({ entry[1], "ok", result }, 1, 3, #words + 1, words)
+    end
+    assert(engine:done("x", words))
+    local ids = {}
+    for i, entry in ipairs(assert(engine:results(PIPELINE, 1000))) do ids[i] = entry[1] end
+    assert(engine:drop(ids))
+  end
+  local seconds = core.now() - start
+  engine:remove()
+  connection:close()
+  return seconds
+end
+
+-- Python's RQ with one worker in burst mode: a job for each item.
+local RQ <const> = [[
+import os, time, redis, rq, operator
+c = redis.Redis(unix_socket_path="%s")
+q = rq.Queue(connection=c)
+t = time.time()
+for i in range(%d): q.enqueue(operator.add, i, 1)
+rq.SimpleWorker([q], connection=c).work(burst=True, logging_level="ERROR")
+print(time.time() - t)]]
+
+local function rate(name, n, seconds) print(("%-44s %12.0f items/s"):format(name, n / seconds)) end
+
+local function bench()
+  local path = directory .. "/bench.lua"
+  local file <close> = assert(io.open(path, "w"))
+  file:write(PROGRAM:format(url))
+  file:flush()
+  for _ = 1, 2 do spawn(("./bin/minigun worker %s --engine %s --processes 1"):format(path, url)) end
+  ask(("lua5.4 %s many 1000"):format(path)) -- they are there
+  rate(("cluster: 2 hosts, %d items"):format(ITEMS), ITEMS, tonumber(ask(("lua5.4 %s many %d"):format(path, ITEMS))))
+  rate(("the Redis commands alone, chunks of %d"):format(CHUNK), ITEMS, raw(ITEMS))
+  local middle, slow = ask(("lua5.4 %s one %d"):format(path, SINGLE)):match "(%S+)%s+(%S+)"
+  print(("%-44s %9.0f us, %.0f us for 99 %%"):format("cluster: a single item, there and back", middle * 1e6,
+    slow * 1e6))
+  local seconds = tonumber(ask(("python3 -c '%s' 2>/dev/null"):format(RQ:format(socket, JOBS))):match "%S+")
+  if seconds then rate("RQ (Python): one worker, in its own process", JOBS, seconds)
+  else print "RQ (Python): not installed (python3-rq)" end
+end
+
+local server = spawn(("redis-server --port 0 --unixsocket %s --save '' --dir %s"):format(socket, directory))
+while not ask(("redis-cli -s %s PING 2>/dev/null"):format(socket)):find "PONG" do minigun.sleep(0.05) end
+local ok, err = pcall(bench)
+for pid in ask(("redis-cli -s %s HKEYS mg:hosts:bench/work:facts"):format(socket)):gmatch ":(%d+):" do
+  os.execute("kill " .. pid)
+end
+minigun.sleep(0.5)
+os.execute("kill " .. server)
+os.execute("rm -r " .. directory)
+if not ok then error(err, 0) end
