@@ -36,7 +36,8 @@ acts.emissions = {
     w.emit(item)
   end },
   changed = { weight = 2, own = true, act = function(w, item, act)
-    if type(item) == "table" then item.changed = (item.changed or 0) + act.salt % 7 end
+    -- One that went back may be the first table of its stage, after hundreds of calls: see how-it-works, what differs.
+    if type(item) == "table" and again(item) == 0 then item.changed = (item.changed or 0) + act.salt % 7 end
     w.emit(item)
   end },
   refilled = { weight = 2, own = true, act = function(w, item)
