@@ -38,7 +38,7 @@ for _, adapter in ipairs(loops.list) do
         loops.run_until(loop, function() return left == 0 and others == 4 end)
         assert.equal(n * (n + 1), sum)
         assert.equal("late", late[4]:result())
-        assert.is_true(ticks > 5, ticks)
+        assert.is_true(ticks > 1, ticks) -- more or fewer, by how fast the machine is
         local there
         client:submit("ticks"):on_done(function(future) there = future:result() end)
         loops.run_until(loop, function() return there end)
