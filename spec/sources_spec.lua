@@ -167,6 +167,26 @@ describe("minigun.lines", function()
     end)
   end
 
+  it("is stopped in the middle of a packed file, though a worker that was forked meanwhile has its pipe", function()
+    with_directory({ "x" }, function(directory)
+      local path = directory .. "/x.gz"
+      assert(os.execute(("seq 1000000 | gzip -1 > '%s'"):format(path)))
+      local result = support.run_lua([[
+        local minigun = require "minigun"
+        local run
+        local p = minigun.pipeline "x":producer(minigun.lines(arg[1]))
+        p:processor("work", { processes = 1 }, function(line, emit)
+          if line == "100" then os.exit(3) end -- another worker takes its place
+          emit(line)
+        end)
+        p:each(function(line) if line == "20000" then run:stop() end end)
+        run = p:start { failures = "collect" }
+        io.write(#run:wait().failures)
+      ]], { args = { path }, timeout = 30 })
+      assert.equal("1", result.stdout, result.stderr)
+    end)
+  end)
+
   it("shows where each line comes from, where that is asked for", function()
     with_files({ "a\nb", "", "c\n" }, function(first, second, third)
       local expected = { { path = first, number = 1, text = "a" }, { path = first, number = 2, text = "b" },

@@ -14,6 +14,7 @@ local context = require "minigun.handlers.ctx"
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
 local glob = require "minigun.sources.glob"
+local programs = require "minigun.system.programs"
 local tasks = require "minigun.handlers.tasks"
 
 local reading = {}
@@ -174,7 +175,7 @@ end
 -- Closes what it has open, however far it is.
 function Cursor:close()
   give_up(self)
-  if self.program then self.program:close() end
+  if self.program then programs.close_file(self.program) end
   self.reader, self.program, self.at = false, false, 0
 end
 

@@ -1,4 +1,4 @@
---- Programs that were started by `io.popen` in a coroutine that is to be closed.
+--- Programs that were started by `io.popen`, in a coroutine or a source that is to be closed.
 --
 -- Closing such a file waits for its program, for as long as that runs, and so does its collection. Where a
 -- coroutine is closed before its end (a time-out, the end of a run), the programs are ended first whose files are in
@@ -67,6 +67,21 @@ function look_at(value, files, depth)
   end
 end
 
+-- Ends the programs at the other end of a file, where that is a pipe.
+local function end_programs(file, inputs)
+  local pipe = core.link(("/proc/self/fd/%d"):format(core.fileno(file)))
+  if not pipe or not pipe:find "^pipe:" then return end
+  for _, child in ipairs(ends_of(pipe, inputs)) do kill(child) end
+end
+
+--- Closes a file of `io.popen` before its program has come to its end: that is ended first. It would hear of the close
+--- by SIGPIPE only where no process that was forked meanwhile has the pipe too.
+---@param file file* that is read from
+function programs.close_file(file)
+  end_programs(file, false)
+  file:close()
+end
+
 --- Closes a coroutine, as `coroutine.close` does, and ends the programs first that it would wait for.
 ---@param co thread
 ---@param gently boolean? true: those that read what it has written come to their own end
@@ -76,12 +91,7 @@ function programs.close(co, gently)
   if coroutine.status(co) == "suspended" then
     local files = {}
     look_into(co, files, 1)
-    for file in pairs(files) do
-      local pipe = core.link(("/proc/self/fd/%d"):format(core.fileno(file)))
-      if pipe and pipe:find "^pipe:" then
-        for _, child in ipairs(ends_of(pipe, not gently)) do kill(child) end
-      end
-    end
+    for file in pairs(files) do end_programs(file, not gently) end
   end
   return coroutine.close(co)
 end
