@@ -159,12 +159,12 @@ describe("a run with a cluster", function()
     cluster:signal(first, "INT")
     wait_for(function() return not support.alive(first) end)
     cluster:worker(path)
-    wait_for(function() return not support.alive(submitter) end, 25) -- the lease is 30 s
+    wait_for(function() return not support.alive(submitter) end, 15) -- the lease is 30 s
     assert.matches("^400: ", cluster:said "submitter.out")
   end)
 
   it("is not ended by the end of another one: hosts go on, also with what they have in hand", function()
-    local path = cluster:program(program(SLOW, far(), "minigun.sleep(0.02) emit(x)"))
+    local path = cluster:program(program(SLOW, far(), "minigun.sleep(0.01) emit(x)"))
     local host = cluster:worker(path)
     for round, name in ipairs { "INT", "TERM", "KILL" } do
       local submitter = cluster:spawn("lua5.4 " .. path, "submitter" .. round)

@@ -34,7 +34,7 @@ local AHEAD <const>, MOST <const> = 0.05, 64 -- seconds of work that a host has 
 ---@return table host
 function host.new(given)
   local self = setmetatable({ given = given, chunks = {}, done = {}, in_hand = 0, job = false, facts = false,
-    stopping = false, ending = false, beat = 0, renewed = 0, reaped = core.now(),
+    stopping = false, ending = false, beat = 0, renewed = 0, reaped = core.now(), idle = false,
     bell = assert(core.event()), -- rings where a chunk is to be told of
     room = assert(core.event()), -- rings where another one can be taken
     cost = 0.1, most = 2 * given.processes, -- seconds of a chunk; chunks in hand
@@ -163,6 +163,7 @@ local function take(self, emit)
     elseif job then
       local entries = try(self, function() return engine(self, self.taking):take(self.name, room, LOOK) end)
       begin_all(self, job, entries, emit)
+      self.idle = self.job and not (entries and entries[1]) or false
       if self.job and not (entries and entries[1]) then look_around(self) end
     end
   end
@@ -200,15 +201,13 @@ local function tell(self)
   end
 end
 
--- Takes over chunks of hosts that are gone.
+-- Takes over chunks of hosts that are gone; those that were given back, as soon as there is nothing else to do.
 local function reap(self, emit)
-  local job, now = self.job, core.now()
-  if not job or self.stopping or now - self.reaped < self.facts.lease / 4000 then return end
-  if self.in_hand >= self.given.processes then return end
-  self.reaped = now
-  begin_all(self, job, try(self, function()
-    return engine(self, self.telling):reap(self.name, self.facts, self.given.processes)
-  end), emit)
+  local job, now, n = self.job, core.now(), self.given.processes
+  if not job or self.stopping or self.in_hand >= n then return end
+  if not self.idle and now - self.reaped < self.facts.lease / 4000 then return end
+  self.reaped, self.idle = now, false
+  begin_all(self, job, try(self, function() return engine(self, self.telling):reap(self.name, self.facts, n) end), emit)
 end
 
 -- The producer that tells. Where it is ended, it may be in the middle of a reply.
