@@ -77,7 +77,7 @@ static int enter(void) {
   struct termios mode;
   int rc = mg_sys.get_mode(fd, &mode);
   if (rc < 0) return rc;
-  if (!is_raw(&mode)) usual = mode; /* else it is ours, of before a stop that nobody saw coming */
+  if (!is_raw(&mode)) usual = mode; /* else it is ours, of before a stop that could not be seen coming */
   mode.c_lflag &= (tcflag_t)~(ICANON | ECHO | ECHONL | IEXTEN);
   mode.c_iflag &= (tcflag_t)~(IXON | ICRNL | INLCR | IGNCR);
   mode.c_cc[VMIN] = mode.c_cc[VTIME] = 0;

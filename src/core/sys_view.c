@@ -12,7 +12,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* A description of its own: that it does not block concerns nobody else. */
+/* A description of its own: that it does not block concerns no other process. */
 int mg_sys_open_terminal(void) {
   return mg_above_standard(check(open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK)));
 }

@@ -238,7 +238,7 @@ local function settle(self, own, answer)
   self:finished(own)
 end
 
--- What is there of a chunk that nobody could finish, or whose result is none.
+-- What is there of a chunk that no host could finish, or whose result is none.
 local function all_failed(n, text)
   local answers = {}
   for i = 1, n do answers[i] = { failed = { kind = "crash", message = text, attempts = 1 } } end

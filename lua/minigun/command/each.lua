@@ -133,7 +133,8 @@ local function jobs(command, lines, given, run)
       if run.halted then return end
       number = number + 1
       local text = template.fill(command, line, number)
-      if (run.done[text] or 0) > 0 then run.done[text] = run.done[text] - 1
+      local shown = job_log.shown(text)
+      if (run.done[shown] or 0) > 0 then run.done[shown] = run.done[shown] - 1
       else
         turn = turn + 1
         emit { number = number, turn = turn, command = text }

@@ -6,9 +6,14 @@ job_log.__index = job_log
 
 local HEAD <const> = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
 
+--- A command as it stands in the log: on one line, without tabs.
+---@param command string
+---@return string
+function job_log.shown(command) return (command:gsub("[\t\n]", " ")) end
+
 --- The commands that a log says have ended with 0, each as often as it says so.
 ---@param path string
----@return table counts by command; nil where the log cannot be read
+---@return table counts by command, as it is shown; nil where the log cannot be read
 ---@return string? message
 function job_log.done(path)
   local file, message = io.open(path)
@@ -40,7 +45,7 @@ function job_log:write(job)
   local result = job.result
   self.file:write(("%d\t:\t%.3f\t%.3f\t0\t%d\t%d\t%d\t%s\n"):format(job.number,
     self.started + job.begun - self.start, result.seconds, #result.out, result.code or -1, result.signal or 0,
-    (job.command:gsub("[\t\n]", " "))))
+    job_log.shown(job.command)))
 end
 
 return job_log

@@ -1,5 +1,5 @@
 --- Losses: what becomes of the items that a dead worker had. The one that it was at has failed, and has paid with an
--- attempt; all others go back to the queue. Where it was killed for the sake of an item that nobody wants any more, any
+-- attempt; all others go back to the queue. Where it was killed for the sake of an item that was cancelled, any
 -- other that it was at goes back too.
 local failure = require "minigun.base.failure"
 local report = require "minigun.base.protocol"

@@ -120,7 +120,7 @@ local function bell_of(self)
   return self.bell
 end
 
---- The executor is over, and nobody waits for it any more.
+--- The executor is over, and nothing waits for it any more.
 ---@param self table
 function moving.forget(self)
   awaited[self], changes = nil, changes + 1
@@ -248,7 +248,7 @@ local function wait_for_descriptor(self, deadline)
   if not ok or core.wait(fd, "r", 0) ~= true then tasks.sleep(math.min(left or SOON, SOON)) end
 end
 
---- Whether an executor may be moved by itself, and its run sleep: nobody watches it, and no others go on with it.
+--- Whether an executor may be moved by itself, and its run sleep: nothing watches it, and no others go on with it.
 ---@param self table
 ---@return boolean
 function moving.is_alone(self)

@@ -1,4 +1,4 @@
---- Waiting for several futures, whoever owns them: `minigun.as_completed`, `minigun.wait_all`.
+--- Waiting for several futures, whatever owns them: `minigun.as_completed`, `minigun.wait_all`.
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
 local futures = require "minigun.futures.future"
@@ -87,6 +87,9 @@ local FIRST <const> = { done = true, failure = true }
 function several.wait_all(list, options)
   check_list(list, "minigun.wait_all")
   options = options or {}
+  if type(options) ~= "table" then
+    failure.raise("minigun.wait_all: options must be a table, got " .. failure.show(options))
+  end
   for name, value in pairs(options) do
     if name == "timeout" then failure.check_seconds(value, "minigun.wait_all")
     elseif name ~= "first" or not FIRST[value] then

@@ -1,4 +1,4 @@
---- Submissions: the definition of the stage that stands for whoever submits items to a standing run. To the rest of the
+--- Submissions: the definition of the stage that stands for what submits items to a standing run. To the rest of the
 -- library it is a producer that sends to all entry stages.
 local ends = require "minigun.language.ends"
 local failure = require "minigun.base.failure"

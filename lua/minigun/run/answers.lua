@@ -3,11 +3,11 @@
 -- the first stages can take it at once: so priorities hold, and what is not begun can be taken out.
 --
 -- Each item has an origin of its own (policy/acks.lua), and that has an `answer`:
---     number     the item's; whoever waits for it is known to the caller only, so that a run does not keep him alive
+--     number     the item's; what waits for it is known to the caller only, so that a run does not keep that alive
 --     value, n   what has reached terminal stages: the value where there may be one, else the array; how many
 --     record     the first failure of what has come of it
 --     item       itself
---     cancelled  nobody wants it any more
+--     cancelled  it is not wanted any more
 -- When nothing of the item is left the answer is put into `done`, which the caller empties between two rounds.
 --
 -- Invariants
@@ -161,7 +161,7 @@ function Answers:failed(record)
   return taken
 end
 
---- Whether what the coordinator is at comes of an item that nobody wants any more.
+--- Whether what the coordinator is at comes of an item that is not wanted any more.
 ---@return boolean
 function Answers:is_cancelled()
   local origin = self.acks.origin
@@ -178,7 +178,7 @@ end
 
 -- --- cancelling --------------------------------------------------------------------------------------------------
 
---- Takes an item out that nobody has begun to process.
+--- Takes an item out that is not begun.
 ---@param number integer its number
 ---@return boolean found
 function Answers:withdraw(number)

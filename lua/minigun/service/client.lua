@@ -3,7 +3,7 @@
 -- 1. A request that was sent is settled once: by its reply, by its failure, or as lost when the connection ends.
 -- 2. What the server has sent before its end is taken before anything is lost.
 -- 3. A message is given to the server whole or not at all; while one waits for room, replies are taken.
--- 4. Several threads may wait for one client: whoever takes a reply wakes the others that wait.
+-- 4. Several threads may wait for one client: the one that takes a reply wakes the others that wait.
 local connecting = require "minigun.service.connecting"
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"

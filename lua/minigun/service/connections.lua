@@ -1,7 +1,7 @@
 --- The connections of a service: which have something to say, whose turn it is, and sleeping until one has.
 --
 -- 1. A connection is asleep or awake. One that sleeps costs nothing: it rings when it has something, and is awake then.
---    Awake ones are looked at in turn, one message at a time, so one that sends very much holds up nobody.
+--    Awake ones are looked at in turn, one message at a time, so one that sends very much holds up no other.
 -- 2. What a client is owed and its ring has no room for waits here for it alone (`waits`): meanwhile nothing is taken
 --    from it. So what is kept for it is bounded by `max_requests` replies.
 -- 3. Whatever goes wrong with one connection ends that one.

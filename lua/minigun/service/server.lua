@@ -257,7 +257,7 @@ function Service:serve(f)
   error(stack.final(err.raised, err.traceback), 0)
 end
 
---- The same, where replies are made of what futures give, which nobody else has, and `over()` says when to stop: for
+--- The same, where replies are made of what futures give, which nothing else has, and `over()` says when to stop: for
 --- executor/serving.lua.
 ---@private
 function Service:serve_by(f, shape, over)

@@ -2,7 +2,7 @@
 --
 -- They lie in `$XDG_RUNTIME_DIR/minigun`, or where there is none in `minigun-USER` below TMPDIR or /tmp, a directory of
 -- this user alone. Their names are PID-NUMBER.run and PID-NUMBER.server. A page has mode 0600 and is removed at the
--- end; its process has it as its own while it lives, so one that nobody owns is that of a dead process. It is
+-- end; its process has it as its own while it lives, so one without an owner is that of a dead process. It is
 -- overwritten in place, whether anybody reads it or not:
 --     8 bytes  "MINIGUN1"        4 bytes  length of what follows the head        4 bytes  CRC-32C of that
 --     then a table as MessagePack (docs/wire-format.md): minigun.Status, or minigun.ServerStatus
