@@ -87,6 +87,7 @@ static void coalesce(mg_shm *s) {
       if (!lo->first || !hi->first || lo->refs || hi->refs || lo->size_class != k || hi->size_class != k) continue;
       hi->first = 0;
       lo->size_class = (uint8_t)(k + 1);
+      if (lo->touched != hi->touched) s->resident += MG_UNIT << k; /* the whole counts as touched from now on */
       lo->touched |= hi->touched;
     }
   }
