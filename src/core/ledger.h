@@ -18,7 +18,8 @@
  * Invariants (mg_ledger_check)
  *  1. Work is in exactly one list, or free.  A list's `items` are those of its work that are not finished.
  *  2. pending[stage] is the sum of its items in queues, in hands, and among what waits.
- *  3. A place's `queued`, `bytes` and `works` are those of its queues.
+ *  3. A place's `queued`, `bytes` and `works` are those of its queues; its `pending` that of its stages; `lacking` says
+ *     how many of its seats are.
  *  4. Each piece of work holds one reference to its block; a slot has one of its own for what it was handed.
  *  5. A worker's slices are in its seat's hand, the oldest first, and their chunk's number says which work it is.
  *  6. `torn` is 1 while an update goes on.  One that an error of the program above has cut in two leaves it so.

@@ -129,7 +129,7 @@ void mg_ledger_done_own(mg_ledger *l, uint32_t w) {
 /* --- invariants ------------------------------------------------------------------------------------------------- */
 
 typedef struct tally {
-  uint64_t queued, in_hand, waiting;
+  uint64_t queued, in_hand, waiting, hands;
 } tally;
 
 static void check_list(const mg_ledger *l, const mg_list *list, tally *by_stage, uint64_t *seen) {
@@ -142,6 +142,7 @@ static void check_list(const mg_ledger *l, const mg_list *list, tally *by_stage,
     uint32_t left = mg_work_left(own);
     tally *t = &by_stage[own->stage];
     *(list->kind == MG_IN_QUEUE ? &t->queued : list->kind == MG_IN_HAND ? &t->in_hand : &t->waiting) += left;
+    t->hands += list->kind == MG_IN_HAND;
     items += left;
     n++;
   }
@@ -150,7 +151,11 @@ static void check_list(const mg_ledger *l, const mg_list *list, tally *by_stage,
 }
 
 static void check_place(const mg_ledger *l, const mg_place *p) {
-  uint64_t queued = 0, bytes = 0, works = 0;
+  uint64_t queued = 0, bytes = 0, works = 0, pending = 0;
+  uint32_t lacking = 0;
+  for (uint32_t i = 1; i <= l->stages; i++) pending += mg_place_of(l, i) == p ? l->stage[i].pending : 0;
+  for (uint32_t i = 0; i < p->seats; i++) lacking += l->seat[p->first_seat + i].lacking != 0;
+  MG_ASSERT(pending == p->pending && lacking == p->lacking); /* 3 */
   for (uint32_t i = 1; i < l->works; i++) {
     const mg_work *own = &l->work[i];
     if (!own->in || own->in->kind != MG_IN_QUEUE || mg_place_of(l, own->stage) != p) continue;
@@ -182,7 +187,7 @@ static void check_references(const mg_ledger *l) {
 
 void mg_ledger_check(const mg_ledger *l) {
   tally *by_stage = calloc(l->stages + 1, sizeof *by_stage);
-  uint64_t seen = 0, in_lists = 0, pending = 0, all = 0;
+  uint64_t seen = 0, in_lists = 0;
   if (!by_stage) return;
   check_list(l, &l->waiting, by_stage, &seen);
   check_list(l, &l->held, by_stage, &seen);
@@ -194,17 +199,14 @@ void mg_ledger_check(const mg_ledger *l) {
     check_list(l, &p->hand, by_stage, &seen);
     for (uint32_t k = 0; k < p->lanes; k++) check_list(l, &p->lane[k], by_stage, &seen);
     check_place(l, p);
-    all += p->pending;
   }
   for (uint32_t i = 1; i < l->works; i++) in_lists += l->work[i].in != NULL;
   MG_ASSERT(in_lists == seen); /* 1 */
   for (uint32_t i = 1; i <= l->stages; i++) {
     const mg_stage *s = &l->stage[i];
     MG_ASSERT(s->pending == by_stage[i].queued + by_stage[i].in_hand + by_stage[i].waiting); /* 2 */
-    MG_ASSERT(s->waiting == by_stage[i].waiting);
-    pending += s->pending;
+    MG_ASSERT(s->waiting == by_stage[i].waiting && s->hands == by_stage[i].hands);
   }
-  MG_ASSERT(pending == all);
   for (uint32_t i = 0; i < l->seats; i++) check_seat(l, &l->seat[i]);
   if (l->pool) check_references(l);
   free(by_stage);

@@ -125,7 +125,8 @@ static int l_add_place(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   uint32_t first = small_field(L, 2, "first"), n = small_field(L, 2, "n");
   uint32_t seats = first ? small_field(L, 2, "seats") : 0;
-  luaL_argcheck(L, first == 0 || (seats > 0 && first - 1 + seats <= l->seats), 2, "there are not so many slots");
+  luaL_argcheck(L, first == 0 || (n > 0 && seats > 0 && first - 1 + seats <= l->seats), 2,
+                "no workers, or there are not so many slots");
   int number = mg_ledger_passed(L, l, mg_ledger_add_place(l));
   mg_place *p = &l->place[number];
   lua_Number per_worker = number_field(L, 2, "per_worker");
