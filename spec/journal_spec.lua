@@ -525,6 +525,22 @@ describe("what is in flight is not acknowledged:", function()
     assert.is_nil(done[2])
   end)
 
+  it("an item whose worker has died with the whole slice in hand, and that waits for its next attempt", function()
+    local p = minigun.pipeline "p"
+    p:producer("numbers", contexts.range(1, 200))
+    p:processes({ n = 1, retries = 1, backoff = 60 }, function()
+      p:processor("die", function(i, emit, ctx)
+        if i == 150 then core.kill(ctx.pid, 9) end
+        emit(i)
+      end)
+      p:reduce("sum", 0, function(sum, i) return sum + i end)
+    end)
+    assert.same({}, cut_short(p, function(run)
+      local stage = support.stage_of(run, "die")
+      return stage.retried == 1 and stage.items_in == 200
+    end))
+  end)
+
   it("a range of source items is cut with its work, only where the items are these", function()
     local function entry(fields)
       local e = { count = 4, is_source = true, origin = { count = 4, source = {}, ranges = { 11, 14 } } }

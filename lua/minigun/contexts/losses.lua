@@ -16,6 +16,7 @@ local function fail_in_hand(place, slot, left, rest, death)
   if own.block then port.check(own) end
   if own.count > 1 then
     own = ledger:read(ledger:cut(rest, 1))
+    port.under(own.origin) -- its own from now on, see acks.cut
   else
     rest = nil
   end
