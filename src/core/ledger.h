@@ -30,7 +30,9 @@
 #include "pool.h"
 
 #define MG_PLENTY (INT64_MAX / 4) /* as a number of items: no limit */
-enum { MG_NO_WORK = 0, MG_NO_SEAT = UINT32_MAX, MG_SEVERAL = UINT32_MAX };
+enum { MG_NO_WORK = 0 };
+#define MG_NO_SEAT UINT32_MAX
+#define MG_SEVERAL UINT32_MAX
 
 typedef struct mg_terms { /* the numbers that decide; lua/minigun/policy/terms.lua has them, and the reasons */
   double newest;                    /* weight of the newest measurement in the running mean of the time per item */
