@@ -154,6 +154,18 @@ describe("a stage in a cluster", function()
     assert.matches("what a worker has sent of it cannot be read", said, 1, true)
   end)
 
+  it("C7: a result says of an item what can have come of it, or is none", function()
+    local message, core = require "minigun.cluster.message", require "minigun.core"
+    local function failed(kind, attempts)
+      return message.answers(core.encode { { failed = { kind = kind, message = "no", attempts = attempts } } }, 1, {})
+    end
+    assert.equal("crash", failed("crash", 1)[1].failed.kind)
+    assert.is_nil(failed("unheard of", 1))
+    assert.is_nil(failed(1, 1))
+    assert.is_nil(failed(nil, 1))
+    assert.is_nil(failed("crash", "1"))
+  end)
+
   it("C9: leaves nothing on the server, and never puts more there than the limit says", function()
     local path = cluster:program(program("emit(x)", in_cluster ", limit = 3", 3000))
     local submitter = cluster:spawn("lua5.4 " .. path, "submitter")

@@ -6,6 +6,7 @@
 --       busy = seconds }
 -- or { failed = { kind =, message =, traceback =, attempts = } }.
 local core = require "minigun.core"
+local failure = require "minigun.base.failure"
 
 local message = {}
 
@@ -58,7 +59,7 @@ local function is_answer(answer, addresses)
   if type(answer) ~= "table" then return false end
   local failed = answer.failed
   if failed ~= nil then
-    return type(failed) == "table" and type(failed.kind) == "string" and type(failed.message) == "string" and
+    return type(failed) == "table" and failure.kinds[failed.kind] ~= nil and type(failed.message) == "string" and
       math.type(failed.attempts) == "integer"
   end
   return all(answer.out, is_output, addresses) and all(answer.said, is_said) and type(answer.busy) == "number"
