@@ -21,7 +21,6 @@ types.MAX_PROCESSES = 4096
 --- Most stages of a run: their numbers share a word with a flag and two values that are reserved (protocol.lua).
 types.MAX_STAGES = 0x7ffd
 
-
 --- A whole number in a range; a float with an integer value counts.
 ---@param min integer? nil: any
 ---@param max integer?
@@ -343,10 +342,8 @@ types.path = {
   check = function(value) return type(value) == "string" and value ~= "" and not value:find "\0", value end,
 }
 
-types.text = {
-  text = "a string", lua = "string",
-  check = function(value) return type(value) == "string", value end,
-}
+types.text = { text = "a string", lua = "string",
+  check = function(value) return type(value) == "string", value end }
 
 --- A text of so many bytes, at most, and not of none.
 ---@param most integer
@@ -409,9 +406,7 @@ types.sync = {
   end,
 }
 
-types.boolean = {
-  text = "true or false", lua = "boolean",
-  check = function(value) return type(value) == "boolean", value end,
-}
+types.boolean = { text = "true or false", lua = "boolean",
+  check = function(value) return type(value) == "boolean", value end }
 
 return types
