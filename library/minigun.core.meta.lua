@@ -1914,17 +1914,6 @@ function Pool:finish(slot) end
 ---@return integer? only
 function Pool:revoke(slot) end
 
----Number, block, offset, length, count, only: what its worker has not begun of the chunk in hand, with a reference to
----the block | nothing; then a "rest" may come. After p:collect().
----@param slot integer
----@return integer? number
----@return integer? block
----@return integer? offset
----@return integer? length
----@return integer? count
----@return integer? only
-function Pool:shorten(slot) end
-
 ---The producer in its hand ends at its next emit
 ---@param slot integer
 function Pool:stop(slot) end

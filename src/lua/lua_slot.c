@@ -86,16 +86,6 @@ static int l_revoke(lua_State *L) {
   return 1 + mg_push_range(L, &c.range);
 }
 
-/* p:shorten(slot) -> number, block, offset, length, count, only: what its worker has not begun of the chunk in hand,
- * with a reference to the block | nothing; then a "rest" may come.  After p:collect(). */
-static int l_shorten(lua_State *L) {
-  mg_pool *p = mg_check_pool(L, 1);
-  mg_chunk c;
-  if (!mg_slot_shorten(&p->slot[mg_check_slot(L, p, 2)], &p->shm, &c)) return 0;
-  lua_pushinteger(L, (lua_Integer)c.number);
-  return 1 + mg_push_range(L, &c.range);
-}
-
 /* p:stop(slot): the producer in its hand ends at its next emit */
 static int l_stop(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
@@ -141,7 +131,6 @@ static int l_state(lua_State *L) {
 
 const luaL_Reg mg_slot_methods[] = {
     {"offer", l_offer}, {"make_threaded", l_make_threaded}, {"lend", l_lend}, {"finish", l_finish},
-    {"revoke", l_revoke},
-    {"shorten", l_shorten}, {"stop", l_stop}, {"kill", l_kill}, {"overtime", l_overtime}, {"time_out", l_time_out},
-    {"state", l_state}, {"play", l_play},   {NULL, NULL},
+    {"revoke", l_revoke}, {"stop", l_stop}, {"kill", l_kill}, {"overtime", l_overtime}, {"time_out", l_time_out},
+    {"state", l_state}, {"play", l_play}, {NULL, NULL},
 };

@@ -27,9 +27,7 @@ typedef struct mg_piece {
 
 enum { MG_PATH_MOST = 4096 };
 
-/* Bytes of the description of a piece. */
-static inline size_t mg_piece_size(const mg_piece *p) { return sizeof *p + p->path; }
-/* Copies the description that is a record's value: *path is NULL of numbers.  0 or -EBADMSG. */
+/* Copies the description that is a record's value; the path of numbers is empty.  0 or -EBADMSG. */
 int mg_piece_read(const mg_record *record, mg_piece *p, char path[MG_PATH_MOST]);
 /* Opens the file of a piece for a reader that is closed: from where the piece begins to where it ends.  0 or -errno;
  * -ESTALE: the file is another one now. */
