@@ -15,6 +15,25 @@ local function minigun(words) return support.run("./bin/minigun " .. words) end
 local HEAD <const> = "local minigun = require 'minigun'\n"
 
 describe("minigun check", function()
+  it("opens no executor: where one would be, the program ends, as at a run", function()
+    local path = file(HEAD .. [[
+      local p = minigun.pipeline "p"
+      p:map("double", { processes = 2 }, function(x) print "worked" return x end)
+      local executor = p:open { backlog = 10 }
+      executor:call(1)
+      error "went on"
+    ]])
+    local result = minigun("check " .. path)
+    assert.equal(0, result.code, result.stdout .. result.stderr)
+    assert.is_nil((result.stdout .. result.stderr):find("wo", 1, true))
+    assert.matches("double", minigun("graph " .. path).stdout, 1, true)
+    result = minigun("check " .. file(HEAD .. "minigun.executor(print, { processes = 2 }):call 'worked'"))
+    assert.equal(0, result.code, result.stderr)
+    result = minigun("check " .. file(HEAD .. "minigun.pipeline 'p':map('m', print):open { backlog = 'much' }"))
+    assert.equal(3, result.code, result.stderr)
+    assert.matches("backlog", result.stdout, 1, true)
+  end)
+
   it("names each mistake with its file and line, in one go", function()
     local path = file(HEAD .. [[
       local p = minigun.pipeline "p"

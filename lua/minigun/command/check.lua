@@ -17,12 +17,12 @@ local check = {
 }
 
 local function look_at(found, p, options)
-  local problems = graph.build(p.stages, p).problems
+  local problems = found.standing and {} or graph.build(p.stages, p).problems -- plan.build raises the first one
   for _, problem in ipairs(problems) do
     found:mistake(("pipeline '%s': %s"):format(p.name, problem.message), problem.at)
   end
   if problems[1] or found.mistakes[1] then return end
-  local ok, fault = pcall(plan.build, p, options)
+  local ok, fault = pcall(plan.build, p, options, found.standing)
   if not ok then found:mistake(fault) end
 end
 

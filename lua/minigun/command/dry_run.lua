@@ -2,6 +2,7 @@
 -- ends. Mistakes in definitions do not end it: each is noted, with its place, and the next definition follows.
 local minigun = require "minigun"
 local background = require "minigun.control.background"
+local execution = require "minigun.control.execution"
 local methods = require "minigun.base.methods"
 local program = require "minigun.command.program"
 local to_end = require "minigun.control.to_end"
@@ -11,7 +12,7 @@ local dry_run = {}
 local STOP <const> = setmetatable({}, { __tostring = function() return "the program is only looked at" end })
 
 local Pipeline <const> = getmetatable(minigun.pipeline())
-local RUNS <const> = { run = true, start = true, iterate = true }
+local RUNS <const> = { run = true, start = true, iterate = true, open = true }
 local DEFINES_STAGES <const> = { producer = true, processor = true, consumer = true, accumulator = true, map = true,
   flat_map = true, filter = true, each = true, stage = true, reduce = true, batch = true }
 
@@ -106,14 +107,16 @@ end
 --- Loads a program and lets it define its pipelines.
 ---@param words string[] the file, and its words
 ---@return table found `pipelines`: those that are not nested, in order; `run`: the one that it would run; `options` of
---- that run; `mistakes`: texts, "file:line: what"; `server`: it makes a server; `broken`: it has raised something else
+--- that run; `mistakes`: texts, "file:line: what"; `server`: it makes a server; `broken`: it has raised something else;
+--- `standing`: of an executor, see plan.build
 function dry_run.load(words)
   local found = setmetatable({ pipelines = {}, seen = {}, mistakes = {} }, Found)
-  local function stop(p, options)
-    found.run, found.options = p, options
+  local function stop(p, options, how)
+    found.run, found.options, found.standing = p, options, type(how) == "table" and how.standing or nil
     error(STOP, 0)
   end
-  for owner, names in pairs { [to_end] = { "run", "iterate" }, [background] = { "start" } } do
+  for owner, names in pairs { [to_end] = { "run", "iterate" }, [background] = { "start" },
+    [execution] = { "new" } } do -- that of an executor
     for _, name in ipairs(names) do replace(owner, name, stop) end
   end
   io.output(io.stderr) -- what the program prints is not what is asked for

@@ -63,7 +63,7 @@ function worker.run(given)
   if found.mistakes[1] then status.complain(found.mistakes[1], status.REFUSED) end
   local p = found.run or found.pipelines[1]
   if not p then status.complain(("worker: %s defines no pipeline"):format(path), status.FAILED) end
-  local built = plan.build(p, found.options)
+  local built = plan.build(p, found.options, found.standing)
   local stage = stage_of(built, given.stage)
   local address = address_of(built, stage, given)
   local redis = require "minigun.redis"
