@@ -105,6 +105,15 @@ describe("minigun check", function()
     end
   end)
 
+  it("opens no service", function()
+    local path = directory .. "/socket"
+    for _, use in ipairs { "minigun.pipeline('p'):producer('requests', s):each(print):run()", "s:serve(print)" } do
+      local result = minigun("check " .. file(HEAD .. ("local s = minigun.service(%q)\n"):format(path) .. use))
+      assert.equal(0, result.code, result.stdout .. result.stderr)
+      assert.is_nil(lfs.attributes(path))
+    end
+  end)
+
   it("finds none in the examples", function()
     for _, path in ipairs { "examples/103_diamond.lua", "examples/309_nested_contexts.lua",
       "examples/servers/server_blocking.lua" } do

@@ -18,6 +18,11 @@ local DEFINES_STAGES <const> = { producer = true, processor = true, consumer = t
 
 local function nothing() end
 
+-- Stands for a service: a source, whose methods would run it.
+local STAND_IN <const> = setmetatable({}, { __call = nothing, __index = function()
+  return function() error(STOP, 0) end
+end })
+
 local replaced = {} -- { table, name, what it was }
 
 local function replace(owner, name, value)
@@ -138,6 +143,7 @@ function dry_run.load(words)
     found:pipeline(p, 0)
     return p
   end)
+  replace(minigun, "service", function() return STAND_IN end) -- its socket is not opened
   local make_server = minigun.supervisor
   replace(minigun, "supervisor", function(...)
     found.server = true
