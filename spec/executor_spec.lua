@@ -684,4 +684,18 @@ describe("p:open", function()
       for _, future in ipairs(futures) do assert.same({ 6 }, future:result()) end
     end
   end)
+
+  it("an executor in which all waits for more items waits too, as long as it is told", function()
+    local p = minigun.pipeline "sum"
+    p:reduce("sum", 0, function(a, b) return a + b end, { processes = 1 })
+    local pool <close> = p:open()
+    local future = pool:submit(1)
+    local _, message = future:result(0.6)
+    assert.equal("timeout", message)
+    for _ = 1, 50 do pool:step() end
+    local second = pool:submit(2)
+    pool:close()
+    assert.same({ 3 }, future:result())
+    assert.same({ 3 }, second:result())
+  end)
 end)

@@ -360,7 +360,8 @@ end
 -- Sleeps until something happens or falls due.
 local function sleep(self, limit)
   local seconds, end_by = self.next_due and math.min(self.next_due, BEAT), self.state.end_by
-  if not seconds and not self.ledger:paused() then seconds = self.sleeper:before_sleep() end
+  local others = limit and self.answers -- what is in a reduce or a batch may wait for an item still to be submitted
+  if not (seconds or others or self.ledger:paused()) then seconds = self.sleeper:before_sleep() end
   self.due_at = seconds and core.now() + seconds or false
   seconds = earlier(earlier(seconds, end_by and math.max(0, end_by - core.clock())), limit)
   if self.screen.looks then seconds = self.screen:look(seconds) end
