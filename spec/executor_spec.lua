@@ -503,6 +503,12 @@ describe("F6: futures of an executor", function()
 end)
 
 describe("an executor", function()
+  it("of a pipeline gives an empty list for an item of which nothing comes", function()
+    local p = minigun.pipeline("even"):filter("even", { processes = 1 }, function(n) return n % 2 == 0 end)
+    local pool <close> = p:open()
+    assert.same({ {}, { 2 } }, { pool:call(1, patience), (pool:call(2, patience)) })
+  end)
+
   it("begins items of a higher priority first, equals in their order", function()
     local pool <close> = executor(function(n)
       if n == 0 then minigun.sleep(0.05) end

@@ -44,7 +44,9 @@ local function settle_one(self, answer)
   if not future then return nil end -- cancelled
   self.futures[answer.number] = nil
   if answer.record then return futures.fail(future, answer.record) end
-  return futures.settle(future, answer.value)
+  local value = answer.value
+  if value == nil and self.run.answers.lists then value = {} end -- nothing has come of it
+  return futures.settle(future, value)
 end
 
 -- The run is over: what was not finished is lost.
