@@ -274,4 +274,10 @@ describe("arguments made at random", function()
       assert.matches("options_spec.lua:%d+: ctx:log: " .. text, r.failures[i].message)
     end
   end)
+
+  it("calls a table a table in a program that has made no pipeline", function()
+    local said = support.run([[exec lua5.4 -e 'require "minigun".supervisor { listen = { "x:y" }, worker = print }']],
+      { env = support.lua_env() })
+    assert.matches("got a table", said.stderr, 1, true)
+  end)
 end)

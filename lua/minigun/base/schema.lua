@@ -27,7 +27,8 @@ function schema.got(value)
   local kind = type(value)
   if kind == "string" then return "the string " .. failure.show(value) end
   if kind == "number" or kind == "boolean" or value == nil then return tostring(value) end
-  if kind == "table" and rawequal(debug.getmetatable(value), schema.Pipeline) then return "a pipeline" end
+  local meta = kind == "table" and debug.getmetatable(value)
+  if meta and rawequal(meta, schema.Pipeline) then return "a pipeline" end -- no Pipeline: that module is not loaded
   return "a " .. kind
 end
 
