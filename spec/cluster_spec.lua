@@ -77,6 +77,15 @@ describe("a stage in a cluster", function()
     assert.matches("1/yes 2/yes 3/yes 4/yes 5/yes 6/yes 7/yes 8/yes 9/yes 10/yes\n", result.stdout, 1, true)
   end)
 
+  it("tells what a worker host is for, and when the server cannot be reached", function()
+    local path = cluster:program(program("emit(x)", '{ cluster = "redis://127.0.0.1:1" }'))
+    local host = cluster:spawn(("./bin/minigun worker %s --processes 2"):format(path), "told")
+    support.wait_until(function() return cluster:said "told.err":find("tried again", 1, true) end, 20)
+    cluster:signal(host, "TERM")
+    assert.matches("stage 'work' of '[^']*' for the runs at redis://127.0.0.1:1, 2 processes", cluster:said "told.err")
+    assert.matches("redis://127.0.0.1:1: cannot connect: Connection refused", cluster:said "told.err")
+  end)
+
   it("C2, C4: loses nothing and gives nothing twice where children of a worker host are killed", function()
     local path = cluster:program(program([[if x % 50 == 0 then minigun.sleep(0.02) end emit(x)]],
       ("{ cluster = %q, retries = 5 }"):format(cluster.url), 4000))

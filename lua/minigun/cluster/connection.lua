@@ -18,7 +18,10 @@ local NO_HANDSHAKE <const> = "TLS: no answer to the handshake in time; does the 
 local AGAIN <const> = { READONLY = true, LOADING = true, MASTERDOWN = true, CLUSTERDOWN = true, UNBLOCKED = true,
   MOVED = true, NOREPLICAS = true, TRYAGAIN = true, MISCONF = true }
 
-local function library()
+--- The module for Redis, which is built only where it is asked for.
+---@return table? redis nil where it is missing
+---@return string? message
+function connection.library()
   local found, redis = pcall(require, "minigun.redis")
   if found then return redis end
   return nil, "the module minigun.redis is not built: install libhiredis-dev and libssl-dev, and run make REDIS=1"
@@ -149,7 +152,7 @@ end
 ---@return table? fault `message`; `again`: it may be tried again; `at`: the server
 function Connection:dial()
   self:close()
-  local redis, message = library()
+  local redis, message = connection.library()
   if not redis then return broken(self, message, false) end
   self.redis = redis
   local where, fault = self.address.path and { path = self.address.path } or self.address.hosts[1], nil

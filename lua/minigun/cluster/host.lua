@@ -24,17 +24,18 @@ local GONE <const> = { GONE = true, NOGROUP = true } -- errors that say that a j
 local SILENT <const> = 60 -- seconds after which a submitter that says nothing is taken for dead
 local LAST <const> = 5    -- seconds in which the end of a host can be told
 local PAUSE <const> = 0.1  -- seconds before a call is made again
+local TELL <const> = 5     -- calls that fail one after the other, until the user is told
 local REST <const> = 0.05  -- seconds that a producer sleeps, unless a bell rings
 local AHEAD <const>, MOST <const> = 0.05, 64 -- seconds of work that a host has in hand; in chunks at most
 
 --- Makes a worker host.
 ---@param given table
 --- `address` of url.parse; `addresses` of the stage in the plan; `pipeline`, `stage`: names; `code`; `processes`;
---- `once`: it ends when there is no job
+--- `once`: it ends when there is no job; `tell(text)` is called when the server is away, and when it is back
 ---@return table host
 function host.new(given)
   local self = setmetatable({ given = given, chunks = {}, done = {}, in_hand = 0, job = false, facts = false,
-    stopping = false, ending = false, beat = 0, renewed = 0, reaped = core.now(), idle = false,
+    stopping = false, ending = false, failed = 0, beat = 0, renewed = 0, reaped = core.now(), idle = false,
     bell = assert(core.event()), -- rings where a chunk is to be told of
     room = assert(core.event()), -- rings where another one can be taken
     cost = 0.1, most = 2 * given.processes, -- seconds of a chunk; chunks in hand
@@ -59,9 +60,17 @@ end
 local function try(self, f)
   local job = self.job
   local value, fault = f()
-  if not fault then return value end
+  if not fault then
+    if self.failed >= TELL then self.given.tell(("%s is there again"):format(self.given.address.text)) end
+    self.failed = 0
+    return value
+  end
   if GONE[fault.code] then return self.job == job and leave_job(self) or nil end
   if not fault.again then error(("the cluster at %s: %s"):format(self.given.address.text, fault.message), 0) end
+  self.failed = self.failed + 1
+  if self.failed == TELL then
+    self.given.tell(("%s: %s; tried again until it is there"):format(self.given.address.text, fault.message))
+  end
   tasks.sleep(PAUSE)
   return nil
 end

@@ -66,12 +66,17 @@ function worker.run(given)
   local built = plan.build(p, found.options, found.standing)
   local stage = stage_of(built, given.stage)
   local address = address_of(built, stage, given)
-  local redis = require "minigun.redis"
+  local redis, missing = require("minigun.cluster.connection").library()
+  if not redis then status.complain("worker: " .. missing, status.FAILED) end
+  local processes = given.processes or minigun.cpus()
+  local function tell(text) io.stderr:write("minigun: worker: ", text, "\n") end
   local own = require("minigun.cluster.host").new {
     address = address, addresses = built.addresses[stage.id], pipeline = p.name, stage = stage.name, once = given.once,
     code = require("minigun.cluster.code").sum(path, stage.name, redis.sha256),
-    processes = given.processes or minigun.cpus(),
+    processes = processes, tell = tell,
   }
+  tell(("stage '%s' of '%s' for the runs at %s, %d processes; Ctrl-C ends it"):format(
+    stage.name, p.name, address.text, processes))
   local fault
   local host_run = own:define(minigun.pipeline(p.name .. " worker"), stage)
   host_run:on_failure(function(record)
