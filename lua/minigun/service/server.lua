@@ -26,7 +26,7 @@ local REPLY <const>, FAILURE <const> = core.protocol.REPLY, core.protocol.FAILUR
 local BACKLOG <const> = 4096
 local STEP <const> = 64 -- messages that one step handles at most
 local LOOK <const> = 0.001 -- seconds between two looks at an owner of futures that cannot be watched
-local ELOOP <const>, EADDRINUSE <const> = 40, 98
+local ENOENT <const>, ELOOP <const>, EADDRINUSE <const> = 2, 40, 98
 
 ---@class minigun.ServiceClient
 --- A client of a service, as handlers see it.
@@ -189,6 +189,7 @@ function server.new(path, given)
   local doorway, message, errno = core.doorway(path, how.mode or 384, BACKLOG) -- 384: octal 600
   if not doorway then
     local why = errno == EADDRINUSE and "a server listens there already, or it is no socket" or message
+    if errno == ENOENT then why = why .. "; make its directory first" end
     return nil, ("cannot open the service '%s': %s"):format(path, why), errno
   end
   local function tell(level, peer, why)
