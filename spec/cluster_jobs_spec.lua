@@ -59,7 +59,7 @@ describe("minigun jobs and minigun abort", function()
 
   it("say what is wrong with a call in one line", function()
     for words, what in pairs {
-      ["jobs http://x a/b"] = "it begins with redis://", ["jobs redis://127.0.0.1:1 a/b"] = "Connection refused",
+      ["jobs http://x a/b"] = "begins with redis://", ["jobs redis://127.0.0.1:1 a/b"] = "Connection refused",
       ["jobs redis://127.0.0.1:1 a"] = "'a' is no stage", ["abort redis://127.0.0.1:1 a b"] = "'a' is no stage",
     } do
       local result = minigun(words)

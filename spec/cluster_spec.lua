@@ -215,7 +215,7 @@ describe("a stage in a cluster", function()
   it("C12: names what is wrong with the engine in one line, before anything is forked", function()
     cluster:redis "CONFIG SET requirepass secret"
     for url, what in pairs {
-      ["redis://127.0.0.1:1"] = "cannot connect: Connection refused", ["http://x"] = "it begins with redis://",
+      ["redis://127.0.0.1:1"] = "cannot connect: Connection refused", ["http://x"] = "begins with redis://",
       ["redis://u:secret@x"] = "a password does not belong there", ["redis+unix:///nonexistent"] = "No such file",
       [cluster.url] = "NOAUTH", ["redis://nonexistent.invalid"] = "the host's name is not found",
       ["redis+sentinel://127.0.0.1:1/m"] = "cannot connect",
@@ -224,7 +224,7 @@ describe("a stage in a cluster", function()
       local result = cluster:run(path)
       assert.is_true(result.code ~= 0, url)
       assert.matches(what, result.stderr, 1, true)
-      assert.matches("stage 'work': the cluster at ", result.stderr, 1, true)
+      assert.matches("stage 'work': ", result.stderr, 1, true)
     end
     local path = cluster:program(program("emit(x)", ("{ cluster = %q }"):format(cluster.url), 1))
     local result = support.run("lua5.4 " .. path, { env = { MINIGUN_REDIS_PASSWORD = "wrong",

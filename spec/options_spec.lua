@@ -93,6 +93,8 @@ describe("options", function()
       { function() check("producer", { from = "a" }) end, "'from' is not for a producer: it receives no items" },
       { function() check("producer", { retries = 1 }) end, "'retries' is not for a producer" },
       { function() check("processor", { max_size = 1 }) end, "unknown option 'max_size'" },
+      { function() check("processor", { cluster = "host" }) end, "a URL of Redis begins with redis://" },
+      { function() check("processor", { cluster = "redis://a:b@c" }) end, "a password does not belong there" },
     }
   end)
 

@@ -1,5 +1,6 @@
 --- The types of options. Each is a value or a constructor of one: see schema.lua.
 local kinds = require "minigun.base.kinds"
+local failure = require "minigun.base.failure"
 local schema = require "minigun.base.schema"
 
 local is_callable <const> = schema.is_callable
@@ -175,6 +176,18 @@ end
 
 --- Of groups, `p:processes({ n = 2, retries = 3 }, f)`: by the method's name.
 types.groups = {}
+
+--- The URL of a Redis server; what is wrong in it is said.
+types.redis_url = {
+  text = "a URL such as \"redis://host\"", lua = "string",
+  check = function(value, subject, name)
+    if type(value) ~= "string" then return false end
+    local parts, problem = require("minigun.base.redis_url").parse(value)
+    -- The URL itself is not shown: a password may stand in it.
+    if not parts then failure.raise(("%s: %s: %s"):format(subject, name, problem)) end
+    return true, value
+  end,
+}
 
 --- Of a cluster: its URL, or a table with that.
 types.cluster = {

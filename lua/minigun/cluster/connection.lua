@@ -2,7 +2,7 @@
 -- `minigun.wait` does: of a task of a loop nothing else waits meanwhile.
 local core = require "minigun.core"
 local tasks = require "minigun.handlers.tasks"
-local url = require "minigun.cluster.url"
+local url = require "minigun.base.redis_url"
 
 local connection = {}
 

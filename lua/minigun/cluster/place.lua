@@ -16,7 +16,7 @@ local errors = require "minigun.base.traceback"
 local message = require "minigun.cluster.message"
 local tasks = require "minigun.handlers.tasks"
 local terminal_line = require "minigun.base.terminal_line"
-local url = require "minigun.cluster.url"
+local url = require "minigun.base.redis_url"
 
 local place = {}
 
@@ -41,11 +41,10 @@ end
 
 -- A connection that works, for a server that is there: before anything is forked.
 local function dial(self)
-  local address, problem = url.parse(self.said.url)
-  local own = address and connection.new(address)
-  local ok, fault = nil, nil
-  if own then ok, fault = own:dial() end
-  if not ok then self.port.fail(say(self, problem or fault.message)) end
+  local address = assert(url.parse(self.said.url)) -- it was checked where it was given
+  local own = connection.new(address)
+  local ok, fault = own:dial()
+  if not ok then self.port.fail(say(self, fault.message)) end
   return own, address
 end
 

@@ -8,7 +8,7 @@ local engines = {}
 ---@param text string URL
 ---@return table connection of cluster/connection.lua
 function engines.connect(verb, text)
-  local address, problem = require("minigun.cluster.url").parse(text)
+  local address, problem = require("minigun.base.redis_url").parse(text)
   if not address then status.wrong_call(("%s: %s: %s"):format(verb, text, problem)) end
   local connection = require("minigun.cluster.connection").new(address)
   engines.sure(verb, text, connection:dial())

@@ -50,7 +50,7 @@ local function address_of(built, stage, given)
     if not text and segment.id == stage.segment and segment.kind == "cluster" then text = segment.worker.url end
   end
   if not text then status.wrong_call "worker: --engine is missing: the URL of the Redis server" end
-  local address, message = require("minigun.cluster.url").parse(text)
+  local address, message = require("minigun.base.redis_url").parse(text)
   if not address then status.wrong_call(("worker: --engine: %s"):format(message)) end
   return address
 end

@@ -73,7 +73,7 @@ end
 ---@return minigun.Pipeline self
 function groups:cluster(url, given, f)
   if f == nil and options.is_callable(given) then given, f = nil, given end
-  options.value(options.types.name, url, "cluster", "the URL")
+  options.value(options.types.redis_url, url, "cluster", "the URL")
   local context = options.types.cluster_context(url, options.check(options.schemas.cluster_group, given, "cluster"))
   return run_group(self, context, context, f, "cluster")
 end

@@ -317,7 +317,7 @@ local cluster_fields = {
   { "limit", types.integer(1), default = 200, doc = "most chunks that may lie on the server, of 100 items each" },
 }
 options.schemas.cluster = schema.new("cluster", { {
-  { "url", types.name, default_text = "it must be given", doc = "of the Redis server, see docs/cluster.md" },
+  { "url", types.redis_url, default_text = "it must be given", doc = "of the Redis server, see docs/cluster.md" },
 }, cluster_fields, { ordered_field } }, beside)
 options.schemas.cluster_group = schema.new("group", { cluster_fields, { ordered_field }, around_fields },
   refused(to_stages))

@@ -59,7 +59,7 @@ end
 function url.parse(text)
   local scheme, rest = text:match "^([%a+]+)://(.*)$"
   if not scheme or not SCHEMES[scheme] then
-    return nil, "it begins with redis://, rediss://, redis+unix:// or redis+sentinel://"
+    return nil, "a URL of Redis begins with redis://, rediss://, redis+unix:// or redis+sentinel://"
   end
   local own = { scheme = scheme, secure = scheme == "rediss", hosts = {}, text = text }
   local query = rest:match "%?(.*)$"
