@@ -240,7 +240,8 @@ describe("the command minigun", function()
     for _, option in ipairs { "--workers 0", "--listen nowhere" } do
       local result = support.run(("bin/minigun serve %s %s"):format(path, option))
       assert.equal(2, result.code)
-      assert.matches("^minigun: serve: option '%l+' must be [^\n]*'minigun help' shows the usage\n$", result.stderr)
+      assert.matches("^minigun: serve: option '%l+' must be [^\n]*'minigun help serve' shows the usage\n$",
+        result.stderr)
     end
   end)
 end)

@@ -18,7 +18,11 @@ function status.complain(text, code)
 end
 
 --- Says what is wrong with the call.
----@param text string
-function status.wrong_call(text) status.complain(text .. "; 'minigun help' shows the usage", status.USAGE) end
+---@param text string it begins with "VERB: " where the verb is known
+function status.wrong_call(text)
+  local verb = text:match "^(%l+): "
+  local help = verb and verb ~= "help" and "help " .. verb or "help"
+  status.complain(("%s; 'minigun %s' shows the usage"):format(text, help), status.USAGE)
+end
 
 return status

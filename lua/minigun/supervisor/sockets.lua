@@ -4,6 +4,12 @@ local core = require "minigun.core"
 
 local sockets = {}
 
+local ADVICE <const> = { -- by errno
+  [13] = "this user may not: ports below 1024 are for root, a socket in a directory needs the right to write", -- EACCES
+  [98] = "another process has it: `ss -lnp` shows which", -- EADDRINUSE
+  [99] = "no network interface here has that address", -- EADDRNOTAVAIL
+}
+
 local FIRST_INHERITED <const> = 3 -- of LISTEN_FDS
 
 -- Completes what is known of a socket. `address`: as the options have it; what the kernel says is more exact.
@@ -86,7 +92,8 @@ function sockets.open(addresses, backlog)
     if not list[i] then
       sockets.close(list, true)
       sockets.close(inherited)
-      return nil, ("cannot listen at %s: %s"):format(address.text, message), errno
+      local advice = ADVICE[errno] and "; " .. ADVICE[errno] or ""
+      return nil, ("cannot listen at %s: %s%s"):format(address.text, message, advice), errno
     end
   end
   return table.move(inherited, 1, #inherited, #list + 1, list)
