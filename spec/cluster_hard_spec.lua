@@ -189,7 +189,7 @@ describe("a run with a cluster", function()
     assert.matches("^400: ", cluster:said "two.out")
     local once = cluster:worker(path, "--once", "once")
     wait_for(function() return not support.alive(once) end)
-    assert.equal("", cluster:said "once.err")
+    assert.matches("^minigun: worker: stage [^\n]* ends it\n$", cluster:said "once.err") -- and nothing more
   end)
 
   it("goes on where the server forgets everything, once or while it is asked", function()
