@@ -113,14 +113,7 @@ static int l_keeps(lua_State *L) {
 const luaL_Reg mg_link_methods[] = {{"keep", l_keep}, {"keeps", l_keeps}, {NULL, NULL}};
 
 void mg_link_setup(lua_State *L) {
-  mg_callable_type(L, MG_LINK_TYPE, l_emit);
-  lua_newtable(L);
-  lua_pushcfunction(L, l_emit_to);
-  lua_setfield(L, -2, "to");
-  lua_setfield(L, -2, "__index");
-  lua_pushliteral(L, "emit");
-  lua_setfield(L, -2, "__name");
-  lua_pop(L, 1);
+  mg_emit_type(L, MG_LINK_TYPE, l_emit, l_emit_to);
   lua_pushcfunction(L, flush);
   lua_setfield(L, -2, "chain_flush");
 }

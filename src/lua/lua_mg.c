@@ -48,6 +48,17 @@ void mg_callable_type(lua_State *L, const char *name, lua_CFunction call) {
   lua_setfield(L, LUA_REGISTRYINDEX, name);
 }
 
+void mg_emit_type(lua_State *L, const char *name, lua_CFunction emit, lua_CFunction to) {
+  mg_callable_type(L, name, emit);
+  lua_newtable(L);
+  lua_pushcfunction(L, to);
+  lua_setfield(L, -2, "to");
+  lua_setfield(L, -2, "__index");
+  lua_pushliteral(L, "emit");
+  lua_setfield(L, -2, "__name");
+  lua_pop(L, 1);
+}
+
 typedef struct encode_call {
   mg_codec *codec;
   uint8_t *buf;

@@ -86,5 +86,7 @@ void mg_method_type(lua_State *L, const char *name, const luaL_Reg *methods);
 /* Registers a type of userdata that `call` is called for, and pushes its metatable, which no program can get at: `call`
  * may trust its first argument. */
 void mg_callable_type(lua_State *L, const char *name, lua_CFunction call);
+/* Registers a type for what handlers get as `emit`: `emit` is its call, `to` the method emit:to. */
+void mg_emit_type(lua_State *L, const char *name, lua_CFunction emit, lua_CFunction to);
 
 #endif

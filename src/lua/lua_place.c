@@ -189,23 +189,15 @@ static int l_free(lua_State *L) {
 }
 
 /* l:idles(place), l:wakes(place), l:working(place), l:alive(place): contexts/contract.lua says what they mean */
-static int l_idles(lua_State *L) {
+static int ask(lua_State *L, int (*question)(const mg_ledger *, const mg_place *)) {
   mg_ledger *l = mg_check_ledger(L, 1);
-  lua_pushboolean(L, mg_ledger_idles(l, mg_check_place(L, l, 2)));
+  lua_pushboolean(L, question(l, mg_check_place(L, l, 2)));
   return 1;
 }
 
-static int l_wakes(lua_State *L) {
-  mg_ledger *l = mg_check_ledger(L, 1);
-  lua_pushboolean(L, mg_ledger_wakes(l, mg_check_place(L, l, 2)));
-  return 1;
-}
-
-static int l_working(lua_State *L) {
-  mg_ledger *l = mg_check_ledger(L, 1);
-  lua_pushboolean(L, mg_ledger_working(l, mg_check_place(L, l, 2)));
-  return 1;
-}
+static int l_idles(lua_State *L) { return ask(L, mg_ledger_idles); }
+static int l_wakes(lua_State *L) { return ask(L, mg_ledger_wakes); }
+static int l_working(lua_State *L) { return ask(L, mg_ledger_working); }
 
 static int l_alive(lua_State *L) {
   mg_ledger *l = mg_check_ledger(L, 1);

@@ -365,12 +365,5 @@ void mg_worker_setup(lua_State *L) {
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
-  mg_callable_type(L, MG_EMIT_TYPE, l_emit);
-  lua_newtable(L);
-  lua_pushcfunction(L, l_emit_to);
-  lua_setfield(L, -2, "to");
-  lua_setfield(L, -2, "__index");
-  lua_pushliteral(L, "emit");
-  lua_setfield(L, -2, "__name");
-  lua_pop(L, 1);
+  mg_emit_type(L, MG_EMIT_TYPE, l_emit, l_emit_to);
 }
