@@ -10,6 +10,7 @@
 --     hands, ends, idle_since, seen, seen_pid     what recycling.lua has last seen of it
 --     items, busy     what a process that has ended had done, and in how many seconds
 -- What it has in hand, and whether more is to come, is in the ledger.
+local arrays = require "minigun.base.arrays"
 local core = require "minigun.core"
 local descriptors = require "minigun.system.descriptors"
 local failure = require "minigun.base.failure"
@@ -111,9 +112,7 @@ end
 --- A seat without a process is not in use any more.
 ---@param slot table
 function Processes:drop_seat(slot)
-  for i, each in ipairs(self.slots) do
-    if each == slot then table.remove(self.slots, i) end
-  end
+  arrays.take_out(self.slots, slot)
   slot.leaves = false
   self.port.ledger:seat_left(slot.index, false)
 end

@@ -12,6 +12,7 @@
 --    descriptors and processes stay ready, signals are counted.
 -- 6. What an object has read ahead its descriptor does not tell of: its watch is called by a timer that is due at once.
 -- 7. An error in a callback ends `run` and all watches: what stood before stands again; the error goes to the caller.
+local arrays = require "minigun.base.arrays"
 local core = require "minigun.core"
 
 local epoll = {}
@@ -83,19 +84,13 @@ local function set(self, fd)
   return self.poller:set(fd, modes[mode])
 end
 
-local function take_out(list, value)
-  for i, each in ipairs(list) do
-    if each == value then return table.remove(list, i) end
-  end
-end
-
 local function watch_fd(self, watch, fd, mode)
   watch.fd, watch.mode = fd, mode
   self.by_fd[fd] = self.by_fd[fd] or {}
   table.insert(self.by_fd[fd], watch)
   local ok, message, errno = set(self, fd)
   if ok then return true end
-  take_out(self.by_fd[fd], watch)
+  arrays.take_out(self.by_fd[fd], watch)
   set(self, fd)
   return nil, message, errno
 end
@@ -103,7 +98,7 @@ end
 local release = {}
 
 function release.io(self, watch)
-  take_out(self.by_fd[watch.fd], watch)
+  arrays.take_out(self.by_fd[watch.fd], watch)
   set(self, watch.fd) -- where it is closed already the kernel has forgotten it
   if watch.ahead then self.timers:remove(watch.ahead) end
 end
@@ -173,7 +168,7 @@ end
 
 function release.signal(self, watch)
   local entry = self.signals[watch.number]
-  take_out(entry.list, watch)
+  arrays.take_out(entry.list, watch)
   if entry.list[1] then return end
   self.signals[watch.number] = nil
   core.count_signal(watch.number, false)
@@ -193,7 +188,7 @@ end
 
 function release.process(self, watch)
   local entry = watch.entry
-  take_out(entry.list, watch)
+  arrays.take_out(entry.list, watch)
   if not entry.list[1] and entry.process then let_go(self, entry) end
 end
 

@@ -6,6 +6,7 @@
 --    from it. So what is kept for it is bounded by `max_requests` replies.
 -- 3. Whatever goes wrong with one connection ends that one.
 -- 4. What a client has sent before its end is taken before it is dropped.
+local arrays = require "minigun.base.arrays"
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
 local policy = require "minigun.service.policy"
@@ -58,12 +59,6 @@ end
 
 -- --- their lives -------------------------------------------------------------------------------------------------
 
-local function take_out(list, value)
-  for i, each in ipairs(list) do
-    if each == value then return table.remove(list, i) end
-  end
-end
-
 local function wake(self, c)
   if c.awake then return end
   c.awake = true
@@ -76,8 +71,8 @@ end
 function Connections:drop(c, why)
   if c.dropped then return end
   c.dropped = true
-  if c.awake then take_out(self.awake, c) end
-  if c.stranger then take_out(self.strangers, c) end
+  if c.awake then arrays.take_out(self.awake, c) end
+  if c.stranger then arrays.take_out(self.strangers, c) end
   self:watch(c.fd, nil)
   c.channel:close(why)
   if c.stranger then return end
@@ -112,7 +107,7 @@ local function greet(self, c)
     c.channel:refuse(status, text)
     return self:drop(c)
   end
-  take_out(self.strangers, c)
+  arrays.take_out(self.strangers, c)
   self.numbers, self.n = peer.number, self.n + 1
   c.peer, c.stranger, self.all[peer.number] = peer, false, c
   wake(self, c)
