@@ -4,11 +4,7 @@ local clusters = require "spec.clusters"
 local support = require "spec.support"
 
 local missing = clusters.missing()
-local it = it
-if missing then
-  local plain = it
-  it = function(name) plain(name, function() pending(missing) end) end
-end
+local it = clusters.tests(_ENV, missing)
 
 local cluster
 before_each(function() if not missing then cluster = clusters.start() end end)

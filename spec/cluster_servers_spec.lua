@@ -5,11 +5,7 @@ local lfs = require "lfs"
 local support = require "spec.support"
 
 local missing = clusters.missing()
-local it = it
-if missing then
-  local plain = it
-  it = function(name) plain(name, function() pending(missing) end) end
-end
+local it = clusters.tests(_ENV, missing)
 
 local cluster
 after_each(function() if cluster then cluster:close() cluster = nil end end)

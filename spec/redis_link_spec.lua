@@ -6,11 +6,7 @@ local support = require "spec.support"
 
 local missing = clusters.missing()
   or os.execute "command -v openssl >/dev/null 2>&1" ~= true and "openssl is not installed" or nil
-local it = it
-if missing then
-  local plain = it
-  it = function(name) plain(name, function() pending(missing) end) end
-end
+local it = clusters.tests(_ENV, missing)
 
 -- A program that connects, says what it has come to, and asks; then what `more` says.
 local PROGRAM <const> = [[

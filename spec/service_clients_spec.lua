@@ -3,20 +3,13 @@ local minigun = require "minigun"
 local services = require "spec.services"
 local support = require "spec.support"
 
-local function in_test(name, f, deadline)
-  it(name, function()
-    support.deadline(deadline or 60)
-    services.in_test(pending, finally, f)
-  end)
-end
-
-local function connect(place, options) return place:connect(options) end
+local in_test = services.tests(_ENV)
 
 describe("V5: clients", function()
   in_test("that idle cost next to nothing, and all are forgotten when they end", function(place)
     local n = support.short_or_long(200, 1000)
     local server = place:serve("{ max_clients = 2000 }", { prefix = "prlimit --nofile=4096" })
-    local client = connect(place)
+    local client = place:connect()
     local before = client:call { op = "status" }
     local crowd = place:client(([[
       local clients = {}
@@ -44,12 +37,12 @@ describe("V5: clients", function()
 
   in_test("beyond max_clients are told that the server is busy, and may wait", function(place)
     place:serve "{ max_clients = 2 }"
-    local one, two = connect(place), connect(place)
+    local one, two = place:connect(), place:connect()
     local client, message, errno = minigun.connect(place.path)
     assert.same({ nil, 16 }, { client, errno })
     assert.is_truthy(message:find "the server has 2 clients already", message)
     one:close()
-    local three = connect(place)
+    local three = place:connect()
     assert.equal(3, three:call(3))
     assert.equal(2, two:call(2))
   end)
@@ -65,7 +58,7 @@ describe("V5: clients", function()
       minigun.sleep(60)
     ]]
     assert(knocking:wait_for(function() return knocking:output():find "there" end), knocking:log())
-    assert.equal(1, connect(place):call(1))
+    assert.equal(1, place:connect():call(1))
   end)
 end)
 
@@ -92,7 +85,7 @@ describe("V7: access", function()
     place:serve()
     assert.is_truthy(stranger(place):find "this user may not", stranger(place))
     assert.is_truthy(support.run("stat -c %a " .. place.path).stdout == "600\n")
-    assert.equal(0, connect(place):call { op = "who" }.uid)
+    assert.equal(0, place:connect():call { op = "who" }.uid)
   end)
 
   in_test("may be wider, and narrower by `allow`, which says why", function(place)
@@ -103,7 +96,7 @@ describe("V7: access", function()
     server:wait()
     place:serve '{ mode = "666", allow = function(peer) return peer.uid == 0, "only root, not " .. peer.uid end }'
     assert.is_truthy(stranger(place):find("only root, not 65534", 1, true))
-    assert.equal(1, connect(place):call(1))
+    assert.equal(1, place:connect():call(1))
   end)
 
   in_test("is refused where `allow` raises, and the service goes on", function(place)

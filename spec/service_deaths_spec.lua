@@ -5,12 +5,7 @@ local programs = require "spec.programs.build"
 local services = require "spec.services"
 local support = require "spec.support"
 
-local function in_test(name, f, deadline)
-  it(name, function()
-    support.deadline(deadline or 60)
-    services.in_test(pending, finally, f)
-  end)
-end
+local in_test = services.tests(_ENV)
 
 local function run_program(place, words, build, timeout)
   return support.run(("LUA_PATH=%s LUA_CPATH=%s lua5.4 spec/programs/%s"):format(

@@ -4,12 +4,7 @@ local loops = require "spec.loops"
 local services = require "spec.services"
 local support = require "spec.support"
 
-local function in_test(name, f, deadline)
-  it(name, function()
-    support.deadline(deadline or 60)
-    services.in_test(pending, finally, f)
-  end)
-end
+local in_test = services.tests(_ENV)
 
 local function serve(place, name)
   local server = place:launch(("spec/programs/service_loop.lua %s %s"):format(support.quote(place.path), name))

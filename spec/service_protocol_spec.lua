@@ -4,12 +4,7 @@ local minigun = require "minigun"
 local services = require "spec.services"
 local support = require "spec.support"
 
-local function in_test(name, f, deadline)
-  it(name, function()
-    support.deadline(deadline or 60)
-    services.in_test(pending, finally, f)
-  end)
-end
+local in_test = services.tests(_ENV)
 
 -- The client in C, built once; nil: there is no compiler.
 local function c_client()

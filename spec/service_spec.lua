@@ -5,19 +5,12 @@ local services = require "spec.services"
 local support = require "spec.support"
 local values = require "spec.values"
 
-local function in_test(name, f, deadline)
-  it(name, function()
-    support.deadline(deadline or 60)
-    services.in_test(pending, finally, f)
-  end)
-end
-
-local function connect(place, options) return place:connect(options) end
+local in_test = services.tests(_ENV)
 
 describe("V1: between processes", function()
   in_test("values of every kind come back as they went", function(place)
     place:serve()
-    local client, seed = connect(place), tonumber(os.getenv "SEED") or os.time()
+    local client, seed = place:connect(), tonumber(os.getenv "SEED") or os.time()
     math.randomseed(seed)
     local some = { "", 0, -1, 1 << 62, 0.5, true, false, ("x"):rep(70000), {}, { {} }, { a = { 1, 2.5, "z" } } }
     for _, value in ipairs(some) do
@@ -32,7 +25,7 @@ describe("V1: between processes", function()
 
   in_test("messages of any size come back whole", function(place)
     place:serve '{ ring = "64K" }'
-    local client = connect(place)
+    local client = place:connect()
     local most = support.short_or_long(8 << 20, 256 << 20)
     local text = ("0123456789abcdef"):rep(most // 16)
     for _, n in ipairs { 0, 1, 31, 32, 255, 256, 16000, 16384, 16385, 65536, 65537, 1 << 20, most } do
@@ -43,7 +36,7 @@ describe("V1: between processes", function()
 
   in_test("messages come in order, each once", function(place)
     place:serve()
-    local client, n = connect(place), support.short_or_long(20000, 100000)
+    local client, n = place:connect(), support.short_or_long(20000, 100000)
     for i = 1, n do assert(client:send { op = "next", i }) end
     assert.same({ n, 0 }, client:call { op = "count" })
     for i = 1, n do
@@ -70,13 +63,13 @@ describe("V1: between processes", function()
       ]]):format(i, each, each))
     end
     for _, client in ipairs(clients) do services.ends_well(client) end
-    for _, own in ipairs(connect(place):call { op = "counts" }) do assert.same({ each, 0 }, { own[2], own[3] }) end
+    for _, own in ipairs(place:connect():call { op = "counts" }) do assert.same({ each, 0 }, { own[2], own[3] }) end
     assert.equal("", server:log())
   end, 300)
 
   in_test("objects travel with their type; what cannot travel fails where it is", function(place)
     place:serve()
-    local client = connect(place)
+    local client = place:connect()
     local ok, err = pcall(client.call, client, print)
     assert.is_false(ok)
     assert.equal("unserialisable", err.kind)
@@ -134,7 +127,7 @@ end)
 describe("V2: the ring", function()
   in_test("takes any length at any place, full and empty", function(place)
     place:serve '{ ring = "4K" }'
-    local client, count = connect(place, { ring = "4K" }), 0
+    local client, count = place:connect { ring = "4K" }, 0
     local text = ("abcdefgh"):rep(2000)
     -- Frames of all lengths one after the other begin at each place of the ring.
     for round = 1, support.short_or_long(2, 20) do
@@ -151,7 +144,7 @@ describe("V2: the ring", function()
 
   in_test("that is full keeps what is in it, and makes its sender wait", function(place)
     place:serve '{ ring = "4K" }'
-    local client = connect(place, { ring = "4K" })
+    local client = place:connect { ring = "4K" }
     local waits = client:submit { op = "sleep", 0.3 }
     local n, future, message = 0
     repeat
@@ -193,7 +186,7 @@ describe("V3: a client", function()
 
   in_test("finds a server again that ends and comes back, and never loses a request silently", function(place)
     local server = place:serve()
-    local client = connect(place, { reconnect = true })
+    local client = place:connect { reconnect = true }
     assert.equal(1, client:call(1))
     local waits = client:submit { op = "sleep", 60 }
     support.sleep(0.05)
@@ -204,7 +197,7 @@ describe("V3: a client", function()
     server:wait()
     place:serve()
     assert.equal(2, client:call(2))
-    local other = connect(place)
+    local other = place:connect()
     assert.is_nil(other:call { op = "stop" })
     support.wait_until(function() return not pcall(other.call, other, 1) end)
     ok, err = pcall(other.call, other, 1)
@@ -225,7 +218,7 @@ describe("V4: a path", function()
     first:signal "KILL"
     first:wait()
     local second = place:serve()
-    assert.equal(1, connect(place):call(1))
+    assert.equal(1, place:connect():call(1))
     second:signal "KILL"
     second:wait()
     service = assert(minigun.service(place.path))
@@ -283,19 +276,19 @@ describe("V4: a path", function()
   in_test("may be an abstract name, which needs no file", function(place)
     place.path = "@" .. place.path
     local server = place:serve()
-    local client = connect(place)
+    local client = place:connect()
     assert.equal(1, client:call(1))
     server:signal "KILL"
     server:wait()
     place:serve()
-    assert.equal(2, connect(place):call(2))
+    assert.equal(2, place:connect():call(2))
   end)
 end)
 
 describe("V8: a handler", function()
   in_test("sees its client", function(place)
     place:serve()
-    local client = connect(place)
+    local client = place:connect()
     local who = client:call { op = "who" }
     assert.same({ pid = support.pid(), uid = core.own_user(), number = client.number },
       { pid = who.pid, uid = who.uid, number = who.number })

@@ -60,6 +60,18 @@ function M.in_test(pending, finally, f)
   f(place)
 end
 
+--- What a spec file defines its tests with: like busted's `it`, with a time limit, and `in_test` around each.
+-- @param env table: the spec file's _ENV, where busted keeps what a test sees
+-- @return function(name, f, deadline): f as in `in_test`, and seconds, 60 by default
+function M.tests(env)
+  return function(name, f, deadline)
+    env.it(name, function()
+      support.deadline(deadline or 60)
+      M.in_test(env.pending, env.finally, f)
+    end)
+  end
+end
+
 --- The processor time that a process has used, in ticks of 10 ms.
 function M.ticks(pid)
   local rest = support.read_file(("/proc/%d/stat"):format(pid)):match "^.*%) (.*)"
