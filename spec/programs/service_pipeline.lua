@@ -19,8 +19,6 @@ p:processor("first", where, function(request, emit, ctx)
     file:close()
     minigun.sleep(request.sleep)
     emit "slept"
-  elseif request == "stop" then
-    emit(request)
   elseif request ~= "none" then
     emit(request)
   end

@@ -5,11 +5,10 @@
 --   { op = "fail" }            raises;  { op = "unserialisable" } returns a function
 --   { op = "next", n }         one way: the sender's messages are numbered, and n is to be one more than the last
 --   { op = "count" }           -> how many of these have come from this client, and how many in a wrong order
---   { op = "status" }          -> clients, memory in KiB, seconds of processor time, descriptors
+--   { op = "status" }          -> clients, memory in KiB, descriptors, shared mappings
 --   { op = "stop" }
--- It prints "ready" when it listens, what `core.faults` has to die at is in $DIE.
+-- It prints "ready" when it listens.
 local minigun = require "minigun"
-local core = require "minigun.core"
 local support = require "spec.support"
 
 local path, options = arg[1], load("return " .. (arg[2] or "{}"))()
@@ -42,14 +41,13 @@ end
 function ops.status()
   local rss = tonumber(support.read_file "/proc/self/status":match "VmRSS:%s*(%d+)")
   local shared = tonumber(support.read_file "/proc/self/status":match "RssShmem:%s*(%d+)")
-  return { clients = service:clients(), memory = rss, shared = shared, cpu = os.clock(),
+  return { clients = service:clients(), memory = rss, shared = shared,
     descriptors = support.descriptor_count(), mappings = support.shared_mappings() }
 end
 function ops.stop() service:stop() end
 
 print "ready"
 io.stdout:flush()
-if os.getenv "DIE" then core.faults.die_here(os.getenv "DIE") end
 service:serve(function(request, client)
   local op = type(request) == "table" and ops[request.op]
   if op then return op(request, client) end
