@@ -100,6 +100,11 @@ function Server:said(pattern, seconds)
   return self:wait_for(function() return self:log():find(pattern) end, seconds)
 end
 
+--- Waits until it has printed a text, or raises with its messages.
+function Server:prints(text, seconds)
+  assert(self:wait_for(function() return self:output():find(text, 1, true) end, seconds), self:log())
+end
+
 --- The workers that have become ready so far.
 -- @return array of { number, pid, generation, port }
 function Server:ready()

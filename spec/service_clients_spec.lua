@@ -19,7 +19,7 @@ describe("V5: clients", function()
       io.stdout:flush()
       minigun.sleep(60)
     ]]):format(n), { prefix = "prlimit --nofile=4096" })
-    assert(crowd:wait_for(function() return crowd:output():find "there" end, 30), crowd:log())
+    crowd:prints("there", 30)
     local there = client:call { op = "status" }
     support.sleep(0.1)
     local ticks = services.ticks(server.pid)
@@ -57,7 +57,7 @@ describe("V5: clients", function()
       io.stdout:flush()
       minigun.sleep(60)
     ]]
-    assert(knocking:wait_for(function() return knocking:output():find "there" end), knocking:log())
+    knocking:prints "there"
     assert.equal(1, place:connect():call(1))
   end)
 end)

@@ -8,7 +8,7 @@ local in_test = services.tests(_ENV)
 
 local function serve(place, name)
   local server = place:launch(("spec/programs/service_loop.lua %s %s"):format(support.quote(place.path), name))
-  assert(server:wait_for(function() return server:output():find "ready" end), server:log())
+  server:prints "ready"
   return server
 end
 
@@ -158,7 +158,7 @@ describe("futures of clients", function()
       local shared = pool:submit(0.01)
       service:serve(function() return shared end)
     ]]):format(place.path)))
-    assert(server:wait_for(function() return server:output():find "ready" end), server:log())
+    server:prints "ready"
     local first, second = place:connect(), place:connect()
     local gone, stays = first:submit(1), second:submit(1)
     assert.is_false(gone:cancel())

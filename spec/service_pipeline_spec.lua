@@ -8,7 +8,7 @@ local in_test = services.tests(_ENV)
 local function serve(place, context)
   local server = place:launch(("spec/programs/service_pipeline.lua %s %s"):format(support.quote(place.path),
     support.quote(context)))
-  assert(server:wait_for(function() return server:output():find "ready" end), server:log())
+  server:prints "ready"
   return server
 end
 

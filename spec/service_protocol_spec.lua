@@ -58,7 +58,7 @@ for language, find in pairs { C = c_client, Python = python } do
           error("no " .. text)
         end)
       ]]):format(place.path))))
-      assert(server:wait_for(function() return server:output():find "ready" end), server:log())
+      server:prints "ready"
       done = run(place, "hello")
       assert.is_truthy(done.stderr:find "has failed", done.stderr)
       done = run(place, "stop")

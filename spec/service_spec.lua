@@ -100,7 +100,7 @@ describe("V1: objects with hooks", function()
       io.stdout:flush()
       service:serve(function(request) return request end)
     ]]):format(place.path)))
-    assert(server:wait_for(function() return server:output():find "ready" end), server:log())
+    server:prints "ready"
     local client = place:connect()
     local Box, inside = {}, {}
     minigun.register("box", Box, function(box)

@@ -37,7 +37,7 @@ function M.in_test(pending, finally, f)
   function place.serve(self, text, options)
     local server = self:launch(("spec/programs/service_server.lua %s %s"):format(support.quote(self.path),
       support.quote(text or "{}")), options)
-    assert(server:wait_for(function() return server:output():find "ready" end), server:log())
+    server:prints "ready"
     return server
   end
 
