@@ -58,19 +58,25 @@ local function assert_restored(result, same)
   end
 end
 
+-- As play, and asserts that the terminal is as before.
+local function play_restored(...)
+  local result, same = play(...)
+  assert_restored(result, same)
+  return result
+end
+
 -- What was written after the live view.
 local function tail(result) return (result.stderr:gsub("\r", ""):match "^.*\27%[%?1049l(.*)$") or result.stderr end
 
 describe("the live view at a terminal", function()
   it_at_a_terminal("stays at the end until q, and shows what was printed after it", function()
-    local result, same = play([[
+    local result = play_restored([[
       local p = pipeline(0.5)
       p:each("print", { inline = true }, function(n) if n % 50 == 0 then print("item " .. n) end end)
       p:each("child", { processes = 1, from = "last" }, function(n) if n == 7 then print "in a child" end end)
       local r = p:run { hud = true }
       print(r.ok, r.stats.stages.last.items_out)
     ]], "? RUNNING\n? FINISHED\n! q\n? (status\n")
-    assert_restored(result, same)
     local text = tail(result)
     for _, line in ipairs { "item 50\n", "item 100\n", "in a child\n", "true\t100\n", "(status 0)\n" } do
       assert.is_truthy(text:find(line, 1, true), text)
@@ -80,15 +86,13 @@ describe("the live view at a terminal", function()
 
   it_at_a_terminal("leaves with the run where that is asked for, also a run of no time", function()
     for _, seconds in ipairs { 0, 0.05, 0.3 } do
-      local result, same = play(("print(#pipeline(%g):run { hud = 'leave' }.items)"):format(seconds), "? (status\n")
-      assert_restored(result, same)
+      local result = play_restored(("print(#pipeline(%g):run { hud = 'leave' }.items)"):format(seconds), "? (status\n")
       assert.equal("100\n(status 0)\n", tail(result))
     end
   end)
 
   it_at_a_terminal("is opened by MINIGUN_HUD, unless the run says no", function()
-    local result, same = play("print(#pipeline(0.2):run().items)", "? (status\n", { MINIGUN_HUD = "leave" })
-    assert_restored(result, same)
+    local result = play_restored("print(#pipeline(0.2):run().items)", "? (status\n", { MINIGUN_HUD = "leave" })
     assert.matches("\27%[%?1049h", result.stderr)
     result = play("print(#pipeline(0.2):run { hud = false }.items)", "? (status\n", { MINIGUN_HUD = "1" })
     assert.equal("100\r\n(status 0)\r\n", result.stderr)
@@ -107,25 +111,23 @@ describe("the live view at a terminal", function()
       ["p:on_failure(function() return 'stop' end):each('x', { inline = true }, function() error 'x' end)" ..
         ":run { hud = 'leave' }"] = "(status 0)",
     } do
-      local result, same = play("local p = pipeline(0.2) " .. source, "? (status\n")
-      assert_restored(result, same)
+      local result = play_restored("local p = pipeline(0.2) " .. source, "? (status\n")
       assert.is_truthy(result.stderr:find(text, 1, true), source .. ": " .. tail(result))
     end
   end)
 
   it_at_a_terminal("gives it back after Ctrl-C, SIGTERM, SIGHUP and SIGQUIT", function()
     for what, status in pairs { ["^C"] = 130, ["$ 15"] = 143, ["$ 1"] = 129, ["$ 3"] = 131 } do
-      local result, same = play("pipeline(30):run { hud = true }", ("? RUNNING\n. 0.3\n%s\n? (status\n"):format(what))
-      assert_restored(result, same)
+      local result = play_restored("pipeline(30):run { hud = true }",
+        ("? RUNNING\n. 0.3\n%s\n? (status\n"):format(what))
       assert.is_truthy(result.stderr:find(("(status %d)"):format(status), 1, true), what .. ": " .. tail(result))
     end
   end)
 
   it_at_a_terminal("gives it back at Ctrl-Z, and is there again after fg", function()
-    local result, same = play("print(#pipeline(1):run { hud = 'leave' }.items)",
+    local result = play_restored("print(#pipeline(1):run { hud = 'leave' }.items)",
       "? RUNNING\n. 0.2\n^Z\n? (stopped\n? RUNNING\n? (status\n", {},
       "stty -a | grep -q -- '-icanon' && echo raw; echo '(stopped)'; sleep 0.3; fg")
-    assert_restored(result, same)
     assert.not_matches("\nraw", result.stderr)
     assert.equal(2, select(2, result.stderr:gsub("\27%[%?1049h", "")))
     assert.matches("100\n", tail(result))
@@ -146,24 +148,22 @@ describe("the live view at a terminal", function()
   end)
 
   it_at_a_terminal("bears workers that are killed, and counts them", function()
-    local result, same = play([[
+    local result = play_restored([[
       local r = pipeline(0.6, function(n) if n % 40 == 0 then core.kill(core.pid(), 9) end return n end)
         :run { hud = "leave", failures = "collect" }
       print(r.failed, #r.items)
     ]], "? (status\n")
-    assert_restored(result, same)
     assert.matches("2\t98\n", tail(result))
   end)
 
   it_at_a_terminal("closes on q after a question, and stops the run", function()
-    local result, same = play("local r = pipeline(30):run { hud = true } print(r.stopped, r.ok, #r.items > 0)",
+    local result = play_restored("local r = pipeline(30):run { hud = true } print(r.stopped, r.ok, #r.items > 0)",
       "? RUNNING\n. 0.3\n! q\n? Stop the run\n! y\n? (status\n")
-    assert_restored(result, same)
     assert.matches("true\ttrue\ttrue\n", tail(result))
   end)
 
   it_at_a_terminal("pauses the sources, and lets them go on", function()
-    local result, same = play([[
+    local result = play_restored([[
       local p = minigun.pipeline "seen"
       p:producer("here", { to = "work" }, function(emit) for i = 1, 200 do emit(i) core.sleep(0.002) end end)
       p:producer("there", { to = "work", processes = 1 }, function(emit)
@@ -175,12 +175,11 @@ describe("the live view at a terminal", function()
       p:map("work", { processes = 1, await = false, from = { "here", "there", "thread" } }, function(n) return n end)
       print(#p:run { hud = "leave" }.items)
     ]], "? RUNNING\n! p\n? SOURCES PAUSED\n. 0.5\n! p\n? (status\n")
-    assert_restored(result, same)
     assert.matches("600\n", tail(result))
   end)
 
   it_at_a_terminal("of a background run may be closed and opened again; the run goes on in between", function()
-    local result, same = play([[
+    local result = play_restored([[
       local run = pipeline(2):start()
       run:hud()
       print("closed", run:status().state)
@@ -188,15 +187,13 @@ describe("the live view at a terminal", function()
       run:hud()
       print(#run:wait().items, #run:hud():wait().items)
     ]], "? RUNNING\n. 0.2\n! q\n? closed\n? RUNNING\n? FINISHED\n! q\n? FINISHED\n! q\n? (status\n")
-    assert_restored(result, same)
     assert.is_truthy(result.stderr:find("closed\trunning", 1, true))
     assert.matches("100\t100\n", tail(result))
   end)
 
   it_at_a_terminal("is drawn for the size that the terminal has at that moment", function()
-    local result, same = play("print(#pipeline(2):run { hud = 'leave' }.items)",
+    local result = play_restored("print(#pipeline(2):run { hud = 'leave' }.items)",
       "? RUNNING\n= 59 9\n? is too small\n= 120 40\n? FLOW DIAGRAM\n= 80 24\n? FLOW DIAGRAM\n? (status\n")
-    assert_restored(result, same)
     assert.matches("100\n", tail(result))
   end)
 
@@ -275,12 +272,11 @@ describe("the live view at a terminal", function()
         if i % 5 == 0 then script[#script + 1] = ". 0.05" end
       end
       script[#script + 1] = "? (status"
-      local result, same = play([[
+      local result = play_restored([[
         local r = pipeline(1, function(n) if n % 33 == 0 then core.kill(core.pid(), 9) end return n end)
           :run { hud = "leave", failures = "collect", keep_failures = 10 }
         print("result", #r.items + r.failed)
       ]], table.concat(script, "\n") .. "\n", {}, "while [ $status = 148 ]; do fg; status=$?; done")
-      assert_restored(result, same)
       assert.is_truthy(result.stderr:find("result\t100", 1, true), ("SEED=%d: %s"):format(seed, tail(result)))
     end
   end)
