@@ -225,10 +225,12 @@ LUA_LIBS ?= $(shell $(PKG_CONFIG) --libs lua5.4 2>/dev/null || echo -llua5.4)
 # Run one as build-fuzz/slot_fuzz -max_total_time=600 CORPUS_DIRECTORY.
 FUZZ = $(CLANG) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -I$(LUA_INC) -Isrc -o build-fuzz/$@
 
-fuzz: channel_fuzz cut_fuzz decode_fuzz ledger_fuzz slot_fuzz spool_fuzz
+FUZZERS = channel_fuzz cut_fuzz decode_fuzz ledger_fuzz slot_fuzz spool_fuzz
 
-.PHONY: channel_fuzz cut_fuzz decode_fuzz ledger_fuzz slot_fuzz spool_fuzz
-channel_fuzz cut_fuzz decode_fuzz ledger_fuzz slot_fuzz spool_fuzz:
+fuzz: $(FUZZERS)
+
+.PHONY: $(FUZZERS)
+$(FUZZERS):
 	@mkdir -p build-fuzz
 	$(FUZZ) spec/fuzz/$@.c $(FUZZ_SRC)
 
