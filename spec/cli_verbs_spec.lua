@@ -153,7 +153,7 @@ describe("minigun graph", function()
     local result = minigun("graph --format=dot " .. file(PROGRAM))
     assert.equal(2, select(2, result.stdout:gsub("subgraph", "")))
     assert.matches('digraph "a \\"quoted\\" name" {', result.stdout, 1, true)
-    if os.execute "command -v dot >/dev/null 2>&1" then
+    if support.has "dot" then
       local drawn = support.run("dot -Tsvg", { stdin = result.stdout })
       assert.equal("", drawn.stderr)
       assert.matches("processes%(2%)", drawn.stdout)
@@ -202,7 +202,7 @@ describe("minigun completion", function()
         local name = option[1]:match "%-%-([%w%-]+)"
         assert.is_truthy(script:find(name, 1, true), name)
       end
-      if os.execute(("command -v %s >/dev/null 2>&1"):format(shell)) then
+      if support.has(shell) then
         local path = support.write_file(directory .. "/script", script)
         assert.equal("", support.run(check .. " " .. path).stderr)
       end
@@ -227,7 +227,7 @@ describe("minigun manual", function()
         assert.is_truthy(page:find((option[1]:match "%-%-[%w%-]+"):gsub("%-", "\\-"), 1, true), option[1])
       end
     end
-    if os.execute "command -v groff >/dev/null 2>&1" then
+    if support.has "groff" then
       local result = support.run("groff -man -Tutf8 -ww > /dev/null", { stdin = page })
       assert.equal("", result.stderr)
     end

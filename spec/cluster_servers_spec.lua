@@ -117,7 +117,7 @@ end)
 
 describe("a set of sentinels", function()
   it("C2: gives another master where one is killed, and each item comes once", function()
-    if os.execute "command -v redis-sentinel >/dev/null 2>&1" ~= true then return pending "no redis-sentinel" end
+    if not support.has "redis-sentinel" then return pending "no redis-sentinel" end
     cluster = clusters.start()
     local d, ports = cluster.directory, {}
     for i = 1, 5 do ports[i] = free_port() end

@@ -7,7 +7,7 @@ local M = {}
 
 --- Whether clusters can be tried here; else why not.
 function M.missing()
-  if os.execute "command -v redis-server >/dev/null 2>&1" ~= true then return "redis-server is not installed" end
+  if not support.has "redis-server" then return "redis-server is not installed" end
   local module = io.open(support.build_dir() .. "/minigun/redis.so")
   if not module then return "minigun.redis is not built: make REDIS=1" end
   module:close()

@@ -173,7 +173,7 @@ end)
 
 describe("in tmux", function()
   it("the progress line does not flood a window that is made narrower and wider", function()
-    if not terminal.available() or not os.execute "command -v tmux >/dev/null" then
+    if not terminal.available() or not support.has "tmux" then
       return pending "there is no tmux, or no pseudo-terminal"
     end
     support.deadline(90)

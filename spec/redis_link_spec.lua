@@ -5,7 +5,7 @@ local programs = require "spec.programs.build"
 local support = require "spec.support"
 
 local missing = clusters.missing()
-  or os.execute "command -v openssl >/dev/null 2>&1" ~= true and "openssl is not installed" or nil
+  or not support.has "openssl" and "openssl is not installed" or nil
 local it = clusters.tests(_ENV, missing)
 
 -- A program that connects, says what it has come to, and asks; then what `more` says.

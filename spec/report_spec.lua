@@ -10,8 +10,6 @@ local directory
 local directory_of = support.directory_for_each(before_each, after_each)
 before_each(function() directory = directory_of() end)
 
-local function has(program) return os.execute(("command -v %s >/dev/null 2>&1"):format(program)) end
-
 -- A run of half a second with two branches, workers, failures, and names that HTML must not take for its own.
 local function run(options)
   local p = minigun.pipeline 'a <b>"name"</b>'
@@ -103,7 +101,7 @@ describe("a run's report", function()
   end)
 
   it("looks right in a browser: light, dark, wide and narrow, without a message of the console", function()
-    if not has "chromium" then return pending "chromium is not installed" end
+    if not support.has "chromium" then return pending "chromium is not installed" end
     support.deadline(240)
     run { report = directory .. "/run.html" }
     for name, how in pairs { light = "--window-size=1100,1600", narrow = "--window-size=400,1600",
@@ -153,7 +151,7 @@ describe("a run's metrics", function()
     for line in text:gmatch "[^\n]+" do
       assert.is_truthy(line:find '^# %u+ minigun_[%w_]+ ' or line:find '^minigun_[%w_]+{.*} %-?[%d.e+-]+$', line)
     end
-    if has "promtool" then
+    if support.has "promtool" then
       assert.equal(0, support.run("promtool check metrics", { stdin = text }).code)
     end
     assert.equal("run.prom\n", support.run("ls " .. directory).stdout)

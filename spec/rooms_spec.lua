@@ -34,13 +34,7 @@ local ALONE <const> = { ["base/protocol -> core"] = true }
 local BREACHES <const> = {
 }
 
-local function lines_of(command)
-  local pipe, list = assert(io.popen(command)), {}
-  for line in pipe:lines() do list[#list + 1] = line end
-  pipe:close()
-  table.sort(list)
-  return list
-end
+local lines_of = support.lines_of
 
 local FILES <const> = lines_of "find lua/minigun -mindepth 2 -name '*.lua'"
 

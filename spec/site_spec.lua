@@ -2,14 +2,6 @@
 
 local support = require "spec.support"
 
-local function has(program) return os.execute(("command -v %s >/dev/null 2>&1"):format(program)) end
-
-local function lines_of(command)
-  local list = {}
-  for line in support.run(command).stdout:gmatch "[^\n]+" do list[#list + 1] = line end
-  return list
-end
-
 -- Links of a page: file and anchor, as the page has them.
 local function links_of(html)
   local list = {}
@@ -36,12 +28,12 @@ describe("the site", function()
   after_each(function() os.execute("rm -rf " .. support.quote(directory)) end)
 
   it("has pages for README, docs and examples, a search, and no link that leads nowhere", function()
-    if not has "mkdocs" then return pending "mkdocs is not installed" end
+    if not support.has "mkdocs" then return pending "mkdocs is not installed" end
     support.deadline(120)
     local made = support.run(("make -s site SITE=%s"):format(directory), { timeout = 100, env = { MAKEFLAGS = "" } })
     assert.equal(0, made.code, made.stdout .. made.stderr)
     local html, ids, dead = {}, {}, {}
-    for _, path in ipairs(lines_of(("find %s/html -name '*.html'"):format(directory))) do
+    for _, path in ipairs(support.lines_of(("find %s/html -name '*.html'"):format(directory))) do
       html[path], ids[path] = support.read_file(path), {}
       for id in html[path]:gmatch '%f[%w]id="([^"]*)"' do ids[path][id] = true end
     end

@@ -3,7 +3,7 @@
 local servers = require "spec.servers"
 local support = require "spec.support"
 
-local wrk = support.run("command -v wrk").code == 0
+local wrk = support.has "wrk"
 
 -- Begins to ask a server for a page, with `connections` at once, for so many seconds. What it returns waits for the end
 -- and gives the counts of wrk. Its table of descriptors is 10 + 3 * connections long: it gets none of this process.

@@ -206,6 +206,26 @@ function M.run(command, options)
   return result
 end
 
+--- Whether a program is installed.
+-- @param program string, its name
+-- @return boolean
+function M.has(program)
+  return os.execute(("command -v %s >/dev/null 2>&1"):format(program)) == true
+end
+
+--- The lines that a command prints.
+-- @param command string, for sh
+-- @return array of strings, sorted
+function M.lines_of(command)
+  local pipe, lines = assert(io.popen(command)), {}
+  for line in pipe:lines() do
+    lines[#lines + 1] = line
+  end
+  pipe:close()
+  table.sort(lines)
+  return lines
+end
+
 --- An environment as words for `env`.
 -- @param env table of strings
 -- @return string

@@ -3,16 +3,7 @@
 
 local support = require "spec.support"
 
-local function lines_of(command)
-  local pipe = assert(io.popen(command))
-  local lines = {}
-  for line in pipe:lines() do
-    lines[#lines + 1] = line
-  end
-  pipe:close()
-  table.sort(lines)
-  return lines
-end
+local lines_of = support.lines_of
 
 local function files(where, name)
   return lines_of(("find %s -type f -name '%s'"):format(where, name))
