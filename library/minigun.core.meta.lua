@@ -1349,15 +1349,6 @@ function Ledger:accept_value(stage, value, bytes, lane) end
 ---@return integer work
 function Ledger:accept(stage, block, offset, length, count, only, lane) end
 
----The same for all stages that a stage sends to
----@param stage integer
----@param block integer|false
----@param offset integer
----@param length integer
----@param count integer
----@param only integer
-function Ledger:route(stage, block, offset, length, count, only) end
-
 ---The end of the input of a loop, for one worker; held
 ---@param stage integer
 ---@param lane integer?

@@ -191,9 +191,9 @@ void mg_channel_done(mg_channel *c, const mg_message *m) {
   tell(c, MG_WANTS_ROOM);
 }
 
-int mg_channel_spin(mg_channel *c, int free) {
+int mg_channel_spin(mg_channel *c) {
   if (mg_byte_waits(&c->in)) return 1;
-  uint32_t budget = mg_spin_budget(&c->spin, free);
+  uint32_t budget = mg_spin_budget(&c->spin, 1);
   if (budget == 0) return 0;
   uint64_t until = mg_now() + budget;
   int found;

@@ -92,8 +92,8 @@ int mg_channel_flush(mg_channel *c);
 int mg_channel_next(mg_channel *c, mg_message *out);
 /* The message that lies in the ring has been read. */
 void mg_channel_done(mg_channel *c, const mg_message *m);
-/* The same as mg_channel_next tells, spinning a while where a processor is `free`: whether there is one. */
-int mg_channel_spin(mg_channel *c, int free);
+/* Spins a while for a message, where a processor is free: whether there is one. */
+int mg_channel_spin(mg_channel *c);
 
 /* Steps S1 to S4.  1: it must not sleep, as there is something already; 0.  `wants`: bits. */
 int mg_channel_sleep(mg_channel *c, uint32_t wants);

@@ -257,7 +257,6 @@ int mg_ledger_accept_range(mg_ledger *l, uint32_t stage, const mg_range *range, 
 
 void mg_ledger_wait(mg_ledger *l, uint32_t w) {
   pend(l, &l->work[w]);
-  l->stage[l->work[w].stage].waiting += l->work[w].range.count;
   mg_list_add(l, &l->waiting, w, 0);
 }
 
@@ -266,10 +265,7 @@ void mg_ledger_take_up(mg_ledger *l, uint32_t w) {
   mg_list_add(l, &l->place[l->own].hand, w, 0);
 }
 
-void mg_ledger_wake(mg_ledger *l, uint32_t w) {
-  l->stage[l->work[w].stage].waiting -= l->work[w].range.count;
-  mg_ledger_push(l, w, 0);
-}
+void mg_ledger_wake(mg_ledger *l, uint32_t w) { mg_ledger_push(l, w, 0); }
 
 void mg_ledger_finish(mg_ledger *l, uint32_t w, uint32_t n) {
   mg_work *own = &l->work[w];

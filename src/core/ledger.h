@@ -85,7 +85,7 @@ typedef struct mg_counts { /* since they were last taken */
 
 typedef struct mg_stage {
   uint32_t place;
-  uint64_t pending, waiting, hands; /* items; pieces of work in hands */
+  uint64_t pending, hands; /* items; pieces of work in hands */
   int drained, no_more;
   int producing, continues, terminal, recipe; /* what the plan says */
   int plain;                 /* of the coordinator's own: all that waits for it may be run at once, as it is */
@@ -237,8 +237,6 @@ int mg_ledger_full(mg_ledger *l, const mg_place *p);
 int mg_ledger_any_full(mg_ledger *l, const mg_limits *limits);
 /* How many items may be begun whose output goes there, of which `per` make one; below 1: none. */
 int64_t mg_ledger_room(mg_ledger *l, const mg_limits *limits, int64_t per);
-/* How many items a place without a limit of its own may still be sent, where it is before a limited stage. */
-int64_t mg_ledger_room_of(const mg_ledger *l, const mg_place *p);
 /* How many items that have come to a stage are in work: one of each worker, or of each thread. */
 uint64_t mg_ledger_in_work(const mg_ledger *l, uint32_t stage);
 /* Whether a place that a stage reaches has anything to do. */

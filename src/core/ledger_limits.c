@@ -21,7 +21,8 @@ static int64_t waiting(const mg_ledger *l, uint32_t stage) {
   return (int64_t)(l->stage[stage].pending - mg_ledger_in_work(l, stage));
 }
 
-int64_t mg_ledger_room_of(const mg_ledger *l, const mg_place *p) {
+/* How many items a place without a limit of its own may still be sent, where it is before a limited stage. */
+static int64_t room_of(const mg_ledger *l, const mg_place *p) {
   return (int64_t)l->terms.some + (int64_t)l->terms.each * p->n - (int64_t)p->queued;
 }
 
@@ -29,7 +30,7 @@ int mg_ledger_full(mg_ledger *l, const mg_place *p) {
   if (p->here) return p->works >= l->terms.own_most || p->bytes > l->queue_bytes;
   if (p->queued == 0) return 0;
   if (p->bytes > l->queue_bytes && p->queued > (p->seats ? 2 : 1) * (uint64_t)p->n) return 1;
-  if (p->limited && mg_ledger_room_of(l, p) <= 0) return 1;
+  if (p->limited && room_of(l, p) <= 0) return 1;
   if (p->queued >= p->n && (p->seats ? p->blocked : p->limited && mg_ledger_any_full(l, &p->targets))) return 1;
   return p->most > 0 && p->queued >= p->most;
 }
@@ -52,7 +53,7 @@ int64_t mg_ledger_room(mg_ledger *l, const mg_limits *limits, int64_t per) {
     if (each->stage == 0) {
       const mg_place *p = &l->place[each->place];
       if (mg_ledger_full(l, p)) return 0;
-      if (p->limited) here = mg_ledger_room_of(l, p);
+      if (p->limited) here = room_of(l, p);
     } else {
       int64_t left = each->most - waiting(l, each->stage);
       if (left <= 0) return 0;

@@ -2,7 +2,6 @@
 #include "screen.h"
 
 #include <errno.h>
-#include <string.h>
 #include <termios.h>
 
 #define ENTER "\033[?1049h\033[?25l\033[?7l\033[0m\033[2J"

@@ -224,7 +224,7 @@ static int l_take(lua_State *L) {
   if (MG_UNLIKELY(c->decoding)) return take_failed(L, c);
   mg_message m;
   int rc = mg_channel_next(&c->ch, &m);
-  if (rc == 0 && lua_toboolean(L, 2) && mg_channel_spin(&c->ch, 1)) rc = mg_channel_next(&c->ch, &m);
+  if (rc == 0 && lua_toboolean(L, 2) && mg_channel_spin(&c->ch)) rc = mg_channel_next(&c->ch, &m);
   if (rc == 0) return 0;
   if (rc < 0) return broken(L, rc), lua_pushboolean(L, 0), lua_replace(L, -4), 3;
   lua_settop(L, 1);

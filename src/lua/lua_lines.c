@@ -9,11 +9,6 @@
 #include "core/sys.h"
 #include "lua_mg.h"
 
-static FILE *open_file(lua_State *L, int arg) {
-  luaL_Stream *s = luaL_testudata(L, arg, LUA_FILEHANDLE);
-  return s && s->closef ? s->f : NULL;
-}
-
 /* readable(path) -> true, whether it is a regular file | nil, message, errno */
 static int l_readable(lua_State *L) {
   mg_file facts;
@@ -60,7 +55,7 @@ static int l_glob(lua_State *L) {
  * formats and a boolean. */
 static int l_file_of(lua_State *L) {
   lua_settop(L, 1);
-  if (!lua_iscfunction(L, 1) || !lua_getupvalue(L, 1, 1) || !open_file(L, 2)) return luaL_pushfail(L), 1;
+  if (!lua_iscfunction(L, 1) || !lua_getupvalue(L, 1, 1) || !mg_open_file(L, 2)) return luaL_pushfail(L), 1;
   if (!lua_getupvalue(L, 1, 2) || !lua_isinteger(L, 3)) return luaL_pushfail(L), 1;
   if (!lua_getupvalue(L, 1, 3) || !lua_isboolean(L, 4)) return luaL_pushfail(L), 1;
   lua_Integer formats = lua_tointeger(L, 3);
@@ -69,7 +64,7 @@ static int l_file_of(lua_State *L) {
   format += *format == '*';
   int whole = *format == 'l' || *format == 'L';
   mg_file facts = {0};
-  mg_sys.file_facts(fileno(open_file(L, 2)), &facts);
+  mg_sys.file_facts(fileno(mg_open_file(L, 2)), &facts);
   lua_pushvalue(L, 2);
   lua_pushboolean(L, whole);
   lua_pushboolean(L, facts.regular);
@@ -98,7 +93,7 @@ static int line_has_come(FILE *f) {
 /* would_wait(file, whole) -> whether to read from an open file would wait: nothing (no whole line) is read ahead, and
  * nothing (no whole line) has come; whether a part of a line has come, so that the descriptor tells nothing any more */
 static int l_would_wait(lua_State *L) {
-  FILE *f = open_file(L, 1);
+  FILE *f = mg_open_file(L, 1);
   const char *ahead = NULL;
   size_t n = f ? mg_file_ahead(f, &ahead) : 0;
   int whole = lua_toboolean(L, 2), ready = !f || fileno(f) < 0 || (n > 0 && (!whole || memchr(ahead, '\n', n)));

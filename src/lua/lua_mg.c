@@ -27,6 +27,11 @@ int mg_check_fd(lua_State *L, int arg) {
   return (int)fd;
 }
 
+FILE *mg_open_file(lua_State *L, int arg) {
+  luaL_Stream *s = luaL_testudata(L, arg, LUA_FILEHANDLE);
+  return s && s->closef ? s->f : NULL;
+}
+
 void mg_method_type(lua_State *L, const char *name, const luaL_Reg *methods) {
   luaL_newmetatable(L, name);
   luaL_setfuncs(L, methods, 0);

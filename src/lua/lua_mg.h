@@ -4,6 +4,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdio.h>
 
 #include "codec/codec.h"
 
@@ -71,6 +72,8 @@ void mg_channels_child(void);
 uint32_t mg_check_u32(lua_State *L, int arg);
 /* The argument as a descriptor; raises. */
 int mg_check_fd(lua_State *L, int arg);
+/* The argument as an open file of Lua's own library, which keeps it; NULL: it is closed, or no file. */
+FILE *mg_open_file(lua_State *L, int arg);
 
 /* mg_encode into memory that an emit writes to.  *busy is set meanwhile, and an error if it is set already: a dump hook
  * that emits must not find a block with half an item in it. */

@@ -38,9 +38,9 @@ static int64_t check_ns(lua_State *L, int arg) {
 
 /* fileno(file) -> the descriptor of an open Lua file | nil: closed, or no file */
 static int l_fileno(lua_State *L) {
-  luaL_Stream *s = luaL_testudata(L, 1, LUA_FILEHANDLE);
-  if (!s || !s->closef) return luaL_pushfail(L), 1;
-  lua_pushinteger(L, fileno(s->f));
+  FILE *f = mg_open_file(L, 1);
+  if (!f) return luaL_pushfail(L), 1;
+  lua_pushinteger(L, fileno(f));
   return 1;
 }
 

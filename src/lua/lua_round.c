@@ -11,9 +11,8 @@
 #include "lua_cursor.h"
 #include "lua_ledger.h"
 
-/* Time in stages of the coordinator, before workers are looked after; and to sleep at most where something falls due,
- * as in lua/minigun/run/sleeper.lua. */
-enum { OWN_NS = 500000, BEAT_NS = 100000000 };
+/* Time in stages of the coordinator, before workers are looked after. */
+enum { OWN_NS = 500000 };
 
 /* Arguments of l:among, and what is above them. */
 enum { AT_LEDGER = 1, AT_THREAD, AT_ANSWER, AT_CHAIN, AT_REENTRY, AT_UNTIL, AT_CURSOR, AT_PUSH, AT_TOP = AT_PUSH };
@@ -182,7 +181,8 @@ static int sleep_on(lua_ledger *own) {
     if (l->place[i].look_at && l->place[i].look_at < due) due = l->place[i].look_at;
   }
   if (!wakes) return 0;
-  int64_t ns = due == UINT64_MAX ? -1 : due <= now ? 0 : due - now > BEAT_NS ? BEAT_NS : (int64_t)(due - now);
+  int64_t ns = -1;
+  if (due != UINT64_MAX) ns = due <= now ? 0 : due - now > MG_CLOCK_BEAT ? MG_CLOCK_BEAT : (int64_t)(due - now);
   own->wanted = mg_pool_wait(l->pool, ns) < 0; /* the run's own wait says what it is */
   return !own->wanted;
 }

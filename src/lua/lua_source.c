@@ -293,11 +293,6 @@ static int l_close(lua_State *L) {
   return 0;
 }
 
-static FILE *open_file(lua_State *L, int arg) {
-  luaL_Stream *s = luaL_testudata(L, arg, LUA_FILEHANDLE);
-  return s && s->closef ? s->f : NULL;
-}
-
 static mg_source *push_source(lua_State *L) {
   mg_source *s = lua_newuserdatauv(L, sizeof *s, UV_KEYS);
   memset(s, 0, sizeof *s);
@@ -343,7 +338,7 @@ static mg_cut check_cut(lua_State *L, int arg) {
  * what it has opened itself does it close. */
 static int l_reader(lua_State *L) {
   int is_path = lua_type(L, 1) == LUA_TSTRING;
-  FILE *f = lua_isnoneornil(L, 1) ? stdin : open_file(L, 1);
+  FILE *f = lua_isnoneornil(L, 1) ? stdin : mg_open_file(L, 1);
   lua_Integer given = is_path || f ? 0 : luaL_checkinteger(L, 1);
   luaL_argcheck(L, given >= 0 && given <= INT32_MAX, 1, "a path, a descriptor or an open file expected");
   mg_cut cut = check_cut(L, 2);

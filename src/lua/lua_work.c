@@ -130,17 +130,6 @@ static int l_accept(lua_State *L) {
   return 1;
 }
 
-/* l:route(stage, block, offset, length, count, only): the same for all stages that a stage sends to */
-static int l_route(lua_State *L) {
-  mg_ledger *l = mg_check_open_ledger(L, 1);
-  uint32_t stage = mg_check_stage(L, l, 2);
-  mg_range r = check_records(L, l, 3);
-  int torn = tear(l);
-  mg_ledger_passed(L, l, mg_ledger_route(l, stage, &r));
-  l->torn = torn;
-  return 0;
-}
-
 /* l:end_of(stage, lane) -> work: the end of the input of a loop, for one worker; held, to be pushed or offered */
 static int l_end_of(lua_State *L) {
   mg_ledger *l = mg_check_open_ledger(L, 1);
@@ -331,7 +320,7 @@ static int l_done_own(lua_State *L) {
 }
 
 const luaL_Reg mg_work_methods[] = {
-    {"enter", l_enter}, {"accept_value", l_accept_value}, {"accept", l_accept}, {"route", l_route},
+    {"enter", l_enter}, {"accept_value", l_accept_value}, {"accept", l_accept},
     {"end_of", l_end_of}, {"push", l_push}, {"wake", l_wake}, {"take", l_take}, {"take_lane", l_take_lane},
     {"unload", l_unload}, {"withdraw", l_withdraw},
     {"singly", l_singly}, {"cut", l_cut}, {"finish", l_finish}, {"drop", l_drop},

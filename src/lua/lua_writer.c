@@ -159,6 +159,16 @@ static int put(lua_State *L) {
   return written(L, w, length, flags);
 }
 
+/* What lies at the end of the array is its next element; the array is closed where it is full. */
+static inline void add_to_array(mg_writer *w, mg_writer *a, size_t length, unsigned flags) {
+  mg_join_place(&a->join, mg_array_at(a), length, flags);
+  w->sent++;
+  if (a->join.count >= a->arrays) {
+    mg_array_end(a);
+    a->closed++;
+  }
+}
+
 /* Writes the value as the next element of the array of w->into; a block for it may have to be opened first. */
 static int put_into(lua_State *L, mg_writer *w, int type) {
   mg_writer *a = mg_writer_open(L, w->into);
@@ -177,12 +187,7 @@ static int put_into(lua_State *L, mg_writer *w, int type) {
       return put(L);
     }
   }
-  mg_join_place(&a->join, mg_array_at(a), length, flags);
-  w->sent++;
-  if (a->join.count >= a->arrays) {
-    mg_array_end(a);
-    a->closed++;
-  }
+  add_to_array(w, a, length, flags);
   return wanted(w) ? call_full(L, MG_FULL_WANTED, NULL) : 0;
 }
 
@@ -194,13 +199,8 @@ static lua_Integer item_into(mg_writer *w, mg_source *s, size_t most) {
   mg_writer *a = w->into;
   if (mg_array_room(a) < (a->join.length ? most : most + a->usual)) return (lua_Integer)mg_array_want(a, most);
   if (a->join.length == 0) mg_join_begin(&a->join, mg_array_at(a), a->arrays, -1);
-  mg_join_place(&a->join, mg_array_at(a), mg_source_write(s, mg_array_at(a) + a->join.length), 0);
+  add_to_array(w, a, mg_source_write(s, mg_array_at(a) + a->join.length), 0);
   mg_source_pass(s);
-  w->sent++;
-  if (a->join.count >= a->arrays) {
-    mg_array_end(a);
-    a->closed++;
-  }
   return wanted(w) ? MG_FULL_WANTED : MG_FULL_NOT;
 }
 

@@ -53,6 +53,13 @@ static int l_open(lua_State *L) {
   return 2;
 }
 
+/* nil, why it is closed */
+static int closed(lua_State *L, const mg_link *link) {
+  luaL_pushfail(L);
+  lua_pushstring(L, link->why[0] ? link->why : "it is closed");
+  return 2;
+}
+
 /* link:send(words) -> true | nil, message.  `words`: an array of strings and numbers, which is one command. */
 static int l_send(lua_State *L) {
   mg_link *link = check_link(L);
@@ -73,9 +80,9 @@ static int l_send(lua_State *L) {
     lua_pop(L, 1);
   }
   if (mg_link_append(link, (int)n, words, lengths) == 0) return lua_pushboolean(L, 1), 1;
+  if (link->state == MG_LINK_CLOSED) return closed(L, link);
   luaL_pushfail(L);
-  lua_pushstring(L, link->state == MG_LINK_CLOSED ? (link->why[0] ? link->why : "it is closed")
-                                                      : "no memory, or a command of more than 1 GiB");
+  lua_pushliteral(L, "no memory, or a command of more than 1 GiB");
   return 2;
 }
 
@@ -86,9 +93,7 @@ static int l_step(lua_State *L) {
   int wants = mg_link_step(link);
   mg_link_check(link);
   if (wants >= 0) return lua_pushstring(L, WANTS[wants]), 1;
-  luaL_pushfail(L);
-  lua_pushstring(L, link->why[0] ? link->why : "it is closed");
-  return 2;
+  return closed(L, link);
 }
 
 /* Pushes a reply: integers, strings, arrays; nil as false; an error as a table { message =, code = } with a
@@ -132,11 +137,7 @@ static int l_reply(lua_State *L) {
   lua_pushcfunction(L, push_protected); /* no memory while it is pushed must not keep the reply */
   int found = mg_link_reply(link, &reply);
   if (found == 0) return lua_pushboolean(L, 0), 1;
-  if (found < 0) {
-    luaL_pushfail(L);
-    lua_pushstring(L, link->why[0] ? link->why : "it is closed");
-    return 2;
-  }
+  if (found < 0) return closed(L, link);
   lua_pushlightuserdata(L, reply);
   int rc = lua_pcall(L, 1, 1, 0);
   freeReplyObject(reply);
