@@ -1,6 +1,7 @@
 -- Clusters, rules C1 to C12: stages on other hosts, over a Redis server. "Hosts" are processes of this machine.
 
 local clusters = require "spec.clusters"
+local engines = require "minigun.cluster.engine"
 local support = require "spec.support"
 
 local missing = clusters.missing()
@@ -32,6 +33,28 @@ local function program(body, options, n)
 end
 
 local function in_cluster(more) return ("{ cluster = { url = %q%s } }"):format(cluster.url, more or "") end
+
+describe("the engine of a stage", function()
+  it("tells a server a script once for all engines of a connection, and again where that has forgotten it", function()
+    local told, forgets = {}, false
+    local link = { sums = {} }
+    function link:call(words)
+      told[#told + 1] = words[1] == "SCRIPT" and words[2] or words[1]
+      if words[1] == "SCRIPT" then return "sum" end
+      if words[1] == "EVALSHA" and forgets then return nil, { code = "NOSCRIPT", message = "no", again = false } end
+      return 1
+    end
+    local function done() return engines.new(link, "p", "s", "job"):done("code", { "1-1", "ok", "" }) end
+    for _ = 1, 3 do assert.equal(1, done()) end
+    assert.same({ "LOAD", "EVALSHA", "EVALSHA", "EVALSHA" }, told)
+    told, forgets = {}, true
+    assert.equal(1, done())
+    assert.same({ "EVALSHA", "EVAL" }, told)
+    told, forgets = {}, false
+    for _ = 1, 2 do assert.equal(1, done()) end
+    assert.same({ "LOAD", "EVALSHA", "EVALSHA" }, told)
+  end)
+end)
 
 describe("a stage in a cluster", function()
   local BODY <const> = [[ctx:count("all", 1) ctx:collect("some", x) if x % 500 == 0 then error("no " .. x) end

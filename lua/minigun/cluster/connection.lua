@@ -29,9 +29,12 @@ end
 
 --- Makes a connection, which is not dialled yet.
 ---@param address table of url.parse
----@return table connection `dials`: how often it was made; another number means another server, perhaps
+---@return table connection
+--- `dials`: how often it was made; another number means another server, perhaps; `sums`: by name, of the scripts that
+--- the server has been told (engine.lua)
 function connection.new(address)
-  return setmetatable({ address = address, link = false, at = false, turn = 0, dials = 0 }, Connection)
+  return setmetatable({ address = address, link = false, at = false, turn = 0, dials = 0, sums = {} },
+    Connection)
 end
 
 -- What is raised where a connection is broken: `again` true: another one may do better.

@@ -24,27 +24,28 @@ function engine.number_of(id) return math.tointeger(tonumber(id:match "^(%d+)%-"
 ---@return table engine
 function engine.new(connection, pipeline, stage, job)
   local tag = ("mg:{%s/%s}"):format(job, stage)
-  return setmetatable({ connection = connection, job = job, sums = {},
+  return setmetatable({ connection = connection, job = job,
     input = tag .. ":in", output = tag .. ":out", dead = tag .. ":dead", meta = tag .. ":meta",
     jobs = ("mg:jobs:%s/%s"):format(pipeline, stage), hosts = ("mg:hosts:%s/%s"):format(pipeline, stage) }, Engine)
 end
 
--- Calls a script; the server is told it where it does not know it.
+-- Calls a script; the server is told it where it does not know it, once for all engines of a connection.
 local function run_script(self, name, keys, arguments)
+  local link = self.connection
   local words = { "EVALSHA", "", #keys }
   table.move(keys, 1, #keys, 4, words)
   table.move(arguments, 1, #arguments, #words + 1, words)
-  if not self.sums[name] then
-    local sum, fault = self.connection:call { "SCRIPT", "LOAD", scripts[name] }
+  if not link.sums[name] then
+    local sum, fault = link:call { "SCRIPT", "LOAD", scripts[name] }
     if not sum then return nil, fault end
-    self.sums[name] = sum
+    link.sums[name] = sum
   end
-  words[2] = self.sums[name]
-  local reply, fault = self.connection:call(words)
+  words[2] = link.sums[name]
+  local reply, fault = link:call(words)
   if fault and fault.code == "NOSCRIPT" then -- another server, or one that has forgotten all
-    self.sums = {}
+    link.sums = {}
     words[1], words[2] = "EVAL", scripts[name]
-    reply, fault = self.connection:call(words)
+    reply, fault = link:call(words)
   end
   return reply, fault
 end
