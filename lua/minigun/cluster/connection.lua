@@ -195,10 +195,15 @@ function Connection:call(words, seconds)
   local replies, fault = self:calls({ words }, seconds)
   if not replies then return nil, fault end
   local reply = replies[1]
-  if is_error(self, reply) then
-    return nil, { message = reply.message, code = reply.code, again = false, at = self.at }
-  end
+  if is_error(self, reply) then return nil, self:fault(reply) end
   return reply
+end
+
+--- The fault that an error of the server is.
+---@param reply table
+---@return table fault
+function Connection:fault(reply)
+  return { message = reply.message, code = reply.code, again = false, at = self.at }
 end
 
 --- Whether it is connected.

@@ -65,7 +65,7 @@ function Engine:create(facts)
   if not replies then return nil, fault end
   for _, reply in ipairs(replies) do
     if type(reply) == "table" and reply.code and reply.code ~= "BUSYGROUP" then
-      return nil, { message = reply.message, code = reply.code, again = false, at = self.connection.at }
+      return nil, self.connection:fault(reply)
     end
   end
   return true
@@ -184,7 +184,7 @@ function Engine:facts()
   local replies, fault = self.connection:calls { { "HGETALL", self.meta }, { "TIME" } }
   if not replies then return nil, fault end
   local reply, facts = replies[1], {}
-  if reply.code then return nil, { message = reply.message, code = reply.code, again = false } end
+  if reply.code then return nil, self.connection:fault(reply) end
   for i = 1, #reply - 1, 2 do facts[reply[i]] = reply[i + 1] end
   for _, name in ipairs { "limit", "lease", "tries" } do
     facts[name] = math.tointeger(tonumber(facts[name]))
