@@ -138,7 +138,7 @@ end
 ---@return table[]? entries array of { id, { "d", bytes }, deliveries }
 ---@return table? fault
 function Engine:reap(worker, facts, n)
-  return run_script(self, "reap", { self.input, self.output, self.dead, self.meta },
+  return run_script(self, "reap", { self.input, self.output, self.dead },
     { worker, facts.lease, facts.tries, n })
 end
 

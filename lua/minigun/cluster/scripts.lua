@@ -92,7 +92,7 @@ for i = 3, #ARGV do
 end
 return given]]
 
--- KEYS in, out, dead, meta; ARGV worker, milliseconds of a lease, most deliveries, most chunks -> the chunks whose
+-- KEYS in, out, dead; ARGV worker, milliseconds of a lease, most deliveries, most chunks -> the chunks whose
 -- lease is over, now the worker's own, each { id, { 'd', bytes }, deliveries }. What was delivered too often is dead,
 -- and the submitter hears of it.
 scripts.reap = [[
