@@ -10,6 +10,7 @@ Engine.__index = Engine
 local ABORTED <const> = 3600 -- seconds in which the submitter of an aborted job can hear of it
 
 engine.KEEP = 7 * 86400 -- seconds that keys live after they were last written to
+engine.SILENT = 60      -- seconds after which a submitter that says nothing is taken for dead
 
 --- The chunk's number in an id, "NUMBER-1".
 ---@param id string

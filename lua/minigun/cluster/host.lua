@@ -21,7 +21,6 @@ local LOOK <const> = 200 -- milliseconds that a call for chunks waits
 local BEAT <const> = 2   -- seconds between two words of being there
 local IDLE <const> = 0.2 -- seconds between two looks for a job
 local GONE <const> = { GONE = true, NOGROUP = true } -- errors that say that a job is not there
-local SILENT <const> = 60 -- seconds after which a submitter that says nothing is taken for dead
 local LAST <const> = 5    -- seconds in which the end of a host can be told
 local PAUSE <const> = 0.1  -- seconds before a call is made again
 local TELL <const> = 5     -- calls that fail one after the other, until the user is told
@@ -87,7 +86,7 @@ local function find_job(self)
   for i = first + 1, first + #jobs do
     local job = jobs[(i - 1) % #jobs + 1]
     local facts = try(self, function() return engine(self, self.taking, job):facts() end)
-    if facts and facts.state == "open" and facts.silent < SILENT then
+    if facts and facts.state == "open" and facts.silent < engines.SILENT then
       if facts.code == self.given.code then
         self.job, self.facts = job, facts
         return true
@@ -146,7 +145,7 @@ local function look_around(self)
   local job, gone = self.job, false
   try(self, function()
     local facts, fault = engine(self, self.taking):facts()
-    gone = not fault and (not facts or facts.state ~= "open" or facts.silent >= SILENT)
+    gone = not fault and (not facts or facts.state ~= "open" or facts.silent >= engines.SILENT)
     return true, fault
   end)
   if self.job ~= job then return end -- the other producer has left it

@@ -16,7 +16,7 @@ local abort = {
 ---@return integer status
 function abort.run(given)
   local url, stage, job = given.url, given.stage, given.job
-  if not stage:find "^.-/." then status.wrong_call(("abort: '%s' is no stage; say PIPELINE/STAGE"):format(stage)) end
+  engines.check_stage("abort", stage)
   local connection = engines.connect("abort", url)
   local found = false
   for _, each in ipairs(engines.sure("abort", url, engines.of(connection, stage, ""):open_jobs())) do

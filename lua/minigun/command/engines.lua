@@ -15,6 +15,13 @@ function engines.connect(verb, text)
   return connection
 end
 
+--- Ends the process where a word is no stage.
+---@param verb string
+---@param stage string
+function engines.check_stage(verb, stage)
+  if not stage:find "^.-/." then status.wrong_call(("%s: '%s' is no stage; say PIPELINE/STAGE"):format(verb, stage)) end
+end
+
 --- Returns an answer; ends the process where it is a fault.
 ---@param verb string
 ---@param text string URL
@@ -25,6 +32,11 @@ function engines.sure(verb, text, value, fault)
   if fault then status.complain(("%s: the cluster at %s: %s"):format(verb, text, fault.message), status.FAILED) end
   return value
 end
+
+--- Whether the submitter of a job is taken for dead.
+---@param facts table of the job
+---@return boolean
+function engines.is_dead(facts) return facts.silent > require("minigun.cluster.engine").SILENT end
 
 --- The engine of a job of a stage.
 ---@param connection table

@@ -2,8 +2,7 @@
 local engines = require "minigun.command.engines"
 local status = require "minigun.command.status"
 
-local BEATS <const> = 10  -- seconds in which a host that is there says so
-local SILENT <const> = 60 -- seconds after which a submitter that says nothing is taken for dead
+local BEATS <const> = 10 -- seconds in which a host that is there says so
 
 local jobs = {
   name = "jobs",
@@ -29,7 +28,7 @@ local function print_stage(connection, url, stage)
       local waiting, inside, results = each:progress()
       engines.sure("jobs", url, waiting, not waiting and inside or nil)
       print(("%s  age %d s  waiting %d  in work %d  results %d%s"):format(job, facts.age, waiting, inside, results,
-        facts.silent > SILENT and "  dead" or ""))
+        engines.is_dead(facts) and "  dead" or ""))
     end
   end
 end
@@ -37,11 +36,7 @@ end
 ---@param given table
 ---@return integer status
 function jobs.run(given)
-  for _, stage in ipairs(given.stage) do
-    if not stage:find "^.-/." then
-      status.wrong_call(("jobs: '%s' is no stage; say PIPELINE/STAGE"):format(stage))
-    end
-  end
+  for _, stage in ipairs(given.stage) do engines.check_stage("jobs", stage) end
   local connection = engines.connect("jobs", given.url)
   for _, stage in ipairs(given.stage) do print_stage(connection, given.url, stage) end
   connection:close()
