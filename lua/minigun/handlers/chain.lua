@@ -195,8 +195,6 @@ local function new_state(self, stage)
       port.warn(("stage '%s' (%s): %s"):format(stage.name, stage.at, text))
     end), stats = { items_in = 0, items_out = 0, failed = 0, busy = 0, service = statistics.histogram() } }
   self.states[id], self.stats[id] = state, state.stats
-  state.apart = stage.threaded or port.apart and port.apart[id] or false
-  state.outside = stage.terminal
   if stage.batch then state.batches = batcher.new(stage.batch) end
   return state
 end
@@ -204,9 +202,10 @@ end
 -- Finds out where what a stage emits goes, and tells the core of the stage.
 local function link(self, state)
   local stage, port, id = state.stage, self.port, state.stage.id
+  local apart, outside = stage.threaded or port.apart and port.apart[id], stage.terminal
   for _, target in ipairs(stage.outputs) do
-    if self.states[target] and not state.apart then state.inner[#state.inner + 1] = target
-    else state.outside = true end
+    if self.states[target] and not apart then state.inner[#state.inner + 1] = target
+    else outside = true end
   end
   state.ctx = port.context(stage, effect_of(self, state))
   self.links:link(id, #state.inner, state.handler, state.ctx)
@@ -215,7 +214,7 @@ local function link(self, state)
     state.handler = function(...) return state.loop:take(...) end
   end
   self:set_handler(id, state.handler)
-  for name, on in pairs { gathers = state.batches, keeps = stage.keeps_item, early = true, outside = state.outside,
+  for name, on in pairs { gathers = state.batches, keeps = stage.keeps_item, early = true, outside = outside,
     slow = state.choose or port.check, apart = stage.threaded } do
     self.links:set(id, name, on)
   end

@@ -56,9 +56,6 @@ function context.keeper_of(ctx) return keeping[ctx] end
 ---@return function? lost as for `on_lost`
 function context.lost_of(ctx) return losing[ctx] end
 
-local levels = {}
-for _, level in ipairs(log.levels) do levels[level] = true end
-
 -- `ctx.count("x")`, with a dot, is recognised first.
 local function check_self(self, method)
   if getmetatable(self) ~= Ctx then
@@ -112,7 +109,7 @@ end
 ---@param fields any
 ---@return table? record nil: it is not to be written
 function context.message(what, level, text, fields)
-  if not levels[level] then
+  if not log.is_level(level) then
     error(("%s: the level is debug, info, warning or error, got %s"):format(what, failure.show(level)), 3)
   end
   if fields ~= nil and type(fields) ~= "table" then

@@ -112,6 +112,18 @@ function acks.each_answer(origin, f, seen)
   end
 end
 
+--- Notes the failure of an item in the answers that wait for it; the first one stays.
+---@param origin table?
+---@param record minigun.Failure
+---@return boolean heard false: it has come of no item that is answered
+function acks.note_failure(origin, record)
+  local heard = false
+  acks.each_answer(origin, function(answer)
+    answer.record, heard = answer.record or record, true
+  end)
+  return heard
+end
+
 --- Adds the origin of what the coordinator is at to what has gathered somewhere.
 ---@param gathered table? an origin that is held there
 ---@return table gathered

@@ -152,14 +152,7 @@ end
 --- What has come of an item has failed for good.
 ---@param record minigun.Failure
 ---@return boolean taken false: it has come of no item that is known
-function Answers:failed(record)
-  local origin, taken = self.acks.origin, false
-  if not origin then return false end
-  acks.each_answer(origin, function(answer)
-    answer.record, taken = answer.record or record, true
-  end)
-  return taken
-end
+function Answers:failed(record) return acks.note_failure(self.acks.origin, record) end
 
 --- Whether what the coordinator is at comes of an item that is not wanted any more.
 ---@return boolean

@@ -17,7 +17,7 @@ Drain.__index = Drain
 function drain.new(plan, clock)
   local own = policy.new(plan.stages)
   return declared({
-    plan = plan, clock = clock, started = clock(), policy = own, outcome = false, ledger = false,
+    plan = plan, clock = clock, started = clock(), policy = own, ledger = false,
     status = false, inline = false, places = false, transport = false, outlets = false, batches = false,
     reduces = false,
     hooks = false,

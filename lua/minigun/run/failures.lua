@@ -7,6 +7,7 @@ local errors = require "minigun.base.traceback"
 local failure = require "minigun.base.failure"
 local halt = require "minigun.policy.halt"
 local report = require "minigun.base.protocol"
+local sleeper = require "minigun.run.sleeper"
 local signals = require "minigun.system.signals"
 local work = require "minigun.base.work"
 
@@ -16,7 +17,6 @@ local failures = {}
 local SHOWN <const> = { "kind", "stage", "message", "error", "attempts", "traceback", "worker", "pid", "signal", "code",
   "partial", "batch" }
 local FUNCTIONS <const> = 100 -- items of an iterator that are functions, and cannot be sent, after which it is ended
-local BEAT <const> = 0.1 -- seconds to sleep at most, see run.lua
 
 local Failures = {}
 Failures.__index = Failures
@@ -96,7 +96,7 @@ local function retry_in_place(self, entry, due)
     if self.shared.pool then self.reentry:enter "workers" end
     local left = due - core.clock()
     if left <= 0 or self.state.aborted then break end
-    self.sleeper:sleep(math.min(left, BEAT))
+    self.sleeper:sleep(math.min(left, sleeper.BEAT))
   end
   self.inline.chain:push(entry.stage, entry.value, entry.attempt, entry.first)
 end

@@ -14,7 +14,7 @@ Places.__index = Places
 --- `list`: all but the coordinator's own; `of`: from a stage's id to its place; `timed`: whether one of the list must
 --- be asked what falls due
 function places.new(plan)
-  return declared({ plan = plan, shared = false, events = false, inline = false, ledger = false, list = {}, of = {},
+  return declared({ plan = plan, events = false, inline = false, ledger = false, list = {}, of = {},
     timed = false }, Places)
 end
 

@@ -32,8 +32,7 @@ function producers.new(plan, how)
   return declared({
     plan = plan, pid = how.pid, ask_to_stop = how.ask_to_stop,
     outcome = false, state = false, ledger = false, resume = false, answers = false,
-    admission = false, shared = false, places = false,
-    inline = false, outlets = false, transport = false, failures = false, reentry = false,
+    shared = false, places = false, inline = false, outlets = false, failures = false, reentry = false,
     screen = false, threads = false, sleeper = false, emission = false, rounds = false, list = {},
     on_loop = {},            -- from the coroutine of one in threads to it
     current = false,         -- the coroutine of the one that emits now

@@ -18,7 +18,7 @@ Receipts.__index = Receipts
 function receipts.new(plan)
   local hears = false
   for _, stage in ipairs(plan.stages) do hears = hears or stage.hears ~= nil end
-  return hears and declared({ acks = false, hooks = false, outlets = false, transport = false }, Receipts) or nil
+  return hears and declared({ acks = false, hooks = false, transport = false }, Receipts) or nil
 end
 
 --- A producer of the coordinator has emitted an item: the coordinator is at it from now on.
@@ -46,13 +46,7 @@ end
 --- What has come of an item has failed for good.
 ---@param record minigun.Failure
 ---@return boolean heard false: it has come of no item that is heard of
-function Receipts:failed(record)
-  local heard = false
-  acks.each_answer(self.acks.origin, function(answer)
-    answer.record, heard = answer.record or record, true
-  end)
-  return heard
-end
+function Receipts:failed(record) return acks.note_failure(self.acks.origin, record) end
 
 --- Nothing of an item is left.
 ---@param origin table

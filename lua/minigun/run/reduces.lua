@@ -24,7 +24,7 @@ Reduces.__index = Reduces
 --- the stage that its items come to; `result`, the value; `place` of the workers that make parts of it, or nil;
 --- `closed`: the error of an item that comes after the value was emitted
 function reduces.new(plan, pid)
-  return declared({ plan = plan, pid = pid, outcome = false, state = false, ledger = false, lineage = false,
+  return declared({ plan = plan, pid = pid, state = false, ledger = false, lineage = false,
     places = false, inline = false, transport = false, failures = false, of = {} }, Reduces)
 end
 

@@ -10,9 +10,6 @@ local advice <const> = {
     "what its function returns",
 }
 
---- Kinds of handlers that pass on what they emit, by the method that defines them.
-silence.emitting = advice
-
 -- A handler that returns what it should emit.
 local function returned(outcome, stage, s)
   if not outcome.returns[stage.id] or s.items_out > 0 or s.failed > 0 then return end

@@ -19,7 +19,7 @@ Status.__index = Status
 ---@param plan table
 ---@return table status
 function status.new(plan)
-  return declared({ plan = plan, outcome = false, state = false, transport = false, ledger = false,
+  return declared({ plan = plan, outcome = false, state = false, ledger = false,
     shared = false, places = false, inline = false,
     outlets = false, batches = false,
     counted = false,         -- what the coordinator's own chain has counted is in the statistics

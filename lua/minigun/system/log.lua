@@ -17,8 +17,10 @@ local STDERR <const> = 2
 local least, to, as_json = LEVELS.info, STDERR, false -- `to`: a descriptor, or a function
 local owner = core.process()
 
---- The levels, the least important first.
-log.levels = { "debug", "info", "warning", "error" }
+--- Whether it is a level.
+---@param level any
+---@return boolean
+function log.is_level(level) return LEVELS[level] ~= nil end
 
 --- Whether messages of a level are written.
 ---@param level string
