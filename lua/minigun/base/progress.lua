@@ -1,5 +1,12 @@
---- How far a run is, by the items of its sources: numbers in, numbers out.
+--- How far a run and its stages are, by their items: numbers in, numbers out.
 local progress = {}
+
+--- How many items a stage has finished; of a source, how many it has emitted.
+---@param row table `source`, `items_in`, `items_out`, `pending`
+---@return integer
+function progress.done(row)
+  return row.source and row.items_out or math.max(0, row.items_in - row.pending)
+end
 
 --- The part of its work that a run has done: of the sources' items, as far as each stage has got with what it has
 --- received.

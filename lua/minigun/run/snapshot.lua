@@ -2,6 +2,7 @@
 -- goes on (run/status.lua knows more of that) and for one that is over; everything that shows a run is made from it.
 local bottleneck = require "minigun.policy.bottleneck"
 local failure = require "minigun.base.failure"
+local progress = require "minigun.base.progress"
 local stats = require "minigun.base.stats"
 
 local snapshot = {}
@@ -101,13 +102,6 @@ local function copy(value)
   return own
 end
 
---- How many items a stage has finished; of a source, how many it has emitted.
----@param row table
----@return integer
-function snapshot.done(row)
-  return row.source and row.items_out or math.max(0, row.items_in - row.pending)
-end
-
 -- The shares of a stage's time in a span.
 local function shares(row, seconds, busy, waiting_out)
   local all = math.max(1, row.workers) * seconds
@@ -122,12 +116,12 @@ end
 ---@param seconds number of the last ones
 ---@param earlier table? what it had before them: `done`, `busy`, `waiting_out`; nil: nothing is of now
 function snapshot.rate(row, elapsed, seconds, earlier)
-  row.mean = elapsed > 0 and snapshot.done(row) / elapsed or 0
+  row.mean = elapsed > 0 and progress.done(row) / elapsed or 0
   if not earlier then
     row.rate = 0
     return shares(row, elapsed, row.busy, row.waiting_out)
   end
-  row.rate = seconds > 0 and math.max(0, snapshot.done(row) - (earlier.done or 0)) / seconds or 0
+  row.rate = seconds > 0 and math.max(0, progress.done(row) - (earlier.done or 0)) / seconds or 0
   shares(row, seconds, row.busy - (earlier.busy or 0), row.waiting_out - (earlier.waiting_out or 0))
 end
 
@@ -136,7 +130,7 @@ local function sum_up(own)
   own.produced, own.consumed, own.rate = 0, 0, 0
   for _, row in ipairs(own.stages) do
     if row.source then own.produced, own.rate = own.produced + row.items_out, own.rate + row.rate end
-    if row.terminal then own.consumed = own.consumed + snapshot.done(row) end
+    if row.terminal then own.consumed = own.consumed + progress.done(row) end
   end
   own.mean = own.elapsed > 0 and own.produced / own.elapsed or 0
   own.bottleneck = bottleneck.of(own.stages)

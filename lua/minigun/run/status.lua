@@ -96,7 +96,7 @@ local function live_rows(self, elapsed)
   end
   local now = {}
   for _, row in ipairs(rows) do
-    now[row.name] = { done = snapshot.done(row), busy = row.busy, waiting_out = row.waiting_out }
+    now[row.name] = { done = progress.done(row), busy = row.busy, waiting_out = row.waiting_out }
   end
   local seconds, earlier = self.recent:look(self.began + elapsed, now)
   for _, row in ipairs(rows) do

@@ -1,6 +1,7 @@
 --- The flow of a run as SVG: a box for each stage, in layers, and lines where items go.
 local chart = require "minigun.view.chart"
 local layout = require "minigun.view.layout"
+local progress = require "minigun.base.progress"
 
 local flow = {}
 
@@ -11,7 +12,7 @@ local LETTER <const> = 7.6 -- of a letter, about
 local function texts_of(stage)
   local facts = {}
   if stage.items_out then
-    facts[1] = chart.number(stage.source and stage.items_out or math.max(0, stage.items_in - stage.pending))
+    facts[1] = chart.number(progress.done(stage))
     facts[2] = chart.number(stage.mean) .. "/s"
     if stage.failed > 0 then facts[3] = ("%d failed"):format(stage.failed) end
   end

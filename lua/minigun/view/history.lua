@@ -1,4 +1,6 @@
 --- What a run was at, moment by moment: a bounded number of samples, however long it takes.
+local progress = require "minigun.base.progress"
+
 local history = {}
 
 local History = {}
@@ -46,7 +48,7 @@ function History:is_due(elapsed) return elapsed >= self.due end
 function History:take(status)
   local sample = { at = status.elapsed, memory = status.memory, stages = {}, workers = {} }
   for i, stage in ipairs(status.stages) do
-    sample.stages[i] = { done = stage.source and stage.items_out or math.max(0, stage.items_in - stage.pending),
+    sample.stages[i] = { done = progress.done(stage),
       pending = stage.pending, failed = stage.failed }
   end
   for i, worker in ipairs(status.workers) do

@@ -1,6 +1,7 @@
 --- The plain view: a line once a second, for logs and for terminals that can show no more.
 local columns = require "minigun.view.columns"
 local numbers = require "minigun.view.numbers"
+local progress = require "minigun.base.progress"
 
 local plain = {}
 
@@ -23,9 +24,8 @@ end
 function plain.line(status)
   local parts = {}
   for i, row in ipairs(status.stages) do
-    local done = row.source and row.items_out or row.items_in - row.pending
     local waiting = row.pending > 0 and ("/%d"):format(row.items_in) or ""
-    parts[i] = ("%s %d%s %s%s"):format(row.name, math.max(0, done), waiting,
+    parts[i] = ("%s %d%s %s%s"):format(row.name, progress.done(row), waiting,
       numbers.rate(status.over and row.mean or row.rate),
       row.failed > 0 and (", %d failed"):format(row.failed) or "")
   end
