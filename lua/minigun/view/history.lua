@@ -43,6 +43,21 @@ end
 ---@return boolean
 function History:is_due(elapsed) return elapsed >= self.due end
 
+--- Looks at the run, where that is due.
+---@param status fun(): table gives minigun.Status
+---@param elapsed number seconds of the run
+---@return number seconds until it should be called again
+function History:look(status, elapsed)
+  if self:is_due(elapsed) then self:take(status()) end
+  return math.max(0, self.due - elapsed)
+end
+
+--- Takes the last figures.
+---@param status table minigun.Status at the end
+function History:finish(status)
+  if status.elapsed > self.due - self.every then self:take(status) end
+end
+
 --- Takes a sample.
 ---@param status table minigun.Status
 function History:take(status)
@@ -54,7 +69,8 @@ function History:take(status)
   for i, worker in ipairs(status.workers) do
     local key = worker.segment .. "\0" .. worker.worker
     self.workers[i] = self.workers[i] or { segment = worker.segment, worker = worker.worker }
-    sample.workers[i] = { pid = worker.pid, stage = worker.stage, busy = busy_since(self, key, worker) }
+    sample.workers[i] = { pid = worker.pid, stage = worker.stage or worker.segment:match "^[^+]*",
+      busy = busy_since(self, key, worker) }
   end
   table.insert(self.samples, sample)
   if #self.samples > MOST then thin(self) end

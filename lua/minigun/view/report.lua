@@ -105,10 +105,9 @@ local function rows_of_workers(self, status)
     for _, sample in ipairs(self.history.samples) do
       local own = sample.workers[k]
       if own and own.busy > 0 then
-        local stage = own.stage or worker.segment:match "^[^+]*"
         local share = math.min(1, own.busy / math.max(1e-9, sample.at - before))
-        bars[#bars + 1] = { before, sample.at, share = share, class = class[stage] or "c8",
-          title = ("%s, process %s, %.0f %% busy"):format(stage, tostring(own.pid), share * 100) }
+        bars[#bars + 1] = { before, sample.at, share = share, class = class[own.stage] or "c8",
+          title = ("%s, process %s, %.0f %% busy"):format(own.stage, tostring(own.pid), share * 100) }
       end
       before = sample.at
     end
@@ -243,16 +242,11 @@ end
 ---@param status fun(): table gives minigun.Status
 ---@param elapsed number seconds of the run
 ---@return number seconds until it should be called again
-function Report:look(status, elapsed)
-  if self.history:is_due(elapsed) then self.history:take(status()) end
-  return math.max(0, self.history.due - elapsed)
-end
+function Report:look(status, elapsed) return self.history:look(status, elapsed) end
 
 --- Takes the last figures.
 ---@param status table
-function Report:finish(status)
-  if status.elapsed > (self.history.due - self.history.every) then self.history:take(status) end
-end
+function Report:finish(status) self.history:finish(status) end
 
 --- Makes an empty one.
 ---@return table report

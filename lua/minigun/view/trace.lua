@@ -17,14 +17,11 @@ function trace.new() return setmetatable({ history = history.new() }, Trace) end
 ---@param status fun(): table gives minigun.Status
 ---@param elapsed number seconds of the run
 ---@return number seconds until it should be called again
-function Trace:look(status, elapsed)
-  if self.history:is_due(elapsed) then self.history:take(status()) end
-  return math.max(0, self.history.due - elapsed)
-end
+function Trace:look(status, elapsed) return self.history:look(status, elapsed) end
 
 --- Takes the last figures.
 ---@param status table
-function Trace:finish(status) self.history:take(status) end
+function Trace:finish(status) self.history:finish(status) end
 
 local function microseconds(seconds) return math.floor(seconds * 1e6 + 0.5) end
 
@@ -48,11 +45,10 @@ local function add_work(self, add, number)
   local before = 0
   for _, sample in ipairs(self.history.samples) do
     for k, worker in pairs(sample.workers) do
-      local own = self.history.workers[k]
-      local stage = worker.stage or own.segment:match "^[^+]*"
-      if worker.busy > 0 and number[stage] then
+      local pid = number[worker.stage]
+      if worker.busy > 0 and pid then
         local span = math.min(worker.busy, sample.at - before)
-        add { ph = "X", name = stage, cat = "work", pid = number[stage], tid = own.worker,
+        add { ph = "X", name = worker.stage, cat = "work", pid = pid, tid = self.history.workers[k].worker,
           ts = microseconds(sample.at - span), dur = microseconds(span), args = { process = worker.pid } }
       end
     end
