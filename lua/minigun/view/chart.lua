@@ -44,6 +44,12 @@ function chart.colour(n) return "c" .. (n - 1) % COLOURS + 1 end
 
 local function x_of(at, to) return LEFT + (WIDTH - LEFT - RIGHT) * (to > 0 and at / to or 0) end
 
+-- The number of a quarter of the time below a chart.
+local function time_at(quarter, to, y)
+  return ('<text class="axis" x="%.1f" y="%d" text-anchor="%s">%s</text>'):format(x_of(to * quarter / 4, to), y,
+    quarter == 0 and "start" or quarter == 4 and "end" or "middle", escape(chart.seconds(to * quarter / 4)))
+end
+
 -- The lines and numbers of the two axes.
 local function axes(parts, height, to, most, unit)
   for k = 0, 4 do
@@ -51,9 +57,7 @@ local function axes(parts, height, to, most, unit)
     parts[#parts + 1] = ('<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/>'):format(LEFT, WIDTH - RIGHT, y, y)
     parts[#parts + 1] = ('<text class="axis" x="%d" y="%.1f" text-anchor="end">%s</text>'):format(LEFT - 6, y + 4,
       escape(chart.number(most * k / 4) .. (k == 4 and unit or "")))
-    local x = x_of(to * k / 4, to)
-    parts[#parts + 1] = ('<text class="axis" x="%.1f" y="%d" text-anchor="%s">%s</text>'):format(x, height - 4,
-      k == 0 and "start" or k == 4 and "end" or "middle", escape(chart.seconds(to * k / 4)))
+    parts[#parts + 1] = time_at(k, to, height - 4)
   end
 end
 
@@ -108,10 +112,7 @@ function chart.timeline(label, rows, to)
         escape(bar.title))
     end
   end
-  for k = 0, 4 do
-    parts[#parts + 1] = ('<text class="axis" x="%.1f" y="%d" text-anchor="%s">%s</text>'):format(x_of(to * k / 4, to),
-      height - 6, k == 0 and "start" or k == 4 and "end" or "middle", escape(chart.seconds(to * k / 4)))
-  end
+  for k = 0, 4 do parts[#parts + 1] = time_at(k, to, height - 6) end
   parts[#parts + 1] = "</svg>"
   return table.concat(parts)
 end
