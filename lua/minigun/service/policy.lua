@@ -7,7 +7,7 @@ local policy = {}
 
 --- What is said to a client that would like to attach.
 ---@param peer table `pid`, `uid`, `gid`
----@param server table `uid` of its own; `clients` attached, `most`; `allow`, or nil; `is_open`: only its own user
+---@param server table `uid` of its own; `clients` attached, `most`; `allow`, or nil; `own_user_only`
 ---@return "busy"|"refused"|nil status nil: it is welcome
 ---@return string? text for the client
 function policy.turns_away(peer, server)

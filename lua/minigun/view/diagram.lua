@@ -145,7 +145,7 @@ local function draw_cell(self, canvas, cell, x, y)
   end
   local glyphs = self.glyphs
   local char = glyphs.lines[(thick or moving) and 2 or 1][cell.sides]
-  if cell.arrow then char = glyphs.arrow[1]
+  if cell.arrow then char = glyphs.arrow
   elseif dashed and not moving then char = glyphs.dashed[cell.sides] or char end
   canvas:put(x + cell.x, y + cell.y, char, moving and style.moving or look)
 end

@@ -14,9 +14,9 @@ end
 
 glyphs.unicode = {
   frame = { "─", "│", "┌", "┐", "└", "┘" },
-  lines = lines("╵╶└╷│┌├╴┘─┴┐┤┬┼", "╹╺┗╻┃┏┣╸┛━┻┓┫┳╋"), arrow = { "▼", "▼" },
+  lines = lines("╵╶└╷│┌├╴┘─┴┐┤┬┼", "╹╺┗╻┃┏┣╸┛━┻┓┫┳╋"), arrow = "▼",
   nest = { "┄", "┆", "╭", "╮", "╰", "╯" },
-  dashed = { [5] = "┆", [10] = "┄" }, bar = "█", empty = "░", more = "↓", less = "↑", cut = "…", pointer = "›",
+  dashed = { [5] = "┆", [10] = "┄" }, bar = "█", empty = "░", more = "↓", cut = "…",
   icons = { producer = "▶", processor = "◆", map = "◆", flat_map = "◆", filter = "◆", consumer = "◀", each = "◀",
     accumulator = "⊞", batch = "⊞", stage = "↻", reduce = "Σ", router = "◇", fork = "⑂", other = "●" },
   states = { working = "⚡", waiting = "⏸", blocked = "⏳", bottleneck = "⚠", failed = "✖", done = "✓" },
@@ -24,9 +24,9 @@ glyphs.unicode = {
 
 glyphs.ascii = {
   frame = { "-", "|", "+", "+", "+", "+" },
-  lines = lines("||+||++---+++++", "##+##++===+++++"), arrow = { "v", "V" },
+  lines = lines("||+||++---+++++", "##+##++===+++++"), arrow = "v",
   nest = { ".", ":", ".", ".", ".", "." },
-  dashed = { [5] = ":", [10] = "." }, bar = "#", empty = ".", more = "v", less = "^", cut = "~", pointer = ">",
+  dashed = { [5] = ":", [10] = "." }, bar = "#", empty = ".", more = "v", cut = "~",
   icons = { producer = ">", processor = "*", map = "*", flat_map = "*", filter = "*", consumer = "<", each = "<",
     accumulator = "#", batch = "#", stage = "@", reduce = "%", router = "?", fork = "Y", other = "o" },
   states = { working = "*", waiting = "-", blocked = "w", bottleneck = "!", failed = "x", done = "=" },

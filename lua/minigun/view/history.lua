@@ -11,9 +11,9 @@ local MOST <const> = 240   -- samples; then every second one is dropped, and the
 
 --- Makes an empty one.
 ---@return table history
---- `samples`: { at = seconds of the run, memory =, stages = { [i] = { done =, pending =, failed = } }, workers = {
---- [i] = { pid =, stage =, busy = seconds in handlers since the sample before } } }; `workers`: { segment =, worker = }
---- of each
+--- `samples`: { at = seconds of the run, stages = { [i] = { done =, pending = } }, workers = { [i] = { pid =, stage =
+--- the one in hand, or its first, busy = seconds in handlers since the sample before } } }; `workers`: { segment =,
+--- worker = } of each
 function history.new()
   return setmetatable({ samples = {}, workers = {}, every = FIRST, due = FIRST, busy = {} }, History)
 end
@@ -61,10 +61,9 @@ end
 --- Takes a sample.
 ---@param status table minigun.Status
 function History:take(status)
-  local sample = { at = status.elapsed, memory = status.memory, stages = {}, workers = {} }
+  local sample = { at = status.elapsed, stages = {}, workers = {} }
   for i, stage in ipairs(status.stages) do
-    sample.stages[i] = { done = progress.done(stage),
-      pending = stage.pending, failed = stage.failed }
+    sample.stages[i] = { done = progress.done(stage), pending = stage.pending }
   end
   for i, worker in ipairs(status.workers) do
     local key = worker.segment .. "\0" .. worker.worker

@@ -27,7 +27,7 @@ Hud.__index = Hud
 --- Makes a view; nothing is drawn yet.
 ---@param port table
 ---@param screen table
----@return table hud `closed`: it is to be closed; `answer`: "stop" or "kill", where that was asked for
+---@return table hud `closed`: it is to be closed
 function hud.new(port, screen)
   local now = port.now()
   return setmetatable({
@@ -36,7 +36,7 @@ function hud.new(port, screen)
     drawn = false, stale = true, beat = 0, width = 0, height = 0,
     tab = 1, zoom = "auto", pan_x = 0, pan_y = 0, offsets = { 0, 0, 0, 0, 0 }, sorts = {}, selected = nil, log = {},
     level = "debug", follow = true, rows = {}, frozen = false, help = false, question = nil, detail = nil,
-    searching = nil, message = nil, message_until = 0, pending = "", sent = 0, answer = nil,
+    searching = nil, message = nil, message_until = 0, pending = "", sent = 0,
   }, Hud)
 end
 

@@ -9,9 +9,7 @@ local layout = {}
 local BETWEEN <const> = 2 -- columns between boxes
 local SWEEPS <const> = 4  -- of putting each stage near those that it is joined with
 
---- Sides of a cell that a line leads to: the index of its glyph is their sum.
-layout.UP, layout.RIGHT, layout.DOWN, layout.LEFT = 1, 2, 4, 8
-
+-- Sides of a cell that a line leads to: the index of its glyph is their sum.
 local UP <const>, RIGHT <const>, DOWN <const>, LEFT <const> = 1, 2, 4, 8
 
 -- Nodes for the stages, and from each edge a chain of nodes, one in each layer.

@@ -22,7 +22,7 @@ function sketch.text(stages, edges, glyphs)
   local picture = layout.new(list, edges, HEIGHT)
   local own = canvas.new(picture.width, picture.height)
   for _, cell in ipairs(picture.cells) do
-    own:put(cell.x, cell.y, cell.arrow and glyphs.arrow[1] or glyphs.lines[1][cell.sides], style.plain)
+    own:put(cell.x, cell.y, cell.arrow and glyphs.arrow or glyphs.lines[1][cell.sides], style.plain)
   end
   for _, stage in ipairs(stages) do
     local box = picture.boxes[stage.name]
