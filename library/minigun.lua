@@ -894,10 +894,10 @@ function Pipeline:after_fork(stage, f) end
 ---@overload fun(self: minigun.Pipeline, f: fun(ctx: minigun.Ctx)): minigun.Pipeline
 function Pipeline:before_exit(stage, f) end
 
---- Makes a pipeline that begins as a copy of this one. Whatever is changed in the copy, the base stays as it is, and
---- the other way round; hooks of the base run before those that the copy adds. A context that the base has named may
---- be defined anew in the copy. An iterator that is the source of a producer is shared, and used up by the first run
---- of either.
+--- Makes a pipeline that begins as a copy of this one. A change of the copy does not change the base, and a change of
+--- the base does not change the copy. Hooks of the base run before the hooks that the copy adds. A context that the
+--- base has named may be defined anew in the copy. An iterator that is the source of a producer is shared, and used up
+--- by the first run of either.
 ---@param name string the copy's, by default the base's
 ---@param options minigun.PipelineOptions over those of the base
 ---@param f (fun(p: minigun.Pipeline))? called at once, with the copy
@@ -1160,7 +1160,7 @@ function Result:summary() end
 ---@field alive integer workers that live
 ---@field items integer of the terminal stages, so far
 ---@field failed integer items, for good, so far
----@field failures minigun.FailureText[] the last hundred of those that the run keeps
+---@field failures minigun.FailureText[] the last hundred failures that the run keeps
 ---@field warnings string[]
 ---@field counters table<string, number> what `ctx:count` has added up
 ---@field collected table<string, integer> how many values each name of `ctx:collect` has
@@ -1320,10 +1320,10 @@ function Executor:fd() end
 ---@return minigun.ExecutorStatus status
 function Executor:status() end
 
---- Changes how many workers or threads there are. Those that go finish what they have; those that come are forked when
---- there is work for them.
+--- Changes how many workers or threads there are. A worker that leaves finishes its items first; a new worker is
+--- forked when there is work for it.
 ---@param n integer
----@param stage string? one of those that run there; must be said where there are several contexts
+---@param stage string? a stage that runs there; must be given where there are several contexts
 function Executor:resize(n, stage) end
 
 --- Finishes what is inside, in the backlog too, and ends the workers. Futures are settled all. May be called again.

@@ -7,11 +7,11 @@ local run = {
   summary = "run a file; if it returns a pipeline, run that and print its result",
   about = [[
     Runs FILE, a Lua program; "-" is the standard input. Inside it `arg` and `...` are its arguments, as under
-    lua. If it returns a pipeline that it has not run, that is run, and its result printed. The options hold for
-    every run of the program, whatever that says. `minigun FILE` is the same without options, for a file whose
-    first line is #!/usr/bin/env minigun. Exit status: 0 done; 1 failed items (also those that the last run has
-    only collected, unless FILE returns true), or an error in the run; 2 a wrong call, or a FILE that cannot be
-    loaded; 130 interrupted (Ctrl-C).]],
+    lua. If the program returns a pipeline that has not run yet, this command runs the pipeline and prints the
+    result. The options hold for every run of the program, whatever the program says. `minigun FILE` is the same
+    without options, for a file whose first line is #!/usr/bin/env minigun. Exit status: 0 done; 1 failed items
+    (also failures that the last run has only collected, unless FILE returns true), or an error in the run; 2 a
+    wrong call, or a FILE that cannot be loaded; 130 interrupted (Ctrl-C).]],
   options = {
     { "--inline", nil, "the whole pipeline in this one process, to debug it" },
     { "--workers", "N", "N workers in each pool, at most N forks at once", convert = "integer" },

@@ -269,10 +269,10 @@ local function change_size(self, place, n, answer)
   return true
 end
 
---- Changes how many workers or threads there are. Those that go finish what they have; those that come are forked when
---- there is work for them.
+--- Changes how many workers or threads there are. A worker that leaves finishes its items first; a new worker is forked
+--- when there is work for it.
 ---@param n integer
----@param stage string? one of those that run there; must be said where there are several contexts
+---@param stage string? a stage that runs there; must be given where there are several contexts
 function Executor:resize(n, stage)
   check(self, "resize")
   options.value(options.types.worker_count, n, "executor:resize", "the number")

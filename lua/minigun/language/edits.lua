@@ -38,9 +38,9 @@ local function copy_stages(base, result)
 end
 
 --- Makes a pipeline that begins as a copy of this one: `p:extend([name,] [options,] [f])`.
---- Whatever is changed in the copy, the base stays as it is, and the other way round; hooks of the base run before
---- those that the copy adds. A context that the base has named may be defined anew in the copy. An iterator that is the
---- source of a producer is shared, and used up by the first run of either.
+--- A change of the copy does not change the base, and a change of the base does not change the copy. Hooks of the base
+--- run before the hooks that the copy adds. A context that the base has named may be defined anew in the copy. An
+--- iterator that is the source of a producer is shared, and used up by the first run of either.
 ---@param name string the copy's, by default the base's
 ---@param options minigun.PipelineOptions over those of the base
 ---@param f (fun(p: minigun.Pipeline))? called at once, with the copy

@@ -23,7 +23,7 @@ local FAILURES <const> = 100 -- the last ones that are told
 ---@field alive integer workers that live
 ---@field items integer of the terminal stages, so far
 ---@field failed integer items, for good, so far
----@field failures minigun.FailureText[] the last hundred of those that the run keeps
+---@field failures minigun.FailureText[] the last hundred failures that the run keeps
 ---@field warnings string[]
 ---@field counters table<string, number> what `ctx:count` has added up
 ---@field collected table<string, integer> how many values each name of `ctx:collect` has
