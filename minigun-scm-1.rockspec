@@ -287,6 +287,7 @@ build = {
     ["minigun.run.producers"] = "lua/minigun/run/producers.lua",
     ["minigun.system.page"] = "lua/minigun/system/page.lua",
     ["minigun.system.programs"] = "lua/minigun/system/programs.lua",
+    ["minigun.system.replacing"] = "lua/minigun/system/replacing.lua",
     ["minigun.run.status"] = "lua/minigun/run/status.lua",
     ["minigun.base.queue"] = "lua/minigun/base/queue.lua",
     ["minigun.policy.reduce"] = "lua/minigun/policy/reduce.lua",

@@ -4,6 +4,7 @@ local capture = require "minigun.system.capture"
 local core = require "minigun.core"
 local glyphs = require "minigun.view.glyphs"
 local json = require "minigun.base.json"
+local replacing = require "minigun.system.replacing"
 local style = require "minigun.view.style"
 local terminal_line = require "minigun.base.terminal_line"
 
@@ -27,10 +28,8 @@ live.screen = { check = core.screen_check, size = core.screen_size, read = core.
 local function save(lines, status)
   local base = ("minigun-%s-%s"):format(status.pipeline:gsub("[^%w]+", "_"), status.id or status.pid)
   for ending, text in pairs { txt = table.concat(lines, "\n") .. "\n", json = json.encode(status) .. "\n" } do
-    local file, message = io.open(("%s.%s"):format(base, ending), "w")
-    if not file then return message end
-    file:write(text)
-    file:close()
+    local ok, message = replacing.write(("%s.%s"):format(base, ending), text)
+    if not ok then return "not saved: " .. message end
   end
   return ("saved as %s.txt and .json"):format(base)
 end

@@ -3,6 +3,7 @@
 local core = require "minigun.core"
 local defaults = require "minigun.plan.defaults"
 local failure = require "minigun.base.failure"
+local replacing = require "minigun.system.replacing"
 local terminal_line = require "minigun.base.terminal_line"
 
 local watchers = {}
@@ -11,23 +12,6 @@ local Watchers = {}
 Watchers.__index = Watchers
 
 local METRICS_EVERY <const> = 1 -- seconds between two writes of the metrics
-
-local function new_name(path) return ("%s.%d.new"):format(path, core.pid()) end
-
--- Replaces a file whole: a reader finds the old one or the new one.
-local function write_file(path, text)
-  local own = new_name(path)
-  local file, message = io.open(own, "wb")
-  local ok = file
-  if file then
-    ok, message = file:write(text)
-    local closed, fault = file:close()
-    if not closed then ok, message = nil, fault end
-  end
-  if ok then ok, message = os.rename(own, path) end
-  if not ok then os.remove(own) end
-  return ok, message
-end
 
 -- What was run, for a report.
 local function about()
@@ -58,7 +42,7 @@ function MAKE.metrics(path)
     look = function(_, status, elapsed)
       if elapsed >= due then
         due = elapsed + METRICS_EVERY
-        write_file(path, text(status()))
+        replacing.write(path, text(status()))
       end
       return due - elapsed
     end,
@@ -83,10 +67,10 @@ function watchers.check(own, given)
   for name in pairs(MAKE) do
     local path = given and given[name] or defaults.forced[name] or own[name]
     local file, message
-    if path then file, message = io.open(new_name(path), "wb") end
+    if path then file, message = io.open(replacing.name(path), "wb") end
     if file then
       file:close()
-      os.remove(new_name(path))
+      os.remove(replacing.name(path))
     elseif path then
       failure.raise(("option '%s': cannot write '%s': %s; name a file in a directory that is there"):format(name, path,
         message:match "[^:]*$":gsub("^ ", "")))
@@ -131,7 +115,7 @@ end
 function Watchers:finish(status)
   for _, each in ipairs(self.list) do
     each.view:finish(status)
-    local ok, message = write_file(each.path, each.view:text(status))
+    local ok, message = replacing.write(each.path, each.view:text(status))
     if not ok then self.warn(("option '%s': cannot write '%s': %s"):format(each.name, each.path, message)) end
   end
 end

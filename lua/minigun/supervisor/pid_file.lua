@@ -1,4 +1,6 @@
 --- The file that holds the number of a server's master.
+local replacing = require "minigun.system.replacing"
+
 local pid_file = {}
 
 --- Writes it: as a whole, over that of a former master.
@@ -6,15 +8,8 @@ local pid_file = {}
 function pid_file.write(self)
   local path = self.options.pid_file
   if not path then return end
-  local temporary = ("%s.%d"):format(path, self.pid)
-  local file, message = io.open(temporary, "w")
-  local ok = file and file:write(self.pid, "\n")
-  if file then ok, message = file:close() end
-  if ok then ok, message = os.rename(temporary, path) end
-  if not ok then
-    os.remove(temporary)
-    return self:log("cannot write the pid_file: %s", message)
-  end
+  local ok, message = replacing.write(path, self.pid .. "\n")
+  if not ok then return self:log("cannot write the pid_file: %s", message) end
   self.pid_written = true
 end
 
