@@ -1,15 +1,12 @@
 --- The live view of a run of this process, and the plain one where the terminal can show no more. The view has the
 -- place of the progress line; what is printed meanwhile is kept (system/capture.lua).
-local capture = require "minigun.system.capture"
 local core = require "minigun.core"
-local glyphs = require "minigun.view.glyphs"
-local json = require "minigun.base.json"
 local replacing = require "minigun.system.replacing"
-local style = require "minigun.view.style"
 local terminal_line = require "minigun.base.terminal_line"
 
 local live = {}
 
+-- What only a view needs is loaded where one is opened: every run has this file.
 local NAP <const> = 0.05 -- seconds between two looks while nothing else is to do
 
 local Live = { relays = false, shown = false } -- what a progress line has besides
@@ -18,7 +15,7 @@ Live.__index = Live
 -- Where the whole screen can be drawn.
 local function can_draw()
   local term = os.getenv "TERM"
-  return term and term ~= "" and term ~= "dumb" and style.colours(os.getenv) > 0
+  return term and term ~= "" and term ~= "dumb" and require("minigun.view.style").colours(os.getenv) > 0
     and (core.terminal(1) or core.terminal(2)) and true or false
 end
 
@@ -27,6 +24,7 @@ live.screen = { check = core.screen_check, size = core.screen_size, read = core.
 
 local function save(lines, status)
   local base = ("minigun-%s-%s"):format(status.pipeline:gsub("[^%w]+", "_"), status.id or status.pid)
+  local json = require "minigun.base.json"
   for ending, text in pairs { txt = table.concat(lines, "\n") .. "\n", json = json.encode(status) .. "\n" } do
     local ok, message = replacing.write(("%s.%s"):format(base, ending), text)
     if not ok then return "not saved: " .. message end
@@ -38,8 +36,9 @@ end
 ---@param status fun(): table
 ---@return table port see view/hud.lua
 function live.port(status)
-  return { status = status, log = function() return {} end, now = core.now, glyphs = glyphs.of(os.getenv),
-    colours = style.colours(os.getenv), save = save, is_over = function() return false end }
+  return { status = status, log = function() return {} end, now = core.now,
+    glyphs = require("minigun.view.glyphs").of(os.getenv), colours = require("minigun.view.style").colours(os.getenv),
+    save = save, is_over = function() return false end }
 end
 
 --- Opens a view: the live one where the terminal can show it, or the plain one.
@@ -49,7 +48,7 @@ function live.open(port)
   local self = setmetatable({ port = port, view = false, kept = false, full = false, ended = false }, Live)
   if can_draw() and core.screen_open() then
     core.watch_stops(true) -- Ctrl-Z gives the terminal back
-    self.kept = capture.open() or false
+    self.kept = require("minigun.system.capture").open() or false
     if self.kept then port.log = function() return self.kept:look() end end
     self.view, self.full = require("minigun.view.hud").new(port, live.screen), true
   else
