@@ -1,4 +1,5 @@
 --- `minigun bench`: what items and processes cost on this machine, and from which cost on workers pay.
+local failure = require "minigun.base.failure"
 local minigun = require "minigun"
 
 local ROUNDS <const> = 3
@@ -58,7 +59,7 @@ function bench.run()
   local cpus = minigun.cpus()
   local pool = { processes = math.max(cpus, 2) }
   local function line(text, us) print(("%-58s %10.2f us"):format(text, us)) end
-  print(("minigun %s, %s, %d processor%s"):format(minigun.version, _VERSION, cpus, cpus == 1 and "" or "s"))
+  print(("minigun %s, %s, %s"):format(minigun.version, _VERSION, failure.count(cpus, "processor")))
   local inline = each(NUMBERS, pipeline(number, {}))
   local numbers = each(NUMBERS, pipeline(number, pool))
   local records = each(RECORDS, pipeline(record, pool))

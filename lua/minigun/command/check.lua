@@ -1,5 +1,6 @@
 --- `minigun check FILE`: builds the pipelines of a program and lists their mistakes; nothing is forked.
 local dry_run = require "minigun.command.dry_run"
+local failure = require "minigun.base.failure"
 local graph = require "minigun.language.graph"
 local plan = require "minigun.plan.plan"
 local status = require "minigun.command.status"
@@ -29,7 +30,7 @@ end
 local function summary(found, path)
   local texts = {}
   for i, p in ipairs(found.pipelines) do
-    texts[i] = ("pipeline '%s' (%d stage%s)"):format(p.name, #p.stages, #p.stages == 1 and "" or "s")
+    texts[i] = ("pipeline '%s' (%s)"):format(p.name, failure.count(#p.stages, "stage"))
   end
   return ("%s: no mistakes: %s"):format(path, texts[1] and table.concat(texts, ", ") or "it defines no pipeline")
 end
@@ -49,7 +50,7 @@ function check.run(given)
     return status.DONE
   end
   io.stdout:flush()
-  io.stderr:write(("minigun: %s: %d mistake%s\n"):format(path, n, n == 1 and "" or "s"))
+  io.stderr:write(("minigun: %s: %s\n"):format(path, failure.count(n, "mistake")))
   return status.REFUSED
 end
 

@@ -1,5 +1,6 @@
 --- `minigun jobs URL PIPELINE/STAGE`: the open jobs of a stage in a cluster.
 local engines = require "minigun.command.engines"
+local failure = require "minigun.base.failure"
 local status = require "minigun.command.status"
 
 local BEATS <const> = 10 -- seconds in which a host that is there says so
@@ -19,7 +20,7 @@ local function print_stage(connection, url, stage)
   local own = engines.of(connection, stage, "")
   local hosts = engines.sure("jobs", url, own:workers(BEATS))
   local open = engines.sure("jobs", url, own:open_jobs())
-  print(("%s: %d host%s, %d job%s"):format(stage, hosts, hosts == 1 and "" or "s", #open, #open == 1 and "" or "s"))
+  print(("%s: %s, %s"):format(stage, failure.count(hosts, "host"), failure.count(#open, "job")))
   for _, job in ipairs(open) do
     local each = engines.of(connection, stage, job)
     local facts, fault = each:facts()

@@ -94,9 +94,9 @@ end
 function Run:__tostring()
   local r, result = self.run, self.run.outcome.result
   if self.over then return tostring(result) end
-  local n, failed, workers = #result.items, result.failed, r.status:workers()
-  return ("%s '%s': %d item%s, %s%d worker%s, %.3f s"):format(state_of(self), r.plan.name, n, n == 1 and "" or "s",
-    failed > 0 and failed .. " failed, " or "", workers, workers == 1 and "" or "s", core.now() - r.started)
+  local failed = result.failed
+  return ("%s '%s': %s, %s%s, %.3f s"):format(state_of(self), r.plan.name, failure.count(#result.items, "item"),
+    failed > 0 and failed .. " failed, " or "", failure.count(r.status:workers(), "worker"), core.now() - r.started)
 end
 
 --- A descriptor for an event loop: readable when `step` has something to do. Workers, retries, batches that fall due,

@@ -6,6 +6,7 @@
 -- 4. What the user's hooks raise is logged and changes nothing.
 local core = require "minigun.core"
 local endings = require "minigun.supervisor.endings"
+local failure = require "minigun.base.failure"
 local figures = require "minigun.supervisor.figures"
 local fleet = require "minigun.supervisor.fleet"
 local identity = require "minigun.supervisor.identity"
@@ -216,8 +217,9 @@ end
 
 -- What a server says when it serves: "4 workers at 127.0.0.1:8080".
 local function serving(self)
-  local n, list = #self.fleet.slots, sockets.addresses(self.sockets)
-  return ("%d worker%s%s%s"):format(n, n == 1 and "" or "s", list[1] and " at " or "", table.concat(list, ", "))
+  local list = sockets.addresses(self.sockets)
+  local workers = failure.count(#self.fleet.slots, "worker")
+  return ("%s%s%s"):format(workers, list[1] and " at " or "", table.concat(list, ", "))
 end
 
 local function look(self, now)
