@@ -2,7 +2,6 @@
 -- `lua5.4 docs/generate_command.lua [--check]`.
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 package.cpath = ("./%s/?.so;"):format(os.getenv "MINIGUN_BUILD" or "build") .. package.cpath
-local help = require "minigun.command.help"
 local manual = require "minigun.command.manual"
 local parser = require "minigun.command.parser"
 local verbs = require "minigun.command.verbs"
@@ -24,7 +23,7 @@ local PICTURES <const> = {
 }
 
 local function section(verb)
-  local lines = { "## `" .. help.call(verb) .. "`", "", parser.about(verb), "" }
+  local lines = { "## `" .. parser.call(verb) .. "`", "", parser.about(verb), "" }
   if verb.options then
     lines[#lines + 1] = "| option | what it does |\n| --- | --- |"
     for _, option in ipairs(verb.options) do

@@ -9,28 +9,14 @@ local help = {
   arguments = { { "VERB", "the verb; without one: all of them", args = "?" } },
 }
 
---- How a verb is called, in a line.
----@param verb table
----@return string
-function help.call(verb)
-  local words = { "minigun", verb.name }
-  if verb.options then words[#words + 1] = "[OPTION...]" end
-  for _, argument in ipairs(verb.arguments or {}) do
-    local args = argument.args
-    words[#words + 1] = (args == "?" and "[%s]" or args and "%s..." or "%s"):format(argument[1])
-  end
-  if verb.rest then words[#words + 1] = "[ARG...]" end
-  return table.concat(words, " ")
-end
-
---- The overview: all verbs. It needs no parser.
+--- The overview: all verbs. It needs no lua-argparse.
 ---@return string text
 function help.overview()
   local lines = { "Usage: minigun run [OPTION...] FILE [ARG...]", "       minigun VERB [OPTION...] [ARG...]",
     "       minigun FILE [ARG...]       run, for a FILE whose first line is #!/usr/bin/env minigun", "" }
   for _, name in ipairs(verbs.names) do
     local verb = verbs.get(name)
-    lines[#lines + 1] = ("  %s\n      %s"):format(help.call(verb), verb.summary)
+    lines[#lines + 1] = ("  %s\n      %s"):format(parser.call(verb), verb.summary)
   end
   lines[#lines + 1] = [[
 

@@ -4,26 +4,18 @@ local verbs = require "minigun.command.verbs"
 
 local function roff(text) return (text:gsub("\\", "\\e"):gsub("%-", "\\-"):gsub("^([.'])", "\\&%1")) end
 
+local function bold(text) return "\\fB" .. text .. "\\fR" end
+local function italic(text) return "\\fI" .. text .. "\\fR" end
+
 local function option_head(option)
   local names = {}
-  for name in option[1]:gmatch "%S+" do names[#names + 1] = "\\fB" .. roff(name) .. "\\fR" end
-  return table.concat(names, ", ") .. (option[2] and " \\fI" .. roff(option[2]) .. "\\fR" or "")
-end
-
-local function call(verb)
-  local words = { ("\\fBminigun %s\\fR"):format(verb.name) }
-  if verb.options then words[#words + 1] = "[\\fIOPTION\\fR...]" end
-  for _, argument in ipairs(verb.arguments or {}) do
-    local form = argument.args == "?" and "[\\fI%s\\fR]" or argument.args and "\\fI%s\\fR..." or "\\fI%s\\fR"
-    words[#words + 1] = form:format(argument[1])
-  end
-  if verb.rest then words[#words + 1] = "[\\fIARG\\fR...]" end
-  return table.concat(words, " ")
+  for name in option[1]:gmatch "%S+" do names[#names + 1] = bold(roff(name)) end
+  return table.concat(names, ", ") .. (option[2] and " " .. italic(roff(option[2])) or "")
 end
 
 local function add_verb(lines, verb)
   local function add(text) lines[#lines + 1] = text end
-  add(".SS " .. call(verb))
+  add(".SS " .. parser.call(verb, bold, italic))
   add(roff(parser.about(verb)))
   for _, option in ipairs(verb.options or {}) do
     add ".TP"

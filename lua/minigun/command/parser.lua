@@ -83,6 +83,25 @@ function parser.about(verb)
   return (text:gsub("%s+", " "):gsub("^ ", ""))
 end
 
+local function as_it_is(text) return text end
+
+--- How a verb is called, in a line.
+---@param verb table
+---@param own (fun(text: string): string)? marks the command's words
+---@param other (fun(text: string): string)? marks those that stand for others
+---@return string
+function parser.call(verb, own, other)
+  own, other = own or as_it_is, other or as_it_is
+  local words = { own("minigun " .. verb.name) }
+  if verb.options then words[#words + 1] = ("[%s...]"):format(other "OPTION") end
+  for _, argument in ipairs(verb.arguments or {}) do
+    local args = argument.args
+    words[#words + 1] = (args == "?" and "[%s]" or args and "%s..." or "%s"):format(other(argument[1]))
+  end
+  if verb.rest then words[#words + 1] = ("[%s...]"):format(other "ARG") end
+  return table.concat(words, " ")
+end
+
 -- A parser of one verb, or of all of them where it is a command of that.
 local function fill(made, verb)
   made:description(parser.about(verb)):usage_max_width(100):help_max_width(100):help_description_margin(26)
