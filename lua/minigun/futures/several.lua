@@ -23,7 +23,7 @@ local function wait_for(owners, deadline)
   local _ <close> = setmetatable({}, { __close = function() poller:close() end })
   for owner in pairs(owners) do assert(poller:set(assert(owner:fd()), "r")) end
   local left = deadline and math.max(0, deadline - core.now())
-  if waiting.may_wait() then waiting.wait(poller:fd(), left) else core.wait(poller:fd(), "r", left) end
+  waiting.readable(poller:fd(), left)
 end
 
 -- Lets what owns the futures go on until `settled` has grown, or the deadline has come.

@@ -18,11 +18,6 @@ local HINTS <const> = {
   [EAGAIN] = "the server does not get round to its clients",
 }
 
-local function sleep(fd, seconds)
-  if waiting.may_wait() then return waiting.wait(fd, seconds) end
-  core.wait(fd, "r", seconds)
-end
-
 -- Asks once, and waits for the answer. Returns the connection and its number, or nil, message, errno.
 local function ask(path, how)
   local channel, message, errno = core.channel(path, how.ring or 0, how.ring or 0, how.max_message)
@@ -31,7 +26,7 @@ local function ask(path, how)
   local number, status
   repeat
     number, message, status = channel:answer()
-    if number == false then sleep(channel:fd(), math.max(0, deadline - core.now())) end
+    if number == false then waiting.readable(channel:fd(), math.max(0, deadline - core.now())) end
   until number ~= false or core.now() >= deadline
   if number then return channel, number end
   channel:close()
