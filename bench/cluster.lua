@@ -1,10 +1,14 @@
+-- SPDX-License-Identifier: MIT
 -- Clusters, on this machine: items a second through { cluster }, the latency of a single item, and what the Redis
 -- commands alone, or Python's RQ, do with the same.
 --     lua5.4 bench/cluster.lua [ITEMS]
 -- It starts a server of its own on a unix socket, and two worker hosts of one process each.
+package.path = "./lua/?.lua;./lua/?/init.lua;./?.lua;" .. package.path
+package.cpath = ("./%s/?.so;"):format(os.getenv "MINIGUN_BUILD" or "build") .. package.cpath
 local core = require "minigun.core"
 local minigun = require "minigun"
 
+local ENVIRONMENT <const> = ("LUA_PATH='%s' LUA_CPATH='%s'"):format(package.path, package.cpath)
 local ITEMS <const> = math.tointeger(tonumber(arg[1])) or 200000
 local CHUNK <const>, PIPELINE <const> = 100, 16
 local SINGLE <const>, JOBS <const> = 500, 500
@@ -57,7 +61,7 @@ end
 
 -- The same commands for the same bytes, and nothing else: chunks are put, taken, done, and their results are read.
 local function raw(n)
-  local connection = require "minigun.cluster.connection".new(assert(require "minigun.cluster.url".parse(url)))
+  local connection = require "minigun.cluster.connection".new(assert(require "minigun.base.redis_url".parse(url)))
   local engine = require "minigun.cluster.engine".new(connection, "raw", "work", "job")
   assert(engine:create { code = "x", limit = 1000, lease = 30000, tries = 5 })
   local items, answers = {}, {}
@@ -97,16 +101,26 @@ print(time.time() - t)]]
 
 local function rate(name, n, seconds) print(("%-44s %12.0f items/s"):format(name, n / seconds)) end
 
+local function wait_for_server()
+  local due = core.now() + 10
+  while not ask(("redis-cli -s %s PING 2>/dev/null"):format(socket)):find "PONG" do
+    if core.now() > due then error("redis-server does not answer: " .. ask(("cat %s/out"):format(directory)), 0) end
+    minigun.sleep(0.05)
+  end
+end
+
 local function bench()
+  wait_for_server()
   local path = directory .. "/bench.lua"
   local file <close> = assert(io.open(path, "w"))
   file:write(PROGRAM:format(url))
   file:flush()
-  for _ = 1, 2 do spawn(("./bin/minigun worker %s --engine %s --processes 1"):format(path, url)) end
-  ask(("lua5.4 %s many 1000"):format(path)) -- they are there
-  rate(("cluster: 2 hosts, %d items"):format(ITEMS), ITEMS, tonumber(ask(("lua5.4 %s many %d"):format(path, ITEMS))))
+  for _ = 1, 2 do spawn(("env %s ./bin/minigun worker %s --engine %s --processes 1"):format(ENVIRONMENT, path, url)) end
+  local program = ("%s lua5.4 %s"):format(ENVIRONMENT, path)
+  ask(program .. " many 1000") -- they are there
+  rate(("cluster: 2 hosts, %d items"):format(ITEMS), ITEMS, tonumber(ask(("%s many %d"):format(program, ITEMS))))
   rate(("the Redis commands alone, chunks of %d"):format(CHUNK), ITEMS, raw(ITEMS))
-  local middle, slow = ask(("lua5.4 %s one %d"):format(path, SINGLE)):match "(%S+)%s+(%S+)"
+  local middle, slow = ask(("%s one %d"):format(program, SINGLE)):match "(%S+)%s+(%S+)"
   print(("%-44s %9.0f us, %.0f us for 99 %%"):format("cluster: a single item, there and back", middle * 1e6,
     slow * 1e6))
   local seconds = tonumber(ask(("python3 -c '%s' 2>/dev/null"):format(RQ:format(socket, JOBS))):match "%S+")
@@ -115,12 +129,11 @@ local function bench()
 end
 
 local server = spawn(("redis-server --port 0 --unixsocket %s --save '' --dir %s"):format(socket, directory))
-while not ask(("redis-cli -s %s PING 2>/dev/null"):format(socket)):find "PONG" do minigun.sleep(0.05) end
 local ok, err = pcall(bench)
-for pid in ask(("redis-cli -s %s HKEYS mg:hosts:bench/work:facts"):format(socket)):gmatch ":(%d+):" do
+for pid in ask(("redis-cli -s %s HKEYS mg:hosts:bench/work:facts 2>/dev/null"):format(socket)):gmatch ":(%d+):" do
   os.execute("kill " .. pid)
 end
 minigun.sleep(0.5)
-os.execute("kill " .. server)
+os.execute(("kill %d 2>/dev/null"):format(server))
 os.execute("rm -r " .. directory)
 if not ok then error(err, 0) end

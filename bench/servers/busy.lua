@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- lua5.4 -l bench.servers.busy SERVER ...: the same servers, with about half a millisecond of computing for each
 -- answer, so that what wrk takes of the processors is small beside it.
 package.preload.http = function()
