@@ -17,11 +17,10 @@ for i = 1, #arg, 2 do options[arg[i]:match "^%-%-(.*)"] = tonumber(arg[i + 1]) o
 
 local directory = os.tmpname()
 os.remove(directory)
-assert(os.execute("mkdir -m 700 " .. directory .. " build/bench 2>/dev/null; test -d " .. directory))
+assert(os.execute("mkdir -m 700 " .. directory))
 local ENVIRONMENT <const> = ("LUA_PATH='%s' LUA_CPATH='%s'"):format(package.path, package.cpath)
 local echo = "build/bench/echo"
-local has_c = os.execute(("mkdir -p build/bench && ${CC:-cc} -O2 -o %s bench/services/echo.c && ${CC:-cc} -O2 -o " ..
-  "build/bench/service_client examples/service_client.c"):format(echo))
+local has_c = os.execute(("mkdir -p build/bench && ${CC:-cc} -O2 -o %s bench/services/echo.c"):format(echo))
 
 local function lua(name) return ("%s exec lua5.4 bench/services/%s_echo.lua %%s %%s %%d"):format(ENVIRONMENT, name) end
 local function python(kind) return "exec /usr/bin/python3 bench/services/python_echo.py " .. kind .. " %s %s %d" end
