@@ -8,9 +8,10 @@ local RUNS <const>, JOBS <const> = 5, 300
 local options = { runs = RUNS, jobs = JOBS }
 for i = 1, #arg, 2 do options[arg[i]:match "^%-%-(.*)"] = tonumber(arg[i + 1]) end
 
-package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
+package.path = "./bench/?.lua;./lua/?.lua;./lua/?/init.lua;" .. package.path
 package.cpath = ("./%s/?.so;"):format(os.getenv "MINIGUN_BUILD" or "build") .. package.cpath
 local core = require "minigun.core"
+local median = require "workload".median
 
 -- Name, command, the program that it needs, how many lines of a run's it gets: what is slow need not do them all.
 local COMMANDS <const> = {
@@ -31,11 +32,6 @@ local LINES <const> = {
 
 local function is_there(program)
   return not program or os.execute(("command -v %s >/dev/null 2>&1"):format(program)) == true
-end
-
-local function median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
 end
 
 -- Lines a second.

@@ -6,6 +6,9 @@
 --
 -- hot: one call after the other; cold: after 1 ms of rest; futures: so many are submitted, then asked for their
 -- results; map: a list.
+package.path = "./bench/?.lua;" .. package.path
+local median = require "workload".median
+
 local options = { runs = 3, scale = 1 }
 for i = 1, #arg, 2 do options[arg[i]:match "^%-%-(.*)"] = tonumber(arg[i + 1]) end
 
@@ -31,11 +34,6 @@ local function figure(contestant, workload)
   local text = pipe:read "a"
   pipe:close()
   return tonumber(text:match(workload[5] .. "=([%d.]+)")), text
-end
-
-local function median(list)
-  table.sort(list)
-  return list[#list // 2 + 1]
 end
 
 local figures = {}

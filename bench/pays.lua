@@ -8,6 +8,7 @@ package.path = "./bench/?.lua;./lua/?.lua;./lua/?/init.lua;" .. package.path
 package.cpath = ("./%s/?.so;"):format(os.getenv "MINIGUN_BUILD" or "build") .. package.cpath
 local minigun = require "minigun"
 local workload = require "workload"
+local median = workload.median
 
 local PAGE <const> = "docs/when-it-pays.md"
 local BEGIN <const>, END <const> = "<!-- figures: written by bench/pays.lua -->", "<!-- end of figures -->"
@@ -51,11 +52,6 @@ local function loop_seconds(items, n, step)
   return minigun.now() - start
 end
 
-local function median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
-end
-
 -- { loop =, single =, batch = } in microseconds for each item.
 local function measure(kind, cost, rounds)
   local loops = math.floor(cost * per_us)
@@ -92,18 +88,6 @@ local function tables(rounds)
   return table.concat(lines, "\n") .. "\n"
 end
 
-local function write_page(text)
-  local file = assert(io.open(PAGE))
-  local page = file:read "a"
-  file:close()
-  local _, before = page:find(BEGIN, 1, true)
-  local after = page:find(END, 1, true)
-  assert(before and after, PAGE .. " has lost its marks")
-  file = assert(io.open(PAGE, "w"))
-  file:write(page:sub(1, before), "\n", text, "\n", page:sub(after))
-  file:close()
-end
-
 local docs = arg[1] == "--write-docs"
 local text = tables(math.tointeger(tonumber(arg[docs and 2 or 1])) or 5)
-if docs then write_page(text) else io.write(text) end
+if docs then workload.put_between(PAGE, BEGIN, END, "\n" .. text .. "\n") else io.write(text) end

@@ -31,11 +31,6 @@ local function say(...)
   print(lines[#lines])
 end
 
-local function median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
-end
-
 -- Runs n items through w workers that do what `step` does; gives the coordinator's processor seconds and the run's.
 local function run(make, n, w, step)
   local p = minigun.pipeline "scaling"
@@ -61,7 +56,7 @@ local function cost(kind, w)
     local large = run(kind[2], kind[3] * 3 // 2, w, back)
     list[i] = (large - small) / kind[3] * 1e6
   end
-  return median(list)
+  return workload.median(list)
 end
 
 local function short(n)
@@ -111,11 +106,5 @@ for _, seconds in ipairs(SLEEPS) do
 end
 
 if arg[1] == "--write-docs" then
-  local file = assert(io.open(PAGE))
-  local text = file:read "a"
-  file:close()
-  local first, last = text:find(BEGIN, 1, true), text:find(END, 1, true)
-  file = assert(io.open(PAGE, "w"))
-  file:write(text:sub(1, first + #BEGIN - 1), "\n\n", table.concat(lines, "\n"), "\n\n", text:sub(last))
-  file:close()
+  workload.put_between(PAGE, BEGIN, END, "\n\n" .. table.concat(lines, "\n") .. "\n\n")
 end

@@ -11,8 +11,9 @@
 -- wait for. So the processor time that the server has used for a request is given beside, and those called "busy"
 -- compute for half a millisecond for each answer: what wrk takes is small beside that, so what a second worker gives
 -- shows. (nginx computes nothing: it is the floor of the others only.)
-package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
+package.path = "./lua/?.lua;./lua/?/init.lua;./?.lua;" .. package.path
 package.cpath = ("./%s/?.so;"):format(os.getenv "MINIGUN_BUILD" or "build") .. package.cpath
+local median = require "bench.workload".median
 local core = require "minigun.core"
 local loop = require "minigun.loop"
 
@@ -121,11 +122,6 @@ local function measure(command)
   local requests, rate = tonumber(text:match "(%d+) requests in"), tonumber(text:match "Requests/sec:%s+([%d.]+)")
   if not requests or requests == 0 then return nil end
   return rate, used / requests * 1e6, text:match "Socket errors:[^\n]*"
-end
-
-local function median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
 end
 
 local results = {}

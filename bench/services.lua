@@ -10,6 +10,7 @@
 -- way.
 package.path = "./lua/?.lua;./lua/?/init.lua;./?.lua;" .. package.path
 package.cpath = ("./%s/?.so;"):format(os.getenv "MINIGUN_BUILD" or "build") .. package.cpath
+local median = require "bench.workload".median
 local core = require "minigun.core"
 
 local options = { runs = 3, scale = 1 }
@@ -67,11 +68,6 @@ local function measure(contestant, workload)
   pipe:close()
   if not value then io.stderr:write(("%s, %s: %s\n"):format(contestant[1], workload[1], text:sub(1, 300))) end
   return value
-end
-
-local function median(list)
-  table.sort(list)
-  return list[#list // 2 + 1]
 end
 
 local found = {}

@@ -158,6 +158,23 @@ function M.median(values)
   return values[math.ceil(#values / 2)]
 end
 
+--- Puts a text between two marks of a page, in the place of what is there.
+--- @param path string
+--- @param first string  the mark before it
+--- @param last string  the mark after it
+--- @param text string
+function M.put_between(path, first, last, text)
+  local file = assert(io.open(path))
+  local page = file:read "a"
+  file:close()
+  local _, before = page:find(first, 1, true)
+  local after = page:find(last, 1, true)
+  assert(before and after, path .. " has lost its marks")
+  file = assert(io.open(path, "w"))
+  file:write(page:sub(1, before), text, page:sub(after))
+  file:close()
+end
+
 --- Processor seconds that processes of one thread have used so far, to the nanosecond.
 --- @param pids table  array; "self" is the calling process
 --- @return number
