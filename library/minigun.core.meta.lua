@@ -379,10 +379,6 @@ function core.fork(f, ...) end
 ---@return integer? errno
 function core.watch_process(pid) end
 
----Whether workers that are forked from now on get new epoll descriptors under the numbers of those that they inherit
----@param on boolean
-function core.renew_epolls(on) end
-
 ---True | nil, message. In a child: step 1 renews what luv's loop shares with the parent's, step 2 gives luv a new
 ---loop. path: of the library that is loaded
 ---@param path string

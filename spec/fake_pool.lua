@@ -60,8 +60,8 @@ function M.port(pool, options)
   local port = {
     plan = plan, pool = pool, ledger = ledgers.new(plan, {}), memory = 1 << 26, held_most = 1 << 24, pid = 1,
     told = false,
-    warnings = {}, failures = {}, workers = {}, heap = { prepare = quiet, forked = quiet }, stats = { stats.stage() },
-    now = core.now, clock = core.clock, hooks = quiet, check = quiet, under = quiet, source = quiet, timed = quiet,
+    warnings = {}, failures = {}, workers = {}, heap = { prepare = quiet }, stats = { stats.stage() },
+    now = core.now, clock = core.clock, hooks = quiet, check = quiet, under = quiet, timed = quiet,
   }
   port.ledger:attach(pool.real, 1 << 26, options and options.queue_bytes or 1 << 20)
   port.own = port.ledger:add_place { here = true, n = 1, first = 0, stages = 0, front = 0, threads = 0, most = 0,
@@ -75,7 +75,6 @@ function M.port(pool, options)
   end
   function port.settle(_, fields) port.failed(nil, nil, nil, fields, {}) end
   function port.any_failed() return #port.failures > 0 end
-  function port.worker(record) port.workers[#port.workers + 1] = record end
   return port
 end
 

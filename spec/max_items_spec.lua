@@ -162,7 +162,7 @@ describe("a place whose workers are for so many items", function()
     assert.same({ { 1 } }, fake.hands(place))
     fake.done(place, 1, 1, true, 0.00001)
     assert.is_false(place:dispatch())
-    assert.is_false(place:idles())
+    assert.is_false(place.ledger:idles(place.id))
     assert.same({ "spawn 1" }, pool:take_calls())
     place:on_exit(place.slots[1], 1001, 0, 0, true)
     assert.same({}, pool:take_calls())  -- nothing is forked before there is need of it
@@ -186,7 +186,7 @@ describe("a place whose workers are for so many items", function()
     fake.done(place, 2, 1, true, 0.0001)
     fake.push(place, 1)
     assert.is_false(place:dispatch())           -- nobody may have more
-    assert.equal(1, place:queued())
+    assert.equal(1, (place.ledger:queued(place.id)))
   end)
 
   it("takes its one item as a value, forked for it, where it is for one", function()

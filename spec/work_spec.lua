@@ -35,7 +35,7 @@ describe("work", function()
         pool:play(slot)
         ledger:seat_left(slot, false)
         ledger:seat_taken(slot)
-        while place:queued() > 0 do
+        while (place.ledger:queued(place.id)) > 0 do
           local id = ledger:take(place.id, 1)
           local count = ledger:read(id).count
           if count > 1 then parts[#parts + 1] = ledger:cut(id, math.random(count - 1)) end

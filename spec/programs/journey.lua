@@ -43,11 +43,6 @@ end)
 p:map("work", { processes = 1 }, function(n) return n * 10 end)
 p:batch(2)
 p:map("measure", { process_per_batch = { max = 1 } }, function(batch) return #batch end)
-p:after_fork(function() -- the hook is the thread's, and a child's thread is a copy of it
-  out = assert(io.open(log_path, "a"))
-  out:setvbuf "line"
-  debug.sethook(hook, "c")
-end)
 local arrived
 p:each("show", function(n) tracing, arrived = false, n end)
 p:run { progress = false }

@@ -86,10 +86,19 @@ _Noreturn void mg_run_child(lua_State *L, int args, const char *what) {
   mg_proc_leave(code);
 }
 
-/* renew_epolls(boolean): whether workers that are forked from now on get new ones, see mg_pool_renew */
-static int l_renew_epolls(lua_State *L) {
-  mg_pool_renew(lua_toboolean(L, 1));
-  return 0;
+/* Whether the program may have epoll descriptors of other libraries, those with event loops of their own, which a child
+ * shares with it: what is closed or collected there would be taken out of them for both. */
+static int shares_epolls(lua_State *L) {
+  static const char *const users[] = {"_cqueues", "luv", "luaevent.core", "ev", "lluv"};
+  int shared = 0;
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  for (size_t i = 0; i < sizeof users / sizeof *users; i++) {
+    lua_getfield(L, -1, users[i]);
+    shared |= lua_toboolean(L, -1);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return shared;
 }
 
 /* p:spawn(slot, held_most, f, ...) -> pid | nil, message, errno.  In the child: f(worker, ...), then the process ends
@@ -100,6 +109,7 @@ static int l_spawn(lua_State *L) {
   lua_Integer held = luaL_checkinteger(L, 3);
   luaL_checktype(L, 4, LUA_TFUNCTION);
   luaL_argcheck(L, p->slot[i].state == MG_SLOT_EMPTY, 2, "the slot has a worker");
+  mg_pool_renew(shares_epolls(L));
   mg_worker *w = mg_push_worker(L);
   lua_insert(L, 5);
   int pid = mg_pool_spawn(p, i, (size_t)held, w);
@@ -297,6 +307,4 @@ void mg_pool_setup(lua_State *L) {
   lua_pop(L, 1);
   lua_pushcfunction(L, l_open);
   lua_setfield(L, -2, "pool");
-  lua_pushcfunction(L, l_renew_epolls);
-  lua_setfield(L, -2, "renew_epolls");
 }

@@ -347,7 +347,7 @@ function Cluster:wake()
 end
 
 function Cluster:dispatch()
-  if self:queued() > 0 and has_room(self) then self:wake() end
+  if self.ledger:queued(self.id) > 0 and has_room(self) then self:wake() end
   return false
 end
 

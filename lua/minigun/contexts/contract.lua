@@ -15,16 +15,13 @@
 -- the run notes on it
 --     targets    set of the places that fill up after it, and stages' queue limits by id
 --     limited    whether one of them has a limit; `per`: how many of its own items make one for them
---     keeps      whether what has come to it may be kept in variables to the end of the run
 -- and the methods
 --     start()                    before the first item
---     full()                     whether the stages that send to it should wait
 --     dispatch()                 begins what can be begun -> whether it has begun anything; and whether it has run
 --                                stages in this process, so that there may be more to do at once
 --     supply()                   gives what its workers lack -> whether one still lacks something
 --     wanted()                   how large a block is that one waits for, in bytes
 --     due(now)                   does what the clock asks for -> when to look next, or nil
---     idles()                    whether it could do more, and finds nothing in its queue
 --     working()                  whether it goes on while the coordinator is in another stage's handler
 --     free()                     how many single items it could begin at once, beside those in its queue
 --     withdraw(origin)           takes out a piece of work of that origin that is not begun -> whether there was one
@@ -40,9 +37,12 @@
 --     close()                    gives back what it holds, however the run has ended
 -- A new kind of place has a file of its own and a line in kinds.lua; what it does not say itself it has from here.
 --
+-- What fills up, and what waits, the ledger knows of every place: `ledger:full(place.id)`, `queued`, `idles`.
+--
 -- Its port is all that it knows of the run (run/port.lua). Values: `plan`, `ledger`, `pool`, `stats` (by stage),
--- `returns` (see chain.new), `pid`, `memory`, `held_most`, `heap`, `told` (of all that is finished: there is a
--- journal). Functions:
+-- `workers` (the records of workers' slots), `returns` (see chain.new), `pid`, `memory`, `held_most`, `heap`, `told` (of
+-- all that is finished: there is a journal), `sources` (producers by stage, where there is a journal, or nil).
+-- Functions:
 --     now(), clock()                           seconds: of the monotonic clock, and of the one without stops
 --     emitted(stage, item), sent(stage, id, item)      a value goes on: to all receivers, or to one
 --     in_turn(place, part)                     output that was held for its turn goes on
@@ -52,7 +52,7 @@
 --     effect(kind, name, value)                what ctx collects and counts
 --     may_begin(place)                         whether a thread may: the run goes on, and no receiver is full
 --     hooks(list, fields, argument), warn(text), fail(text)
---     worker(record), count(stage, counts)     for the statistics: a worker; what a stage of values has done
+--     count(stage, counts)                     for the statistics: what a stage of values has done
 --     any_failed()                             whether an item has failed for good
 --     fork_hooks(segment, names, ctx_of)       hooks about forks of stages that run in the coordinator
 --     raised(err)                              ends the run where what was raised is Ctrl-C
@@ -60,7 +60,6 @@
 --     check(work)                              ends the run where a block does not hold what was announced
 --     under(origin)                            what happens now comes of that
 --     holds()                                  takes a hold of the origin of what happens now, where there is a journal
---     source(stage)                            of a producer, where there is a journal
 --     timed()                                  from now on `due` must be asked
 local order = require "minigun.policy.order"
 
@@ -80,7 +79,7 @@ function contract.open(place, port, segment, takes)
   place.port, place.plan, place.pool, place.takes, place.n = port, segment, port.pool, takes, segment.n
   place.ledger = port.ledger
   place.here, place.fresh, place.first = false, place.fresh or false, place.first or false
-  place.targets, place.limited, place.per, place.keeps = {}, false, math.huge, false
+  place.targets, place.limited, place.per = {}, false, math.huge
   place.order, place.finishing, place.has_lanes, place.partitioned = nil, false, false, false
   local ids = segment.stages
   place.id = port.ledger:add_place { n = segment.n, seats = segment.seats or segment.n, first = place.first or 0,
@@ -165,10 +164,6 @@ function Place:withdraw(origin)
   return own ~= nil
 end
 
---- How many items wait in its queues.
----@return integer
-function Place:queued() return (self.ledger:queued(self.id)) end
-
 --- The workers and threads whose loops are to learn that nothing more comes.
 ---@return table slots array
 function Place:looping() return self.slots end
@@ -188,9 +183,7 @@ function Place:end_input(id)
 end
 
 -- What a place does where its own file says nothing else.
-function Place:full() return self.ledger:full(self.id) end
 function Place:free() return self.ledger:free(self.id) end
-function Place:idles() return self.ledger:idles(self.id) end
 function Place:wakes() return self.ledger:wakes(self.id) end
 function Place:start() return self end
 function Place:abandon(_) return false end

@@ -32,7 +32,7 @@ end
 --- `stages`: array; `chain`, or false; `timed`: whether one of them must be asked what falls due
 function inline.new(plan, how)
   return declared({
-    here = true, takes = "values", fresh = false, first = false, keeps = false, order = false,
+    here = true, takes = "values", fresh = false, first = false, order = false,
     whole = plan, plan = segment_of(plan), pid = how.pid, process = how.process, patient = how.patient,
     outcome = false, acks = false, lineage = false, state = false, admission = false, shared = false, places = false,
     gates = false, outlets = false, transport = false, batches = false, failures = false, reduces = false,
@@ -156,7 +156,6 @@ local function share_of(self, id, count, is_bytes, is_source)
   return n < count and n or 0
 end
 
-function Inline:idles() return self.ledger:own() == 0 end
 function Inline:wakes() return self.ledger:own() > 0 end
 function Inline:free() return self.ledger:own() == 0 and 1 or 0 end
 function Inline:resize(_) return self and nil, "it runs in the coordinator" end

@@ -11,8 +11,6 @@
 --     items, busy     what a process that has ended had done, and in how many seconds
 -- What it has in hand, and whether more is to come, is in the ledger.
 local arrays = require "minigun.base.arrays"
-local core = require "minigun.core"
-local descriptors = require "minigun.system.descriptors"
 local failure = require "minigun.base.failure"
 local restarts = require "minigun.policy.restarts"
 local worker = require "minigun.child.main"
@@ -25,6 +23,17 @@ local LEAST <const> = 0.01 -- seconds between two looks at least
 local Processes = {}
 Processes.__index = Processes
 
+-- Hooks of the run, and of the nested pipelines that have a stage here.
+local function exit_hooks(hooks, stages)
+  local list = {}
+  for _, hook in ipairs(hooks) do
+    local own = not hook.stages
+    for _, id in ipairs(stages) do own = own or hook.stages[id] end
+    if own then list[#list + 1] = hook end
+  end
+  return list
+end
+
 --- Makes the slots of a place; nothing is forked yet.
 ---@param port table see contract.lua
 ---@param segment table of the plan
@@ -34,6 +43,7 @@ function processes.new(port, segment, first)
   local options = port.plan.options
   local self = setmetatable({
     port = port, plan = segment, pool = port.pool, seats = {}, slots = {}, spawned = 0, finishing = false,
+    exit_hooks = exit_hooks(port.plan.hooks.on_worker_exit, segment.stages),
     restarts = restarts.new(options.max_restarts, options.restart_window),
     all_needed = false, -- each has work that no other may have, so one that cannot be forked is an error
     timeout = nil,      -- seconds that an item may take here
@@ -74,13 +84,13 @@ end
 ---@return boolean ok false: there is none to be had, and the others do without
 function Processes:spawn(slot, value, coming, full)
   local port, segment = self.port, self.plan
-  port.hooks(segment.hooks.before_fork, { stage = segment.name, worker = slot.number })
+  local before_fork = segment.hooks.before_fork
+  if before_fork[1] then port.hooks(before_fork, { stage = segment.name, worker = slot.number }) end
   port.heap:prepare(coming, full)
   local start = port.now()
-  core.renew_epolls(descriptors.are_shared())
   local pid, message, errno = self.pool:spawn(slot.index, port.held_most, worker.main, {
     plan = port.plan, segment = segment, number = slot.number, turn = self.spawned, value = value,
-    source = port.source(segment.stages[1]),
+    source = port.sources and port.sources[segment.stages[1]],
   })
   if not pid then
     if errno == EAGAIN and self:alive() > 0 and not self.all_needed then
@@ -90,9 +100,10 @@ function Processes:spawn(slot, value, coming, full)
     end
     port.fail(("%s: %s; is the limit of processes (ulimit -u) or of memory too low?"):format(segment.context, message))
   end
-  port.heap:forked(port.now() - start)
+  local now = port.now()
+  port.heap.last = now - start
   self.spawned = self.spawned + 1
-  slot.pid, slot.since, slot.restarts = pid, port.now(), slot.restarts + 1
+  slot.pid, slot.since, slot.restarts = pid, now, slot.restarts + 1
   return true
 end
 
@@ -186,31 +197,18 @@ end
 
 -- --- the end of a worker -----------------------------------------------------------------------------------------
 
---- Adds what a worker has done to the record of its slot: there is one for all processes that fill it.
----@param slot table
----@param last table `pid`, `code` (nil: it is not known), `signal` (0: none), `expected`: in good order
-function Processes:count(slot, last)
+-- Adds what a worker has done to the record of its slot: there is one for all processes that fill it.
+local function count(self, slot, last)
   local record = slot.record
   if not record then
     record = { segment = self.plan.name, worker = slot.number, items = 0, busy = 0, lived = 0, died = 0 }
     slot.record = record
-    self.port.worker(record)
+    table.insert(self.port.workers, record)
   end
   record.pid, record.code, record.signal = last.pid, last.code, last.signal ~= 0 and last.signal or nil
   record.restarts = slot.restarts
   record.items, record.busy = record.items + slot.items, record.busy + slot.busy
   record.lived, record.died = record.lived + self.port.now() - slot.since, record.died + (last.expected and 0 or 1)
-end
-
--- Hooks of the run, and of the nested pipelines that have a stage here.
-local function exit_hooks(self)
-  local list = {}
-  for _, hook in ipairs(self.port.plan.hooks.on_worker_exit) do
-    local own = not hook.stages
-    for _, id in ipairs(self.plan.stages) do own = own or hook.stages[id] end
-    if own then list[#list + 1] = hook end
-  end
-  return list
 end
 
 -- A worker died after its last item. Nothing is lost but the rest of its hooks: then that is a failure without an item.
@@ -247,15 +245,20 @@ end
 --- A worker has ended, and what it had has been taken back.
 ---@param slot table
 ---@param last table
---- as in `count`, and `held`: it had work; `in_hand`: it was at an item; `timed_out`: that had taken too long;
---- `retired`: it has had what one process is for; `fresh`: each item has a process of its own
+--- `pid`; `code`, nil: it is not known; `signal`, 0: none; `expected`: in good order, and it had nothing; `held`: it had
+--- work; `in_hand`: it was at an item; `timed_out`: that had taken too long; `retired`: it has had what one process is
+--- for; `fresh`: each item has a process of its own
 ---@return boolean replace whether another one is to take its place
 function Processes:ended(slot, last)
   local port, code, signal = self.port, last.code, last.signal
-  port.hooks(exit_hooks(self), nil, {
-    pid = last.pid, stage = self.plan.name, worker = slot.number, code = code, signal = signal ~= 0 and signal or nil,
-    expected = last.expected,
-  })
+  count(self, slot, last)
+  if self.exit_hooks[1] then
+    port.hooks(self.exit_hooks, nil, {
+      pid = last.pid, stage = self.plan.name, worker = slot.number, code = code,
+      signal = signal ~= 0 and signal or nil, expected = last.expected,
+    })
+  end
+  if last.expected then return false end
   last.over = self.finishing
   last.stopped = self.stops_by ~= nil and #self.slots == 1
   local what, counts = restarts.follows(last)

@@ -131,7 +131,7 @@ end
 --- Gives work to threads that have none; they run with the next step of the loop, which tells whether any did.
 ---@return boolean busy
 function Threads:dispatch()
-  local queued = self:queued()
+  local queued = self.ledger:queued(self.id)
   if queued > 0 and self.port.may_begin(self) then
     self.threads:wake(self.has_lanes and self.n or queued) -- a lane's one thread must look itself
   end

@@ -161,10 +161,10 @@ function Workers:finish()
   self.finishing = true
 end
 
-function Workers:ended() return self.finishing and self:queued() == 0 and self:alive() == 0 end
+function Workers:ended() return self.finishing and self.ledger:queued(self.id) == 0 and self:alive() == 0 end
 
 function Workers:stop_producer(grace)
-  while self:queued() > 0 do self:finished(self:take(1)) end -- not begun
+  while self.ledger:queued(self.id) > 0 do self:finished(self:take(1)) end -- not begun
   self.processes:stop(grace)
 end
 
@@ -217,10 +217,10 @@ end
 
 -- How many forks will follow this one: of the other workers, and of those that come after them.
 local function coming_forks(self)
-  local per_worker = self.plan.items_per_worker
+  local per_worker, ledger = self.plan.items_per_worker, self.ledger
   local first = #self.slots - self.processes.spawned - 1
   if per_worker == math.huge then return math.max(0, first), false end
-  return math.max(0, first, self:queued() // per_worker), self:full()
+  return math.max(0, first, ledger:queued(self.id) // per_worker), ledger:full(self.id)
 end
 
 -- Forks a worker, for an item that it inherits or for any that comes. Returns false where it has to be done without.
@@ -375,11 +375,10 @@ function Workers:on_exit(slot, pid, code, signal, expected)
   local last = { pid = pid, code = code, signal = signal, expected = expected and not held, -- not by os.exit(0)
     held = held, in_hand = in_hand ~= nil, fresh = self.fresh }
   _, _, last.retired, slot.items, slot.busy = ledger:seat(slot.index)
-  self.processes:count(slot, last)
   if not last.expected then losses.warn_of_loops(self, slot, last, in_hand) end
   slot.pid = nil
   ledger:changed(true)
-  last.timed_out = losses.settle(self, slot, last) or slot.struck ~= nil
+  last.timed_out = held and losses.settle(self, slot, last) or slot.struck ~= nil
   slot.left, slot.failed, slot.after_failed, slot.loops_ended, slot.loops_told = {}, {}, 0, nil, 0
   slot.struck = nil
   ledger:seat_left(slot.index, self.fresh or last.retired)

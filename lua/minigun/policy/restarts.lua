@@ -35,9 +35,9 @@ function restarts.cause(code, signal)
   return signal ~= 0 and "was killed by signal " .. signal or "exited with code " .. code
 end
 
---- What follows from a worker's end.
+--- What follows from a worker's end that was not in good order, or where it had something.
 ---@param last table
---- `expected`: it ended in good order, and had nothing; `stopped`: it was the one producer of a place, told to end;
+--- `stopped`: it was the one producer of a place, told to end;
 --- `over`: no more work comes to the place; `retired`: none came to this worker; `held`: it had something; `in_hand`:
 --- it was at an item; `timed_out`: it was killed as its time was over; `fresh`: each item has a process of its own
 ---@return "nothing"|"hooks"|"replace" what
@@ -46,7 +46,7 @@ end
 ---@return boolean counts whether it is one of the deaths of which a run bears only so many. A time-out is not: the
 --- coordinator killed the worker. The death of a process for one item is not: the item has paid with an attempt
 function restarts.follows(last)
-  if last.expected or last.stopped and not last.over then return "nothing", false end
+  if last.stopped and not last.over then return "nothing", false end
   if last.over or last.retired and not last.held then return "hooks", false end
   return "replace", not last.timed_out and not (last.fresh and last.in_hand)
 end

@@ -121,7 +121,7 @@ end
 -- Lets pools catch up in the middle of a call of one of the coordinator's own stages that emits very much. None of
 -- these can run meanwhile, so a pool is waited for only while it has something in hand and waits for nothing itself.
 local function hold_back(self, id)
-  local function is_full(place, limit) return limit == true and place:full() end
+  local function is_full(place, limit) return limit == true and self.ledger:full(place.id) end
   local reach = self.admission.reach[id]
   while not self.state.aborted do
     local full, waits = false, false

@@ -15,6 +15,7 @@ function port.new(parts)
   local hooks, state, status, inline = parts.hooks, parts.state, parts.status, parts.inline
   return {
     plan = parts.plan, ledger = ledger, pool = shared.pool, told = lineage ~= false, stats = outcome.stats,
+    workers = outcome.result.stats.workers, sources = resume and resume.sources or nil,
     returns = outcome.returns, pid = outcome.pid, heap = parts.heap,
     memory = shared.memory, held_most = shared.held_most, now = core.now, clock = core.clock,
 
@@ -33,17 +34,14 @@ function port.new(parts)
     effect = function(kind, name, value) outcome:effect(kind, name, value) end,
     any_failed = function() return outcome.result.failed > 0 end,
 
-    may_begin = function(place) return not (state.aborted or inline:full() or ledger:blocked(place.id)) end,
+    may_begin = function(place) return not (state.aborted or ledger:full(inline.id) or ledger:blocked(place.id)) end,
 
-    hooks = function(list, fields, argument)
-      if list[1] then hooks:call(list, fields, argument) end
-    end,
+    hooks = function(list, fields, argument) hooks:call(list, fields, argument) end,
     fork_hooks = function(segment, names, context_of)
       hooks:call_about_forks(segment, parts.plan.stages, names, context_of)
     end,
     warn = function(text) outcome:warn(text) end,
     fail = function(text) state:fail(text) end,
-    worker = function(record) table.insert(outcome.result.stats.workers, record) end,
     count = function(stage, counts) status:count(stage, counts) end,
 
     check = function(work) shared:check(work) end,
@@ -56,7 +54,6 @@ function port.new(parts)
       return before
     end,
     holds = function() return lineage and lineage:hold() or nil end,
-    source = function(stage) return resume and resume.sources[stage] or nil end,
   }
 end
 

@@ -197,7 +197,7 @@ end
 -- Whether a worker or a thread has nothing to do.
 local function any_idle(self)
   for _, place in ipairs(self.places.list) do
-    if place:idles() then return true end
+    if self.ledger:idles(place.id) then return true end
   end
   return false
 end

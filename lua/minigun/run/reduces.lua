@@ -87,7 +87,7 @@ end
 --- Passes on batches that are not full to workers that would have nothing to do.
 function Reduces:feed()
   for _, each in next, self.of do
-    if each.place and each.state.batches.first and each.place:idles() then
+    if each.place and each.state.batches.first and self.ledger:idles(each.place.id) then
       self.inline.chain:flush_batches(each.state.stage.id)
     end
   end

@@ -217,7 +217,7 @@ end
 local function idle_receiver(self, outlet)
   for _, target in ipairs(outlet.bytes) do
     local place, batch = self.place_of[target], self.plan.stages[target].batch
-    if not place.here and place:queued() == 0 then return true end
+    if not place.here and self.ledger:queued(place.id) == 0 then return true end
     if place.here and (batch.max_wait or idle_receiver(self, self.outlet_of[target].joined)) then return true end
   end
   return false

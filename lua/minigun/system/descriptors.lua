@@ -31,17 +31,4 @@ function descriptors.dirty_of(object)
   return found and type(method) == "function" and method or nil
 end
 
--- Libraries with event loops of their own.
-local EPOLL_USERS <const> = { "_cqueues", "luv", "luaevent.core", "ev", "lluv" }
-
---- Whether the program may have epoll descriptors of other libraries, which a child shares with it: what is closed or
---- collected there would be taken out of them for both.
----@return boolean
-function descriptors.are_shared()
-  for _, name in ipairs(EPOLL_USERS) do
-    if package.loaded[name] then return true end
-  end
-  return false
-end
-
 return descriptors

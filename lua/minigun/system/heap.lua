@@ -26,10 +26,10 @@ local Heap = {}
 Heap.__index = Heap
 
 --- Makes a heap's record; nothing is done yet.
----@return table heap
+---@return table heap `last`: the seconds of the last fork, which the caller notes; false: they are counted
 function heap.new()
-  return setmetatable({ prepared = false, next = false, forks = 0, took = 0, unspent = 0, joined = 0, joining = nil,
-    tries = 0 }, Heap)
+  return setmetatable({ prepared = false, next = false, last = false, forks = 0, took = 0, unspent = 0, joined = 0,
+    joining = nil, tries = 0 }, Heap)
 end
 
 -- Joins the next piece. Returns false where that is for later: a child that is just ending may be in its way.
@@ -62,6 +62,8 @@ function Heap:prepare(waiting, full)
     core.heap_settle()
     self.next = 0
   end
+  local last = self.last
+  if last then self.forks, self.took, self.unspent, self.last = self.forks + 1, last, self.unspent + last, false end
   if self.forks == 0 then return end
   local coming = (waiting + (full and math.max(waiting, self.forks) or 0)) * self.took
   while self.next do
@@ -69,12 +71,6 @@ function Heap:prepare(waiting, full)
     local pays = self.joining and coming > left * self.joining
     if not (pays or self.unspent > 0) or not join(self) then return end
   end
-end
-
---- A fork has taken so many seconds.
----@param seconds number
-function Heap:forked(seconds)
-  self.forks, self.took, self.unspent = self.forks + 1, seconds, self.unspent + seconds
 end
 
 return heap
