@@ -38,7 +38,7 @@ describe("minigun check", function()
     local path = file(HEAD .. [[
       local p = minigun.pipeline "p"
       p:producer("numbers", { 1, 2 })
-      p:map("double", { procesess = 2 }, function(x) return x end)
+      p:map("double", { procesess = 2, retries = -1, retires = 1 }, function(x) return x end)
       p:map("half", { to = "nowhere" }, function(x) return x end)
       p:mpa(function() end)
       p:processes(0, function() end)
@@ -48,12 +48,17 @@ describe("minigun check", function()
     local result = minigun("check " .. path)
     assert.equal(3, result.code)
     local lines = {}
-    for line, text in result.stdout:gmatch "program%.lua:(%d+): ([^\n]+)" do lines[tonumber(line)] = text end
-    for line, what in pairs { [4] = "did you mean 'processes'?", [6] = "did you mean 'map'?",
+    for line, text in result.stdout:gmatch "program%.lua:(%d+): ([^\n]+)" do
+      lines[tonumber(line)] = (lines[tonumber(line)] or "") .. text
+    end
+    for line, what in pairs { [6] = "did you mean 'map'?",
       [7] = "number of workers", [8] = "the name is taken", [5] = "unknown stage 'nowhere'" } do
       assert.is_truthy((lines[line] or ""):find(what, 1, true), line .. ": " .. result.stdout)
     end
-    assert.matches("minigun: .*program.lua: %d mistakes\n", result.stderr)
+    for _, what in ipairs { "did you mean 'processes'?", "option 'retries' must be", "did you mean 'retries'?" } do
+      assert.matches(what, lines[4], 1, true)
+    end
+    assert.matches("minigun: .*program.lua: 8 mistakes\n", result.stderr)
   end)
 
   it("does not blame the stages that name a stage with a mistake", function()

@@ -128,7 +128,7 @@ local function check_failure(failure, expected, context, item)
   if expected.text then assert.matches(expected.text, text) end
   if expected.kind == "error" and expected.text ~= "" then assert.is_truthy(failure.traceback) end
   assert.matches("in stage 'work'", text, 1, true)
-  assert.matches("item " .. item, text, 1, true)
+  assert.matches(", value " .. item, text, 1, true)
   if context ~= "inline" then
     assert.is_true(failure.worker == 1 or failure.worker == 2)
     assert.is_true(failure.pid ~= support.pid())
@@ -169,7 +169,7 @@ describe("R72 a failure", function()
       end)
       local result = p:run { failures = "collect" }
       assert.same({ 3, "c", 2 }, { result.failures[1].number, result.failures[1].item, result.failures[1].attempts })
-      assert.matches('in stage \'work\',.* item 3 = "c", after 2 attempts', tostring(result.failures[1]))
+      assert.matches('in stage \'work\',.* item number 3, value "c", after 2 attempts', tostring(result.failures[1]))
     end)
   end
 
@@ -205,7 +205,8 @@ describe("R50 items that have failed", function()
     end)
     local ok, message = pcall(p.run, p)
     assert.is_false(ok)
-    assert.matches(OWN_LINE .. "divisible\nin stage 'odd', worker %d of 2 %(pid %d+%), item %d = [369]\n", message)
+    assert.matches(OWN_LINE .. "divisible\nin stage 'odd', worker %d of 2 %(pid %d+%), item number %d, value [369]\n",
+      message)
     assert.matches("stack traceback:", message, 1, true)
     assert.matches("and 2 more failures: 2 of kind error in stage 'odd'", message, 1, true)
     assert.same(all_but(3, 6, 9), sorted(p.last.items))

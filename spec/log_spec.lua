@@ -110,6 +110,24 @@ describe("the log", function()
     check(program(source:format("", "")).stderr)
   end)
 
+  it("does not wait for a reader that stands still, and tells it later how many lines are lost", function()
+    local result = program [[
+      require "minigun.system.log".PATIENCE = 0.2
+      local read, write = core.pipe()
+      core.print_into(write, 2)
+      local began, n = core.now(), 2000
+      for i = 1, n do minigun.log("info", "line " .. i .. (" "):rep(100)) end
+      local took, text = core.now() - began, ""
+      for _ = 1, 1000 do text = text .. (#text < 65536 and core.read_fd(read) or "") end
+      minigun.log("info", "read again")
+      text = text .. core.read_fd(read)
+      local came = select(2, text:gsub("line %d+ ", ""))
+      local lost = tonumber(text:match "%[warning%] %(pid %d+%): (%d+) lines of the log lost: nobody read it for 0.2")
+      print(took < 5, came > 0, came + (lost or 0) == n, text:match "read again\n$" ~= nil)
+    ]]
+    assert.equal("true\ttrue\ttrue\ttrue\n", result.stdout, result.stderr)
+  end)
+
   it("tells of the begin, the end and the totals of a run at the level debug", function()
     minigun.logging { to = path, level = "debug", json = true }
     local result = minigun.pipeline("told"):producer("list", { 1, 2 })

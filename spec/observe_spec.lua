@@ -18,7 +18,7 @@ describe("docs/observe.md", function()
   end)
 
   it("names every key of the view's help, and no other", function()
-    local help = screens.text(screens.status({}, ""), { "h" })
+    local help = screens.text(screens.status({}, ""), { "h" }, { port = screens.RUN })
     local keys = TEXT:match "| key | what it does |(.-)\n\n"
     for key in ("W e l o O w a s d 0 + - c r p x K S q Q h / Enter Tab space"):gmatch "%S+" do
       assert.is_truthy(keys:find("`" .. key .. "`", 1, true) or keys:find(key, 1, true), key .. " is not in the page")

@@ -170,9 +170,9 @@ describe("a failure", function()
   end)
 
   it("R72 names the item's number where it is known", function()
-    assert.equal("m\nin stage 's', item 17 = {id = 17}",
+    assert.equal("m\nin stage 's', item number 17, value {id = 17}",
       tostring(new { kind = "error", message = "m", stage = "s", item = { id = 17 }, number = 17 }))
-    assert.equal("m\nitem 17", tostring(new { kind = "error", message = "m", number = 17 }))
+    assert.equal("m\nitem number 17", tostring(new { kind = "error", message = "m", number = 17 }))
   end)
 
   it("refuses a kind that is none", function()

@@ -3,6 +3,7 @@
 local lfs = require "lfs"
 local json = require "cjson"
 local minigun = require "minigun"
+local chart = require "minigun.view.chart"
 local history = require "minigun.view.history"
 local support = require "spec.support"
 
@@ -28,6 +29,26 @@ local function run(options)
   options.failures, options.progress = "collect", false
   return p:run(options)
 end
+
+describe("a chart of lines", function()
+  local function steady(first)
+    local points = { { 0.05, first } }
+    for i = 2, 60 do points[i] = { i / 20, 900 + i } end
+    return { { name = "a", points = points } }
+  end
+
+  it("has a scale for what is usual, and says where a few points are far above that", function()
+    local svg = chart.lines("rates", steady(50000), 3, "/s")
+    assert.matches(">1056/s</text>", svg, 1, true)
+    assert.matches("cut off at the top: up to 50 k/s", svg, 1, true)
+    local tops = 0
+    for y in svg:match 'points="(.-)"':gmatch ",([%d.]+)" do tops = tops + (y == "10.0" and 1 or 0) end
+    assert.equal(1, tops)
+    svg = chart.lines("rates", steady(1500), 3, "/s")
+    assert.matches(">1500/s</text>", svg, 1, true)
+    assert.not_matches("cut off", svg)
+  end)
+end)
 
 describe("the history of a run", function()
   it("keeps a bounded number of samples, over all of its time, and no busy time is lost", function()

@@ -5,6 +5,11 @@ local scene = require "minigun.view.scene"
 
 local screens = {}
 
+local function nothing() end
+
+--- What the view of a run of this process can do with it.
+screens.RUN = { pause = nothing, stop = nothing, kill = nothing, save = nothing }
+
 local FIELDS <const> = { kind = "map", context = "inline", workers = 1, at = "job.lua:7", items_in = 0, items_out = 0,
   failed = 0, retried = 0, busy = 0, waiting_in = 0, waiting_out = 0, queue_most = 0, observed = 0, pending = 0,
   state = "working", rate = 0, mean = 0, busy_share = 0, in_share = 1, out_share = 0, blocked = 0, blocked_most = 0 }

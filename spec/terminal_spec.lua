@@ -70,7 +70,7 @@ describe("at the prompt", function()
 > p:run()
 ? stdin:1: attempt to index a nil value (field 'user')
 ? in stage 'parse', worker 1 of 1 (pid
-? ), item 1 = {id = 18112}
+? ), item number 1, value {id = 18112}
 > #p.last.failures
 ? 1]]
     assert.not_matches("lua5.4:", shown, 1, true)

@@ -93,7 +93,13 @@ describe("the screens of the live view:", function()
     ["60 columns"] = function() return screens.text(chain(), {}, { width = 60, height = 10 }) end,
     ["200 columns"] = function() return screens.text(chain(), {}, { width = 200, height = 50 }) end,
     ["too small"] = function() return screens.text(chain(), {}, { width = 59, height = 9 }) end,
-    help = function() return screens.text(chain(), { "h" }) end,
+    help = function() return screens.text(chain(), { "h" }, { port = screens.RUN }) end,
+    help_of_another_process = function() return screens.text(chain(), { "h" }) end,
+    sources_ended = function()
+      local all = chain()
+      all.stages[1].state = "done"
+      return screens.text(all)
+    end,
     details = function() return screens.text(chain(), { "down", "down", "enter" }) end,
     question = function() return screens.text(chain(), { "x" }, { port = { stop = function() end } }) end,
     paused = function() return screens.text(chain(), { "space" }) end,

@@ -59,6 +59,7 @@ typedef struct mg_failed_launch {
  * file as that of one open descriptor and its copies in children, until it is given up or the last is closed. */
 enum { MG_OPEN_READ = 0, MG_OPEN_APPEND = 1, MG_OPEN_CREATE = 2, MG_OPEN_FOLLOW = 4 };
 enum { MG_LOCK_NONE, MG_LOCK_READ, MG_LOCK_WRITE };
+enum { MG_LINE_UNLOCK, MG_LINE_LOCK, MG_LINE_TRY }; /* of lock_line: the last does not wait */
 
 /* Where a socket is, or is to be: of IPv4, IPv6 or Unix. */
 typedef struct mg_address {
@@ -125,7 +126,7 @@ enum { MG_SOCKET_REUSE, MG_SOCKET_V6_ONLY, MG_SOCKET_NO_DELAY }; /* options that
   X(make_file, int, (const char *path), (path))                                                     \
   X(is_owned, int, (int fd), (fd))                                                                  \
   X(write_at, ssize_t, (int fd, const void *from, size_t n, uint64_t at), (fd, from, n, at))        \
-  X(lock_line, int, (int fd, int locked), (fd, locked))
+  X(lock_line, int, (int fd, int how), (fd, how))
 
 /* name, return type, parameters, arguments: one row per call; the table, its default and the fault layer come from
  * it. */

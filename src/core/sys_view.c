@@ -80,10 +80,10 @@ int mg_sys_is_owned(int fd) {
   return rc < 0 ? rc : whole.l_type != F_UNLCK;
 }
 
-/* A lock between processes, waiting until it can be had; of any file, a pipe too.  A process that ends gives it up. */
-int mg_sys_lock_line(int fd, int locked) {
-  struct flock whole = {.l_type = locked ? F_WRLCK : F_UNLCK, .l_whence = SEEK_SET};
-  return check(fcntl(fd, F_SETLKW, &whole));
+/* A lock between processes, of any file, a pipe too.  A process that ends gives it up. */
+int mg_sys_lock_line(int fd, int how) {
+  struct flock whole = {.l_type = how == MG_LINE_UNLOCK ? F_UNLCK : F_WRLCK, .l_whence = SEEK_SET};
+  return check(fcntl(fd, how == MG_LINE_TRY ? F_SETLK : F_SETLKW, &whole));
 }
 
 ssize_t mg_sys_write_at(int fd, const void *from, size_t n, uint64_t at) {

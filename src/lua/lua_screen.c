@@ -1,6 +1,7 @@
 /* lua_screen.c - the whole screen of this process's terminal (core/screen.h), and files that others look at: a page of
  * figures, which its process has as its own while it lives; lines of a log. */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "core/relay.h"
@@ -167,22 +168,42 @@ static int l_log_fd(lua_State *L) {
   return 1;
 }
 
-/* write_line(fd, bytes) -> true | nil, message, errno: all of it, and nothing of other processes that do the same in
- * between */
+/* The lock of lines, waiting at most until a time; where it cannot be had, the line is written without it. */
+static int lock_line(int fd, uint64_t until) {
+  for (;;) {
+    int rc = mg_sys.lock_line(fd, until == UINT64_MAX ? MG_LINE_LOCK : MG_LINE_TRY);
+    if (rc != -EINTR && rc != -EAGAIN && rc != -EACCES) return 0;
+    if (rc != -EINTR && mg_now() >= until) return -ETIMEDOUT;
+    if (rc != -EINTR) mg_sys.poll(NULL, 0, 1);
+  }
+}
+
+/* As much as does not make this process wait: a pipe that is ready has room for PIPE_BUF bytes. */
+static ssize_t write_part(int fd, const char *from, size_t n, uint64_t until) {
+  struct pollfd ready = {.fd = fd, .events = POLLOUT};
+  uint64_t now = until == UINT64_MAX ? 0 : mg_now();
+  int ms = until == UINT64_MAX ? -1 : until <= now ? 0 : (int)((until - now) / 1000000 + 1);
+  int rc = mg_sys.poll(&ready, 1, ms);
+  if (rc < 0) return rc;
+  return rc == 0 ? -ETIMEDOUT : mg_sys.write_pipe(fd, from, n < PIPE_BUF ? n : PIPE_BUF);
+}
+
+/* write_line(fd, bytes, [seconds]) -> true | nil, message, errno: all of it, and nothing of other processes that do the
+ * same in between. Waits so long for a reader that takes it, ETIMEDOUT then; without end where nothing is said. */
 static int l_write_line(lua_State *L) {
   size_t n;
   int fd = mg_check_fd(L, 1);
   const char *at = luaL_checklstring(L, 2, &n);
-  struct pollfd ready = {.fd = fd, .events = POLLOUT};
-  while (mg_sys.lock_line(fd, 1) == -EINTR) continue; /* where it cannot be had, without it */
-  ssize_t wrote = 0;
-  while (n > 0) {
-    wrote = mg_sys.write_pipe(fd, at, n);
+  lua_Number seconds = luaL_optnumber(L, 3, -1);
+  uint64_t until = seconds < 0 ? UINT64_MAX : mg_now() + (uint64_t)(seconds * 1e9);
+  ssize_t wrote = lock_line(fd, until);
+  int locked = wrote == 0;
+  while (n > 0 && locked) {
+    wrote = write_part(fd, at, n, until);
     if (wrote >= 0) at += wrote, n -= (size_t)wrote;
-    else if (wrote == -EAGAIN) mg_sys.poll(&ready, 1, -1);
-    else if (wrote != -EINTR) break;
+    else if (wrote != -EINTR && wrote != -EAGAIN) break;
   }
-  mg_sys.lock_line(fd, 0);
+  if (locked) mg_sys.lock_line(fd, MG_LINE_UNLOCK);
   if (wrote < 0) return mg_lua_fail(L, "cannot write to the log", (int)wrote);
   lua_pushboolean(L, 1);
   return 1;

@@ -230,8 +230,8 @@ local function place(record)
   end
   if record.at_end then parts[#parts + 1] = "at the end of its input: what its loop emitted there is lost" end
   if record.number then
-    local text = record.item ~= nil and " = " .. failure.show(record.item) or ""
-    parts[#parts + 1] = ("item %d%s"):format(record.number, text)
+    local text = record.item ~= nil and ", value " .. failure.show(record.item) or ""
+    parts[#parts + 1] = ("item number %d%s"):format(record.number, text)
   elseif record.item ~= nil then
     parts[#parts + 1] = "item " .. failure.show(record.item)
   end

@@ -82,6 +82,10 @@ function schema.hint(name, candidates)
   return " (there are: " .. table.concat(candidates, ", ") .. ")"
 end
 
+local function expected(kind, value, subject, name)
+  return ("%s: %s must be %s, got %s"):format(subject, name, kind.text, schema.got(value))
+end
+
 --- Checks one value against a type.
 ---@param kind table a type
 ---@param value any
@@ -90,24 +94,28 @@ end
 ---@return any normalised
 function schema.value(kind, value, subject, name)
   local ok, normalised = kind.check(value, subject, name)
-  if not ok then
-    failure.raise(("%s: %s must be %s, got %s"):format(subject, name, kind.text, schema.got(value)))
-  end
+  if not ok then failure.raise(expected(kind, value, subject, name)) end
   return normalised
 end
 
 local function unknown_option(of, name, subject)
   if type(name) ~= "string" then
-    failure.raise(("%s: options are given by name, got a value at [%s]"):format(subject, failure.show(name)))
+    return ("%s: options are given by name, got a value at [%s]"):format(subject, failure.show(name))
   end
   local reason = of.refused[name]
-  if reason then
-    failure.raise(("%s: option '%s' is not for a %s: %s"):format(subject, name, of.name, reason))
-  end
-  failure.raise(("%s: unknown option '%s'%s"):format(subject, name, schema.hint(name, of.names)))
+  if reason then return ("%s: option '%s' is not for a %s: %s"):format(subject, name, of.name, reason) end
+  return ("%s: unknown option '%s'%s"):format(subject, name, schema.hint(name, of.names))
+end
+
+-- Raises all mistakes of one call: a line for each, with its place.
+local function raise_all(mistakes)
+  table.sort(mistakes)
+  local at = failure.where()
+  failure.raise(table.concat(mistakes, at and ("\n%s: "):format(at) or "\n"), at)
 end
 
 --- Validates options. What was not given stays nil, so that options of several origins can be laid over one another.
+-- All mistakes are raised together: a line for each.
 ---@param of table schema
 ---@param given table? the user's options, left untouched
 ---@param subject string what the options belong to, for messages: "stage 'parse'"
@@ -117,17 +125,20 @@ function schema.check(of, given, subject)
   if type(given) ~= "table" then
     failure.raise(("%s: options must be a table, got %s"):format(subject, schema.got(given)))
   end
-  for name in next, given do
-    if not of.by_name[name] then unknown_option(of, name, subject) end
-  end
-  local checked = {}
+  local checked, mistakes = {}, {}
   if next(given) == nil then return checked end
+  for name in next, given do
+    if not of.by_name[name] then mistakes[#mistakes + 1] = unknown_option(of, name, subject) end
+  end
   for _, field in ipairs(of) do
-    local value = given[field.name]
+    local value, name = given[field.name], "option '" .. field.name .. "'"
     if value ~= nil then
-      checked[field.name] = schema.value(field.type, value, subject, "option '" .. field.name .. "'")
+      local ok, normalised = field.type.check(value, subject, name)
+      checked[field.name] = normalised
+      if not ok then mistakes[#mistakes + 1] = expected(field.type, value, subject, name) end
     end
   end
+  if mistakes[1] then raise_all(mistakes) end
   return checked
 end
 

@@ -20,7 +20,7 @@ local check = {
 local function look_at(found, p, options)
   local problems = found.standing and {} or graph.build(p.stages, p).problems -- plan.build raises the first one
   for _, problem in ipairs(problems) do
-    found:mistake(("pipeline '%s': %s"):format(p.name, problem.message), problem.at)
+    found:mistake(("%spipeline '%s': %s"):format(problem.at and problem.at .. ": " or "", p.name, problem.message))
   end
   if problems[1] or found.mistakes[1] then return end
   local ok, fault = pcall(plan.build, p, options, found.standing)

@@ -95,9 +95,15 @@ function Found:pipeline(p, depth)
   if depth == 0 then table.insert(self.pipelines, p) end
 end
 
-function Found:mistake(message, at)
-  message = tostring(message):match "[^\n]*"
-  table.insert(self.mistakes, at and at .. ": " .. message or message)
+-- Notes what was raised: a line for each mistake, all with the same place before them. What else follows is where the
+-- program was.
+function Found:mistake(message)
+  message = tostring(message)
+  local place = message:match "^[^\n]-:%d+: " or message:match "^[^\n]*"
+  for line in message:gmatch "[^\n]+" do
+    if line:sub(1, #place) ~= place then break end
+    table.insert(self.mistakes, line)
+  end
 end
 
 -- From now on pipelines are defined and run as ever.
@@ -138,7 +144,7 @@ function dry_run.load(words)
     local ok, p = pcall(new, ...)
     if not ok then
       found:mistake(p)
-      p = new()
+      p = new(type((...)) == "string" and (...) or nil)
     end
     found:pipeline(p, 0)
     return p

@@ -24,7 +24,9 @@ local top = {
 -- Those of a process, or all.
 local function chosen(pid)
   local list = {}
-  for _, entry in ipairs(looking.list()) do
+  local entries, message = looking.list()
+  if message then status.complain("top: " .. message, status.FAILED) end
+  for _, entry in ipairs(entries) do
     if not pid or entry.pid == pid then list[#list + 1] = entry end
   end
   return list

@@ -20,13 +20,15 @@ end
 
 --- All that can be looked at, with their figures.
 ---@return table[] list of `{ path =, pid =, kind =, number =, status = }`
+---@return string? message why nothing is looked at
 function looking.list()
   local list = {}
-  for _, entry in ipairs(page.list()) do
+  local entries, message = page.list()
+  for _, entry in ipairs(entries) do
     entry.status = read(entry)
     if entry.status then list[#list + 1] = entry end
   end
-  return list
+  return list, message
 end
 
 --- The list as text: a line for each.

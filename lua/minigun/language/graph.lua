@@ -51,7 +51,8 @@ local function explicit_edges(g)
     end
     for _, name in ipairs(definition.from or {}) do
       local source = find("from", name)
-      if source and node.kind ~= "producer" then add_edge(source, node, node) end
+      if not source then node.misses_input = true -- which is said, and explains that nothing comes
+      elseif node.kind ~= "producer" then add_edge(source, node, node) end
     end
   end
 end

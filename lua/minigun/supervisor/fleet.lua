@@ -186,7 +186,7 @@ local function count_death(self, slot, worker, how, now)
   local deaths = self.restarts:died(("%s %s"):format(fleet.title(worker), how.text), now)
   if how.code == CONFIG then
     give_up(self, ("%s says that it cannot be configured (exit code %d)%s"):format(fleet.title(worker), CONFIG,
-      how.tail), now)
+      self.options.log and how.tail or ""), now) -- without `log` it was written where this is
   elseif deaths then
     give_up(self, ("%s died within %g s, more than max_restarts = %d:\n  %s%s"):format(
       failure.count(#deaths, "worker"), self.options.restart_window, self.options.max_restarts,

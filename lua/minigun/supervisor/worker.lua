@@ -336,6 +336,7 @@ function worker.run(given)
     return main(self)
   end)
   if not ok then
+    if self.code == CONFIG then code.traceback = nil end -- the message names the line
     worker.complain(self, code)
     code = self.code or FAILED
   end

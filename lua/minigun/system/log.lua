@@ -5,10 +5,13 @@
 -- process: a worker sends them there by the pipe through which also comes what it prints (run/output.lua). So what it
 -- has logged before its death arrives.
 local core = require "minigun.core"
+local failure = require "minigun.base.failure"
 local json = require "minigun.base.json"
 local terminal_line = require "minigun.base.terminal_line"
 
-local log = {}
+local log = {
+  PATIENCE = 10, -- seconds that a reader has to take a line
+}
 
 local LEVELS <const> = { debug = 1, info = 2, warning = 3, error = 4 }
 local MARK <const> = "\1log " -- begins a record on its way to the coordinator
@@ -16,6 +19,7 @@ local STDERR <const> = 2
 
 local least, to, as_json = LEVELS.info, STDERR, false -- `to`: a descriptor, or a function
 local owner = core.process()
+local lost = 0 -- lines that were not taken since one was
 
 --- Whether it is a level.
 ---@param level any
@@ -41,9 +45,18 @@ local function line_of(record)
   return to == STDERR and line or record.time .. " " .. line
 end
 
+local function text_of(record) return as_json and json.encode(record) .. "\n" or line_of(record) end
+
+-- A reader that stands still, as one that was stopped, makes nothing else stand still: what it does not take in time is
+-- lost, and how much that was is the first that it gets when it reads again.
 local function write(record)
-  local line = as_json and json.encode(record) .. "\n" or line_of(record)
-  core.write_line(to, to == STDERR and terminal_line.before_text() .. line or line)
+  local text = text_of(record)
+  if lost > 0 then
+    text = text_of { level = "warning", pid = record.pid, time = record.time,
+      text = ("%s of the log lost: nobody read it for %g s"):format(failure.count(lost, "line"), log.PATIENCE) } .. text
+  end
+  if to == STDERR then text = terminal_line.before_text() .. text end
+  lost = core.write_line(to, text, lost > 0 and 0 or log.PATIENCE) and 0 or lost + 1
 end
 
 local ESCAPES <const> = { ["\n"] = "\\n", ["\\"] = "\\\\" }

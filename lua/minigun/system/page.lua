@@ -98,9 +98,14 @@ end
 
 --- The pages that there are, of processes that live; those of dead ones are removed.
 ---@return table[] list `{ path =, pid =, kind =, number = }`, by number of the process
+---@return string? message why nothing is looked at: the directory is not this user's alone
 function page.list()
   local directory, list = page.directory(), {}
-  for _, name in ipairs(core.list_directory(directory) or {}) do
+  local names = core.list_directory(directory) or {}
+  if names[1] and not core.make_directory(directory) then -- it is there, so it is only checked
+    return list, ("'%s' is left alone: it belongs to another user, or others can write there"):format(directory)
+  end
+  for _, name in ipairs(names) do
     local pid, number, kind = name:match "^(%d+)%-(%d+)%.(%l+)$"
     local path = directory .. "/" .. name
     if pid and core.is_owned(path) then

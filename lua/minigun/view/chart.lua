@@ -65,6 +65,20 @@ local function open(height, label)
   return { ('<svg viewBox="0 0 %d %d" role="img" aria-label="%s">'):format(WIDTH, height, escape(label)) }
 end
 
+-- The value at the top of a chart, and the greatest of all. A few points far above the others, as of a source that is
+-- quick at the begin, would press all else to the ground: they are cut off.
+local function scale_of(series)
+  local values = {}
+  for _, each in ipairs(series) do
+    for _, point in ipairs(each.points) do values[#values + 1] = point[2] end
+  end
+  table.sort(values, function(a, b) return a > b end)
+  local greatest = values[1] or 0
+  local usual = (values[1 + math.max(1, #values // 50)] or 0) * 1.1
+  local top = usual > 0 and greatest > 3 * usual and usual or greatest
+  return top > 0 and top or 1, greatest
+end
+
 --- Lines over time.
 ---@param label string what the chart shows
 ---@param series table[] `{ name =, points = { { at, value }, ... } }`
@@ -72,17 +86,17 @@ end
 ---@param unit string after the greatest value
 ---@return string svg
 function chart.lines(label, series, to, unit)
-  local height, most = 220, 0
-  for _, each in ipairs(series) do
-    for _, point in ipairs(each.points) do most = math.max(most, point[2]) end
-  end
-  most = most > 0 and most or 1
+  local height, most, greatest = 220, scale_of(series)
   local parts = open(height, label)
   axes(parts, height, to, most, unit)
+  if greatest > most then
+    parts[#parts + 1] = ('<text class="axis" x="%d" y="22" text-anchor="end">cut off at the top: up to %s%s</text>')
+      :format(WIDTH - RIGHT, escape(chart.number(greatest)), unit)
+  end
   for n, each in ipairs(series) do
     local points = {}
     for i, point in ipairs(each.points) do
-      points[i] = ("%.1f,%.1f"):format(x_of(point[1], to), 10 + (height - 30) * (1 - point[2] / most))
+      points[i] = ("%.1f,%.1f"):format(x_of(point[1], to), 10 + (height - 30) * (1 - math.min(1, point[2] / most)))
     end
     if points[1] then
       parts[#parts + 1] = ('<polyline class="line %s" points="%s"><title>%s</title></polyline>'):format(chart.colour(n),

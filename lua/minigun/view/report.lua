@@ -58,7 +58,7 @@ local function facts(status)
       "state" },
     { ("<b>%s</b>"):format(chart.seconds(status.elapsed)), "took" },
     { ("<b>%s</b>"):format(chart.number(status.produced)), "items of the sources" },
-    { ("<b>%s/s</b>"):format(chart.number(status.mean)), "on the mean" },
+    { ("<b>%s/s</b>"):format(chart.number(status.mean)), "on average" },
     { ("<b%s>%s</b>"):format(status.failed > 0 and ' class="bad"' or "", chart.number(status.failed)), "failed" },
     { ("<b>%s</b>"):format(escape(status.bottleneck or "none")), "bottleneck" },
     { ("<b>%s MB</b>"):format(chart.number(status.memory_most / 1e6)), "shared memory at most" },

@@ -19,6 +19,7 @@ scene.TABS = { "Stages", "Workers", "Failures", "Log", "Totals" }
 
 local TITLES <const> = { "PROCESS STATISTICS", "WORKERS", "FAILURES", "LOG", "TOTALS" }
 
+-- Lines of the help; of what only some views can do with what they show (hud.lua), with the name of that.
 local HELP <const> = {
   "1-5 Tab    stages, workers, failures, log, totals",
   "W e l      workers, errors, log",
@@ -29,12 +30,22 @@ local HELP <const> = {
   "w a s d    move the diagram            0  back to the centre",
   "+ - c      larger, smaller, compact",
   "space      stop drawing, and go on     r  draw anew",
-  "p          pause the sources, and go on",
-  "x  K       stop the run in good order; kill it",
-  "S          save what is seen, as text and JSON",
-  "q          close the view              Q  stop the run",
+  { "p          pause the sources, and go on", "pause" },
+  { "x Q        stop the run in good order", "stop" },
+  { "K          kill the run", "kill" },
+  { "S          save what is seen, as text and JSON", "save" },
+  "q          close the view",
   "h          this help; any key closes it",
 }
+
+local function help_of(port)
+  local lines = {}
+  for _, line in ipairs(HELP) do
+    if type(line) == "string" then lines[#lines + 1] = line
+    elseif port[line[2]] then lines[#lines + 1] = line[1] end
+  end
+  return lines
+end
 
 -- What a run is at, and the look of that.
 local function state_of(status, view)
@@ -130,9 +141,18 @@ local function draw_tabs(c, x, y, width, view, status)
   end
 end
 
+-- Items of the sources in a second: now, or where all of them have ended on average.
+local function throughput(status)
+  local sources, ended = 0, 0
+  for _, row in ipairs(status.stages) do
+    if row.source then sources, ended = sources + 1, ended + (row.state == "done" and 1 or 0) end
+  end
+  local over = status.over or sources > 0 and ended == sources
+  return over and numbers.rate(status.mean) .. " on average" or numbers.rate(status.rate)
+end
+
 local function draw_sums(c, x, y, width, status, view)
-  local rate = status.over and status.mean or status.rate
-  c:write(x, y, ("Runtime: %-12s Throughput: %s"):format(numbers.duration(status.elapsed), numbers.rate(rate)),
+  c:write(x, y, ("Runtime: %-12s Throughput: %s"):format(numbers.duration(status.elapsed), throughput(status)),
     style.plain, width)
   local failed = status.failed > 0 and ("   Failed: %s"):format(COUNT(status.failed)) or ""
   local at = c:write(x, y + 1, ("Produced: %-11s Consumed: %s"):format(COUNT(status.produced), COUNT(status.consumed)),
@@ -227,7 +247,7 @@ local function details(row, status)
     ("in %d, out %d, waiting %d%s, most %d"):format(row.items_in, row.items_out, row.pending,
       row.queue and (" of %d"):format(row.queue) or "", row.queue_most),
     ("failed %d, retried %d"):format(row.failed, row.retried),
-    ("rate %s now, %s in the mean"):format(numbers.rate(row.rate), numbers.rate(row.mean)),
+    ("rate %s now, %s on average"):format(numbers.rate(row.rate), numbers.rate(row.mean)),
     ("busy %s, waits for items %s, for room %s"):format(numbers.percent(row.busy_share), numbers.percent(row.in_share),
       numbers.percent(row.out_share)),
     ("p50 %s, p90 %s, p95 %s, p99 %s of %d measured"):format(numbers.time(row.p50), numbers.time(row.p90),
@@ -251,7 +271,7 @@ end
 
 local function draw_over(c, status, view)
   if view.help then
-    draw_lines(c, HELP_WIDTH, HELP, view.glyphs, "Help")
+    draw_lines(c, HELP_WIDTH, help_of(view.port), view.glyphs, "Help")
   elseif view.question then
     draw_lines(c, 56, { view.question.text, "", "[y] yes   [n] no" }, view.glyphs, "Sure?")
   elseif view.detail then
