@@ -63,7 +63,7 @@ end
 local function raw(n)
   local connection = require "minigun.cluster.connection".new(assert(require "minigun.base.redis_url".parse(url)))
   local engine = require "minigun.cluster.engine".new(connection, "raw", "work", "job")
-  assert(engine:create { code = "x", limit = 1000, lease = 30000, tries = 5 })
+  assert(engine:create { code = "x", by = "raw", limit = 1000, lease = 30000, tries = 5 })
   local items, answers = {}, {}
   for i = 1, CHUNK do
     items[i] = core.encode(i)
@@ -73,18 +73,20 @@ local function raw(n)
   for i = 1, PIPELINE do chunks[i] = bytes end
   local start = core.now()
   for first = 1, n // CHUNK, PIPELINE do
-    assert(engine:put(1000, first, chunks))
+    assert(engine:put("raw", 1000, first, chunks))
     local words = {}
     for _, entry in ipairs(assert(engine:take("raw", PIPELINE, 1000))) do
       table.move({ entry[1], "ok", result }, 1, 3, #words + 1, words)
     end
     assert(engine:done("x", words))
     local ids = {}
-    for i, entry in ipairs(assert(engine:results(PIPELINE, 1000))) do ids[i] = entry[1] end
-    assert(engine:drop(ids))
+    for _, entry in ipairs(assert(engine:results(PIPELINE, 1000))) do
+      ids[#ids + 1], ids[#ids + 2] = entry[1], entry[2][2]
+    end
+    assert(engine:drop("raw", ids))
   end
   local seconds = core.now() - start
-  engine:remove()
+  engine:remove "raw"
   connection:close()
   return seconds
 end

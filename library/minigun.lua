@@ -22,6 +22,7 @@
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
 ---@field seed? integer `math.random` gives the handlers of each item the same numbers in every run, whichever worker takes it; equal items of a stage get equal numbers
 ---@field journal? string|minigun.JournalOptions a file that tells which of the producers' items are finished: a run of the same pipeline with the same journal goes on where one was killed
+---@field job? string the name of the run's jobs in clusters, see docs/cluster.md: a run with the name of one that was killed goes on with what that has left there. Its journal is NAME.journal, unless `journal` says another file
 ---@field dead_letter? string|minigun.Spool|false for all stages that do not say it themselves, but for the dead letters' own stage and those after it
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside
@@ -56,6 +57,7 @@
 ---@field workers? integer workers of each context of processes, and most children of each `process_per_batch`, whatever they say
 ---@field seed? integer `math.random` gives the handlers of each item the same numbers in every run, whichever worker takes it; equal items of a stage get equal numbers
 ---@field journal? string|minigun.JournalOptions a file that tells which of the producers' items are finished: a run of the same pipeline with the same journal goes on where one was killed
+---@field job? string the name of the run's jobs in clusters, see docs/cluster.md: a run with the name of one that was killed goes on with what that has left there. Its journal is NAME.journal, unless `journal` says another file
 ---@field dead_letter? string|minigun.Spool|false for all stages that do not say it themselves, but for the dead letters' own stage and those after it
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside

@@ -355,6 +355,11 @@ types.path = {
   check = function(value) return type(value) == "string" and value ~= "" and not value:find "\0", value end,
 }
 
+types.job = {
+  text = "a name of letters, digits, '-', '_' and '.' (not at its beginning)", lua = "string",
+  check = function(value) return type(value) == "string" and value:find "^[%w_-][%w_.-]*$" ~= nil, value end,
+}
+
 types.text = { text = "a string", lua = "string",
   check = function(value) return type(value) == "string", value end }
 

@@ -52,13 +52,15 @@ local function run_script(self, name, keys, arguments)
 end
 
 --- Makes the job known, and its keys; nothing happens where it is there.
----@param facts table `code`; `limit`: most chunks that may lie there; `lease`, milliseconds; `tries`: most deliveries
+---@param facts table
+--- `code`; `by`: its submitter; `limit`: most chunks that may lie there; `lease`, milliseconds; `tries`: most
+--- deliveries
 ---@return boolean? ok
 ---@return table? fault
 function Engine:create(facts)
   local replies, fault = self.connection:calls {
     { "XGROUP", "CREATE", self.input, "w", "0", "MKSTREAM" },
-    { "HSETNX", self.meta, "state", "open" },
+    { "HSETNX", self.meta, "state", "open" }, { "HSETNX", self.meta, "by", facts.by },
     { "HSET", self.meta, "code", facts.code, "limit", facts.limit, "lease", facts.lease, "tries", facts.tries },
     { "EXPIRE", self.input, engine.KEEP }, { "EXPIRE", self.meta, engine.KEEP },
     { "ZADD", self.jobs, "NX", os.time(), self.job },
@@ -72,15 +74,29 @@ function Engine:create(facts)
   return true
 end
 
+--- Takes a job over that is another submitter's, which hears of it.
+---@param by string
+---@return table[]? entries its chunks: array of { id, { "d", bytes } }
+---@return table? fault
+function Engine:take_over(by)
+  local replies, fault = self.connection:calls { { "HSET", self.meta, "by", by }, { "XRANGE", self.input, "-", "+" } }
+  if not replies then return nil, fault end
+  for _, reply in ipairs(replies) do
+    if type(reply) == "table" and reply.code then return nil, self.connection:fault(reply) end
+  end
+  return replies[2]
+end
+
 --- Hands chunks over: as many as there is room for, from the first on.
+---@param by string the submitter
 ---@param limit integer
 ---@param first integer number of the first chunk
 ---@param chunks string[]
 ---@return integer? taken
 ---@return table? fault
-function Engine:put(limit, first, chunks)
-  local arguments = table.move(chunks, 1, #chunks, 4, { limit, first, engine.KEEP })
-  return run_script(self, "put", { self.input, self.output, self.meta }, arguments)
+function Engine:put(by, limit, first, chunks)
+  local arguments = table.move(chunks, 1, #chunks, 5, { by, limit, first, engine.KEEP })
+  return run_script(self, "put", { self.meta, self.input, self.output }, arguments)
 end
 
 -- A reply of XREAD and XREADGROUP: array of { id, { "d", bytes ... } }.
@@ -155,12 +171,13 @@ function Engine:results(n, wait)
   return entries_of(reply)
 end
 
---- Removes results that were taken over.
----@param ids string[]
+--- Removes results that the submitter has now, and their chunks.
+---@param by string the submitter
+---@param ids string[] of a result, of its chunk, of the next result ...
 ---@return integer? n
 ---@return table? fault
-function Engine:drop(ids)
-  return self.connection:call(table.move(ids, 1, #ids, 3, { "XDEL", self.output }))
+function Engine:drop(by, ids)
+  return run_script(self, "drop", { self.meta, self.input, self.output }, table.move(ids, 1, #ids, 2, { by }))
 end
 
 --- The number of the last chunk that the server has had: after a fail-over it may be an earlier one than before.
@@ -178,8 +195,8 @@ function Engine:last()
 end
 
 --- What the job is.
----@return table? facts `state`, `code`, `limit`, `lease`, `tries`; `silent`, `age`: seconds since its submitter was
---- there, and since it began; nil without a fault: there is none
+---@return table? facts `state`, `code`, `by`, `limit`, `lease`, `tries`; `silent`, `age`: seconds since its submitter
+--- was there, and since it began; nil without a fault: there is none
 ---@return table? fault
 function Engine:facts()
   local replies, fault = self.connection:calls { { "HGETALL", self.meta }, { "TIME" } }
@@ -214,13 +231,14 @@ function Engine:abort()
   return replies and true, fault
 end
 
---- Removes all that is of the job.
+--- Removes all that is of the job, if it is the submitter's own.
+---@param by string the submitter
 ---@return boolean? ok
 ---@return table? fault
-function Engine:remove()
-  local replies, fault = self.connection:calls { { "ZREM", self.jobs, self.job },
-    { "UNLINK", self.input, self.output, self.dead, self.meta } }
-  return replies and true, fault
+function Engine:remove(by)
+  local ok, fault = run_script(self, "remove", { self.meta, self.input, self.output, self.dead }, { by })
+  if ok then ok, fault = self.connection:call { "ZREM", self.jobs, self.job } end
+  return ok and true, fault
 end
 
 --- How far a job is: chunks.
@@ -232,7 +250,8 @@ function Engine:progress()
     { "XLEN", self.output } }
   if not replies then return nil, fault end
   local inside = math.tointeger(replies[2][1]) or 0 -- it is an error where the job is gone
-  return math.max(0, (math.tointeger(replies[1]) or 0) - inside), inside, math.tointeger(replies[3]) or 0
+  local results = math.tointeger(replies[3]) or 0
+  return math.max(0, (math.tointeger(replies[1]) or 0) - inside - results), inside, results
 end
 
 --- Says that a worker host is there.

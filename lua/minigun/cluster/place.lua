@@ -7,6 +7,11 @@
 -- over, `receive` takes results.
 --
 -- How many items a chunk has follows from what they cost: where one takes CHUNK_TIME, hosts share the work well.
+--
+-- A job that has a name may be another submitter's, which has died: its chunks are taken over. Each of their items is
+-- given to an item that arrives here with the same bytes. A result is dropped on the server before anything is made of
+-- it, so what is there belongs to items that the run's journal has not acknowledged.
+local answers = require "minigun.cluster.answers"
 local code = require "minigun.cluster.code"
 local connection = require "minigun.cluster.connection"
 local contract = require "minigun.contexts.contract"
@@ -30,7 +35,6 @@ local LARGE <const> = 4 << 20   -- bytes of results: fewer are taken in the next
 local ALIVE <const> = 1         -- seconds between two words of being there
 local LISTEN <const> = 1000     -- milliseconds that a call for results waits
 local NO_WORKER <const> = 5     -- seconds until the run says that no worker is there
-local VALUE_BYTES <const> = 256 -- what a value is taken for that is kept for its turn
 local PAUSES <const> = { 0.002, 0.01, 0.05, 0.2, 0.5, 1 } -- seconds before a call is made again
 
 local Cluster = contract.kind()
@@ -56,7 +60,8 @@ function place.new(port, segment)
   local said = segment.worker
   local self = setmetatable({
     slots = { { number = 1 } }, most = 4 * ITEMS, said = said, stage = port.plan.stages[segment.stages[1]],
-    flight = {},     -- by number: { works, bytes }
+    flight = {},     -- by number: { works, n = items, bytes }; of a chunk that was taken over, works may be missing
+    orphans = {},    -- by an item's bytes: array of { chunk =, k = }, for which no item has arrived yet
     last = 0,        -- number of the chunk that was made last
     in_flight = 0,   -- chunks, and results that lie on the server
     bytes = 0,       -- of them
@@ -109,6 +114,22 @@ local function bytes_of(self, own)
   refuse(self, own, { kind = "unserialisable", message = tostring(bytes) })
 end
 
+-- Gives an item to a chunk that was taken over. Returns whether one has it.
+local function rejoin(self, own, bytes)
+  local list = self.orphans[bytes]
+  local place = list and table.remove(list)
+  if not place then return false end
+  local chunk = place.chunk
+  if chunk.answers then answers.settle(self, own, chunk.answers[place.k]) else chunk.works[place.k] = own end
+  return true
+end
+
+-- A chunk is on its way.
+local function add_flight(self, number, chunk)
+  self.flight[number] = chunk
+  self.in_flight, self.bytes = self.in_flight + 1, self.bytes + #chunk.bytes
+end
+
 -- Makes a chunk of what waits. Returns whether there was anything.
 local function gather(self)
   local works, parts, size = {}, {}, 0
@@ -116,7 +137,7 @@ local function gather(self)
     local own = self.port.may_begin(self) and self:take(1)
     if not own then break end
     local bytes = bytes_of(self, own)
-    if bytes then
+    if bytes and not rejoin(self, own, bytes) then
       works[#works + 1], parts[#parts + 1] = own, bytes
       size = size + #bytes
     end
@@ -124,8 +145,7 @@ local function gather(self)
   if not works[1] then return false end
   self.last = self.last + 1
   local bytes = message.chunk(parts)
-  self.flight[self.last] = { works = works, bytes = bytes }
-  self.in_flight, self.bytes = self.in_flight + 1, self.bytes + #bytes
+  add_flight(self, self.last, { works = works, n = #works, bytes = bytes })
   table.insert(self.unsent, self.last)
   return true
 end
@@ -142,7 +162,7 @@ local function hand_over(self, engine)
     if self.unsent[i] ~= first + i - 1 or i > 1 and bytes > AT_ONCE_BYTES then break end
     chunks[i] = chunk
   end
-  local taken, fault = engine:put(self.said.limit, first, chunks)
+  local taken, fault = engine:put(self.facts.by, self.said.limit, first, chunks)
   if taken then
     table.move(self.unsent, taken + 1, #self.unsent + taken, 1)
     return taken
@@ -194,80 +214,33 @@ end
 
 -- --- what comes back -----------------------------------------------------------------------------------------------
 
--- Gives on what has come of an item, at its turn.
-local function give(self, own, how, ...)
-  local port = self.port
-  if self.order then
-    local stage, item, more = ...
-    self.order:put(own.first, VALUE_BYTES, { give = how, stage = stage, item = item, more = more,
-      origin = port.holds() })
-  else
-    how(...)
-  end
-end
-
-local function emit(self, own, output)
-  local port, stage = self.port, self.stage
-  local value = output.value
-  if not output.to then return give(self, own, port.emitted, stage, value) end
-  local ids = port.plan.addresses[stage.id][output.to]
-  for _, id in ipairs(type(ids) == "table" and ids or { math.tointeger(ids) }) do
-    give(self, own, port.sent, stage, id, value)
-  end
-end
-
-local function fail_item(self, own, failed)
-  self.port.settle(self.stage, { kind = failed.kind, message = failed.message, attempt = failed.attempts,
-    traceback = type(failed.traceback) == "string" and failed.traceback or nil, pid = self.port.pid },
-    function() return own.value end)
-end
-
-local function settle(self, own, answer)
-  local port = self.port
-  local before = port.under(own.origin)
-  if answer.failed then
-    fail_item(self, own, answer.failed)
-  else
-    for _, said in ipairs(answer.said) do port.effect(said[1], said[2], said[3]) end
-    for _, output in ipairs(answer.out) do emit(self, own, output) end
-  end
-  port.count(self.stage, { items_in = 0, items_out = answer.out and #answer.out or 0, busy = answer.busy or 0,
-    classes = {} })
-  port.under(before)
-  self:finished(own)
-end
-
--- What is there of a chunk that no host could finish, or whose result is none.
-local function all_failed(n, text)
-  local answers = {}
-  for i = 1, n do answers[i] = { failed = { kind = "crash", message = text, attempts = 1 } } end
-  return answers
-end
-
 -- How large the next chunks are: by the time that an item of this one took, and by what has come of it.
-local function learn(self, answers, bytes)
-  local n, busy = #answers, 0
-  for _, answer in ipairs(answers) do busy = busy + (answer.busy or 0) end
+local function learn(self, list, bytes)
+  local n, busy = #list, 0
+  for _, answer in ipairs(list) do busy = busy + (answer.busy or 0) end
   local fit = math.min(CHUNK_TIME * n / math.max(busy, 1e-9), LARGE * n / bytes, ITEMS)
   self.size = math.max(1, math.floor((self.size + fit) / 2 + 0.5))
 end
 
--- Returns how many chunks of the server's fewer there are, when it is dropped.
+-- Returns how many chunks of the server's fewer there are.
 local function take_result(self, fields)
   local number = type(fields[2]) == "string" and engines.number_of(fields[2])
   local chunk = number and self.flight[number]
   if not chunk then return 0 end -- it was here before
   self.flight[number] = nil
   self.bytes = self.bytes - #chunk.bytes
-  local n = #chunk.works
-  local answers, problem = message.answers(fields[6], n, self.port.plan.addresses[self.stage.id])
+  local n = chunk.n
+  local list, problem = message.answers(fields[6], n, self.port.plan.addresses[self.stage.id])
   if fields[4] == "dead" then
     problem = ("its chunk was given to workers %s times, and none has finished it"):format(fields[6])
-  elseif not answers then
+  elseif not list then
     problem = "what a worker has sent of it cannot be read: " .. problem
   end
-  if problem then answers = all_failed(n, problem) else learn(self, answers, #fields[6]) end
-  for i, own in ipairs(chunk.works) do settle(self, own, answers[i]) end
+  if problem then list = answers.all_failed(n, problem) else learn(self, list, #fields[6]) end
+  chunk.answers = list
+  for i = 1, n do
+    if chunk.works[i] then answers.settle(self, chunk.works[i], chunk.answers[i]) end
+  end
   return 1
 end
 
@@ -300,41 +273,74 @@ local function stay(self, engine)
   if not state or dials ~= self.back.dials then lose(self) end
 end
 
+-- Results are the run's from now on. nil: the run is over.
+local function drop(self, engine, ids)
+  return insist(self, function()
+    local n, fault = engine:drop(self.facts.by, ids)
+    if fault and fault.code == "GONE" then return 0 end -- they went with the job
+    return n, fault
+  end)
+end
+
 local function receive(self)
   local engine = engine_of(self, self.back)
   while not self.closed do
     local dials = self.back.dials
     local entries = insist(self, function() return engine:results(self.results, LISTEN) end) or {}
     if dials > 0 and dials ~= self.back.dials then lose(self) end
-    local ids, bytes, fewer = {}, 0, 0
-    for i, entry in ipairs(entries) do
-      ids[i], bytes = entry[1], bytes + #(entry[2][6] or "")
-      fewer = fewer + take_result(self, entry[2])
+    local ids, bytes = {}, 0
+    for _, entry in ipairs(entries) do
+      ids[#ids + 1], ids[#ids + 2] = entry[1], entry[2][2]
+      bytes = bytes + #(entry[2][6] or "")
     end
     self.results = bytes > LARGE and math.max(1, self.results // 2) or math.min(RESULTS, self.results * 2)
     stay(self, engine)
-    if ids[1] then
+    if not ids[1] then look_for_workers(self, engine)
+    elseif drop(self, engine, ids) then
       self.heard = core.now()
-      insist(self, function() return engine:drop(ids) end)
-      self.in_flight = self.in_flight - fewer
+      for _, entry in ipairs(entries) do self.in_flight = self.in_flight - take_result(self, entry[2]) end
       self:wake()
-    else
-      look_for_workers(self, engine)
     end
   end
 end
 
 -- --- the contract --------------------------------------------------------------------------------------------------
 
+-- What the engine answers before the run's loop is there.
+local function sure(self, value, fault)
+  if fault then self.port.fail(say(self, fault.message)) end
+  return value
+end
+
+-- Takes over what is there of a job of this name: of another program's nothing is wanted.
+local function attach(self, engine)
+  local facts = sure(self, engine:facts())
+  if facts and (facts.code ~= self.facts.code or facts.state ~= "open") then sure(self, engine:remove(facts.by)) end
+  sure(self, engine:create(self.facts))
+  local entries = sure(self, engine:take_over(self.facts.by))
+  for i = #entries, 1, -1 do
+    local number, items = engines.number_of(entries[i][1]), message.items(entries[i][2][2])
+    local chunk = { works = {}, n = items and #items, bytes = entries[i][2][2] }
+    if items and items[1] then add_flight(self, number, chunk) end
+    for k = items and #items or 0, 1, -1 do
+      local list = self.orphans[items[k]] or {}
+      self.orphans[items[k]], list[#list + 1] = list, { chunk = chunk, k = k }
+    end
+  end
+  -- Items of runs that had the name before had other numbers, as handlers know items by them.
+  self.last = math.max(sure(self, engine:last()) or 0, os.time() << 20)
+end
+
 --- Makes the job known, and begins.
 function Cluster:start()
-  local port = self.port
-  self.job = ("%d-%d-%x"):format(os.time(), port.pid, core.random()) -- hosts may have the same numbers of processes
+  local port, name = self.port, self.port.plan.options.job
+  local id = ("%d-%d-%x"):format(os.time(), port.pid, core.random()) -- hosts may have the same numbers of processes
+  self.job = name or id
   local program = type(arg) == "table" and type(arg[0]) == "string" and arg[0] or ""
-  self.facts = { code = code.sum(program, self.stage.name, require("minigun.redis").sha256), limit = self.said.limit,
-    lease = math.floor(self.said.lease * 1000), tries = self.said.tries }
-  local ok, fault = engine_of(self, self.out):create(self.facts)
-  if not ok then port.fail(say(self, fault.message)) end
+  self.facts = { code = code.sum(program, self.stage.name, require("minigun.redis").sha256), by = id,
+    limit = self.said.limit, lease = math.floor(self.said.lease * 1000), tries = self.said.tries }
+  local engine = engine_of(self, self.out)
+  if name then attach(self, engine) else sure(self, engine:create(self.facts)) end
   self.synced = self.out.dials
   self.tasks = { port.loop():spawn(function() send(self) end), port.loop():spawn(function() receive(self) end) }
 end
@@ -353,14 +359,21 @@ end
 
 function Cluster:wakes() return self.in_flight > 0 end
 
---- Removes what is of the job; of one that has not come to its end, hosts drop what they have.
+-- Whether there is something of the job that another submitter could take over.
+local function leaves_work(self)
+  local queued, _, in_hand = self.ledger:queued(self.id)
+  return self.port.plan.options.job and queued + in_hand > 0
+end
+
+--- Removes what is of the job; of one that has not come to its end, hosts drop what they have. What is left of a job
+--- with a name stays, for the run that attaches again.
 function Cluster:close()
   if self.closed then return end
   self.closed = true
   self.out:close() -- a task may have left it in the middle of a reply
   self.back:close()
-  if not self.job or self.port.pid ~= core.pid() then return end
-  engine_of(self, self.out):remove() -- hosts that work for it see that it is gone
+  if not self.facts or self.port.pid ~= core.pid() or leaves_work(self) then return end
+  engine_of(self, self.out):remove(self.facts.by) -- hosts that work for it see that it is gone
   self.out:close()
 end
 

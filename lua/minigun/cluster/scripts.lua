@@ -2,20 +2,26 @@
 --
 -- Keys of a stage of a job, T = mg:{JOB/STAGE}: T:in the chunks to do, a stream with the group "w", whose ids are
 -- NUMBER-1; T:out the results; T:dead what was delivered too often; T:meta what the job is. A chunk's bytes stand in
--- the field d.
+-- the field d. A chunk stays in T:in until its submitter has its result, so that another submitter that takes the job
+-- over finds both. `by` in T:meta is the submitter that the job belongs to.
 local scripts = {}
 
--- KEYS in, out, meta; ARGV limit, first number, seconds to keep, chunks ... -> how many were taken. A chunk that is
--- there already counts as taken, so it may be called again.
-scripts.put = [[
-local state = redis.call('HGET', KEYS[3], 'state')
+-- What the submitter's calls begin with: whether the job is its own. KEYS meta first; ARGV submitter first.
+local OWN <const> = [[
+local state, by = unpack(redis.call('HMGET', KEYS[1], 'state', 'by'))
 if not state then return redis.error_reply('GONE the job is gone') end
+if by ~= ARGV[1] then return redis.error_reply('TAKEN another submitter has taken the job over') end
+]]
+
+-- KEYS meta, in, out; ARGV submitter, limit, first number, seconds to keep, chunks ... -> how many were taken. A chunk
+-- that is there already counts as taken, so it may be called again.
+scripts.put = OWN .. [[
 if state ~= 'open' then return redis.error_reply('CLOSED the job was ended: ' .. state) end
-local room = tonumber(ARGV[1]) - redis.call('XLEN', KEYS[1]) - redis.call('XLEN', KEYS[2])
-local first, taken = tonumber(ARGV[2]), 0
-for i = 4, #ARGV do
+local room = tonumber(ARGV[2]) - redis.call('XLEN', KEYS[2])
+local first, taken = tonumber(ARGV[3]), 0
+for i = 5, #ARGV do
   if room <= 0 then break end
-  local reply = redis.pcall('XADD', KEYS[1], string.format('%d-1', first + taken), 'd', ARGV[i])
+  local reply = redis.pcall('XADD', KEYS[2], string.format('%d-1', first + taken), 'd', ARGV[i])
   if type(reply) == 'table' and reply.err then
     if not string.find(reply.err, 'equal or smaller') then return reply end
   else
@@ -23,8 +29,23 @@ for i = 4, #ARGV do
   end
   taken = taken + 1
 end
-for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[3]) end
+for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[4]) end
 return taken]]
+
+-- KEYS meta, in, out; ARGV submitter, (id of a result, its chunk's) ... -> how many results are gone, with their
+-- chunks. What a result names may be nonsense.
+scripts.drop = OWN .. [[
+local dropped = 0
+for i = 2, #ARGV, 2 do
+  dropped = dropped + redis.call('XDEL', KEYS[3], ARGV[i])
+  redis.pcall('XDEL', KEYS[2], ARGV[i + 1])
+end
+return dropped]]
+
+-- KEYS meta, in, out, dead; ARGV submitter -> true: all that is of the job is gone.
+scripts.remove = OWN .. [[
+redis.call('UNLINK', unpack(KEYS))
+return true]]
 
 -- KEYS in, out, meta; ARGV the worker's code, (id, status, bytes) ... -> how many counted. Only the first result of a
 -- chunk does: what came too late, or twice, is dropped.
@@ -35,7 +56,6 @@ if code ~= ARGV[1] then return redis.error_reply('CODE the program is another on
 local counted = 0
 for i = 2, #ARGV, 3 do
   if redis.call('XACK', KEYS[1], 'w', ARGV[i]) == 1 then
-    redis.call('XDEL', KEYS[1], ARGV[i])
     redis.call('XADD', KEYS[2], '*', 'i', ARGV[i], 's', ARGV[i + 1], 'd', ARGV[i + 2])
     counted = counted + 1
   end
@@ -102,7 +122,6 @@ for _, pending in ipairs(redis.call('XPENDING', KEYS[1], 'w', 'IDLE', ARGV[2], '
   if deliveries >= tonumber(ARGV[3]) then
     local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
     if entry and redis.call('XACK', KEYS[1], 'w', id) == 1 then
-      redis.call('XDEL', KEYS[1], id)
       redis.call('XADD', KEYS[3], 'MAXLEN', '~', '10000', '*', 'i', id, 'n', deliveries, 'd', entry[2][2])
       redis.call('XADD', KEYS[2], '*', 'i', id, 's', 'dead', 'd', tostring(deliveries))
     end

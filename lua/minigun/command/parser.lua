@@ -4,7 +4,7 @@
 -- A verb's `options`: a list of { "-j --jobs", "N" or nil (a flag), "what it does", name = "jobs", convert = "integer"
 -- or "number" or a function, many = true (may be given several times), choices = {...}, default = }. Its `arguments`: a
 -- list of { "FILE", "what it is", args = "?" or "*" or "+" }. `rest = true`: what follows the first argument belongs to
--- the user's program, not to us.
+-- the user's program, not to us; but for options right after it where `options_after` is true, or that it names.
 local schema = require "minigun.base.schema"
 local status = require "minigun.command.status"
 
@@ -140,11 +140,14 @@ local function names_of(verb)
 end
 
 -- How many words from the front are options and their values; what follows them, after a "--", is the user's.
-local function front(verb, words, from)
+-- `which`: true, or the one option that ours may be.
+local function front(verb, words, from, which)
   local names, i = names_of(verb), from
   while words[i] and words[i]:find "^%-." do
-    if words[i] == "--" then return i, i + 1 end
-    local option = names[words[i]:match "^[^=]*"]
+    local name = words[i]:match "^[^=]*"
+    if which ~= true and name ~= which then break end
+    if name == "--" then return i, i + 1 end
+    local option = names[name]
     i = i + (option and option[2] and not words[i]:find("=", 1, true) and 2 or 1)
   end
   return i, i
@@ -152,11 +155,11 @@ end
 
 -- A verb whose words end with those of the user's program: ours, and the program's.
 local function split(verb, words)
-  local ends, first = front(verb, words, 1)
+  local ends, first = front(verb, words, 1, true)
   local own = table.move(words, 1, math.min(ends - 1, #words), 1, {})
   if not words[first] then return own, {} end
   if not verb.options_after then return own, table.move(words, first, #words, 1, {}) end
-  local more, rest = front(verb, words, first + 1)
+  local more, rest = front(verb, words, first + 1, verb.options_after)
   table.move(words, first + 1, math.min(more - 1, #words), #own + 1, own)
   return own, table.move(words, rest, #words, 2, { words[first] })
 end

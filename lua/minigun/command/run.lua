@@ -16,6 +16,7 @@ local run = {
     { "--inline", nil, "the whole pipeline in this one process, to debug it" },
     { "--workers", "N", "N workers in each pool, at most N forks at once", convert = "integer" },
     { "--hud", nil, "the live view of each run: what goes where, how fast, and what waits; q closes it" },
+    { "--job", "NAME", "go on where a run of this name was killed, also in clusters; after FILE, too" },
     { "--seed", "N", "the same numbers from math.random for the same items", convert = "integer" },
     { "--report", "F", "a report of the last run: one HTML page" },
     { "--trace", "F", "a trace of it for Perfetto and speedscope" },
@@ -23,8 +24,10 @@ local run = {
   },
   arguments = { { "FILE", "the program" } },
   rest = true,
+  options_after = "--job",
   examples = {
     { "minigun run job.lua access.log", "runs job.lua, whose arg[1] is access.log" },
+    { "minigun run etl.lua --job nightly", "the same words go on with it where it was killed" },
     { "minigun run --inline job.lua", "the same in one process, for a debugger" },
   },
 }
@@ -79,8 +82,8 @@ end
 ---@return integer status
 function run.run(given)
   require("minigun.plan.defaults").observed = true -- for `minigun top`, unless the program says otherwise
-  program.force("run", { inline = given.inline, workers = given.workers, seed = given.seed, report = given.report,
-    trace = given.trace, metrics = given.metrics, hud = given.hud }, force_runs)
+  program.force("run", { inline = given.inline, workers = given.workers, seed = given.seed, job = given.job,
+    report = given.report, trace = given.trace, metrics = given.metrics, hud = given.hud }, force_runs)
   return program.run(given.rest, run_program)
 end
 

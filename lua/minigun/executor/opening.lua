@@ -47,8 +47,10 @@ end
 ---@return table executor
 function opening.pipeline(pipeline, given, heeds)
   local own, rest = split(given, "open")
-  if rest.journal ~= nil or pipeline.options.journal ~= nil then
-    failure.raise "open: option 'journal' is for runs with producers, which can emit their items again"
+  for _, name in ipairs { "journal", "job" } do
+    if rest[name] ~= nil or pipeline.options[name] ~= nil then
+      failure.raise(("open: option '%s' is for runs with producers, which can emit their items again"):format(name))
+    end
   end
   return open(pipeline, own, options.check(options.schemas.run, rest, "open"), "lists", heeds)
 end

@@ -140,6 +140,9 @@ local run_fields = {
   { "journal", types.journal, default_text = "none",
     doc = "a file that tells which of the producers' items are finished: a run of the same pipeline with the same " ..
       "journal goes on where one was killed" },
+  { "job", types.job, default_text = "none",
+    doc = "the name of the run's jobs in clusters, see docs/cluster.md: a run with the name of one that was killed " ..
+      "goes on with what that has left there. Its journal is NAME.journal, unless `journal` says another file" },
 }
 
 local standing_fields = {

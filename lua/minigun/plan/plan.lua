@@ -300,6 +300,13 @@ local function build_keeps(b)
   end
 end
 
+-- A run whose jobs have a name has a journal, too.
+local function journal_of(own)
+  if own.journal or not own.job then return own.journal end
+  local _, journal = options.types.journal.check(own.job .. ".journal", "run", "job")
+  return journal
+end
+
 --- Builds the plan of one run. The pipeline is not changed and can be planned again.
 ---@param pipeline table
 ---@param run_options table? options of the run; they override the pipeline's
@@ -332,6 +339,7 @@ function plan.build(pipeline, run_options, standing)
   segments.build(b, cpus)
   hooks.build(b)
   build_dead_letters(b)
+  if not standing then result.options.journal = journal_of(result.options) end
   if result.options.seed then plan.machine.sow(result, result.options.seed) end
   build_keeps(b)
   return result
