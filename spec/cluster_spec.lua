@@ -54,6 +54,20 @@ describe("the engine of a stage", function()
     for _ = 1, 2 do assert.equal(1, done()) end
     assert.same({ "LOAD", "EVALSHA", "EVALSHA" }, told)
   end)
+
+  it("keeps its connection where a job goes while a call waits for its chunks", function()
+    local connection = require "minigun.cluster.connection"
+    local own = connection.new(assert(require "minigun.base.redis_url".parse(cluster.url)))
+    local engine = engines.new(own, "p", "s", "job")
+    assert(engine:create { code = "x", by = "me", limit = 1, lease = 1000, tries = 1 })
+    cluster:spawn(("sh -c 'until redis-cli -s %s/redis.sock CLIENT LIST | grep -q flags=b; do :; done; " ..
+      "redis-cli -s %s/redis.sock UNLINK %q'"):format(cluster.directory, cluster.directory, engine.input), "unlink")
+    local entries, fault = engine:take("me", 1, 10000)
+    assert.is_nil(entries)
+    assert.same({ true, false, true }, { fault.code == "UNBLOCKED" or fault.code == "NOGROUP", fault.again,
+      own:is_open() })
+    own:close()
+  end)
 end)
 
 describe("a stage in a cluster", function()

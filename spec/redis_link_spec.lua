@@ -67,6 +67,27 @@ describe("a link to a Redis server", function()
     assert.equal("PONG\n", result.stdout, result.stderr)
   end)
 
+  it("gives up an address of its host that is silent, and takes the next one; so does a set of sentinels", function()
+    local library = programs.library "two_addresses"
+    if not library then return pending "there is no C compiler" end
+    local silent = cluster:spawn(("redis-server --port %d --bind 127.0.0.2 --save '' --dir %s"):format(port,
+      cluster.directory), "silent")
+    assert(support.wait_until(function() return cluster:said "silent.out":find "Ready to accept" end, 10))
+    cluster:signal(silent, "STOP") -- the kernel takes connections for it
+    local path = cluster:program(([[
+      local core, url = require "minigun.core", require "minigun.base.redis_url"
+      for _, text in ipairs { "redis://twofold:%d", "redis+sentinel://twofold:%d/m" } do
+        local own, start = require "minigun.cluster.connection".new(assert(url.parse(text))), core.now()
+        local reply, fault = own:call { "PING" }
+        print(reply or fault.message, core.now() - start < 8, own:is_open())
+      end
+    ]]):format(port, port))
+    local env = support.lua_env()
+    env.LD_PRELOAD = library
+    local result = support.run("exec lua5.4 " .. path, { env = env })
+    assert.equal("PONG\ttrue\ttrue\nit knows no master 'm'\ttrue\tfalse\n", result.stdout, result.stderr)
+  end)
+
   it("speaks TLS, to a server whose certificate is of its host's name", function()
     assert.equal("PONG\n", run("localhost", true).stdout)
     assert.matches("^TLS: .*mismatch", run("127.0.0.1", true).stdout)

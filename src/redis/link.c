@@ -27,15 +27,8 @@ void mg_link_check(const mg_link *link) {
   assert((link->ssl != NULL) == (link->secure && link->state != MG_LINK_CLOSED));
 }
 
-/* The host's addresses are not needed any more. */
-static void forget_addresses(mg_link *link) {
-  if (link->found) freeaddrinfo(link->found);
-  link->found = link->next = NULL;
-}
-
 /* Drops the connection, keeps what was read. */
 static void drop(mg_link *link) {
-  forget_addresses(link);
   if (link->ssl) SSL_free(link->ssl);
   if (link->fd >= 0) close(link->fd);
   link->ssl = NULL;
@@ -89,6 +82,7 @@ static int begin_unix(mg_link *link, const char *path) {
 static int begin_next(mg_link *link, int rc) {
   for (const struct addrinfo *each; rc < 0 && (each = link->next);) {
     link->next = each->ai_next;
+    link->begun++;
     rc = begin(link, each->ai_family, each->ai_addr, each->ai_addrlen);
   }
   return rc;
@@ -102,6 +96,7 @@ static int begin_host(mg_link *link, const mg_link_options *options) {
     return fail(link, "the host's name is not found: %s", gai_strerror(rc)), 1;
   }
   link->next = link->found;
+  for (; link->begun < options->skip && link->next; link->begun++) link->next = link->next->ai_next;
   return begin_next(link, -EADDRNOTAVAIL);
 }
 
@@ -228,7 +223,6 @@ static int go_on_connecting(mg_link *link) {
     return rc < 0 ? fail(link, "cannot connect: %s", strerror(-rc)) : MG_LINK_WRITE;
   }
   if (getpeername(link->fd, (struct sockaddr *)&peer, &size) < 0) return MG_LINK_WRITE; /* not yet */
-  forget_addresses(link);
   if (link->secure && secure_socket(link) < 0) return -1;
   link->state = link->secure ? MG_LINK_SECURING : MG_LINK_READY;
   return 0;
@@ -311,6 +305,8 @@ int mg_link_reply(mg_link *link, redisReply **reply) {
   return found != NULL;
 }
 
+int mg_link_others(const mg_link *link) { return link->next ? link->begun : 0; }
+
 void mg_link_close(mg_link *link) {
   if (link->ssl && link->state == MG_LINK_READY) SSL_shutdown(link->ssl);
   mg_link_forget(link);
@@ -318,6 +314,8 @@ void mg_link_close(mg_link *link) {
 
 void mg_link_forget(mg_link *link) {
   drop(link);
+  if (link->found) freeaddrinfo(link->found);
+  link->found = link->next = NULL;
   if (link->reader) redisReaderFree(link->reader);
   free(link->out);
   link->reader = NULL;

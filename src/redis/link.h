@@ -27,7 +27,8 @@ typedef struct mg_link {
   int fd;
   SSL *ssl;
   redisReader *reader;
-  struct addrinfo *found, *next; /* addresses of the host, until one has answered; the one to try after this */
+  struct addrinfo *found, *next; /* addresses of the host; the one to try after this */
+  int begun;                   /* how many of them were passed over, or tried */
   char *out;                   /* commands that are not sent yet: filled - sent bytes from `sent` on */
   size_t sent, filled, size;
   int secure;
@@ -37,12 +38,13 @@ typedef struct mg_link {
 /* How to connect.  All texts may go after the call. */
 typedef struct mg_link_options {
   const char *host, *port;     /* or */
+  int skip;                    /* addresses of the host to be passed over: they have been silent */
   const char *path;            /* of a unix socket */
   int secure;                  /* TLS; the server's certificate must be valid, and of the host's name */
   const char *ca, *certificate, *key; /* files; NULL: the system's authorities, no certificate of one's own */
 } mg_link_options;
 
-/* Begins to connect.  0, or -1: link->why says why, and it is closed.  A link holds memory until mg_link_close. */
+/* Begins to connect, to the first of the host's addresses that takes it.  0, or -1: link->why says why, and it is closed.  A link holds memory until mg_link_close. */
 int mg_link_open(mg_link *link, const mg_link_options *options);
 /* Appends a command of n words, which are copied.  0, or -1: no memory, more than 1 GiB, or the link is closed. */
 int mg_link_append(mg_link *link, int n, const char **words, const size_t *lengths);
@@ -56,6 +58,8 @@ int mg_link_reply(mg_link *link, redisReply **reply);
 void mg_link_close(mg_link *link);
 /* In a forked child: forgets the connection without a word to the server, whose connection is the parent's. */
 void mg_link_forget(mg_link *link);
+/* How many addresses to skip for the one after the last that was tried; 0: there is none. */
+int mg_link_others(const mg_link *link);
 /* Asserts the invariants. */
 void mg_link_check(const mg_link *link);
 

@@ -33,13 +33,15 @@ static const char *field(lua_State *L, const char *name) {
   return text;
 }
 
-/* redis.open { host =, port =, path =, secure =, ca =, certificate =, key = } -> link | nil, message */
+/* redis.open { host =, port =, skip =, path =, secure =, ca =, certificate =, key = } -> link | nil, message */
 static int l_open(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   mg_link_options options = { .host = field(L, "host"), .port = field(L, "port"), .path = field(L, "path"),
     .ca = field(L, "ca"), .certificate = field(L, "certificate"), .key = field(L, "key") };
   lua_getfield(L, 1, "secure");
   options.secure = lua_toboolean(L, -1);
+  lua_getfield(L, 1, "skip");
+  options.skip = (int)luaL_optinteger(L, -1, 0);
   luaL_argcheck(L, options.path || (options.host && options.port), 1, "host and port, or path, expected");
   luaL_argcheck(L, !options.secure || options.host, 1, "TLS needs a host");
   own_link *own = lua_newuserdatauv(L, sizeof *own, 0);
@@ -161,6 +163,12 @@ static int l_fd(lua_State *L) {
   return 1;
 }
 
+/* link:others() -> addresses to skip for the next one of the host; 0: there is none */
+static int l_others(lua_State *L) {
+  lua_pushinteger(L, mg_link_others(check_link(L)));
+  return 1;
+}
+
 /* link:close(); in another process than its own it forgets what it has. */
 static int l_close(lua_State *L) {
   own_link *own = luaL_checkudata(L, 1, LINK);
@@ -192,7 +200,7 @@ static int l_sha256(lua_State *L) {
 
 __attribute__((visibility("default"))) int luaopen_minigun_redis(lua_State *L) {
   static const luaL_Reg METHODS[] = { { "send", l_send }, { "step", l_step }, { "reply", l_reply }, { "fd", l_fd },
-    { "ready", l_ready },
+    { "ready", l_ready }, { "others", l_others },
     { "close", l_close }, { "__gc", l_close }, { "__close", l_close }, { NULL, NULL } };
   static const luaL_Reg FUNCTIONS[] = { { "open", l_open }, { "sha256", l_sha256 }, { NULL, NULL } };
   luaL_newmetatable(L, LINK);

@@ -33,12 +33,13 @@ end
 --- `dials`: how often it was made; another number means another server, perhaps; `sums`: by name, of the scripts that
 --- the server has been told (engine.lua)
 function connection.new(address)
-  return setmetatable({ address = address, link = false, at = false, turn = 0, dials = 0, sums = {} },
+  return setmetatable({ address = address, link = false, at = false, turn = 0, others = 0, dials = 0, sums = {} },
     Connection)
 end
 
 -- What is raised where a connection is broken: `again` true: another one may do better.
 local function broken(self, message, again)
+  self.others = self.link and again and self.link:others() or 0
   self:close()
   return nil, { message = message, again = again, at = self.at or self.address.text }
 end
@@ -96,15 +97,20 @@ local function settle(self)
   end
 end
 
--- Connects to one server.
-local function reach(self, where)
-  local address = self.address
-  self.at = where.path or ("%s:%s"):format(where.host, where.port)
-  local link, message = self.redis.open { host = where.host, port = where.port, path = where.path,
-    secure = address.secure, ca = address.ca, certificate = address.certificate, key = address.key }
-  if not link then return broken(self, message, true) end
-  self.link = link
-  return settle(self)
+-- Connects to a server, and says f there: at each of the addresses of its host, until one has answered.
+local function reach(self, where, f)
+  local address, value, fault = self.address, nil, nil
+  self.at, self.others = where.path or ("%s:%s"):format(where.host, where.port), 0
+  repeat
+    local link, message = self.redis.open { host = where.host, port = where.port, skip = self.others,
+      path = where.path, secure = address.secure, ca = address.ca, certificate = address.certificate,
+      key = address.key }
+    if not link then return broken(self, message, true) end
+    self.link = link
+    value, fault = settle(self)
+    if value then value, fault = f(self) end
+  until value or self.others == 0
+  return value, fault
 end
 
 -- What a new connection says first; the replies, an error of one is the caller's.
@@ -136,15 +142,13 @@ local function master_of(self)
   local address, fault = self.address, nil
   for _ = 1, #address.hosts do
     self.turn = self.turn % #address.hosts + 1
-    local ok, problem = reach(self, address.hosts[self.turn])
-    if ok then
-      local replies
-      replies, problem = exchange(self, { { "SENTINEL", "get-master-addr-by-name", address.master } }, PATIENCE)
-      local found = replies and replies[1]
-      self:close()
-      if type(found) == "table" and type(found[1]) == "string" then return { host = found[1], port = found[2] } end
-      if replies then problem = { message = ("it knows no master '%s'"):format(address.master), again = false } end
-    end
+    local replies, problem = reach(self, address.hosts[self.turn], function()
+      return exchange(self, { { "SENTINEL", "get-master-addr-by-name", address.master } }, PATIENCE)
+    end)
+    local found = replies and replies[1]
+    self:close()
+    if type(found) == "table" and type(found[1]) == "string" then return { host = found[1], port = found[2] } end
+    if replies then problem = { message = ("it knows no master '%s'"):format(address.master), again = false } end
     fault = problem
   end
   return nil, fault
@@ -161,11 +165,14 @@ function Connection:dial()
   local where, fault = self.address.path and { path = self.address.path } or self.address.hosts[1], nil
   if self.address.master then where, fault = master_of(self) end
   if not where then return nil, fault end
-  local ok
-  ok, fault = reach(self, where)
-  if not ok then return nil, fault end
   self.dials = self.dials + 1
-  return greet(self)
+  return reach(self, where, greet)
+end
+
+-- Whether a reply says that another connection may do better. A call that waits at a stream which is removed meanwhile
+-- is UNBLOCKED, too.
+local function is_again(self, reply)
+  return is_error(self, reply) and AGAIN[reply.code] and not reply.message:find("no longer exists", 1, true)
 end
 
 --- Sends commands, and waits for all their replies.
@@ -181,7 +188,7 @@ function Connection:calls(commands, seconds)
   local replies, fault = exchange(self, commands, PATIENCE + (seconds or 0))
   if not replies then return nil, fault end
   for _, reply in ipairs(replies) do
-    if is_error(self, reply) and AGAIN[reply.code] then return broken(self, reply.message, true) end
+    if is_again(self, reply) then return broken(self, reply.message, true) end
   end
   return replies
 end

@@ -20,7 +20,7 @@ Host.__index = Host
 local LOOK <const> = 200 -- milliseconds that a call for chunks waits
 local BEAT <const> = 2   -- seconds between two words of being there
 local IDLE <const> = 0.2 -- seconds between two looks for a job
-local GONE <const> = { GONE = true, NOGROUP = true } -- errors that say that a job is not there
+local GONE <const> = { GONE = true, NOGROUP = true, UNBLOCKED = true } -- errors that say that a job is not there
 local LAST <const> = 5    -- seconds in which the end of a host can be told
 local PAUSE <const> = 0.1  -- seconds before a call is made again
 local TELL <const> = 5     -- calls that fail one after the other, until the user is told
