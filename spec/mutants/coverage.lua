@@ -1,5 +1,5 @@
 --- Which tests enter which block of the sources. All specs run once in a copy of the tree in which each block of the
--- Lua files (blocks.lua) and of the core (the compiler) leaves a mark (marks.c). What they leave is kept in
+-- Lua files (blocks.lua) and of the C modules (the compiler) leaves a mark (marks.c). What they leave is kept in
 -- build-mutants/map, and used again for each spec file until it or the sources change.
 
 local blocks = require "spec.mutants.blocks"
@@ -7,7 +7,8 @@ local shell = require "spec.mutants.shell"
 
 local M = {}
 
-local CORE, FAULTS = 1 << 20, 4 << 20             -- where the marks of the two builds of the core begin
+-- Where the marks begin: of the core, of the module for Redis, and of the core in which calls fail.
+local CORE, REDIS, FAULTS = 1 << 20, 3 << 20, 4 << 20
 local DIR = "build-mutants"
 local MAP, COPY = DIR .. "/map", DIR .. "/marked"
 local FLAGS = "FORTIFY= CFLAGS='-O0 -g -fsanitize-coverage=trace-pc'"
@@ -29,6 +30,14 @@ function M.lua_blocks()
   return files
 end
 
+--- Builds what the specs load and run; the module for Redis only where its libraries are there.
+-- @param copy string, a directory with a copy of the tree
+-- @return true, or nil where the core cannot be built
+function M.build(copy)
+  local function make(goals) return os.execute(("make -s -C %s %s >/dev/null 2>&1"):format(copy, goals)) end
+  return make "all" and make "build/ring_threads build/channel_threads" and (make "redis" or true)
+end
+
 --- Copies the tree, without builds and history.
 -- @param to string, a directory that is made anew
 function M.copy_tree(to)
@@ -46,16 +55,19 @@ local function make_marked(copy)
   local include = os.getenv "LUA_INC" or "/usr/include/lua5.4"
   local compile = ("cd %s && cc -O2 -fPIC -fvisibility=hidden -I%s"):format(copy, include)
   shell.run("%s -shared -o marks.so spec/mutants/marks.c", compile)
-  for name, base in pairs { build = CORE, ["build-faults"] = FAULTS } do
-    shell.run("%s -DBASE=%d -c -o %s.o spec/mutants/marks.c", compile, base, name)
-    shell.run("make -s -C %s BUILD=%s %s LDFLAGS=$PWD/%s/%s.o %s all", copy, name, FLAGS, copy, name,
-      name == "build" and "" or "VARIANT='-DMG_FAULTS -Wl,-z,nodelete'")
+  local function make(goal, base, dir, variant)
+    shell.run("%s -DBASE=%d -c -o %d.o spec/mutants/marks.c", compile, base, base)
+    return os.execute(("make -s -C %s BUILD=%s %s LDFLAGS=$PWD/%s/%d.o %s %s"):format(copy, dir, FLAGS, copy, base,
+      variant, goal))
   end
+  assert(make("all", CORE, "build", ""))
+  assert(make("all", FAULTS, "build-faults", "VARIANT='-DMG_FAULTS -Wl,-z,nodelete'"))
+  make("redis", REDIS, "build", "2>/dev/null")
   shell.run("cd %s && make -s BUILD=build-plain build-plain/ring_threads build-plain/channel_threads && " ..
     "cp build-plain/*_threads build", copy)
 end
 
--- Which blocks of a build of the core are which lines: "file line mark", a line each.
+-- Which blocks of a built module are which lines: "file line mark", a line each.
 local function core_lines(object, base)
   local calls, after = {}, false
   for _, line in ipairs(shell.lines("objdump -d --no-show-raw-insn " .. object)) do
@@ -95,7 +107,8 @@ local function missing()
     shell.run("rm -rf %s && mkdir -p %s", MAP, MAP)
     make_marked(COPY)
     shell.write(MAP .. "/core-lines", core_lines(COPY .. "/build/minigun/core.so", CORE) ..
-      core_lines(COPY .. "/build-faults/minigun/core.so", FAULTS))
+      core_lines(COPY .. "/build-faults/minigun/core.so", FAULTS) ..
+      core_lines(COPY .. "/build/minigun/redis.so", REDIS))
     shell.write(MAP .. "/all-sources", sources)
   else
     shell.run("tar -cf - spec examples docs bench bin Makefile | tar -xf - -C %s", COPY)
@@ -157,7 +170,7 @@ local function each_mark(text, f)
   end
 end
 
---- The marks that lines of the core have.
+--- The marks that lines of C have.
 -- @return table from "file.c 12" to an array of numbers
 -- @return table from file to { number = true }
 function M.core_marks()

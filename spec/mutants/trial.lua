@@ -2,6 +2,7 @@
 -- most about its file and quickest first, until one fails. Each failure is tried again there and in a copy without the
 -- change, so that a test which a busy machine makes late kills nothing.
 
+local coverage = require "spec.mutants.coverage"
 local draw = require "spec.mutants.draw"
 local shell = require "spec.mutants.shell"
 
@@ -130,7 +131,7 @@ local function make(self, mutant)
   local path = self.copy .. "/" .. mutant.path
   shell.write(path, draw.with_line(shell.read(path), mutant.line, mutant.new))
   self.faults = mutant.path:find("%.lua$") ~= nil -- the build for them is up to date
-  return self.faults or os.execute(("make -s -C %s all >/dev/null 2>&1"):format(self.copy))
+  return self.faults or coverage.build(self.copy)
 end
 
 -- The build in which calls fail takes as long as a few tests: it is made for those that use it.
