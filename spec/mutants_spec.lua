@@ -36,6 +36,7 @@ describe("the mutations of a line", function()
       "number: if a < 9 and not f(b, c) then", "relation: if a <= 10 and not f(b, c) then",
     }, of("if a < 10 and not f(b, c) then", "lua"))
     assert.same({ "call: " }, of("  self:close()", "lua"))
+    assert.same({ "argument: x = f(max(a, b), c)" }, of("x = f(c, max(a, b))", "lua"))
     assert.same({ "constant: local whole = false -- not 1 < 2" }, of("local whole = true -- not 1 < 2", "lua"))
     assert.same({}, of("local s <const> = '1 + 1'", "lua"))
   end)

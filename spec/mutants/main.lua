@@ -85,6 +85,17 @@ local function reason_of(mutant)
   return nil
 end
 
+-- Says which known equivalents no file has any more: they are to be taken out of their list.
+local function look_for_old()
+  for _, known in ipairs(equivalents) do
+    local found = false
+    for _, path in ipairs(shell.lines(("find lua src -name %s"):format(known.file))) do
+      for line in io.lines(path) do found = found or trimmed(line) == known.old end
+    end
+    if not found then say("no such line any more: %s: %s", known.file, known.old) end
+  end
+end
+
 local function show(mutant)
   say("%4d %s:%d [%s] %s\n       - %s\n       + %s", mutant.number, mutant.path, mutant.line, mutant.kind,
     mutant.outcome or "", trimmed(mutant.old), trimmed(mutant.new))
@@ -143,6 +154,7 @@ local function main()
   end
   local pattern = os.getenv "FILES"
   say("SEED=%d", seed)
+  look_for_old()
   shell.run("mkdir -p %s", DIR)
   coverage.record(jobs)
   coverage.copy_tree(DIR .. "/plain")

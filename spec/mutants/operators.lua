@@ -5,6 +5,8 @@
 --   logic        and or                       return       an early return, a break is left out
 --   negation     not x -> x                   argument     two neighbouring arguments change places
 --   constant     true false                   number       one more, or one less
+--
+-- Arguments of functions for which their order says nothing (math.max) stay where they are.
 
 local M = {}
 
@@ -163,11 +165,14 @@ local function arguments(mask, open, close)
   return list
 end
 
+local SYMMETRIC = { max = true, min = true, rawequal = true }
+
 function finders.arguments(line, mask, add)
   for open in mask:gmatch("[%w_%]%)]()%(") do
     local close = closing(mask, open)
     local defined = mask:sub(1, open - 1):find("function%s*[%w_%.:]*$")
-    if close and not defined and not mask:sub(open, close):find("%f[%w]function%f[%W]") then
+    local symmetric = SYMMETRIC[mask:sub(1, open - 1):match "%a+$"]
+    if close and not defined and not symmetric and not mask:sub(open, close):find("%f[%w]function%f[%W]") then
       local list = arguments(mask, open, close)
       for k = 1, #list - 1 do
         local left, right = list[k], list[k + 1]
