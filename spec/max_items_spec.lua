@@ -106,6 +106,23 @@ describe("max_items", function()
     assert.is_true(by_process(result) <= 4)
   end)
 
+  it("ends a loop before the items of its keys that are left; the next worker's loop gets those", function()
+    local result = minigun.pipeline "p":producer(range(1, 60)):stage("work",
+      { processes = { n = 2, max_items = 4 }, partition = function(x) return x % 5 end }, function(input, emit, ctx)
+        local kept = {}
+        for x in input do kept[#kept + 1] = x end
+        for _, x in ipairs(kept) do pass(x, emit, ctx) end
+      end):run()
+    local last = {}
+    for _, x in ipairs(result.items) do
+      assert.is_true((last[x % 5] or 0) < x)
+      last[x % 5] = x
+    end
+    assert.equal(60, #result.items)
+    assert.is_true(by_process(result) <= 4)
+    assert.same({}, result.stats.warnings)
+  end)
+
   it("counts further attempts; what fails or kills its worker costs what it costs elsewhere", function()
     local result = minigun.pipeline("p"):producer(range(1, 40))
       :processor("work", { processes = { n = 2, max_items = 6 }, retries = 1 }, function(x, emit, ctx)

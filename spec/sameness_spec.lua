@@ -367,6 +367,20 @@ describe("R75 receivers see nothing of what the emitter does later", function()
     assert.matches(("sameness_spec.lua:%d: this table was emitted before"):format(line), r.failures[1].message, 1, true)
   end)
 
+  it("in whichever of the stage's calls that table comes first", function()
+    local large = {}
+    for i = 1, 5000 do large[i] = i end
+    for n = 1, 70 do
+      local r = new { failures = "collect" }:producer(contexts.range(1, n + 1)):processor("work", function(i, emit)
+        if i >= n then emit(large) end
+        emit(i)
+      end):run()
+      assert.same({ 1, n + 1 }, { #r.failures, #r.items }, n)
+      assert.equal(n + 1, r.failures[1].item)
+      assert.matches("this table was emitted before", r.failures[1].message, 1, true)
+    end
+  end)
+
   each(contexts.all, function(context, where)
     it("of what ctx:collect takes" .. where, function()
       local r = new():producer { 1, 2 }:consumer("work", options(context), function(n, _, ctx)

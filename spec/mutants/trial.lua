@@ -8,7 +8,7 @@ local shell = require "spec.mutants.shell"
 
 local M = {}
 
-local DEADLINE, PATIENCE = 15, 6                  -- a test has so many seconds, and its own time so many times
+local DEADLINE, PATIENCE = 8, 4                   -- a test has so many seconds, and its own time so many times
 local ROUNDS = {                                  -- at most; of a file
   { files = 5, tests = 8, seconds = 5 }, { files = 20, tests = 25, seconds = 30 },
   { files = math.huge, tests = math.huge, seconds = math.huge },
@@ -25,7 +25,7 @@ local function command(dir, job)
   end
   return shell.contained(("cd %s && MINIGUN_TEST_DEADLINE=%d bash spec/run %s --no-keep-going %s -- lua5.4 "
     .. "/usr/bin/busted --ignore-lua"):format(dir, math.ceil(DEADLINE + PATIENCE * job.longest), job.spec,
-    table.concat(words, " ")), 60 + PATIENCE * job.seconds)
+    table.concat(words, " ")), 3 * DEADLINE + PATIENCE * job.seconds)
 end
 
 -- The first failure of jobs in one copy: what spec/run has said; nil where all tests have passed.

@@ -33,7 +33,7 @@ static uint32_t new_part(mg_ledger *l, uint32_t whole, uint32_t passed, const mg
   to->attempt = from->attempt;
   to->lane = from->lane;
   to->first = from->first ? from->first + passed : 0;
-  to->flags = from->flags & (MG_WORK_AGAIN | MG_WORK_TAKEN_OVER | MG_WORK_SINGLY);
+  to->flags = from->flags & (MG_WORK_AGAIN | MG_WORK_SINGLY);
   return part;
 }
 

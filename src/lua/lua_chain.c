@@ -105,9 +105,8 @@ static int l_connect(lua_State *L) {
 
 /* c:set(id, name, on): what a stage is or does */
 static int l_set(lua_State *L) {
-  static const char *const names[] = {"gathers", "keeps", "watching", "early", "slow", "outside", "apart", "reread",
-                                      "aside", NULL};
-  static const unsigned flags[] = {MG_LINK_GATHERS, MG_LINK_KEEPS, MG_LINK_WATCHING, MG_LINK_EARLY, MG_LINK_SLOW,
+  static const char *const names[] = {"gathers", "keeps", "early", "slow", "outside", "apart", "reread", "aside", NULL};
+  static const unsigned flags[] = {MG_LINK_GATHERS, MG_LINK_KEEPS, MG_LINK_EARLY, MG_LINK_SLOW,
                                    MG_LINK_OUTSIDE, MG_LINK_APART, MG_LINK_REREAD, MG_LINK_ASIDE};
   mg_link *s = mg_check_link(L, 2);
   unsigned flag = flags[luaL_checkoption(L, 3, NULL, names)];
