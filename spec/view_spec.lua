@@ -149,6 +149,13 @@ describe("the screens of the live view:", function()
 end)
 
 describe("the live view", function()
+  it("tells how many items have failed beside the name of their table", function()
+    for failed, text in pairs { [0] = "3 Failures  4 Log", [1] = "3 Failures(1)  4 Log", [1200] = "3 Failures(1.2K)" } do
+      local drawn = screens.text(status({ row("source", { failed = failed }) }, "", { failed = failed }))
+      assert.is_truthy(drawn:find(text, 1, true), drawn)
+    end
+  end)
+
   it("writes only what has changed, and little of it while things move", function()
     local rows, edges = {}, {}
     for i = 1, 20 do
