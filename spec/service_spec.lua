@@ -214,11 +214,11 @@ describe("V4: a path", function()
     local first = place:serve()
     local service, message, errno = minigun.service(place.path)
     assert.same({ nil, 98 }, { service, errno })
-    assert.equal(("cannot open the service '%s': a server listens there already, or it is no socket"):format(place.path),
-      message)
+    local cannot = "cannot open the service '%s': "
+    assert.equal(cannot:format(place.path) .. "a server listens there already, or it is no socket", message)
     local beyond = place.path .. ".none/socket"
-    assert.same({ nil, ("cannot open the service '%s': %s; make its directory first"):format(beyond, "No such file or directory"),
-      2 }, { minigun.service(beyond) })
+    assert.same({ nil, cannot:format(beyond) .. "No such file or directory; make its directory first", 2 },
+      { minigun.service(beyond) })
     first:signal "KILL"
     first:wait()
     local second = place:serve()

@@ -150,7 +150,7 @@ end)
 
 describe("the live view", function()
   it("tells how many items have failed beside the name of their table", function()
-    for failed, text in pairs { [0] = "3 Failures  4 Log", [1] = "3 Failures(1)  4 Log", [1200] = "3 Failures(1.2K)" } do
+    for failed, text in pairs { [0] = "3 Failures  4 Log", [1] = "3 Failures(1)", [1200] = "3 Failures(1.2K)" } do
       local drawn = screens.text(status({ row("source", { failed = failed }) }, "", { failed = failed }))
       assert.is_truthy(drawn:find(text, 1, true), drawn)
     end
@@ -246,6 +246,24 @@ describe("the live view", function()
     assert.is_false(view.closed)
     view:key "q"
     assert.is_true(view.closed)
+  end)
+
+  it("is closed where it fails, and the run goes on; an interrupt ends the run", function()
+    local result = support.run_lua([[
+      local live = require "minigun.control.live"
+      for _, text in ipairs { "a fault", "view.lua:1: interrupted!" } do
+        local port, now = live.port(function() error(text, 0) end), 0
+        port.now = function() return now end
+        local view = live.open(port)
+        now = 2
+        print(pcall(view.look, view, 7))
+        print(view:is_closed(), view:look(8))
+      end
+    ]], { env = { TERM = "dumb" } })
+    assert.equal("true\t7\ntrue\t8\nfalse\tinterrupted!\ntrue\t8\n", result.stdout)
+    assert.matches("^minigun: the live view has failed and is closed, the run goes on: a fault\nstack traceback:\n",
+      result.stderr)
+    assert.is_nil(result.stderr:find "interrupted")
   end)
 
   it("closes when the terminal is gone", function()
