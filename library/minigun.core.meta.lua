@@ -1514,21 +1514,19 @@ function Ledger:no_more(stage, on) end
 ---@param place integer
 function Ledger:finishing(place) end
 
----Hands work to its workers | false, "damaged", stage | also a slot that needs a process first, and the work for it
+---Hands work to its workers | "damaged", stage | a slot that needs a process first, and the work for it | nil, and what
+---`supply` gives
 ---@param place integer
 ---@return boolean|string handed
 ---@return integer? slot
----@return integer? work
+---@return integer|boolean work_or_lacking
+---@return number? look_at
 function Ledger:dispatch(place) end
 
----When to look again for workers that are overdue
----@param place integer
----@return number? at
-function Ledger:look_at(place) end
-
----Gives its workers blocks; whether one lacks one still
+---Gives its workers blocks; whether one lacks one still, and when to look again for workers that are overdue
 ---@param place integer
 ---@return boolean lacking
+---@return number? look_at
 function Ledger:supply(place) end
 
 ---How large a block is that one waits for
@@ -1536,8 +1534,8 @@ function Ledger:supply(place) end
 ---@return integer bytes
 function Ledger:wanted(place) end
 
----Whether it could do more, and finds nothing in its queue
----@param place integer
+---Whether it could do more, and finds nothing in its queue; nil: any place but the coordinator's own
+---@param place integer?
 ---@return boolean idles
 function Ledger:idles(place) end
 
@@ -2214,6 +2212,10 @@ function Writer:into(other) end
 ---@param lane integer?
 ---@return boolean through
 function Writer:through(ledger, stage, targets, lane) end
+
+---Passes on what is written into the open block of a writer that goes straight through: how many items
+---@return integer n
+function Writer:pass() end
 
 ---A producer emits with it, and what it has emitted is counted when it goes through
 function Writer:emits() end

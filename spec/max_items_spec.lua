@@ -178,7 +178,7 @@ describe("a place whose workers are for so many items", function()
     place:dispatch()
     assert.same({ { 1 } }, fake.hands(place))
     fake.done(place, 1, 1, true, 0.00001)
-    assert.is_false(place:dispatch())
+    assert.is_false((place:dispatch()))
     assert.is_false(place.ledger:idles(place.id))
     assert.same({ "spawn 1" }, pool:take_calls())
     place:on_exit(place.slots[1], 1001, 0, 0, true)
@@ -202,7 +202,7 @@ describe("a place whose workers are for so many items", function()
     place:dispatch()
     fake.done(place, 2, 1, true, 0.0001)
     fake.push(place, 1)
-    assert.is_false(place:dispatch())           -- nobody may have more
+    assert.is_false((place:dispatch()))           -- nobody may have more
     assert.equal(1, (place.ledger:queued(place.id)))
   end)
 

@@ -101,9 +101,9 @@ describe("a run", function()
       callers[#callers + 1] = path:match "([^/]+)%.lua$"
     end
     table.sort(callers)
-    assert.same({ "failures", "outlets", "producers", "reentry" }, callers)
+    assert.same({ "failures", "producers", "reentry", "transport" }, callers)
     local head = support.read_file "lua/minigun/run/reentry.lua":match "^(.-)\n\n?local"
-    for _, name in ipairs { "failures.lua, retry_in_place", "outlets.lua, hold_back", "producers.lua, let_others" } do
+    for _, name in ipairs { "failures.lua, retry_in_place", "transport.lua, hold_back", "producers.lua, let_others" } do
       assert.is_truthy(head:find(name, 1, true), name)
       local file, f = name:match "(%S+), (%S+)"
       assert.is_truthy(support.read_file("lua/minigun/run/" .. file):find(f .. "(", 1, true), name)
@@ -112,9 +112,9 @@ describe("a run", function()
 
   it("is begun once, and not stepped before or after", function()
     local r <close> = new()
-    assert.has_error(function() r:step() end)
+    assert.has_error(function() r.loop:step() end)
     r:close()
-    assert.has_error(function() r:step() end)
+    assert.has_error(function() r.loop:step() end)
     assert.has_error(function() r:begin() end)
   end)
 

@@ -127,8 +127,24 @@ static int l_finishing(lua_State *L) {
   return 0;
 }
 
-/* l:dispatch(place) -> whether anything was handed out; and, where a process is to be forked for it first, a slot and
- * the work that it gets: then it is to be called again; or "damaged" and a stage: a block with its items is */
+/* Gives the workers of a place the blocks that they lack.  Pushes whether one still lacks one; and when to look again
+ * for workers that are overdue, on the monotonic clock, or nil. */
+static int supply(lua_State *L, mg_ledger *l, mg_place *p) {
+  lua_pushboolean(L, mg_ledger_passed(L, l, mg_ledger_supply(l, p)));
+  if (p->look_at == 0) lua_pushnil(L);
+  else lua_pushnumber(L, (lua_Number)p->look_at / 1e9);
+  return 2;
+}
+
+/* l:supply(place) -> what `supply` says */
+static int l_supply(lua_State *L) {
+  mg_ledger *l = mg_check_open_ledger(L, 1);
+  return supply(L, l, mg_check_place(L, l, 2));
+}
+
+/* l:dispatch(place) -> whether anything was handed out, nil, and what l:supply gives; or, where a process is to be
+ * forked for it first, that, a slot and the work that it gets: then it is to be called again; or "damaged" and a stage:
+ * a block with its items is */
 static int l_dispatch(lua_State *L) {
   mg_ledger *l = mg_check_open_ledger(L, 1);
   mg_place *p = mg_check_place(L, l, 2);
@@ -140,26 +156,13 @@ static int l_dispatch(lua_State *L) {
   }
   mg_ledger_passed(L, l, rc);
   lua_pushboolean(L, rc & MG_DISPATCHED);
-  if (!(rc & MG_SPAWN)) return 1;
+  if (!(rc & MG_SPAWN)) {
+    lua_pushnil(L);
+    return 2 + supply(L, l, p);
+  }
   lua_pushinteger(L, l->spawn_seat + 1);
   lua_pushinteger(L, l->spawn_work);
   return 3;
-}
-
-/* l:look_at(place) -> when to look again for workers that are overdue, on the monotonic clock | nil */
-static int l_look_at(lua_State *L) {
-  mg_ledger *l = mg_check_ledger(L, 1);
-  const mg_place *p = mg_check_place(L, l, 2);
-  if (p->look_at == 0) return 0;
-  lua_pushnumber(L, (lua_Number)p->look_at / 1e9);
-  return 1;
-}
-
-/* l:supply(place) -> whether one of its workers still lacks a block */
-static int l_supply(lua_State *L) {
-  mg_ledger *l = mg_check_open_ledger(L, 1);
-  lua_pushboolean(L, mg_ledger_passed(L, l, mg_ledger_supply(l, mg_check_place(L, l, 2))));
-  return 1;
 }
 
 /* l:wanted(place) -> how large a block is that one waits for, in bytes */
@@ -188,14 +191,24 @@ static int l_free(lua_State *L) {
   return 1;
 }
 
-/* l:idles(place), l:wakes(place), l:working(place), l:alive(place): contexts/contract.lua says what they mean */
+/* l:idles([place]), l:wakes(place), l:working(place), l:alive(place): whether a place could do more and finds nothing in its queue (without one:
+ * any but the coordinator's own); whether something in it will end a sleep; whether it has anything in hand; its workers
+ * that live */
 static int ask(lua_State *L, int (*question)(const mg_ledger *, const mg_place *)) {
   mg_ledger *l = mg_check_ledger(L, 1);
   lua_pushboolean(L, question(l, mg_check_place(L, l, 2)));
   return 1;
 }
 
-static int l_idles(lua_State *L) { return ask(L, mg_ledger_idles); }
+static int l_idles(lua_State *L) {
+  if (lua_gettop(L) > 1) return ask(L, mg_ledger_idles);
+  const mg_ledger *l = mg_check_ledger(L, 1);
+  int idle = 0;
+  for (uint32_t i = 0; i < l->places && !idle; i++) idle = !l->place[i].here && mg_ledger_idles(l, &l->place[i]);
+  lua_pushboolean(L, idle);
+  return 1;
+}
+
 static int l_wakes(lua_State *L) { return ask(L, mg_ledger_wakes); }
 static int l_working(lua_State *L) { return ask(L, mg_ledger_working); }
 
@@ -240,8 +253,8 @@ const luaL_Reg mg_place_methods[] = {
     {"full", l_full}, {"blocked", l_blocked}, {"waits", l_waits}, {"must_wait", l_must_wait}, {"room", l_room},
     {"room_of_stage", l_room_of_stage}, {"any_at_work", l_any_at_work}, {"in_work", l_in_work},
     {"queued", l_queued}, {"only_way_in", l_only_way_in}, {"open_lanes", l_open_lanes}, {"order", l_order},
-    {"no_more", l_no_more}, {"finishing", l_finishing}, {"dispatch", l_dispatch}, {"look_at", l_look_at},
-    {"supply", l_supply}, {"wanted", l_wanted}, {"idles", l_idles}, {"wakes", l_wakes}, {"working", l_working},
+    {"no_more", l_no_more}, {"finishing", l_finishing}, {"dispatch", l_dispatch}, {"supply", l_supply},
+    {"wanted", l_wanted}, {"idles", l_idles}, {"wakes", l_wakes}, {"working", l_working},
     {"alive", l_alive}, {"chunks", l_chunks}, {"rate", l_rate}, {"learn", l_learn}, {"slice", l_slice},
     {"resize", l_resize}, {"free", l_free}, {NULL, NULL},
 };

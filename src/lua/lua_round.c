@@ -1,7 +1,7 @@
 /* lua_round.c - the rounds of a run while its producer waits for receivers, without Lua between them: what workers have
  * committed is taken, plain stages of the coordinator are run, work and blocks are handed out, and the producer goes on
  * as soon as there is room.  Whatever else comes (a report, a failure, a death, a signal, a stage that is not plain, a
- * time) ends it, and the run's own round sees to it (lua/minigun/run/run.lua).
+ * time) ends it, and the run's own round sees to it (lua/minigun/run/loop.lua).
  */
 #include <errno.h>
 #include <string.h>

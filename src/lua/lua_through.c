@@ -5,22 +5,28 @@
 #include "lua_ledger.h"
 #include "lua_writer.h"
 
-/* Passes on what is written into the open block. */
-static void flush(lua_State *L, mg_writer *w) {
+/* Passes on what is written into the open block.  Returns how many items. */
+static uint32_t pass_on(lua_State *L, mg_writer *w) {
   lua_ledger *own = w->through;
   mg_ledger *l = &own->l;
   mg_range range;
   uint32_t work;
   own->L = L;
-  if (!mg_writer_take(w, &range)) return;
+  if (!mg_writer_take(w, &range)) return 0;
   int torn = l->torn;
   l->torn = 1;
-  if (w->direct) l->stage[w->stage].counts.items_out += range.count;
   for (uint32_t i = 0; i < w->targets; i++) {
     if (i + 1 < w->targets) mg_shm_retain(&l->pool->shm, range.block);
     mg_ledger_passed(L, l, mg_ledger_accept_range(l, w->target[i], &range, w->lane, &work));
   }
   l->torn = torn;
+  return range.count;
+}
+
+/* The same; what a producer has written is counted. */
+static void flush(lua_State *L, mg_writer *w) {
+  uint32_t n = pass_on(L, w);
+  if (w->direct) w->through->l.stage[w->stage].counts.items_out += n;
 }
 
 /* Whether a receiver has nothing to do. */
@@ -106,6 +112,15 @@ void mg_writer_leave(mg_writer *w) {
   w->through = NULL;
 }
 
+/* w:pass() -> how many items were written into the open block of a writer that goes straight through: they are passed
+ * on, and to be counted by the caller */
+static int l_pass(lua_State *L) {
+  mg_writer *w = mg_check_writer(L, 1);
+  luaL_argcheck(L, w->through, 1, "it does not go straight through");
+  lua_pushinteger(L, pass_on(L, w));
+  return 1;
+}
+
 /* w:emits(): a producer emits with it, and what it has emitted is counted when it goes through */
 static int l_emits(lua_State *L) {
   mg_check_writer(L, 1)->direct = 1;
@@ -119,5 +134,5 @@ static int l_singly(lua_State *L) {
 }
 
 const luaL_Reg mg_through_methods[] = {
-    {"through", l_through}, {"emits", l_emits}, {"singly", l_singly}, {NULL, NULL},
+    {"through", l_through}, {"pass", l_pass}, {"emits", l_emits}, {"singly", l_singly}, {NULL, NULL},
 };

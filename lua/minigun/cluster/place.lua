@@ -357,8 +357,6 @@ function Cluster:dispatch()
   return false
 end
 
-function Cluster:wakes() return self.in_flight > 0 end
-
 -- Whether there is something of the job that another submitter could take over.
 local function leaves_work(self)
   local queued, _, in_hand = self.ledger:queued(self.id)

@@ -12,14 +12,15 @@
 --     plan       its segment of the plan: kind, n, stages, hooks ...
 --     n          workers or threads; as many as the segment says, until `resize`
 --     ledger, id      the run's, and its number there
+--     in_flight  how much of what it was given is outside of the run, so that what comes back will end a sleep
 -- the run notes on it
 --     targets    set of the places that fill up after it, and stages' queue limits by id
 --     limited    whether one of them has a limit; `per`: how many of its own items make one for them
 -- and the methods
 --     start()                    before the first item
---     dispatch()                 begins what can be begun -> whether it has begun anything; and whether it has run
---                                stages in this process, so that there may be more to do at once
---     supply()                   gives what its workers lack -> whether one still lacks something
+--     dispatch()                 begins what can be begun, and gives what its workers lack -> whether it has begun
+--                                anything; whether a worker still lacks something; when to look for workers that
+--                                are overdue, on the monotonic clock, or nil
 --     wanted()                   how large a block is that one waits for, in bytes
 --     due(now)                   does what the clock asks for -> when to look next, or nil
 --     working()                  whether it goes on while the coordinator is in another stage's handler
@@ -28,7 +29,6 @@
 --     abandon(origin)            ends what works at such a piece, which comes to nothing -> whether there was one
 --     resize(n)                  changes how many workers or threads there are -> true; nil, message
 --     alive()                    how many processes of its own live
---     wakes()                    whether something that is not the clock will end a sleep of the coordinator
 --     chunk_flags(stage)         flags of the chunks of a stage, as in src/core/slot.h
 --     end_input(stage)           no more comes to a loop stage -> whether it learns that only now, and ends later
 --     stop_producer(grace)       ends a producer that runs here
@@ -37,11 +37,12 @@
 --     close()                    gives back what it holds, however the run has ended
 -- A new kind of place has a file of its own and a line in kinds.lua; what it does not say itself it has from here.
 --
--- What fills up, and what waits, the ledger knows of every place: `ledger:full(place.id)`, `queued`, `idles`.
+-- What fills up, what waits and what can end a sleep the ledger knows of every place: `ledger:full(place.id)`,
+-- `queued`, `idles`, `wakes`.
 --
 -- Its port is all that it knows of the run (run/port.lua). Values: `plan`, `ledger`, `pool`, `stats` (by stage),
--- `workers` (the records of workers' slots), `returns` (see chain.new), `pid`, `memory`, `held_most`, `heap`, `told` (of
--- all that is finished: there is a journal), `sources` (producers by stage, where there is a journal, or nil).
+-- `workers` (the records of workers' slots), `returns` (see chain.new), `pid`, `memory`, `held_most`, `heap`, `told`
+-- (of all that is finished: there is a journal), `sources` (producers by stage, where there is a journal, or nil).
 -- Functions:
 --     now(), clock()                           seconds: of the monotonic clock, and of the one without stops
 --     emitted(stage, item), sent(stage, id, item)      a value goes on: to all receivers, or to one
@@ -78,7 +79,7 @@ contract.Place = Place
 function contract.open(place, port, segment, takes)
   place.port, place.plan, place.pool, place.takes, place.n = port, segment, port.pool, takes, segment.n
   place.ledger = port.ledger
-  place.here, place.fresh, place.first = false, place.fresh or false, place.first or false
+  place.here, place.in_flight, place.fresh, place.first = false, 0, place.fresh or false, place.first or false
   place.targets, place.limited, place.per = {}, false, math.huge
   place.order, place.finishing, place.has_lanes, place.partitioned = nil, false, false, false
   local ids = segment.stages
@@ -184,11 +185,9 @@ end
 
 -- What a place does where its own file says nothing else.
 function Place:free() return self.ledger:free(self.id) end
-function Place:wakes() return self.ledger:wakes(self.id) end
 function Place:start() return self end
 function Place:abandon(_) return false end
 function Place:resize(_) return nil, "it has no workers" end
-function Place:supply() return false end
 function Place:wanted() return 0 end
 function Place:due(_) return nil end
 function Place:working() return false end

@@ -156,7 +156,6 @@ local function share_of(self, id, count, is_bytes, is_source)
   return n < count and n or 0
 end
 
-function Inline:wakes() return self.ledger:own() > 0 end
 function Inline:free() return self.ledger:own() == 0 and 1 or 0 end
 function Inline:resize(_) return self and nil, "it runs in the coordinator" end
 

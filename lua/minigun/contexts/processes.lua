@@ -245,9 +245,9 @@ end
 --- A worker has ended, and what it had has been taken back.
 ---@param slot table
 ---@param last table
---- `pid`; `code`, nil: it is not known; `signal`, 0: none; `expected`: in good order, and it had nothing; `held`: it had
---- work; `in_hand`: it was at an item; `timed_out`: that had taken too long; `retired`: it has had what one process is
---- for; `fresh`: each item has a process of its own
+--- `pid`; `code`, nil: it is not known; `signal`, 0: none; `expected`: in good order, and it had nothing; `held`: it
+--- had work; `in_hand`: it was at an item; `timed_out`: that had taken too long; `retired`: it has had what one process
+--- is for; `fresh`: each item has a process of its own
 ---@return boolean replace whether another one is to take its place
 function Processes:ended(slot, last)
   local port, code, signal = self.port, last.code, last.signal

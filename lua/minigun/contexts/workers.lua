@@ -55,7 +55,6 @@ end
 
 function Workers:alive() return self.ledger:alive(self.id) end
 function Workers:working() return self.ledger:working(self.id) end
-function Workers:supply() return self.ledger:supply(self.id) end
 function Workers:wanted() return self.ledger:wanted(self.id) end
 
 function Workers:due(now)
@@ -85,16 +84,18 @@ end
 
 --- Hands work to workers that have room for it; a process is forked where there is none yet that could have it.
 ---@return boolean busy whether anything was handed over
+---@return boolean lacking a worker still lacks a block
+---@return number? look_at when to look for those that are overdue
 function Workers:dispatch()
   local ledger, busy = self.ledger, false
   while true do
-    local handed, index, own = ledger:dispatch(self.id)
+    local handed, index, own, look_at = ledger:dispatch(self.id)
     if handed == "damaged" then self:found_damage(index) end
     busy = busy or handed
-    if not index then return busy end
+    if not index then return busy, own, look_at end
     if not self:begin(self.processes.seats[index - self.first + 1], ledger:kept(own, report.VALUE)) then
       ledger:push(own, true)
-      return busy
+      return busy, ledger:supply(self.id)
     end
     busy = ledger:offer(index, own) or busy
   end

@@ -250,13 +250,13 @@ end
 ---@param self table execution
 ---@return boolean more
 function execution.advance(self)
-  return drive(self, self.run.step, self.run)
+  return drive(self, self.run.loop.step, self.run.loop)
 end
 
 local function go_on(self, deadline)
   local r = self.run
   repeat
-    if not r:step(deadline and math.max(0, deadline - core.now())) then return false end
+    if not r.loop:step(deadline and math.max(0, deadline - core.now())) then return false end
   until deadline and core.now() >= deadline
   return true
 end

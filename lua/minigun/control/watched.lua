@@ -32,10 +32,10 @@ end
 ---@param self table execution
 ---@param most number? seconds, after which it is to be readable in any case
 function watched.arm(self, most)
-  local r = self.run
+  local r, loop = self.run, self.run.loop
   if self.over or not self.watched then return end
-  local now = r.busy or r.state:must_stop() or r.state.aborted
-  local seconds = now and 0 or r.due_at and math.max(0, r.due_at - core.now()) or nil
+  local now = loop.busy or r.state:must_stop() or r.state.aborted
+  local seconds = now and 0 or loop.due_at and math.max(0, loop.due_at - core.now()) or nil
   if most and (not seconds or most < seconds) then seconds = most end
   local ok, message = self.watched:arm(seconds)
   if ok == nil then execution.conclude(self, message) end

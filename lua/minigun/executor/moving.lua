@@ -135,7 +135,7 @@ end
 local function rounds(self, deadline, room)
   local r, answers, before = self.run, self.run.answers, changes
   repeat
-    if not r:step(deadline and math.max(0, deadline - core.now())) then return false end
+    if not r.loop:step(deadline and math.max(0, deadline - core.now())) then return false end
   until answers.n_done > 0 or deadline and core.now() >= deadline or changes ~= before or room and has_room(self)
   return true
 end
@@ -170,7 +170,7 @@ local function own_of_thread()
   local loop = tasks.loop()
   if not loop then return nil end
   for i = #driven, 1, -1 do
-    if driven[i].run.threads.loop == loop then return driven[i] end
+    if driven[i].run.threads.tasks == loop then return driven[i] end
   end
 end
 
@@ -267,7 +267,7 @@ function moving.rounds(self, deadline)
   local r, answers = self.run, self.run.answers
   for _ = 1, LISTENS do -- the worker most probably has it at once
     if answers.n_done > 0 then return true end
-    r:listen(SHORT)
+    r.loop:listen(SHORT)
   end
   return answers.n_done > 0 or rounds(self, deadline)
 end

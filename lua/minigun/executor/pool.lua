@@ -54,7 +54,7 @@ end
 local function begin(self, future, item)
   local r = self.run
   r.answers:begin_one(future.key, item)
-  r:serve(false)
+  r.loop:serve(false)
   return true
 end
 
@@ -64,14 +64,14 @@ local function begin_and_wait(self, future, item)
 end
 
 local function look(self)
-  self.run:step(0)
+  self.run.loop:step(0)
   return true
 end
 
 -- An item has come: what watches the descriptor is to know.
 local function changed(self)
   if not self.watched or self.driving then return end
-  self.run.busy = true
+  self.run.loop.busy = true
   watched.arm(self)
 end
 
@@ -265,7 +265,7 @@ end
 -- Part of a step: changes how many workers a place has.
 local function change_size(self, place, n, answer)
   answer.ok, answer.message = place:resize(n)
-  self.run:serve(false)
+  self.run.loop:serve(false)
   return true
 end
 

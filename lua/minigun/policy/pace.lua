@@ -21,7 +21,9 @@ Pace.__index = Pace
 --- Makes the pace of a source that has not been asked yet.
 ---@param now number seconds
 ---@param known boolean? true: it never blocks (an array)
----@return table pace `slow`: its last turn was; `stood`: seconds that it has blocked while others could have worked
+---@return table pace
+--- `slow`: its last turn was; `stood`: seconds that it has blocked while others could have worked; `paused`: since when
+--- it is not asked again, which the caller notes, or nil
 function pace.new(now, known)
   return setmetatable({ clock = now, began = now, credit = CREDIT, allowance = known and 0 or UNKNOWN, known = known,
     slow = false, blocks = false, stood = 0, measured = MEASURED }, Pace)
@@ -33,12 +35,15 @@ function Pace:begin(now) self.clock, self.began = now, now end
 
 --- The source goes on, after such a turn or after a rest of its own.
 ---@param now number
+---@return boolean measures whether it is worth while to find out where the time of this turn goes: a system call
 function Pace:resume(now)
   self.began = now
   if self.paused then
     self.allowance = self.allowance - (now - self.paused)
     self.paused = nil
   end
+  self.measured = self.measured - 1
+  return self.measured >= 0 and not self.known
 end
 
 --- Whether others are to have their turn after an item.
@@ -58,41 +63,32 @@ function Pace:due(now, alone)
   return rich
 end
 
---- Whether it is worth while to find out where the time of its next turn goes: that costs a system call.
----@return boolean
-function Pace:measures()
-  self.measured = self.measured - 1
-  return self.measured >= 0 and not self.known
-end
+-- How long it is not asked again while something is at work; nil: it may go on at once.
+local function rest(self) return self.allowance >= LEAST and self.allowance or nil end
 
 --- A turn is over.
 ---@param took number seconds
 ---@param blocked number of these, the seconds that the process has stood still
 ---@param idle boolean whether others could have worked meanwhile
+---@return number? seconds for which it is not asked again while something is at work; nil: it may go on at once
 function Pace:ran(took, blocked, idle)
   self.slow = took > SLOW
-  if not self.slow then return end
+  if not self.slow then return rest(self) end
   self.measured = MEASURED
-  if blocked < SLOW then return end
+  if blocked < SLOW then return rest(self) end
   if idle then self.stood = self.stood + blocked end
   local base = self.blocks and self.allowance or FIRST
   self.allowance, self.blocks = math.min(MOST, base + blocked / PART), true
+  return rest(self)
 end
 
 --- Turns are over of which it is not known where their time went: if the longest was slow, the next ones are measured.
 ---@param most number seconds
+---@return number? seconds as of `ran`
 function Pace:passed(most)
   self.slow = most > SLOW
   if self.slow and self.measured < AGAIN then self.measured = AGAIN end
-end
-
---- How long it is not asked again while something is at work.
----@param now number
----@return number? seconds nil: it may go on at once
-function Pace:pause(now)
-  if self.allowance < LEAST then return nil end
-  self.paused = now
-  return self.allowance
+  return rest(self)
 end
 
 return pace

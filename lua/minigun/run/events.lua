@@ -303,8 +303,9 @@ end
 --- Takes everything that workers have said since the last time.
 ---@return boolean busy whether there was anything
 function Events:collect()
-  local ledger, busy, more = self.ledger, false, true
-  self.shared.pool:collect()
+  local ledger, pool, busy, more = self.ledger, self.shared.pool, false, true
+  if not pool then return false end
+  pool:collect()
   while more do busy, more = handle(self, ledger:collect(busy)) end
   if next(self.uncalled) then end_functions(self) end
   return busy

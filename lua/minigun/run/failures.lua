@@ -7,7 +7,6 @@ local errors = require "minigun.base.traceback"
 local failure = require "minigun.base.failure"
 local halt = require "minigun.policy.halt"
 local report = require "minigun.base.protocol"
-local sleeper = require "minigun.run.sleeper"
 local signals = require "minigun.system.signals"
 local work = require "minigun.base.work"
 
@@ -32,7 +31,7 @@ function failures.new(plan, pid, explain, finished)
     plan = plan, pid = pid, explain = explain, finished = finished, outcome = false, state = false, ledger = false,
     lineage = false, receipts = false, gates = false, answers = false,
     shared = false, places = false, inline = false, transport = false, hooks = false, reentry = false, reduces = false,
-    sleeper = false, timers = {},
+    timers = {},
     dead_letter = false,     -- while one is sent: `problem` is set where it cannot be encoded
   }, Failures)
 end
@@ -51,10 +50,6 @@ local function protected(f, ...)
 end
 
 -- --- time --------------------------------------------------------------------------------------------------------
-
---- Whether anything waits for its time.
----@return boolean
-function Failures:timed() return self.timers[1] ~= nil or self.gates.list[1] ~= nil end
 
 --- Lets an item go on before its time: one that is to be taken out.
 ---@param origin table of what it has come
@@ -96,7 +91,7 @@ local function retry_in_place(self, entry, due)
     if self.shared.pool then self.reentry:enter "workers" end
     local left = due - core.clock()
     if left <= 0 or self.state.aborted then break end
-    self.sleeper:sleep(math.min(left, sleeper.BEAT))
+    self.reentry:sleep(left, true)
   end
   self.inline.chain:push(entry.stage, entry.value, entry.attempt, entry.first)
 end

@@ -1,5 +1,5 @@
---- Outlets: where what a stage of the coordinator emits goes, and the writers that put it into blocks: what happens
--- when a block is full, or an item cannot be encoded.
+--- Outlets: where what a stage of the coordinator emits goes, and the writers that put it into blocks (transport.lua
+-- passes these on); what happens when an item cannot be encoded.
 --
 -- An outlet has the fields
 --     stage_id    of the stage
@@ -9,6 +9,8 @@
 --     reads       how many of `values` fork for each item, and so change nothing of what other stages see; nil: none
 --     joins       true: a target is a batch that is put together from bytes (batches.lua)
 --     writer      into the open block for `bytes`; nil: there is none
+--     sender      the stage that writes
+--     through     true: what is written goes straight into the ledger, see w:through
 --     direct      true: the writer is what a producer emits with
 --     singly      true: and before a limited stage, so each item is passed on
 --     into        the batch whose array a producer writes straight into
@@ -21,13 +23,8 @@ local effects = require "minigun.child.replies"
 local failure = require "minigun.base.failure"
 local lanes = require "minigun.policy.lanes"
 local report = require "minigun.base.protocol"
-local tasks = require "minigun.handlers.tasks"
 
 local outlets = {}
-
-local BLOCK <const> = report.UNIT
--- A block for large items has room for some more of them: each block costs a round of the loop.
-local LARGE_ITEMS <const>, LARGE_BLOCK <const> = 32, 512 << 10
 
 local Outlets = {}
 Outlets.__index = Outlets
@@ -35,14 +32,13 @@ Outlets.__index = Outlets
 --- Makes the outlets of a run; `draw` must follow.
 ---@param plan table
 ---@param pid integer the coordinator's
----@param emitters table functions for producers whose emit has led here: `let_others(why)` and
---- `wait_for_receivers(id)` let the rest of the run go on; `send(stage, name, item, level)` is `emit:to`
+---@param send function (stage, name, item, level): `emit:to` of a producer
 ---@return table outlets `of`: by the id of their stages; `list`: those with a writer; `sent`: of emit:to, by receiver
-function outlets.new(plan, pid, emitters)
+function outlets.new(plan, pid, send)
   return declared({
-    plan = plan, pid = pid, outcome = false, state = false, ledger = false, lineage = false, resume = false,
-    admission = false, shared = false, places = false, transport = false, emitters = emitters, failures = false,
-    reduces = false, reentry = false, sleeper = false, of = {}, list = {}, sent = {},
+    plan = plan, pid = pid, send = send, outcome = false, ledger = false, lineage = false, resume = false,
+    admission = false, shared = false, places = false, transport = false, failures = false, reduces = false,
+    of = {}, list = {}, sent = {},
     direct = {},             -- producers that write what they emit into blocks, whatever it is for, by id
   }, Outlets)
 end
@@ -105,64 +101,6 @@ end
 
 -- --- writers -----------------------------------------------------------------------------------------------------
 
---- Opens a block for a writer; the run fails where there is none to be had.
----@param stage table the sender, for the message
----@param writer userdata
----@param need integer bytes
-function Outlets:open_block(stage, writer, need)
-  self.ledger:moved(true)
-  local roomy = math.min(LARGE_ITEMS * need, LARGE_BLOCK, self.shared.memory // 64)
-  if not writer:open(math.max(need, BLOCK, roomy)) then
-    self.state:fail(("stage '%s': an item of %d bytes or more does not fit into the shared memory that can be had")
-      :format(stage.name, need))
-  end
-end
-
--- Lets pools catch up in the middle of a call of one of the coordinator's own stages that emits very much. None of
--- these can run meanwhile, so a pool is waited for only while it has something in hand and waits for nothing itself.
-local function hold_back(self, id)
-  local function is_full(place, limit) return limit == true and self.ledger:full(place.id) end
-  local reach = self.admission.reach[id]
-  while not self.state.aborted do
-    local full, waits = false, false
-    for place, limit in pairs(reach) do full = full or is_full(place, limit) end
-    if not full then return end
-    self.reentry:enter "workers"
-    for place, limit in pairs(reach) do
-      waits = waits or is_full(place, limit) and place:working() and not self.ledger:blocked(place.id)
-    end
-    if not waits then return end
-    for _, place in ipairs(self.places.list) do place:due(core.clock()) end
-    self.sleeper:sleep(0.01)
-  end
-end
-
--- The block of a stage's writer is full (need > 0), a receiver wants what is in it (0), each item goes on (-1), or what
--- was emitted has not come into it (-2: it was refused, or sent to a stage by its name); or that of the writer into
--- which it puts its values.
-local function writer_full(self, stage, writer, need, into)
-  local outlet = self.of[stage.id]
-  local direct = stage.kind == "producer" and outlet.direct
-  if stage.submits and need <= 0 then return end -- each item is taken as soon as it is written
-  self.transport:flush(outlet)
-  if direct then
-    if (need ~= 0 or outlet.singly) and self.ledger:must_wait(stage.id) then
-      self.emitters.wait_for_receivers(stage.id)
-    elseif need == 0 or need == -2 or outlet.joins then
-      self.emitters.let_others(tasks.MORE)
-    end
-  elseif stage.kind ~= "producer" then
-    hold_back(self, stage.id)
-  end
-  if need <= 0 then return end
-  if into then
-    local joined = self.of[outlet.into].joined
-    self.transport:flush(joined) -- others may have written meanwhile
-    writer = joined.writer
-  end
-  self:open_block(stage, writer, need)
-end
-
 -- A value could not be encoded.
 local function refused(self, stage, value, message, writer)
   if self.failures.dead_letter then -- its item has failed already
@@ -206,10 +144,9 @@ function Outlets:open(stage)
   end
   local first, last = self:slots_of(receivers)
   if not first then return end
-  outlet.writer = core.writer(self.shared.pool, stage.id,
-    function(writer, need, into) writer_full(self, stage, writer, need, into) end,
+  outlet.writer = core.writer(self.shared.pool, stage.id, self.transport:on_full(stage),
     function(value, message) refused(self, stage, value, message, outlet.writer) end, first, last,
-    function(name, item) self.emitters.send(stage, name, item, 3) end)
+    function(name, item) self.send(stage, name, item, 3) end)
   if stage.batch then outlet.writer:batches(stage.batch.numbered) end
   self.list[#self.list + 1] = outlet
   local plain = not (self.lineage or outlet.joins or stage.batch)
@@ -222,11 +159,9 @@ end
 function Outlets:open_joined(stage)
   local outlet, first, last = self.of[stage.id], self:slots_of(stage.outputs)
   if not first then return nil end
-  local joined = { bytes = outlet.targets, stage_id = stage.id }
-  joined.writer = core.writer(self.shared.pool, stage.id, function(writer, need)
-    self.transport:flush(joined)
-    if need > 0 then self:open_block(stage, writer, need) end
-  end, function() end, first, last)
+  local joined = { bytes = outlet.targets, stage_id = stage.id, sender = stage }
+  joined.writer = core.writer(self.shared.pool, stage.id, self.transport:on_block_full(joined), function() end, first,
+    last)
   self.list[#self.list + 1] = joined
   outlet.joined = joined
   return joined.writer
@@ -243,10 +178,8 @@ function Outlets:to(stage, id, lane)
   local outlet = self.sent[key]
   if not outlet then
     outlet = { bytes = { id }, stage_id = id, lane = lane }
-    outlet.writer = core.writer(self.shared.pool, report.TO | id, function(writer, need)
-      self.transport:flush(outlet)
-      if need > 0 then self:open_block(outlet.sender, writer, need) end
-    end, function(value, message)
+    outlet.writer = core.writer(self.shared.pool, report.TO | id, self.transport:on_block_full(outlet), function(value,
+      message)
       refused(self, outlet.sender, value, message, outlet.writer)
     end, place.first, place.last)
     if stage.batch then outlet.writer:batches(stage.batch.numbered) end

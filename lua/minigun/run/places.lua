@@ -62,25 +62,6 @@ function Places:start()
   for _, place in ipairs(self.list) do place:start() end
 end
 
---- Hands work and blocks to workers.
----@return boolean busy some was handed over
----@return boolean lacking a worker still lacks something
----@return boolean ran stages have run in this process, so that there may be more to do at once
----@return number? look_at when to look for workers that are overdue, on the monotonic clock; nil: there are none
-function Places:hand_out()
-  local busy, lacking, ran, look_at = false, false, false, nil
-  local list <const>, ledger = self.list, self.ledger
-  for i = 1, #list do
-    local place = list[i]
-    local handed, here = place:dispatch()
-    busy, ran = handed or busy, here or ran
-    lacking = place:supply() or lacking
-    local at = ledger:look_at(place.id)
-    if at then look_at = look_at and math.min(at, look_at) or at end
-  end
-  return busy, lacking, ran, look_at
-end
-
 --- Does what the clock asks for.
 ---@param now number
 ---@return number? due when to look next

@@ -22,18 +22,18 @@ Producers.__index = Producers
 
 --- Makes what runs the producers of a run.
 ---@param plan table
----@param how table
---- `pid` of the coordinator; `ask_to_stop()`: SIGTERM has come
+---@param how table `pid` of the coordinator
 ---@return table producers
 --- `list`: those that have not ended, `{ stage =, work =, pace =, thread =, wait =, stats = }`, and in threads `task`;
 --- `alone`: what its emit calls is in other processes; of one that waits `waits` (for receivers), `asleep`, `pauses`
 --- (until then, on the clock without stops); `answer`: what its wait gives; `ended`: in threads, how
 function producers.new(plan, how)
   return declared({
-    plan = plan, pid = how.pid, ask_to_stop = how.ask_to_stop,
+    plan = plan, pid = how.pid,
     outcome = false, state = false, ledger = false, resume = false, answers = false,
-    shared = false, places = false, inline = false, outlets = false, failures = false, reentry = false,
-    screen = false, threads = false, sleeper = false, emission = false, rounds = false, list = {},
+    shared = false, places = false, inline = false, outlets = false, transport = false, failures = false,
+    reentry = false,
+    screen = false, threads = false, emission = false, rounds = false, list = {},
     on_loop = {},            -- from the coroutine of one in threads to it
     current = false,         -- the coroutine of the one that emits now
     reads = false,           -- it may read files now, see sources/files.lua
@@ -52,7 +52,7 @@ function Producers:let_others(why)
     return true
   end
   -- Called through C, from where a coroutine cannot yield.
-  if not self.reentry:enter "everything" and why == WAIT then self.sleeper:sleep(0.001) end
+  if not self.reentry:enter "everything" and why == WAIT then self.reentry:sleep(0.001) end
   return false
 end
 
@@ -77,6 +77,8 @@ end
 
 --- Makes the producers ready: a coroutine each, or the one item of a place of its own.
 function Producers:open()
+  self.transport.producers = { let_others = function(why) return self:let_others(why) end,
+    wait_for_receivers = function(id) self:wait_for_receivers(id) end }
   for _, stage in ipairs(self.plan.stages) do
     if stage.submits then
       self.answers:open()
@@ -91,7 +93,7 @@ function Producers:open()
         local producer = { stage = stage, work = own_work, pace = own, wait = {}, stats = self.outcome.stats[stage.id],
           alone = #self.inline.chain.states[stage.id].inner == 0 }
         producer.among = self.rounds:among(stage, producer.alone)
-        local function body() return errors.call(stage.handler, emit, ctx) end
+        local function body() return xpcall(stage.handler, errors.note, emit, ctx) end
         if stage.threaded then open_on_loop(self, producer, body)
         else producer.thread = coroutine.create(body) end
         self.list[#self.list + 1] = producer
@@ -153,7 +155,7 @@ local function end_one(self, producer, ok, caught)
     if caught ~= nil then self.outcome.returns[stage.id] = true end
     return
   end
-  caught = errors.take(caught)
+  caught = errors.take(caught, producer.thread)
   signals.pass_on(caught.raised)
   self.failures:settle(stage, errors.fields(caught, { attempt = 1, partial = true, pid = self.pid }), function() end)
 end
@@ -165,7 +167,7 @@ local function look_after(self, i, producer)
     return end_one(self, producer, producer.ended[1], producer.ended[2])
   end
   producer.waits = false
-  self.threads.loop:unpark(producer.task)
+  self.threads.tasks:unpark(producer.task)
 end
 
 --- Ends all producers; what they have emitted goes its way. Those in children end at their next emit, or are killed
@@ -178,10 +180,10 @@ function Producers:stop()
   self.list = {}
   for _, producer in ipairs(list) do
     local ok, err -- of its end, with the files it reads
-    if producer.task then ok, err = self.threads.loop:cancel(producer.task)
+    if producer.task then ok, err = self.threads.tasks:cancel(producer.task)
     else ok, err = programs.close(producer.thread, true) end
     if producer.ended then ok, err = producer.ended[1], producer.ended[2] end
-    if producer.deputy then self.threads.loop:cancel(producer.deputy) end
+    if producer.deputy then self.threads.tasks:cancel(producer.deputy) end
     end_one(self, producer, ok, err)
   end
   for _, stage in ipairs(self.plan.stages) do
@@ -194,15 +196,8 @@ function Producers:stop()
   return timed
 end
 
--- Whether a worker or a thread has nothing to do.
-local function any_idle(self)
-  for _, place in ipairs(self.places.list) do
-    if self.ledger:idles(place.id) then return true end
-  end
-  return false
-end
-
--- Notes how long a producer has had its turn, and how much of that the process stood still.
+-- Notes how long a producer has had its turn, and how much of that the process stood still. Returns the time, and how
+-- long it should not be asked again while something is at work, or nil.
 local function measure(self, producer, start, idle, worked, switches)
   local now = core.now()
   local s, took, blocked = producer.stats, now - start, 0
@@ -212,8 +207,7 @@ local function measure(self, producer, start, idle, worked, switches)
     blocked = switches_now > switches and took - (worked_now - worked) or 0
     idle = idle or self.shared.pool and self.shared.pool:anything()
   end
-  producer.pace:ran(took, blocked, idle)
-  return now
+  return now, producer.pace:ran(took, blocked, idle)
 end
 
 -- A producer waits for a time or a descriptor: for that a task of the loop waits in its place.
@@ -229,12 +223,6 @@ local function suspend(self, producer)
   end)
 end
 
---- The turn of a producer is over, however that has come.
-function Producers:stop_reading()
-  if self.reads then files.leave() end
-  self.reads = false
-end
-
 -- Lets one producer, the i-th of the list, emit until it yields or ends. Returns false where it waits for receivers.
 local function resume_one(self, i, producer)
   local own, guard, start = producer.pace, self.reentry.guard, core.now()
@@ -242,10 +230,10 @@ local function resume_one(self, i, producer)
   self.current = producer.thread
   guard:watch(producer.thread)
   self.ledger:producer(producer.thread)
-  own:resume(start)
+  local measures = own:resume(start)
   local idle, worked, switches, among = false, nil, nil, nil
-  if own:measures() then
-    idle = any_idle(self)
+  if measures then
+    idle = self.ledger:idles()
     worked, switches = core.worked()
   elseif self.rounds:may_go_on(#self.list) then
     among = producer.among
@@ -256,19 +244,23 @@ local function resume_one(self, i, producer)
   core.term_source(producer.alone)
   local alive, ok, caught, seconds, most, wanted = tasks.resume(producer.wait, producer.thread, producer.answer, among)
   local interrupted = core.term_source(false)
-  if self.reads then self:stop_reading() end
-  if outer then producer.random = seeds.swap(outer) end
   guard:watch()
   self.ledger:producer(nil)
+  if self.reads then
+    files.leave()
+    self.reads = false
+  end
+  if outer then producer.random = seeds.swap(outer) end
   self.current, self.reentry.in_handler = false, false
-  local now
-  if seconds then now = self.rounds:went_on(producer, seconds, most)
-  else now = measure(self, producer, start, idle, worked, switches) end
+  local now, rest
+  if seconds then now, rest = self.rounds:went_on(producer, seconds, most)
+  else now, rest = measure(self, producer, start, idle, worked, switches) end
   producer.waits = ok == WAIT
   if producer.waits then return wanted or false end
   if ok == MORE then
-    local rest = self.ledger:any_at_work(producer.stage.id) and own:pause(now)
-    producer.pauses = rest and core.clock() + rest or nil
+    if rest and self.ledger:any_at_work(producer.stage.id) then
+      own.paused, producer.pauses = now, core.clock() + rest
+    end
     return true
   end
   if alive and ok == tasks.WAIT then
@@ -279,7 +271,7 @@ local function resume_one(self, i, producer)
   if coroutine.status(producer.thread) == "dead" then
     table.remove(self.list, i)
     if interrupted and not ok then -- in a read, say: it was to stop anyway
-      if self.state.heeds_term then self.ask_to_stop() end
+      if self.state.heeds_term then self.state:ask_to_stop() end
       self.outcome:warn(("stage '%s': the producer was interrupted by SIGTERM"):format(producer.stage.name))
       ok, caught = true, nil
     end
@@ -320,7 +312,8 @@ end
 
 --- Closes the producers that have not ended, with the files that they read; the run is over.
 function Producers:close()
-  self:stop_reading()
+  if self.reads then files.leave() end -- in the middle of a turn
+  self.reads = false
   for _, producer in ipairs(self.list) do pcall(programs.close, producer.thread) end
   self.list = {}
 end

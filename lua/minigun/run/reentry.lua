@@ -2,7 +2,7 @@
 -- its own stages waits, or a stage emits more than its receivers have room for, the rest of the run goes on.
 --
 -- `enter` is called by
--- 1. outlets.lua, hold_back        a stage of the coordinator emits very much in one call: workers catch up
+-- 1. transport.lua, hold_back      a stage of the coordinator emits very much in one call: workers catch up
 -- 2. producers.lua, let_others     a producer's emit that cannot yield, as it was called through C: everything goes on
 -- 3. failures.lua, retry_in_place  the next attempt at an item of an ordered stage is waited for: workers go on
 -- 4. here, serve                   a handler waits for a time or a descriptor: all but the coordinator's own stages
@@ -22,11 +22,13 @@ Reentry.__index = Reentry
 
 --- Makes what knows what runs.
 ---@param process integer the coordinator's
+---@param loop table
+--- functions of the run's loop: `serve(written)`, `turn() -> busy`, `check_clock() -> seconds until the next time, or
+--- nil`, `sleep(seconds, patient)`, see loop.lua
 ---@return table reentry
---- `in_handler`: one of the coordinator's own stages is being called; `guard`: of Ctrl-C, see system/signals.lua;
---- `loop`: the run, of whose loop the parts are called
-function reentry.new(process)
-  return declared({ process = process, ledger = false, shared = false, sleeper = false, threads = false, loop = false,
+--- `in_handler`: one of the coordinator's own stages is being called; `guard`: of Ctrl-C, see system/signals.lua
+function reentry.new(process, loop)
+  return declared({ process = process, ledger = false, shared = false, threads = false, loop = loop,
     in_handler = false, guard = false }, Reentry)
 end
 
@@ -36,12 +38,17 @@ end
 ---@return boolean? busy of "everything": whether there was anything to do
 function Reentry:enter(part)
   local ledger, loop = self.ledger, self.loop
-  if part ~= "everything" then return loop:serve(part == "written") end
+  if part ~= "everything" then return loop.serve(part == "written") end
   local torn = ledger:torn(true)
-  local busy = loop:turn()
+  local busy = loop.turn()
   ledger:torn(torn)
   return busy
 end
+
+--- Sleeps until something happens, or the seconds are over.
+---@param seconds number
+---@param patient boolean? a stop of this process is noticed
+function Reentry:sleep(seconds, patient) self.loop.sleep(seconds, patient) end
 
 local function left(self, in_handler, task, co, outer, ...)
   self.in_handler = in_handler
@@ -74,12 +81,12 @@ function Reentry:serve(due, fd, mode)
   self.in_handler = false
   while true do
     self:enter "written"
-    local seconds = loop:check_clock(true) or 1
+    local seconds = loop.check_clock() or 1
     local _, next_due = self.threads:step()
     seconds = math.min(seconds, next_due or 1)
     local rest = due and due - core.now() or 1
     if rest <= 0 or fd and core.wait(fd, mode, 0) ~= false then break end
-    self.sleeper:sleep(math.min(seconds, rest, fd and 0.01 or 1))
+    loop.sleep(math.min(seconds, rest, fd and 0.01 or 1))
   end
   tasks.restore(task, co, outer)
   ledger:torn(torn)

@@ -39,7 +39,7 @@ end
 function Rounds:may_go_on(producers)
   if self.possible == "?" then self.possible = find_out(self) end
   local shown = self.screen.line or self.screen.looks
-  if not self.possible or producers > 1 or self.threads.loop or shown then return false end
+  if not self.possible or producers > 1 or self.threads.tasks or shown then return false end
   for _, outlet in ipairs(self.outlets.list) do
     if outlet.writer and not outlet.through then return false end
   end
@@ -70,6 +70,7 @@ end
 ---@param seconds number that it has run
 ---@param most number at one time
 ---@return number now
+---@return number? rest see Pace:ran
 function Rounds:went_on(producer, seconds, most)
   local work, found = self.ledger:ill()
   if work then
@@ -77,8 +78,7 @@ function Rounds:went_on(producer, seconds, most)
     self.shared:found_damage(self.plan.stages[own.stage], own.count, found)
   end
   producer.stats.busy = producer.stats.busy + seconds
-  producer.pace:passed(most)
-  return core.now()
+  return core.now(), producer.pace:passed(most)
 end
 
 return rounds

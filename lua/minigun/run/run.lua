@@ -1,6 +1,6 @@
---- A run: one execution of a pipeline, and the coordinator's only loop.
+--- A run: one execution of a pipeline: what it is made of, its begin and its end. The rounds between are loop.lua's.
 --
--- The states of a run (state.lua), and the functions that lead from one to the next:
+-- The states of a run (state.lua), and the functions, most of them loop.lua's, that lead from one to the next:
 --
 --   NEW --begin--> RUNNING --stop_producers--> STOPPING
 --                     |                           |
@@ -11,18 +11,6 @@
 -- RUNNING: producers emit. STOPPING: they have been told to end, what they have emitted is processed. DRAINED: every
 -- stage is at its end and nothing is pending; it lasts until workers have been told. FINISHING: workers and threads
 -- end, hooks `after` are called. ABORTED: the user, an error or a failure has ended the run; nothing more is done.
---
--- A round (`step`), in this order:
---   1. signals; an error that a user's function has caught; the end of the grace after SIGTERM; a stop that was asked
---      for (`heed`)
---   2. what workers have said is taken (events.lua), and what waits for the coordinator's own stages is run (`take_in`)
---   3. producers of the coordinator emit
---   4. what is written goes on, work and blocks are handed out; what the clock asks for; the journal; threads run
---      (`give_out`). The clock comes after the handing out, as that may have set it
---   5. stages are drained; when all are, workers are told to end; and the run is over when they have (`advance`)
---   6. the ledger is checked, where $MINIGUN_CHECK is set
---   7. a sleep, unless anything was moved
--- What goes back into the loop from inside of it goes through reentry.lua.
 --
 -- The parts of a run each have a file. They know each other as far as their constructors say (`wire`). Where one calls
 -- back a part that itself calls it, it has been given a function for that (`parts_of`): no circle of parts.
@@ -48,6 +36,7 @@ local hooks = require "minigun.run.hooks"
 local inline = require "minigun.contexts.inline"
 local ledger = require "minigun.run.ledger"
 local lineage = require "minigun.run.lineage"
+local loop = require "minigun.run.loop"
 local outcome = require "minigun.run.outcome"
 local outlets = require "minigun.run.outlets"
 local places = require "minigun.run.places"
@@ -60,9 +49,7 @@ local reentry = require "minigun.run.reentry"
 local rounds = require "minigun.run.rounds"
 local screen = require "minigun.run.screen"
 local shared = require "minigun.run.shared"
-local signals = require "minigun.system.signals"
 local silence = require "minigun.run.silence"
-local sleeper = require "minigun.run.sleeper"
 local sources = require "minigun.sources.sources"
 local state = require "minigun.run.state"
 local status = require "minigun.run.status"
@@ -70,10 +57,6 @@ local threads = require "minigun.run.threads"
 local transport = require "minigun.run.transport"
 
 local run = {}
-
-local BEAT <const> = sleeper.BEAT
-local CHECK <const> = os.getenv "MINIGUN_CHECK" ~= nil
-local STEPPED <const> = { RUNNING = true, STOPPING = true, FINISHING = true, ABORTED = true } -- the states of a round
 
 local Run = {}
 Run.__index = Run
@@ -109,11 +92,11 @@ local function wire(parts)
   end
 end
 
--- The parts of a run, by name. `process`: pid and number of the coordinator's process, and how the run goes on.
+-- The parts of a run, by name. `process`: pid and number of the coordinator's process, and whether it is patient.
 local function parts_of(p, process, streams)
   local own, journal, past = {}, nil, nil
   if p.options.journal then journal, past = require("minigun.run.journal").open(p) end -- first, as it may raise
-  own.plan, own.state, own.outcome = p, state.new(), outcome.new(p, process.pid, streams)
+  own.plan, own.state, own.outcome = p, state.new(p.options.grace), outcome.new(p, process.pid, streams)
   own.stats = own.outcome.stats
   own.shared, own.places = shared.new(p), places.new(p)
   own.acks = acks.new(function(origin)
@@ -137,10 +120,7 @@ local function parts_of(p, process, streams)
       fail = function(text) own.state:fail(text) end }
   end
   own.admission, own.inline = admission.new(p.stages, own.places.of), inline.new(p, process)
-  own.outlets = outlets.new(p, process.pid, {
-    let_others = function(why) return own.producers:let_others(why) end,
-    wait_for_receivers = function(id) return own.producers:wait_for_receivers(id) end,
-    send = function(...) return own.emission:send(...) end })
+  own.outlets = outlets.new(p, process.pid, function(...) return own.emission:send(...) end)
   own.emission = emission.new(p, process)
   own.gates = gates.new()
   own.batches = batches.new()
@@ -149,11 +129,12 @@ local function parts_of(p, process, streams)
   own.failures = failures.new(p, process.pid, silence.explain, function() return own.status:finished() end)
   own.events, own.reduces = events.new(p), reduces.new(p, process.pid)
   own.producers, own.drain, own.hooks = producers.new(p, process), drain.new(p, core.clock), hooks.new()
-  own.reentry, own.threads = reentry.new(process.process), threads.new(p.options.seed)
-  own.rounds = rounds.new(p, process)
-  own.sleeper = sleeper.new(function()
-    return own.producers:any_awake() or own.answers and own.answers:rests()
-  end)
+  own.loop, own.threads, own.rounds = loop.new(), threads.new(p.options.seed), rounds.new(p, process)
+  own.reentry = reentry.new(process.process, {
+    serve = function(written) own.loop:serve(written) end,
+    turn = function() return own.loop:turn() end,
+    check_clock = function() return own.loop:check_clock(true) end,
+    sleep = function(...) own.loop:sleep(...) end })
   own.screen, own.status = screen.new(), status.new(p)
   wire(own)
   return own
@@ -168,26 +149,22 @@ end
 --- the figures;
 --- `standing`: its items are submitted, see answers.lua
 ---@return table run
---- `busy`: whether the last round has moved anything; `due_at`: when a clock will, on the monotonic clock, or false
 function run.new(pipeline, given, how)
   how = how or {}
-  local self
   local process = { pid = core.pid(), process = core.process(), patient = how.patient or false,
-    standing = how.standing or false,
-    ask_to_stop = function() self:ask_to_stop() end }
+    standing = how.standing or false }
   local p = plan.build(pipeline, given, how.standing)
   local own = parts_of(p, process, how.streams or false)
-  self = declared({
+  return declared({
     pipeline = pipeline, started = core.now(), open_line = how.open_line or false,
-    open_page = how.open_page or false, busy = false, next_due = false,
-    due_at = false,
+    open_page = how.open_page or false,
     holds = false,           -- what the process holds as long as the run lasts: memory that is freed, programs, signals
     plan = p, state = own.state, outcome = own.outcome, ledger = own.ledger, acks = own.acks, resume = own.resume,
     answers = own.answers, lineage = own.lineage,
     shared = own.shared, places = own.places, inline = own.inline, transport = own.transport,
-    failures = own.failures, events = own.events, producers = own.producers, rounds = own.rounds,
-    drain = own.drain, hooks = own.hooks,
-    sleeper = own.sleeper, screen = own.screen, reentry = own.reentry, status = own.status,
+    failures = own.failures, events = own.events, producers = own.producers,
+    hooks = own.hooks, loop = own.loop,
+    screen = own.screen, reentry = own.reentry, status = own.status,
     open_places = function(any)
       own.heap = any and heap.new() or false
       own.places:open(any and port.new(own) or nil)
@@ -198,8 +175,6 @@ function run.new(pipeline, given, how)
     end,
     threads = own.threads,
   }, Run)
-  own.reentry.loop = self
-  return self
 end
 
 --- Begins the run: hooks, shared memory, workers, producers.
@@ -232,184 +207,10 @@ function Run:begin()
   self.producers:open()
 end
 
--- --- parts of a round, some of which reentry.lua goes through from inside ----------------------------------------
-
--- The earlier of two times, each of which may be missing: never.
-local function earlier(a, b)
-  if a and b then return math.min(a, b) end
-  return a or b
-end
-
---- Starts retries and batches whose time has come, and what else the clock asks for.
----@param inside boolean? one of the coordinator's own stages is at work, so they get nothing
----@return number? seconds until the next time
-function Run:check_clock(inside)
-  if not (self.failures:timed() or self.places.timed or self.inline.timed or self.drain.timed) then return nil end
-  local now = core.clock()
-  local due, started = self.failures:check_clock(now)
-  local at_once = started and not inside -- the stages of the coordinator have had their turn
-  if not inside then
-    local next_due, fell_due = self.inline:due(now)
-    due, at_once = earlier(due, next_due), at_once or fell_due
-  end
-  local next_due, fell_due = self.drain:check_clock(now)
-  due = earlier(earlier(due, next_due), self.places:check_clock(now))
-  if at_once or fell_due then return 0 end
-  return due and math.max(due - now, 0)
-end
-
---- Keeps the workers going while the coordinator itself waits.
----@param written boolean what is written for them goes on, too
-function Run:serve(written)
-  if written then self.transport:flush_wanted() end
-  if self.shared.pool then self.events:collect() end
-  self.places:hand_out()
-end
-
--- Takes what has come. Returns whether there was anything.
-local function take_in(self)
-  local busy = false
-  if self.shared.pool then busy = self.events:collect() end
-  return self.inline:dispatch() or busy
-end
-
--- Passes on what is there for others, lets threads run, and does what falls due: of what has just been handed over too,
--- so this comes last. Returns whether there was anything, and whether what was handed over may have made room for more.
-local function give_out(self)
-  self.transport:flush_wanted()
-  local handed, lacking, ran, look_at = self.places:hand_out()
-  local due = earlier(self:check_clock(), self.producers:next_resume())
-  if look_at then due = earlier(due, math.max(0, look_at - core.now())) end
-  if self.resume then due = earlier(due, self.resume:tick()) end
-  if self.threads.loop then
-    local stepped, seconds
-    if self.screen.line then self.screen:before_handlers() end
-    stepped, seconds = self.threads:step()
-    ran = stepped or ran
-    due = earlier(due, seconds)
-  end
-  self.next_due = due or false
-  self.rounds.due = core.now() + (due or math.huge)
-  return handed or ran, ran or handed and (lacking or self.ledger:own() > 0)
-end
-
---- One round of everything but the producers.
----@return boolean busy whether there was anything to do
-function Run:turn()
-  local busy = take_in(self)
-  return give_out(self) or busy
-end
-
--- --- a round -----------------------------------------------------------------------------------------------------
-
---- SIGTERM has come: the run is to stop, within its grace.
-function Run:ask_to_stop()
-  local own, grace = self.state, self.plan.options.grace
-  local by = grace and core.clock() + grace
-  own.heeds_term, own.stop_asked = false, true
-  if by and not (own.end_by and own.end_by < by) then own.end_by, own.late = by, false end
-end
-
 --- Lets the producers wait, or go on: what is inside is processed. One in a process of its own waits when its block is
 --- full.
 ---@param on boolean
 function Run:pause(on) self.ledger:paused(on) end
-
---- Tells the producers to end.
-function Run:stop_producers()
-  self.state:become "STOPPING"
-  if self.producers:stop() then self.places.timed = true end
-end
-
--- No more work will come.
-local function finish(self)
-  self.state:must_be "DRAINED"
-  if self.lineage and not self.resume then self.acks:release_kept() end
-  self.places:finish()
-  self.state:become "FINISHING"
-end
-
--- Drains what can be drained; tells workers to end when all is. Returns whether anything has changed, and whether the
--- run is over: the last thing are the hooks after the coordinator's stages.
-local function advance(self)
-  local own, counts = self.state, self.ledger
-  counts:changed(false)
-  local over, changed = self.drain:advance()
-  if over and (own.name == "RUNNING" or own.name == "STOPPING") then
-    own:become "DRAINED"
-    finish(self)
-  end
-  if changed then counts:changed(true) end
-  if own.name ~= "FINISHING" or not self.places:ended() then return counts:changed(), false end
-  self.inline:finish()
-  return true, true
-end
-
--- What has been asked of the run. Returns false where it ends at once.
-local function heed(self)
-  local own = self.state
-  if core.interrupted() then signals.check() end
-  if own.failed then error(own.failed, 0) end
-  if self.ledger:torn() then own:fail "not enough memory for the run itself" end
-  if own.heeds_term and core.terminated() then self:ask_to_stop() end
-  if own.end_by and core.clock() >= own.end_by then own:time_is_over() end
-  if own.stop_asked and own:must_stop() then self:stop_producers() end
-  return not own.killed
-end
-
--- Sleeps until something happens or falls due.
-local function sleep(self, limit)
-  local seconds, end_by = self.next_due and math.min(self.next_due, BEAT), self.state.end_by
-  local others = limit and self.answers -- what is in a reduce or a batch may wait for an item still to be submitted
-  if not (seconds or others or self.ledger:paused()) then seconds = self.sleeper:before_sleep() end
-  self.due_at = seconds and core.now() + seconds or false
-  seconds = earlier(earlier(seconds, end_by and math.max(0, end_by - core.clock())), limit)
-  if self.screen.looks then seconds = self.screen:look(seconds) end
-  self.sleeper:sleep(seconds or nil)
-end
-
---- Waits for what workers say, for a short time, and takes it: the part of a round that one item needs whose worker has
---- nothing else to do.
----@param seconds number
-function Run:listen(seconds)
-  if not self.shared.pool then return end
-  self.sleeper:sleep(seconds)
-  self.events:collect()
-end
-
---- One round of the run: moves what can be moved, or sleeps until something happens.
----@param limit number? seconds to sleep at most; nil: no limit
----@return boolean more false when the run is over
-function Run:step(limit)
-  local own, counts = self.state, self.ledger
-  if not STEPPED[own.name] then own:must_be("RUNNING", "STOPPING", "FINISHING", "ABORTED") end
-  if not heed(self) then return false end
-  self.acks.origin = false
-  self.rounds.limit = limit and core.now() + limit or math.huge
-  local busy = take_in(self)
-  local waiting, pushed = counts:own()
-  busy = busy and waiting > 0 -- more than there was time for
-  busy = self.producers:go_on() or busy
-  if self.answers then busy = self.answers:begin() or busy end
-  local _, room = give_out(self)
-  busy = busy or room or select(2, counts:own()) > pushed or self.producers:are_ready()
-  if counts:changed() then
-    local changed, over = advance(self)
-    if over then return false end
-    busy = changed or busy
-  end
-  if own.aborted then return false end
-  if CHECK and not counts:torn() then counts:check() end
-  self.busy = busy
-  if busy and self.screen.looks then self.screen:look() end
-  if self.outcome.streams and self.outcome.result.items[1] ~= nil then return true end -- they go out first
-  if self.answers and self.answers.n_done > 0 then
-    self.busy = true -- what falls due has not been looked at
-    return true
-  end
-  if busy then self.sleeper:look() else sleep(self, limit) end
-  return true
-end
 
 -- --- the end -----------------------------------------------------------------------------------------------------
 

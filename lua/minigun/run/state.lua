@@ -1,4 +1,5 @@
 --- The state of a run: exactly one at a time (the drawing is at the head of run.lua), and what has been asked of it.
+local core = require "minigun.core"
 local declared = require "minigun.base.declared"
 local fatal = require "minigun.base.fatal"
 
@@ -19,14 +20,15 @@ local State = {}
 State.__index = State
 
 --- Makes the state of a run that has not begun.
+---@param grace number? seconds that it has to end after SIGTERM
 ---@return table state
 --- `name`; `aborted`: it ends, or has ended, before everything was done; `failed`: the error that has done that, or
 --- false; `killed`, `stop_asked`: the user has asked for it; `heeds_term`: SIGTERM asks for it; `end_by`: when the run
 --- is killed, by the clock that does not count stops, or false; `late`: what to say then, or false; `passed`: set of
 --- the states that it has been in
-function state.new()
-  return declared({ ledger = false, name = "NEW", aborted = false, failed = false, killed = false, stop_asked = false,
-    heeds_term = false, end_by = false, late = false, passed = {} }, State)
+function state.new(grace)
+  return declared({ grace = grace or false, ledger = false, name = "NEW", aborted = false, failed = false,
+    killed = false, stop_asked = false, heeds_term = false, end_by = false, late = false, passed = {} }, State)
 end
 
 --- Goes on to another state.
@@ -52,6 +54,13 @@ function State:must_stop() return self.stop_asked and self.name == "RUNNING" end
 --- Whether all that came in was finished: the run was told to end after that, or is over.
 ---@return boolean
 function State:is_finished() return self.passed.DRAINED == true end
+
+--- SIGTERM has come: the run is to stop, within its grace.
+function State:ask_to_stop()
+  local by = self.grace and core.clock() + self.grace
+  self.heeds_term, self.stop_asked = false, true
+  if by and not (self.end_by and self.end_by < by) then self.end_by, self.late = by, false end
+end
 
 --- Ends the run with its next round: it does nothing more.
 function State:abort()

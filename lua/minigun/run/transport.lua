@@ -1,11 +1,18 @@
---- Transport: how items of the coordinator's own stages move: into the ledger, and into the open blocks of outlets. An
--- item that is passed on is in the ledger of its receiver before it is finished at its sender.
+--- Transport: how items of the coordinator's own stages move: into the ledger, and into the open blocks of outlets, and
+-- what happens when a block is full. An item that is passed on is in the ledger of its receiver before it is finished
+-- at its sender.
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
+local report = require "minigun.base.protocol"
+local tasks = require "minigun.handlers.tasks"
 local weigh = require "minigun.base.weight"
 local work = require "minigun.base.work"
 
 local transport = {}
+
+local BLOCK <const> = report.UNIT
+-- A block for large items has room for some more of them: each block costs a round of the loop.
+local LARGE_ITEMS <const>, LARGE_BLOCK <const> = 32, 512 << 10
 
 local Transport = {}
 Transport.__index = Transport
@@ -16,12 +23,14 @@ Transport.__index = Transport
 ---@param outlet_of table from a stage's id to its outlet
 ---@param outlet_list table of the outlets with a writer
 ---@param outlet_to function (stage, id) -> the outlet for what a stage sends to one other, whatever the graph says
----@return table transport `feed`: a function to call before what is written is passed on, where there are reduce stages
+---@return table transport
+--- `feed`: a function to call before what is written is passed on, where there are reduce stages; `producers`: functions
+--- for one whose emit has led here, `let_others(why)` and `wait_for_receivers(id)` let the rest of the run go on
 function transport.new(plan, place_of, outlet_of, outlet_list, outlet_to)
   return declared({
     plan = plan, place_of = place_of, outlet_of = outlet_of, outlet_list = outlet_list, outlet_to = outlet_to,
     stats = false, ledger = false, acks = false, lineage = false, resume = false, admission = false, shared = false,
-    outcome = false, feed = false,
+    outcome = false, state = false, places = false, reentry = false, feed = false, producers = {},
     sends = {},              -- by stage: set of stages that it has sent to by themselves
   }, Transport)
 end
@@ -174,18 +183,13 @@ function Transport:write_alone(outlet, item, origin)
   enter(self, own)
 end
 
---- Passes on what is written into the open block. What a producer writes straight into it is counted here.
----@param outlet table
-function Transport:flush(outlet)
+-- Takes what is written into the open block, and passes it on. Returns how many items that were.
+local function take_block(self, outlet)
   local ledger = self.ledger
   local torn = ledger:torn(true)
   if outlet.into then outlet.count_into() end
   local block, offset, length, count, only = outlet.writer:take()
   local range = block and work.of_bytes(nil, block, offset, length, count, only)
-  if range and outlet.direct then
-    local s = self.stats[outlet.stage_id]
-    s.items_out = s.items_out + count
-  end
   local origin = self.lineage and self.lineage:leave(outlet, range) or nil
   if range then
     range.lane, range.origin = outlet.lane, origin
@@ -196,6 +200,17 @@ function Transport:flush(outlet)
     self.acks:release(origin, 1)
   end
   ledger:torn(torn)
+  return count or 0
+end
+
+--- Passes on what is written into the open block. What a producer writes straight into it is counted here.
+---@param outlet table
+function Transport:flush(outlet)
+  local n = outlet.through and outlet.writer:pass() or take_block(self, outlet)
+  if outlet.direct then
+    local s = self.stats[outlet.stage_id]
+    s.items_out = s.items_out + n
+  end
 end
 
 --- Passes on all that is written.
@@ -203,6 +218,77 @@ function Transport:flush_all()
   local list <const> = self.outlet_list
   for i = 1, #list do
     if list[i].writer then self:flush(list[i]) end
+  end
+end
+
+-- --- full blocks -------------------------------------------------------------------------------------------------
+
+-- Opens a block for a writer; the run fails where there is none to be had.
+local function open_block(self, stage, writer, need)
+  self.ledger:moved(true)
+  local roomy = math.min(LARGE_ITEMS * need, LARGE_BLOCK, self.shared.memory // 64)
+  if not writer:open(math.max(need, BLOCK, roomy)) then
+    self.state:fail(("stage '%s': an item of %d bytes or more does not fit into the shared memory that can be had")
+      :format(stage.name, need))
+  end
+end
+
+-- Lets pools catch up in the middle of a call of one of the coordinator's own stages that emits very much. None of
+-- these can run meanwhile, so a pool is waited for only while it has something in hand and waits for nothing itself.
+local function hold_back(self, id)
+  local ledger, reach = self.ledger, self.admission.reach[id]
+  local function is_full(place, limit) return limit == true and ledger:full(place.id) end
+  while not self.state.aborted do
+    local full, waits = false, false
+    for place, limit in pairs(reach) do full = full or is_full(place, limit) end
+    if not full then return end
+    self.reentry:enter "workers"
+    for place, limit in pairs(reach) do
+      waits = waits or is_full(place, limit) and place:working() and not ledger:blocked(place.id)
+    end
+    if not waits then return end
+    for _, place in ipairs(self.places.list) do place:due(core.clock()) end
+    self.reentry:sleep(0.01)
+  end
+end
+
+-- The block of a stage's writer is full (need > 0), a receiver wants what is in it (0), each item goes on (-1), or what
+-- was emitted has not come into it (-2: it was refused, or sent to a stage by its name); or that of the writer into
+-- which it puts its values.
+local function writer_full(self, stage, writer, need, into)
+  local outlet = self.outlet_of[stage.id]
+  if stage.submits and need <= 0 then return end -- each item is taken as soon as it is written
+  self:flush(outlet)
+  if stage.kind ~= "producer" then
+    hold_back(self, stage.id)
+  elseif outlet.direct and (need ~= 0 or outlet.singly) and self.ledger:must_wait(stage.id) then
+    self.producers.wait_for_receivers(stage.id)
+  elseif outlet.direct and (need == 0 or need == -2 or outlet.joins) then
+    self.producers.let_others(tasks.MORE)
+  end
+  if need <= 0 then return end
+  if into then
+    local joined = self.outlet_of[outlet.into].joined
+    self:flush(joined) -- others may have written meanwhile
+    writer = joined.writer
+  end
+  open_block(self, stage, writer, need)
+end
+
+--- What the writer of a stage calls when its block is full.
+---@param stage table
+---@return function (writer, need, into), see src/lua/lua_writer.c
+function Transport:on_full(stage)
+  return function(writer, need, into) writer_full(self, stage, writer, need, into) end
+end
+
+--- The same for a writer that no stage emits with: nothing is waited for.
+---@param outlet table
+---@return function (writer, need)
+function Transport:on_block_full(outlet)
+  return function(writer, need)
+    self:flush(outlet)
+    if need > 0 then open_block(self, outlet.sender, writer, need) end
   end
 end
 
