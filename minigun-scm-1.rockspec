@@ -222,7 +222,6 @@ build = {
     minigun = "lua/minigun/init.lua",
     ["minigun.contexts.inline"] = "lua/minigun/contexts/inline.lua",
     ["minigun.policy.byte_batches"] = "lua/minigun/policy/byte_batches.lua",
-    ["minigun.run.batches"] = "lua/minigun/run/batches.lua",
     ["minigun.run.journal"] = "lua/minigun/run/journal.lua",
     ["minigun.base.declared"] = "lua/minigun/base/declared.lua",
     ["minigun.policy.acks"] = "lua/minigun/policy/acks.lua",

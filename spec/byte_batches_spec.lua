@@ -43,8 +43,6 @@ local function ranges_of(pool, items, edge)
   return list
 end
 
-local function entry_of(r) return { block = r[1], offset = r[2], length = r[3], only = ANY } end
-
 -- Joins items, and decodes the array that they make.
 local function join(items)
   local pool, writer, closing = open(error)
@@ -189,6 +187,7 @@ describe("a byte batch", function()
       pool = pool, writer = given.bytes ~= false and writer or nil, now = function() return given.time end,
       emit = function(batch) list[#list + 1] = batch end, joined = function() end, tables = function() end,
       flush = flush, fail = error,
+      damaged = function(count, found) error(("%d announced, %d found"):format(count, found), 0) end,
     })
     local function add(item)
       local batch = j:add(item, function() return given.time end)
@@ -196,7 +195,7 @@ describe("a byte batch", function()
     end
     local function add_range(items)
       for _, r in ipairs(ranges_of(pool, items)) do
-        j:add_range(entry_of(r))
+        j:add_range(r[1], r[2], r[3], r[4], ANY)
         pool:release(r[1])
       end
     end
@@ -205,8 +204,24 @@ describe("a byte batch", function()
       flush()
       return list
     end
-    return { add = add, add_range = add_range, finish = finish, j = j, list = list, flush = flush }, closing
+    return { add = add, add_range = add_range, finish = finish, j = j, list = list, flush = flush, pool = pool },
+      closing
   end
+
+  it("raises where a range does not hold as many items as were announced", function()
+    local deep = {}
+    for _ = 2, 100 do deep = { deep } end
+    for _, bytes in ipairs { true, false } do
+      for _, announced in ipairs { 4, 6 } do
+        local b, closing = new { max_size = 2, bytes = bytes }
+        local _ <close> = closing
+        local r = ranges_of(b.pool, { 1, 2, deep, 4, 5 })[1]
+        assert.has_error(function() b.j:add_range(r[1], r[2], r[3], announced, ANY) end,
+          announced .. " announced, 5 found")
+        b.pool:release(r[1])
+      end
+    end
+  end)
 
   it("R20 makes arrays of bytes of ranges, tables of values, in order of arrival", function()
     local b, closing = new { max_size = 3 }

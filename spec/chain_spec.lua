@@ -32,7 +32,7 @@ local function push_all(links, id, list)
   end, error, 1, 1)
   for _, item in ipairs(list) do writer(item) end
   local block, offset, length = writer:take()
-  local n = links:push_all(id, pool:cursor(block, offset, length, 1))
+  local n = links.calls:push_all(id, pool:cursor(block, offset, length, 1))
   pool:release(block)
   writer:close()
   return n
@@ -50,7 +50,7 @@ describe("a chain", function()
       { handler = function(n, emit) emit(n + 1) emit(n + 2) end, to = { 2 } },
       { handler = function(n, emit) emit(n * 10) end, out = true },
     }
-    links:push(1, 1, 1)
+    links.calls:push(1, 1, 1)
     assert.same({ { 2, 20 }, { 2, 30 } }, port.delivered)
     assert.same({ items_in = 1, items_out = 2, failed = 0 }, counts(links, 1))
     assert.same({ items_in = 2, items_out = 2, failed = 0 }, counts(links, 2))
@@ -67,11 +67,11 @@ describe("a chain", function()
       end, out = true },
     }
     function port.deliver(_, item) alive[item] = true end
-    links:push(1, {}, 1)
+    links.calls:push(1, {}, 1)
     collectgarbage()
     collectgarbage()
     assert.is_nil(next(alive))
-    links:push(2, {}, 1)
+    links.calls:push(2, {}, 1)
     collectgarbage()
     collectgarbage()
     assert.is_nil(next(alive))
@@ -82,7 +82,7 @@ describe("a chain", function()
     local links, port = new {
       { handler = pass, to = { 2, 3, 9 } }, { handler = pass, out = true }, { handler = pass, out = true },
     }
-    links:push(1, 7, 1)
+    links.calls:push(1, 7, 1)
     assert.same({ { 2, 7 }, { 3, 7 }, { 1, 7 } }, port.delivered)
   end)
 
@@ -96,7 +96,7 @@ describe("a chain", function()
       end, to = { 2 } },
       { handler = function(n) trace[#trace + 1] = n end },
     }
-    links:push(1, 0, 1)
+    links.calls:push(1, 0, 1)
     assert.same({ "first returns", 1, 2 }, trace)
   end)
 
@@ -106,7 +106,7 @@ describe("a chain", function()
       ctx:collect("seen", n)
       if n == 2 then error "two" end
     end, out = true } }
-    for n = 1, 3 do links:push(1, n, 1) end
+    for n = 1, 3 do links.calls:push(1, n, 1) end
     assert.same({ { 1, 1 }, { 1, 3 } }, port.delivered)
     assert.same({ { "collect", "seen", 1 }, { "collect", "seen", 3 } }, port.effects)
     assert.equal(1, #port.failures)
@@ -130,7 +130,7 @@ describe("a chain", function()
         emit(n)
       end, out = true },
     }
-    links:push(1, 1, 1)
+    links.calls:push(1, 1, 1)
     assert.equal(1, after)
     assert.same({ { 2, 2 } }, port.delivered)
     assert.same({ 1, 2, 1 }, { #port.failures, port.failures[1].id, port.failures[1].item })
@@ -140,8 +140,8 @@ describe("a chain", function()
   it("errors that are no strings become texts", function()
     local values = { 42, { 1 }, setmetatable({}, { __tostring = function() return "shown" end }), true }
     local links, port = new { { handler = function(i) error(values[i]) end } }
-    for i = 1, #values do links:push(1, i, 1) end
-    links:push(1, 9, 1)
+    for i = 1, #values do links.calls:push(1, i, 1) end
+    links.calls:push(1, 9, 1)
     for i, failure in ipairs(port.failures) do
       assert.is_string(failure.caught.message)
       assert.equal(i <= #values and values[i] or support.raised_nil, failure.caught.raised)
@@ -154,7 +154,7 @@ describe("a chain", function()
     local links, port = new { { handler = function()
       error(setmetatable({}, { __tostring = function() error "again" end }))
     end } }
-    links:push(1, 1, 1)
+    links.calls:push(1, 1, 1)
     assert.equal(1, #port.failures)
     assert.is_string(port.failures[1].caught.message)
   end)
@@ -197,11 +197,11 @@ describe("a chain", function()
       for i = 1, n do emit(i) end
       if n > 1 then error "late" end
     end, out = true } }
-    links:push(1, 20000, 1)
-    links:push(1, 1, 1)
+    links.calls:push(1, 20000, 1)
+    links.calls:push(1, 1, 1)
     assert.is_true(#port.delivered > 10000 and #port.delivered <= 20001)
     assert.is_true(port.failures[1].partial)
-    links:push(1, 5, 1)
+    links.calls:push(1, 5, 1)
     assert.is_falsy(port.failures[2].partial)
     for i = 1, #port.delivered - 2 do assert(port.delivered[i][2] == i) end
   end)
@@ -216,8 +216,8 @@ describe("a chain", function()
         if i == 9000 then error "far" end
       end },
     }
-    for _ = 1, 300 do links:push(1, 1, 1) end -- it is trusted now
-    links:push(1, 20000, 1)
+    for _ = 1, 300 do links.calls:push(1, 1, 1) end -- it is trusted now
+    links.calls:push(1, 20000, 1)
     assert.equal(1, #port.failures)
     local lines = select(2, port.failures[1].caught.traceback:gsub("chain_spec%.lua:%d+: in", ""))
     assert.equal(1, lines, port.failures[1].caught.traceback)
@@ -230,7 +230,7 @@ describe("a chain", function()
       if n == 1 then emit(nil) end
       emit(n)
     end, out = true } }
-    links:push(1, 1, 1)
+    links.calls:push(1, 1, 1)
     assert.is_truthy(port.failures[1].caught.message:find "^spec/chain_spec.lua:%d+: nil cannot be emitted")
     local function late() kept(5) end
     local ok, message = pcall(late)
@@ -238,7 +238,7 @@ describe("a chain", function()
     assert.equal(debug.getinfo(late, "S").linedefined, tonumber(message:match "^spec/chain_spec.lua:(%d+): "))
     assert.same({}, port.delivered)
     local foreign, other = new({ { handler = function(n, emit) emit(n) end, out = true } }, core.process() + 1)
-    foreign:push(1, 2, 1)
+    foreign.calls:push(1, 2, 1)
     assert.matches("in another process", other.failures[1].caught.message)
     assert.same({}, other.delivered)
   end)
@@ -250,7 +250,7 @@ describe("a chain", function()
       ctx:collect("inside", 1)
       during = #port.effects
     end } }
-    links:push(1, 1, 1)
+    links.calls:push(1, 1, 1)
     assert.equal(0, during)
     assert.same({ { "collect", "inside", 1 } }, port.effects)
     ctx:collect("outside", 2)
@@ -262,8 +262,8 @@ describe("a chain", function()
       { handler = function(batch, emit) emit(#batch) end, out = true } }
     push_all(links, 1, { 1, 2, 3 })
     assert.same({ { 2, 2 } }, port.delivered)
-    links:push(1, 4, 1)
-    links:push(1, 5, 1)
+    links.calls:push(1, 4, 1)
+    links.calls:push(1, 5, 1)
     links:flush_batches(1)
     links:flush_batches(1)
     assert.same({ { 2, 2 }, { 2, 2 }, { 2, 1 } }, port.delivered)
@@ -271,7 +271,7 @@ describe("a chain", function()
 
   it("R21 flushes the batches whose time has come", function()
     local links, port = new { { batch = { max_size = 10, max_wait = 1 }, out = true } }
-    links:push(1, "a", 1)
+    links.calls:push(1, "a", 1)
     links:flush_batches(1, 0.5)
     assert.same({}, port.delivered)
     links:flush_batches(1, 1)
@@ -288,7 +288,7 @@ describe("a chain", function()
       emit(n + 1)
     end, out = true }
     local links, port = new(definitions)
-    links:push(1, 1, 1)
+    links.calls:push(1, 1, 1)
     assert.same({ { 1000, 1000 }, { 1000, 1001 } }, port.delivered)
     assert.same({ items_in = 1, items_out = 1, failed = 0 }, counts(links, 999))
   end)
@@ -311,7 +311,7 @@ describe("a chain", function()
     end
     for _, n in ipairs { 5, 7, 20000 } do
       seen = {}
-      links:push(1, n, 1)
+      links.calls:push(1, n, 1)
       assert.equal(n == 5 and 0 or n, #seen)
       for i = 1, #seen do assert(seen[i] == i) end
     end
@@ -338,8 +338,8 @@ describe("a chain", function()
     it("goes on where it was", function()
       local links, port = waiting()
       local co = coroutine.create(function()
-        links:push(1, 1, 1)
-        links:push(1, 5, 1)
+        links.calls:push(1, 1, 1)
+        links.calls:push(1, 5, 1)
         return "end"
       end)
       local said = { resume(co) }
@@ -373,7 +373,7 @@ describe("a chain", function()
       local links, port = waiting()
       local function one(n)
         return coroutine.create(function()
-          links:push(1, n, 1)
+          links.calls:push(1, n, 1)
           return "end"
         end)
       end
@@ -400,10 +400,10 @@ describe("a chain", function()
         end, to = { 2 } },
         { handler = function() coroutine.yield() end },
       }
-      links:push(1, 1, 1)
+      links.calls:push(1, 1, 1)
       assert.matches("have not ended", port.failures[1].caught.message)
       assert.is_false((coroutine.resume(left)))
-      links:push(1, 2, 1)
+      links.calls:push(1, 2, 1)
       assert.matches("emit called after", port.failures[2].caught.message)
     end)
   end)
@@ -420,10 +420,10 @@ describe("a chain", function()
     port.addresses[1] = { c = 3 }
     port.delivered = false -- deliver raises
     links:begin(1, 1)
-    assert.is_false((pcall(links:taker(), 1)))
+    assert.is_false((pcall(links.calls:taker(), 1)))
     port.delivered = {}
     links:begin(1, 1)
-    links:taker()(2)
+    links.calls:taker()(2)
     assert.same({ { 2, 2 }, { 3, 2 }, { 2, "for both" }, { 3, "for both" } }, port.delivered)
   end)
 end)

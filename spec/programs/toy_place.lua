@@ -33,7 +33,7 @@ end
 function Toy:run_one(own)
   if own.block then self:decode(own) end
   if own.given_up then self.chain:reject(own.stage, own.value, own.problem)
-  else self.chain:push(own.stage, own.value, own.attempt) end
+  else self.chain.calls:push(own.stage, own.value, own.attempt) end
   for id in pairs(self.chain.states) do
     local s = self.chain:counts(id, true)
     local came = id == own.stage and own.attempt == 1 and 1 or 0 -- it was counted when it came

@@ -283,10 +283,10 @@ local function run_chain(w, job, stages, contexts)
     if stage.loop and job.segment.items_per_worker == 1 then looping[#looping + 1] = stage.id end
   end
   w:on_refused(function(value, message)
-    local sender = job.plan.stages[links:sender()]
+    local sender = job.plan.stages[links.calls:sender()]
     report_lost(w, sender, replies.refused(value, sender.at, message, sender.source))
   end)
-  local take = links:taker()
+  local take = links.calls:taker()
   return function(attempt, value)
     local handler = looping[1] and with_ends(links, job, take, looping) or take
     folds:begin(job.kind, job.plan.stages[job.entry])

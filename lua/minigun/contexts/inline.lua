@@ -1,5 +1,6 @@
 --- Inline: the place of the stages that run in the coordinator itself (contract.lua). It is `here`: its stages call
 -- each other, and what one of them sends to another goes on within the call, so nothing fills up between them.
+local byte_batches = require "minigun.policy.byte_batches"
 local chain = require "minigun.handlers.chain"
 local contract = require "minigun.contexts.contract"
 local core = require "minigun.core"
@@ -35,7 +36,7 @@ function inline.new(plan, how)
     here = true, takes = "values", fresh = false, first = false, order = false,
     whole = plan, plan = segment_of(plan), pid = how.pid, process = how.process, patient = how.patient,
     outcome = false, acks = false, lineage = false, state = false, admission = false, shared = false, places = false,
-    gates = false, outlets = false, transport = false, batches = false, failures = false, reduces = false,
+    gates = false, outlets = false, transport = false, failures = false, reduces = false,
     hooks = false,
     reentry = false, screen = false, ledger = false, pool = false, id = false, stages = {}, chain = false,
     timed = false,
@@ -63,6 +64,31 @@ function Inline:enter()
     counted = 0, per_worker = math.huge }
 end
 
+-- Gives an accumulator what gathers its batches: byte batches, where it has no keys, and those a writer where its
+-- batches go to other processes, so that items which come as bytes need not be decoded.
+local function open_batches(self, stage)
+  if not self.pool or stage.batch.by then return end
+  local links, acks, outlet, transport = self.chain, self.acks, self.outlets.of[stage.id], self.transport
+  local state, given = links.states[stage.id], stage.batch
+  state.batches = byte_batches.new({ max_size = given.max_size, max_wait = given.max_wait, numbered = given.numbered,
+    max_bytes = given.numbered and self.shared.queue_bytes // 2 }, {
+    pool = self.pool, writer = not state.choose and self.outlets:open_joined(stage) or nil, now = core.clock,
+    emit = function(batch) links:emit_batch(state, batch) end,
+    joined = function(n) links.calls:count(stage.id, 0, n, 0) end,
+    tables = outlet.writer and function() transport:flush(outlet) end,
+    passing = function(gathered) outlet.joined.origin = acks:pass(outlet.joined.origin, gathered) end,
+    flush = function() transport:flush(outlet.joined) end,
+    refused = function(list) self.failures:unreadable(stage, list) end,
+    dropped = function(gathered)
+      if gathered then acks:release(gathered, 1) end
+    end,
+    damaged = function(count, found) self.shared:found_damage(stage, count, found) end,
+    fail = function(message)
+      self.state:fail(("stage '%s': items cannot be read: %s"):format(stage.name, message))
+    end,
+  })
+end
+
 --- Makes the chain of the coordinator's own stages, and the ways out of them, and out of stages in its threads.
 function Inline:open()
   local own, transport, handlers = self.stages, self.transport, {}
@@ -87,7 +113,7 @@ function Inline:open()
   })
   for _, stage in ipairs(own) do
     self.outlets:open(stage)
-    if stage.batch then self.batches:open(stage) end
+    if stage.batch then open_batches(self, stage) end
     if stage.reduces then self.reduces:open(stage) end
     if stage.batch and stage.batch.max_wait then self.timed = true end
   end
@@ -124,19 +150,18 @@ end
 
 -- Runs the items of some work, `count` of them, through its stage and all after it. Returns how many.
 local function run(self, id, own, count, block, offset, length, only, attempt, first)
-  local acks, links, ledger = self.acks, self.chain, self.ledger
-  local before = acks.origin
+  local acks, calls, ledger = self.acks, self.chain.calls, self.ledger
+  local before, state = acks.origin, self.chain.states[id]
   acks.origin = self.lineage and ledger:kept(own, report.ORIGIN) or false
   if self.screen.line then self.screen:before_handlers() end
   self.reentry.in_handler = true
   if not block then
-    links:push(id, ledger:kept(own, report.VALUE), attempt, first)
+    calls:push(id, ledger:kept(own, report.VALUE), attempt, first)
+  elseif state.batches and state.batches.add_range and not state.closed then
+    state.batches:add_range(block, offset, length, count, only or report.ANY)
   else
-    local range = work.of_bytes(id, block, offset, length, count, only)
-    if not (links.states[id].batches and self.batches:join(range)) then
-      local n = links:push_all(id, self.pool:cursor(block, offset, length, only))
-      if n ~= count then self.shared:found_damage(self.whole.stages[id], count, n) end
-    end
+    local n = calls:push_all(id, self.pool:cursor(block, offset, length, only))
+    if n ~= count then self.shared:found_damage(self.whole.stages[id], count, n) end
   end
   acks.origin, self.reentry.in_handler = before, false
   ledger:done_own(own)

@@ -44,10 +44,18 @@ Chain.__index = Chain
 local function keep(self, state, item, level, target)
   local own = state.given
   if changes[type(item)] and (state.watching or state.early) then
-    if state.watching then item = own:take(item) else item = own:copied(item) end
+    if state.watching then
+      item = own:take(item)
+    else
+      item = own:copied(item)
+      if own.large then
+        state.watching = true
+        self.calls:set(state.stage.id, "watching", true)
+      end
+    end
     if item == nil then error(given.AGAIN, level) end
   end
-  self.links:keep(state.stage.id, item, target)
+  self.calls:keep(state.stage.id, item, target)
 end
 
 local function keep_all(self, state, ids, item, level, sent)
@@ -124,13 +132,13 @@ end
 
 -- Counts the failure of an item for which no handler was called.
 local function fail(self, state, item, caught, number)
-  self.links:count(state.stage.id, 0, 0, 1)
-  self.links:set(state.stage.id, "keeps", true)
+  self.calls:count(state.stage.id, 0, 0, 1)
+  self.calls:set(state.stage.id, "keeps", true)
   self.port.failed(state.stage, item, caught, { attempt = 1, number = number })
 end
 
 local function unreadable(self, state, item, problem)
-  fail(self, state, item or nil, errors.unreadable(problem), self.links:number(state.stage.id))
+  fail(self, state, item or nil, errors.unreadable(problem), self.calls:number(state.stage.id))
 end
 
 local function gather(self, state, item)
@@ -172,7 +180,7 @@ local function effect_of(self, state)
   local port, id = self.port, state.stage.id
   return function(kind, name, value)
     if kind == "collect" then value = copy(value) end
-    if self.links:keeps(id) then state.effects[#state.effects + 1] = { kind, name, value }
+    if self.calls:keeps(id) then state.effects[#state.effects + 1] = { kind, name, value }
     else port.effect(kind, name, value, id) end
   end
 end
@@ -200,7 +208,7 @@ local function link(self, state)
     else outside = true end
   end
   state.ctx = port.context(stage, effect_of(self, state))
-  self.links:link(id, #state.inner, state.handler, state.ctx)
+  self.calls:link(id, #state.inner, state.handler, state.ctx)
   if stage.loop then
     state.loop = loops.new(state.handler, port)
     state.handler = function(...) return state.loop:take(...) end
@@ -208,7 +216,7 @@ local function link(self, state)
   self:set_handler(id, state.handler)
   for name, on in pairs { gathers = state.batches, keeps = stage.keeps_item, early = true, outside = outside,
     slow = state.choose or port.check, apart = stage.threaded } do
-    self.links:set(id, name, on)
+    self.calls:set(id, name, on)
   end
 end
 
@@ -227,19 +235,20 @@ end
 --- stands for a stage's handler; `apart`: set of ids of stages whose items leave the chain, whatever they are for
 --- `limits`: true where a time-out is to be seen to here; `warn(text)`, where there is one, notes what is odd
 ---@return table chain
---- `states[id]`: of each stage; `links`: the core's
+--- `states[id]`: of each stage; `calls`: the core's, whose `push`, `push_all`, `taker`, `sender`, `send` and `count` what
+--- surrounds it calls, see src/lua/lua_chain.c
 function chain.new(stages, port)
-  local self = setmetatable({ port = port, states = {}, stats = {}, links = false, reread = false }, Chain)
+  local self = setmetatable({ port = port, states = {}, stats = {}, calls = false, reread = false }, Chain)
   local most = 0
   for _, stage in ipairs(stages) do
     new_state(self, stage)
     most = math.max(most, stage.id)
   end
-  self.links = core.chain(most, #stages, note, port.process, functions_of(self))
+  self.calls = core.chain(most, #stages, note, port.process, functions_of(self))
   for _, stage in ipairs(stages) do link(self, self.states[stage.id]) end
   for _, stage in ipairs(stages) do
     local out = port.out and port.out[stage.id]
-    self.links:connect(stage.id, self.states[stage.id].inner, out or port.deliver, not out and stage or nil)
+    self.calls:connect(stage.id, self.states[stage.id].inner, out or port.deliver, not out and stage or nil)
   end
   return self
 end
@@ -250,7 +259,7 @@ end
 function Chain:set_handler(id, f)
   local state = self.states[id]
   state.handler = f
-  self.links:handler(id, state.limit and limited(state) or f)
+  self.calls:handler(id, state.limit and limited(state) or f)
 end
 
 -- --- items -------------------------------------------------------------------------------------------------------
@@ -260,80 +269,48 @@ end
 ---@param id integer of the receiver
 ---@param item any
 function Chain:send_one(state, id, item)
-  if self.states[id] and not state.stage.threaded then return self.links:push(id, item, 1) end
+  if self.states[id] and not state.stage.threaded then return self.calls:push(id, item, 1) end
   self.port.send_to(state.stage, id, item, false)
 end
-
---- Sends an item to every receiver of the stage, in the chain and outside.
----@param state table of the stage
----@param item any
-function Chain:send(state, item) self.links:send(state.stage.id, item) end
 
 --- Emits for a stage without a handler: a batch, the value of a reduce.
 ---@param state table of the stage
 ---@param batch any
 function Chain:emit_batch(state, batch)
-  self:count_out(state.stage.id, 1)
-  if not state.choose then return self:send(state, batch) end
+  self.calls:count(state.stage.id, 0, 1, 0)
+  if not state.choose then return self.calls:send(state.stage.id, batch) end
   local ok, ids = errors.call(state.choose, batch)
   if not ok then return fail(self, state, batch, ids) end
   for i, id in ipairs(ids) do self:send_one(state, id, i < #ids and copy(batch) or batch) end
 end
-
---- Runs one item through the stage and everything after it in the chain. Does not raise.
----@param id integer the stage
----@param item any
----@param attempt integer 1 for the first
----@param number integer? of a further attempt: that of the item, as `failed` got it
-function Chain:push(id, item, attempt, number) self.links:push(id, item, attempt, number) end
-
---- Runs all the items that a cursor gives through the stage.
----@param id integer the stage
----@param cursor userdata of a pool
----@return integer count of the items that there were
-function Chain:push_all(id, cursor) return self.links:push_all(id, cursor) end
 
 --- The items that the function from `taker` gets are for this stage, and the attempt-th at each. They can be read
 --- again as they came.
 ---@param id integer
 ---@param attempt integer
 function Chain:begin(id, attempt)
-  if self.reread then self.links:set(self.reread, "reread", false) end
+  if self.reread then self.calls:set(self.reread, "reread", false) end
   self.reread = id
-  self.links:set(id, "reread", true)
-  self.links:begin(id, attempt)
+  self.calls:set(id, "reread", true)
+  self.calls:begin(id, attempt)
 end
 
 --- Of a worker: while the handler of one of these stages runs, the item in hand is not to blame for the worker's end.
 ---@param stages table array
 ---@param w userdata the worker
 function Chain:set_aside(stages, w)
-  self.links:worker(w)
-  for _, stage in ipairs(stages) do self.links:set(stage.id, "aside", true) end
+  self.calls:worker(w)
+  for _, stage in ipairs(stages) do self.calls:set(stage.id, "aside", true) end
 end
-
---- What takes an item through the stage that `begin` has named, and everything after it. The item is counted by the
---- caller. The function does not raise.
----@return function take (item)
-function Chain:taker() return self.links:taker() end
-
---- The stage whose item has left the chain last.
----@return integer? id
-function Chain:sender() return self.links:sender() end
 
 --- An item cannot be had that did not come in yet; or, without a problem, one has come to nothing. Does not raise.
 ---@param id integer the stage
 ---@param item any what stands for it; false: nothing does
 ---@param problem string?
 function Chain:reject(id, item, problem)
-  self.links:count(id, 1, 0, 0)
+  self.calls:count(id, 1, 0, 0)
   if problem then unreadable(self, self.states[id], item, problem) end
 end
-
---- Counts what a stage has emitted otherwise.
----@param id integer
----@param n integer
-function Chain:count_out(id, n) self.links:count(id, 0, n, 0) end
 
 --- What has been counted of a stage.
 ---@param id integer
@@ -342,14 +319,14 @@ function Chain:count_out(id, n) self.links:count(id, 0, n, 0) end
 function Chain:counts(id, anew)
   local counts = self.stats[id]
   if not counts then return nil end
-  counts.items_in, counts.items_out, counts.failed = self.links:counts(id, anew)
+  counts.items_in, counts.items_out, counts.failed = self.calls:counts(id, anew)
   return counts
 end
 
 --- Tells a loop stage that its stream has ended, unless it knows. What it emits then is passed on. Does not raise.
 ---@param id integer
 function Chain:end_loop(id)
-  if self.states[id].loop:open() then self:push(id, nil, 0) end
+  if self.states[id].loop:open() then self.calls:push(id, nil, 0) end
 end
 
 --- Passes on batches whose time has come, or all of them.

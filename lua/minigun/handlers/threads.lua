@@ -77,7 +77,7 @@ local function body(self, thread)
       if job then
         thread.job = job
         if job.given_up then thread.chain:reject(job.stage, job.value, job.problem)
-        else thread.chain:push(job.stage, job.value, job.attempt) end
+        else thread.chain.calls:push(job.stage, job.value, job.attempt) end
         thread.job = nil
         link.done(thread, job)
       else

@@ -91,6 +91,10 @@ function Batcher:reopen(items, n, due, origin)
   entry.items, entry.n, entry.due, entry.origin = items, n, due, origin
 end
 
+--- The oldest open batch.
+---@return table? entry its `n` says how many items are in it, its `after` is the next one
+function Batcher:oldest() return self.first end
+
 --- Takes the oldest batch, full or not.
 ---@return table batch
 function Batcher:take()

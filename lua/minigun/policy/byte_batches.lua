@@ -7,7 +7,6 @@
 -- always a table. As long as no table is there, producers may write into the array themselves (see w:into in
 -- src/lua/lua_writer.c): `sync` finds out what they have done, and comes before anything else.
 local batcher = require "minigun.policy.batcher"
-local report = require "minigun.base.protocol"
 
 local byte_batches = {}
 
@@ -19,10 +18,10 @@ Batches.__index = Batches
 --- `max_size` (items, see resize), `max_wait` (seconds or nil), `max_bytes` (or nil: of batches of bytes); `numbered`:
 --- a batch is passed on as a pair, of its number, from 1, and its items
 ---@param port table
---- `pool`; `writer` (or nil); `now()`; `emit(batch)` passes on a table, `tables()` sees to it that those are with their
---- receivers; `joined(n)` hears that n more arrays of bytes are in the writer's block, `flush()` passes those on;
---- `refused(list)` hears of items that cannot be had, `dropped(gathered)` of a batch of which nothing is left;
---- `fail(text)` raises
+--- `pool`; `writer` (or nil); `now()`; `emit(batch)` passes on a table; `tables()`, where there may be some on their
+--- way, sees to it that those are with their receivers; `joined(n)` hears that n more arrays of bytes are in the
+--- writer's block, `flush()` passes those on; `refused(list)` hears of items that cannot be had, `dropped(gathered)` of
+--- a batch of which nothing is left; `damaged(count, found)` and `fail(text)` raise
 ---@return table batches with the methods of a batcher, and the field `first` of one
 function byte_batches.new(options, port)
   return setmetatable({ port = port, values = batcher.new(options), max_size = options.max_size,
@@ -34,6 +33,13 @@ end
 ---@return boolean
 function Batches:shareable()
   return self.port.writer and not (self.number > 0 or self.max_wait or self.note) or false
+end
+
+--- The oldest open batch.
+---@return table? entry its `n` says how many items are in it, its `after` is the next one
+function Batches:oldest()
+  self:sync()
+  return self.first
 end
 
 -- A table is begun, goes on, or is to be passed on: until it is with its receivers no producer writes.
@@ -113,7 +119,7 @@ local function close(self)
   if self.note then self.port.passing(self.open.origin) end
   self.open, self.written = nil, true
   if self.number > 0 then self.number = self.number + 1 end
-  self.port.tables()
+  if self.port.tables then self.port.tables() end
   self.port.writer:join_end()
   self.port.joined(1)
 end
@@ -134,7 +140,7 @@ function Batches:add(item, now)
 end
 
 -- Decodes records into the table that is open, or is to be: as many as there is room for, or one. Returns the offset
--- after them.
+-- after them, and how many they were.
 local function read(self, block, at, limit, only, one)
   local pool, values, port = self.port.pool, self.values, self.port
   keep_to_itself(self)
@@ -153,14 +159,15 @@ local function read(self, block, at, limit, only, one)
     flush(self)
     port.emit(numbered(self, batch))
   end
-  return after
+  return after, count
 end
 
--- Joins records to the array that is open. Returns the offset after them.
+-- Joins records to the array that is open. Returns the offset after them, and how many they were.
 local function join(self, block, at, limit, only)
-  local port, most = self.port, self.max_size
+  local port, most, passed = self.port, self.max_size, self.open and self.open.n or 0
   local n, after, deep = port.writer:join(most, self.number, block, at, limit - at, only, self.max_bytes)
   if not n then port.fail "a worker has damaged its block" end
+  passed = n - passed
   if n > 0 and not self.open then self.open = { due = self.max_wait and port.now() + self.max_wait } end
   if n > 0 then self.open.n = n end
   if n > 0 and self.note then self.open.origin = self.note(self.open.origin) end
@@ -168,21 +175,28 @@ local function join(self, block, at, limit, only)
     close(self)
   elseif deep then
     if n > 0 then decode(self) end
-    after = read(self, block, after, limit, only, true)
+    after, n = read(self, block, after, limit, only, true)
+    passed = passed + n
   end
-  return after
+  return after, passed
 end
 
---- Adds the records of a range.
----@param work table `block` (which stays held meanwhile), `offset`, `length`, `only`
-function Batches:add_range(work)
-  local at, limit = work.offset, work.offset + work.length
+--- Adds the records of a range. Raises, afterwards, where there are not as many as were announced.
+---@param block integer which stays held meanwhile
+---@param offset integer bytes
+---@param length integer bytes
+---@param count integer items
+---@param only integer edge of the records that are meant, or protocol.ANY
+function Batches:add_range(block, offset, length, count, only)
+  local at, limit, passed = offset, offset + length, 0
   self:sync()
   while at < limit do
-    local as_bytes = self.port.writer and not self.values.first
-    at = (as_bytes and join or read)(self, work.block, at, limit, work.only or report.ANY)
+    local as_bytes, n = self.port.writer and not self.values.first, nil
+    at, n = (as_bytes and join or read)(self, block, at, limit, only)
+    passed = passed + n
   end
   self.first = self.open or self.values.first
+  if passed ~= count then self.port.damaged(count, passed) end
 end
 
 --- Takes the batches that have waited long enough; an array of bytes is passed on at once.
@@ -191,8 +205,8 @@ end
 function Batches:due(now)
   self:sync()
   if self.open and (not now or self.open.due and self.open.due <= now) then close(self) end
-  local batches = self.values:due(now)
-  if #batches > 0 then
+  local batches = self.values.first and self.values:due(now) or {}
+  if batches[1] then
     keep_to_itself(self)
     flush(self)
   end

@@ -18,8 +18,7 @@ function drain.new(plan, clock)
   local own = policy.new(plan.stages)
   return declared({
     plan = plan, clock = clock, started = clock(), policy = own, ledger = false,
-    status = false, inline = false, places = false, transport = false, outlets = false, batches = false,
-    reduces = false,
+    status = false, inline = false, places = false, transport = false, outlets = false, reduces = false,
     hooks = false,
     timed = own.awaits[1] ~= nil,           -- whether the clock can drain a stage
     looked = 0,              -- when it was last looked at the awaited stages, since the begin
@@ -42,8 +41,8 @@ function Drain:check_clock(now)
 end
 
 -- Whether a stage of the coordinator has something to say at its end.
-local function holds(self, state)
-  return self.batches:oldest(state) or state.loop and state.loop:open()
+local function holds(state)
+  return state.batches and state.batches:oldest() or state.loop and state.loop:open()
 end
 
 local function drain_stage(self, stage, state)
@@ -89,7 +88,7 @@ function Drain:advance()
       and (not stage.await or own:given_up(id, self.status:received(id), self.clock() - self.started)
         or front and self:is_empty())
     local state = states[id]
-    if ready and not (ledger:drained(id) and not (state and holds(self, state))) then
+    if ready and not (ledger:drained(id) and not (state and holds(state))) then
       drain_stage(self, stage, state)
       changed = true
     end

@@ -29,7 +29,7 @@ function emission.new(plan, how)
   return declared({ plan = plan, pid = how.pid, process = how.process, patient = how.patient, outcome = false,
     ledger = false, resume = false, receipts = false, admission = false, places = false, inline = false,
     outlets = false,
-    transport = false, batches = false, failures = false, reentry = false, producers = false }, Emission)
+    transport = false, failures = false, reentry = false, producers = false }, Emission)
 end
 
 -- Whether nothing waits for a producer's items one by one: they are through when its emit returns.
@@ -112,12 +112,37 @@ local function sends_singly(self, id)
   return self.outcome.streams
 end
 
+local write_into
+
+-- Counts what a producer has written straight into arrays.
+local function count_into(self, outlet)
+  local n, goes_on = outlet.writer:sent()
+  local from, to = self.outcome.stats[outlet.stage_id], self.outcome.stats[outlet.into]
+  from.items_out, to.items_in = from.items_out + n, to.items_in + n
+  if not goes_on then write_into(self, outlet) end
+end
+
+-- Lets a producer write its items straight into the arrays of the accumulator that they go to, if that can be, and if
+-- nothing that must come before is still on its way.
+function write_into(self, outlet)
+  local target = #outlet.bytes == 1 and outlet.bytes[1]
+  local own = outlet.joins and target and self.inline.chain.states[target].batches
+  if not own or not own:shareable() or own.values.first or self.ledger:pending(target) > 0
+    or outlet.writer:pending() > 0 then return end
+  outlet.into = target
+  outlet.count_into = outlet.count_into or function() count_into(self, outlet) end
+  local to = self.outlets.of[target]
+  if to.writer then self.transport:flush(to) end -- tables
+  own:share()
+  outlet.writer:into(to.joined.writer)
+end
+
 -- The emit of a producer all of whose items go into pools: the writer itself.
 local function writer_of(self, stage, outlet, source)
   outlet.direct, outlet.singly = true, self.admission.limited[stage.id]
   outlet.writer:emits()
   if outlet.singly then outlet.writer:singly() end
-  self.batches:write_into(outlet)
+  write_into(self, outlet)
   if not (outlet.singly or outlet.joins or self.resume) then outlet.writer:pieces() end
   if self.patient then outlet.writer:patience(SLICE) end
   if not (source and source.ranges[1]) then return outlet.writer end
@@ -137,7 +162,7 @@ function Emission:emit_of(stage, tempo)
     return writer_of(self, stage, outlet, source)
   end
   local reentry, process, sent = self.reentry, self.process, sent_by(self, stage, tempo)
-  local calls <const>, id <const> = links.links, stage.id
+  local calls <const>, id <const> = links.calls, stage.id
   local watched, left, space, early = state.given, 0, SPACE, given.EARLY
   if source then resume:open_source(source, receipts ~= nil or sends_singly(self, stage.id)) end
   return emits.new(function(_, item, more)

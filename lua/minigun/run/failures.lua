@@ -93,7 +93,7 @@ local function retry_in_place(self, entry, due)
     if left <= 0 or self.state.aborted then break end
     self.reentry:sleep(left, true)
   end
-  self.inline.chain:push(entry.stage, entry.value, entry.attempt, entry.first)
+  self.inline.chain.calls:push(entry.stage, entry.value, entry.attempt, entry.first)
 end
 
 local function try_again(self, stage, entry, attempt)

@@ -7,7 +7,7 @@
 --     items, own  of a terminal stage: the lists of the result that its items are added to
 --     values, bytes      those of the targets that take Lua values, and those that take bytes
 --     reads       how many of `values` fork for each item, and so change nothing of what other stages see; nil: none
---     joins       true: a target is a batch that is put together from bytes (batches.lua)
+--     joins       true: a target is a batch that is put together from bytes (policy/byte_batches.lua)
 --     writer      into the open block for `bytes`; nil: there is none
 --     sender      the stage that writes
 --     through     true: what is written goes straight into the ledger, see w:through
@@ -61,7 +61,8 @@ function Outlets:slots_of(targets)
   if last > 0 then return first, last end
 end
 
--- Whether a stage makes batches for other processes out of bytes: what sends to it may send them (see batches.lua).
+-- Whether a stage makes batches for other processes out of bytes (policy/byte_batches.lua): what sends to it may send
+-- them.
 local function joins_bytes(self, stage)
   if not stage.batch or stage.batch.by or not self.places.of[stage.id].here or chooses(stage) then return false end
   for _, target in ipairs(stage.outputs) do
@@ -162,6 +163,7 @@ function Outlets:open_joined(stage)
   local joined = { bytes = outlet.targets, stage_id = stage.id, sender = stage }
   joined.writer = core.writer(self.shared.pool, stage.id, self.transport:on_block_full(joined), function() end, first,
     last)
+  joined.through = not self.lineage and joined.writer:through(self.ledger, stage.id, joined.bytes)
   self.list[#self.list + 1] = joined
   outlet.joined = joined
   return joined.writer

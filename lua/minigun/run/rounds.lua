@@ -59,7 +59,7 @@ end
 ---@param alone boolean all that it emits goes to other processes
 ---@return function among (thread, answer) see l:among in src/lua/lua_round.c
 function Rounds:among(stage, alone)
-  local ledger, links, reentry, id = self.ledger, self.inline.chain.links, self.reentry, stage.id
+  local ledger, links, reentry, id = self.ledger, self.inline.chain.calls, self.reentry, stage.id
   return function(thread, answer)
     return ledger:among(thread, answer, links, reentry, until_when(self), id, alone)
   end

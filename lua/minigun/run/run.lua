@@ -22,7 +22,6 @@
 local acks = require "minigun.policy.acks"
 local admission = require "minigun.policy.admission"
 local answers = require "minigun.run.answers"
-local batches = require "minigun.run.batches"
 local command = require "minigun.handlers.command"
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
@@ -123,7 +122,6 @@ local function parts_of(p, process, streams)
   own.outlets = outlets.new(p, process.pid, function(...) return own.emission:send(...) end)
   own.emission = emission.new(p, process)
   own.gates = gates.new()
-  own.batches = batches.new()
   own.transport = transport.new(p, own.places.of, own.outlets.of, own.outlets.list,
     function(stage, id) return own.outlets:to(stage, id) end)
   own.failures = failures.new(p, process.pid, silence.explain, function() return own.status:finished() end)

@@ -21,7 +21,7 @@ Status.__index = Status
 function status.new(plan)
   return declared({ plan = plan, outcome = false, state = false, ledger = false,
     shared = false, places = false, inline = false,
-    outlets = false, batches = false,
+    outlets = false,
     counted = false,         -- what the coordinator's own chain has counted is in the statistics
     began = core.now(), recent = false, length = false,
     uses = {},               -- by pid: what a process uses, `{ at =, cpu =, share =, memory = }`
@@ -181,7 +181,7 @@ end
 function Status:inside(id)
   local links, n = self.inline.chain, self.ledger:pending(id)
   local state = links and links.states[id]
-  local entry = state and self.batches:oldest(state)
+  local entry = state and state.batches and state.batches:oldest()
   while entry do
     n, entry = n + entry.n, entry.after
   end

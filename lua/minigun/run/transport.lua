@@ -24,7 +24,7 @@ Transport.__index = Transport
 ---@param outlet_list table of the outlets with a writer
 ---@param outlet_to function (stage, id) -> the outlet for what a stage sends to one other, whatever the graph says
 ---@return table transport
---- `feed`: a function to call before what is written is passed on, where there are reduce stages; `producers`: functions
+--- `feed`: a function to call before what is written is passed on, where there are reduce stages; `producers`: two
 --- for one whose emit has led here, `let_others(why)` and `wait_for_receivers(id)` let the rest of the run go on
 function transport.new(plan, place_of, outlet_of, outlet_list, outlet_to)
   return declared({
