@@ -191,9 +191,9 @@ static int l_free(lua_State *L) {
   return 1;
 }
 
-/* l:idles([place]), l:wakes(place), l:working(place), l:alive(place): whether a place could do more and finds nothing in its queue (without one:
- * any but the coordinator's own); whether something in it will end a sleep; whether it has anything in hand; its workers
- * that live */
+/* l:idles([place]), l:wakes(place), l:working(place), l:alive(place): whether a place could do more and finds
+ * nothing in its queue (without one: any but the coordinator's own); whether something in it will end a sleep; whether
+ * it has anything in hand; how many of its workers live */
 static int ask(lua_State *L, int (*question)(const mg_ledger *, const mg_place *)) {
   mg_ledger *l = mg_check_ledger(L, 1);
   lua_pushboolean(L, question(l, mg_check_place(L, l, 2)));

@@ -235,8 +235,8 @@ end
 --- stands for a stage's handler; `apart`: set of ids of stages whose items leave the chain, whatever they are for
 --- `limits`: true where a time-out is to be seen to here; `warn(text)`, where there is one, notes what is odd
 ---@return table chain
---- `states[id]`: of each stage; `calls`: the core's, whose `push`, `push_all`, `taker`, `sender`, `send` and `count` what
---- surrounds it calls, see src/lua/lua_chain.c
+--- `states[id]`: of each stage; `calls`: the core's (src/lua/lua_chain.c), whose `push`, `push_all`, `taker`, `sender`,
+--- `send` and `count` what surrounds it calls
 function chain.new(stages, port)
   local self = setmetatable({ port = port, states = {}, stats = {}, calls = false, reread = false }, Chain)
   local most = 0

@@ -191,9 +191,9 @@ function Batches:add_range(block, offset, length, count, only)
   local at, limit, passed = offset, offset + length, 0
   self:sync()
   while at < limit do
-    local as_bytes, n = self.port.writer and not self.values.first, nil
-    at, n = (as_bytes and join or read)(self, block, at, limit, only)
-    passed = passed + n
+    local take = self.port.writer and not self.values.first and join or read
+    local after, n = take(self, block, at, limit, only)
+    at, passed = after, passed + n
   end
   self.first = self.open or self.values.first
   if passed ~= count then self.port.damaged(count, passed) end
