@@ -44,15 +44,7 @@ Chain.__index = Chain
 local function keep(self, state, item, level, target)
   local own = state.given
   if changes[type(item)] and (state.watching or state.early) then
-    if state.watching then
-      item = own:take(item)
-    else
-      item = own:copied(item)
-      if own.large then
-        state.watching = true
-        self.calls:set(state.stage.id, "watching", true)
-      end
-    end
+    if state.watching then item = own:take(item) else item = own:copied(item) end
     if item == nil then error(given.AGAIN, level) end
   end
   self.calls:keep(state.stage.id, item, target)
