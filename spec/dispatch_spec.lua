@@ -165,6 +165,16 @@ describe("dispatch to workers", function()
     assert.is_false(fork.ledger:full(fork.id))
     fork.ledger:accept_value(1, 72, 1)
     assert.is_true(fork.ledger:full(fork.id))
+    local million <const>, pieces = 1 << 20, fake.place(2)
+    local function add(n)
+      local block = fake.push(pieces, 1)
+      pieces.pool:retain(block)
+      pieces.ledger:accept(1, block, 0, 16, n, 1 << 31) -- one record that stands for so many items
+    end
+    add(million - 3)
+    assert.is_false(pieces.ledger:full(pieces.id))
+    add(1)
+    assert.is_true(pieces.ledger:full(pieces.id))
   end)
 
   it("gives workers blocks as long as the stages after them have room", function()

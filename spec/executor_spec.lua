@@ -484,6 +484,19 @@ describe("F6: futures of an executor", function()
     assert.same({ 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024 }, got)
   end)
 
+  it("on_done of what a killed executor has lost cancels nothing: all of it is lost", function()
+    local pool = executor(function() minigun.sleep(60) end, { processes = 1 })
+    local futures, cancelled = {}, {}
+    for i = 1, 3 do
+      futures[i] = pool:submit(i):on_done(function()
+        for k = 1, 3 do cancelled[#cancelled + 1] = futures[k]:cancel() end
+      end)
+    end
+    pool:kill()
+    assert.same({ [false] = 9 }, contexts.counts(cancelled))
+    for i = 1, 3 do assert.same({ "lost", i }, { futures[i]:failure().kind, futures[i]:failure().item }) end
+  end)
+
   it("an error in on_done fails step with the user's line, and the executor goes on", function()
     local pool <close> = executor(double, { processes = 1 })
     local line
