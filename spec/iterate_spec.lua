@@ -236,6 +236,23 @@ describe("the pace of a source", function()
     assert.is_nil(pace.new(0, true):ran(0.5, 0, true))
     assert.equal(0, p.stood)
   end)
+
+  it("measures its first turns, those after a slow one, and a few where one of several was slow", function()
+    local p = pace.new(0)
+    local function measured()
+      local n = 0
+      while p:measures() do n = n + 1 end
+      return n
+    end
+    assert.equal(64, measured())
+    p:ran(0.002, 0, false)
+    assert.equal(64, measured())
+    p:ran(0.0005, 0, false)
+    assert.equal(0, measured())
+    p:passed(0.002)
+    assert.equal(4, measured())
+    assert.is_false(pace.new(0, true):measures())
+  end)
 end)
 
 describe("the weight of a value", function()

@@ -352,6 +352,26 @@ describe("the layout of a diagram", function()
       end
     end
   end)
+
+  it("crosses no lines of a tree", function()
+    local seed = tonumber(os.getenv "SEED") or os.time()
+    math.randomseed(seed)
+    for round = 1, support.short_or_long(100, 1000) do
+      local stages, edges = { { name = "s1", width = 14 } }, {}
+      for i = 2, math.random(2, 20) do
+        stages[i] = { name = "s" .. i, width = math.random(14, 30) }
+        edges[#edges + 1] = { from = "s" .. math.random(math.max(1, i - 5), i - 1), to = "s" .. i }
+      end
+      local boxes, crossed = layout.new(stages, edges, 3).boxes, 0
+      for _, a in ipairs(edges) do
+        for _, b in ipairs(edges) do
+          local above = boxes[a.from].y == boxes[b.from].y and boxes[a.from].x - boxes[b.from].x or 0
+          if above * (boxes[a.to].x - boxes[b.to].x) < 0 then crossed = crossed + 1 end
+        end
+      end
+      assert.equal(0, crossed, ("SEED=%d, round %d"):format(seed, round))
+    end
+  end)
 end)
 
 describe("numbers", function()

@@ -7,7 +7,7 @@
 local layout = {}
 
 local BETWEEN <const> = 2 -- columns between boxes
-local SWEEPS <const> = 4  -- of putting each stage near those that it is joined with
+local SWEEPS <const> = 5  -- of putting each stage near those that it is joined with; odd: no lines of a tree cross
 
 -- Sides of a cell that a line leads to: the index of its glyph is their sum.
 local UP <const>, RIGHT <const>, DOWN <const>, LEFT <const> = 1, 2, 4, 8
