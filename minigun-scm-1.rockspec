@@ -228,7 +228,6 @@ build = {
     ["minigun.policy.sources"] = "lua/minigun/policy/sources.lua",
     ["minigun.child.marks"] = "lua/minigun/child/marks.lua",
     ["minigun.run.ledger"] = "lua/minigun/run/ledger.lua",
-    ["minigun.policy.drain"] = "lua/minigun/policy/drain.lua",
     ["minigun.run.emission"] = "lua/minigun/run/emission.lua",
     ["minigun.run.drain"] = "lua/minigun/run/drain.lua",
     ["minigun.policy.admission"] = "lua/minigun/policy/admission.lua",

@@ -18,9 +18,8 @@ function core.now() end
 ---@return number seconds
 function core.clock() end
 
----Stops are noticed from now on; false: no more, when that was said as often; nil: in a child, not any more, however
----often its parent has asked for it
----@param on? boolean
+---Stops are noticed from now on; false: no more, when that was said as often
+---@param on boolean
 function core.watch_stops(on) end
 
 ---Processors that this process is bound to; its container's quota is not counted (see machine.lua)
@@ -107,9 +106,6 @@ function core.random_state(f, state) end
 ---@param on? boolean
 ---@return boolean kept
 function core.keep_freed(on) end
-
----In a child, whose kept blocks lie all over the heap that it shares: each would copy a page
-function core.forget_freed() end
 
 ---String, references value any value that can be sent string its bytes references boolean: hand it to decode as its
 ---second argument Raises at the caller's line, with the path, for a value that cannot be serialised.
@@ -234,9 +230,6 @@ function core.call_limited(due, handler, on_error, ...) end
 ---A limit that is set meanwhile is for this coroutine too, which was made before
 ---@param thread thread
 function core.limits(thread) end
-
----A forked child has no limit
-function core.unlimited() end
 
 ---Seconds until the limit | nil: there is none. Raises when it is over.
 ---@return number? seconds

@@ -60,7 +60,7 @@ describe("the plan", function()
     stage.at = nil
     assert.same({
       id = 2, name = "parse", kind = "processor", label = "processor", handler = handler, emitting = "processor",
-      retries = 2, backoff = 0.5, timeout = 3, queue = 10, route = "broadcast", keeps_item = true,
+      retries = 2, backoff = 0.5, timeout = 3, queue = 10, keeps_item = true,
       segment = 1, inputs = { 1 }, outputs = {}, terminal = true,
       hooks = { before = {}, after = {}, before_fork = {}, after_fork = {}, before_exit = {} },
     }, stage)

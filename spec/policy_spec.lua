@@ -45,9 +45,7 @@ describe("a route", function()
     return own
   end
 
-  it("that says nothing sends to all: there is nothing to choose", function()
-    assert.is_nil(route.new(stage {}))
-    assert.is_nil(route.new(stage { route = "broadcast" }))
+  it("of a terminal stage has nothing to choose", function()
     assert.is_nil(route.new(stage { route = "round_robin", terminal = true }))
   end)
 

@@ -219,14 +219,13 @@ static int l_keep_freed(lua_State *L) {
   return 1;
 }
 
-/* forget_freed(): in a child, whose kept blocks lie all over the heap that it shares: each would copy a page */
-static int l_forget_freed(lua_State *L) {
+/* The kept blocks lie all over the heap that a child shares: each would copy a page. */
+void mg_alloc_child(lua_State *L) {
   mg_alloc *a = record_of(L);
   memset(a->lists, 0, sizeof a->lists);
   memset(a->large, 0, sizeof a->large);
   a->large_bytes = 0;
   a->kept = 0;
-  return 0;
 }
 
 #if LUA_VERSION_NUM >= 505
@@ -261,7 +260,7 @@ static int l_collect(lua_State *L) {
 }
 
 void mg_alloc_setup(lua_State *L) {
-  static const luaL_Reg functions[] = {{"keep_freed", l_keep_freed}, {"forget_freed", l_forget_freed},
+  static const luaL_Reg functions[] = {{"keep_freed", l_keep_freed},
                                        {"defer_collector", l_defer_collector}, {"collect", l_collect}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

@@ -21,11 +21,9 @@ static int l_clock(lua_State *L) {
   return 1;
 }
 
-/* watch_stops(on): stops are noticed from now on; false: no more, when that was said as often; nil: in a child, not any
- * more, however often its parent has asked for it */
+/* watch_stops(on): stops are noticed from now on; false: no more, when that was said as often */
 static int l_watch_stops(lua_State *L) {
-  if (lua_isnil(L, 1)) mg_clock_forget(), mg_job_forget();
-  else if (lua_toboolean(L, 1)) mg_clock_open(), mg_job_open();
+  if (lua_toboolean(L, 1)) mg_clock_open(), mg_job_open();
   else mg_clock_close(), mg_job_close();
   return 0;
 }

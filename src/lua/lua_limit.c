@@ -99,11 +99,7 @@ static int l_call(lua_State *L) {
   return called(L, status, k);
 }
 
-/* unlimited(): a forked child has no limit */
-static int l_unlimited(lua_State *L) {
-  leave(L, 0);
-  return 0;
-}
+void mg_limit_child(lua_State *L) { leave(L, 0); }
 
 int mg_limit_pause(int on) {
   int before = paused;
@@ -123,7 +119,7 @@ static int l_limited(lua_State *L) {
 void mg_limit_setup(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"limit", l_limit},         {"unlimit", l_unlimit},   {"call_limited", l_call}, {"limits", l_limits},
-      {"unlimited", l_unlimited}, {"limited", l_limited},   {NULL, NULL},
+      {"limited", l_limited}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
 }

@@ -52,6 +52,9 @@ void mg_faults_setup(lua_State *L); /* lua_faults.c */
 /* The library is at work inside of a handler whose time may be limited, or not any more: whether that was so before
  * (lua_limit.c). */
 int mg_limit_pause(int on);
+/* In a child: its parent's limit is none of its own, nor is the freed memory that its parent keeps (lua_alloc.c). */
+void mg_limit_child(lua_State *L);
+void mg_alloc_child(lua_State *L);
 /* The coroutine that Ctrl-C is to reach from now on (lua_signal.c). */
 void mg_guard_swap(lua_State *current);
 /* Whether SIGTERM has come; whether a producer runs that it may interrupt (lua_terminate.c). */

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
+#include "core/job.h"
 #include "core/wait.h"
 #include "lua_block.h"
 #include "lua_worker.h"
@@ -62,6 +64,10 @@ static void guard_state(lua_State *L) {
 
 static int call_child(lua_State *L) {
   guard_state(L);
+  mg_limit_child(L);
+  mg_alloc_child(L);
+  mg_clock_forget(); /* however often its parent has asked for stops to be noticed */
+  mg_job_forget();
   lua_call(L, lua_gettop(L) - 1, 1);
   return 1;
 }

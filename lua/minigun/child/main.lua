@@ -180,7 +180,7 @@ local function run_single(w, job, stage, ctx)
     handler = function(...) return own:take(...) end
   end
   local emit = w:emitter(stage.id, job.plan.addresses[stage.id])
-  local choose = router.new(stage, job.turn)
+  local choose = stage.route and router.new(stage, job.turn)
   local lost, skip
   if stage.kind == "producer" then -- what fails is an item, not the producer
     w:on_refused(function(value, message)
@@ -335,13 +335,10 @@ function worker.main(w, job)
     end
   end
   job.pid, job.process = core.pid(), core.process()
-  tasks.forget()
   math.randomseed(core.random())
-  os.exit, os.execute, io.popen = exit, kept(os.execute), kept(io.popen) -- luacheck: ignore 122
+  tasks.forget()
   terminal_line.forbid()
-  core.unlimited() -- of a run inside of a handler
-  core.forget_freed()
-  core.watch_stops(nil)
+  os.exit, os.execute, io.popen = exit, kept(os.execute), kept(io.popen) -- luacheck: ignore 122
   core.heap_keep()
   job.look_at_heap = deferred_collector()
 

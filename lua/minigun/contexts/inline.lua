@@ -170,8 +170,7 @@ end
 
 -- How many items of the oldest work of a stage are run at once; 0: all of them. It is cut where a step must not take
 -- long, and where those after it have no room for all.
-local function share_of(self, id, count, is_bytes, is_source)
-  if not is_bytes then return 0 end
+local function share_of(self, id, count, is_source)
   local reduce = self.chain.states[id].reduce
   local unknown, limited = reduce and not reduce.seconds, self.admission.limited[id]
   if not (self.patient or unknown or limited or is_source) then return 0 end
@@ -191,7 +190,8 @@ function Inline:dispatch()
   while not self.state.aborted do
     local id, count, is_bytes, is_source = ledger:oldest_own()
     if not id then break end
-    count = math.min(count, share_of(self, id, count, is_bytes, is_source))
+    local is_cut = is_source or self.patient or self.admission.limited[id] or self.chain.states[id].reduce
+    count = is_bytes and is_cut and math.min(count, share_of(self, id, count, is_source)) or 0
     local start = core.now()
     count = run(self, id, ledger:take_own(id, count))
     if core.interrupted() then signals.check() end

@@ -180,7 +180,8 @@ end
 local function new_state(self, stage)
   local port, id = self.port, stage.id
   local state = { stage = stage, effects = {}, inner = {},
-    handler = port.handlers and port.handlers[id] or stage.handler, choose = router.new(stage, port.turn), every = 1,
+    handler = port.handlers and port.handlers[id] or stage.handler,
+    choose = stage.route and router.new(stage, port.turn), every = 1,
     early = given.EARLY, watching = false,
     limit = port.limits and not stage.recipe and stage.timeout or nil,
     given = given.new(stage.source == "array", port.warn and function(text)

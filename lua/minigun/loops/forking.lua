@@ -23,9 +23,6 @@ local function say(text) io.stderr:write("minigun: process ", core.pid(), ": ", 
 local function main(f, make)
   math.randomseed(core.random())
   os.exit = exit -- luacheck: ignore 122
-  core.unlimited() -- of a run inside of whose handler it was forked
-  core.forget_freed()
-  core.watch_stops(nil)
   waiting.forget()
   inherited.leave()
   return f(assert(make()))

@@ -89,7 +89,7 @@ local function new_stage(node, kind, handler)
   return {
     name = node.name, at = definition.at, kind = kind, label = definition.label, handler = handler,
     source = definition.source,
-    retries = 0, backoff = 0, outputs = {}, inputs = {}, route = node.route or "broadcast",
+    retries = 0, backoff = 0, outputs = {}, inputs = {}, route = node.route ~= "broadcast" and node.route or nil,
     emitting = handler and EMITTING[definition.label] and not definition.source and definition.label or nil,
     iterator = definition.iterator, shows = definition.shows, submits = definition.submits,
   }
@@ -206,7 +206,7 @@ local function build_stages(b)
     local first, last = b.entry[node], b.exit[node]
     for _, target in ipairs(g.outputs[i]) do table.insert(last.outputs, entry(target)) end
     for _, source in ipairs(g.inputs[i]) do table.insert(first.inputs, exit(source)) end
-    if last.route ~= "broadcast" then
+    if last.route then
       last.groups = {}
       for k, group in ipairs(node.groups) do
         last.groups[k] = { name = group.name }

@@ -48,13 +48,13 @@ local function in_turn(stage, turn)
 end
 
 --- Makes the function that chooses the targets of each item of a stage.
----@param stage table of the plan
+---@param stage table of the plan, with a route that is not "broadcast"
 ---@param turn integer? where round_robin begins
 ---@return function? choose
 --- `function(item) -> array of stage ids`, which is to be left as it is; raises for a name that is no target; nil:
 --- broadcast
 function router.new(stage, turn)
-  if not stage.route or stage.route == "broadcast" or stage.terminal then return nil end
+  if stage.terminal then return nil end
   if stage.route == "round_robin" then return in_turn(stage, turn or 0) end
   return by_function(stage)
 end

@@ -59,7 +59,7 @@ function description.stages(plan)
     if stage.handler ~= nil or stage.reduces or stage.recipe then fields.gathers = nil end
     add_options(fields, stage, plan.segments[stage.segment])
     fields.terminal = fields.terminal or stage.terminal or nil
-    if stage.route and stage.route ~= "broadcast" then
+    if stage.route then
       fields.route = stage.route == "round_robin" and "round_robin" or "choice"
     end
   end

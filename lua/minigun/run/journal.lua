@@ -35,7 +35,7 @@ local function signature(plan)
   for _, stage in ipairs(plan.stages) do
     -- A producer's way of numbering is part of it: in a process each target of a route counts.
     if stage.kind == "producer" then add("producer " .. stage.name) end
-    if stage.kind == "producer" and stage.route ~= "broadcast" and plan.segments[stage.segment].kind == "processes" then
+    if stage.kind == "producer" and stage.route and plan.segments[stage.segment].kind == "processes" then
       add("dealt " .. stage.name)
     end
     for _, target in ipairs(stage.outputs) do

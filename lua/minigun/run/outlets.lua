@@ -45,8 +45,6 @@ end
 
 -- --- the graph ---------------------------------------------------------------------------------------------------
 
-local function chooses(stage) return stage.route and stage.route ~= "broadcast" end
-
 --- The slots of stages that are all in processes.
 ---@param targets table array of stage ids
 ---@return integer? first nil: one of them is elsewhere, or there are none
@@ -64,7 +62,7 @@ end
 -- Whether a stage makes batches for other processes out of bytes (policy/byte_batches.lua): what sends to it may send
 -- them.
 local function joins_bytes(self, stage)
-  if not stage.batch or stage.batch.by or not self.places.of[stage.id].here or chooses(stage) then return false end
+  if not stage.batch or stage.batch.by or not self.places.of[stage.id].here or stage.route then return false end
   for _, target in ipairs(stage.outputs) do
     local place = self.places.of[target]
     if not place.here and place.takes == "values" then return false end
@@ -74,7 +72,7 @@ end
 
 -- Whether a producer of the coordinator writes what it emits into blocks, whatever it is for.
 local function writes_blocks(self, stage)
-  if stage.kind ~= "producer" or stage.threaded or stage.submits or stage.hears or chooses(stage) then return false end
+  if stage.kind ~= "producer" or stage.threaded or stage.submits or stage.hears or stage.route then return false end
   if not self.places.of[stage.id].here then return false end
   if self.admission.limited[stage.id] then return false end
   for _, target in ipairs(stage.outputs) do
@@ -212,16 +210,6 @@ function Outlets:open_lanes(stage)
     last = lane
     transport:write(stage, self:to(stage, id, lane), item)
   end
-end
-
---- Closes the way of a producer that has ended; what is in its block has gone on.
----@param stage table
-function Outlets:close(stage)
-  local outlet = self.of[stage.id]
-  if not outlet.writer then return end
-  self.transport:flush(outlet)
-  outlet.writer:close()
-  outlet.writer = nil
 end
 
 --- How many items are written and not passed on.

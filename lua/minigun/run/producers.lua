@@ -147,7 +147,7 @@ local function end_one(self, producer, ok, caught)
       stage.name, own.stood))
   end
   self.ledger:done_own(producer.work)
-  self.outlets:close(stage)
+  self.transport:close(stage)
   local source = self.resume and self.resume.sources[stage.id]
   if source then self.resume:leave_source(source) end
   if ok and source and self.state.name == "RUNNING" then self.resume:check_end(source) end

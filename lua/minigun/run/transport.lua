@@ -292,6 +292,16 @@ function Transport:on_block_full(outlet)
   end
 end
 
+--- Closes the way of a producer that has ended; what is in its block has gone on.
+---@param stage table
+function Transport:close(stage)
+  local outlet = self.outlet_of[stage.id]
+  if not outlet.writer then return end
+  self:flush(outlet)
+  outlet.writer:close()
+  outlet.writer = nil
+end
+
 --- Closes all writers, at the end of the run.
 function Transport:close_writers()
   for _, outlet in ipairs(self.outlet_list) do
