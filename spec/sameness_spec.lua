@@ -350,6 +350,17 @@ describe("R75 receivers see nothing of what the emitter does later", function()
     assert.matches("stage 'late'.*emits a table again", r.stats.warnings[1])
   end)
 
+  it("soon after a stage that was trusted has begun to emit one table in each call", function()
+    local one = {}
+    local r = new():producer(contexts.range(1, 6000)):processor("late", function(n, emit)
+      if n < 400 then return emit { n = n } end
+      one.n = n
+      emit(one)
+    end):map("keep", function(item) return item end):run()
+    for n = 4000, 6000, 100 do assert.equal(n, r.items[n].n) end
+    assert.matches("stage 'late'.*emits a table again", r.stats.warnings[1])
+  end)
+
   it("or the second emit of a very large table is an error at its line", function()
     local line
     local function source(emit)
