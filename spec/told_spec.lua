@@ -98,3 +98,29 @@ describe("a hint", function()
       select(2, pcall(p.run, p)))
   end)
 end)
+
+describe("a library in stripped bytecode", function()
+  it("names the user's lines all the same", function()
+    local directory = os.tmpname()
+    os.remove(directory)
+    finally(function() os.execute("rm -rf " .. directory) end)
+    assert(os.execute("cp -r lua " .. directory))
+    for path in support.run(("find %s -name '*.lua'"):format(directory)).stdout:gmatch "[^\n]+" do
+      support.write_file(path, string.dump(assert(loadfile(path)), true))
+    end
+    local text = ([[
+package.path = "DIRECTORY/?.lua;DIRECTORY/?/init.lua;" .. package.path
+local minigun = require "minigun"
+local p = minigun.pipeline "stripped"
+print(pcall(p.map, p, "x", { procesess = 2 }, print))
+p:producer { 1 }:processor("a", function(_, emit)
+  emit(nil)
+end)
+print(pcall(p.run, p))
+]]):gsub("DIRECTORY", directory)
+    local path = support.write_file(directory .. "/program.lua", text)
+    local said = support.run("lua5.4 " .. path, { env = support.lua_env() }).stdout
+    assert.matches("program.lua:4: stage 'x': unknown option 'procesess' (did you mean 'processes'?)", said, 1, true)
+    assert.matches("program.lua:6: nil cannot be emitted", said, 1, true)
+  end)
+end)

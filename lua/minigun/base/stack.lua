@@ -8,7 +8,7 @@ local dofile <const>, require <const> = dofile, require
 local MOST_LINES <const> = 22 -- of a traceback
 
 -- Every module of the library lies in this file's directory, so a frame whose source begins with it is ours.
--- nil in stripped bytecode: errors then come without a position.
+-- nil in stripped bytecode, whose frames have no lines: those with one are the user's then.
 local library = debug.getinfo(1, "S").source:match("^(@.*)base/stack%.lua$")
 
 --- Whether a function's source, as of debug.getinfo, is a file of the library's: by the whole path, as `short_src` is
@@ -34,7 +34,6 @@ end
 --- The place in the user's code that called into the library.
 ---@return string? at "file:line", or nil where the stack holds no Lua frame outside of the library
 function stack.where()
-  if not library then return nil end
   local level = 2
   while true do
     local frame = getinfo(level, "f")
