@@ -1,9 +1,9 @@
 /* marks.c - which blocks of the Lua files and of the C modules the processes of a test enter.
  *
  * The marks are bytes in a file that every process has mapped, so those of a process that was killed count too:
- * $MINIGUN_MARKS, of MARKS bytes.  Lua's blocks have the numbers that blocks.lua gives; those of a C module begin
- * at BASE and are the distances of calls of __sanitizer_cov_trace_pc (gcc -fsanitize-coverage=trace-pc) from the begin of
- * the object.  As a module of Lua it sets two globals: minigun_block(number) marks, minigun_marks() takes the marks
+ * $MINIGUN_MARKS, of MARKS bytes.  Lua's blocks have the numbers that blocks.lua gives; those of a C module begin at
+ * BASE and are the distances of calls of __sanitizer_cov_trace_pc (gcc -fsanitize-coverage=trace-pc) from the begin
+ * of the object.  As a module of Lua it sets two globals: minigun_block(number) marks, minigun_marks() takes the marks
  * away: their numbers in order as differences, 7 bits a byte, the lowest first, the last byte of a number below 128. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
