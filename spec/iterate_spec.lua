@@ -241,7 +241,7 @@ describe("the pace of a source", function()
     local p = pace.new(0)
     local function measured()
       local n = 0
-      while p:measures() do n = n + 1 end
+      while p:resume(0) do n = n + 1 end
       return n
     end
     assert.equal(64, measured())
@@ -251,7 +251,7 @@ describe("the pace of a source", function()
     assert.equal(0, measured())
     p:passed(0.002)
     assert.equal(4, measured())
-    assert.is_false(pace.new(0, true):measures())
+    assert.is_false(pace.new(0, true):resume(0))
   end)
 end)
 
