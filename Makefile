@@ -47,9 +47,9 @@ SRC := src/codec/codec.c src/codec/codec_collide.c src/codec/codec_copy.c src/co
        src/lua/lua_piece.c src/lua/lua_place.c src/lua/lua_poll.c src/lua/lua_pool.c src/lua/lua_process.c \
        src/lua/lua_protocol.c src/lua/lua_reader.c src/lua/lua_round.c src/lua/lua_screen.c src/lua/lua_seat.c \
        src/lua/lua_server.c src/lua/lua_service.c src/lua/lua_signal.c src/lua/lua_slot.c src/lua/lua_source.c \
-       src/lua/lua_spool.c src/lua/lua_step.c src/lua/lua_terminate.c src/lua/lua_threads.c src/lua/lua_through.c \
-       src/lua/lua_work.c src/lua/lua_worker.c src/lua/lua_writer.c src/source/csv.c src/source/cut.c \
-       src/source/piece.c src/source/reader.c src/store/crc.c src/store/spool.c src/test/faults.c \
+       src/lua/lua_spool.c src/lua/lua_step.c src/lua/lua_strings.c src/lua/lua_terminate.c src/lua/lua_threads.c \
+       src/lua/lua_through.c src/lua/lua_work.c src/lua/lua_worker.c src/lua/lua_writer.c src/source/csv.c \
+       src/source/cut.c src/source/piece.c src/source/reader.c src/store/crc.c src/store/spool.c src/test/faults.c \
        src/test/lua_faults.c src/test/miscount.c
 SYS := $(filter src/core/sys%,$(SRC))
 OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)

@@ -1836,6 +1836,25 @@ function Pool:decode(block, at, limit, only, plain) end
 ---@return any wrong
 function Pool:decode_into(list, n, block, offset, length, only, all) end
 
+---The records' values, as the elements of an array of strings; how many. nil: the range is damaged, or a piece
+---@param block integer
+---@param offset integer
+---@param length integer
+---@param only integer
+---@return string? elements
+---@return integer? n
+function Pool:strings(block, offset, length, only) end
+
+---N strings, which are elements of an array, are the values of records of that edge in a new block, whose reference is
+---given. False: there is no memory for it; nil: they are not n strings
+---@param elements string
+---@param n integer
+---@param edge integer
+---@param refs boolean
+---@return integer|false|nil block
+---@return integer? bytes
+function Pool:records(elements, n, edge, refs) end
+
 ---Cursor, which is called for the next value. The block must stay held meanwhile.
 ---@param block integer
 ---@param offset integer

@@ -198,14 +198,49 @@ describe("a stage in a cluster", function()
 
   it("C7: a result says of an item what can have come of it, or is none", function()
     local message, core = require "minigun.cluster.message", require "minigun.core"
-    local function failed(kind, attempts)
-      return message.answers(core.encode { { failed = { kind = kind, message = "no", attempts = attempts } } }, 1, {})
+    local function result(fields, n)
+      local whole = { each = 1, out = message.elements { core.encode "x" }, more = {}, busy = 0 }
+      for name, value in pairs(fields) do whole[name] = value end
+      return message.result(core.encode(whole), n or 1, { other = 1, none = "there is none" })
     end
-    assert.equal("crash", failed("crash", 1)[1].failed.kind)
-    assert.is_nil(failed("unheard of", 1))
-    assert.is_nil(failed(1, 1))
-    assert.is_nil(failed(nil, 1))
-    assert.is_nil(failed("crash", "1"))
+    local function more(...) return result { more = { { 1, 0, ... } } } end
+    assert.equal(1, result({}).outputs)
+    assert.equal(3, result({ each = { 0, 3 } }, 2).outputs)
+    for _, fields in ipairs { { each = { 1, 1 } }, { each = { -1 } }, { each = { "1" } }, { each = {} }, { out = 1 },
+      { more = false }, { busy = "x" }, { more = { 1 } }, { more = { { 2, 0, "count", "n", 1 } } },
+      { more = { { 1, 2, "count", "n", 1 } } }, { more = { { 0, 0, "count", "n", 1 } } } } do
+      local found, problem = result(fields)
+      assert.is_nil(found)
+      assert.equal("it is no result of this chunk", problem)
+    end
+    assert.equal("crash", more("failed", "crash", "no", 1).more[1][4])
+    for _, wrong in ipairs { { "failed", "unheard of", "no", 1 }, { "failed", 1, "no", 1 }, { "failed", "crash", 1, 1 },
+      { "failed", "crash", "no", "1" }, { "to", "none", core.encode(1) }, { "to", "nowhere", core.encode(1) },
+      { "to", "other", "\xc1" }, { "to", "other", 1 }, { "collect", "c", 1 }, { "collect", 1, core.encode(1) },
+      { "count", "n", "1" }, { "unheard of" }, {} } do
+      assert.is_nil(more(table.unpack(wrong)))
+    end
+    assert.equal(7, more("to", "other", core.encode(7)).more[1][5])
+  end)
+
+  it("C7: outputs of a result are as many strings as it says, or none of it counts", function()
+    local core = require "minigun.core"
+    local pool <close> = assert(core.pool(0, 1 << 21, 1 << 21))
+    local message = require "minigun.cluster.message"
+    local list = {}
+    for i, size in ipairs { 0, 1, 31, 32, 255, 256, 65535, 65536 } do list[i] = ("x"):rep(size) end
+    local bytes = message.elements(list)
+    assert.same(list, message.items(message.array(#list, bytes)))
+    local block, length = pool:records(bytes, #list, 7, false)
+    local back, n = pool:strings(block, 0, length, 7)
+    assert.same({ bytes, #list }, { back, n })
+    assert.same({ "", 0 }, { pool:strings(block, 0, length, 8) })
+    pool:release(block)
+    for _, wrong in ipairs { { bytes, #list + 1 }, { bytes, #list - 1 }, { bytes:sub(1, -2), #list }, { "", 1 },
+      { "", 0 }, { "\xd9", 1 }, { "\xda\1", 1 }, { "\xdb\1\1\1", 1 }, { "\xdb\xff\xff\xff\xff", 1 }, { "\1", 1 },
+      { "\x91\xa1x", 1 }, { bytes, -1 }, { bytes, math.maxinteger } } do
+      assert.is_nil((pool:records(wrong[1], wrong[2], 7, false)))
+    end
   end)
 
   it("C9: leaves nothing on the server, and never puts more there than the limit says", function()

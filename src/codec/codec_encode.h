@@ -60,18 +60,7 @@ static inline uint8_t *mg_put_string(mg_encoder *e, uint8_t *p, int idx) {
     return mg_bad(e, lua_pushfstring(e->L, " is a string of %I bytes; the most is 4294967295", (lua_Integer)len));
   }
   if (MG_UNLIKELY((size_t)(e->end - p) < head + len)) return mg_no_fit(e, p, head + len);
-  if (MG_LIKELY(head == 1)) {
-    p[0] = (uint8_t)(MG_FIXSTR | len);
-  } else if (head == 2) {
-    p[0] = MG_STR8;
-    p[1] = (uint8_t)len;
-  } else if (head == 3) {
-    p[0] = MG_STR16;
-    mg_store16(p + 1, (uint16_t)len);
-  } else {
-    p[0] = MG_STR32;
-    mg_store32(p + 1, (uint32_t)len);
-  }
+  mg_string_head(p, (uint32_t)len);
   mg_copy_short(p + head, s, len);
   return p + head + len;
 }

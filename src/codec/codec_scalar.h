@@ -34,6 +34,16 @@ static inline size_t mg_float_bytes(uint8_t *out, double v) {
   return 9;
 }
 
+/* Writes the head of a string of so many bytes, which takes up to 5. Returns how many it took. */
+static inline size_t mg_string_head(uint8_t *p, uint32_t len) {
+  if (MG_LIKELY(len < 32)) { p[0] = (uint8_t)(MG_FIXSTR | len); return 1; }
+  if (len <= UINT8_MAX) { p[0] = MG_STR8; p[1] = (uint8_t)len; return 2; }
+  if (len <= UINT16_MAX) { p[0] = MG_STR16; mg_store16(p + 1, (uint16_t)len); return 3; }
+  p[0] = MG_STR32;
+  mg_store32(p + 1, len);
+  return 5;
+}
+
 /* The type of the value at idx, for mg_scalar: integers, which so many items are, have one of their own. */
 enum { MG_TINTEGER = LUA_NUMTYPES };
 

@@ -30,5 +30,6 @@ uint32_t mg_check_slot(lua_State *L, mg_pool *p, int arg);
 
 extern const luaL_Reg mg_reader_methods[]; /* lua_reader.c: of a pool */
 extern const luaL_Reg mg_slot_methods[];   /* lua_slot.c: of a pool */
+extern const luaL_Reg mg_string_methods[]; /* lua_strings.c: of a pool */
 
 #endif

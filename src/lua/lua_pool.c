@@ -308,6 +308,7 @@ void mg_pool_setup(lua_State *L) {
   luaL_setfuncs(L, methods, 0);
   luaL_setfuncs(L, mg_slot_methods, 0);
   luaL_setfuncs(L, mg_reader_methods, 0);
+  luaL_setfuncs(L, mg_string_methods, 0);
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);

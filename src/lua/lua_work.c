@@ -165,16 +165,18 @@ static int l_wake(lua_State *L) {
   return 0;
 }
 
-/* l:take(place, worker) -> work: one item for a worker or thread, in the place's hand; for a slot's worker it is held |
- * nothing may be begun | nil, stage: the block with that stage's items is damaged */
+/* l:take(place, worker, [n]) -> work: at most n items, by default one, for a worker or thread, in the place's hand; for
+ * a slot's worker it is held | nothing may be begun | nil, stage: the block with that stage's items is damaged */
 static int l_take(lua_State *L) {
   mg_ledger *l = mg_check_open_ledger(L, 1);
   mg_place *p = mg_check_place(L, l, 2);
   uint32_t worker = mg_check_u32(L, 3), w;
+  lua_Integer n = luaL_optinteger(L, 4, 1);
   luaL_argcheck(L, worker >= 1, 3, "no such worker");
+  luaL_argcheck(L, n >= 1 && n <= MG_MAX_CHUNK, 4, "no such number of items");
   mg_list *queue = mg_ledger_queue_for(l, p, worker);
   if (!queue) return 0;
-  int rc = mg_ledger_take(l, queue, 1, &w);
+  int rc = mg_ledger_take(l, queue, (uint32_t)n, &w);
   if (rc == -EPROTO) {
     luaL_pushfail(L);
     lua_pushinteger(L, l->damaged);

@@ -27,14 +27,14 @@ enum { ROUND_NS = 10000, CREDIT_NS = 500000, SHARE = 50 };
 
 /* writer(pool, edge, on_full, on_bad, first, last, on_to) -> writer.  on_full(writer, bytes needed, or
  * MG_FULL_...; whether for the array of another writer, see w:into); on_bad(value, message) for a value that cannot be
- * serialised; first..last: slots of the receivers; on_to(name, item) for w:to */
+ * serialised; first..last: slots of the receivers, 0: these have none; on_to(name, item) for w:to */
 static int l_writer(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   lua_Integer edge = luaL_checkinteger(L, 2), first = luaL_checkinteger(L, 5), last = luaL_checkinteger(L, 6);
   luaL_checktype(L, 3, LUA_TFUNCTION);
   luaL_checktype(L, 4, LUA_TFUNCTION);
   luaL_argcheck(L, edge >= 0 && edge < MG_EDGE_ANY, 2, "no such edge");
-  luaL_argcheck(L, first >= 1 && first <= (lua_Integer)p->slots, 5, "no such slot");
+  luaL_argcheck(L, first >= (last != 0) && first <= (lua_Integer)p->slots, 5, "no such slot");
   luaL_argcheck(L, last >= first && last <= (lua_Integer)p->slots, 6, "no such slot, or before the first");
   lua_settop(L, 7);
   mg_writer *w = lua_newuserdatauv(L, sizeof *w, UV_LEDGER);
@@ -45,8 +45,8 @@ static int l_writer(lua_State *L) {
   w->edge = (unsigned)edge;
   w->early = MG_EMIT_EARLY;
   w->block = MG_NO_BLOCK;
-  w->first = (uint32_t)(first - 1);
-  w->last = (uint32_t)(last - 1);
+  w->first = first ? (uint32_t)(first - 1) : 1; /* none: from 1 to 0 */
+  w->last = last ? (uint32_t)(last - 1) : 0;
   w->clock_every = w->clock_in = 1;
   luaL_setmetatable(L, MG_WRITER_TYPE);
   static const int argument[] = {[UV_POOL] = 1, [UV_FULL] = 3, [UV_BAD] = 4, [UV_TO] = 7};
@@ -60,9 +60,9 @@ static int l_writer(lua_State *L) {
 static int call_full(lua_State *L, lua_Integer need, lua_KFunction k);
 static int go_on(lua_State *L, int status, lua_KContext again);
 
-/* 1 when a receiver is idle, workers have something to say, or the patience is over; looks at the slots now and then,
- * and at the exact clock not for each of many quick items, but where the coarse one has moved on, or the coordinator
- * has collected: before that no worker is idle that was not at the last look. */
+/* 1 when a receiver is idle, as one without slots always may be, workers have something to say, or the patience is
+ * over; looks at the slots now and then, and at the exact clock not for each of many quick items, but where the coarse
+ * one has moved on, or the coordinator has collected: before that no worker is idle that was not at the last look. */
 static inline int wanted(mg_writer *w) {
   uint64_t tick = mg_now_coarse();
   if (MG_LIKELY(--w->clock_in > 0 && tick == w->tick && w->round == w->pool->rounds)) return 0;
@@ -80,7 +80,7 @@ static inline int wanted(mg_writer *w) {
   if (since < LOOK_EVERY_NS && !rich) return 0;
   w->looked = now;
   int called = w->patience && now - w->called > w->patience;
-  if (!called && !mg_pool_idle(w->pool, w->first, w->last) &&
+  if (!called && w->first <= w->last && !mg_pool_idle(w->pool, w->first, w->last) &&
       (now - w->called < COLLECT_EVERY_NS || !mg_pool_anything(w->pool)))
     return 0;
   w->credit -= rich ? ROUND_NS : w->credit;

@@ -332,6 +332,8 @@ function worker.main(w, job)
     stages[i] = stage
     if stage.recipe and not segment.groups then
       job.handlers[id] = reduce.worker_handler(stage.recipe, w:stepper(), core.now)
+    elseif stage.by_parts then
+      job.handlers[id] = stage.by_parts(w:stepper())
     end
   end
   job.pid, job.process = core.pid(), core.process()

@@ -4,7 +4,7 @@ local core = require "minigun.core"
 
 local code = {}
 
-local FORMAT <const> = 1 -- of chunks and results: see message.lua
+local FORMAT <const> = 2 -- of chunks and results: see message.lua
 
 local function read(path)
   local file = path and io.open(path, "rb")

@@ -4,12 +4,9 @@
 -- is asked to end, and has no producers any more, the last stage does their work until all is finished.
 local connection = require "minigun.cluster.connection"
 local core = require "minigun.core"
-local ctx = require "minigun.handlers.ctx"
-local emits = require "minigun.handlers.emit"
 local engines = require "minigun.cluster.engine"
 local message = require "minigun.cluster.message"
-local replies = require "minigun.child.replies"
-local route = require "minigun.policy.route"
+local pieces = require "minigun.cluster.pieces"
 local tasks = require "minigun.handlers.tasks"
 
 local host = {}
@@ -24,6 +21,7 @@ local GONE <const> = { GONE = true, NOGROUP = true, UNBLOCKED = true } -- errors
 local LAST <const> = 5    -- seconds in which the end of a host can be told
 local PAUSE <const> = 0.1  -- seconds before a call is made again
 local TELL <const> = 5     -- calls that fail one after the other, until the user is told
+local PIECE <const> = 0.005 -- seconds of work that a process gets at once
 local REST <const> = 0.05  -- seconds that a producer sleeps, unless a bell rings
 local AHEAD <const>, MOST <const> = 0.05, 64 -- seconds of work that a host has in hand; in chunks at most
 
@@ -33,7 +31,9 @@ local AHEAD <const>, MOST <const> = 0.05, 64 -- seconds of work that a host has 
 --- `once`: it ends when there is no job; `tell(text)` is called when the server is away, and when it is back
 ---@return table host
 function host.new(given)
-  local self = setmetatable({ given = given, chunks = {}, done = {}, in_hand = 0, job = false, facts = false,
+  local self = setmetatable({ given = given, chunks = {}, rest = {}, done = {}, in_hand = 0, job = false, facts = false,
+    serial = 0,       -- of the chunk that was begun last
+    per_item = false, -- seconds
     stopping = false, ending = false, failed = 0, beat = 0, renewed = 0, reaped = core.now(), idle = false,
     bell = assert(core.event()), -- rings where a chunk is to be told of
     room = assert(core.event()), -- rings where another one can be taken
@@ -52,7 +52,7 @@ end
 -- latter known again, with what was not finished.
 local function leave_job(self)
   self.job, self.facts = false, false
-  self.chunks, self.done, self.in_hand = {}, {}, 0
+  self.chunks, self.rest, self.done, self.in_hand = {}, {}, {}, 0
 end
 
 -- Calls f; what another connection may do better is tried again later. nil: not yet, or the job is gone.
@@ -107,37 +107,114 @@ local function finish(self, id, bytes)
   core.event_ring(self.bell)
 end
 
--- Emits the items of a chunk.
-local function begin(self, entry, emit)
-  local id, items = entry[1], message.items(entry[2] and entry[2][2])
-  if self.chunks[id] then return end
-  if not items or not items[1] then return finish(self, id, core.encode {}) end
-  self.chunks[id] = { left = #items, answers = {} }
-  self.in_hand = self.in_hand + 1
-  for k, bytes in ipairs(items) do
-    emit { job = self.job, chunk = id, k = k, bytes = bytes, id = ("%s/%s/%s#%d"):format(self.job, self.given.stage, id,
-      k) }
+-- A chunk that is in hand is done.
+local function finish_chunk(self, id, bytes)
+  self.in_hand = self.in_hand - 1
+  core.event_ring(self.room)
+  finish(self, id, bytes)
+end
+
+-- Items of a chunk as a chunk; nil: it is none.
+local function bytes_of(chunk, first, n)
+  if n == chunk.n then return chunk.bytes end
+  chunk.items = chunk.items or message.items(chunk.bytes)
+  return chunk.items and message.chunk(table.move(chunk.items, first, first + n - 1, 1, {}))
+end
+
+-- Emits items of a chunk, from `first` on, in pieces. Of items whose time is not known each is one by itself.
+local function emit_pieces(self, own, emit)
+  local id, chunk, last = own.id, self.chunks[own.id], own.first + own.n - 1
+  if chunk ~= own.chunk then return end -- it was left meanwhile
+  local most = self.per_item and math.max(1, math.floor(PIECE / math.max(self.per_item, 1e-9))) or 1
+  for first = own.first, last, most do
+    local n = math.min(most, last - first + 1)
+    local bytes = bytes_of(chunk, first, n)
+    if not bytes then return finish_chunk(self, id, core.encode {}) end
+    emit { chunk = id, serial = chunk.serial, first = first, n = n, again = own.again, id = chunk.id, bytes = bytes }
   end
 end
 
+-- Emits what is left of pieces that have ended early.
+local function emit_rest(self, emit)
+  while self.rest[1] do emit_pieces(self, table.remove(self.rest, 1), emit) end
+end
+
+-- Begins with a chunk.
+local function begin(self, entry, emit)
+  local id, bytes = entry[1], entry[2] and entry[2][2]
+  if self.chunks[id] then return end
+  local n = message.count(bytes)
+  if n == 0 then return finish(self, id, core.encode {}) end
+  self.serial = self.serial + 1
+  local chunk = { id = ("%s/%s/%s#"):format(self.job, self.given.stage, id), serial = self.serial, n = n, left = n,
+    bytes = bytes, parts = {}, items = nil, busy = 0 }
+  self.chunks[id] = chunk
+  self.in_hand = self.in_hand + 1
+  emit_pieces(self, { id = id, chunk = chunk, first = 1, n = n }, emit)
+end
+
 -- How many chunks are to be in hand: those that AHEAD seconds of work take, and two for each process at least.
-local function plan_ahead(self, answers)
-  local busy, n = 0, self.given.processes
-  for _, answer in ipairs(answers) do busy = busy + (answer.busy or 0) end
+local function plan_ahead(self, busy)
+  local n = self.given.processes
   self.cost = (7 * self.cost + busy) / 8
   self.most = math.max(2 * n, math.min(MOST, math.ceil(AHEAD * n / self.cost)))
 end
 
--- What has come of an item. Of a job that was left in the meantime nothing is wanted.
-local function answered(self, item, answer)
-  local chunk = item.job == self.job and self.chunks[item.chunk]
-  if not chunk or chunk.answers[item.k] then return end
-  chunk.answers[item.k], chunk.left = answer, chunk.left - 1
+-- The chunk that a piece is of. Of one that was left in the meantime nothing is wanted.
+local function chunk_of(self, piece)
+  local chunk = self.chunks[piece.chunk]
+  return chunk and chunk.serial == piece.serial and chunk or nil
+end
+
+-- Items of a chunk are to be run again, or for the first time.
+local function run_rest(self, piece, chunk, first, n, again)
+  if n < 1 then return end
+  table.insert(self.rest, { id = piece.chunk, chunk = chunk, first = first, n = n, again = again })
+  core.event_ring(self.bell)
+end
+
+-- What has come of n items of a chunk, from `first` on.
+local function add_part(self, piece, chunk, first, n, bytes, busy)
+  if n > 0 then table.insert(chunk.parts, { first = first, n = n, bytes = bytes }) end
+  chunk.left, chunk.busy = chunk.left - n, chunk.busy + busy
   if chunk.left > 0 then return end
-  self.in_hand = self.in_hand - 1
-  core.event_ring(self.room)
-  plan_ahead(self, chunk.answers)
-  finish(self, item.chunk, core.encode(chunk.answers))
+  plan_ahead(self, chunk.busy)
+  table.sort(chunk.parts, function(a, b) return a.first < b.first end)
+  finish_chunk(self, piece.chunk, message.join(chunk.parts))
+end
+
+-- A worker has done a piece, or has begun with it.
+local function answered(self, piece)
+  local chunk, done = chunk_of(self, piece), piece.done
+  if not chunk then return end
+  if done > 0 then
+    local per = piece.busy / done
+    self.per_item = self.per_item and (3 * self.per_item + per) / 4 or per
+  end
+  local next_one = piece.first + done
+  if piece.again then
+    run_rest(self, piece, chunk, next_one, 1, piece.again)
+    next_one = next_one + 1
+  end
+  run_rest(self, piece, chunk, next_one, piece.first + piece.n - next_one)
+  add_part(self, piece, chunk, piece.first, done, piece.bytes, piece.busy)
+end
+
+-- An item has failed for good, or in the middle of a piece; where it is not known which, all are run by themselves.
+local function failed(self, piece, record)
+  local chunk, step = chunk_of(self, piece), record.step
+  if not chunk then return end
+  local text = record.message:gsub("^%?: ", "") -- the submitter says where its stage is defined
+  local known = { kind = record.kind, message = text, traceback = record.traceback, attempts = record.attempts }
+  if piece.n > 1 and not step then
+    for k = piece.first, piece.first + piece.n - 1 do run_rest(self, piece, chunk, k, 1) end
+    return
+  end
+  local k = piece.first + (step or 1) - 1
+  run_rest(self, piece, chunk, piece.first, k - piece.first)
+  run_rest(self, piece, chunk, k + 1, piece.first + piece.n - 1 - k)
+  if step and self.given.retries > 0 then return run_rest(self, piece, chunk, k, 1, known) end
+  add_part(self, piece, chunk, k, 1, message.failed(known), 0)
 end
 
 -- Nothing was there to be taken: does the job go on, and is there work of another one?
@@ -226,6 +303,7 @@ local function keep(self, emit)
   end })
   while not self.stopping or self.in_hand > 0 or self.done[1] do
     tell(self)
+    emit_rest(self, emit)
     reap(self, emit)
     if not self.done[1] and tasks.wait(self.bell, "r", REST) then core.event_clear(self.bell) end
   end
@@ -246,44 +324,6 @@ end
 
 -- --- the stage -----------------------------------------------------------------------------------------------------
 
--- What a handler's emit and ctx are here: what it emits, collects and counts is written down.
-local function recorder(given, item_id, addresses)
-  local out, said = {}, {}
-  local function put(name, value)
-    replies.check(value)
-    out[#out + 1] = { to = name, bytes = core.encode(value) }
-  end
-  local emit = emits.new(function(_, value, more)
-    if more ~= nil then error(emits.MORE, 2) end
-    if value == nil then error(emits.NIL, 2) end
-    put(nil, value)
-  end, function(name, value)
-    if value == nil then error(emits.NIL, 3) end
-    route.resolve(addresses, name, value, 3) -- raises for a name that there is not
-    put(name, value)
-  end)
-  local own = ctx.new({ pipeline = given.pipeline, stage = given.stage, pid = given.pid, worker = given.worker,
-    item_id = item_id }, replies.checker(function(kind, name, value) said[#said + 1] = { kind, name, value } end))
-  own.state, own.attempt = given.state, given.attempt
-  return emit, own, out, said
-end
-
---- The handler that workers run: that of the stage, on an item's bytes.
----@param handler function of the plan's stage
----@param addresses table of the plan: what names mean to `emit:to`
----@return function
-function host.handler(handler, addresses)
-  return function(item, emit, given)
-    local own_emit, own_ctx, out, said = recorder(given, item.id, addresses)
-    local start = core.now()
-    local value, problem = core.decode(item.bytes)
-    if value == nil and problem then error("cannot decode an item: " .. problem, 0) end
-    handler(value, own_emit, own_ctx)
-    emit { item = { job = item.job, chunk = item.chunk, k = item.k },
-      answer = { out = out, said = said, busy = core.now() - start } }
-  end
-end
-
 --- Defines the run of a worker host.
 ---@param p table an empty pipeline
 ---@param stage table of the plan: `handler`, `retries`, `backoff`, `timeout`, `hooks`
@@ -296,21 +336,21 @@ function Host:define(p, stage)
   end)
   p:producer("keep", function(emit) keep(self, emit) end)
   p:processor("run", { processes = self.given.processes, from = { "take", "keep" }, retries = stage.retries,
-    backoff = stage.backoff ~= 0 and stage.backoff or nil, timeout = stage.timeout or nil },
-    host.handler(stage.handler, self.given.addresses))
+    backoff = stage.backoff ~= 0 and stage.backoff or nil, timeout = stage.timeout or nil }, function() end)
+  p.stages[#p.stages].by_parts = pieces.handler { pipeline = self.given.pipeline, stage = self.given.stage,
+    handler = stage.handler, retries = stage.retries, addresses = self.given.addresses }
   for name, list in pairs(stage.hooks or {}) do
     for _, hook in ipairs(list) do p[name](p, "run", hook.f) end
   end
-  p:each("done", function(record)
-    answered(self, record.item, record.answer)
-    if self.ending then tell(self) end
+  p:processor("done", function(piece, emit)
+    answered(self, piece)
+    if not self.ending then return end
+    tell(self)
+    emit_rest(self, function(rest) emit:to("run", rest) end)
   end)
   p:after_run(function() leave(self) end)
   p:on_failure(function(record)
-    if record.stage ~= "run" then return end
-    local text = record.message:gsub("^%?: ", "") -- the submitter says where its stage is defined
-    answered(self, record.item, { failed = { kind = record.kind, message = text,
-      traceback = record.traceback, attempts = record.attempts } })
+    if record.stage == "run" and record.item then failed(self, record.item, record) end
   end)
   return p
 end

@@ -11,21 +11,21 @@
 -- A job that has a name may be another submitter's, which has died: its chunks are taken over. Each of their items is
 -- given to an item that arrives here with the same bytes. A result is dropped on the server before anything is made of
 -- it, so what is there belongs to items that the run's journal has not acknowledged.
-local answers = require "minigun.cluster.answers"
 local code = require "minigun.cluster.code"
 local connection = require "minigun.cluster.connection"
 local contract = require "minigun.contexts.contract"
 local core = require "minigun.core"
 local engines = require "minigun.cluster.engine"
-local errors = require "minigun.base.traceback"
 local message = require "minigun.cluster.message"
+local report = require "minigun.base.protocol"
+local results = require "minigun.cluster.results"
 local tasks = require "minigun.handlers.tasks"
 local terminal_line = require "minigun.base.terminal_line"
 local url = require "minigun.base.redis_url"
 
-local place = {}
+local place = { blocks = true }
 
-local ITEMS <const>, BYTES <const> = 100, 64 << 10 -- of a chunk, at most; a larger item is a chunk by itself
+local ITEMS <const>, BYTES <const> = 1000, 64 << 10 -- of a chunk, at most; a larger item is a chunk by itself
 local CHUNK_TIME <const> = 0.1  -- seconds of a worker
 local FIRST <const> = 10        -- items of a chunk, as long as nothing is known of them
 local AT_ONCE <const>, AT_ONCE_BYTES <const> = 16, 1 << 20 -- that are handed over in one call, beside the first chunk
@@ -59,19 +59,21 @@ end
 function place.new(port, segment)
   local said = segment.worker
   local self = setmetatable({
-    slots = { { number = 1 } }, most = 4 * ITEMS, said = said, stage = port.plan.stages[segment.stages[1]],
-    flight = {},     -- by number: { works, n = items, bytes }; of a chunk that was taken over, works may be missing
-    orphans = {},    -- by an item's bytes: array of { chunk =, k = }, for which no item has arrived yet
+    slots = { { number = 1 } }, said = said, stage = port.plan.stages[segment.stages[1]],
+    flight = {},     -- by number: { works, n = items, bytes }; of a chunk that was adopted, one item is one work
+    orphans = {},    -- by an item's bytes, as an element: array of { chunk =, k = }, for which no item has arrived yet
     last = 0,        -- number of the chunk that was made last
     in_flight = 0,   -- chunks, and results that lie on the server
     bytes = 0,       -- of them
     size = FIRST,    -- items of a chunk, at most
+    weight = 1,      -- bytes of an item
     results = RESULTS, -- that are taken in one call
     synced = false,  -- `dials` of the connection for which it is known what the engine has
     unsent = {},     -- numbers of those to be handed over, in order
     sender = false, closed = false, told = 0, heard = core.now(), warned = false,
   }, Cluster)
-  contract.open(self, port, segment, "values")
+  contract.open(self, port, segment, "bytes")
+  self.ledger:resize(self.id, said.limit * FIRST, 0)
   self.out, self.address = dial(self)
   self.back = connection.new(self.address)
   return self
@@ -95,32 +97,14 @@ end
 
 -- --- from items to chunks ------------------------------------------------------------------------------------------
 
-local function refuse(self, own, caught)
-  local port = self.port
-  local before = port.under(own.origin)
-  port.settle(self.stage, errors.fields(caught, { attempt = own.attempt, pid = port.pid }), function()
-    return own.value
-  end)
-  port.under(before)
-  self:finished(own)
-end
-
--- The bytes of an item; nil: it comes to nothing.
-local function bytes_of(self, own)
-  if own.block then self:decode(own) end
-  if own.given_up then return refuse(self, own, errors.unreadable(own.problem or "it is damaged")) end
-  local ok, bytes = pcall(core.encode, own.value)
-  if ok then return bytes end
-  refuse(self, own, { kind = "unserialisable", message = tostring(bytes) })
-end
-
 -- Gives an item to a chunk that was taken over. Returns whether one has it.
 local function rejoin(self, own, bytes)
   local list = self.orphans[bytes]
-  local place = list and table.remove(list)
-  if not place then return false end
-  local chunk = place.chunk
-  if chunk.answers then answers.settle(self, own, chunk.answers[place.k]) else chunk.works[place.k] = own end
+  local one = list and table.remove(list)
+  if not one then return false end
+  local chunk = one.chunk
+  if not list[1] then self.orphans[bytes] = nil end
+  if chunk.results then chunk.results[one.k]:settle { own } else chunk.works[one.k] = own end
   return true
 end
 
@@ -130,22 +114,32 @@ local function add_flight(self, number, chunk)
   self.in_flight, self.bytes = self.in_flight + 1, self.bytes + #chunk.bytes
 end
 
+-- Takes some of what waits: work, and its items' bytes as elements of an array.
+local function take_some(self, most)
+  local own = self.port.may_begin(self) and self:take(1, next(self.orphans) and 1 or most)
+  if not own then return nil end
+  local bytes, n = self.pool:strings(own.block, own.offset, own.length, own.only or report.ANY)
+  if n ~= own.count then self.port.check(own) end -- which ends the run
+  self.ledger:unload(own.id)
+  return own, bytes
+end
+
 -- Makes a chunk of what waits. Returns whether there was anything.
 local function gather(self)
-  local works, parts, size = {}, {}, 0
-  while #parts < self.size and size < BYTES do
-    local own = self.port.may_begin(self) and self:take(1)
+  local works, parts, n, size = {}, {}, 0, 0
+  while n < self.size and size < BYTES do
+    local fit = math.max(1, (BYTES - size) // self.weight | 0)
+    local own, bytes = take_some(self, math.min(self.size - n, fit))
     if not own then break end
-    local bytes = bytes_of(self, own)
-    if bytes and not rejoin(self, own, bytes) then
+    if not rejoin(self, own, bytes) then
       works[#works + 1], parts[#parts + 1] = own, bytes
-      size = size + #bytes
+      n, size = n + own.count, size + #bytes
     end
   end
-  if not works[1] then return false end
+  if n == 0 then return false end
+  self.weight = size / n
   self.last = self.last + 1
-  local bytes = message.chunk(parts)
-  add_flight(self, self.last, { works = works, n = #works, bytes = bytes })
+  add_flight(self, self.last, { works = works, n = n, bytes = message.array(n, table.concat(parts)) })
   table.insert(self.unsent, self.last)
   return true
 end
@@ -215,9 +209,7 @@ end
 -- --- what comes back -----------------------------------------------------------------------------------------------
 
 -- How large the next chunks are: by the time that an item of this one took, and by what has come of it.
-local function learn(self, list, bytes)
-  local n, busy = #list, 0
-  for _, answer in ipairs(list) do busy = busy + (answer.busy or 0) end
+local function learn(self, n, busy, bytes)
   local fit = math.min(CHUNK_TIME * n / math.max(busy, 1e-9), LARGE * n / bytes, ITEMS)
   self.size = math.max(1, math.floor((self.size + fit) / 2 + 0.5))
 end
@@ -229,17 +221,21 @@ local function take_result(self, fields)
   if not chunk then return 0 end -- it was here before
   self.flight[number] = nil
   self.bytes = self.bytes - #chunk.bytes
-  local n = chunk.n
-  local list, problem = message.answers(fields[6], n, self.port.plan.addresses[self.stage.id])
+  local result
   if fields[4] == "dead" then
-    problem = ("its chunk was given to workers %s times, and none has finished it"):format(fields[6])
-  elseif not list then
-    problem = "what a worker has sent of it cannot be read: " .. problem
+    result = results.failed(self, chunk, ("its chunk was given to workers %s times, and none has finished it"):format(
+      fields[6]))
+  else
+    local problem
+    result, problem = results.read(self, chunk, fields[6])
+    if result then learn(self, chunk.n, result.busy, #fields[6])
+    else result = results.failed(self, chunk, "what a worker has sent of it cannot be read: " .. problem) end
   end
-  if problem then list = answers.all_failed(n, problem) else learn(self, list, #fields[6]) end
-  chunk.answers = list
-  for i = 1, n do
-    if chunk.works[i] then answers.settle(self, chunk.works[i], chunk.answers[i]) end
+  if not chunk.adopted then
+    result:settle(chunk.works)
+  else
+    chunk.results = result:split()
+    for k, own in pairs(chunk.works) do chunk.results[k]:settle { own } end
   end
   return 1
 end
@@ -320,11 +316,12 @@ local function attach(self, engine)
   local entries = sure(self, engine:take_over(self.facts.by))
   for i = #entries, 1, -1 do
     local number, items = engines.number_of(entries[i][1]), message.items(entries[i][2][2])
-    local chunk = { works = {}, n = items and #items, bytes = entries[i][2][2] }
+    local chunk = { works = {}, n = items and #items, bytes = entries[i][2][2], adopted = true }
     if items and items[1] then add_flight(self, number, chunk) end
     for k = items and #items or 0, 1, -1 do
-      local list = self.orphans[items[k]] or {}
-      self.orphans[items[k]], list[#list + 1] = list, { chunk = chunk, k = k }
+      local bytes = message.elements { items[k] }
+      local list = self.orphans[bytes] or {}
+      self.orphans[bytes], list[#list + 1] = list, { chunk = chunk, k = k }
     end
   end
   -- Items of runs that had the name before had other numbers, as handlers know items by them.

@@ -72,6 +72,7 @@ function worker.run(given)
   local function tell(text) io.stderr:write("minigun: worker: ", text, "\n") end
   local own = require("minigun.cluster.host").new {
     address = address, addresses = built.addresses[stage.id], pipeline = p.name, stage = stage.name, once = given.once,
+    retries = stage.retries,
     code = require("minigun.cluster.code").sum(path, stage.name, redis.sha256),
     processes = processes, tell = tell,
   }

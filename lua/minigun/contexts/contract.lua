@@ -46,6 +46,7 @@
 -- Functions:
 --     now(), clock()                           seconds: of the monotonic clock, and of the one without stops
 --     emitted(stage, item), sent(stage, id, item)      a value goes on: to all receivers, or to one
+--     passed(place, part)                      so do items of a stage as bytes, see Events:worker_emitted
 --     in_turn(place, part)                     output that was held for its turn goes on
 --     failed(place, slot, stage, fields, work) an item has failed in a worker -> the failure; nil: it is tried again
 --     settle(stage, fields, item, again)       the same for any other failure
@@ -110,11 +111,12 @@ function Place:found_damage(id)
     self.port.plan.stages[id].name))
 end
 
---- Takes the next item for a worker or thread of this process.
+--- Takes the next items for a worker or thread of this process.
 ---@param number integer of that, from 1
+---@param n integer? at most, by default one
 ---@return table? work see base/work.lua; nil: there is none that may be begun
-function Place:take(number)
-  local own, damaged = self.ledger:take(self.id, number)
+function Place:take(number, n)
+  local own, damaged = self.ledger:take(self.id, number, n)
   if damaged then self:found_damage(damaged) end
   return own and self.ledger:read(own) or nil
 end

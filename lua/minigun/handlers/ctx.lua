@@ -56,9 +56,11 @@ function context.keeper_of(ctx) return keeping[ctx] end
 ---@return function? lost as for `on_lost`
 function context.lost_of(ctx) return losing[ctx] end
 
+local CTX <const> = setmetatable({ [Ctx] = true }, { __mode = "k" }) -- metatables of such objects
+
 -- `ctx.count("x")`, with a dot, is recognised first.
 local function check_self(self, method)
-  if getmetatable(self) ~= Ctx then
+  if not CTX[getmetatable(self)] then
     error(("call ctx:%s with a colon, on the ctx: ctx:%s(...)"):format(method, method), 3)
   end
 end
@@ -78,6 +80,20 @@ function context.new(fields, effect)
   fields.state = {}
   fields[EFFECT] = effect
   return setmetatable(fields, Ctx)
+end
+
+--- Gives a ctx a field that is made whenever it is asked for.
+---@param ctx table
+---@param name string
+---@param make function () -> value
+---@return table ctx
+function context.computed(ctx, name, make)
+  local kind = { __name = Ctx.__name, __index = function(_, key)
+    if key == name then return make() end
+    return Ctx[key]
+  end }
+  CTX[kind] = true
+  return setmetatable(ctx, kind)
 end
 
 --- Appends a value to `result.collected[name]`, from any process. From a handler it arrives once,

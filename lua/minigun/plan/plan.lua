@@ -92,6 +92,7 @@ local function new_stage(node, kind, handler)
     retries = 0, backoff = 0, outputs = {}, inputs = {}, route = node.route ~= "broadcast" and node.route or nil,
     emitting = handler and EMITTING[definition.label] and not definition.source and definition.label or nil,
     iterator = definition.iterator, shows = definition.shows, submits = definition.submits,
+    by_parts = definition.by_parts,
   }
 end
 

@@ -143,7 +143,7 @@ local function writer_of(self, stage, outlet, source)
   outlet.writer:emits()
   if outlet.singly then outlet.writer:singly() end
   write_into(self, outlet)
-  if not (outlet.singly or outlet.joins or self.resume) then outlet.writer:pieces() end
+  if not (outlet.singly or outlet.joins or outlet.afar or self.resume) then outlet.writer:pieces() end
   if self.patient then outlet.writer:patience(SLICE) end
   if not (source and source.ranges[1]) then return outlet.writer end
   return self.resume:skipping_emit(stage.id, outlet.writer, function() self.producers:let_others(MORE) end)

@@ -308,7 +308,8 @@ function Failures:item_failed(segment, slot, stage, fields, entry)
     local batch = { batch = item(), ordinal = ordinal, tried = entry.count == 1 and entry.tried or {} }
     record, anew = self.reduces:batch_failed(segment, stage, fields, batch, retry)
   else
-    record = self:settle(stage, fields, item, stage.kind ~= "producer" and not fields.unreadable and retry)
+    local whole = stage.kind ~= "producer" and not fields.unreadable and not (stage.by_parts and fields.step)
+    record = self:settle(stage, fields, item, whole and retry)
   end
   if record or anew then left_out(self, stage, fields, refused) end -- another attempt will tell
   return record

@@ -7,6 +7,7 @@
 --     items, own  of a terminal stage: the lists of the result that its items are added to
 --     values, bytes      those of the targets that take Lua values, and those that take bytes
 --     reads       how many of `values` fork for each item, and so change nothing of what other stages see; nil: none
+--     afar        true: a target takes the bytes to other hosts
 --     joins       true: a target is a batch that is put together from bytes (policy/byte_batches.lua)
 --     writer      into the open block for `bytes`; nil: there is none
 --     sender      the stage that writes
@@ -45,18 +46,18 @@ end
 
 -- --- the graph ---------------------------------------------------------------------------------------------------
 
---- The slots of stages that are all in processes.
+--- The slots of stages that all take bytes, or have processes.
 ---@param targets table array of stage ids
----@return integer? first nil: one of them is elsewhere, or there are none
+---@return integer? first nil: one of them takes values here, or there are none; 0: they have no slots
 ---@return integer? last
 function Outlets:slots_of(targets)
   local first, last = math.huge, 0
   for _, target in ipairs(targets) do
     local place = self.places.of[target]
-    if not place.first then return nil end -- others take values
-    first, last = math.min(first, place.first), math.max(last, place.last)
+    if not place.first and place.takes == "values" then return nil end
+    first, last = math.min(first, place.first or math.huge), math.max(last, place.last or 0)
   end
-  if last > 0 then return first, last end
+  if targets[1] then return last > 0 and first or 0, last end
 end
 
 -- Whether a stage makes batches for other processes out of bytes (policy/byte_batches.lua): what sends to it may send
@@ -136,7 +137,7 @@ function Outlets:open(stage)
     local list = by_value and outlet.values or outlet.bytes
     list[#list + 1] = target
     if by_value and place.fresh then outlet.reads = (outlet.reads or 0) + 1 end
-    outlet.joins = outlet.joins or joins
+    outlet.joins, outlet.afar = outlet.joins or joins, outlet.afar or not (joins or by_value or place.first)
     for _, receiver in ipairs(by_value and {} or joins and stages[target].outputs or { target }) do
       receivers[#receivers + 1] = receiver
     end
@@ -181,7 +182,7 @@ function Outlets:to(stage, id, lane)
     outlet.writer = core.writer(self.shared.pool, report.TO | id, self.transport:on_block_full(outlet), function(value,
       message)
       refused(self, outlet.sender, value, message, outlet.writer)
-    end, place.first, place.last)
+    end, place.first or 0, place.last or 0)
     if stage.batch then outlet.writer:batches(stage.batch.numbered) end
     outlet.through = not (self.lineage or stage.batch)
       and outlet.writer:through(self.ledger, stage.id, outlet.bytes, lane)

@@ -21,14 +21,15 @@ end
 --- How many slots of a pool they will need, and whether there are any.
 ---@return integer slots
 ---@return boolean any
+---@return boolean blocks whether items wait for one of them as bytes in blocks
 function Places:needs()
-  local slots, any = 0, self.plan.threaded or false
+  local slots, any, blocks = 0, self.plan.threaded or false, false
   for _, segment in ipairs(self.plan.segments) do
     local kind = kinds[segment.kind]
-    if kind then any = true end
+    if kind then any, blocks = true, blocks or kind.slots or kind.blocks or false end
     if kind and kind.slots then slots = slots + (segment.seats or segment.n) end
   end
-  return slots, any
+  return slots, any, blocks
 end
 
 --- Makes them: those with slots first, as they start in this order.

@@ -21,6 +21,7 @@ function port.new(parts)
 
     emitted = function(stage, item) transport:deliver(stage, item) end,
     sent = function(stage, id, item) transport:send_to(stage, id, item) end,
+    passed = function(place, part) parts.events:worker_emitted(place, part) end,
     in_turn = function(place, part)
       if part.give then acks:under(part.origin, part.give, part.stage, part.item, part.more)
       else acks:under(part.origin, parts.events.worker_emitted, parts.events, place, part) end

@@ -188,8 +188,8 @@ function Run:begin()
   self.holds = true
   command.hold()
   self.hooks:call(self.plan.hooks.before_run, {})
-  local slots, any = self.places:needs()
-  if any then self.shared:open(slots) end
+  local slots, any, blocks = self.places:needs()
+  if any then self.shared:open(slots, blocks) end
   self.ledger:attach(self.shared.pool or nil, self.shared.memory, self.shared.queue_bytes)
   self.open_places(any)
   self.inline:open()
