@@ -34,6 +34,18 @@ describe("minigun check", function()
     assert.matches("backlog", result.stdout, 1, true)
   end)
 
+  it("says what there is: all pipelines that are not nested, in the order in which they are made", function()
+    local path = file(HEAD .. [[
+      local a, b = minigun.pipeline "a", minigun.pipeline "b"
+      b:producer { 1 }:pipeline("inner", function(p) p:map("m", print) end)
+      a:producer { 1 }
+    ]])
+    local result = minigun("check " .. path)
+    assert.equal(path .. ": no mistakes: pipeline 'a' (1 stage), pipeline 'b' (2 stages)\n", result.stdout)
+    path = file(HEAD)
+    assert.equal(path .. ": no mistakes: it defines no pipeline\n", minigun("check " .. path).stdout)
+  end)
+
   it("names each mistake with its file and line, in one go", function()
     local path = file(HEAD .. [[
       local p = minigun.pipeline "p"

@@ -79,7 +79,7 @@ function moving.settle(self)
   if self.over and not self.given_up then
     self.given_up, any = true, true
     problem = give_up(self) or problem
-    moving.forget(self)
+    awaited[self], changes = nil, changes + 1
   end
   if any then self.settled = self.settled + 1 end
   if self.submitted - self.tidied > TIDY and answers:rests() then -- a table that was large once is to be small again
@@ -120,12 +120,6 @@ end
 local function bell_of(self)
   if not self.bell then self.bell, awaited[self], changes = new_bell(), true, changes + 1 end
   return self.bell
-end
-
---- The executor is over, and nothing waits for it any more.
----@param self table
-function moving.forget(self)
-  awaited[self], changes = nil, changes + 1
 end
 
 -- --- moving ------------------------------------------------------------------------------------------------------
@@ -322,7 +316,6 @@ end
 --- What is left of an executor's descriptors, when its run is closed.
 ---@param self table
 function moving.close(self)
-  moving.forget(self)
   if self.bell and not next(self.listeners) then self.bell:close() end
   if self.shown then self.shown:close() end
 end
