@@ -290,6 +290,19 @@ describe("V4: a path", function()
 end)
 
 describe("V8: a handler", function()
+  in_test("is asked for no more of a client than max_requests at once, and for the rest when some are answered",
+    function(place)
+      place:serve "{ max_requests = 2 }"
+      local client, other, futures, order = place:connect(), place:connect(), {}, {}
+      for i = 1, 6 do
+        futures[i] = client:submit { op = "later", 0.4 - i * 0.05 }
+        futures[i]:on_done(function() order[#order + 1] = i end)
+      end
+      assert.equal(0.01, other:call { op = "later", 0.01 })
+      for i = 6, 1, -1 do assert.equal(0.4 - i * 0.05, futures[i]:result(20)) end
+      assert.is_true(order[1] <= 2, order[1]) -- the last would be first if all were at work at once
+    end)
+
   in_test("sees its client", function(place)
     place:serve()
     local client = place:connect()

@@ -1,7 +1,7 @@
 -- A service for specs: service_server.lua PATH [OPTIONS as a Lua table], whose requests say what to do.
 --   anything else              is the reply
 --   { op = "who" }             the client, as the handler sees it
---   { op = "sleep", seconds }  replies after so long
+--   { op = "sleep", seconds }  replies after so long;  { op = "later", seconds } too, and others are served meanwhile
 --   { op = "fail" }            raises;  { op = "unserialisable" } returns a function
 --   { op = "next", n }         one way: the sender's messages are numbered, and n is to be one more than the last
 --   { op = "count" }           -> how many of these have come from this client, and how many in a wrong order
@@ -21,6 +21,8 @@ function ops.sleep(r)
   minigun.sleep(r[1])
   return r[1]
 end
+local pool <close> = minigun.executor(ops.sleep, { threads = 8 })
+function ops.later(r) return pool:submit(r) end
 function ops.fail() error "boom" end
 function ops.unserialisable() return print end
 function ops.next(r, client)
