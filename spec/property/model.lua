@@ -19,7 +19,7 @@ local CRASH <const>, HERE <const> = {}, "coordinator"
 local function find_homes(self)
   for i, s in ipairs(self.d.stages) do
     local context = s.context and self.d.contexts[s.context]
-    local home = { key = HERE }
+    local home = { key = HERE, per_item = s.fold and context and context.kind == "process_per_batch" }
     local forks = context and (context.kind == "processes" or context.kind == "process_per_batch")
     if forks and s.kind ~= "batch" and not s.fold then -- what a fold does is done or not for each item, wherever it is
       local own = s.kind == "producer" or context.how == "own"
@@ -332,9 +332,9 @@ function Model:step(entry)
     if not entry.again then self:stats(s).items_in = self:stats(s).items_in + 1 end
     return self:settle(s, "unserialisable", item, entry.attempt, true)
   end
+  if home.per_item then self.forks = self.forks + 1 end
   if entry.again then
     if home.key == HERE then return self:handle_here(s, item, entry.attempt) end
-    if home.per_item then self.forks = self.forks + 1 end
     return self:handle_away(s, item, entry.attempt, home.key)
   end
   self:stats(s).items_in = self:stats(s).items_in + 1
@@ -347,7 +347,6 @@ function Model:step(entry)
     end
   end
   if home.key == HERE then return self:handle_here(s, item, entry.attempt) end
-  if home.per_item then self.forks = self.forks + 1 end
   if self:entry(s) == HERE and not home.per_item and values.holds_function(item) then
     return self:settle(s, "unserialisable", item, 1, true)
   end
