@@ -8,11 +8,11 @@ local checked = setmetatable({}, { __mode = "k" }) -- from a class to its checki
 local function checking(class)
   local form = {}
   for key, value in pairs(class) do form[key] = value end
-  function form.__index(_, key)
+  form.__index = setmetatable(form, { __index = function(_, key) -- methods are found without a call
     local value = class[key]
     if value == nil then error(("there is no field '%s' (see the constructor)"):format(tostring(key)), 2) end
     return value
-  end
+  end })
   function form.__newindex(_, key)
     error(("the field '%s' is not in the constructor, or was set to nil"):format(tostring(key)), 2)
   end
