@@ -79,7 +79,7 @@ endif
 .PHONY: lint lint-lua lint-c lint-gcc lint-clang
 .PHONY: all help test check surroundings faults install uninstall clean bench asan sanitized gcstress tsan \
         valgrind fuzz model storm
-.PHONY: redis mutants docs pictures site FORCE
+.PHONY: view-storm redis mutants docs pictures site FORCE
 
 all: $(LIB)
 
@@ -93,6 +93,7 @@ help:
 	@echo 'make gcstress   the same with full collections of Lua at arbitrary allocations, one in about COLLECT=100'
 	@echo 'make surroundings  the specs of deaths where SIGCHLD is ignored, system calls are refused, ...'
 	@echo 'make storm      kill workers at random moments, SIGNALS=10000 times, and compare what arrives'
+	@echo 'make view-storm  random keys, sizes, stops and ends for the live view, SECONDS=600 of them'
 	@echo 'make mutants    N=100 small faults put into the sources one by one: which ones no spec notices'
 	@echo 'make fuzz       build the fuzz targets with libFuzzer;  make model   check the models with spin'
 	@echo 'make bench      the benchmarks;  make docs   the reference from the sources'
@@ -215,6 +216,10 @@ STORM_ENV = LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;'
 storm: all faults
 	@$(STORM_ENV) LUA_CPATH='./build-faults/?.so;;' $(LUA) spec/programs/die_at_points.lua 100
 	@$(STORM_ENV) LUA_CPATH='./$(BUILD)/?.so;;' $(LUA) spec/programs/storm.lua $(SIGNALS) $(SEED)
+
+# Random keys, sizes, stops and ends for the live view at a terminal: SECONDS=600 SEED=1.
+view-storm: all
+	@$(STORM_ENV) LUA_CPATH='./$(BUILD)/?.so;;' $(LUA) spec/programs/view_storm.lua $(or $(SECONDS),600) $(SEED)
 
 # The protocols of the shared memory as models: two minutes, 6 GiB.
 model:

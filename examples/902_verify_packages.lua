@@ -18,6 +18,7 @@
 --   ~ %d+ files of %d+ packages?, %d+%.%d MB: .*
 --   ~ %d+ workers? +%d+%.%d+ s +%d+%.%d MB/s
 --   ~ 1 process +%d+%.%d+ s +%d+%.%d MB/s, by a sample of %d+ files; speed%-up %d+%.%d+
+--   ...
 
 local minigun = require "minigun"
 
@@ -139,17 +140,19 @@ local function sample_of(files, from)
   return { files = sample, bytes = bytes }
 end
 
--- Seconds that one process takes for a megabyte of such a sample.
+-- Seconds that one process takes for a megabyte of such a sample, and how much of a processor it gets.
 local function pace(sample)
+  local cpu = os.clock()
   local _, seconds = verify(sample.files)
-  return seconds / math.max(sample.bytes, 1) * 1e6
+  return seconds / math.max(sample.bytes, 1) * 1e6, (os.clock() - cpu) / math.max(seconds, 1e-6)
 end
 
 local given = arguments(arg)
 local files, packages, missing = files_to_verify(given.root, given.megabytes > 0 and given.megabytes * 1e6 or math.huge)
 -- The machine may do other things, now more and now less: one process is looked at before and after the others.
 local sample, after = sample_of(files, 1), sample_of(files, 2)
-local before = given.times and pace(sample)
+local before, got = 0, 1
+if given.times then before, got = pace(sample) end
 local faults, seconds = verify(files, given.workers)
 local bytes = 0
 for _, file in ipairs(files) do bytes = bytes + file.bytes end
@@ -160,8 +163,14 @@ print(("%d files of %d package%s, %.1f MB: %s%s"):format(#files, packages, packa
 if given.times then
   print(("%d worker%s  %10.2f s %7.1f MB/s"):format(given.workers, given.workers == 1 and " " or "s", seconds,
     bytes / 1e6 / seconds))
-  local inline = (before + pace(after)) / 2 * bytes / 1e6
+  local later, got_then = pace(after)
+  local inline = (before + later) / 2 * bytes / 1e6
   print(("1 process  %10.2f s %7.1f MB/s, by a sample of %d files; speed-up %.2f"):format(inline, bytes / 1e6 / inline,
     #sample.files + #after.files, inline / seconds))
+  local share = (got + got_then) / 2
+  if share < 0.8 then
+    print(("The machine is busy: one process got %.0f %% of a processor. When it is free, this takes less time.")
+      :format(share * 100))
+  end
 end
 if #faults > 0 then os.exit(1, true) end

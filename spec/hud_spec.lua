@@ -1,5 +1,6 @@
 -- The live view at a terminal: it opens, obeys keys, and gives the terminal back on every way out.
 local core = require "minigun.core"
+local live = require "spec.live"
 local support = require "spec.support"
 local terminal = require "spec.terminal"
 
@@ -11,51 +12,12 @@ local function it_at_a_terminal(name, body)
   end)
 end
 
-local PRELUDE <const> = [[
-  local minigun, core = require "minigun", require "minigun.core"
-  local function pipeline(seconds, f)
-    local p = minigun.pipeline("seen", { progress = false })
-    p:producer("numbers", function(emit) for i = 1, 100 do emit(i) core.sleep(seconds / 100) end end)
-    p:map("work", { processes = 2 }, f or function(n) return n end)
-    p:map("last", { inline = true }, function(n) return n end)
-    return p
-  end
-]]
+local PRELUDE <const>, play, tail = live.PRELUDE, live.play, live.tail
 
--- Runs a program at a terminal of 100 columns; returns the result of terminal.play, and whether the terminal's mode is
--- as before. `after`: a command of the shell after it.
-local function play(source, script, env, after)
-  local path, before, later = support.write_file(os.tmpname(), PRELUDE .. source), os.tmpname(), os.tmpname()
-  local shell = support.write_file(os.tmpname(), ([[
-    set -m
-    trap : INT
-    stty -a > %s
-    lua5.4 %s
-    status=$?
-    %s
-    stty -a > %s
-    echo "(status $status)"
-  ]]):format(before, path, after or ":", later))
-  local all = { TERM = "xterm-256color", LANG = "C.UTF-8", MINIGUN_HUD = "", NO_COLOR = "" }
-  for name, value in pairs(env or {}) do all[name] = value end
-  local result = terminal.play("sh " .. shell, "= 100 30\n" .. script, all)
-  local same = support.read_file(before):gsub("rows %d+; columns %d+", "")
-    == support.read_file(later):gsub("rows %d+; columns %d+", "")
-  for _, name in ipairs { path, before, later, shell } do os.remove(name) end
-  return result, same
-end
-
--- Asserts that the terminal is as before: its mode, the usual screen, a cursor, wrapping.
+-- Asserts that the terminal is as before.
 local function assert_restored(result, same)
-  local output = result.stderr
-  assert.is_true(same, "stty -a says otherwise: " .. output:sub(-300))
-  for on, off in pairs { ["\27[?1049h"] = "\27[?1049l", ["\27[?25l"] = "\27[?25h", ["\27[?7l"] = "\27[?7h" } do
-    local last_on, last_off = 0, 0
-    for at in output:gmatch("()" .. on:gsub("%p", "%%%0")) do last_on = at end
-    for at in output:gmatch("()" .. off:gsub("%p", "%%%0")) do last_off = at end
-    assert.is_true(last_off > last_on, ("%s is missing at the end of %d bytes: %s"):format(off:sub(2), #output,
-      output:sub(-200):gsub("\27", "ESC")))
-  end
+  local damage = live.damage(result, same)
+  assert(not damage, damage)
 end
 
 -- As play, and asserts that the terminal is as before.
@@ -64,9 +26,6 @@ local function play_restored(...)
   assert_restored(result, same)
   return result
 end
-
--- What was written after the live view.
-local function tail(result) return (result.stderr:gsub("\r", ""):match "^.*\27%[%?1049l(.*)$") or result.stderr end
 
 describe("the live view at a terminal", function()
   it_at_a_terminal("stays at the end until q, and shows what was printed after it", function()
@@ -256,28 +215,13 @@ describe("the live view at a terminal", function()
     assert.matches("numbers\n", tail(result))
   end)
 
-  it_at_a_terminal("bears random keys, sizes, stops and deaths: the terminal is as before, the result right", function()
+  it_at_a_terminal("bears random keys, sizes, stops, deaths and ends: the terminal is as before, the result right", function()
     local seed = tonumber(os.getenv "SEED") or os.time()
     print("spec/hud_spec.lua: SEED=" .. seed)
     math.randomseed(seed)
-    local function random_of(list) return list[math.random(#list)] end
-    for _ = 1, support.short_or_long(2, 60) do
-      local script = { "? RUNNING" }
-      for i = 1, 40 do
-        local what = math.random(20)
-        script[#script + 1] = what == 1 and ("= %d %d"):format(math.random(1, 200), math.random(1, 60))
-          or what == 2 and "^Z" or what == 3 and ". 0.1"
-          or "! " .. random_of { "1", "2", "3", "4", "5", "w", "a", "s", "d", "+", "-", "0", "h", "h", " ", " ",
-            "\27[A", "\27[B", "o", "O", "v", "e", "l", "W", "r", "c", "/ab\r", "\27", "\t", "n", "\27[5~", "\r" }
-        if i % 5 == 0 then script[#script + 1] = ". 0.05" end
-      end
-      script[#script + 1] = "? (status"
-      local result = play_restored([[
-        local r = pipeline(1, function(n) if n % 33 == 0 then core.kill(core.pid(), 9) end return n end)
-          :run { hud = "leave", failures = "collect", keep_failures = 10 }
-        print("result", #r.items + r.failed)
-      ]], table.concat(script, "\n") .. "\n", {}, "while [ $status = 148 ]; do fg; status=$?; done")
-      assert.is_truthy(result.stderr:find("result\t100", 1, true), ("SEED=%d: %s"):format(seed, tail(result)))
+    for _ = 1, support.short_or_long(3, 60) do
+      local wrong, how = live.storm()
+      assert(not wrong, ("SEED=%d: %s: %s"):format(seed, how, wrong))
     end
   end)
 end)

@@ -29,9 +29,9 @@ static void put(const char *text, size_t n) {
 void mg_screen_leave(void) {
   int saved = errno;
   if (shown && owner == mg_process_serial) {
-    shown = 0;
     put(LEAVE, sizeof LEAVE - 1);
     mg_sys.set_mode(fd, &usual);
+    shown = 0; /* last: where a signal that ends the process comes meanwhile, all of it is done again */
   }
   errno = saved;
 }
@@ -78,6 +78,7 @@ static int enter(void) {
   if (rc < 0) return rc;
   if (!is_raw(&mode)) usual = mode; /* else it is ours, of before a stop that could not be seen coming */
   mode.c_lflag &= (tcflag_t)~(ICANON | ECHO | ECHONL | IEXTEN);
+  mode.c_lflag |= NOFLSH; /* else Ctrl-C throws away what the terminal has not read, of a frame that counts as drawn */
   mode.c_iflag &= (tcflag_t)~(IXON | ICRNL | INLCR | IGNCR);
   mode.c_cc[VMIN] = mode.c_cc[VTIME] = 0;
   shown = 1; /* first, as a signal may come at any moment */
