@@ -65,6 +65,7 @@ build = {
         "src/core/worker.c",
         "src/lua/lua_accept.c",
         "src/lua/lua_alloc.c",
+        "src/lua/lua_answer.c",
         "src/lua/lua_array.c",
         "src/lua/lua_block.c",
         "src/lua/lua_board.c",

@@ -1688,6 +1688,27 @@ function Ledger:withdraw(place, origin) end
 ---@return boolean wanted
 function Ledger:among(thread, answer, chain, reentry, until_when, stage, alone) end
 
+---Lets workers have what waits for them and takes what they have done, until an answer has ended; false: there was
+---nothing to wait for, or the run itself has something to see to, which `wanted` says
+---@param until_when number
+---@param spins boolean
+---@param sleeps boolean
+---@return boolean ended
+---@return boolean wanted
+function Ledger:await(until_when, spins, sleeps) end
+
+---From now on the origins of work are those of answers; `lists`: there may be several values of one
+---@param answers table
+---@param lists boolean
+function Ledger:answers(answers, lists) end
+
+---Writes and queues the item of an answer, if it can be begun at once
+---@param writer minigun.writer
+---@param stage integer
+---@param answer table
+---@return boolean begun
+function Ledger:submit(writer, stage, answer) end
+
 ---Work whose block does not hold what was announced, and how many items were found
 ---@return integer? work
 ---@return integer? found

@@ -145,6 +145,7 @@ local function history(kills)
   -- A death costs each item that the worker had in hand an attempt: with threads those are several.
   local hosted = drawn.forked and drawn.text:find "threads" and 20 or 0
   local failed, spare = 0, { n = hosted + killed * (drawn.text:find "threads" and 2 or 1) * (drawn.batched and 8 or 1) }
+  if mode == "points" then spare.n = math.huge end -- each worker that comes to the point dies there
   for n, future in ipairs(futures) do
     local wrong
     if cancelled[n] then

@@ -104,6 +104,7 @@ typedef struct mg_place {
   int loops;              /* loops are to end before a worker does: the program above sees to that */
   uint32_t ended_loops;   /* loop stages whose workers know that nothing more comes */
   uint32_t n, first_seat, seats; /* workers or threads; seats: as many as there may be, 0: they are no processes */
+  uint32_t used;          /* seats, the first ones, that have had a worker or are to have one */
   uint32_t stages, front;        /* how many it runs; the first of them */
   uint64_t per_worker;
   uint32_t most;          /* items that may be queued; 0: bytes alone count */
@@ -285,6 +286,7 @@ uint32_t mg_ledger_alive(const mg_ledger *l, const mg_place *p);
 /* A process has taken a seat, and is lent its first block: 0 or -errno of a wake-up.  It has left it: nothing is in
  * hand any more.  vacant: one is to be forked when there is work for it. */
 int mg_ledger_seat_taken(mg_ledger *l, uint32_t seat);
+void mg_ledger_seat_used(mg_ledger *l, uint32_t seat);
 void mg_ledger_seat_left(mg_ledger *l, uint32_t seat, int vacant);
 
 /* Gives the workers of a place blocks to fill, unless those that receive their output should first catch up: 1: one

@@ -34,7 +34,7 @@ void mg_ledger_range_used(mg_ledger *l, mg_place *p, size_t bytes) {
 
 size_t mg_ledger_wanted(const mg_ledger *l, const mg_place *p) {
   size_t most = 0;
-  for (uint32_t i = p->first_seat; i < p->first_seat + p->seats; i++)
+  for (uint32_t i = p->first_seat; i < p->first_seat + p->used; i++)
     if (l->seat[i].live && l->seat[i].wanted > most) most = l->seat[i].wanted;
   return most;
 }
@@ -77,6 +77,7 @@ static int lend(mg_ledger *l, uint32_t seat, size_t bytes) {
 
 int mg_ledger_seat_taken(mg_ledger *l, uint32_t seat) {
   mg_seat *s = &l->seat[seat];
+  mg_ledger_seat_used(l, seat);
   s->live = 1;
   s->vacant = s->retired = s->ends = s->told = 0;
   s->given = s->items = s->busy = 0;
@@ -106,7 +107,7 @@ int mg_ledger_supply(mg_ledger *l, mg_place *p) {
   int blocked = -1;
   /* Each item of a producer before a limited stage is to wait for room, so none is in store. */
   uint32_t store = p->limited && l->stage[p->front].producing ? 0 : l->terms.blocks;
-  for (uint32_t i = 0; p->lacking > 0 && i < p->seats; i++) {
+  for (uint32_t i = 0; p->lacking > 0 && i < p->used; i++) {
     int rc = l->seat[p->first_seat + i].lacking ? supply_one(l, p, p->first_seat + i, store, &blocked) : 0;
     if (rc < 0) return rc;
   }

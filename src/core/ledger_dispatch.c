@@ -98,7 +98,7 @@ static int hand_one(mg_ledger *l, mg_place *p, uint32_t seat, uint32_t level, ui
 /* The level below which no worker can take anything. */
 static uint32_t least_level(const mg_ledger *l, const mg_place *p) {
   uint32_t least = UINT32_MAX;
-  for (uint32_t i = p->first_seat; i < p->first_seat + p->seats; i++) {
+  for (uint32_t i = p->first_seat; i < p->first_seat + p->used; i++) {
     const mg_seat *s = &l->seat[i];
     uint32_t n = s->live ? s->ends ? UINT32_MAX : s->hand.n + 1 : s->vacant ? 1 : UINT32_MAX;
     if (n < least) least = n;
@@ -113,7 +113,7 @@ static int hand_out(mg_ledger *l, mg_place *p, int64_t room) {
   else depth = mg_rate_depth(&l->terms, p->rate);
   if (!p->threaded && p->queued > 1) most = mg_rate_slice(&l->terms, p->rate, p->queued / (l->terms.share * p->n));
   for (uint32_t level = least_level(l, p); level <= depth; level++) {
-    for (uint32_t i = 0; i < p->seats; i++) {
+    for (uint32_t i = 0; i < p->used; i++) {
       if (p->queued == 0 || (room < 1 && level > 1)) return did;
       int rc = hand_one(l, p, p->first_seat + i, level, most, &room);
       if (rc < 0) return rc;
@@ -178,7 +178,7 @@ static int overdue(const mg_ledger *l, mg_seat *s, uint64_t number, uint64_t now
 /* Takes back what workers have not begun of a slice that takes them long. */
 static int relieve(mg_ledger *l, mg_place *p) {
   uint64_t now = mg_now();
-  for (uint32_t i = p->first_seat; i < p->first_seat + p->seats; i++) {
+  for (uint32_t i = p->first_seat; i < p->first_seat + p->used; i++) {
     mg_seat *s = &l->seat[i];
     uint32_t w = s->hand.first;
     mg_chunk rest;
@@ -208,9 +208,9 @@ int mg_ledger_revoke(mg_ledger *l, uint32_t seat) {
 static int rebalance(mg_ledger *l, mg_place *p) {
   uint32_t idles = 0;
   if (p->fresh || p->n == 1 || p->partitioned) return 0;
-  for (uint32_t i = 0; i < p->seats; i++) idles += (uint32_t)mg_seat_idle(&l->seat[p->first_seat + i]);
+  for (uint32_t i = 0; i < p->used; i++) idles += (uint32_t)mg_seat_idle(&l->seat[p->first_seat + i]);
   if (idles == 0) return 0;
-  for (uint32_t i = 0; i < p->seats && idles > 0; i++)
+  for (uint32_t i = 0; i < p->used && idles > 0; i++)
     idles -= (uint32_t)mg_ledger_revoke(l, p->first_seat + i);
   return p->queued == 0 && !p->threaded ? relieve(l, p) : 0;
 }
@@ -218,7 +218,7 @@ static int rebalance(mg_ledger *l, mg_place *p) {
 /* Items in workers' hands. */
 static int64_t unfinished(const mg_ledger *l, const mg_place *p) {
   uint64_t n = 0;
-  for (uint32_t i = 0; i < p->seats; i++) n += l->seat[p->first_seat + i].hand.items;
+  for (uint32_t i = 0; i < p->used; i++) n += l->seat[p->first_seat + i].hand.items;
   return (int64_t)n;
 }
 

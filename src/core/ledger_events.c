@@ -135,7 +135,7 @@ static int take(mg_ledger *l, const mg_slot_event *ev) {
     case MG_EVENT_OUT: return take_output(l, p, ev);
     case MG_EVENT_DONE: {
       uint32_t w = mg_ledger_hand(l, ev->slot, ev->number);
-      if (p->told || s->told || (w && l->work[w].attempt == 0)) return 0;
+      if (p->ordered || s->told || (w && l->work[w].attempt == 0)) return 0;
       int rc = mg_ledger_done(l, ev);
       return rc < 0 ? rc : 1;
     }

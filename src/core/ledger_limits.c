@@ -9,7 +9,7 @@ uint64_t mg_ledger_in_work(const mg_ledger *l, uint32_t stage) {
   uint64_t n = 0;
   if (p->here) return 0;
   if (p->seats == 0 || p->threaded) return l->stage[stage].hands;
-  for (uint32_t i = 0; i < p->seats; i++) {
+  for (uint32_t i = 0; i < p->used; i++) {
     uint32_t w = l->seat[p->first_seat + i].hand.first;
     n += w && l->work[w].stage == stage;
   }

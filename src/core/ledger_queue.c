@@ -148,8 +148,10 @@ static void check_place(const mg_ledger *l, const mg_place *p) {
   uint64_t queued = 0, bytes = 0, works = 0, pending = 0;
   uint32_t lacking = 0;
   for (uint32_t i = 1; i <= l->stages; i++) pending += mg_place_of(l, i) == p ? l->stage[i].pending : 0;
-  for (uint32_t i = 0; i < p->seats; i++) lacking += l->seat[p->first_seat + i].lacking != 0;
+  for (uint32_t i = 0; i < p->used; i++) lacking += l->seat[p->first_seat + i].lacking != 0;
   MG_ASSERT(pending == p->pending && lacking == p->lacking); /* 3 */
+  for (uint32_t i = p->used; i < p->seats; i++)
+    MG_ASSERT(!l->seat[p->first_seat + i].live && !l->seat[p->first_seat + i].vacant);
   for (uint32_t i = 1; i < l->works; i++) {
     const mg_work *own = &l->work[i];
     if (!own->in || own->in->kind != MG_IN_QUEUE || mg_place_of(l, own->stage) != p) continue;

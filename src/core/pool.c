@@ -238,6 +238,7 @@ int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w) {
   if (rc >= 0) rc = mg_relay_prepare(&p->relay, i);
   if (rc < 0) return rc;
   mg_slot_begin(s);
+  if (i >= p->used) p->used = i + 1;
   s->held_most = held_most;
   int pid = mg_proc_spawn(&s->proc);
   if (pid == 0) {
@@ -291,7 +292,7 @@ int mg_pool_peek(mg_pool *p, uint32_t i, int nudges) {
 
 int mg_pool_collect(mg_pool *p) {
   p->rounds++;
-  for (uint32_t i = 0; i < p->slots; i++) {
+  for (uint32_t i = 0; i < p->used; i++) {
     if (p->slot[i].state == MG_SLOT_EMPTY) continue;
     sink_at at = {p, i};
     int rc = mg_slot_collect(&p->slot[i], &p->shm, enqueue, &at);
@@ -307,8 +308,7 @@ int mg_pool_reap(mg_pool *p, uint32_t i) {
   mg_exit how;
   sink_at at = {p, i};
   if (s->state == MG_SLOT_EMPTY || s->proc.watch < 0) return 0;
-  /* Closing it would not be enough: a sibling that has just been forked may still have a copy, and epoll would go on
-   * telling of it. */
+  /* Closing it would not be enough: epoll would go on where a sibling, just forked, still has a copy. */
   mg_sys.epoll_del(p->epoll, s->proc.watch);
   int rc = mg_proc_reap(&s->proc, &how);
   if (rc <= 0) {
@@ -387,6 +387,7 @@ void mg_pool_check(const mg_pool *p) {
   for (uint32_t i = 0; i < p->slots; i++) {
     const mg_slot *s = &p->slot[i];
     mg_slot_check(s, &p->shm);
+    MG_ASSERT(i < p->used || s->state == MG_SLOT_EMPTY);
     MG_ASSERT((s->state == MG_SLOT_EMPTY || s->played) == (s->proc.watch < 0)); /* 2 */
     if (s->state == MG_SLOT_EMPTY || s->damaged) continue;
     mg_ring_check(&s->in, 1);

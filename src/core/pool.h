@@ -20,7 +20,7 @@
 typedef struct mg_pool {
   mg_shm shm;
   mg_slot *slot;
-  uint32_t slots;
+  uint32_t slots, used; /* used: the first ones, of which each has had a worker, or may have had one */
   int epoll, lifeline[2];
   mg_bell bell;    /* of the coordinator; its descriptor is that of all bells of the pool */
   mg_file kind;    /* what a descriptor of ours looks like, but for the life-line */

@@ -13,14 +13,14 @@ enum { PEEK_FIRST = 2000000, PEEK_MOST = 64000000 }; /* ns of sleep between look
 
 int mg_pool_anything(const mg_pool *p) {
   if (p->queued > 0) return 1;
-  for (uint32_t i = 0; i < p->slots; i++)
+  for (uint32_t i = 0; i < p->used; i++)
     if (p->slot[i].state != MG_SLOT_EMPTY && (mg_ring_waiting(&p->slot[i].out) > 0 || p->slot[i].damaged == 1))
       return 1;
   return 0;
 }
 
 int mg_pool_idle(const mg_pool *p, uint32_t first, uint32_t last) {
-  for (uint32_t i = first; i <= last && i < p->slots; i++)
+  for (uint32_t i = first; i <= last && i < p->used; i++)
     if (p->slot[i].state == MG_SLOT_LIVE && p->slot[i].chunks == 0) return 1;
   return 0;
 }
@@ -28,10 +28,10 @@ int mg_pool_idle(const mg_pool *p, uint32_t first, uint32_t last) {
 /* Tells the workers whether there is a core to spin on; returns it for the coordinator itself. */
 static int allow_spin(mg_pool *p) {
   int awake = 1;
-  for (uint32_t i = 0; i < p->slots; i++)
+  for (uint32_t i = 0; i < p->used; i++)
     awake += p->slot[i].state != MG_SLOT_EMPTY && p->slot[i].shared->worker_asleep == 0;
   uint32_t allowed = awake <= p->cpus;
-  for (uint32_t i = 0; i < p->slots; i++) {
+  for (uint32_t i = 0; i < p->used; i++) {
     mg_slot *s = &p->slot[i];
     if (s->state != MG_SLOT_EMPTY && s->shared->spin_allowed != allowed) s->shared->spin_allowed = allowed;
   }
@@ -55,8 +55,10 @@ static int spin_for(mg_pool *p, int64_t ns) {
   return 0;
 }
 
+int mg_pool_spin(mg_pool *p) { return mg_pool_anything(p) || spin_for(p, -1); }
+
 static void set_asleep(mg_pool *p, uint32_t asleep) {
-  for (uint32_t i = 0; i < p->slots; i++)
+  for (uint32_t i = 0; i < p->used; i++)
     if (p->slot[i].state != MG_SLOT_EMPTY)
       atomic_store_explicit(&p->slot[i].shared->coordinator_asleep, asleep, memory_order_relaxed);
   if (asleep) atomic_thread_fence(memory_order_seq_cst);
@@ -65,13 +67,13 @@ static void set_asleep(mg_pool *p, uint32_t asleep) {
 /* Children that are watched by a pipe may have ended while another process keeps the pipe open. */
 static int look_after_pipes(mg_pool *p) {
   int rc = 0;
-  for (uint32_t i = 0; i < p->slots && rc >= 0; i++)
+  for (uint32_t i = 0; i < p->used && rc >= 0; i++)
     if (p->slot[i].proc.watch >= 0 && p->slot[i].proc.is_pipe) rc = mg_pool_reap(p, i);
   return rc;
 }
 
 static int has_pipes(const mg_pool *p) {
-  for (uint32_t i = 0; i < p->slots; i++)
+  for (uint32_t i = 0; i < p->used; i++)
     if (p->slot[i].proc.watch >= 0) return p->slot[i].proc.is_pipe; /* all or none */
   return 0;
 }
@@ -81,12 +83,12 @@ static int peek(mg_pool *p) {
   uint64_t now = mg_now();
   int nudges = now - p->nudged > NUDGE_EVERY, rc = 0;
   if (nudges) p->nudged = now;
-  for (uint32_t i = 0; i < p->slots && rc >= 0; i++) rc = mg_pool_peek(p, i, nudges);
+  for (uint32_t i = 0; i < p->used && rc >= 0; i++) rc = mg_pool_peek(p, i, nudges);
   return rc < 0 ? rc : 0;
 }
 
 static int any_busy(const mg_pool *p) {
-  for (uint32_t i = 0; i < p->slots; i++)
+  for (uint32_t i = 0; i < p->used; i++)
     if (p->slot[i].state == MG_SLOT_ENDING || p->slot[i].chunks > 0) return 1;
   return 0;
 }

@@ -21,6 +21,8 @@ int mg_pool_arm(mg_pool *p, int64_t ns);
 /* From now on a wait ends when fd is readable too, as long as it is; any number of descriptors.  fd stays the
  * caller's, to be closed after the pool; a child of the pool closes its copy.  0 or -errno. */
 int mg_pool_watch(mg_pool *p, int fd);
+/* Spins for something to collect, where a processor is to spare and that has paid lately: 1: there is something. */
+int mg_pool_spin(mg_pool *p);
 /* 1 when there is something to collect. */
 int mg_pool_anything(const mg_pool *p);
 /* 1 when one of the slots first..last has a worker without work. */

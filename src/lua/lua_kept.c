@@ -10,6 +10,7 @@
 mg_ledger *mg_check_ledger(lua_State *L, int arg) {
   lua_ledger *own = luaL_checkudata(L, arg, MG_LEDGER_TYPE);
   own->L = L;
+  own->at = arg;
   return &own->l;
 }
 
@@ -53,16 +54,42 @@ static lua_State *push_value(void *to, int which) {
   lua_ledger *own = to;
   lua_State *L = own->L;
   luaL_checkstack(L, 8, NULL);
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LEDGERS);
-  lua_rawgetp(L, -1, own);
-  lua_remove(L, -2);
+  if (lua_touserdata(L, own->at) == own) {
+    lua_pushvalue(L, own->at);
+  } else {
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LEDGERS);
+    lua_rawgetp(L, -1, own);
+    lua_remove(L, -2);
+  }
   lua_getiuservalue(L, -1, which);
   return L;
 }
 
+static void keep_too(lua_State *L, lua_ledger *own, uint32_t whole, uint32_t part, int kind) {
+  if (!(own->l.work[whole].flags & MG_KEEP_FLAG(kind))) return;
+  lua_getiuservalue(L, -1, kind);
+  lua_rawgeti(L, -1, whole);
+  lua_remove(L, -2);
+  mg_keep(L, lua_gettop(L) - 1, part, kind);
+}
+
+/* Of work that was submitted, or has come of that, each part has the same origin. */
+static void on_cut_of_answer(lua_ledger *own, uint32_t whole, uint32_t part) {
+  lua_State *L = push_value(own, MG_KEEP_ORIGIN);
+  lua_pop(L, 1);
+  keep_too(L, own, whole, part, MG_KEEP_ORIGIN);
+  keep_too(L, own, whole, part, MG_KEEP_DEATH);
+  if (own->l.work[whole].flags & MG_KEEP_FLAG(MG_KEEP_DEATH)) own->l.work[part].flags |= MG_WORK_TAKEN_OVER;
+  lua_pop(L, 1);
+}
+
 static void on_cut(void *to, uint32_t whole, uint32_t part, uint32_t n, int at_end) {
-  const lua_ledger *own = to;
+  lua_ledger *own = to;
   if (!(own->l.work[whole].flags & ~MG_KEEP_FLAG(MG_KEEP_VALUE) & ~(MG_KEEP_FLAG(MG_KEEP_VALUE) - 1))) return;
+  if (own->answers) {
+    on_cut_of_answer(own, whole, part);
+    return;
+  }
   lua_State *L = push_value(to, MG_UV_CUT);
   lua_pushinteger(L, whole);
   lua_pushinteger(L, part);
@@ -73,9 +100,46 @@ static void on_cut(void *to, uint32_t whole, uint32_t part, uint32_t n, int at_e
   lua_pop(L, 1);
 }
 
+/* Adds the origin at `origin` to an array of the answers at `to`. */
+static void append(lua_State *L, int origin, int to, const char *array) {
+  lua_getfield(L, to, array);
+  lua_pushvalue(L, origin);
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+/* n holds of the origin on top of the stack, below which is the ledger, are given up; of an answer with none left
+ * (run/answers.lua) that is noted, and what stands for several items is left to Lua. */
+static void release(lua_State *L, lua_ledger *own, lua_Integer n) {
+  int origin = lua_gettop(L), answers = origin + 1;
+  lua_getfield(L, origin, "count");
+  lua_Integer left = lua_tointeger(L, -1) - n;
+  lua_pushinteger(L, left);
+  lua_setfield(L, origin, "count");
+  lua_settop(L, origin);
+  if (left > 0) return;
+  own->ended = 1;
+  lua_getiuservalue(L, origin - 1, MG_UV_ANSWERS);
+  lua_getfield(L, answers, "at_work");
+  int is_answer = lua_getfield(L, origin, "number") != LUA_TNIL;
+  if (is_answer) {
+    lua_pushnil(L);
+    lua_rawset(L, -3);
+  }
+  append(L, origin, answers, is_answer ? "done" : "left");
+  lua_settop(L, origin);
+}
+
 static void on_finished(void *to, uint32_t w, uint32_t n) {
-  const lua_ledger *own = to;
+  lua_ledger *own = to;
   if (!(own->l.work[w].flags & MG_KEEP_FLAG(MG_KEEP_ORIGIN))) return;
+  if (own->answers) {
+    lua_State *at = push_value(to, MG_KEEP_ORIGIN);
+    lua_rawgeti(at, -1, w);
+    lua_remove(at, -2);
+    release(at, own, n);
+    lua_pop(at, 2);
+    return;
+  }
   lua_State *L = push_value(to, MG_UV_FINISHED);
   lua_pushinteger(L, w);
   lua_pushinteger(L, n);

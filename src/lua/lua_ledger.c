@@ -311,6 +311,7 @@ void mg_ledger_setup(lua_State *L) {
   luaL_setfuncs(L, mg_place_methods, 0);
   luaL_setfuncs(L, mg_seat_methods, 0);
   luaL_setfuncs(L, mg_round_methods, 0);
+  luaL_setfuncs(L, mg_answer_methods, 0);
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);

@@ -11,7 +11,8 @@
  * lua/minigun/base/protocol.lua. */
 enum { MG_KEEP_VALUE = 1, MG_KEEP_ORIGIN, MG_KEEP_SOURCE, MG_KEEP_TRIED, MG_KEEP_DEATH, MG_KEEPS = MG_KEEP_DEATH };
 #define MG_KEEP_FLAG(kind) ((uint32_t)1 << (8 + (kind)))
-enum { MG_UV_CUT = MG_KEEPS + 1, MG_UV_FINISHED, MG_UV_POOL, MG_UV_WRITERS, MG_UV_CURSOR, MG_UVS = MG_UV_CURSOR };
+enum { MG_UV_CUT = MG_KEEPS + 1, MG_UV_FINISHED, MG_UV_POOL, MG_UV_WRITERS, MG_UV_CURSOR, MG_UV_ANSWERS,
+       MG_UVS = MG_UV_ANSWERS };
 /* What a producer yields that waits for receivers: tasks.PARK in lua/minigun/handlers/tasks.lua. */
 #define MG_PARK "minigun.park"
 
@@ -19,9 +20,12 @@ struct mg_writer;
 typedef struct lua_ledger {
   mg_ledger l;
   lua_State *L; /* the caller of the newest method: for the hooks */
+  int at;       /* where this is on its stack, most probably */
   struct mg_writer *writers; /* those that go through (lua_through.c) */
   lua_State *producer; /* the coroutine of the producer that emits now, where it may yield; NULL: none does */
   int parked;          /* it waits for receivers */
+  int answers, lists;  /* what has come of single items is noted (lua_answer.c); it may be several values */
+  int ended;           /* of some nothing is left, since l:await was last called */
   /* Of the rounds while it does (lua_round.c): its stage, and whether all it emits goes to other processes; when they
    * are to end; nanoseconds that it has run, and the most at one time. */
   uint32_t stage;
@@ -51,6 +55,11 @@ void mg_keep(lua_State *L, int ledger, uint32_t w, int kind);
 /* Passes on what writers have written that go through, where a receiver waits for it (lua_through.c). */
 void mg_flush_wanted(lua_State *L, lua_ledger *own);
 
+/* Takes what workers have said, up to what the run itself is to see to: as mg_ledger_collect.  The ledger is at index 1
+ * of the stack. */
+int mg_lua_collect(lua_State *L, lua_ledger *own, mg_slot_event *ev, int *busy);
+
+extern const luaL_Reg mg_answer_methods[]; /* lua_answer.c */
 extern const luaL_Reg mg_kept_methods[];  /* lua_kept.c */
 extern const luaL_Reg mg_round_methods[]; /* lua_round.c */
 extern const luaL_Reg mg_work_methods[];  /* lua_work.c */

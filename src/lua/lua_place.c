@@ -72,7 +72,7 @@ static int l_queued(lua_State *L) {
   mg_ledger *l = mg_check_ledger(L, 1);
   const mg_place *p = mg_check_place(L, l, 2);
   uint64_t in_hand = p->hand.items;
-  for (uint32_t i = 0; i < p->seats; i++) in_hand += l->seat[p->first_seat + i].hand.items;
+  for (uint32_t i = 0; i < p->used; i++) in_hand += l->seat[p->first_seat + i].hand.items;
   lua_pushinteger(L, (lua_Integer)p->queued);
   lua_pushinteger(L, (lua_Integer)p->bytes);
   lua_pushinteger(L, (lua_Integer)in_hand);

@@ -19,6 +19,10 @@ enum { AT_LEDGER = 1, AT_THREAD, AT_ANSWER, AT_CHAIN, AT_REENTRY, AT_UNTIL, AT_C
 
 static int go_on(lua_State *L, lua_ledger *own);
 
+static void set_until(lua_ledger *own, lua_Number seconds) {
+  own->until = seconds < 0 ? 0 : seconds > 1e9 ? UINT64_MAX : (uint64_t)(seconds * 1e9);
+}
+
 static void set_in_handler(lua_State *L, int on) {
   lua_pushboolean(L, on);
   lua_setfield(L, AT_REENTRY, "in_handler");
@@ -131,7 +135,7 @@ static int collect(lua_State *L, lua_ledger *own) {
   mg_ledger *l = &own->l;
   int busy = 0;
   mg_ledger_passed(L, l, mg_pool_collect(l->pool));
-  own->held = mg_ledger_passed(L, l, mg_ledger_collect(l, &own->event, &busy));
+  own->held = mg_lua_collect(L, own, &own->event, &busy);
   return busy;
 }
 
@@ -212,7 +216,7 @@ static int l_among(lua_State *L) {
   luaL_checktype(L, AT_THREAD, LUA_TTHREAD);
   luaL_checktype(L, AT_REENTRY, LUA_TTABLE);
   lua_Number until = luaL_checknumber(L, AT_UNTIL);
-  own->until = until < 0 ? 0 : until > 1e9 ? UINT64_MAX : (uint64_t)(until * 1e9);
+  set_until(own, until);
   own->stage = mg_check_stage(L, l, 7);
   own->alone = lua_toboolean(L, 8);
   luaL_argcheck(L, l->pool, 1, "it has no pool");
@@ -238,4 +242,31 @@ static int l_among(lua_State *L) {
   return go_on(L, own);
 }
 
-const luaL_Reg mg_round_methods[] = {{"among", l_among}, {NULL, NULL}};
+/* --- of a run that stands --------------------------------------------------------------------------------------- */
+
+/* l:await(until, spins, sleeps) -> whether an answer has ended (lua_answer.c); false: there was nothing to wait for, or
+ * the run itself has to see to something, which the second result says.  until: a time of the monotonic clock, when it
+ * has to in any case. */
+static int l_await(lua_State *L) {
+  mg_ledger *l = mg_check_open_ledger(L, 1);
+  lua_ledger *own = (lua_ledger *)(void *)l;
+  int spins = lua_toboolean(L, 3), sleeps = lua_toboolean(L, 4), moved = 0;
+  set_until(own, luaL_checknumber(L, 2));
+  luaL_argcheck(L, l->pool, 1, "it has no pool");
+  own->ended = 0;
+  do {
+    moved = own->held ? 0 : collect(L, own); /* what is held comes first */
+    own->wanted = is_wanted(own) || l->place[l->own].works > 0;
+    if (own->wanted) break;
+    int handed = hand_out(L, own);
+    own->wanted = handed < 0;
+    moved |= handed;
+    if (MG_UNLIKELY(mg_checking)) mg_ledger_check(l);
+  } while (!own->wanted && !own->ended &&
+           ((moved && spins) || (spins && mg_pool_spin(l->pool)) || (sleeps && sleep_on(own))));
+  lua_pushboolean(L, own->ended);
+  lua_pushboolean(L, own->wanted);
+  return 2;
+}
+
+const luaL_Reg mg_round_methods[] = {{"among", l_among}, {"await", l_await}, {NULL, NULL}};

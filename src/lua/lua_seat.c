@@ -130,7 +130,7 @@ static int l_collect(lua_State *L) {
   mg_slot_event ev = own->event;
   int busy = own->held || lua_toboolean(L, 2), rc = own->held;
   own->held = 0;
-  if (rc == 0) rc = mg_ledger_passed(L, l, mg_ledger_collect(l, &ev, &busy));
+  if (rc == 0) rc = mg_lua_collect(L, own, &ev, &busy);
   lua_pushboolean(L, busy);
   return rc ? 1 + mg_push_event(L, &ev) : 1;
 }

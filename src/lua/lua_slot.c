@@ -54,6 +54,7 @@ static int l_play(lua_State *L) {
   luaL_argcheck(L, s->state == MG_SLOT_EMPTY || s->played, 2, "the slot has a worker");
   mg_slot_drop(s, &p->shm);
   mg_slot_begin(s);
+  if (s - p->slot >= (ptrdiff_t)p->used) p->used = (uint32_t)(s - p->slot) + 1;
   s->played = 1;
   return 0;
 }

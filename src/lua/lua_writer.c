@@ -87,14 +87,6 @@ static inline int wanted(mg_writer *w) {
   return 1;
 }
 
-/* The record after `end` is complete.  What comes next must not overtake it. */
-static inline void complete(mg_writer *w, size_t length, unsigned flags) {
-  w->into = NULL;
-  mg_record_head(mg_shm_at(&w->pool->shm, w->block) + w->end, (uint32_t)length, w->edge, flags | w->batch);
-  w->end += mg_record_space(length);
-  w->count++;
-}
-
 static int gone_on(lua_State *L, int status, lua_KContext unused);
 
 /* What has gone through: nothing else is to be done, on_full is to be called, or the producer yields. */
@@ -116,7 +108,7 @@ static int gone_on(lua_State *L, int status, lua_KContext unused) {
 }
 
 static int written(lua_State *L, mg_writer *w, size_t length, unsigned flags) {
-  complete(w, length, flags);
+  mg_writer_add(w, length, flags);
   int others = wanted(w);
   if (w->singly && w->through) return gone_through(L, w, mg_writer_each(L, w, others));
   if (others) return call_full(L, MG_FULL_WANTED, NULL);
@@ -208,7 +200,7 @@ lua_Integer mg_writer_item(mg_writer *w, mg_source *s, size_t most) {
   if (into_open(w)) return item_into(w, s, most);
   size_t left = w->block == MG_NO_BLOCK ? 0 : w->size - w->end, need = mg_record_space(most);
   if (left < need) return (lua_Integer)need;
-  complete(w, mg_source_write(s, mg_shm_at(&w->pool->shm, w->block) + w->end + MG_RECORD_HEAD), 0);
+  mg_writer_add(w, mg_source_write(s, mg_shm_at(&w->pool->shm, w->block) + w->end + MG_RECORD_HEAD), 0);
   mg_source_pass(s);
   return wanted(w) ? MG_FULL_WANTED : MG_UNLIKELY(w->singly) ? MG_FULL_EACH : MG_FULL_NOT;
 }

@@ -64,6 +64,14 @@ static inline mg_writer *mg_check_writer(lua_State *L, int arg) {
   return mg_writer_open(L, luaL_checkudata(L, arg, MG_WRITER_TYPE));
 }
 
+/* The record after `end`, of so many bytes, is complete.  What comes next must not overtake it. */
+static inline void mg_writer_add(mg_writer *w, size_t length, unsigned flags) {
+  w->into = NULL;
+  mg_record_head(mg_shm_at(&w->pool->shm, w->block) + w->end, (uint32_t)length, w->edge, flags | w->batch);
+  w->end += mg_record_space(length);
+  w->count++;
+}
+
 /* What was written since it was last taken, with a reference: 1, or 0: nothing.  A block that is larger than usual, for
  * a large item, is left then: small ones must not hold it while they fill it. */
 static inline int mg_writer_take(mg_writer *w, mg_range *range) {

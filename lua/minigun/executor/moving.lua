@@ -23,7 +23,6 @@ local awaited = setmetatable({}, { __mode = "k" }) -- set of executors
 local changes = 0                  -- of that set
 local driven = {}                  -- array of executors that are being moved now, the innermost last
 local TIDY <const> = 10000          -- items, after which the table of futures is made anew
-local LISTENS <const>, SHORT <const> = 3, 0.0005 -- waits for a worker, and seconds, before whole rounds
 local SOON <const> = 0.002          -- seconds, where a descriptor cannot tell
 
 -- --- settling ----------------------------------------------------------------------------------------------------
@@ -68,10 +67,10 @@ end
 ---@return boolean settled whether there were any
 function moving.settle(self)
   local answers, problem, any = self.run.answers, nil, false
-  while answers.n_done > 0 do
-    local done, n = answers.done, answers.n_done
-    answers.done, answers.n_done, any = {}, 0, true
-    for i = 1, n do
+  while answers.done[1] do
+    local done = answers.done
+    answers.done, any = {}, true
+    for i = 1, #done do
       local other = settle_one(self, done[i])
       problem = problem or other
     end
@@ -129,8 +128,11 @@ end
 local function rounds(self, deadline, room)
   local r, answers, before = self.run, self.run.answers, changes
   repeat
-    if not r.loop:step(deadline and math.max(0, deadline - core.now())) then return false end
-  until answers.n_done > 0 or deadline and core.now() >= deadline or changes ~= before or room and has_room(self)
+    if answers.backlog.n > 0 then answers:begin() end
+    if not r.loop.rounds:await(true, true, deadline) then
+      if not r.loop:step(deadline and math.max(0, deadline - core.now())) then return false end
+    end
+  until answers:settle() or deadline and core.now() >= deadline or changes ~= before or room and has_room(self)
   return true
 end
 
@@ -208,7 +210,7 @@ local function is_stuck(self, seen)
   if seen[self] then return true end
   seen[self] = true
   local answers = self.run.answers
-  if self.blocked == 0 or answers.begun > self.blocked or answers:free() > 0 then return false end
+  if self.blocked == 0 or answers:begun() > self.blocked or answers:free() > 0 then return false end
   for other, n in pairs(self.needs) do
     if n > 0 and not is_stuck(other, seen) then return false end
   end
@@ -253,17 +255,19 @@ function moving.is_alone(self)
   return not (other or self.watched or waiting.may_wait())
 end
 
---- Rounds of an executor, inside of `drive`, after an item has been begun: until something has come to its end.
+-- A look at what workers have done, and the moment that an item takes whose worker has nothing else to do: no Lua runs
+-- in it that Ctrl-C could tear. Returns whether something has come to its end.
+local function await(self)
+  local answers = self.run.answers
+  return answers.backlog.n == 0 and not answers.closing and self.run.loop.rounds:await(true, false) and answers:settle()
+end
+
+--- An item has been begun: a worker is to have it.
 ---@param self table
----@param deadline number? of core.now
----@return boolean more
-function moving.rounds(self, deadline)
-  local r, answers = self.run, self.run.answers
-  for _ = 1, LISTENS do -- the worker most probably has it at once
-    if answers.n_done > 0 then return true end
-    r.loop:listen(SHORT)
-  end
-  return answers.n_done > 0 or rounds(self, deadline)
+---@return boolean given false: the run itself has something to see to first
+function moving.give(self)
+  local _, wanted = self.run.loop.rounds:await(false, false)
+  return not wanted
 end
 
 --- Moves an executor until something of it has been settled, or the deadline has come. In a thread the others go on.
@@ -279,7 +283,7 @@ function moving.advance(self, deadline, room)
     failure.raise "this would wait for ever: the executor waits for the handler, hook or function that calls this"
   end
   if moving.is_alone(self) then
-    moving.drive(self, rounds, deadline, room)
+    if self.over or not await(self) then moving.drive(self, rounds, deadline, room) end
     moving.settle(self)
     return true
   end

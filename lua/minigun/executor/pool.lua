@@ -58,9 +58,9 @@ local function begin(self, future, item)
   return true
 end
 
-local function begin_and_wait(self, future, item)
-  begin(self, future, item)
-  return moving.rounds(self)
+local function serve(self)
+  self.run.loop:serve(false)
+  return true
 end
 
 local function look(self)
@@ -80,7 +80,10 @@ local function put(self, future, item, priority)
   local answers = self.run.answers
   if self.by_value then item = core.copy(item) end
   local later = self.driving or moving.later(self)
-  if not later and answers.backlog.n == 0 and answers:free() > 0 then
+  local at_once = not later and answers.backlog.n == 0
+  if at_once and answers:try(future.key, item) then
+    if not moving.give(self) then moving.drive(self, serve) end
+  elseif at_once and answers:free() > 0 then
     moving.drive(self, begin, future, item)
   else
     if not self.by_value then item = core.copy(item) end
@@ -92,7 +95,7 @@ local function put(self, future, item, priority)
     end
   end
   changed(self)
-  if not later and (answers.n_done > 0 or self.over) then moving.settle(self) end
+  if not later and (answers.done[1] or self.over) then moving.settle(self) end
 end
 
 local function must_be_open(self, method)
@@ -104,8 +107,7 @@ end
 
 local NONE <const> = {}
 
-local function new_future(self)
-  local number = self.submitted + 1
+local function new_future(self, number)
   local future = futures.new(self, number)
   self.submitted, self.futures[number] = number, future
   return future
@@ -131,7 +133,7 @@ function Executor:submit(item, given)
     while backlog.n >= self.most and moving.advance(self, nil, true) do must_be_open(self) end
     must_be_open(self)
   end
-  local future = new_future(self)
+  local future = new_future(self, self.submitted + 1)
   put(self, future, item, given.priority or 0)
   return future
 end
@@ -143,16 +145,19 @@ end
 ---@return "timeout"? message
 function Executor:call(item, timeout)
   check(self, "call")
-  if item == nil or timeout ~= nil or self.driving or self.over or not moving.is_alone(self) then
-    return self:submit(item):result(timeout)
-  end
-  local answers = self.run.answers
-  if answers.closing or answers.backlog.n > 0 or answers:free() < 1 then return self:submit(item):result() end
-  if self.by_value then item = core.copy(item) end
-  local future = new_future(self)
-  moving.drive(self, begin_and_wait, future, item) -- the most usual way, in one go
-  moving.settle(self)
-  return future:result()
+  if timeout ~= nil then failure.check_seconds(timeout, "executor:call") end
+  local r = self.run
+  local answers = r.answers
+  local quick = item ~= nil and not (self.driving or self.over or answers.closing or answers.done[1])
+    and answers.backlog.n == 0 and moving.is_alone(self)
+  local answer = quick and answers:try(self.submitted + 1, item)
+  if not answer then return self:submit(item):result(timeout) end
+  self.submitted = answer.number
+  r.loop.rounds:await(true, false) -- most often that is all, and nobody else has to hear of it
+  local done = answers.done
+  if done[1] ~= answer or done[2] or answer.record then return new_future(self, answer.number):result(timeout) end
+  done[1] = nil
+  return answer.value
 end
 
 --- Submits all items of a list and waits for what comes of them.
@@ -258,7 +263,7 @@ function Executor:status()
   local r, answers = self.run, self.run.answers
   local state = self.over and "closed" or answers.closing and "closing" or "open"
   local status = self.over and snapshot.of(r.outcome.result, state) or r.status:snapshot(state)
-  status.state, status.waiting, status.begun = state, answers.backlog.n, answers.begun
+  status.state, status.waiting, status.begun = state, answers.backlog.n, answers:begun()
   return status
 end
 
@@ -335,7 +340,7 @@ function Executor:__tostring()
   local name = r.plan.name
   if self.process ~= core.process() then return ("executor '%s' of another process"):format(name) end
   return ("executor '%s', %s: %d waiting, %d begun, %s"):format(name, self.over and "closed"
-    or answers.closing and "closing" or "open", answers.backlog.n, answers.begun,
+    or answers.closing and "closing" or "open", answers.backlog.n, answers:begun(),
     failure.count(self.over and 0 or r.status:workers(), "worker"))
 end
 

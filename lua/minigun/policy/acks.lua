@@ -4,7 +4,8 @@
 -- An origin stands for some source items, or for several origins where what came of them was put together:
 --     { count =, source =, ranges = { first, last... } }    of one producer; `fresh` while its items are on their way
 --                                                           to their first stages: see `cut`
---     { count =, answer = }                                 of one item that somebody waits for: run/answers.lua
+--     { count =, answer = }                                 of one item that a hook hears of: run/receipts.lua
+--     { count =, number = }                                 of one item that somebody waits for: run/answers.lua
 --     { count =, parents = { origin... } }                  of a batch, or of a block that was written by several
 -- `count`: items in the ledger that have it (`work.origin`), and one for each other place that holds it: a batch, a
 -- block that is being written, output that waits for its turn, items of the result that the program has not got yet.
@@ -102,6 +103,7 @@ end
 ---@param seen table?
 function acks.each_answer(origin, f, seen)
   if not origin then return end
+  if origin.number then return f(origin) end
   if origin.answer then return f(origin.answer) end
   seen = seen or {}
   for _, parent in ipairs(origin.parents or {}) do

@@ -2,13 +2,17 @@
 -- producers of its own. What is submitted waits in a backlog (policy/backlog.lua), and an item is begun when a place of
 -- the first stages can take it at once: so priorities hold, and what is not begun can be taken out.
 --
--- Each item has an origin of its own (policy/acks.lua), and that has an `answer`:
+-- Each item has an `answer`, which is its origin, too (policy/acks.lua):
 --     number     the item's; what waits for it is known to the caller only, so that a run does not keep that alive
---     value, n   what has reached terminal stages: the value where there may be one, else the array; how many
+--     value      what has reached terminal stages: the value where there may be one, else the array
 --     record     the first failure of what has come of it
 --     item       itself
 --     cancelled  it is not wanted any more
+--     count      how often it is held
 -- When nothing of the item is left the answer is put into `done`, which the caller empties between two rounds.
+--
+-- An item's usual way goes through no Lua: src/lua/lua_answer.c does what `deliver`, `value` and `ended` do for it, and
+-- puts into `left` what stands for several items and has come to its end.
 --
 -- Invariants
 -- 1. An item is in the backlog, or in `at_work`, or in `done`, or forgotten by this file: in one of them only.
@@ -28,15 +32,15 @@ Answers.__index = Answers
 ---@param wake_of function (origin) -> whether something of it waited for its time, and goes on now
 ---@param wake_gated function (origin, stages): the same of what waits at the gate of one of these stages
 ---@return table answers
---- `backlog`; `begun`: items, `at_work`: their answers by number; `done`: array of `n_done` answers; `closing`: no more
---- is submitted
+--- `backlog`; `at_work`: answers by number; `done`: array of answers; `closing`: no more is submitted
 function answers.new(plan, wake_of, wake_gated)
   local stage
   for _, each in ipairs(plan.stages) do stage = each.submits and each or stage end
   return declared({
     plan = plan, wake_of = wake_of, wake_gated = wake_gated, stage = stage, lists = stage.submits == "lists",
-    backlog = backlog.new(), begun = 0,
-    at_work = {}, done = {}, n_done = 0,
+    backlog = backlog.new(),
+    at_work = {}, done = {}, left = {},
+    alone = false,           -- the writer to the one stage that items go to, where that takes bytes
     closing = false, ended_input = false, entries = false,
     work = false,            -- the submitting stage's own, as long as its input has not ended
     acks = false, ledger = false, outlets = false, outcome = false, places = false, transport = false,
@@ -54,6 +58,9 @@ function Answers:open()
     seen[place] = true
   end
   self.entries = entries
+  local outlet = self.outlets.of[self.stage.id]
+  if outlet.bytes[1] and not (outlet.bytes[2] or outlet.values[1]) then self.alone = outlet.writer end
+  self.ledger:answers(self, self.lists)
   self.work = self.ledger:enter({ stage = self.stage.id }, "hand")
 end
 
@@ -65,27 +72,32 @@ function Answers:free()
   return least
 end
 
+--- Begins one item where it goes the usual way, and can be begun at once. Nothing tears it in two, not even Ctrl-C.
+---@param number integer its number
+---@param item any
+---@return table? answer nil: nothing has been done
+function Answers:try(number, item)
+  if not self.alone then return nil end
+  local answer = { number = number, item = item, value = nil, count = 1 }
+  return self.ledger:submit(self.alone, self.stage.outputs[1], answer) and answer or nil
+end
+
 --- Begins one item.
 ---@param number integer its number
 ---@param item any
 function Answers:begin_one(number, item)
-  local answer = { number = number, item = item, value = nil, n = 0, record = nil, cancelled = false, origin = nil }
-  local origin = { count = 1, answer = answer }
+  if self:try(number, item) then return end
+  local answer = { number = number, item = item, value = nil, count = 1 }
   local own, stage = self.acks, self.stage
-  answer.origin = origin
-  self.begun, self.at_work[number] = self.begun + 1, answer
+  self.at_work[number] = answer
   local s = self.outcome.stats[stage.id]
   s.items_out = s.items_out + 1
-  local outlet, transport = self.outlets.of[stage.id], self.transport
-  own.origin = origin
-  if outlet.bytes[1] and not (outlet.bytes[2] or outlet.values[1]) then
-    transport:write_alone(outlet, item, origin)
-  else
-    transport:deliver(stage, item)
-    if outlet.writer then transport:flush(outlet) end
-  end
+  own.origin = answer
+  self.transport:deliver(stage, item)
+  local outlet = self.outlets.of[stage.id]
+  if outlet.writer then self.transport:flush(outlet) end
   own.origin = false
-  own:release(origin, 1)
+  own:release(answer, 1)
 end
 
 --- Begins what can be; ends the input after the last item where that was asked for.
@@ -108,9 +120,17 @@ end
 --- No more will be submitted; what is in the backlog is finished.
 function Answers:close() self.closing = true end
 
+--- How many items are begun and not finished.
+---@return integer
+function Answers:begun()
+  local n = 0
+  for _ in next, self.at_work do n = n + 1 end
+  return n
+end
+
 --- Whether nothing is to be done unless somebody submits an item.
 ---@return boolean
-function Answers:rests() return not self.closing and self.begun == 0 and self.backlog.n == 0 end
+function Answers:rests() return not self.closing and self.backlog.n == 0 and next(self.at_work) == nil end
 
 --- The stage that runs the handler of a name.
 ---@param name string
@@ -125,10 +145,9 @@ end
 
 local function add(self, answer, value)
   if answer.cancelled then return end
-  answer.n = answer.n + 1
   if not self.lists then answer.value = value
-  elseif answer.n == 1 then answer.value = { value }
-  else answer.value[answer.n] = value end
+  elseif answer.value == nil then answer.value = { value }
+  else table.insert(answer.value, value) end
 end
 
 --- A value has reached a terminal stage.
@@ -137,8 +156,8 @@ end
 function Answers:value(value)
   local origin = self.acks.origin
   if not origin then return false end
-  if origin.answer then
-    add(self, origin.answer, value)
+  if origin.number then
+    add(self, origin, value)
     return true
   end
   local n = 0
@@ -158,15 +177,25 @@ function Answers:failed(record) return acks.note_failure(self.acks.origin, recor
 ---@return boolean
 function Answers:is_cancelled()
   local origin = self.acks.origin
-  return origin and origin.answer and origin.answer.cancelled or false
+  return origin and origin.cancelled or false
 end
 
 --- Nothing of an item is left.
----@param origin table
-function Answers:ended(origin)
-  local answer, n = origin.answer, self.n_done
-  self.begun, self.at_work[answer.number] = self.begun - 1, nil
-  self.done[n + 1], self.n_done = answer, n + 1
+---@param answer table
+function Answers:ended(answer)
+  self.at_work[answer.number] = nil
+  table.insert(self.done, answer)
+end
+
+--- Gives up what has come to its end and stands for several items.
+---@return boolean any whether there are answers in `done`
+function Answers:settle()
+  while self.left[1] do
+    local list = self.left
+    self.left = {}
+    for i = 1, #list do self.acks:release(list[i], 0) end
+  end
+  return self.done[1] ~= nil
 end
 
 -- --- cancelling --------------------------------------------------------------------------------------------------
@@ -177,11 +206,11 @@ end
 function Answers:withdraw(number)
   if self.backlog:remove(number) then return true end
   local answer = self.at_work[number]
-  if not answer or answer.origin.count ~= 1 then return false end
-  self.wake_gated(answer.origin, self.stage.outputs)
+  if not answer or answer.count ~= 1 then return false end
+  self.wake_gated(answer, self.stage.outputs)
   for _, place in ipairs(self.entries) do
     answer.cancelled = true
-    if place:withdraw(answer.origin) then return true end
+    if place:withdraw(answer) then return true end
     answer.cancelled = false
   end
   return false
@@ -195,11 +224,11 @@ function Answers:abandon(number)
   local answer, found = self.at_work[number], false
   if not answer then return false end
   answer.cancelled = true
-  local origin, seen = answer.origin, {}
-  repeat until not self.wake_of(origin) -- what waits for its time goes into queues
+  local seen = {}
+  repeat until not self.wake_of(answer) -- what waits for its time goes into queues
   for _, place in pairs(self.places.of) do
-    while not seen[place] and place:withdraw(origin) do found = true end
-    found = not seen[place] and place:abandon(origin) or found
+    while not seen[place] and place:withdraw(answer) do found = true end
+    found = not seen[place] and place:abandon(answer) or found
     seen[place] = true
   end
   answer.cancelled = found
@@ -211,7 +240,7 @@ end
 function Answers:give_up()
   local lost = {}
   for number, answer in pairs(self.at_work) do lost[number] = answer.item end
-  self.at_work, self.begun = {}, 0
+  self.at_work = {}
   for number, item in self.backlog.pop, self.backlog do lost[number] = item end
   return lost
 end

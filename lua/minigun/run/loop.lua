@@ -110,7 +110,8 @@ local function give_out(self)
     due = earlier(due, seconds)
   end
   self.next_due = due or false
-  self.rounds.due = core.now() + (due or math.huge)
+  self.rounds.looked = core.now()
+  self.rounds.due = self.rounds.looked + (due or math.huge)
   return handed or ran, ran or handed and (lacking or self.ledger:own() > 0)
 end
 
@@ -228,15 +229,6 @@ local function look_for_deaths(self)
   if self.unseen >= UNSEEN then self:sleep(0) end
 end
 
---- Waits for what workers say, for a short time, and takes it: the part of a round that one item needs whose worker has
---- nothing else to do.
----@param seconds number
-function Loop:listen(seconds)
-  if not self.shared.pool then return end
-  self:sleep(seconds)
-  self.events:collect()
-end
-
 --- One round of the run: moves what can be moved, or sleeps until something happens.
 ---@param limit number? seconds to sleep at most; nil: no limit
 ---@return boolean more false when the run is over
@@ -264,7 +256,7 @@ function Loop:step(limit)
   self.busy = busy
   if busy and self.screen.looks then self.screen:look() end
   if self.outcome.streams and self.outcome.result.items[1] ~= nil then return true end -- they go out first
-  if self.answers and self.answers.n_done > 0 then
+  if self.answers and self.answers:settle() then
     self.busy = true -- what falls due has not been looked at
     return true
   end

@@ -1,11 +1,13 @@
 --- Rounds that the core goes through by itself (src/lua/lua_round.c) while a producer waits for receivers: they cost a
--- fiftieth of one of the run's own. Here is when that may be, and what it comes to.
+-- fiftieth of one of the run's own; or while an item is waited for that was submitted. Here is when that may be, and
+-- what it comes to.
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
 
 local rounds = {}
 
 local TIMED <const> = 0.001 -- seconds after which the clock is looked at, where something may fall due
+local SEEN <const> = 0.05   -- after which a run that stands has a round of its own, whatever it waits for
 
 local Rounds = {}
 Rounds.__index = Rounds
@@ -14,23 +16,39 @@ Rounds.__index = Rounds
 ---@param plan table
 ---@param how table `patient`: no step may take long
 ---@return table rounds
---- `due`: when something falls due, `limit`: when the run's round is to end, on the monotonic clock
+--- `due`: when something falls due, `limit`: when the run's round is to end, `looked`: when the clock was last looked
+--- at, all on the monotonic clock
 function rounds.new(plan, how)
   return declared({ plan = plan, patient = how.patient, lineage = false, outcome = false, ledger = false,
     shared = false, places = false, inline = false, outlets = false, transport = false, drain = false, reentry = false,
-    screen = false, state = false, threads = false, gates = false, due = math.huge, limit = math.huge,
+    screen = false, state = false, threads = false, gates = false, answers = false, due = math.huge,
+    limit = math.huge, looked = 0,
     possible = "?",          -- whether there are only such places and ways out as the core sees to
   }, Rounds)
 end
 
 local function find_out(self)
-  if self.patient or self.lineage or self.outcome.streams or self.plan.options.seed or not self.shared.pool then
-    return false
-  end
+  if self.outcome.streams or self.plan.options.seed or not self.places.list[1] then return false end
+  if not self.answers and (self.patient or self.lineage) then return false end
   for _, place in ipairs(self.places.list) do
     if not place.first or place.takes == "values" then return false end
   end
   return not self.transport.feed
+end
+
+--- Lets workers have what waits for them, and takes what they have done: rounds of a run that stands, until an item
+--- has come to its end.
+---@param spins boolean it may wait for a moment
+---@param sleeps boolean it may sleep; only where Ctrl-C is guarded
+---@param deadline number? of core.now
+---@return boolean ended false: the run itself has something to see to, which `wanted` says, or nothing to wait for
+---@return boolean wanted
+function Rounds:await(spins, sleeps, deadline)
+  if self.possible == "?" then self.possible = find_out(self) end
+  if not self.possible then return false, true end
+  local timed = self.places.timed or self.inline.timed or self.gates.list[1]
+  local until_when = math.min(self.due, self.looked + (timed and TIMED or SEEN))
+  return self.ledger:await(deadline and deadline < until_when and deadline or until_when, spins, sleeps)
 end
 
 --- Whether a producer may go on among such rounds.

@@ -101,8 +101,7 @@ local function parts_of(p, process, streams)
   own.acks = acks.new(function(origin)
     local ranges = origin.ranges
     for i = 1, ranges and #ranges or 0, 2 do journal:acknowledge(origin.source.name, ranges[i], ranges[i + 1]) end
-    local answer = origin.answer
-    if answer and answer.hears then own.receipts:ended(origin) elseif answer then own.answers:ended(origin) end
+    if origin.answer then own.receipts:ended(origin) elseif origin.number then own.answers:ended(origin) end
   end)
   own.answers = process.standing and answers.new(p, function(origin) return own.failures:wake_of(origin) end,
     function(origin, stages) return own.gates:wake_of(origin, stages) end) or false

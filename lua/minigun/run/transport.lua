@@ -169,20 +169,6 @@ function Transport:write(stage, outlet, item)
   if self.admission.limited[stage.id] then self:flush(outlet) end
 end
 
---- Writes an item that has an origin of its own for the one stage that an outlet leads to, and passes it on. Nothing
---- else is written there.
----@param outlet table
----@param item any
----@param origin table
-function Transport:write_alone(outlet, item, origin)
-  outlet.writer(item)
-  local block, offset, length, count, only = outlet.writer:take()
-  if not block then return end -- it could not be encoded
-  local own = work.of_bytes(outlet.bytes[1], block, offset, length, count, only)
-  own.origin = origin
-  enter(self, own)
-end
-
 -- Takes what is written into the open block, and passes it on. Returns how many items that were.
 local function take_block(self, outlet)
   local ledger = self.ledger
