@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Clusters, on this machine: items a second through { cluster }, the latency of a single item, and what the Redis
--- commands alone, or Python's RQ, do with the same.
+-- Clusters, on this machine: items a second through { cluster }, what an item costs each process, the latency of a
+-- single item, and what the Redis commands alone, or Python's RQ, do with the same.
 --     lua5.4 bench/cluster.lua [ITEMS]
 -- It starts a server of its own on a unix socket, and two worker hosts of one process each.
 package.path = "./lua/?.lua;./lua/?/init.lua;./?.lua;" .. package.path
@@ -10,7 +10,8 @@ local minigun = require "minigun"
 
 local ENVIRONMENT <const> = ("LUA_PATH='%s' LUA_CPATH='%s'"):format(package.path, package.cpath)
 local ITEMS <const> = math.tointeger(tonumber(arg[1])) or 200000
-local CHUNK <const>, PIPELINE <const> = 100, 16
+local CHUNK <const>, PIPELINE <const> = 1000, 16
+local TICK <const> = 0.01 -- seconds of processor time in /proc/PID/stat
 local SINGLE <const>, JOBS <const> = 500, 500
 
 local directory = os.tmpname()
@@ -39,7 +40,7 @@ if many then
   p:each("take", function() end)
   local start = core.now()
   p:run { progress = false }
-  print(core.now() - start)
+  print(core.now() - start, os.clock())
 else
   local executor <close> = p:open()
   local times = {}
@@ -64,12 +65,10 @@ local function raw(n)
   local connection = require "minigun.cluster.connection".new(assert(require "minigun.base.redis_url".parse(url)))
   local engine = require "minigun.cluster.engine".new(connection, "raw", "work", "job")
   assert(engine:create { code = "x", by = "raw", limit = 1000, lease = 30000, tries = 5 })
-  local items, answers = {}, {}
-  for i = 1, CHUNK do
-    items[i] = core.encode(i)
-    answers[i] = { out = { { bytes = core.encode(i + 1) } }, said = {}, busy = 0 }
-  end
-  local bytes, result, chunks = core.encode(items), core.encode(answers), {}
+  local message, items, outputs = require "minigun.cluster.message", {}, {}
+  for i = 1, CHUNK do items[i], outputs[i] = core.encode(i), core.encode(i + 1) end
+  local bytes, chunks = message.chunk(items), {}
+  local result = core.encode { each = 1, out = message.elements(outputs), more = {}, busy = 0 }
   for i = 1, PIPELINE do chunks[i] = bytes end
   local start = core.now()
   for first = 1, n // CHUNK, PIPELINE do
@@ -101,6 +100,24 @@ for i in range(%d): q.enqueue(operator.add, i, 1)
 rq.SimpleWorker([q], connection=c).work(burst=True, logging_level="ERROR")
 print(time.time() - t)]]
 
+-- Seconds of processor time that a process has had.
+local function cpu_of(pid)
+  local file <close> = assert(io.open(("/proc/%d/stat"):format(pid)))
+  local user, system = file:read "a":match "%)%s%S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ (%d+) (%d+)"
+  return (user + system) * TICK
+end
+
+-- The same of the server, of worker hosts, and of these hosts' workers.
+local function cpu_of_all(server, hosts)
+  local coordinators, workers = 0, 0
+  for _, host in ipairs(hosts) do
+    coordinators = coordinators + cpu_of(host)
+    local file <close> = assert(io.open(("/proc/%d/task/%d/children"):format(host, host)))
+    for child in file:read "a":gmatch "%d+" do workers = workers + cpu_of(child) end
+  end
+  return { cpu_of(server), coordinators, workers }
+end
+
 local function rate(name, n, seconds) print(("%-44s %12.0f items/s"):format(name, n / seconds)) end
 
 local function wait_for_server()
@@ -111,16 +128,29 @@ local function wait_for_server()
   end
 end
 
-local function bench()
+local function many(program, server, hosts)
+  local before = cpu_of_all(server, hosts)
+  local seconds, submitter = ask(("%s many %d"):format(program, ITEMS)):match "(%S+)%s+(%S+)"
+  local after, cost = cpu_of_all(server, hosts), { submitter * 1e6 / ITEMS }
+  for i = 1, 3 do cost[i + 1] = (after[i] - before[i]) * 1e6 / ITEMS end
+  rate(("cluster: 2 hosts, %d items"):format(ITEMS), ITEMS, tonumber(seconds))
+  print(("%-44s %.2f submitter, %.2f server, %.2f hosts, %.2f their workers"):format(
+    "  processor time of an item, us", table.unpack(cost)))
+end
+
+local function bench(server)
   wait_for_server()
   local path = directory .. "/bench.lua"
   local file <close> = assert(io.open(path, "w"))
   file:write(PROGRAM:format(url))
   file:flush()
-  for _ = 1, 2 do spawn(("env %s ./bin/minigun worker %s --engine %s --processes 1"):format(ENVIRONMENT, path, url)) end
+  local hosts = {}
+  for i = 1, 2 do
+    hosts[i] = spawn(("env %s ./bin/minigun worker %s --engine %s --processes 1"):format(ENVIRONMENT, path, url))
+  end
   local program = ("%s lua5.4 %s"):format(ENVIRONMENT, path)
   ask(program .. " many 1000") -- they are there
-  rate(("cluster: 2 hosts, %d items"):format(ITEMS), ITEMS, tonumber(ask(("%s many %d"):format(program, ITEMS))))
+  many(program, server, hosts)
   rate(("the Redis commands alone, chunks of %d"):format(CHUNK), ITEMS, raw(ITEMS))
   local middle, slow = ask(("%s one %d"):format(program, SINGLE)):match "(%S+)%s+(%S+)"
   print(("%-44s %9.0f us, %.0f us for 99 %%"):format("cluster: a single item, there and back", middle * 1e6,
@@ -131,7 +161,7 @@ local function bench()
 end
 
 local server = spawn(("redis-server --port 0 --unixsocket %s --save '' --dir %s"):format(socket, directory))
-local ok, err = pcall(bench)
+local ok, err = pcall(bench, server)
 for pid in ask(("redis-cli -s %s HKEYS mg:hosts:bench/work:facts 2>/dev/null"):format(socket)):gmatch ":(%d+):" do
   os.execute("kill " .. pid)
 end

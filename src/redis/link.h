@@ -44,7 +44,8 @@ typedef struct mg_link_options {
   const char *ca, *certificate, *key; /* files; NULL: the system's authorities, no certificate of one's own */
 } mg_link_options;
 
-/* Begins to connect, to the first of the host's addresses that takes it.  0, or -1: link->why says why, and it is closed.  A link holds memory until mg_link_close. */
+/* Begins to connect, to the first of the host's addresses that takes it.  0, or -1: link->why says why, and it is
+ * closed.  A link holds memory until mg_link_close. */
 int mg_link_open(mg_link *link, const mg_link_options *options);
 /* Appends a command of n words, which are copied.  0, or -1: no memory, more than 1 GiB, or the link is closed. */
 int mg_link_append(mg_link *link, int n, const char **words, const size_t *lengths);
