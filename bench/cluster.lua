@@ -79,7 +79,7 @@ local function raw(n)
     end
     assert(engine:done("x", words))
     local ids = {}
-    for _, entry in ipairs(assert(engine:results(PIPELINE, 1000))) do
+    for _, entry in ipairs(assert(engine:results(PIPELINE, 1000, "raw", {}))) do
       ids[#ids + 1], ids[#ids + 2] = entry[1], entry[2][2]
     end
     assert(engine:drop("raw", ids))

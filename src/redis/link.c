@@ -261,7 +261,7 @@ static int send_some(mg_link *link) {
   return 0;
 }
 
-/* Reads what there is: what to wait for. */
+/* Reads what there is: what to wait for.  A socket that gives less than there is room for has no more. */
 static int read_some(mg_link *link) {
   char bytes[CHUNK];
   for (;;) {
@@ -281,6 +281,7 @@ static int read_some(mg_link *link) {
       if (n == 0) return fail(link, "the server has closed the connection");
     }
     if (redisReaderFeed(link->reader, bytes, (size_t)n) != REDIS_OK) return fail(link, "no memory");
+    if (!link->ssl && (size_t)n < sizeof bytes) return MG_LINK_READ;
   }
 }
 

@@ -20,7 +20,10 @@ typedef struct own_link {
   pid_t pid; /* of the process that has opened it */
 } own_link;
 
-static mg_link *check_link(lua_State *L) {
+static mg_link *check_link(lua_State *L) { return &((own_link *)luaL_checkudata(L, 1, LINK))->link; }
+
+/* The same, where the socket is used. */
+static mg_link *check_own(lua_State *L) {
   own_link *own = luaL_checkudata(L, 1, LINK);
   if (own->pid != getpid()) luaL_error(L, "the connection belongs to the process that has opened it");
   return &own->link;
@@ -64,7 +67,7 @@ static int closed(lua_State *L, const mg_link *link) {
 
 /* link:send(words) -> true | nil, message.  `words`: an array of strings and numbers, which is one command. */
 static int l_send(lua_State *L) {
-  mg_link *link = check_link(L);
+  mg_link *link = check_own(L);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_Unsigned n = lua_rawlen(L, 2);
   luaL_argcheck(L, n >= 1 && n <= MOST_WORDS, 2, "from 1 to 100000 words expected");
@@ -91,7 +94,7 @@ static int l_send(lua_State *L) {
 /* link:step() -> "r", "w" or "rw", what to wait for | nil, why it is closed */
 static int l_step(lua_State *L) {
   static const char *const WANTS[] = { "", "r", "w", "rw" };
-  mg_link *link = check_link(L);
+  mg_link *link = check_own(L);
   int wants = mg_link_step(link);
   mg_link_check(link);
   if (wants >= 0) return lua_pushstring(L, WANTS[wants]), 1;

@@ -159,16 +159,29 @@ function Engine:reap(worker, facts, n)
     { worker, facts.lease, facts.tries, n })
 end
 
---- The results that are there. They stay until `drop`; what is seen twice is known by its number.
+-- The words of `drop`. The script goes along, and not its sum: an answer that the server does not know it would come
+-- too late.
+local function words_of_drop(self, by, ids)
+  local words = { "EVAL", scripts.drop, 3, self.meta, self.input, self.output, by }
+  return table.move(ids, 1, #ids, #words + 1, words)
+end
+
+--- The results that are there. They stay until they are dropped; what is seen twice is known by its number.
 ---@param n integer at most
 ---@param wait integer milliseconds, from 1 on
+---@param by string the submitter
+---@param gone string[] ids as for `drop`: these are dropped before
 ---@return table[]? entries array of { id, { "i", chunk's id, "s", status, "d", bytes } }
 ---@return table? fault
-function Engine:results(n, wait)
-  local reply, fault = self.connection:call({ "XREAD", "COUNT", n, "BLOCK", wait, "STREAMS", self.output, "0" },
+function Engine:results(n, wait, by, gone)
+  local read = { "XREAD", "COUNT", n, "BLOCK", wait, "STREAMS", self.output, "0" }
+  local replies, fault = self.connection:calls(gone[1] and { words_of_drop(self, by, gone), read } or { read },
     wait / 1000)
-  if fault then return nil, fault end
-  return entries_of(reply)
+  if not replies then return nil, fault end
+  for _, reply in ipairs(replies) do -- that the job is gone `alive` says
+    if type(reply) == "table" and reply.code and reply.code ~= "GONE" then return nil, self.connection:fault(reply) end
+  end
+  return entries_of(replies[#replies])
 end
 
 --- Removes results that the submitter has now, and their chunks.

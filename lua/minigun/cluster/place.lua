@@ -278,11 +278,13 @@ local function drop(self, engine, ids)
   end)
 end
 
+-- Of a job that has a name results are dropped before anything is made of them. Others go with the next call: what is
+-- seen twice is known by its number.
 local function receive(self)
-  local engine = engine_of(self, self.back)
+  local engine, by, gone = engine_of(self, self.back), self.facts.by, {}
   while not self.closed do
     local dials = self.back.dials
-    local entries = insist(self, function() return engine:results(self.results, LISTEN) end) or {}
+    local entries = insist(self, function() return engine:results(self.results, LISTEN, by, gone) end) or {}
     if dials > 0 and dials ~= self.back.dials then lose(self) end
     local ids, bytes = {}, 0
     for _, entry in ipairs(entries) do
@@ -290,13 +292,14 @@ local function receive(self)
       bytes = bytes + #(entry[2][6] or "")
     end
     self.results = bytes > LARGE and math.max(1, self.results // 2) or math.min(RESULTS, self.results * 2)
-    stay(self, engine)
+    gone = self.port.plan.options.job and {} or ids
     if not ids[1] then look_for_workers(self, engine)
-    elseif drop(self, engine, ids) then
+    elseif gone == ids or drop(self, engine, ids) then
       self.heard = core.now()
       for _, entry in ipairs(entries) do self.in_flight = self.in_flight - take_result(self, entry[2]) end
       self:wake()
     end
+    stay(self, engine)
   end
 end
 
