@@ -18,17 +18,22 @@ core.on_raise(errors.hook_raised)
 
 -- All else is loaded at its first use: a program that makes no pipeline does not wait for it.
 local function later(module)
+  return function() return require(module) end
+end
+
+-- The same, of what has options.
+local function with_options(module)
   return function()
     require "minigun.language.schemas" -- of the options of all
     return require(module)
   end
 end
 
-local command, context = later "minigun.handlers.command", later "minigun.handlers.ctx"
-local lines, range = later "minigun.sources.lines", later "minigun.sources.range"
-local several, spool = later "minigun.futures.several", later "minigun.store.spool"
-local supervisor, tasks = later "minigun.supervisor.server", later "minigun.handlers.tasks"
-local server, client = later "minigun.service.server", later "minigun.service.client"
+local context, current = later "minigun.handlers.ctx", later "minigun.handlers.current"
+local range, several = later "minigun.sources.range", later "minigun.futures.several"
+local command, lines = with_options "minigun.handlers.command", with_options "minigun.sources.lines"
+local spool, supervisor = with_options "minigun.store.spool", with_options "minigun.supervisor.server"
+local server, client = with_options "minigun.service.server", with_options "minigun.service.client"
 
 local ready = false
 
@@ -183,7 +188,7 @@ minigun.files = function(patterns) return range().files(patterns) end
 --- the coordinator does. A coroutine that the handler has made itself counts as a worker, unless it is the producer's
 --- source (`coroutine.wrap`).
 ---@param seconds number
-minigun.sleep = function(seconds) return tasks().sleep(seconds) end
+minigun.sleep = function(seconds) return current().sleep(seconds) end
 
 --- Waits until a descriptor is ready, be it that of a socket, a pipe or a child process from `io.popen`. Like `sleep`
 --- it lets other threads go on. What an open file has in its buffer already it does not see.
@@ -193,7 +198,7 @@ minigun.sleep = function(seconds) return tasks().sleep(seconds) end
 ---@return true? ready nil: the time is over first ("timeout"), or it cannot be waited for
 ---@return string? message
 ---@return integer? errno
-minigun.wait = function(object, mode, timeout) return tasks().wait(object, mode, timeout) end
+minigun.wait = function(object, mode, timeout) return current().wait(object, mode, timeout) end
 
 --- Makes a server of forked workers that share listening sockets: `local server = minigun.supervisor { listen = 8080,
 --- worker = function(w) for connection in w:accept() do ... w:done() end end }`, then `os.exit(server:run())`. See

@@ -18,7 +18,7 @@ return {
     why = "the number that is read from the text ends at a blank" },
   { file = "slot_events.c", old = "ev.a = i == 0 ? s->done : 0;", new = "ev.a = i == 0 ? s->done : 1;",
     why = "what the coordinator does with the event does not use this number" },
-  { file = "tasks.lua",
+  { file = "current.lua",
     old = "until rest <= 0",
     new = "until rest < 0",
     why = "a clock that is read at exactly the due moment, to the nanosecond" },

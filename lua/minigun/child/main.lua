@@ -5,6 +5,7 @@
 local chain = require "minigun.handlers.chain"
 local context = require "minigun.handlers.ctx"
 local core = require "minigun.core"
+local current = require "minigun.handlers.current"
 local emits = require "minigun.handlers.emit"
 local errors = require "minigun.base.traceback"
 local failure = require "minigun.base.failure"
@@ -17,7 +18,6 @@ local replies = require "minigun.child.replies"
 local report = require "minigun.base.protocol"
 local router = require "minigun.policy.route"
 local stack = require "minigun.base.stack"
-local tasks = require "minigun.handlers.tasks"
 local terminal_line = require "minigun.base.terminal_line"
 
 local worker = {}
@@ -338,7 +338,7 @@ function worker.main(w, job)
   end
   job.pid, job.process = core.pid(), core.process()
   math.randomseed(core.random())
-  tasks.forget()
+  current.forget()
   terminal_line.forbid()
   os.exit, os.execute, io.popen = exit, kept(os.execute), kept(io.popen) -- luacheck: ignore 122
   core.heap_keep()

@@ -1,7 +1,7 @@
 --- A connection to the engine: dialled, and dialled again; commands go out and replies come back. A call waits as
 -- `minigun.wait` does: of a task of a loop nothing else waits meanwhile.
 local core = require "minigun.core"
-local tasks = require "minigun.handlers.tasks"
+local current = require "minigun.handlers.current"
 local url = require "minigun.base.redis_url"
 
 local connection = {}
@@ -60,7 +60,7 @@ local function next_reply(self, seconds)
     if not wants then return broken(self, message, true) end
     local left = due - core.now()
     if left <= 0 then return broken(self, "no answer in time", true) end
-    if tasks.wait(link:fd(), mode_of(wants), left) then due = core.now() + seconds end
+    if current.wait(link:fd(), mode_of(wants), left) then due = core.now() + seconds end
   end
 end
 
@@ -93,7 +93,7 @@ local function settle(self)
       local in_handshake = self.address.secure and wants ~= "w"
       return broken(self, in_handshake and NO_HANDSHAKE or "no answer in time", true)
     end
-    tasks.wait(self.link:fd(), mode_of(wants), left)
+    current.wait(self.link:fd(), mode_of(wants), left)
   end
 end
 

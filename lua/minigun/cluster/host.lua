@@ -4,10 +4,10 @@
 -- is asked to end, and has no producers any more, the last stage does their work until all is finished.
 local connection = require "minigun.cluster.connection"
 local core = require "minigun.core"
+local current = require "minigun.handlers.current"
 local engines = require "minigun.cluster.engine"
 local message = require "minigun.cluster.message"
 local pieces = require "minigun.cluster.pieces"
-local tasks = require "minigun.handlers.tasks"
 
 local host = {}
 
@@ -70,7 +70,7 @@ local function try(self, f)
   if self.failed == TELL then
     self.given.tell(("%s: %s; tried again until it is there"):format(self.given.address.text, fault.message))
   end
-  tasks.sleep(PAUSE)
+  current.sleep(PAUSE)
   return nil
 end
 
@@ -242,9 +242,9 @@ local function take(self, emit)
     local job, room = self.job, self.most - self.in_hand
     if not job and not find_job(self) then
       if self.given.once then break end
-      tasks.sleep(IDLE)
+      current.sleep(IDLE)
     elseif job and room <= 0 then
-      if tasks.wait(self.room, "r", REST) then core.event_clear(self.room) end
+      if current.wait(self.room, "r", REST) then core.event_clear(self.room) end
     elseif job then
       local entries = try(self, function() return engine(self, self.taking):take(self.name, room, LOOK) end)
       begin_all(self, job, entries, emit)
@@ -305,7 +305,7 @@ local function keep(self, emit)
     tell(self)
     emit_rest(self, emit)
     reap(self, emit)
-    if not self.done[1] and tasks.wait(self.bell, "r", REST) then core.event_clear(self.bell) end
+    if not self.done[1] and current.wait(self.bell, "r", REST) then core.event_clear(self.bell) end
   end
 end
 

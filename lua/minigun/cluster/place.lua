@@ -15,11 +15,11 @@ local code = require "minigun.cluster.code"
 local connection = require "minigun.cluster.connection"
 local contract = require "minigun.contexts.contract"
 local core = require "minigun.core"
+local current = require "minigun.handlers.current"
 local engines = require "minigun.cluster.engine"
 local message = require "minigun.cluster.message"
 local report = require "minigun.base.protocol"
 local results = require "minigun.cluster.results"
-local tasks = require "minigun.handlers.tasks"
 local terminal_line = require "minigun.base.terminal_line"
 local url = require "minigun.base.redis_url"
 
@@ -91,7 +91,7 @@ local function insist(self, f)
     if not fault then return value end
     if not fault.again then self.port.fail(say(self, fault.message)) end
     try = try + 1
-    tasks.sleep(PAUSES[math.min(try, #PAUSES)])
+    current.sleep(PAUSES[math.min(try, #PAUSES)])
   end
 end
 
@@ -194,14 +194,14 @@ local function send(self)
       pause = 1
     elseif not self.unsent[1] then
       self.sender = "parked"
-      coroutine.yield(tasks.PARK)
+      coroutine.yield(current.PARK)
       self.sender = "runs"
     else
       local taken, fault = hand_over(self, engine)
       if fault and fault.code == "GONE" then self.synced = false
       elseif fault and not fault.again then self.port.fail(say(self, fault.message)) end
       pause = (taken or 0) > 0 and 1 or math.min(pause + 1, #PAUSES)
-      if pause > 1 then tasks.sleep(PAUSES[pause - 1]) end
+      if pause > 1 then current.sleep(PAUSES[pause - 1]) end
     end
   end
 end

@@ -1,9 +1,9 @@
 --- Execution: begins a run, lets it go on, and sees to its end, for `run`, `iterate` and `start` alike.
 local core = require "minigun.core"
+local current = require "minigun.handlers.current"
 local errors = require "minigun.base.traceback"
 local fatal = require "minigun.base.fatal"
 local failure = require "minigun.base.failure"
-local tasks = require "minigun.handlers.tasks"
 local hooks = require "minigun.run.hooks"
 local live = require "minigun.control.live"
 local log = require "minigun.system.log"
@@ -217,14 +217,14 @@ function execution.drive(self, f, ...)
   local _ <close> = terminate.drive()
   self.driving = true
   -- In a thread of another run: the stages of this one must not make it wait.
-  local task, co, outer = tasks.forget(r.reentry)
+  local task, co, outer = current.forget(r.reentry)
   local guard <close> = self.patient and core.guard() or nil -- of Ctrl-C, see system/signals.lua
   if guard then r.reentry.guard = guard end
   local ok, more = xpcall(f, traceback, ...)
   if core.process() ~= self.process then
     error("the run belongs to another process: this one was forked in a handler or hook, and came back out of it", 0)
   end
-  tasks.restore(task, co, outer)
+  current.restore(task, co, outer)
   self.driving = false
   if ok and core.interrupted() then ok, more = false, nil end
   if not ok then execution.conclude(self, more) elseif not more then execution.conclude(self) end

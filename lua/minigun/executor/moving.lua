@@ -9,6 +9,7 @@
 -- 1. Futures are settled, and their functions called, between rounds of a run, never inside one.
 -- 2. `awaited` has each executor that has a bell and is not over.
 local core = require "minigun.core"
+local current = require "minigun.handlers.current"
 local execution = require "minigun.control.execution"
 local failure = require "minigun.base.failure"
 local futures = require "minigun.futures.future"
@@ -163,7 +164,7 @@ end
 
 -- The executor, being moved now, that the caller is a thread of.
 local function own_of_thread()
-  local loop = tasks.loop()
+  local loop = current.loop()
   if not loop then return nil end
   for i = #driven, 1, -1 do
     if driven[i].run.threads.tasks == loop then return driven[i] end
@@ -192,7 +193,7 @@ end
 ---@param self table executor
 function moving.step(self)
   if self.shown then self.shown:wake(nil) end
-  if tasks.loop() then move_afterwards(self) else step_all(self) end
+  if current.loop() then move_afterwards(self) else step_all(self) end
   raise_problem(self)
 end
 
@@ -200,7 +201,7 @@ end
 ---@param self table executor
 ---@return boolean later false: the caller may move it at once
 function moving.later(self)
-  if not tasks.loop() then return false end
+  if not current.loop() then return false end
   move_afterwards(self)
   return true
 end
@@ -243,7 +244,7 @@ local function wait_for_descriptor(self, deadline)
   local left = deadline and math.max(0, deadline - core.now())
   if not waiting.may_wait() then return core.wait(fd, "r", left) end
   local ok = pcall(waiting.wait, fd, left)
-  if not ok or core.wait(fd, "r", 0) ~= true then tasks.sleep(math.min(left or SOON, SOON)) end
+  if not ok or core.wait(fd, "r", 0) ~= true then current.sleep(math.min(left or SOON, SOON)) end
 end
 
 --- Whether an executor may be moved by itself, and its run sleep: nothing watches it, and no others go on with it.
@@ -277,7 +278,7 @@ end
 ---@return boolean ok false: for room it would wait for ever
 function moving.advance(self, deadline, room)
   raise_problem(self)
-  local own, in_task = own_of_thread(), tasks.loop() ~= nil
+  local own, in_task = own_of_thread(), current.loop() ~= nil
   if own then return wait_for_bell(self, own, deadline, room) end
   if self.driving then
     failure.raise "this would wait for ever: the executor waits for the handler, hook or function that calls this"
@@ -291,7 +292,7 @@ function moving.advance(self, deadline, room)
   while true do
     if in_task then
       move_afterwards(self)
-      tasks.let_others()
+      current.let_others()
     else
       step_all(self)
     end

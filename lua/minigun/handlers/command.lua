@@ -3,9 +3,9 @@
 -- A program is a process group of its own. It ends with the call that has started it, whichever way that ends: its
 -- time-out, its item's, an error, its worker's death, the end of the run (src/core/command.h, src/core/keeper.h).
 local core = require "minigun.core"
+local current = require "minigun.handlers.current"
 local failure = require "minigun.base.failure"
 local schema = require "minigun.base.schema"
-local tasks = require "minigun.handlers.tasks"
 local types = require "minigun.base.types"
 
 local command = {}
@@ -121,7 +121,7 @@ local function wait_for(program, timeout)
     local seconds = due - now
     if not tells then seconds = math.min(seconds, LOOK) end
     if timeout then seconds = math.min(seconds, BEAT) end
-    tasks.wait(fd, "r", seconds < math.huge and math.max(seconds, 0) or nil)
+    current.wait(fd, "r", seconds < math.huge and math.max(seconds, 0) or nil)
   end
   return timed_out
 end

@@ -5,32 +5,21 @@
 -- parent's, and `forget`s it.
 --
 -- A task's function runs in a coroutine of its own (`task.co`), which is resumed by `enter`: there it is known what
--- runs, how long, and which coroutine Ctrl-C should reach. What it yields says what it waits for:
---     PARK            nothing: other code will `unpark` it
---     MORE            its turn: it goes on with the next step (and so does one that yields anything unknown)
---     WAIT            what `task.fd`, `task.mode`, `task.due` say
---     cqueues' own    what cqueues.poll was given
--- A task that has a `deadline` is resumed then, at the latest.
+-- runs, how long, and which coroutine Ctrl-C should reach. What it yields says what it waits for, see current.lua. A
+-- task that has a `deadline` is resumed then, at the latest.
 local controller = require "minigun.handlers.controller"
 local core = require "minigun.core"
-local descriptors = require "minigun.system.descriptors"
-local failure = require "minigun.base.failure"
+local current = require "minigun.handlers.current"
 local programs = require "minigun.system.programs"
 local seeds = require "minigun.system.seeds"
-local waiting = require "minigun.system.waiting"
 
 local tasks = {}
 
-tasks.PARK, tasks.MORE, tasks.WAIT = "minigun.park", "minigun.more", "minigun.wait"
-local PARK <const>, MORE <const>, WAIT <const> = tasks.PARK, tasks.MORE, tasks.WAIT
+local PARK <const>, WAIT <const> = current.PARK, current.WAIT
 
 local Loop = {}
 Loop.__index = Loop
 
--- What runs at present: a task, and the coroutine of it that may wait. nil outside of tasks.
-local running, running_co
--- The run whose stages run in this process at present, if there is one that can go on while one of them waits.
-local server
 -- Functions to be called when the step of a loop is over, see `afterwards`.
 local guests = {}
 -- Loops that are open: the collector of a child must not find one of its parent's.
@@ -40,7 +29,7 @@ local open_loops = {}
 
 -- Notes what a resume has used up and which task runs again.
 local function left(self, outer, outer_co, start, task, random, ...)
-  running, running_co = outer, outer_co
+  current.swap(outer, outer_co)
   if random then task.random = seeds.swap(random) end
   if self.guard then self.guard:watch(outer_co) end
   if not outer_co and task.ran then task.ran(core.now() - start) end
@@ -53,8 +42,7 @@ end
 ---@param ... any passed on
 ---@return boolean ok and what coroutine.resume returns after it
 function Loop:enter(task, co, ...)
-  local outer, outer_co = running, running_co
-  running, running_co = task, co
+  local outer, outer_co = current.swap(task, co)
   self.entered = self.entered + 1
   if self.guard then self.guard:watch(co) end
   local start = not outer_co and core.now() or nil
@@ -65,13 +53,12 @@ end
 --- A task runs one more coroutine inside of its own, which may wait too; without one: not any more.
 ---@param co thread?
 function Loop:inner(co)
-  if co then
-    self.outer[#self.outer + 1] = running_co
-    running_co = co
+  if co then self.outer[#self.outer + 1] = current.swap_inner(co)
   else
-    running_co = table.remove(self.outer)
+    co = table.remove(self.outer)
+    current.swap_inner(co)
   end
-  if self.guard then self.guard:watch(running_co) end
+  if self.guard then self.guard:watch(co) end
 end
 
 -- A task has ended; an error in it ends the step.
@@ -254,7 +241,7 @@ local function own()
     Loop)
 end
 
-controller.inherit(Loop, tasks, ended)
+controller.inherit(Loop, current, ended)
 
 -- --- for everybody -----------------------------------------------------------------------------------------------
 
@@ -271,157 +258,9 @@ function tasks.new()
   return self, message
 end
 
---- What runs at present, is not any more: for a run inside of a task, whose stages must not make that task wait.
----@param run table? which goes on while a handler of its coordinator waits (run/producers.lua, `serve`)
----@return table? task
----@return thread? co
----@return table? outer all three for `restore`
-function tasks.forget(run)
-  local task, co, outer = running, running_co, server
-  running, running_co, server = nil, nil, run
-  return task, co, outer
-end
-
---- Undoes `forget`.
----@param task table?
----@param co thread?
----@param outer table?
-function tasks.restore(task, co, outer) running, running_co, server = task, co, outer end
-
---- Resumes a coroutine that is a producer of the coordinator. What it yields says what it waits for, as a task's does.
----@param task table what `sleep` and `wait` tell about the wait: `fd`, `mode`, `due`
----@param co thread
----@param answer any of the wait
----@param among function? (co, answer) that does what coroutine.resume would, and returns more
----@return boolean ok and what coroutine.resume, or `among`, returns after it
-function tasks.resume(task, co, answer, among)
-  running, running_co = task, co
-  local ok, first, second, third, fourth, fifth = (among or coroutine.resume)(co, answer)
-  running, running_co = nil, nil
-  return ok, first, second, third, fourth, fifth
-end
-
--- The task that the caller may make wait; nil: there is none, and it has to block. A handler of an inline stage that a
--- producer's emit has called is none: until it has returned its stage cannot take another item.
-local function current()
-  if not running_co or server and server.in_handler then return nil end
-  local co = coroutine.running()
-  return (co == running_co or co == running.generator) and running or nil
-end
-
---- The iterator that is called next by the running task is a coroutine, made by coroutine.wrap: it may wait too. What
---- it yields then is for `pass_on`.
----@param co thread?
----@return table? task nil: the caller cannot wait
-function tasks.generator(co)
-  if not running_co or coroutine.running() ~= running_co then return nil end
-  running.generator = co
-  return running
-end
-
---- Waits for what a generator has yielded, if that was to wait.
----@param task table
----@param value any what it has yielded
----@return boolean waited true: it goes on with `answer`; false: it has given the value
----@return any answer
-function tasks.pass_on(task, value)
-  if not task.asks then return false end
-  task.asks = nil
-  return true, coroutine.yield(value)
-end
-
--- Yields from a task, or from a generator that it calls.
-local function yield(task, what)
-  task.asks = coroutine.running() == task.generator or nil
-  return coroutine.yield(what)
-end
-
---- Lets the other tasks have a turn; of a task.
-function tasks.let_others()
-  local task = current()
-  if task then yield(task, MORE) end
-end
-
-local function wait_in(task, fd, mode, due)
-  task.fd, task.mode, task.due = fd, mode, due
-  return yield(task, WAIT)
-end
-
---- The loop that the caller is a task of.
----@return table? loop nil: of none, or a producer of the coordinator
-function tasks.loop()
-  local task = current()
-  return task and task.loop
-end
-
 --- Has a function called as soon as the loop that the caller is a task of has made its step. What moves a loop of its
 --- own does that outside of tasks: with cqueues the step of a loop inside of another one's task waits in that one.
 ---@param f function () which does not raise
 function tasks.afterwards(f) guests[#guests + 1] = f end
-
---- Whether the caller may wait without making anything else wait.
----@return boolean
-function tasks.may_wait() return current() ~= nil end
-
-waiting.may_wait = tasks.may_wait
-waiting.forget = function() tasks.forget() end
-
---- What `minigun.sleep` does.
----@param seconds number
-function tasks.sleep(seconds)
-  failure.check_seconds(seconds, "minigun.sleep")
-  local task = current()
-  if task then
-    wait_in(task, nil, nil, core.clock() + seconds)
-    return
-  end
-  local due = core.now() + seconds
-  if server and server:serve(due) then return end
-  repeat
-    local rest, limit = due - core.now(), core.limited() -- raises when a handler's time is over
-    if rest > 0 then core.sleep(math.min(rest, 86400, limit or rest)) end -- comes back early for a signal
-  until rest <= 0
-end
-
---- What `minigun.wait` does.
----@param object integer|table|userdata
----@param mode string?
----@param timeout number?
----@return boolean? ready
----@return string? message "timeout", or the system's
----@return integer? errno
-function tasks.wait(object, mode, timeout)
-  local fd = descriptors.of(object)
-  if not fd then
-    failure.raise(("minigun.wait: a descriptor, an open file, or an object with getfd or pollfd expected, " ..
-      "got %s"):format(failure.show(object)))
-  end
-  mode = mode or "r"
-  if mode ~= "r" and mode ~= "w" then
-    failure.raise(('minigun.wait: the mode is "r" or "w", got %s'):format(failure.show(mode)))
-  end
-  if timeout ~= nil then failure.check_seconds(timeout, "minigun.wait") end
-  local task = current()
-  local now = task and core.clock or core.now
-  local due = timeout and now() + timeout
-  if task then
-    local ready, message, errno = core.wait(fd, mode, 0)
-    if ready == nil then return nil, message, errno end
-    if ready then yield(task, MORE) end
-    while not ready and not (due and now() >= due) do ready = wait_in(task, fd, mode, due) end
-    if ready then return true end
-    return nil, "timeout"
-  end
-  if server then server:serve(due, fd, mode) end
-  while true do
-    local rest, limit = due and math.max(0, due - now()), core.limited()
-    local ready, message, errno = core.wait(fd, mode, limit and math.min(limit, rest or limit) or rest)
-    if ready then return true end
-    if ready == nil then return nil, message, errno end
-    if due and now() >= due then return nil, "timeout" end
-  end
-end
-
-function waiting.wait(fd, timeout) tasks.wait(fd, "r", timeout) end
 
 return tasks

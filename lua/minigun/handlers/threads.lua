@@ -4,11 +4,11 @@
 -- directly in it, and a `ctx` and `ctx.state` of its own. It takes a job, runs it to its end and takes the next; while
 -- its handlers wait, others run.
 local chain = require "minigun.handlers.chain"
+local current = require "minigun.handlers.current"
 local errors = require "minigun.base.traceback"
 local context = require "minigun.handlers.ctx"
 local core = require "minigun.core"
 local programs = require "minigun.system.programs"
-local tasks = require "minigun.handlers.tasks"
 
 local threads = {}
 
@@ -45,7 +45,7 @@ local function call_timed(self, thread, state, call, ...)
       return got[3]
     end
     -- A sleep that should have ended in time did: that others have kept the process is not its fault.
-    local due = got[2] == tasks.WAIT and not task.fd and task.due or math.huge
+    local due = got[2] == current.WAIT and not task.fd and task.due or math.huge
     task.deadline = math.min(task.deadline or math.huge, start + seconds)
     answer = table.pack(coroutine.yield(table.unpack(got, 2, got.n)))
     task.deadline = nil
@@ -72,7 +72,7 @@ local function body(self, thread)
   local link = self.link
   return function()
     while true do
-      if core.now() - self.loop.began > SLICE then coroutine.yield(tasks.MORE) end
+      if core.now() - self.loop.began > SLICE then coroutine.yield(current.MORE) end
       local job = link.take(thread)
       if job then
         thread.job = job
@@ -82,7 +82,7 @@ local function body(self, thread)
         link.done(thread, job)
       else
         self.idle[#self.idle + 1] = thread
-        coroutine.yield(tasks.PARK)
+        coroutine.yield(current.PARK)
       end
     end
   end

@@ -1,4 +1,5 @@
 --- Groups and named contexts: where the stages that a function defines run. Methods of a pipeline (see pipeline.lua).
+local context_types = require "minigun.language.context_types"
 local contexts = require "minigun.language.contexts"
 local failure = require "minigun.base.failure"
 local options = require "minigun.language.schemas"
@@ -23,7 +24,7 @@ end
 local function size_and_function(method, size, what, f)
   if f == nil and options.is_callable(size) then size, f = true, size end
   if size == nil then size = true end
-  return options.value(options.types.groups[method], size, method, what), f
+  return options.value(context_types.groups[method], size, method, what), f
 end
 
 --- A group whose stages run in n threads, coroutines over an event loop: `p:threads([n,] f)`; f defines them. While a
@@ -73,8 +74,8 @@ end
 ---@return minigun.Pipeline self
 function groups:cluster(url, given, f)
   if f == nil and options.is_callable(given) then given, f = nil, given end
-  options.value(options.types.redis_url, url, "cluster", "the URL")
-  local context = options.types.cluster_context(url, options.check(options.schemas.cluster_group, given, "cluster"))
+  options.value(context_types.redis_url, url, "cluster", "the URL")
+  local context = context_types.cluster_context(url, options.check(options.schemas.cluster_group, given, "cluster"))
   return run_group(self, context, context, f, "cluster")
 end
 

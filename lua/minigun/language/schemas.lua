@@ -1,4 +1,5 @@
 --- Options: what each kind of stage, context and run takes, as schemas (see base/schema.lua).
+local context_types = require "minigun.language.context_types"
 local kinds = require "minigun.base.kinds"
 local schema = require "minigun.base.schema"
 local types = require "minigun.base.types"
@@ -31,7 +32,7 @@ local await_field = { "await", types.await, default_text = "the stage before sen
 
 local context_fields = {}
 for i, kind in ipairs(kinds) do
-  context_fields[i] = { kind.name, types[kind.name], default_text = "the group's context", doc = kind.doc }
+  context_fields[i] = { kind.name, context_types[kind.name], default_text = "the group's context", doc = kind.doc }
 end
 
 local ordered_field = { "ordered", types.boolean, default = false,
@@ -320,7 +321,8 @@ local cluster_fields = {
   { "limit", types.integer(1), default = 200, doc = "most chunks that may lie on the server, of 100 items each" },
 }
 options.schemas.cluster = schema.new("cluster", { {
-  { "url", types.redis_url, default_text = "it must be given", doc = "of the Redis server, see docs/cluster.md" },
+  { "url", context_types.redis_url, default_text = "it must be given",
+    doc = "of the Redis server, see docs/cluster.md" },
 }, cluster_fields, { ordered_field } }, beside)
 options.schemas.cluster_group = schema.new("group", { cluster_fields, { ordered_field }, around_fields },
   refused(to_stages))

@@ -1,17 +1,17 @@
 --- Emission: what producers of the coordinator emit with, and when their emit lets others have their turn, or waits for
 -- receivers.
 local core = require "minigun.core"
+local current = require "minigun.handlers.current"
 local declared = require "minigun.base.declared"
 local emits = require "minigun.handlers.emit"
 local errors = require "minigun.base.traceback"
 local given = require "minigun.handlers.given"
 local router = require "minigun.policy.route"
 local signals = require "minigun.system.signals"
-local tasks = require "minigun.handlers.tasks"
 
 local emission = {}
 
-local WAIT <const>, MORE <const> = tasks.PARK, tasks.MORE -- what a producer's coroutine says when it yields
+local WAIT <const>, MORE <const> = current.PARK, current.MORE -- what a producer's coroutine says when it yields
 local SLICE <const> = 0.002                        -- seconds that one may emit where a step must not take long
 -- Items between two and two that are watched after the first ones, see handlers/given.lua: doubled each time; at most.
 local SPACE <const>, SPACE_MOST <const> = 16, 2048

@@ -1,11 +1,11 @@
 --- Producers of the coordinator: coroutines that yield when receivers should catch up.
 local core = require "minigun.core"
+local current = require "minigun.handlers.current"
 local declared = require "minigun.base.declared"
 local errors = require "minigun.base.traceback"
 local files = require "minigun.sources.files"
 local pace = require "minigun.policy.pace"
 local programs = require "minigun.system.programs"
-local tasks = require "minigun.handlers.tasks"
 local seeds = require "minigun.system.seeds"
 local signals = require "minigun.system.signals"
 local sources = require "minigun.sources.sources"
@@ -13,7 +13,7 @@ local work = require "minigun.base.work"
 
 local producers = {}
 
-local WAIT <const>, MORE <const> = tasks.PARK, tasks.MORE -- what a producer's coroutine says when it yields
+local WAIT <const>, MORE <const> = current.PARK, current.MORE -- what a producer's coroutine says when it yields
 local GRACE <const> = 1                            -- seconds to the next emit of a stopped one in a child
 local STOOD_STILL <const> = 0.1                    -- seconds in a source that are worth a warning
 
@@ -218,7 +218,7 @@ local function suspend(self, producer)
   local fd, mode, due = wait.fd, wait.mode, wait.due
   producer.asleep = math.huge
   producer.deputy = self.threads:open():spawn(function()
-    local ready, message = tasks.wait(fd, mode, due and math.max(0, due - core.clock()))
+    local ready, message = current.wait(fd, mode, due and math.max(0, due - core.clock()))
     producer.asleep, producer.answer = 0, ready or message ~= "timeout"
   end)
 end
@@ -242,7 +242,8 @@ local function resume_one(self, i, producer)
   local outer = self.plan.options.seed and seeds.swap(producer.random)
   self.reads = files.enter()
   core.term_source(producer.alone)
-  local alive, ok, caught, seconds, most, wanted = tasks.resume(producer.wait, producer.thread, producer.answer, among)
+  local alive, ok, caught, seconds, most, wanted = current.resume(producer.wait, producer.thread, producer.answer,
+    among)
   local interrupted = core.term_source(false)
   guard:watch()
   self.ledger:producer(nil)
@@ -263,7 +264,7 @@ local function resume_one(self, i, producer)
     end
     return true
   end
-  if alive and ok == tasks.WAIT then
+  if alive and ok == current.WAIT then
     suspend(self, producer)
     return true
   end

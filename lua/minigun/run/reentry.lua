@@ -12,8 +12,8 @@
 -- 2. The ledger counts as torn in 2 and 4: an error that cuts the loop in two there ends the run, whatever catches it.
 --    In 1 and 3 a producer may yield in the middle, while the loop itself goes on.
 local core = require "minigun.core"
+local current = require "minigun.handlers.current"
 local declared = require "minigun.base.declared"
-local tasks = require "minigun.handlers.tasks"
 
 local reentry = {}
 
@@ -52,7 +52,7 @@ function Reentry:sleep(seconds, patient) self.loop.sleep(seconds, patient) end
 
 local function left(self, in_handler, task, co, outer, ...)
   self.in_handler = in_handler
-  tasks.restore(task, co, outer)
+  current.restore(task, co, outer)
   return ...
 end
 
@@ -63,13 +63,13 @@ end
 function Reentry:forbid(f, ...)
   local in_handler = self.in_handler
   self.in_handler = false
-  local task, co, outer = tasks.forget(self)
+  local task, co, outer = current.forget(self)
   return left(self, in_handler, task, co, outer, f(...))
 end
 
 --- Lets the rest of the run go on while a handler of one of the coordinator's own stages waits: workers, threads,
 --- time-outs, retries. Its other stages cannot, as that handler's stage may be where their items come to. What
---- handlers/tasks.lua calls.
+--- handlers/current.lua calls.
 ---@param due number? until then; nil: until the descriptor is ready
 ---@param fd integer?
 ---@param mode string? "r" or "w"
@@ -77,7 +77,7 @@ end
 function Reentry:serve(due, fd, mode)
   if not self.in_handler or not self.shared.pool or self.process ~= core.process() then return false end
   local ledger, loop = self.ledger, self.loop
-  local torn, task, co, outer = ledger:torn(true), tasks.forget(self) -- threads run as if nothing did
+  local torn, task, co, outer = ledger:torn(true), current.forget(self) -- threads run as if nothing did
   self.in_handler = false
   while true do
     self:enter "written"
@@ -88,7 +88,7 @@ function Reentry:serve(due, fd, mode)
     if rest <= 0 or fd and core.wait(fd, mode, 0) ~= false then break end
     loop.sleep(math.min(seconds, rest, fd and 0.01 or 1))
   end
-  tasks.restore(task, co, outer)
+  current.restore(task, co, outer)
   ledger:torn(torn)
   self.in_handler = true
   return true

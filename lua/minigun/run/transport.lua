@@ -2,9 +2,9 @@
 -- what happens when a block is full. An item that is passed on is in the ledger of its receiver before it is finished
 -- at its sender.
 local core = require "minigun.core"
+local current = require "minigun.handlers.current"
 local declared = require "minigun.base.declared"
 local report = require "minigun.base.protocol"
-local tasks = require "minigun.handlers.tasks"
 local weigh = require "minigun.base.weight"
 local work = require "minigun.base.work"
 
@@ -250,7 +250,7 @@ local function writer_full(self, stage, writer, need, into)
   elseif outlet.direct and (need ~= 0 or outlet.singly) and self.ledger:must_wait(stage.id) then
     self.producers.wait_for_receivers(stage.id)
   elseif outlet.direct and (need == 0 or need == -2 or outlet.joins) then
-    self.producers.let_others(tasks.MORE)
+    self.producers.let_others(current.MORE)
   end
   if need <= 0 then return end
   if into then

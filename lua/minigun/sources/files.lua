@@ -3,7 +3,7 @@
 -- `read` of files have stand-ins during a producer's turn, and are what they were at its end. Regular files never
 -- wait.
 local core = require "minigun.core"
-local tasks = require "minigun.handlers.tasks"
+local current = require "minigun.handlers.current"
 
 local files = {}
 
@@ -17,9 +17,9 @@ local old, own = {}, {} -- functions: the methods `lines` and `read`, io.lines, 
 function files.wait(file, whole)
   while true do
     local waits, part = core.would_wait(file, whole)
-    if not waits or not tasks.may_wait() then return end
-    if part then tasks.sleep(PAUSE)
-    elseif not tasks.wait(file) then return end -- the call that follows will say what is wrong
+    if not waits or not current.may_wait() then return end
+    if part then current.sleep(PAUSE)
+    elseif not current.wait(file) then return end -- the call that follows will say what is wrong
   end
 end
 

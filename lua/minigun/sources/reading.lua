@@ -12,10 +12,10 @@
 --     numbered    true: each item is a table with its place
 local context = require "minigun.handlers.ctx"
 local core = require "minigun.core"
+local current = require "minigun.handlers.current"
 local failure = require "minigun.base.failure"
 local glob = require "minigun.sources.glob"
 local programs = require "minigun.system.programs"
-local tasks = require "minigun.handlers.tasks"
 
 local reading = {}
 
@@ -63,7 +63,7 @@ local function await(reader, method)
   while true do
     local first, message, errno = method(reader)
     if first ~= false then return first, message, errno end
-    tasks.wait(reader:fd()) -- what is wrong with it, the next call says
+    current.wait(reader:fd()) -- what is wrong with it, the next call says
   end
 end
 
@@ -163,7 +163,7 @@ local function advance(self, take, lost)
       return nil
     end
     local item, message, _, record = take(reader)
-    if item == false then tasks.wait(reader:fd())
+    if item == false then current.wait(reader:fd())
     elseif item ~= nil and item ~= true then return item
     elseif record and lost then
       lost(record, ("%s: %s: %s"):format(self.source.what, self.name, message), true)

@@ -3,11 +3,11 @@
 local arrays = require "minigun.base.arrays"
 local context = require "minigun.handlers.ctx"
 local core = require "minigun.core"
+local current = require "minigun.handlers.current"
 local failure = require "minigun.base.failure"
 local files = require "minigun.sources.files"
 local reading = require "minigun.sources.reading"
 local spool = require "minigun.store.spool"
-local tasks = require "minigun.handlers.tasks"
 
 local sources = {}
 
@@ -120,11 +120,11 @@ local function by_coroutine(f, state, control, closing, co)
     while true do
       local first, second, waited = state, item, false
       repeat
-        local task = tasks.generator(co)
+        local task = current.generator(co)
         item = f(first, second)
         if task then
           task.generator, second = nil, nil
-          waited, first = tasks.pass_on(task, item)
+          waited, first = current.pass_on(task, item)
         end
       until not waited
       if item == nil then return end

@@ -1,5 +1,5 @@
 --- How this process waits where other things of it can go on meanwhile: in a thread of `threads(n)`, or a producer of
--- the coordinator. handlers/tasks.lua fills this in; without it nothing else goes on.
+-- the coordinator. handlers/current.lua fills this in; without it nothing else goes on.
 local core = require "minigun.core"
 
 local waiting = {}
