@@ -115,6 +115,28 @@ local function finish()
   replaced = {}
 end
 
+-- Notes the pipelines that are made, and that a server is; no socket is opened.
+local function watch_doors(found)
+  local new = minigun.pipeline
+  replace(minigun, "pipeline", function(...)
+    local ok, p = pcall(new, ...)
+    if not ok then
+      found:mistake(p)
+      p = new(type((...)) == "string" and (...) or nil)
+    end
+    found:pipeline(p, 0)
+    return p
+  end)
+  replace(minigun, "service", function() return STAND_IN end) -- its socket is not opened
+  local make_server = minigun.supervisor
+  replace(minigun, "supervisor", function(...)
+    found.server = true
+    local ok, fault = pcall(make_server, ...)
+    if not ok then found:mistake(fault) end
+    return { run = function() error(STOP, 0) end }
+  end)
+end
+
 --- Loads a program and lets it define its pipelines.
 ---@param words string[] the file, and its words
 ---@return table found `pipelines`: those that are not nested, in order; `run`: the one that it would run; `options` of
@@ -139,24 +161,7 @@ function dry_run.load(words)
   make_tolerant(found)
   make_names_tolerant(found)
   end_at_runs(found)
-  local new = minigun.pipeline
-  replace(minigun, "pipeline", function(...)
-    local ok, p = pcall(new, ...)
-    if not ok then
-      found:mistake(p)
-      p = new(type((...)) == "string" and (...) or nil)
-    end
-    found:pipeline(p, 0)
-    return p
-  end)
-  replace(minigun, "service", function() return STAND_IN end) -- its socket is not opened
-  local make_server = minigun.supervisor
-  replace(minigun, "supervisor", function(...)
-    found.server = true
-    local ok, fault = pcall(make_server, ...)
-    if not ok then found:mistake(fault) end
-    return { run = function() error(STOP, 0) end }
-  end)
+  watch_doors(found)
   local chunk = program.load(words[1])
   local rest = table.move(words, 2, #words, 1, {})
   _G.arg = { [0] = words[1], table.unpack(rest) }

@@ -223,6 +223,17 @@ local function suspend(self, producer)
   end)
 end
 
+-- The coroutine of a producer, the i-th of the list, has come to its end; `interrupted`: by SIGTERM.
+local function finish_one(self, i, producer, ok, caught, interrupted)
+  table.remove(self.list, i)
+  if interrupted and not ok then -- in a read, say: it was to stop anyway
+    if self.state.heeds_term then self.state:ask_to_stop() end
+    self.outcome:warn(("stage '%s': the producer was interrupted by SIGTERM"):format(producer.stage.name))
+    ok, caught = true, nil
+  end
+  end_one(self, producer, ok, caught)
+end
+
 -- Lets one producer, the i-th of the list, emit until it yields or ends. Returns false where it waits for receivers.
 local function resume_one(self, i, producer)
   local own, guard, start = producer.pace, self.reentry.guard, core.now()
@@ -262,21 +273,11 @@ local function resume_one(self, i, producer)
     if rest and self.ledger:any_at_work(producer.stage.id) then
       own.paused, producer.pauses = now, core.clock() + rest
     end
-    return true
-  end
-  if alive and ok == current.WAIT then
+  elseif alive and ok == current.WAIT then
     suspend(self, producer)
-    return true
-  end
-  if not alive then ok, caught = false, ok end
-  if coroutine.status(producer.thread) == "dead" then
-    table.remove(self.list, i)
-    if interrupted and not ok then -- in a read, say: it was to stop anyway
-      if self.state.heeds_term then self.state:ask_to_stop() end
-      self.outcome:warn(("stage '%s': the producer was interrupted by SIGTERM"):format(producer.stage.name))
-      ok, caught = true, nil
-    end
-    end_one(self, producer, ok, caught)
+  elseif coroutine.status(producer.thread) == "dead" then
+    if not alive then ok, caught = false, ok end
+    finish_one(self, i, producer, ok, caught, interrupted)
   end
   return true
 end
