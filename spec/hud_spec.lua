@@ -43,6 +43,19 @@ describe("the live view at a terminal", function()
     assert.not_matches("item 50", result.stderr:match "^(.*)\27%[%?1049l")
   end)
 
+  it_at_a_terminal("is there while standard output goes elsewhere, and both go where they went afterwards", function()
+    local path = os.tmpname()
+    local result = play_restored([[
+      pipeline(0.3):run { hud = "leave" }
+      io.stderr:write "after\n"
+      print "in the file"
+    ]], "? (status\n", nil, nil, ">" .. path)
+    local output = support.read_file(path)
+    os.remove(path)
+    assert.equal("after\n(status 0)\n", tail(result))
+    assert.equal("in the file\n", output)
+  end)
+
   it_at_a_terminal("leaves with the run where that is asked for, also a run of no time", function()
     for _, seconds in ipairs { 0, 0.05, 0.3 } do
       local result = play_restored(("print(#pipeline(%g):run { hud = 'leave' }.items)"):format(seconds), "? (status\n")

@@ -22,21 +22,22 @@ live.PRELUDE = [[
 ---@param script string what is typed, see programs/pty.c
 ---@param env table? further environment
 ---@param after string? a command of the shell after it
+---@param redirect string? the shell's words for where its output goes
 ---@return table result of terminal.play
 ---@return boolean same whether the terminal's mode is as before
-function live.play(source, script, env, after)
+function live.play(source, script, env, after, redirect)
   local path, before, later = support.write_file(os.tmpname(), live.PRELUDE .. source), os.tmpname(), os.tmpname()
   local shell = support.write_file(os.tmpname(), ([[
     set -m
     trap : INT
     stty -a > %s
-    lua5.4 %s
+    lua5.4 %s %s
     status=$?
     %s
     trap '' INT
     stty -a > %s
     echo "(status $status)"
-  ]]):format(before, path, after or ":", later))
+  ]]):format(before, path, redirect or "", after or ":", later))
   local all = { TERM = "xterm-256color", LANG = "C.UTF-8", MINIGUN_HUD = "", NO_COLOR = "" }
   for name, value in pairs(env or {}) do all[name] = value end
   local result = terminal.play("sh " .. shell, "= 100 30\n" .. script, all)

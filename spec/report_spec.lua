@@ -48,6 +48,17 @@ describe("a chart of lines", function()
     assert.matches(">1500/s</text>", svg, 1, true)
     assert.not_matches("cut off", svg)
   end)
+
+  it("names each quarter of the time at its place", function()
+    local texts, places = {}, {}
+    for x, where, text in chart.lines("rates", steady(900), 2, "/s")
+      :gmatch '<text class="axis" x="([%d.]+)" y="%d+" text%-anchor="(%l+)">([^<]*)' do
+      texts[#texts + 1], places[#places + 1] = where .. " " .. text, tonumber(x)
+    end
+    assert.same({ "start 0", "middle 500 ms", "middle 1 s", "middle 1.5 s", "end 2 s" }, texts)
+    for i = 2, 5 do assert.near((places[5] - places[1]) / 4, places[i] - places[i - 1], 0.11) end
+    assert.is_true(places[5] - places[1] > 500)
+  end)
 end)
 
 describe("the history of a run", function()

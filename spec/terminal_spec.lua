@@ -98,7 +98,8 @@ describe("the progress line", function()
       print(pipeline("slow", 0.8):run())
       print "(end)"
     ]]
-    assert.matches("^slow, %d+%.%d s: numbers 20 > work %d+/20$", terminal.drawn(shown)[1])
+    local seconds = tonumber(terminal.drawn(shown)[1]:match "^slow, (%d+%.%d) s: numbers 20 > work %d+/20$")
+    assert.is_true(seconds >= 0.5 and seconds < 60, seconds)
     assert.matches("^done 'slow': 20 items in %d%.%d+ s\n%(end%)", left)
   end)
 
@@ -183,6 +184,24 @@ describe("the progress line", function()
     ]], {}, ">/dev/null")
     assert.matches("?7lfails, %d+%.%d s", shown)
     assert.equal("(end)\n", left)
+  end)
+
+  it_at_a_terminal("gives way to what workers say on standard error, and standard output is still elsewhere", function()
+    local path = os.tmpname()
+    local _, left = program([[
+      local p = pipeline("apart", 0.8)
+      p:each({ processes = 1 }, function(item)
+        if item ~= 15 then return end
+        io.stderr:write "on error\n"
+        print "on output"
+      end)
+      p:run()
+      io.stderr:write "(end)\n"
+    ]], {}, ">" .. path)
+    local output = support.read_file(path)
+    os.remove(path)
+    assert.equal("on error\n(end)\n", left)
+    assert.equal("on output\n", output)
   end)
 
   -- A run as the line sees it: rows of { name, items_in, items_out, pending }.

@@ -123,6 +123,10 @@ describe("the screens of the live view:", function()
       return screens.text(status({ row(("n"):rep(60), { kind = "producer", source = true }), row "漢字の名前はここにある",
         row "e\u{301}vil \27[31m\1 name" }, ("n"):rep(60) .. ">漢字の名前はここにある"))
     end,
+    ["60 columns and a long name"] = function()
+      return screens.text(status({ row(("n"):rep(40), { kind = "producer", source = true }), row "b" },
+        ("n"):rep(40) .. ">b"), {}, { width = 60, height = 14 })
+    end,
     ["forty stages"] = function()
       local rows, edges = {}, {}
       for i = 1, 40 do

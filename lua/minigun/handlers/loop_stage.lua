@@ -55,7 +55,7 @@ function Loop:abandon()
   if thread then programs.close(thread) end
 end
 
--- Lets the coroutine run until it wants the next item (true) or is over (false); raises what it raises.
+-- Lets the coroutine run until it wants the next item or is over; raises what it raises.
 local function go_on(self, ...)
   local watch, wait, thread = self.port.watch, self.port.wait, self.thread
   local given = table.pack(...)
@@ -68,9 +68,9 @@ local function go_on(self, ...)
       local ok, caught = said[2], said[3]
       if not said[1] then ok, caught = false, errors.take(said[2], thread) end -- of memory, at its begin
       if not ok then errors.raise_again(caught) end
-      return false
+      return
     end
-    if said[2] == NEXT then return true end
+    if said[2] == NEXT then return end
     if not wait then
       self.thread = nil
       coroutine.close(thread)
