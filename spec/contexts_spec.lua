@@ -489,6 +489,23 @@ describe("contexts", function()
     end)
   end)
 
+  it("each kind is an option that stands alone, and is replaced by another", function()
+    local given = { inline = true, threads = 3, processes = 3, process_per_batch = 3, cluster = "redis://host", fork = 3 }
+    local drawn = { inline = "inline", cluster = "cluster", fork = "process_per_batch(3)" }
+    for name, value in pairs(given) do
+      local text = drawn[name] or name .. "(3)"
+      assert.matches("  " .. text, tostring(new():map("a", { [name] = value }, tostring)), 1, true)
+      for other, more in pairs(given) do
+        local both = { [name] = value, [other] = more }
+        local ok, message = pcall(function() new():map("b", both, tostring) end)
+        assert.equal(name == other or both.threads and not both.inline or false, ok, message)
+        if not ok then assert.matches("stage 'b': options '%w+_?%w*_?%w*' and '%w+_?%w*_?%w*' both say where", message) end
+        assert.matches("  " .. text, tostring(new():map("a", { [other] = more }, tostring)
+          :replace("a", { [name] = value }, tostring)), 1, true)
+      end
+    end
+  end)
+
   it("many runs in one process leave nothing behind", function()
     local result = support.run_lua([[
       local minigun, support = require "minigun", require "spec.support"

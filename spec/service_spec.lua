@@ -1,5 +1,6 @@
 -- Services: rules V1 to V4 and V8. A server and its clients are always different processes.
 local core = require "minigun.core"
+local loops = require "spec.loops"
 local minigun = require "minigun"
 local services = require "spec.services"
 local support = require "spec.support"
@@ -290,6 +291,33 @@ describe("V4: a path", function()
 end)
 
 describe("V8: a handler", function()
+  in_test("hears by its descriptor of what a step has left, and of nothing when all is done", function(place)
+    local service, loop, n, steps = assert(minigun.service(place.path)), assert(require("minigun.loop").new "epoll"), 0, 0
+    service:on_request(function() n = n + 1 end)
+    local client = place:client [[
+      local c = assert(minigun.connect(path, { wait = 5 }))
+      support.wait_until(function() return support.read_file(path .. ".go") end)
+      for i = 1, 200 do c:send(i) end
+      print "sent"
+      io.stdout:flush()
+      minigun.sleep(60)
+    ]]
+    assert(loop:watch_io(service:fd(), "r", function()
+      steps = steps + 1
+      service:step()
+    end))
+    loops.run_until(loop, function() return service:clients() == 1 end)
+    support.write_file(place.path .. ".go", "")
+    client:prints "sent" -- so one step finds them all
+    loops.run_until(loop, function() return n == 200 end)
+    local before = steps
+    loop:after(0.2, function() loop:stop() end)
+    loop:run()
+    assert.is_true(steps - before < 5, steps - before)
+    loop:close()
+    service:close()
+  end)
+
   in_test("is asked for no more of a client than max_requests at once, and for the rest when some are answered",
     function(place)
       place:serve "{ max_requests = 2 }"
