@@ -155,3 +155,16 @@ describe("a connection", function()
     close()
   end)
 end)
+
+describe("the board of a server's workers", function()
+  it("has the lines that were asked for, and no others", function()
+    local board = assert(core.board(2))
+    for line = 1, 2 do board:wipe(line) end
+    for _, line in ipairs { -1, 0, 3 } do
+      local ok, message = pcall(board.wipe, board, line)
+      assert.same({ false, "bad argument #2 to '?' (no such line)" }, { ok, message })
+    end
+    board:close()
+    assert.has_error(function() board:wipe(1) end)
+  end)
+end)

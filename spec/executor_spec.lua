@@ -369,6 +369,16 @@ describe("F5: executors that submit into each other's threads", function()
     b:close()
   end)
 
+  it("one that waits for itself is told so, though it has waited for another one before", function()
+    local other <close> = executor(double, { threads = 1 })
+    local pool
+    pool = executor(function(n) return n > 0 and pool:call(n - other:call(1) // 2) end, { threads = 1 })
+    local ok, record = pcall(pool.call, pool, 1, patience)
+    assert.is_false(ok)
+    assert.matches("would wait for ever", record.message)
+    pool:close()
+  end)
+
   it("where each thread waits for another one's item an error says so, and nothing hangs", function()
     local a, b
     a = executor(function(n) return b:call(n) end, { threads = 1 })

@@ -262,6 +262,16 @@ contexts.each_loop(function(loop)
       assert.same({ 1, "each", 2 }, { #result.failures, result.failures[1].stage, result.failures[1].item })
     end)
 
+    it("R48 a handler that emits so much that it goes on as a stream has its time all the same", function()
+      local result = new():producer { 0 }:processor("much", { threads = 1, timeout = 0.3 * patience }, function(_, emit)
+        for i = 1, 10000 do emit(i) end
+        local till = core.now() + 5 * patience
+        while core.now() < till do end
+      end):run { failures = "collect" }
+      assert.is_true(#result.items >= 8000, #result.items) -- what had gone on before
+      assert.same({ "timeout", true }, { result.failures[1] and result.failures[1].kind, result.elapsed < 4 * patience })
+    end)
+
     it("R45 an error after a wait fails its item, with the user's line and traceback", function()
       local line
       local result = new():producer(range(1, 4)):processor("work", { threads = 3, timeout = 60 }, function(n)
