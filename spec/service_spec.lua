@@ -292,7 +292,8 @@ end)
 
 describe("V8: a handler", function()
   in_test("hears by its descriptor of what a step has left, and of nothing when all is done", function(place)
-    local service, loop, n, steps = assert(minigun.service(place.path)), assert(require("minigun.loop").new "epoll"), 0, 0
+    local service, loop = assert(minigun.service(place.path)), assert(require("minigun.loop").new "epoll")
+    local n, steps = 0, 0
     service:on_request(function() n = n + 1 end)
     local client = place:client [[
       local c = assert(minigun.connect(path, { wait = 5 }))
