@@ -251,6 +251,29 @@ describe("minigun busted", function()
     assert.matches("4 successes / 0 failures / 0 errors / 0 pending", result.stdout, 1, true)
   end)
 
+  it("lets short files share a process, keeps apart what each prints, and goes on after one that dies", function()
+    local files = {}
+    for i = 1, 24 do
+      local act = i == 8 and "os.execute('kill -9 $PPID')" or i == 13 and "error 'no'" or ""
+      files[("f%02d"):format(i)] = ("describe('f', function() it('says', function() print('file %d')" ..
+        " io.stderr:write 'err %d ' %s end) end)"):format(i, i, act)
+    end
+    files.f20 = "syntax error"
+    suite(files)
+    local result = run(OURS .. "-j 1 -o plainTerminal")
+    local numbers, errors = {}, {}
+    for n in result.stdout:gmatch "file (%d+)" do numbers[#numbers + 1] = tonumber(n) end
+    for n in result.stderr:gmatch "err (%d+)" do errors[#errors + 1] = tonumber(n) end
+    for _, list in ipairs { numbers, errors } do
+      assert.is_true(#list >= 22, table.concat(list, " ")) -- of the one that dies perhaps nothing
+      for i = 2, #list do assert.is_true(list[i] > list[i - 1]) end
+    end
+    assert.matches("spec/f08_spec.lua: its process ended before its tests: by signal 9", result.stdout, 1, true)
+    assert.equal(1, select(2, result.stdout:gsub("its process ended", "")))
+    assert.matches("21 successes / 0 failures / 3 errors / 0 pending", result.stdout, 1, true)
+    assert.not_matches("%z", result.stdout .. result.stderr)
+  end)
+
   it("gives what needs one process to busted itself", function()
     suite { a = FILES.c }
     assert.equal(run(THEIRS .. "--list").stdout, run(OURS .. "--list").stdout)

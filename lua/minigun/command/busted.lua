@@ -1,17 +1,21 @@
---- `minigun busted`: a suite of busted's, over all cores. Each spec file runs in a busted of its own, with all the
--- options that are given; the longest are begun first. What each has told (busted_recorder.lua) is told again here,
--- file by file in busted's order, to the output handler that is asked for: there is one closing line, of the suite.
+--- `minigun busted`: a suite of busted's, over all cores. Spec files run in processes of busted's own, with all the
+-- options that are given: the longest alone and first, short ones some in a process, as its start would take longer
+-- than they do. What they tell (busted_recorder.lua) is told again here, file by file in busted's order, to the output
+-- handler that is asked for: there is one closing line, of the suite.
 local minigun = require "minigun"
 local status = require "minigun.command.status"
+
+local MARK <const> = "\0minigun: the end of a file\0" -- of busted_recorder.lua
+local LEAST <const>, MOST <const> = 0.2, 1 -- seconds of short files that come together
 
 local busted = {
   name = "busted",
   summary = "run the specs of a busted suite over all cores",
   about = [[
     Takes busted's own options and files, and -j N, --jobs N: how many files run at once (one for each
-    processor). Counts, output handlers and the exit status are busted's. A file whose process dies counts as an
-    error that names it. With --list, --coverage, --repeat, --no-keep-going and --version busted itself is run,
-    in one process.]],
+    processor). Counts, output handlers and the exit status are busted's. Short files share a process. A file whose
+    process dies counts as an error that names it. With --list, --coverage, --repeat, --no-keep-going and --version
+    busted itself is run, in one process.]],
   raw = true,
   examples = {
     { "minigun busted", "the suite of this directory, as its .busted says" },
@@ -80,19 +84,30 @@ local function write_times(times)
   file:close()
 end
 
--- The files in the order in which they are begun: those that took longest, or are longest, first.
-local function longest_first(files, full, times)
+-- The files that one process gets each, in the order in which they are begun: those that took longest, or are longest,
+-- first. What has not been run here yet may be long, so that not too many such files come together.
+local function batches_of(files, full, times, jobs)
   local lfs = library "lfs"
-  local list, weight = {}, {}
+  local list, weight, batches, total = {}, {}, {}, 0
+  local unknown = LEAST / math.max(1, #files // (8 * jobs))
   for i, path in ipairs(files) do
     list[i] = { index = i, path = path, full = full(path) }
-    weight[list[i]] = times[list[i].full] or 1 + (lfs.attributes(path, "size") or 0) / 1e6
+    weight[list[i]] = times[list[i].full] or unknown + (lfs.attributes(path, "size") or 0) * 1e-9
+    total = total + weight[list[i]]
   end
   table.sort(list, function(a, b)
     if weight[a] ~= weight[b] then return weight[a] > weight[b] end
     return a.index < b.index
   end)
-  return list
+  local enough = math.max(LEAST, math.min(MOST, total / (3 * jobs)))
+  local sum = enough
+  for _, file in ipairs(list) do
+    if sum >= enough then batches[#batches + 1], sum = {}, 0 end
+    table.insert(batches[#batches], file)
+    sum = sum + weight[file]
+  end
+  for _, batch in ipairs(batches) do table.sort(batch, function(a, b) return a.index < b.index end) end
+  return batches
 end
 
 local function how_it_ended(result)
@@ -100,27 +115,72 @@ local function how_it_ended(result)
     "it is not known how"
 end
 
--- Runs one file in a busted of its own. Returns what it has told and how it ended.
-local function run_file(file, words, cwd)
+-- Runs files in a busted of its own. Returns what it has told and how it ended.
+local function run_process(files, words, cwd)
   local path = os.tmpname()
   local here = debug.getinfo(1, "S").source:match "^@(.*/)"
   if not here:find "^/" then here = cwd .. "/" .. here end
   local command = { arg[-1] or "lua5.4", here .. "busted_child.lua", table.unpack(words) }
-  table.move({ "-o", here .. "busted_recorder.lua", file.path }, 1, 3, #command + 1, command)
+  table.move({ "-o", here .. "busted_recorder.lua" }, 1, 2, #command + 1, command)
+  for _, file in ipairs(files) do command[#command + 1] = file.path end
   local result, fault = minigun.command(command, { cwd = cwd, env = { MINIGUN_BUSTED = path }, limit = 1 << 30 })
   local told = io.open(path)
   local events = told and told:read "a" or ""
   if told then told:close() end
   os.remove(path)
   result = result or { out = "", err = fault .. "\n", seconds = 0, code = 127 }
-  return { index = file.index, path = file.path, full = file.full, events = events, out = result.out, err = result.err,
-    seconds = result.seconds, how = how_it_ended(result) }
+  return { events = events, out = result.out, err = result.err, seconds = result.seconds, how = how_it_ended(result) }
+end
+
+-- What was printed before the recorder's mark after each file; the rest is that of the last one.
+local function share_output(text, ended, last, field)
+  local at = 1
+  for _, file in ipairs(ended) do
+    local mark = text:find(MARK, at, true)
+    file[field] = text:sub(at, mark and mark - 1)
+    at = mark and mark + #MARK or #text + 1
+  end
+  last[field] = (last[field] or "") .. text:sub(at)
+end
+
+-- Shares out what a process has told among its files. Returns those that it has not come to, as it has died.
+local function share_out(files, told)
+  local by_path, ended, current, whole = {}, {}, files[1], false
+  for _, file in ipairs(files) do by_path[file.path], file.events, file.seconds = file, {}, told.seconds / #files end
+  for line in told.events:gmatch "[^\n]+" do
+    local event = load("return " .. line, "=event", "t", {})
+    event = event and event()
+    local kind, what = table.unpack(event and event.channel or {})
+    if kind == "exit" then whole = true
+    elseif event then
+      if kind == "file" or what == "file" then current = by_path[event[1].name] or current end
+      table.insert(current.events, event)
+      if kind == "file" and what == "end" then
+        ended[#ended + 1], current.seconds = current, event[1].duration
+      end
+    end
+  end
+  share_output(told.out, ended, current, "out")
+  share_output(told.err, ended, current, "err")
+  local rest = {}
+  if whole then return rest end
+  current.died = told.how
+  for _, file in ipairs(files) do
+    if not file.events[1] and not file.died then rest[#rest + 1] = file end
+  end
+  return rest
+end
+
+-- Runs the files of a batch, those after one that has killed its process in a further one.
+local function run_batch(batch, words, cwd)
+  local rest = batch
+  while rest[1] do rest = share_out(rest, run_process(rest, words, cwd)) end
 end
 
 -- Tells the suite's output handler what a file has told. `elements`: by their names in that process, so that a test's
 -- begin and its end are of one object.
-local function tell(own, done)
-  local elements, whole = {}, false
+local function tell(own, file)
+  local elements = {}
   local function of(value)
     if type(value) ~= "table" or not value.__element then return value end
     local element = elements[value.__element] or {}
@@ -128,23 +188,17 @@ local function tell(own, done)
     for key, each in pairs(value) do element[key] = each end
     return element
   end
-  io.stdout:write(done.out)
+  io.stdout:write(file.out or "")
   io.stdout:flush()
-  io.stderr:write(done.err)
-  for line in done.events:gmatch "[^\n]+" do
-    local event = load("return " .. line, "=event", "t", {})
-    event = event and event()
-    if event and event.channel[1] == "exit" then
-      whole = true
-    elseif event then
-      for i = 1, event.n do event[i] = of(event[i]) end
-      own.publish(event.channel, table.unpack(event, 1, event.n))
-    end
+  io.stderr:write(file.err or "")
+  for _, event in ipairs(file.events) do
+    for i = 1, event.n do event[i] = of(event[i]) end
+    own.publish(event.channel, table.unpack(event, 1, event.n))
   end
-  if not whole then
-    local text = ("%s: its process ended before its tests: %s"):format(done.path, done.how)
-    own.publish({ "error", "file" }, { name = done.path, descriptor = "file" }, nil, text,
-      { short_src = done.path, currentline = 0, traceback = "", message = text })
+  if file.died then
+    local text = ("%s: its process ended before its tests: %s"):format(file.path, file.died)
+    own.publish({ "error", "file" }, { name = file.path, descriptor = "file" }, nil, text,
+      { short_src = file.path, currentline = 0, traceback = "", message = text })
   end
 end
 
@@ -168,10 +222,13 @@ local function run_suite(own, files, words, jobs, cwd, times)
   local directory, ready, at = lfs.currentdir(), {}, 1
   local function full(path) return path:find "^/" and path or directory .. "/" .. path end
   local p = minigun.pipeline "busted"
-  p:producer("files", longest_first(files, full, times))
-  p:processor("run", { threads = jobs }, function(file, emit) emit(run_file(file, words, cwd)) end)
-  p:each("tell", function(done)
-    ready[done.index] = done
+  p:producer("files", batches_of(files, full, times, jobs))
+  p:processor("run", { threads = jobs }, function(batch, emit)
+    run_batch(batch, words, cwd)
+    emit(batch)
+  end)
+  p:each("tell", function(batch)
+    for _, file in ipairs(batch) do ready[file.index] = file end
     while ready[at] do
       tell(own, ready[at])
       times[ready[at].full] = ready[at].seconds

@@ -4,6 +4,8 @@
 
 local LEFT_OUT <const> = { env = true, run = true, parent = true }
 local DEEPEST <const> = 8
+local MARK <const> = "\0minigun: the end of a file\0" -- after what a file has printed, on both ways out
+local OUTPUTS <const> = { io.stdout, io.stderr }
 
 local function text(value, depth)
   local kind = type(value)
@@ -25,12 +27,18 @@ return function()
   local base = require "busted.outputHandlers.base"()
   local file = assert(io.open(os.getenv "MINIGUN_BUSTED", "a"))
 
-  -- An element is known by its name in this process; a test's is that of all around it, too.
+  local told = {} -- by element: the fields that are written down already
+
+  -- An element is known by its name in this process; a test's is that of all around it, too. What has changed is
+  -- written down; what is in it, lists of other elements, comes with these.
   local function element_text(element)
-    local copy = {}
-    for key, value in next, element do copy[key] = value end
-    copy.__element = tostring(element)
-    if element.name and element.descriptor ~= "file" then copy.name = base.getFullName(element) end
+    local before, copy = told[element] or {}, { __element = tostring(element) }
+    for key, value in next, element do
+      local is_list = type(value) == "table" and type(value[1]) == "table"
+      if before[key] ~= value and not is_list and not LEFT_OUT[key] then copy[key], before[key] = value, value end
+    end
+    if copy.name and element.descriptor ~= "file" then copy.name = base.getFullName(element) end
+    told[element] = before
     return text(copy, 1)
   end
 
@@ -60,6 +68,12 @@ return function()
       end
     end
     busted.subscribe({ "exit" }, record { "exit" })
+    busted.subscribe({ "file", "end" }, function()
+      for _, out in ipairs(OUTPUTS) do
+        if io.type(out) == "file" then out:write(MARK) out:flush() end
+      end
+      return nil, true
+    end)
   end
   return handler
 end
