@@ -11,7 +11,9 @@ local function new(definitions, process)
   local stages = {}
   for id, definition in ipairs(definitions) do
     stages[id] = { id = id, name = "stage " .. id, handler = definition.handler, batch = definition.batch,
-      outputs = definition.to or {}, terminal = definition.out or false }
+      outputs = definition.to or {}, terminal = definition.out or false, keeps_item = definition.keeps,
+      direct = definition.direct and { handler = definition.handler, f = definition.direct, folds = definition.folds,
+        nothing = function() error("it gives nothing", 0) end } }
   end
   function port.deliver(stage, item) table.insert(port.delivered, { stage.id, item }) end
   function port.failed(stage, item, caught, how)
@@ -54,6 +56,94 @@ describe("a chain", function()
     assert.same({ { 2, 20 }, { 2, 30 } }, port.delivered)
     assert.same({ items_in = 1, items_out = 2, failed = 0 }, counts(links, 1))
     assert.same({ items_in = 2, items_out = 2, failed = 0 }, counts(links, 2))
+  end)
+
+  -- A map as the language makes it, whose function is called instead of the handler as soon as nothing is watched.
+  local function map_of(f, definition)
+    function definition.handler(item, emit)
+      local value = f(item)
+      if value == nil then error("it gives nothing", 0) end
+      emit(value)
+    end
+    definition.direct = f
+    return definition
+  end
+
+  it("calls the function of a map itself, to the same effect", function()
+    local n = 1000 -- more than are watched, or copied
+    local function f(i)
+      if i % 10 == 1 then return nil end
+      if i % 10 == 2 then error("no " .. i, 0) end
+      return i % 2 == 0 and { i } or i
+    end
+    local function out(definition)
+      local links, port = new { definition, { handler = function(item, emit) emit(item) end, out = true } }
+      for i = 1, n do links.calls:push(1, i, 1) end
+      for _, failure in ipairs(port.failures) do failure.caught = failure.caught.message end
+      return { port.delivered, port.failures, counts(links, 1), counts(links, 2) }
+    end
+    for _, where in ipairs { { to = { 2 } }, { to = { 2, 2 } }, { out = true }, { to = { 2 }, out = true } } do
+      local plain = map_of(f, { to = where.to, out = where.out })
+      plain.direct = nil
+      assert.same(out(plain), out(map_of(f, { to = where.to, out = where.out })))
+    end
+  end)
+
+  it("calls the function of a map in a coroutine that yields", function()
+    local links, port = new {
+      map_of(function(i) return coroutine.isyieldable() and coroutine.yield(i) or -i end, { to = { 2 } }),
+      map_of(function(i) return coroutine.isyieldable() and coroutine.yield(i) or i end, { out = true }),
+    }
+    for i = 1, 300 do links.calls:push(1, i, 1) end
+    local run = coroutine.wrap(function() links.calls:push(1, 7, 1) end)
+    assert.equal(7, run())
+    assert.equal(8, run(8))
+    run(9)
+    assert.same({ 2, 9 }, port.delivered[301])
+  end)
+
+  it("keeps the value of a fold, one of many items at a time", function()
+    local links
+    links = new { { direct = function(value, item)
+      if item == 5 then error "five" end
+      return item ~= 6 and value .. item or nil
+    end, folds = true, handler = function(item) links.calls:fold(1, "0" .. item) end } }
+    assert.same({ 0 }, { links.calls:folded(1) })
+    for i = 1, 9 do links.calls:push(1, i, 1) end
+    assert.same({ 7, "01234789" }, { links.calls:folded(1) })
+    assert.same({ 0 }, { links.calls:folded(1) })
+    links.calls:push(1, 3, 1)
+    assert.same({ 1, "03" }, { links.calls:folded(1) })
+    assert.same({ items_in = 10, items_out = 0, failed = 2 }, counts(links, 1))
+  end)
+
+  it("has what has failed as it came, whatever the handler did to it", function()
+    local large = {}
+    for i = 1, 20 do large["k" .. i] = i end
+    local items = { {}, { 1, 2, 3 }, { a = 1, [2] = "two", c = false, [1.5] = 0 }, large, { deep = { { 1 } } },
+      setmetatable({ 1 }, { __name = "with one" }) }
+    local function spoil(item)
+      for key in pairs(item) do item[key] = nil end
+      item.spoilt = true
+      error "spoilt"
+    end
+    for _, yields in ipairs { false, true } do
+      local links, port = new {
+        { handler = function(k, emit) emit(core.copy(items[k])) end, to = { 2 } },
+        { handler = function(item)
+          if yields then coroutine.yield() end
+          spoil(item)
+        end, keeps = true },
+      }
+      for k in ipairs(items) do
+        local run = coroutine.wrap(function()
+          links.calls:push(1, k, 1)
+          return true
+        end)
+        while not run() do end
+        assert.same(items[k], port.failures[k].item)
+      end
+    end
   end)
 
   it("keeps nothing of what it has passed on", function()

@@ -30,36 +30,16 @@ local function notes()
   return own
 end
 
-describe("a fold", function()
-  local function fold_of(init, f, combine)
-    return reduce.fold(reduce.new({ init = init, combine = combine, at = "here:1", name = "r" }, f))
+describe("a part", function()
+  local function first_of(item, f, init, combine)
+    return reduce.first(reduce.new({ init = init, combine = combine, at = "here:1", name = "r" }, f), item)
   end
 
-  it("makes a part of what has come since the last one", function()
-    local fold = fold_of(10, add)
-    assert.is_nil(fold:take())
-    for i = 1, 3 do fold:add(i) end
-    assert.same({ false, 6, 3, 0 }, fold:take())
-    assert.is_nil(fold:take())
-    fold:add(false)
-    assert.same({ false, false, 1, 0 }, fold:take())
-    fold = fold_of(10, add, add)
-    for _ = 1, 2 do
-      fold:add(1)
-      assert.same({ false, 11, 1, 0 }, fold:take())
-    end
-  end)
-
-  it("does not have an item at which the function fails", function()
-    local fold = fold_of(0, function(a, b)
-      if b == 2 then error "two" end
-      return b ~= 3 and a + b or nil
-    end, add)
-    fold:add(1)
-    assert.has_error(function() fold:add(2) end)
-    assert.has_error(function() fold:add(3) end)
-    fold:add(4)
-    assert.same({ false, 5, 2, 0 }, fold:take())
+  it("begins with its first item, or with the initial value and that", function()
+    assert.equal(3, first_of(3, add, 10))
+    assert.is_false(first_of(false, add, 10))
+    assert.equal(13, first_of(3, add, 10, add))
+    assert.has_error(function() first_of(3, function() end, 10, add) end)
   end)
 end)
 

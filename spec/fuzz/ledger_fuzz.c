@@ -186,7 +186,7 @@ static void set_up(void) {
   must(mg_proc_open());
   must(mg_pool_open(&pool, SEATS, 8 << 20, 8 << 20, 2));
   must(mg_ledger_open(&ledger, STAGES, PLACES));
-  ledger.terms = (mg_terms){0.3, 0.0005, 0.016, 0.002, 4, 1 << 20, 0.001, 0.064, 16, 4, 1024, 2, 64};
+  ledger.terms = (mg_terms){0.3, 0.0005, 0.016, 0.008, 0.064, 0.002, 4, 1 << 20, 0.001, 0.064, 16, 4, 1024, 2, 64};
   must(mg_ledger_attach(&ledger, &pool, 4 << 20, 1 << 16));
   for (uint32_t i = 0; i < PLACES; i++) {
     mg_place *p = &ledger.place[must(mg_ledger_add_place(&ledger))];

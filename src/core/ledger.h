@@ -36,7 +36,7 @@ enum { MG_NO_WORK = 0 };
 
 typedef struct mg_terms { /* the numbers that decide; lua/minigun/policy/terms.lua has them, and the reasons */
   double newest;                    /* weight of the newest measurement in the running mean of the time per item */
-  double slice, long_slice, stored; /* seconds */
+  double slice, long_slice, fold, long_fold, stored; /* seconds */
   uint32_t share, most_items;
   double overdue, overdue_most; /* seconds */
   uint32_t some, each;          /* items that may wait before a limited stage */
@@ -100,6 +100,7 @@ typedef struct mg_stage {
 
 typedef struct mg_place {
   int here, fresh, ordered, told;
+  int folds;              /* what its workers make is folded there */
   uint32_t threaded;      /* items that a worker may have in hand, each by itself; 0: it has no threads */
   int loops;              /* loops are to end before a worker does: the program above sees to that */
   uint32_t ended_loops;   /* loop stages whose workers know that nothing more comes */
@@ -245,7 +246,7 @@ int mg_ledger_any_at_work(const mg_ledger *l, uint32_t stage);
 /* Whether a producer of the coordinator should stop emitting for now. */
 int mg_ledger_must_wait(mg_ledger *l, uint32_t stage);
 /* How many items make a slice at a rate, and how many slices a worker may hold. */
-uint32_t mg_rate_slice(const mg_terms *t, double rate, uint64_t share);
+uint32_t mg_rate_slice(const mg_terms *t, double rate, uint64_t share, int folds);
 uint32_t mg_rate_depth(const mg_terms *t, double rate);
 /* Takes seconds spent on n items into the running mean. */
 void mg_rate_learn(const mg_terms *t, double *rate, double seconds, uint64_t n);

@@ -111,7 +111,8 @@ static int hand_out(mg_ledger *l, mg_place *p, int64_t room) {
   int did = 0;
   if (p->threaded) room = MG_PLENTY; /* each worker has threads for so many */
   else depth = mg_rate_depth(&l->terms, p->rate);
-  if (!p->threaded && p->queued > 1) most = mg_rate_slice(&l->terms, p->rate, p->queued / (l->terms.share * p->n));
+  uint64_t share = p->queued / (l->terms.share * p->n);
+  if (!p->threaded && p->queued > 1) most = mg_rate_slice(&l->terms, p->rate, share, p->folds);
   for (uint32_t level = least_level(l, p); level <= depth; level++) {
     for (uint32_t i = 0; i < p->used; i++) {
       if (p->queued == 0 || (room < 1 && level > 1)) return did;

@@ -79,9 +79,10 @@ int mg_ledger_must_wait(mg_ledger *l, uint32_t stage) {
 
 /* --- slices ----------------------------------------------------------------------------------------------------- */
 
-uint32_t mg_rate_slice(const mg_terms *t, double rate, uint64_t share) {
+uint32_t mg_rate_slice(const mg_terms *t, double rate, uint64_t share, int folds) {
   if (rate < 0) return 1;
-  double each = rate < 1e-9 ? 1e-9 : rate, most = t->long_slice / each, n = t->slice / each;
+  double each = rate < 1e-9 ? 1e-9 : rate;
+  double most = (folds ? t->long_fold : t->long_slice) / each, n = (folds ? t->fold : t->slice) / each;
   if (most > t->most_items) most = t->most_items;
   if (n < (double)share) n = (double)share;
   if (n > most) n = most;

@@ -129,7 +129,7 @@ static void tell(mg_worker *w, uint32_t flags, uint32_t need) {
                .length = w->end - w->published, .count = w->count, .stage = w->edge,
                .chunk = w->busy ? w->chunk.chunk : 0, .done = w->done, .attempt = need,
                .sure_length = w->mark - w->published, .sure_count = w->mark_count,
-               .nanos = w->busy ? now - w->published_at : 0};
+               .nanos = w->busy ? mg_worker_spent(w, now) : 0};
   if (mg_process_serial != w->serial) mg_exit_now(1);
   wait_for(w, have_room);
   w->published_at = now;
@@ -170,15 +170,16 @@ void mg_worker_publish(mg_worker *w) { tell(w, no_chunk(w), 0); }
 
 void mg_worker_end_chunk(mg_worker *w) {
   if (w->is_producer && w->end > w->published) mg_worker_publish(w);
-  w->done = w->chunk.count, w->together = 0, w->ahead = 0;
+  w->done = w->chunk.count, w->ahead = 0;
   w->mark = w->end; /* what was sent after the last item is valid with it */
   w->mark_count = w->count;
   tell(w, MG_OUT_END, 0);
+  w->together = 0;
 }
 
 int mg_worker_pass(mg_worker *w) {
   w->ahead++;
-  return w->item_held || (wanted(w) && w->done + w->ahead < w->chunk.count);
+  return w->item_held || (w->end > w->mark && wanted(w) && w->done + w->ahead < w->chunk.count);
 }
 
 void mg_worker_commit(mg_worker *w) {
@@ -188,8 +189,7 @@ void mg_worker_commit(mg_worker *w) {
   w->item_held = 0;
   w->done++;
   uint32_t timed = w->chunk.flags & MG_CHUNK_TIMED;
-  /* its end must not blame the next one */
-  if (timed) atomic_store_explicit(&w->shared->began, 0, memory_order_relaxed);
+  if (timed) atomic_store_explicit(&w->shared->began, 0, memory_order_relaxed); /* not to blame the next one */
   store_commit(w);
   if (timed) atomic_store_explicit(&w->shared->began, mg_now(), memory_order_relaxed);
   if (!wanted(w) || w->done == w->chunk.count) return;

@@ -44,6 +44,7 @@ typedef struct mg_worker {
   uint32_t done;
   int together;                         /* items of this chunk are committed together; how many wait for that: */
   uint32_t ahead;
+  uint64_t worked, waits;               /* then: of mg_worked, when published_at was set */
 
   uint32_t block;                       /* open block, MG_NO_BLOCK when there is none */
   size_t size;
@@ -69,13 +70,22 @@ void mg_worker_reserve(mg_worker *w, size_t least, uint8_t **to, size_t *room);
 void mg_worker_append(mg_worker *w, size_t length, unsigned edge, unsigned flags);
 /* The item in hand is finished: its output is committed.  This store is the commit. */
 void mg_worker_commit(mg_worker *w);
-/* The items of the chunk in hand are committed together: after each, mg_worker_pass instead of mg_worker_commit. */
+/* The items of the chunk in hand are committed together: after each, mg_worker_pass instead of mg_worker_commit.  What
+ * is told of their time is processor time, where the worker has not waited: on a busy machine slices would be small. */
 static inline void mg_worker_together(mg_worker *w) {
   w->together = 1;
   w->ahead = 0;
+  w->worked = mg_worked(&w->waits);
+}
+/* The time that the chunk in hand has taken since the last descriptor. */
+static inline uint64_t mg_worker_spent(mg_worker *w, uint64_t now) {
+  if (!w->together) return now - w->published_at;
+  uint64_t worked = w->worked, waits = w->waits;
+  w->worked = mg_worked(&w->waits);
+  return w->waits == waits ? w->worked - worked : now - w->published_at;
 }
 /* The item in hand is finished, but not committed.  1 where all that are finished should be, by mg_worker_commit_all:
- * the coordinator wants to hear of them, or some of their output had to be published. */
+ * some of their output had to be published, or waits in the open block and the coordinator wants to hear of it. */
 int mg_worker_pass(mg_worker *w);
 /* All that are finished are committed; not in the middle of one. */
 static inline void mg_worker_commit_all(mg_worker *w) {

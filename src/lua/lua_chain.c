@@ -9,6 +9,7 @@ static const char *const functions[] = {
     [MG_CHAIN_LOOK] = "look",     [MG_CHAIN_LOOKED] = "looked",         [MG_CHAIN_PASS_EFFECTS] = "pass_effects",
     [MG_CHAIN_SHARED] = "shared", [MG_CHAIN_STREAMS] = "streams",       [MG_CHAIN_ADD] = "add",
     [MG_CHAIN_ADD_TO] = "add_to", [MG_CHAIN_SEND_TO] = "send_to",       [MG_CHAIN_RETURNED] = "returned",
+    [MG_CHAIN_NOTHING] = "nothing",
 };
 
 /* chain(ids, links, note, process, functions) -> chain.  ids: the highest number of a stage; links: how many stages
@@ -24,7 +25,8 @@ static const char *const functions[] = {
  *   streams()                   emissions of a call that is watched are let through before it has ended
  *   add(item), add_to(name, item)   emissions that are not common: c:keep(id, item, target) keeps them
  *   send_to(target, item)       an item for one stage leaves the chain
- *   returned()                  the handler has returned a value, for the first time */
+ *   returned()                  the handler has returned a value, for the first time
+ *   nothing()                   raises: the function of a map or a fold has returned nil */
 static int l_chain(lua_State *L) {
   uint32_t ids = mg_check_u32(L, 1), links = mg_check_u32(L, 2);
   luaL_argcheck(L, ids < UINT16_MAX - MG_CHAIN_LINKS, 1, "too many"); /* user values */
@@ -60,7 +62,7 @@ static int l_link(lua_State *L) {
   luaL_argcheck(L, inners <= c->ids, 3, "too many");
   lua_settop(L, 5);
   size_t size = sizeof(mg_link) + inners * sizeof(mg_link *);
-  mg_link *s = lua_newuserdatauv(L, size, MG_LINK_UV_STAGE);
+  mg_link *s = lua_newuserdatauv(L, size, MG_LINK_UV_VALUE);
   memset(s, 0, size);
   s->chain = c;
   s->id = id;
@@ -134,12 +136,61 @@ static int l_handler(lua_State *L) {
   return 0;
 }
 
+/* --- maps and folds ---------------------------------------------------------------------------------------------- */
+
+/* c:direct(id, folds, f): the stage's function, of a map or of a fold; f nil: its handler is called as any other's */
+static int l_direct(lua_State *L) {
+  mg_link *s = mg_check_link(L, 2);
+  s->flags &= ~(unsigned)(MG_LINK_MAPS | MG_LINK_FOLDS);
+  if (!lua_isnoneornil(L, 4)) s->flags |= lua_toboolean(L, 3) ? MG_LINK_FOLDS : MG_LINK_MAPS;
+  lua_settop(L, 4);
+  lua_getiuservalue(L, 1, s->place);
+  lua_insert(L, 4);
+  lua_setiuservalue(L, 4, MG_LINK_UV_DIRECT);
+  return 0;
+}
+
+/* c:fold(id, value): what a fold's first item has given */
+static int l_fold(lua_State *L) {
+  mg_link *s = mg_check_link(L, 2);
+  luaL_checkany(L, 3);
+  lua_settop(L, 3);
+  lua_getiuservalue(L, 1, s->place);
+  lua_insert(L, 3);
+  lua_setiuservalue(L, 3, MG_LINK_UV_VALUE);
+  s->folded = 1;
+  return 0;
+}
+
+/* c:folded(id) -> how many items a fold has taken, and their value; the next one begins anew */
+static int l_folded(lua_State *L) {
+  mg_link *s = mg_check_link(L, 2);
+  lua_pushinteger(L, s->folded);
+  if (s->folded == 0) return 1;
+  s->folded = 0;
+  lua_getiuservalue(L, 1, s->place);
+  lua_getiuservalue(L, -1, MG_LINK_UV_VALUE);
+  lua_pushnil(L);
+  lua_setiuservalue(L, -3, MG_LINK_UV_VALUE);
+  lua_remove(L, -2);
+  return 2;
+}
+
 /* --- items ------------------------------------------------------------------------------------------------------- */
+
+static void check(const mg_chain *c) {
+  MG_ASSERT(!c->depth || c->levels[0].kind == MG_LEVEL_CALL);
+  for (uint32_t i = 0; i < c->depth; i++) {
+    MG_ASSERT(c->levels[i].base <= c->top);
+    MG_ASSERT(i == 0 || c->levels[i - 1].base <= c->levels[i].base);
+  }
+  MG_ASSERT(!c->running || (c->depth && c->levels[c->depth - 1].kind == MG_LEVEL_RUNNING));
+}
 
 /* Makes the stack, whose third value is the item, that of a function that goes through the chain. */
 static mg_chain *begin(lua_State *L) {
   mg_chain *c = lua_touserdata(L, MG_AT_CHAIN);
-  if (mg_checking) mg_chain_check(c);
+  if (mg_checking) check(c);
   lua_settop(L, MG_AT_EXTRA);
   lua_getiuservalue(L, MG_AT_CHAIN, MG_CHAIN_NOTE);
   lua_replace(L, MG_AT_NOTE);
@@ -261,7 +312,8 @@ static const luaL_Reg methods[] = {
     {"link", l_link},         {"connect", l_connect}, {"set", l_set},     {"handler", l_handler},
     {"push", l_push},         {"push_all", l_push_all}, {"send", l_send}, {"taker", l_taker},
     {"begin", l_begin},       {"counts", l_counts},   {"count", l_count}, {"number", l_number},
-    {"sender", l_sender},     {"worker", l_worker}, {NULL, NULL},
+    {"sender", l_sender},     {"worker", l_worker},   {"direct", l_direct}, {"fold", l_fold},
+    {"folded", l_folded},     {NULL, NULL},
 };
 
 void mg_chain_setup(lua_State *L) {

@@ -10,7 +10,7 @@
  *   RUNNING  the handler of a stage is called with an item
  *   PASSING  it has returned: its emissions [base, base + n) are passed on, from the at-th
  *
- * Invariants (mg_chain_check)
+ * Invariants (check, in lua_chain.c)
  *  1. The lowest level is a CALL.  `base` never falls from a level to the one above it, and is at most `top`.
  *  2. Where `running` is set, the level on top is RUNNING, of that stage.
  *  3. A level is known by its number and serial.  A handler may yield, and its coroutine may be resumed when the level
@@ -42,7 +42,9 @@ enum {
   MG_LINK_EFFECTS = 128, /* the handler has collected or counted something */
   MG_LINK_RETURNED = 256, /* a handler's value was seen */
   MG_LINK_REREAD = 512,  /* its items can be had again as they came */
-  MG_LINK_ASIDE = 1024   /* while its handler runs, the worker says so: MG_STEP_ASIDE */
+  MG_LINK_ASIDE = 1024,  /* while its handler runs, the worker says so: MG_STEP_ASIDE */
+  MG_LINK_MAPS = 2048,   /* its handler emits what a function gives for an item; that may be called instead */
+  MG_LINK_FOLDS = 4096   /* it keeps a value, and a function makes the next one of that and an item */
 };
 
 typedef struct mg_link {
@@ -54,15 +56,18 @@ typedef struct mg_link {
   uint32_t skip;          /* calls until the next that is looked at */
   lua_Integer attempt;    /* that its ctx says */
   lua_Integer in, read, out, failed; /* items: pushed, and read from cursors; emitted; calls that have failed */
+  lua_Integer folded;     /* items in the value of a fold; 0: there is none, and the handler takes the first */
   unsigned inners;
   struct mg_link *inner[]; /* stages of the chain that get what it emits; the chain keeps them */
 } mg_link;
 
 /* User values of a link. */
-enum { MG_LINK_UV_CHAIN = 1, MG_LINK_UV_HANDLER, MG_LINK_UV_CTX, MG_LINK_UV_OUT, MG_LINK_UV_STAGE };
+enum { MG_LINK_UV_CHAIN = 1, MG_LINK_UV_HANDLER, MG_LINK_UV_CTX, MG_LINK_UV_OUT, MG_LINK_UV_STAGE,
+       MG_LINK_UV_DIRECT, MG_LINK_UV_VALUE }; /* the function of a map or a fold; the value of a fold */
 
 typedef enum { MG_LEVEL_CALL, MG_LEVEL_RUNNING, MG_LEVEL_PASSING } mg_level_kind;
 
+enum { MG_FIELDS_NONE = -2, MG_FIELDS_COPY = -1 }; /* nothing is kept of it; a copy is */
 typedef struct mg_level {
   mg_level_kind kind;
   uint32_t serial;
@@ -72,6 +77,8 @@ typedef struct mg_level {
   uint32_t base;           /* what is kept below is not its own */
   uint32_t n, at, target;  /* of a PASSING: how many, which is next, and the next receiver of that one */
   lua_Integer count;       /* of a CALL: items of its cursor */
+  int direct;              /* of a RUNNING: the function of a map or a fold is called, not the handler */
+  int fields;              /* of a RUNNING: how many fields of the item are kept above MG_AT_EXTRA, or MG_FIELDS_... */
   lua_Integer attempt, number; /* of the item; the number-th that came to the stage, 0: not known */
   uint64_t since;          /* the call is looked at, and has begun then; 0: it is not */
 } mg_level;
@@ -98,7 +105,7 @@ typedef struct mg_chain {
 enum {
   MG_CHAIN_FAILED = 1, MG_CHAIN_UNREADABLE, MG_CHAIN_GATHER, MG_CHAIN_LOOK, MG_CHAIN_LOOKED, MG_CHAIN_PASS_EFFECTS,
   MG_CHAIN_SHARED, MG_CHAIN_STREAMS, MG_CHAIN_ADD, MG_CHAIN_ADD_TO, MG_CHAIN_SEND_TO, MG_CHAIN_RETURNED,
-  MG_CHAIN_FUNCTIONS = MG_CHAIN_RETURNED,
+  MG_CHAIN_NOTHING, MG_CHAIN_FUNCTIONS = MG_CHAIN_NOTHING,
   MG_CHAIN_NOTE,   /* the message handler of handlers */
   MG_CHAIN_DIRECT, /* table: from the place of what is kept to the stage that it is for */
   MG_CHAIN_KEPT, MG_CHAIN_LEVELS, MG_CHAIN_WORKER, MG_CHAIN_LINKS
@@ -124,7 +131,6 @@ void mg_chain_pass(lua_State *L, mg_chain *c);
 int mg_chain_go(lua_State *L, mg_chain *c);
 /* Calls one of the chain's functions with `args` values that are on top, after the stage's id; lua_call. */
 void mg_chain_call(lua_State *L, int chain, int function, mg_link *s, int args, int results);
-void mg_chain_check(const mg_chain *c);
 
 /* What is kept (lua_chain_kept.c): the value at idx becomes the last of it. */
 void mg_kept_add(lua_State *L, mg_chain *c, int idx);
@@ -135,6 +141,12 @@ void mg_kept_drop(lua_State *L, mg_chain *c, uint32_t base);
 /* Whether a table is among the values above `base` more than once; its later ones are copies then.  Looks at each with
  * the few before it. */
 int mg_kept_unshare(lua_State *L, mg_chain *c, uint32_t base);
+
+/* The item at MG_AT_ITEM is kept as it came, in case that its handler changes it and fails: its fields, as that is half
+ * as dear, or a copy. */
+void mg_item_keep(lua_State *L, mg_chain *c, mg_level *v);
+/* Pushes the item of the level on top as it came. */
+void mg_item_again(lua_State *L, const mg_level *v);
 
 /* The emit object, which is a link (lua_chain_emit.c): sets its type up. */
 void mg_link_setup(lua_State *L);

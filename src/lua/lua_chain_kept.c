@@ -1,4 +1,5 @@
-/* lua_chain_kept.c - what the handlers of a chain have emitted, until it is passed on: see lua_chain.h. */
+/* lua_chain_kept.c - what a chain keeps while a handler runs: what it has emitted, and the item as it came; see
+ * lua_chain.h. */
 #include "lua_chain.h"
 
 void mg_kept_add(lua_State *L, mg_chain *c, int idx) {
@@ -53,4 +54,47 @@ int mg_kept_unshare(lua_State *L, mg_chain *c, uint32_t base) {
     lua_replace(c->kept, (int)i);
   }
   return found;
+}
+
+/* Entries of an item that is copied although nothing has asked for that; fields of one that is not copied. */
+enum { SMALL = 1 << 10, FIELDS = 8 };
+
+/* Pushes the fields of the item at MG_AT_ITEM: 0: it is no table, or not of a few plain ones. */
+static int push_fields(lua_State *L, mg_level *v) {
+  if (lua_type(L, MG_AT_ITEM) != LUA_TTABLE || lua_getmetatable(L, MG_AT_ITEM)) return 0;
+  int n = 0;
+  lua_pushnil(L);
+  for (; lua_next(L, MG_AT_ITEM); n++) {
+    if (n == FIELDS || lua_type(L, -1) > LUA_TSTRING || lua_type(L, -2) > LUA_TSTRING) return 0;
+    lua_pushvalue(L, -2);
+  }
+  v->fields = n;
+  return 1;
+}
+
+void mg_item_keep(lua_State *L, mg_chain *c, mg_level *v) {
+  int type = lua_type(L, MG_AT_ITEM);
+  if ((type != LUA_TTABLE && type != LUA_TUSERDATA) || v->cursor || v->s->flags & MG_LINK_REREAD) return;
+  luaL_checkstack(L, 2 * FIELDS + LUA_MINSTACK, NULL);
+  if (push_fields(L, v)) return;
+  lua_Integer most = v->s->flags & MG_LINK_KEEPS ? LUA_MAXINTEGER : SMALL;
+  lua_settop(L, MG_AT_EXTRA);
+  lua_pushvalue(L, MG_AT_ITEM);
+  mg_copy(L, c->codec, &most, 0);
+  v->fields = MG_FIELDS_COPY;
+}
+
+void mg_item_again(lua_State *L, const mg_level *v) {
+  if (v->cursor) {
+    mg_cursor_again(L, v->cursor);
+  } else if (v->fields < 0) {
+    lua_pushvalue(L, v->fields == MG_FIELDS_COPY ? MG_AT_EXTRA + 1 : MG_AT_ITEM);
+  } else {
+    lua_createtable(L, 0, v->fields);
+    for (int at = MG_AT_EXTRA + 1; at < MG_AT_EXTRA + 1 + 2 * v->fields; at += 2) {
+      lua_pushvalue(L, at);
+      lua_pushvalue(L, at + 1);
+      lua_rawset(L, -3);
+    }
+  }
 }

@@ -6,8 +6,6 @@
 
 /* Levels that there is room for at first, and at most: the number of one is 16 bits of a continuation's context. */
 enum { LEVELS = 8, LEVELS_MOST = 0xffff };
-/* Entries of an item that is copied although nothing has asked for that. */
-enum { SMALL = 1 << 10 };
 
 static int handler_returned(lua_State *L, int status, lua_KContext at);
 static int called(lua_State *L, int status, lua_KContext at);
@@ -112,6 +110,7 @@ mg_level *mg_chain_enter(mg_chain *c, mg_link *s) {
   v->attempt = 1;
   v->number = 0;
   v->since = 0;
+  v->fields = MG_FIELDS_NONE;
   return v;
 }
 
@@ -135,16 +134,6 @@ static void looked(lua_State *L, mg_level *v) {
   lua_pop(L, 3);
 }
 
-/* The item is kept as it came, in case that the handler changes it and fails: a copy, at MG_AT_ITEM. */
-static void keep_item(lua_State *L, mg_chain *c, const mg_level *v) {
-  int type = lua_type(L, MG_AT_ITEM);
-  if ((type != LUA_TTABLE && type != LUA_TUSERDATA) || v->cursor || v->s->flags & MG_LINK_REREAD) return;
-  lua_Integer most = v->s->flags & MG_LINK_KEEPS ? LUA_MAXINTEGER : SMALL;
-  lua_pushvalue(L, MG_AT_ITEM);
-  mg_copy(L, c->codec, &most, 0);
-  lua_replace(L, MG_AT_ITEM);
-}
-
 /* The handler has raised; the error is on top.  Its attempt leaves nothing. */
 static void fail(lua_State *L, mg_chain *c) {
   mg_level *v = top_level(c);
@@ -152,8 +141,7 @@ static void fail(lua_State *L, mg_chain *c) {
   mg_kept_drop(L, c, v->base);
   s->failed++;
   s->flags = (s->flags | MG_LINK_KEEPS) & ~(unsigned)MG_LINK_EFFECTS;
-  if (v->cursor) mg_cursor_again(L, v->cursor);
-  else lua_pushvalue(L, MG_AT_ITEM);
+  mg_item_again(L, v);
   lua_insert(L, -2);
   lua_pushinteger(L, v->attempt);
   lua_pushboolean(L, s->partial);
@@ -163,6 +151,39 @@ static void fail(lua_State *L, mg_chain *c) {
   c->depth--;
   call_out(L, c, MG_CHAIN_FAILED, s, 5);
   lua_settop(L, MG_AT_EXTRA);
+}
+
+/* The value is what a map emits. */
+static void emit_value(lua_State *L, mg_chain *c, mg_link *s) {
+  if (s->inners != 1 || s->flags & (MG_LINK_OUTSIDE | MG_LINK_EFFECTS)) {
+    mg_kept_add(L, c, -1);
+    mg_chain_pass(L, c);
+    return;
+  }
+  lua_replace(L, MG_AT_ITEM);
+  s->out++;
+  s->inner[0]->in++;
+  mg_chain_enter(c, s->inner[0]);
+}
+
+/* The function of a map or a fold has returned; its value is on top, above the link.  1: it was taken, and the levels
+ * say what comes next; 0: it was nil, and the error that this is is on top instead. */
+static int take_value(lua_State *L, mg_chain *c) {
+  mg_link *s = top_level(c)->s;
+  if (MG_UNLIKELY(lua_isnil(L, -1))) {
+    push_function(L, MG_AT_CHAIN, MG_CHAIN_NOTHING, s, 0);
+    lua_pcall(L, 1, 1, MG_AT_NOTE); /* it raises */
+    return 0;
+  }
+  if (s->flags & MG_LINK_FOLDS) {
+    lua_setiuservalue(L, -2, MG_LINK_UV_VALUE);
+    s->folded++;
+    c->depth--;
+  } else {
+    emit_value(L, c, s);
+  }
+  lua_settop(L, MG_AT_EXTRA);
+  return 1;
 }
 
 /* The handler of the level of that key has returned, what it gave is on top; its emissions are what comes next. */
@@ -180,6 +201,8 @@ static void returned(lua_State *L, mg_chain *c, int status, lua_KContext at) {
     looked(L, v);
     v = top_level(c);
   }
+  if (ok && v->direct && take_value(L, c)) return;
+  ok = ok && !v->direct;
   if (MG_UNLIKELY(!ok)) {
     fail(L, c);
     return;
@@ -195,6 +218,34 @@ static int handler_returned(lua_State *L, int status, lua_KContext at) {
   mg_chain *c = lua_touserdata(L, MG_AT_CHAIN);
   returned(L, c, status, at);
   return mg_chain_go(L, c);
+}
+
+/* Whether the function of a map or a fold can be called instead of its handler. */
+static int is_direct(const mg_link *s) {
+  if (s->flags & MG_LINK_FOLDS) return s->folded > 0;
+  return s->flags & MG_LINK_MAPS && !(s->flags & (MG_LINK_SLOW | MG_LINK_WATCHING | MG_LINK_EARLY));
+}
+
+/* Pushes that of a link, which is on top, and its arguments; returns how many. */
+static int push_direct(lua_State *L, const mg_link *s) {
+  int folds = (s->flags & MG_LINK_FOLDS) != 0;
+  lua_getiuservalue(L, -1, MG_LINK_UV_DIRECT);
+  if (folds) lua_getiuservalue(L, -2, MG_LINK_UV_VALUE);
+  lua_pushvalue(L, MG_AT_ITEM);
+  return 1 + folds;
+}
+
+/* Pushes the handler of a link, which is on top, and its arguments; returns how many. */
+static int push_handler(lua_State *L, mg_link *s, const mg_level *v) {
+  lua_getiuservalue(L, -1, MG_LINK_UV_HANDLER);
+  lua_pushvalue(L, MG_AT_ITEM);
+  lua_pushvalue(L, -3);
+  lua_getiuservalue(L, -1, MG_LINK_UV_CTX);
+  if (MG_UNLIKELY(s->attempt != v->attempt)) {
+    lua_pushinteger(L, s->attempt = v->attempt);
+    lua_setfield(L, -2, "attempt");
+  }
+  return 3;
 }
 
 /* Calls the handler of the level on top. */
@@ -213,21 +264,15 @@ static void run(lua_State *L, mg_chain *c) {
   } else {
     s->skip--;
   }
+  if (MG_UNLIKELY(s->flags & (MG_LINK_KEEPS | MG_LINK_WATCHING))) mg_item_keep(L, c, v);
   lua_getiuservalue(L, MG_AT_CHAIN, s->place);
-  lua_getiuservalue(L, -1, MG_LINK_UV_HANDLER);
-  lua_pushvalue(L, MG_AT_ITEM);
-  lua_pushvalue(L, -3);
-  lua_getiuservalue(L, -1, MG_LINK_UV_CTX);
-  if (MG_UNLIKELY(s->flags & (MG_LINK_KEEPS | MG_LINK_WATCHING))) keep_item(L, c, v);
-  if (MG_UNLIKELY(s->attempt != v->attempt)) {
-    lua_pushinteger(L, s->attempt = v->attempt);
-    lua_setfield(L, -2, "attempt");
-  }
+  v->direct = is_direct(s);
+  int args = v->direct ? push_direct(L, s) : push_handler(L, s, v);
   s->partial = 0;
   c->running = s;
   if (s->flags & MG_LINK_ASIDE) mg_worker_aside(c->worker, 1);
   lua_KContext at = key(c);
-  returned(L, c, lua_pcallk(L, 3, 1, MG_AT_NOTE, at, handler_returned), at);
+  returned(L, c, lua_pcallk(L, args, 1, MG_AT_NOTE, at, handler_returned), at);
 }
 
 /* --- passing on -------------------------------------------------------------------------------------------------- */
@@ -351,13 +396,4 @@ int mg_chain_go(lua_State *L, mg_chain *c) {
       return v->cursor != NULL;
     }
   }
-}
-
-void mg_chain_check(const mg_chain *c) {
-  MG_ASSERT(!c->depth || c->levels[0].kind == MG_LEVEL_CALL);
-  for (uint32_t i = 0; i < c->depth; i++) {
-    MG_ASSERT(c->levels[i].base <= c->top);
-    MG_ASSERT(i == 0 || c->levels[i - 1].base <= c->levels[i].base);
-  }
-  MG_ASSERT(!c->running || (c->depth && c->levels[c->depth - 1].kind == MG_LEVEL_RUNNING));
 }

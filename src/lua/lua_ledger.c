@@ -65,7 +65,8 @@ static int l_terms(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   l->terms = (mg_terms){
       .newest = number_field(L, 2, "newest"), .slice = number_field(L, 2, "slice"),
-      .long_slice = number_field(L, 2, "long_slice"), .stored = number_field(L, 2, "stored"),
+      .long_slice = number_field(L, 2, "long_slice"), .fold = number_field(L, 2, "fold"),
+      .long_fold = number_field(L, 2, "long_fold"), .stored = number_field(L, 2, "stored"),
       .share = small_field(L, 2, "share"), .most_items = small_field(L, 2, "most_items"),
       .overdue = number_field(L, 2, "overdue"), .overdue_most = number_field(L, 2, "overdue_most"),
       .some = small_field(L, 2, "some"), .each = small_field(L, 2, "each"),
@@ -119,7 +120,7 @@ static int l_stage(lua_State *L) {
 }
 
 /* l:add_place(table) -> its number: n (workers), seats (slots that they may have), first (the first, or 0), stages (how
- * many), front, per_worker, threads, most, counted; here, fresh, ordered, told, loops */
+ * many), front, per_worker, threads, most, counted; here, fresh, ordered, told, loops, folds */
 static int l_add_place(lua_State *L) {
   mg_ledger *l = mg_check_ledger(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -144,6 +145,7 @@ static int l_add_place(lua_State *L) {
   p->ordered = flag_field(L, 2, "ordered");
   p->told = flag_field(L, 2, "told");
   p->loops = flag_field(L, 2, "loops");
+  p->folds = flag_field(L, 2, "folds");
   p->here = flag_field(L, 2, "here");
   if (p->here) l->own = (uint32_t)number;
   for (uint32_t i = 0; i < p->seats; i++) l->seat[p->first_seat + i].place = (uint32_t)number;

@@ -245,7 +245,7 @@ static int l_learn(lua_State *L) {
 
 static int l_slice(lua_State *L) {
   mg_ledger *l = mg_check_ledger(L, 1);
-  lua_pushinteger(L, mg_rate_slice(&l->terms, l->stage[mg_check_stage(L, l, 2)].rate, 0));
+  lua_pushinteger(L, mg_rate_slice(&l->terms, l->stage[mg_check_stage(L, l, 2)].rate, 0, 0));
   return 1;
 }
 

@@ -19,23 +19,32 @@ Folds.__index = Folds
 ---@param job table see worker.main
 ---@param direct table by id of a stage: what sends an item to it
 ---@return table folds
---- `of`: by the id of the stage that stands for it in the chain, the coordinator's that gathers; `stages`: those
+--- `of`: by the id of the stage that stands for it in the chain, the coordinator's that gathers; `stages`: those;
+--- `calls`: the chain of the core, which has the values, see `join`
 function folds.new(w, job, direct)
-  local self = setmetatable({ w = w, of = {}, stages = {}, on = false }, Folds)
+  local self = setmetatable({ w = w, of = {}, stages = {}, calls = false, on = false }, Folds)
   for _, id in ipairs(job.segment.folds) do
     local stage = job.plan.stages[id]
-    local own = { stage = stage, fold = reduce.fold(stage.recipe), sent = 0 }
-    local function take(item)
-      if self.on then return own.fold:add(item) end
+    local own, recipe = { stage = stage, sent = 0 }, stage.recipe
+    local function take(item) -- where there is no value yet
+      if self.on then return self.calls:fold(stage.gathers, reduce.first(recipe, item)) end
       own.sent = own.sent + 1
       direct[stage.gathers](item)
     end
     self.of[stage.gathers] = own
     table.insert(self.stages, { id = stage.gathers, name = stage.name, at = stage.at, outputs = {}, handler = take,
-      keeps_item = stage.keeps_item })
+      keeps_item = stage.keeps_item, direct = { handler = take, f = recipe.f, folds = true,
+        nothing = function() recipe.nothing "the function" end } })
   end
   self.flush = function() self:send() end
   return self
+end
+
+--- Makes the folds those of a chain that has `stages`.
+---@param links table a chain of handlers/chain.lua
+function Folds:join(links)
+  self.calls = links.calls
+  if self.stages[1] then links:set_aside(self.stages, self.w) end
 end
 
 --- A slice begins.
@@ -61,12 +70,12 @@ end
 --- its items.
 function Folds:send()
   local w = self.w
-  for _, own in pairs(self.of) do
-    local part = own.fold:take()
+  for id, own in pairs(self.of) do
+    local n, value = self.calls:folded(id)
     local ok, message = true, nil
-    if part then ok, message = pcall(w.send, w, own.stage.id, part) end
+    if n > 0 then ok, message = pcall(w.send, w, own.stage.id, { false, value, n, 0 }) end
     if not ok then
-      local fields = replies.refused(part[2], own.stage.at, message)
+      local fields = replies.refused(value, own.stage.at, message)
       fields.batch = true
       replies.report(w.send, w, report.LOST, own.stage, fields)
     end

@@ -278,7 +278,7 @@ local function run_chain(w, job, stages, contexts)
   local folds = folding.new(w, job, direct)
   local links = chain_of(w, job, table.move(folds.stages, 1, #folds.stages, #stages + 1, { table.unpack(stages) }),
     contexts, folds, direct)
-  if folds.stages[1] then links:set_aside(folds.stages, w) end
+  folds:join(links)
   for _, stage in ipairs(stages) do -- whose stream ends with that of the process
     if stage.loop and job.segment.items_per_worker == 1 then looping[#looping + 1] = stage.id end
   end

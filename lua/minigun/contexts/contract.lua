@@ -90,7 +90,7 @@ function contract.open(place, port, segment, takes)
     -- The stages of a group tell themselves what they emit.
     counted = not ids[2] and not port.plan.stages[ids[1]].recipe and ids[1] or 0,
     fresh = place.fresh, ordered = segment.ordered, told = port.told or segment.ordered,
-    loops = place.loops and place.loops[1] }
+    loops = place.loops and place.loops[1], folds = segment.folds and segment.folds[1] }
   if segment.ordered then
     place.order = order.new(function(part) port.in_turn(place, part) end, port.memory // 8,
       function(head, limit) port.ledger:order(place.id, head, limit) end)

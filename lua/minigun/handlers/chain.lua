@@ -161,6 +161,7 @@ local function functions_of(self)
   function functions.returned(id)
     if port.returns then port.returns[id] = true end
   end
+  function functions.nothing(id) self.states[id].stage.direct.nothing() end
   function functions.send_to(id, target, item)
     port.send_to(self.states[id].stage, target & ~SENT, item, target & SENT ~= 0)
   end
@@ -253,6 +254,8 @@ function Chain:set_handler(id, f)
   local state = self.states[id]
   state.handler = f
   self.calls:handler(id, state.limit and limited(state) or f)
+  local direct = state.stage.direct
+  if direct then self.calls:direct(id, direct.folds, direct.handler == f and not state.limit and direct.f or nil) end
 end
 
 -- --- items -------------------------------------------------------------------------------------------------------

@@ -26,17 +26,28 @@ local labels = {
   reduce = { kind = "reduce", handler = "a function(value, item) -> value" },
 }
 
+--- By the handler: what a chain may call instead of it (handlers/chain.lua).
+---@class stage.direct
+---@field handler function for which it stands
+---@field f function `function(item) -> value` to be emitted; of a fold `function(value, item) -> value`
+---@field nothing function raises, as `f` has returned nil
+---@field folds boolean?
+stage.direct = setmetatable({}, { __mode = "k" })
+
 local wrappers = {}
 
 function wrappers.map(f, subject, at)
-  return stack.stands_for(function(item, emit)
+  local function nothing()
+    error(("%s: %s: the function returned nil, which cannot be emitted; to drop items use filter or flat_map, and " ..
+      "each where nothing goes on"):format(at, subject), 0)
+  end
+  local function handler(item, emit)
     local result = f(item)
-    if result == nil then
-      error(("%s: %s: the function returned nil, which cannot be emitted; to drop items use filter or flat_map, and " ..
-        "each where nothing goes on"):format(at, subject), 0)
-    end
+    if result == nil then nothing() end
     emit(result)
-  end, at)
+  end
+  stage.direct[handler] = { handler = handler, f = f, nothing = nothing }
+  return stack.stands_for(handler, at)
 end
 
 function wrappers.flat_map(f, subject, at)

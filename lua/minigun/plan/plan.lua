@@ -88,7 +88,7 @@ local function new_stage(node, kind, handler)
   local definition = node.definition
   return {
     name = node.name, at = definition.at, kind = kind, label = definition.label, handler = handler,
-    source = definition.source,
+    direct = stages.direct[handler], source = definition.source,
     retries = 0, backoff = 0, outputs = {}, inputs = {}, route = node.route ~= "broadcast" and node.route or nil,
     emitting = handler and EMITTING[definition.label] and not definition.source and definition.label or nil,
     iterator = definition.iterator, shows = definition.shows, submits = definition.submits,

@@ -71,35 +71,15 @@ function reduce.worker_handler(recipe, step, now)
   end, recipe.at)
 end
 
-local Fold = {}
-Fold.__index = Fold
-
---- Makes what folds items one by one where they are made, into parts.
+--- What the first item of a part gives, where items are folded one by one.
 ---@param recipe table
----@return table fold
-function reduce.fold(recipe) return setmetatable({ recipe = recipe, value = nil, n = 0 }, Fold) end
-
---- Takes an item. Where the function raises the item is not in the value.
 ---@param item any
-function Fold:add(item)
-  local recipe, value = self.recipe, self.value
-  if value == nil and not recipe.seeded then
-    value = item
-  else
-    if value == nil then value = recipe.start() end
-    value = recipe.f(value, item)
-    if value == nil then recipe.nothing "the function" end
-  end
-  self.value, self.n = value, self.n + 1
-end
-
---- What there is; the next item begins anew.
----@return table? part as from `worker_handler`, but without a number; nil: no item has come
-function Fold:take()
-  if self.n == 0 then return nil end
-  local part = { false, self.value, self.n, 0 }
-  self.value, self.n = nil, 0
-  return part
+---@return any value
+function reduce.first(recipe, item)
+  if not recipe.seeded then return item end
+  local value = recipe.f(recipe.start(), item)
+  if value == nil then recipe.nothing "the function" end
+  return value
 end
 
 local Parts = {}

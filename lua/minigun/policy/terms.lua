@@ -9,6 +9,9 @@ return {
   -- worker will be without. The long one outlasts the time after which a busy machine lets the coordinator run again;
   -- what a worker has not begun of it can be taken back.
   slice = 0.0005, long_slice = 0.016,
+  -- The same where workers fold what they make: a slice is a part there, which is sent, decoded and combined, and whose
+  -- tables grow from nothing. When a worker dies its slice is run again.
+  fold = 0.008, long_fold = 0.064,
   -- A slice takes this share of what waits for each worker, where that is more.
   share = 4,
   most_items = 1 << 20,
