@@ -752,7 +752,7 @@ function Pipeline:pipeline(name, options, function_or_pipeline) end
 --- values are combined in the order of the items, and `f` must be associative. Where its values and the items are of
 --- different kinds, `combine` says how two values become one. In a group of processes items of the group's other
 --- stages are folded by the worker that has made them, which is cheap. If a worker dies then, what its handlers have
---- done in the last milliseconds is done once more.
+--- done in the last tenth of a second is done once more.
 ---@param name string must be there where `init` is a word, which would be taken for the name
 ---@param init any the value to begin with, and what is emitted where there is no item; a table is copied; a function is called and makes it. With `combine` each worker begins with it, perhaps many times: it must change nothing, as 0 does in a sum
 ---@param f fun(value: any, item: any): any gives the next value, never nil; it may change `value` and return it

@@ -129,10 +129,13 @@ describe("a chain", function()
     end
     for _, yields in ipairs { false, true } do
       local links, port = new {
-        { handler = function(k, emit) emit(core.copy(items[k])) end, to = { 2 } },
+        { handler = function(k, emit)
+          emit { 1 } -- which leaves the chain, too
+          emit(core.copy(items[k]))
+        end, to = { 2 }, out = true },
         { handler = function(item)
           if yields then coroutine.yield() end
-          spoil(item)
+          if not rawequal(item[1], 1) or getmetatable(item) or #item == 3 then spoil(item) end
         end, keeps = true },
       }
       for k in ipairs(items) do

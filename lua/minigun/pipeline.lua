@@ -227,7 +227,7 @@ end
 --- Workers fold parts of the items; their values are combined in the order of the items, and `f` must be associative.
 --- Where its values and the items are of different kinds, `combine` says how two values become one. In a group of
 --- processes items of the group's other stages are folded by the worker that has made them, which is cheap. If a worker
---- dies then, what its handlers have done in the last milliseconds is done once more.
+--- dies then, what its handlers have done in the last tenth of a second is done once more.
 ---@param name string must be there where `init` is a word, which would be taken for the name
 ---@param init any
 --- the value to begin with, and what is emitted where there is no item; a table is copied; a function is called and

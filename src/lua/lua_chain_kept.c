@@ -76,6 +76,7 @@ void mg_item_keep(lua_State *L, mg_chain *c, mg_level *v) {
   int type = lua_type(L, MG_AT_ITEM);
   if ((type != LUA_TTABLE && type != LUA_TUSERDATA) || v->cursor || v->s->flags & MG_LINK_REREAD) return;
   luaL_checkstack(L, 2 * FIELDS + LUA_MINSTACK, NULL);
+  lua_settop(L, MG_AT_EXTRA); /* an item that has left the chain leaves something there */
   if (push_fields(L, v)) return;
   lua_Integer most = v->s->flags & MG_LINK_KEEPS ? LUA_MAXINTEGER : SMALL;
   lua_settop(L, MG_AT_EXTRA);
