@@ -818,6 +818,23 @@ function Chain:worker(w) end
 ---@param f function
 function Chain:handler(id, f) end
 
+---The function of a map or of a fold, which may be called instead of its handler
+---@param id integer
+---@param folds boolean? it is `f(value, item) -> value`; else `f(item) -> value`, which is emitted
+---@param f function? nil: its handler is called as any other's
+function Chain:direct(id, folds, f) end
+
+---What a fold's first item has given
+---@param id integer
+---@param value any
+function Chain:fold(id, value) end
+
+---What a fold has taken; the next item begins anew
+---@param id integer
+---@return integer items
+---@return any value nil where there are no items
+function Chain:folded(id) end
+
 ---Runs one item through the stage and all after it. attempt: 1 for the first, which is counted; number: of a further
 ---one, that of the item
 ---@param id integer
