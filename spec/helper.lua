@@ -6,6 +6,7 @@
 -- the running test. What it leaves behind has $MINIGUN_TEST_GRACE seconds (1) to go.
 
 local busted = require "busted"
+local path = require "pl.path"
 local support = require "spec.support"
 local system = require "system"
 local tally = require "spec.tally"
@@ -134,6 +135,14 @@ local function shorten_way_to_globals(file)
     "utf8" } do
     rawset(environment, global, _G[global])
   end
+  rawset(environment, "assert", require "luassert")
+end
+
+-- For each test busted asks in which directory some files are, its own mostly.
+local dirname, directories = path.dirname, {}
+function path.dirname(name)
+  directories[name] = directories[name] or dirname(name)
+  return directories[name]
 end
 
 busted.subscribe({ "file", "start" }, function(file)
