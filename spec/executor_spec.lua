@@ -494,6 +494,18 @@ describe("F6: futures of an executor", function()
     assert.same({ 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024 }, got)
   end)
 
+  it("on_done may wait for futures that are settled in the same moment", function()
+    for _, context in ipairs(contexts.kinds) do
+      local pool <close> = executor(double, options(context))
+      local futures, seen = {}, {}
+      for i = 1, 20 do futures[i] = pool:submit(i) end
+      support.sleep(0.02) -- several of them are finished by now
+      for i = 1, 20 do futures[i]:on_done(function() seen[i] = futures[21 - i]:result(patience) end) end
+      assert.equal(0, #select(2, minigun.wait_all(futures, { timeout = patience })))
+      for i = 1, 20 do assert.equal(2 * (21 - i), seen[i]) end
+    end
+  end)
+
   it("on_done of what a killed executor has lost cancels nothing: all of it is lost", function()
     local pool = executor(function() minigun.sleep(60) end, { processes = 1 })
     local futures, cancelled = {}, {}
@@ -726,5 +738,45 @@ describe("p:open", function()
     pool:close()
     assert.same({ 3 }, future:result())
     assert.same({ 3 }, second:result())
+  end)
+
+  it("an item that waits in a reduction or a batch is not waited for without end: that says so, and goes on", function()
+    for _, worker in ipairs { false, { processes = 1 }, { threads = 1 } } do
+      for _, gathers in ipairs { "reduce", "batch" } do
+        local p = minigun.pipeline "gathers"
+        if worker then p:map("before", worker, function(n) return n end) end
+        if gathers == "batch" then p:batch(2) else p:reduce("sum", 0, function(a, b) return a + b end) end
+        local pool <close> = p:open()
+        local future = pool:submit(1)
+        local ok, message = pcall(function() return future:result() end)
+        assert.is_false(ok)
+        assert.matches("executor_spec.lua:%d+: this would wait for ever: .* a reduction, or in batches", message)
+        pool:submit(2)
+        pool:close()
+        assert.same(gathers == "batch" and { { 1, 2 } } or { 3 }, future:result())
+      end
+    end
+  end)
+
+  it("what is part of the executor cannot close it, and leaves it open", function()
+    for _, context in ipairs { { inline = true }, { threads = 2 } } do
+      local pool, closed
+      pool = minigun.executor(function(n)
+        if n == 1 then closed = table.pack(pcall(function() pool:close() end)) end
+        return n
+      end, context)
+      assert.equal(1, pool:call(1))
+      assert.is_false(closed[1])
+      assert.matches("executor_spec.lua:%d+: this would wait for ever", closed[2])
+      assert.equal(2, pool:call(2))
+      pool:close()
+    end
+    local again
+    local p = minigun.pipeline("again"):map("same", { processes = 1 }, function(n) return n end)
+    local pool
+    p:after_run(function() again = pool:close() end)
+    pool = p:open()
+    pool:call(1)
+    assert.equal(pool:close(), again)
   end)
 end)

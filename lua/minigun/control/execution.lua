@@ -153,7 +153,8 @@ function execution.conclude(self, err)
   r.pipeline.last, execution.last = result, result
   if r.resume then r.resume:count(own:is_finished()) end
   if log.wants "debug" then tell_end(r) end
-  self.err, self.after = err, after_run(self)
+  self.err, self.after = err, {} -- one of these hooks may ask for them
+  self.after = after_run(self)
   self.finish_watchers(result)
   if self.view.live then
     self.view.live:finish(result:summary(), not err and self.view.hud ~= "leave" and not own.killed)

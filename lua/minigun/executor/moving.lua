@@ -51,35 +51,38 @@ end
 
 -- The run is over: what was not finished is lost.
 local function give_up(self)
-  local problem, result = nil, self.run.outcome.result
+  local result, answers = self.run.outcome.result, self.run.answers
   local why = result.error or result.killed and "the executor was killed" or "the executor was closed"
-  for number, item in pairs(self.run.answers:give_up()) do
-    local future = self.futures[number]
-    local other = future and futures.fail(future, failure.new { kind = "lost", stage = self.entry, item = item,
-      attempts = 0, message = why })
-    problem = problem or other
+  for number, item in pairs(answers:give_up()) do
+    table.insert(answers.done, { number = number, record = failure.new { kind = "lost", stage = self.entry, item = item,
+      attempts = 0, message = why } })
   end
-  self.futures = {}
-  return problem
+  self.given_up = true
+  awaited[self], changes = nil, changes + 1
+end
+
+-- The next answer whose future is to be settled. A function of one that waits for another one goes on from here.
+local function next_answer(self)
+  if not self.finished[self.at + 1] then
+    local answers = self.run.answers
+    if not answers.done[1] then return nil end
+    self.finished, self.at, answers.done = answers.done, 0, {}
+  end
+  local at = self.at + 1
+  local answer = self.finished[at]
+  self.at, self.finished[at] = at, nil
+  return answer
 end
 
 --- Settles the futures of what has come to its end; raises the error of a function that hears of it.
 ---@param self table executor
 ---@return boolean settled whether there were any
 function moving.settle(self)
-  local answers, problem, any = self.run.answers, nil, false
-  while answers.done[1] do
-    local done = answers.done
-    answers.done, any = {}, true
-    for i = 1, #done do
-      local other = settle_one(self, done[i])
-      problem = problem or other
-    end
-  end
-  if self.over and not self.given_up then
-    self.given_up, any = true, true
-    problem = give_up(self) or problem
-    awaited[self], changes = nil, changes + 1
+  local answers, problem, any = self.run.answers, nil, self.over and not self.given_up
+  if any then give_up(self) end
+  for answer in next_answer, self do
+    local other = settle_one(self, answer)
+    problem, any = problem or other, true
   end
   if any then self.settled = self.settled + 1 end
   if self.submitted - self.tidied > TIDY and answers:rests() then -- a table that was large once is to be small again
@@ -128,12 +131,14 @@ end
 -- are to be moved as well.
 local function rounds(self, deadline, room)
   local r, answers, before = self.run, self.run.answers, changes
+  answers.wants_more = false
   repeat
     if answers.backlog.n > 0 then answers:begin() end
     if not r.loop.rounds:await(true, true, deadline) then
       if not r.loop:step(deadline and math.max(0, deadline - core.now())) then return false end
     end
-  until answers:settle() or deadline and core.now() >= deadline or changes ~= before or room and has_room(self)
+    local over = answers:settle() or answers.wants_more or room and has_room(self)
+  until over or deadline and core.now() >= deadline or changes ~= before
   return true
 end
 
@@ -220,16 +225,16 @@ end
 
 -- In a thread of an executor: what moves that moves this one as well.
 local function wait_for_bell(self, own, deadline, room)
-  local bell, token = bell_of(self), {}
+  local bell, token, waits = bell_of(self), {}, deadline and 0 or 1 -- without end
   local _ <close> = setmetatable({}, { __close = function()
-    own.blocked, own.needs[self] = own.blocked - 1, own.needs[self] - 1
+    own.blocked, own.needs[self] = own.blocked - waits, own.needs[self] - waits
     heard(self, token)
   end })
-  own.blocked, own.needs[self] = own.blocked + 1, (own.needs[self] or 0) + 1
+  own.blocked, own.needs[self] = own.blocked + waits, (own.needs[self] or 0) + waits
   if room and has_room(self) then return true end
   self.listeners[token] = room and "room" or "end"
   move_afterwards(self)
-  if is_stuck(self, {}) then
+  if not deadline and is_stuck(self, {}) then
     if room then return false end
     failure.raise "this would wait for ever: each thread that could go on waits for another one's item; give them more"
   end
@@ -271,6 +276,31 @@ function moving.give(self)
   return not wanted
 end
 
+--- Raises where a call would wait for its own caller: what the executor itself has called, or a thread of its own.
+---@param self table
+---@param own table? the executor that the caller is a thread of
+local function refuse_itself(self, own)
+  if own == self or self.driving and not own then
+    failure.raise "this would wait for ever: the executor waits for the handler, hook or function that calls this"
+  end
+end
+
+-- Raises where all that is begun waits for further items, and the caller, which alone could submit some, for that.
+local function refuse_more(self)
+  if not self.run.answers.wants_more then return end
+  failure.raise("this would wait for ever: all that was submitted and is not finished is in a reduction, or in " ..
+    "batches that are not full. Submit more, give the batch max_wait, ask with a timeout, or close the executor")
+end
+
+--- What is inside is to be finished.
+---@param self table executor
+function moving.finish(self)
+  if not self.over then refuse_itself(self, own_of_thread()) end
+  self.run.answers:close()
+  while not self.over do moving.advance(self) end
+  moving.settle(self)
+end
+
 --- Moves an executor until something of it has been settled, or the deadline has come. In a thread the others go on.
 ---@param self table executor
 ---@param deadline number? of core.now
@@ -280,12 +310,14 @@ function moving.advance(self, deadline, room)
   raise_problem(self)
   local own, in_task = own_of_thread(), current.loop() ~= nil
   if own then return wait_for_bell(self, own, deadline, room) end
-  if self.driving then
-    failure.raise "this would wait for ever: the executor waits for the handler, hook or function that calls this"
+  refuse_itself(self)
+  if self.over or self.finished[self.at + 1] then
+    moving.settle(self)
+    return true
   end
   if moving.is_alone(self) then
-    if self.over or not await(self) then moving.drive(self, rounds, deadline, room) end
-    moving.settle(self)
+    if not await(self) then moving.drive(self, rounds, deadline, room) end
+    if not moving.settle(self) then refuse_more(self) end
     return true
   end
   local before = self.settled
@@ -333,6 +365,7 @@ function moving.prepare(self)
   self.bell, self.listeners = false, {} -- and who waits for that, and for what: "end", "room"; "rung"
   self.shown = false               -- a bell that is rung until the next step, for who waits for several owners
   self.asked, self.problem, self.settled = false, false, 0
+  self.finished, self.at = {}, 0   -- answers whose futures are being settled, and where that has come to
 end
 
 return moving

@@ -38,13 +38,13 @@ local Executor = { __name = "minigun.executor" }
 Executor.__index = Executor
 methods.suggest(Executor, "an executor")
 
-local function check(self, method)
+local function check(self, what)
   if getmetatable(self) ~= Executor then
-    failure.raise(("executor:%s: call it with a colon, on what minigun.executor or p:open has returned"):format(method))
+    failure.raise(what .. ": call it with a colon, on what minigun.executor or p:open has returned")
   end
   if self.process ~= core.process() then
-    failure.raise(("executor:%s: the executor belongs to another process, from which this one was forked; a worker " ..
-      "that needs one makes its own"):format(method))
+    failure.raise(what .. ": the executor belongs to another process, from which this one was forked; a worker that " ..
+      "needs one makes its own")
   end
 end
 
@@ -120,7 +120,7 @@ end
 ---@return minigun.Future? future nil: the backlog is full, with `wait = false`
 ---@return "full"? message
 function Executor:submit(item, given)
-  check(self, "submit")
+  check(self, "executor:submit")
   if item == nil then failure.raise "executor:submit: an item expected, got nil" end
   given = given == nil and NONE or options.check(options.schemas.submit, given, "executor:submit")
   must_be_open(self)
@@ -144,7 +144,7 @@ end
 ---@return any value raises its failure; nil where the time is over before
 ---@return "timeout"? message
 function Executor:call(item, timeout)
-  check(self, "call")
+  check(self, "executor:call")
   if timeout ~= nil then failure.check_seconds(timeout, "executor:call") end
   local r = self.run
   local answers = r.answers
@@ -165,7 +165,7 @@ end
 ---@return any[] results in the order of the list, with holes where nothing came; raises the first failure, and cancels
 --- what has not begun
 function Executor:map(list)
-  check(self, "map")
+  check(self, "executor:map")
   if type(list) ~= "table" then failure.raise("executor:map: a list expected, got " .. options.got(list)) end
   local waiting, results, n = {}, {}, arrays.length(list)
   local _ <close> = setmetatable({}, { __close = function(_, err)
@@ -188,7 +188,7 @@ end
 ---@private
 ---@param deadline number? of core.now
 function Executor:advance(deadline)
-  check(self, "advance")
+  check(self, "future:result")
   moving.advance(self, deadline)
 end
 
@@ -205,7 +205,7 @@ end
 ---@param given table? `kill`: true, a worker that is at it is killed
 ---@return boolean cancelled false: it has begun
 function Executor:cancel(future, given)
-  check(self, "cancel")
+  check(self, "future:cancel")
   for name, value in pairs(given or {}) do
     if name ~= "kill" or type(value) ~= "boolean" then
       failure.raise(("future:cancel: the option is kill = true or false, got %s = %s"):format(tostring(name),
@@ -232,7 +232,7 @@ end
 ---@param seconds number? 0 by default: it does not wait
 ---@return boolean more false: the executor is closed
 function Executor:step(seconds)
-  check(self, "step")
+  check(self, "executor:step")
   if seconds ~= nil then failure.check_seconds(seconds, "executor:step") end
   if self.over then return false end
   local deadline = core.now() + (seconds or 0)
@@ -247,7 +247,7 @@ end
 ---@return string? message
 ---@return integer? errno
 function Executor:fd()
-  check(self, "fd")
+  check(self, "executor:fd")
   return moving.fd(self)
 end
 
@@ -259,7 +259,7 @@ end
 --- All that is known of it, in numbers: what `run:status` says of a run, and how many items wait; only looks.
 ---@return minigun.ExecutorStatus status
 function Executor:status()
-  check(self, "status")
+  check(self, "executor:status")
   local r, answers = self.run, self.run.answers
   local state = self.over and "closed" or answers.closing and "closing" or "open"
   local status = self.over and snapshot.of(r.outcome.result, state) or r.status:snapshot(state)
@@ -279,7 +279,7 @@ end
 ---@param n integer
 ---@param stage string? a stage that runs there; must be given where there are several contexts
 function Executor:resize(n, stage)
-  check(self, "resize")
+  check(self, "executor:resize")
   options.value(options.types.worker_count, n, "executor:resize", "the number")
   must_be_open(self, "resize")
   local places, list = self.run.places, self.run.places.list
@@ -304,10 +304,8 @@ end
 --- Finishes what is inside, in the backlog too, and ends the workers. Futures are settled all. May be called again.
 ---@return minigun.Result result of the run: statistics, what `ctx` has collected and counted; raises what has ended it
 function Executor:close()
-  check(self, "close")
-  self.run.answers:close()
-  while not self.over do moving.advance(self) end
-  moving.settle(self)
+  check(self, "executor:close")
+  moving.finish(self)
   moving.close(self)
   execution.close(self)
   return execution.outcome(self)
@@ -317,7 +315,7 @@ end
 --- handler, hook or function that the executor itself calls it takes effect when that has returned.
 ---@return minigun.Result? result nil: when it takes effect later
 function Executor:kill()
-  check(self, "kill")
+  check(self, "executor:kill")
   local result = execution.kill(self)
   if not result then return nil end
   moving.settle(self)

@@ -42,6 +42,7 @@ function answers.new(plan, wake_of, wake_gated)
     at_work = {}, done = {}, left = {},
     alone = false,           -- the writer to the one stage that items go to, where that takes bytes
     closing = false, ended_input = false, entries = false,
+    wants_more = false,      -- all that is begun waits for further items
     work = false,            -- the submitting stage's own, as long as its input has not ended
     acks = false, ledger = false, outlets = false, outcome = false, places = false, transport = false,
   }, Answers)

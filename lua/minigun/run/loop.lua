@@ -184,8 +184,18 @@ local function stand_still(self)
     table.concat(parts, "; "), used, size, own.memory))
 end
 
+-- Whether nothing is in a queue or in hand: what was submitted and is not finished lies in batches and reductions.
+local function is_gathered(self)
+  local inside = self.ledger:own()
+  for _, place in ipairs(self.places.list) do
+    local queued, _, hands = self.ledger:queued(place.id)
+    inside = inside + queued + hands
+  end
+  return inside == 0
+end
+
 -- Seconds to sleep at most where the clock will do nothing; nil: something will end the sleep. Fails the run where
--- nothing could.
+-- nothing could, unless it only waits for further items.
 local function look_for_waker(self)
   local waker = self.producers:any_awake() or self.answers and self.answers:rests()
   for _, place in ipairs(not waker and self.places.list or {}) do
@@ -193,8 +203,10 @@ local function look_for_waker(self)
   end
   self.stalled = waker and 0 or self.stalled + 1
   if waker then return nil end
-  if self.stalled >= ROUNDS then stand_still(self) end
-  return SECONDS
+  if self.stalled < ROUNDS then return SECONDS end
+  if not (self.answers and not self.answers.closing and is_gathered(self)) then stand_still(self) end
+  self.answers.wants_more = true
+  return 0
 end
 
 --- Sleeps until something happens, or the seconds are over; nil: without end.
