@@ -70,6 +70,9 @@ local BUSY <const> = {
     "p:producer('n', { 1, 2, 3 }) p:processor('w', function() pcall(busy) end)" },
   { "in an inline handler that catches it, after a pool", "p:producer('n', { 1, 2, 3 }) "
     .. "p:processor('x', { processes = 1 }, function(i, emit) emit(i) end) p:each('w', function() pcall(busy) end)" },
+  { "in an inline handler while a producer waits for room", "p:producer('n', function(emit) for i = 1, 1e9 do emit(i) "
+    .. "end end) p:processor('x', { processes = 1 }, function(i, emit) emit(i) end) "
+    .. "p:each('w', function(i) if i == 5000 then busy() end end)" },
   { "in a producer that catches it", "p:producer('n', function(emit) for i = 1, 1e9 do emit(i) pcall(busy) end end) "
     .. "p:processor('w', { processes = 1 }, function() end)" },
   { "in a thread that catches it", "p:producer('n', { 1, 2, 3 }) "
