@@ -306,6 +306,17 @@ describe("minigun repl", function()
     ]]
     assert.equal("minigun.pipeline;p:reduce;string.format;;", result.stdout, result.stderr)
   end)
+
+  it("completes the word before the cursor, where there is lua-readline", function()
+    local result = support.run_lua [[
+      local complete
+      package.loaded.readline = { set_options = function() end, save_history = function() end,
+        set_complete_function = function(f) complete = f end }
+      require "minigun.command.prompt"
+      print(table.unpack(complete("x = minigun.pi + 1", 5, 14)))
+    ]]
+    assert.equal("minigun.pipeline\n", result.stdout, result.stderr)
+  end)
 end)
 
 describe("the command without lua-argparse", function()

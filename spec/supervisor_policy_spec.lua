@@ -421,6 +421,8 @@ describe("a supervisor's options", function()
       { {}, "option 'worker' is missing" },
       { { worker = nothing, listen = "8080x" }, "option 'listen' must be" },
       { { worker = nothing, listen = { "127.0.0.1:70000" } }, "option 'listen' must be" },
+      { { worker = nothing, listen = { true } }, "option 'listen' must be" },
+      { { worker = nothing, listen = "unix:/a\0b" }, "option 'listen' must be" },
       { { worker = nothing, wrokers = 2 }, "did you mean 'workers'" },
       { { worker = nothing, loop = "libuv" }, "option 'loop' must be" },
       { { worker = nothing, back_off = { frist = 1 } }, "did you mean 'first'" },

@@ -61,9 +61,8 @@ end
 
 -- --- a worker's process ---------------------------------------------------------------------------------------------
 
---- In a child: what is the master's only is closed.
----@param own table? the worker that this child is
-function Master:close_in_child(own)
+-- In a worker's process: what is the master's only is closed.
+local function close_in_child(self, own)
   for each in pairs(self.workers) do
     if each ~= own then
       core.shut(each.control)
@@ -77,7 +76,7 @@ end
 local function in_child(self, w, control)
   if not core.die_with_parent(self.pid) then return 1 end
   w.output:become()
-  self:close_in_child(w)
+  close_in_child(self, w)
   core.shut(w.control)
   local options = self.options
   return worker.run {

@@ -57,10 +57,8 @@ function upgrade.begin(self)
   local read, write = core.pipe()
   if not read then return self:log("no upgrade: %s", write) end
   local now = { read = read }
-  local pid, message = self.loop:fork(function()
-    self:close_in_child()
-    return execute(path, arguments, self.sockets, write)
-  end, { on_exit = function(ended) upgrade.ended(self, now, ended) end })
+  local pid, message = self.loop:fork(function() return execute(path, arguments, self.sockets, write) end,
+    { on_exit = function(ended) upgrade.ended(self, now, ended) end })
   core.shut(write)
   if not pid then
     core.shut(read)
