@@ -568,6 +568,20 @@ describe("R48 timeout", function()
     end
   end)
 
+  it("ends a handler that has caught the error which ends its run, in the middle of a stream", function()
+    local done = support.run([[lua5.4 -e '
+      local p = require("minigun").pipeline "p":producer { 1 }
+      p:processor("emits", { timeout = 0.1 }, function(_, emit)
+        pcall(function() for i = 1, 20000 do emit(i) end end)
+        while true do end
+      end)
+      p:each("fails", function() error "no" end)
+      p:on_failure(function() error "the hook has failed" end)
+      p:run()']], { timeout = 30, env = support.lua_env() })
+    assert.equal(1, done.code, done.stderr)
+    assert.matches("the hook has failed", done.stderr)
+  end)
+
   it("leaves no hook behind, and a hook of the program's own alone", function()
     local function late() return new { failures = "collect" }:producer { 1 }:each({ timeout = 0.05 }, function()
       contexts.work(0.2)

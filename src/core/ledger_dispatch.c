@@ -198,8 +198,8 @@ int mg_ledger_revoke(mg_ledger *l, uint32_t seat) {
   mg_chunk c;
   if (l->seat[seat].hand.n < 2 || !mg_slot_revoke(&l->pool->slot[seat], &c)) return 0;
   uint32_t w = mg_ledger_hand(l, seat, c.number);
+  MG_ASSERT(w != MG_NO_WORK && l->work[w].range.block == c.range.block && l->work[w].range.count == c.range.count);
   if (c.range.block != MG_NO_BLOCK) mg_shm_release(&l->pool->shm, c.range.block);
-  if (w == MG_NO_WORK) return 0;
   take_back(&l->seat[seat], l->work[w].range.count);
   mg_ledger_push(l, w, 0);
   return 1;

@@ -2,11 +2,10 @@
 #include "core/proc.h"
 #include "lua_chain.h"
 
+/* What was emitted has gone on, or an error ends the run: the handler, which may catch that, has its limit again. */
 static int emitted(lua_State *L, int status, lua_KContext before) {
-  (void)L;
-  (void)status;
   mg_limit_pause((int)before);
-  return 0;
+  return status == LUA_OK || status == LUA_YIELD ? 0 : lua_error(L);
 }
 
 /* chain_flush(chain): passes on what the handler that runs has emitted and collected so far.  In the module, so that a
@@ -44,8 +43,7 @@ static int add(lua_State *L, mg_chain *c, mg_link *s, int idx, lua_Integer id) {
   else lua_getiuservalue(L, 1, MG_LINK_UV_CHAIN);
   if (s->flags & MG_LINK_WATCHING) mg_chain_call(L, 4, MG_CHAIN_STREAMS, s, 0, 0);
   int before = mg_limit_pause(1);
-  lua_callk(L, 1, 0, before, emitted);
-  return emitted(L, LUA_OK, before);
+  return emitted(L, lua_pcallk(L, 1, 0, 0, before, emitted), before);
 }
 
 static int looked_at(lua_State *L, int status, lua_KContext k) {
