@@ -50,6 +50,10 @@ local function interrupted(command, body, more)
   return { status = tonumber(status), ms = tonumber(ms), left = left, stdout = result.stdout, stderr = result.stderr }
 end
 
+local WAITS <const> = "p:producer('n', function(emit) for i = 1, 1e9 do emit(i) end end) "
+  .. "p:processor('x', { processes = 1 }, function(i, emit) emit(i) end) "
+  .. "p:each('w', function(i) if i == 5000 then busy() end end)"
+
 local BUSY <const> = {
   { "in after_run", "p:after_run(busy) p:producer('n', { 1 })" },
   { "in a handler of a pool", "p:producer('n', { 1, 2 }) p:processor('w', { processes = 2 }, busy)" },
@@ -70,9 +74,7 @@ local BUSY <const> = {
     "p:producer('n', { 1, 2, 3 }) p:processor('w', function() pcall(busy) end)" },
   { "in an inline handler that catches it, after a pool", "p:producer('n', { 1, 2, 3 }) "
     .. "p:processor('x', { processes = 1 }, function(i, emit) emit(i) end) p:each('w', function() pcall(busy) end)" },
-  { "in an inline handler while a producer waits for room", "p:producer('n', function(emit) for i = 1, 1e9 do emit(i) "
-    .. "end end) p:processor('x', { processes = 1 }, function(i, emit) emit(i) end) "
-    .. "p:each('w', function(i) if i == 5000 then busy() end end)" },
+  { "in an inline handler while a producer waits for room", WAITS },
   { "in a producer that catches it", "p:producer('n', function(emit) for i = 1, 1e9 do emit(i) pcall(busy) end end) "
     .. "p:processor('w', { processes = 1 }, function() end)" },
   { "in a thread that catches it", "p:producer('n', { 1, 2, 3 }) "
@@ -99,6 +101,12 @@ describe("Ctrl-C in a script", function()
       assert.matches("interrupted!", ended.stderr, 1, true)
     end)
   end
+
+  it("in an inline handler of a run in a coroutine, while a producer waits: its caller gets the error", function()
+    local ended = interrupted("lua5.4", WAITS .. " coroutine.wrap(function() p:run() end)()")
+    assert.matches("^told [^\n]*\ntold busy\nlua5.4: interrupted!\n", ended.stderr)
+    assert.same({ {}, true }, { ended.left, ended.ms < 1000 }, ended.ms .. " ms")
+  end)
 
   it("is no failure of what was interrupted", function()
     for _, body in ipairs { "p:producer('n', busy)", "p:producer('n', { 1 }) p:each('w', busy)",
