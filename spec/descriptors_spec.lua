@@ -298,3 +298,17 @@ describe("a process that forks itself", function()
   end
 end)
 
+describe("a worker whose loop waits by select", function()
+  it("has no descriptor that select cannot take", function()
+    for _, name in ipairs { "select", "copas" } do
+      local result = support.run_lua(([[
+        if not pcall(require, "socket") or %q == "copas" and not pcall(require, "copas") then return print "none" end
+        local loop = require("minigun.supervisor.kinds").make_loop %q
+        local limits = io.open("/proc/self/limits"):read "a"
+        print(require("socket")._SETSIZE or 1024, limits:match "Max open files%%s+(%%d+)")
+      ]]):format(name, name))
+      local most, limit = result.stdout:match "(%d+)\t(%d+)"
+      assert.is_true(result.stdout == "none\n" or tonumber(limit) <= tonumber(most), result.stdout .. result.stderr)
+    end
+  end)
+end)
