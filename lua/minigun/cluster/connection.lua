@@ -33,8 +33,8 @@ end
 --- `dials`: how often it was made; another number means another server, perhaps; `sums`: by name, of the scripts that
 --- the server has been told (engine.lua)
 function connection.new(address)
-  return setmetatable({ address = address, link = false, at = false, turn = 0, others = 0, dials = 0, sums = {} },
-    Connection)
+  return setmetatable({ address = address, link = false, at = false, turn = 0, others = 0, dials = 0, sums = {},
+    ahead = false }, Connection)
 end
 
 -- What is raised where a connection is broken: `again` true: another one may do better.
@@ -64,12 +64,22 @@ local function next_reply(self, seconds)
   end
 end
 
--- Sends commands and waits for their replies. Errors of the server are replies like others here.
-local function exchange(self, commands, seconds)
+local function send(self, commands)
   for _, words in ipairs(commands) do
     local sent, message = self.link:send(words)
     if not sent then return broken(self, message, true) end
   end
+  return true
+end
+
+-- Sends commands, unless that was done ahead, and waits for their replies. Errors of the server are replies like others
+-- here.
+local function exchange(self, commands, seconds)
+  if self.ahead ~= commands then
+    local ok, fault = send(self, commands)
+    if not ok then return nil, fault end
+  end
+  self.ahead = false
   local replies = {}
   for i = 1, #commands do
     local ok, reply = next_reply(self, seconds)
@@ -175,12 +185,24 @@ local function is_again(self, reply)
   return is_error(self, reply) and AGAIN[reply.code] and not reply.message:find("no longer exists", 1, true)
 end
 
+--- Sends commands now, as far as that goes without waiting. The next `calls` is to be with the same table: it waits for
+--- the replies, or sends them once more by a new connection.
+---@param commands table as for `calls`
+---@return boolean sent
+function Connection:send_ahead(commands)
+  if not self.link or not send(self, commands) then return false end
+  self.ahead = commands
+  self.link:step()
+  return true
+end
+
 --- Sends commands, and waits for all their replies.
 ---@param commands table array of commands, each an array of words
 ---@param seconds number? that the last of them may wait by itself
 ---@return table? replies in order; nil as false; an error of the server as a table with `code` and `message`
 ---@return table? fault as of `dial`
 function Connection:calls(commands, seconds)
+  if self.ahead and self.ahead ~= commands then self:close() end -- replies would be taken for those of others
   if not self.link then
     local ok, fault = self:dial()
     if not ok then return nil, fault end
@@ -220,7 +242,7 @@ function Connection:is_open() return self.link ~= false end
 --- Closes it; the next call dials anew.
 function Connection:close()
   if self.link then self.link:close() end
-  self.link = false
+  self.link, self.ahead = false, false
 end
 
 return connection

@@ -30,18 +30,22 @@ function engine.new(connection, pipeline, stage, job)
     jobs = ("mg:jobs:%s/%s"):format(pipeline, stage), hosts = ("mg:hosts:%s/%s"):format(pipeline, stage) }, Engine)
 end
 
+-- The words that call a script by its sum.
+local function words_of(sum, keys, arguments)
+  local words = { "EVALSHA", sum, #keys }
+  table.move(keys, 1, #keys, 4, words)
+  return table.move(arguments, 1, #arguments, #words + 1, words)
+end
+
 -- Calls a script; the server is told it where it does not know it, once for all engines of a connection.
 local function run_script(self, name, keys, arguments)
   local link = self.connection
-  local words = { "EVALSHA", "", #keys }
-  table.move(keys, 1, #keys, 4, words)
-  table.move(arguments, 1, #arguments, #words + 1, words)
   if not link.sums[name] then
     local sum, fault = link:call { "SCRIPT", "LOAD", scripts[name] }
     if not sum then return nil, fault end
     link.sums[name] = sum
   end
-  words[2] = link.sums[name]
+  local words = words_of(link.sums[name], keys, arguments)
   local reply, fault = link:call(words)
   if fault and fault.code == "NOSCRIPT" then -- another server, or one that has forgotten all
     link.sums = {}
@@ -119,14 +123,35 @@ function Engine:take(worker, n, wait)
   return entries_of(reply)
 end
 
+local function arguments_of_done(self, code, results)
+  return { self.input, self.output, self.meta }, table.move(results, 1, #results, 2, { code })
+end
+
+--- Says what has come of chunks, without waiting: `done` with the same results is to be called next.
+---@param code string
+---@param results table as for `done`
+---@return table|false sent for `done`; false: it could not be sent at once
+function Engine:send_done(code, results)
+  local sum = self.connection.sums.done
+  local sent = sum and { words_of(sum, arguments_of_done(self, code, results)) }
+  return sent and self.connection:send_ahead(sent) and sent or false
+end
+
 --- Says what has come of chunks.
 ---@param code string
 ---@param results table array: id, status, bytes, id, status ...
+---@param sent table|false|nil as from `send_done`
 ---@return integer? counted
 ---@return table? fault
-function Engine:done(code, results)
-  return run_script(self, "done", { self.input, self.output, self.meta },
-    table.move(results, 1, #results, 2, { code }))
+function Engine:done(code, results, sent)
+  if sent then
+    local replies, fault = self.connection:calls(sent)
+    if not replies then return nil, fault end
+    local reply = replies[1]
+    if type(reply) ~= "table" then return reply end
+    if reply.code ~= "NOSCRIPT" then return nil, self.connection:fault(reply) end
+  end
+  return run_script(self, "done", arguments_of_done(self, code, results))
 end
 
 --- Begins the leases of chunks anew.

@@ -34,7 +34,10 @@ function host.new(given)
   local self = setmetatable({ given = given, chunks = {}, rest = {}, done = {}, in_hand = 0, job = false, facts = false,
     serial = 0,       -- of the chunk that was begun last
     per_item = false, -- seconds
-    stopping = false, ending = false, failed = 0, beat = 0, renewed = 0, reaped = core.now(), idle = false,
+    resting = false,  -- the producer that tells waits for the bell
+    sent = false,     -- what was said of `done` and not answered yet
+    stopping = false, ending = false, full = false, failed = 0, beat = 0, renewed = 0, reaped = core.now(),
+    idle = false,
     bell = assert(core.event()), -- rings where a chunk is to be told of
     room = assert(core.event()), -- rings where another one can be taken
     cost = 0.1, most = 2 * given.processes, -- seconds of a chunk; chunks in hand
@@ -101,16 +104,29 @@ end
 
 -- --- chunks --------------------------------------------------------------------------------------------------------
 
+-- What `done` of the engine takes.
+local function results_of(list)
+  local results = {}
+  for _, each in ipairs(list) do table.move(each, 1, 3, #results + 1, results) end
+  return results
+end
+
+-- A chunk is done. That is said at once, where the producer that tells only waits; it hears the answer.
 local function finish(self, id, bytes)
-  table.insert(self.done, { id, "ok", bytes })
+  local list = self.done
+  table.insert(list, { id, "ok", bytes })
   self.chunks[id] = nil
   core.event_ring(self.bell)
+  if not self.resting or self.sent then return end
+  local results = results_of(list)
+  local commands = engine(self, self.telling):send_done(self.given.code, results)
+  self.sent = commands and { list = list, n = #list, results = results, commands = commands }
 end
 
 -- A chunk that is in hand is done.
 local function finish_chunk(self, id, bytes)
   self.in_hand = self.in_hand - 1
-  core.event_ring(self.room)
+  if self.full then core.event_ring(self.room) end
   finish(self, id, bytes)
 end
 
@@ -244,7 +260,9 @@ local function take(self, emit)
       if self.given.once then break end
       current.sleep(IDLE)
     elseif job and room <= 0 then
+      self.full = true
       if current.wait(self.room, "r", REST) then core.event_clear(self.room) end
+      self.full = false
     elseif job then
       local entries = try(self, function() return engine(self, self.taking):take(self.name, room, LOOK) end)
       begin_all(self, job, entries, emit)
@@ -257,12 +275,14 @@ end
 -- --- saying what is done -------------------------------------------------------------------------------------------
 
 local function tell_done(self)
-  local list, words, job = self.done, {}, self.job
-  if not list[1] or not job then return end
-  for _, each in ipairs(list) do table.move(each, 1, 3, #words + 1, words) end
-  local n = #list
-  local counted = try(self, function() return engine(self, self.telling):done(self.given.code, words) end)
-  if counted then table.move(list, n + 1, #list + n, 1) end
+  local list, sent = self.done, self.sent
+  self.sent = false
+  if not list[1] or not self.job then return end
+  if not sent or sent.list ~= list then sent = { n = #list, results = results_of(list) } end
+  local counted = try(self, function()
+    return engine(self, self.telling):done(self.given.code, sent.results, sent.commands)
+  end)
+  if counted then table.move(list, sent.n + 1, #list + sent.n, 1) end
 end
 
 local function chunks_in_hand(self)
@@ -305,7 +325,9 @@ local function keep(self, emit)
     tell(self)
     emit_rest(self, emit)
     reap(self, emit)
-    if not self.done[1] and current.wait(self.bell, "r", REST) then core.event_clear(self.bell) end
+    self.resting = not self.done[1]
+    if self.resting and current.wait(self.bell, "r", REST) then core.event_clear(self.bell) end
+    self.resting = false
   end
 end
 
