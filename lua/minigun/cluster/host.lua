@@ -351,12 +351,12 @@ end
 ---@param stage table of the plan: `handler`, `retries`, `backoff`, `timeout`, `hooks`
 ---@return table p
 function Host:define(p, stage)
-  p:producer("take", function(emit)
+  p:producer("take", { threads = 1 }, function(emit)
     local ok, fault = pcall(take, self, emit)
     self.stopping = true -- the other producer ends, too
     if not ok then error(fault, 0) end
   end)
-  p:producer("keep", function(emit) keep(self, emit) end)
+  p:producer("keep", { threads = 1 }, function(emit) keep(self, emit) end)
   p:processor("run", { processes = self.given.processes, from = { "take", "keep" }, retries = stage.retries,
     backoff = stage.backoff ~= 0 and stage.backoff or nil, timeout = stage.timeout or nil }, function() end)
   p.stages[#p.stages].by_parts = pieces.handler { pipeline = self.given.pipeline, stage = self.given.stage,
