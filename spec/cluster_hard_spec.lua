@@ -92,6 +92,19 @@ describe("a stage in a cluster gives what it gives in processes:", function()
     assert.matches("timeout 4 3 ", said, 1, true)
   end)
 
+  it("a death and a time-out in the middle of many quick items, each of them for one item", function()
+    for _, more in ipairs { ", timeout = 0.3", ", timeout = 0.3, retries = 1" } do
+      local said = same("for i = 1, 3000 do emit(i) end", [[
+        if x == 1700 then os.execute("kill -KILL " .. ctx.pid) end
+        if x == 2300 then while true do end end
+        if x == 2700 then error "no" end]], more)
+      assert.matches("^0: \n", said)
+      assert.matches("crash 1700 %d ", said)
+      assert.matches("timeout 2300 %d ", said)
+      assert.matches("error 2700 %d no", said)
+    end
+  end)
+
   it("batches and partitions before it, and after it", function()
     local said = same("for i = 1, 25 do emit(i) end", "for _, each in ipairs(x) do emit(each) end", "", [[
       p:insert_before("work", function(q) q:batch("pairs", 2) end)

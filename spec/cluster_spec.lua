@@ -55,6 +55,51 @@ describe("the engine of a stage", function()
     assert.same({ "LOAD", "EVALSHA", "EVALSHA" }, told)
   end)
 
+  it("says at once what is done where the server knows the script, and hears the answer later", function()
+    local told, answer = {}, 1
+    local link = { sums = {}, ahead = false }
+    function link:call(words)
+      told[#told + 1] = words[1]
+      return words[1] == "SCRIPT" and "sum" or 1
+    end
+    function link:send_ahead(commands)
+      told[#told + 1] = "ahead " .. commands[1][1]
+      self.ahead = commands
+      return true
+    end
+    function link:calls(commands)
+      told[#told + 1] = commands == self.ahead and "answer" or "other"
+      return { answer }
+    end
+    local engine, results = engines.new(link, "p", "s", "job"), { "1-1", "ok", "" }
+    assert.is_false(engine:send_done("code", results))
+    assert.equal(1, engine:done("code", results, false))
+    assert.same({ "SCRIPT", "EVALSHA" }, told)
+    told = {}
+    assert.equal(1, engine:done("code", results, engine:send_done("code", results)))
+    assert.same({ "ahead EVALSHA", "answer" }, told)
+    told, answer = {}, { code = "NOSCRIPT", message = "no" }
+    assert.equal(1, engine:done("code", results, engine:send_done("code", results)))
+    assert.same({ "ahead EVALSHA", "answer", "EVALSHA" }, told)
+  end)
+
+  it("never takes an answer to what was sent ahead for that to another call", function()
+    local connection = require "minigun.cluster.connection"
+    local own = connection.new(assert(require "minigun.base.redis_url".parse(cluster.url)))
+    assert.is_false(own:send_ahead { { "PING" } })
+    local commands = { { "ECHO", "ahead" } }
+    assert.equal("PONG", own:call { "PING" })
+    assert.is_true(own:send_ahead(commands))
+    assert.same({ "ahead" }, own:calls(commands))
+    assert.is_true(own:send_ahead(commands))
+    assert.equal("other", own:call { "ECHO", "other" })
+    assert.equal(2, own.dials)
+    assert.is_true(own:send_ahead(commands))
+    own:close()
+    assert.same({ "ahead" }, own:calls(commands))
+    own:close()
+  end)
+
   it("keeps its connection where a job goes while a call waits for its chunks", function()
     local connection = require "minigun.cluster.connection"
     local own = connection.new(assert(require "minigun.base.redis_url".parse(cluster.url)))
