@@ -21,12 +21,12 @@ end
 --- How many slots of a pool they will need, and whether there are any.
 ---@return integer slots
 ---@return boolean any
----@return boolean blocks whether items wait for one of them as bytes in blocks
+---@return boolean blocks whether items wait as bytes in blocks for one that has no slots
 function Places:needs()
   local slots, any, blocks = 0, self.plan.threaded or false, false
   for _, segment in ipairs(self.plan.segments) do
     local kind = kinds[segment.kind]
-    if kind then any, blocks = true, blocks or kind.slots or kind.blocks or false end
+    if kind then any, blocks = true, blocks or kind.blocks or false end
     if kind and kind.slots then slots = slots + (segment.seats or segment.n) end
   end
   return slots, any, blocks

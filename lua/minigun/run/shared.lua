@@ -53,9 +53,9 @@ end
 
 --- Opens the pool; the run fails where there is none to be had.
 ---@param slots integer for so many workers
----@param blocks boolean items lie in it, too
+---@param blocks boolean? items lie in it, also where there are no slots
 function Shared:open(slots, blocks)
-  local size = not blocks and shared.BELL_MEMORY or math.max(self.memory * 8, 4 << 30)
+  local size = slots == 0 and not blocks and shared.BELL_MEMORY or math.max(self.memory * 8, 4 << 30)
   local pool, message, errno = core.pool(slots, size, self.memory, machine.cpus())
   if not pool then
     self.state:fail(message .. (LIMITS[errno] and "; is the limit of memory or of open files too low?" or ""))
