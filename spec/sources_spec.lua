@@ -349,7 +349,9 @@ describe("minigun.csv", function()
         local pipe <close> = assert(io.popen("env -u LD_PRELOAD dd bs=997 status=none <" .. path))
         same(all(minigun.csv(pipe, { separator = comma, header = false })))
         for _, context in ipairs(contexts.kinds) do
-          same(through(source, context, { ordered = not context.inline or nil }))
+          if comma == "," or not context.per_item then
+            same(through(source, context, { ordered = not context.inline or nil }))
+          end
         end
       end)
     end
