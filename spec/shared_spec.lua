@@ -17,7 +17,7 @@ local function open(limit, had)
     if not had then return nil, "cannot set up shared memory", 12 end
     return { size = function() return math.min(had, size) end, memory = function() return OWN end }
   end
-  local ok, err = pcall(self.open, self, 3)
+  local ok, err = pcall(self.open, self, 3, true)
   core.pool = real
   return self, asked, warnings, not ok and err
 end
