@@ -109,6 +109,39 @@ describe("R80 SIGTERM", function()
     for _, worker in ipairs(run.workers) do assert.is_false(support.alive(worker), run.context) end
   end
 
+  it("to a source that raises as what it waits for is interrupted: a warning says so, nothing has failed", function()
+    local path = support.write_file(os.tmpname(), [[
+      local minigun = require "minigun"
+      local p = minigun.pipeline "p"
+      p:producer("opens", function(emit)
+        emit(1)
+        print "opens"
+        io.stdout:flush()
+        assert(io.open(arg[0] .. ".in")) -- until there is a writer
+      end)
+      p:map("work", { processes = 1 }, function(item) return item end)
+      p:after_run(function(r)
+        print(r.stopped, r.failed, #r.items, r.stats.warnings[1])
+        io.stdout:flush()
+      end)
+      p:run()
+    ]])
+    local result = support.run(([[
+      mkfifo FILE.in
+      lua5.4 FILE >FILE.out 2>&1 & pid=$!
+      until grep -q opens FILE.out; do sleep 0.01; done
+      sleep 0.3
+      kill -TERM $pid
+      wait $pid
+      echo $?
+      cat FILE.out
+      rm FILE.in FILE.out
+    ]]):gsub("FILE", path), { timeout = 30, env = support.lua_env() })
+    os.remove(path)
+    local said = "stage 'opens': the producer was interrupted by SIGTERM"
+    assert.equal(("143\nopens\ntrue\t0\t1\t%s\n"):format(said), result.stdout, result.stderr)
+  end)
+
   it("a second one ends it at once, whatever its context", function()
     if not unruly then return pending "there is no C compiler" end
     local runs = slow_runs { "processes", "process_per_batch", "hosted", "inline", "threads" }
