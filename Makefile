@@ -78,7 +78,7 @@ endif
 .SUFFIXES:
 .PHONY: lint lint-lua lint-c lint-gcc lint-clang
 .PHONY: all help test check surroundings faults install uninstall clean bench asan sanitized gcstress tsan \
-        valgrind fuzz model storm
+        valgrind fuzz model storm cluster-chaos
 .PHONY: view-storm redis mutants docs pictures site FORCE
 
 all: $(LIB)
@@ -93,6 +93,7 @@ help:
 	@echo 'make gcstress   the same with full collections of Lua at arbitrary allocations, one in about COLLECT=100'
 	@echo 'make surroundings  the specs of deaths where SIGCHLD is ignored, system calls are refused, ...'
 	@echo 'make storm      kill workers at random moments, SIGNALS=10000 times, and compare what arrives'
+	@echo 'make cluster-chaos  the same with all parts of a cluster, ITEMS=600000'
 	@echo 'make view-storm  random keys, sizes, stops and ends for the live view, SECONDS=600 of them'
 	@echo 'make mutants    N=100 small faults put into the sources one by one: which ones no spec notices'
 	@echo 'make fuzz       build the fuzz targets with libFuzzer;  make model   check the models with spin'
@@ -216,6 +217,10 @@ STORM_ENV = LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;'
 storm: all faults
 	@$(STORM_ENV) LUA_CPATH='./build-faults/?.so;;' $(LUA) spec/programs/die_at_points.lua 100
 	@$(STORM_ENV) LUA_CPATH='./$(BUILD)/?.so;;' $(LUA) spec/programs/storm.lua $(SIGNALS) $(SEED)
+
+# Deaths of all parts of a cluster, over a set of sentinels, while ITEMS=600000 go through it: SEED=1.
+cluster-chaos: all redis
+	@$(STORM_ENV) LUA_CPATH='./$(BUILD)/?.so;;' $(LUA) spec/programs/chaos.lua $(or $(ITEMS),600000) $(SEED)
 
 # Random keys, sizes, stops and ends for the live view at a terminal: SECONDS=600 SEED=1.
 view-storm: all

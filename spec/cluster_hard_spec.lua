@@ -114,6 +114,66 @@ describe("a stage in a cluster gives what it gives in processes:", function()
   end)
 end)
 
+describe("a stage in a cluster with a route", function()
+  -- Runs it in processes and in a cluster; `take` and `other` print what each has got.
+  local function both(route)
+    local said = {}
+    for i, context in ipairs { "processes = 2", ("cluster = %q"):format(cluster.url) } do
+      local path = cluster:program(([[
+        local minigun = require "minigun"
+        local p = minigun.pipeline "routed"
+        p:producer("source", minigun.range(1, 40))
+        p:processor("work", { %s, to = { "one", "two" }, route = %s }, function(x, emit) emit { x } end)
+        local got = { one = {}, two = {} }
+        for name, list in pairs(got) do
+          p:processor(name, { from = "work" }, function(x)
+            assert(x[2] == nil) -- each has an item of its own
+            x[2] = name
+            list[#list + 1] = x[1]
+          end)
+        end
+        local r = p:run { failures = "collect", progress = false }
+        for _, name in ipairs { "one", "two" } do
+          table.sort(got[name])
+          print(#got[name], table.concat(got[name], " "))
+        end
+        print(r.failed, r.failures[1] and r.failures[1].message:match "^[^\n]*")
+      ]]):format(context, route), "routed" .. i)
+      if i == 2 then cluster:worker(path) end
+      local result = cluster:run(path)
+      assert.equal("", result.stderr)
+      said[i] = result.stdout:gsub("routed%d", "routed")
+    end
+    return said
+  end
+
+  it("C1: sends each item to the targets that a function says: one, several, none, one that there is not", function()
+    local said = both [[function(x)
+      x = x[1]
+      return x < 9 and { "one", "two" } or x < 20 and "one" or x < 30 and {} or x < 40 and "two" or "three"
+    end]]
+    assert.equal(said[1], said[2])
+    assert.matches("^19\t1 2 3 [^\n]* 19\n18\t1 2 3 4 5 6 7 8 30 [^\n]*\n1\t[^\n]*'three', which is none", said[2])
+  end)
+
+  it("C1: deals items out in turn", function()
+    for _, text in ipairs(both [["round_robin"]]) do
+      local one, two = text:match "^(%d+)\t[^\n]*\n(%d+)\t[^\n]*\n0\tnil\n$"
+      assert.equal(40, one + two)
+      assert.is_true(tonumber(one) >= 5 and tonumber(two) >= 5)
+    end
+  end)
+
+  it("is refused where hosts, that take single items in no order, would not do what it says", function()
+    for what, text in pairs { ["a reduce"] = 'p:reduce("x", 0, print, { cluster = "redis://x" })',
+      ["a stage that loops"] = 'p:stage("x", { cluster = "redis://x" }, print)',
+      ["a stage with option 'partition'"] = 'p:map("x", { cluster = "redis://x", partition = print }, print)' } do
+      local path = cluster:program('local p = require "minigun".pipeline "p" p:producer { 1 } ' .. text .. " p:run()")
+      assert.matches("stage 'x': " .. what .. "[^\n]* cannot run in a cluster", cluster:run(path).stderr)
+    end
+  end)
+end)
+
 describe("a run with a cluster", function()
   it("goes through two of them, one after the other, with iterate, and with a journal", function()
     local path = cluster:program(([[

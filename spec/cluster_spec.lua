@@ -246,7 +246,7 @@ describe("a stage in a cluster", function()
     local function result(fields, n)
       local whole = { each = 1, out = message.elements { core.encode "x" }, more = {}, busy = 0 }
       for name, value in pairs(fields) do whole[name] = value end
-      return message.result(core.encode(whole), n or 1, { other = 1, none = "there is none" })
+      return message.result(core.encode(whole), n or 1, { other = 1, none = "there is none" }, { after = 7 })
     end
     local function more(...) return result { more = { { 1, 0, ... } } } end
     assert.equal(1, result({}).outputs)
@@ -261,11 +261,13 @@ describe("a stage in a cluster", function()
     assert.equal("crash", more("failed", "crash", "no", 1).more[1][4])
     for _, wrong in ipairs { { "failed", "unheard of", "no", 1 }, { "failed", 1, "no", 1 }, { "failed", "crash", 1, 1 },
       { "failed", "crash", "no", "1" }, { "to", "none", core.encode(1) }, { "to", "nowhere", core.encode(1) },
-      { "to", "other", "\xc1" }, { "to", "other", 1 }, { "collect", "c", 1 }, { "collect", 1, core.encode(1) },
+      { "to", "other", "\xc1" }, { "routed", "other", core.encode(1) }, { "routed", 7, core.encode(1) },
+      { "routed", "after", "\xc1" }, { "to", "other", 1 }, { "collect", "c", 1 }, { "collect", 1, core.encode(1) },
       { "count", "n", "1" }, { "unheard of" }, {} } do
       assert.is_nil(more(table.unpack(wrong)))
     end
     assert.equal(7, more("to", "other", core.encode(7)).more[1][5])
+    assert.same({ 1, 0, "routed", 7, 8 }, more("routed", "after", (core.encode(8))).more[1])
   end)
 
   it("C7: outputs of a result are as many strings as it says, or none of it counts", function()

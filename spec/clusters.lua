@@ -1,6 +1,8 @@
--- For specs of clusters: a Redis server of one's own on a unix socket, worker hosts, and programs that submit.
+-- For specs of clusters: a Redis server of one's own on a unix socket, or a set with sentinels; worker hosts, and
+-- programs that submit.
 
 local lfs = require "lfs"
+local programs = require "spec.programs.build"
 local support = require "spec.support"
 
 local M = {}
@@ -37,8 +39,9 @@ function M.start(options)
 end
 
 function Cluster:start_server()
-  self.server = self:spawn(("redis-server --port 0 --unixsocket %s/redis.sock --save '' --dir %s %s"):format(
-    self.directory, self.directory, self.options), "server")
+  self.command = ("redis-server --port 0 --unixsocket %s/redis.sock --save '' --dir %s %s"):format(self.directory,
+    self.directory, self.options)
+  self.server = self:spawn(self.command, "server")
   assert(support.wait_until(function() return self:redis "PING" == "PONG" end, 10), "redis-server does not start")
 end
 
@@ -50,6 +53,90 @@ function Cluster:spawn(command, name)
   pipe:close()
   self.pids[#self.pids + 1] = pid
   return pid
+end
+
+--- A port that is free now.
+function M.free_port()
+  local port = support.run([[python3 -c "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); ]] ..
+    [[print(s.getsockname()[1])"]]).stdout:match "%d+"
+  return assert(port)
+end
+
+-- Servers that can be killed, and come back; each may stand after a proxy.
+local Servers = {}
+Servers.__index = Servers
+
+local function start_proxy(self, i)
+  local own = self[i]
+  own.proxy = own.reached and self.cluster:spawn(("%s %s %s"):format(assert(programs.proxy(), "no C compiler"),
+    own.reached, own.listens), "proxy" .. i)
+end
+
+local function start_one(self, i) self[i].pid = self.cluster:spawn(self[i].command, "redis" .. i) end
+
+--- Cuts all connections of a server.
+function Servers:cut(i)
+  self.cluster:signal(self[i].proxy, "KILL")
+  support.wait_until(function() return not support.alive(self[i].proxy) end, 5)
+  start_proxy(self, i)
+end
+
+--- Kills a server, and starts it again.
+function Servers:kill(i)
+  self.cluster:signal(self[i].pid, "KILL")
+  support.wait_until(function() return not support.alive(self[i].pid) end, 5)
+  if self.away then support.sleep(self.away) end
+  start_one(self, i)
+end
+
+--- Which of them the sentinels take for the master.
+function Servers:master()
+  local port = support.run(("redis-cli -p %s SENTINEL GET-MASTER-ADDR-BY-NAME m"):format(self.sentinels[1])).stdout
+    :match "(%d+)\n$"
+  for i, own in ipairs(self) do
+    if (own.reached or own.listens) == port then return i end
+  end
+  return 1
+end
+
+--- The server of a cluster, after a proxy: `url`.
+function Cluster:behind_proxy()
+  local self_url, socket = self.directory .. "/proxy.sock", self.directory .. "/redis.sock"
+  local servers = setmetatable({ cluster = self, url = "redis+unix://" .. self_url,
+    { pid = self.server, listens = socket, reached = self_url, command = self.command } }, Servers)
+  start_proxy(servers, 1)
+  return servers
+end
+
+--- Starts a master, two replicas and three sentinels: `url`; `sentinels`: their ports.
+-- @param proxies boolean whether each server stands after a proxy
+function Cluster:sentinels(proxies)
+  local servers = setmetatable({ cluster = self, sentinels = {}, away = 2 }, Servers)
+  for i = 1, 3 do
+    local own = { listens = M.free_port(), reached = proxies and M.free_port() or nil }
+    local directory, first = ("%s/%d"):format(self.directory, i), servers[1] or own
+    assert(lfs.mkdir(directory))
+    servers[i] = own
+    own.command = ("redis-server --port %s --save '' --appendonly yes --dir %s %s %s"):format(own.listens, directory,
+      own.reached and "--replica-announce-ip 127.0.0.1 --replica-announce-port " .. own.reached or "",
+      i > 1 and "--replicaof 127.0.0.1 " .. (first.reached or first.listens) or "")
+    start_proxy(servers, i)
+    start_one(servers, i)
+  end
+  for i = 1, 3 do
+    servers.sentinels[i] = M.free_port()
+    local path = ("%s/sentinel%d.conf"):format(self.directory, i)
+    support.write_file(path, ("port %s\nsentinel monitor m 127.0.0.1 %s 2\n" ..
+      "sentinel down-after-milliseconds m 1000\nsentinel failover-timeout m 3000\n"):format(servers.sentinels[i],
+      servers[1].reached or servers[1].listens))
+    self:spawn(("redis-sentinel %s --dir %s"):format(path, self.directory), "sentinel" .. i)
+  end
+  assert(support.wait_until(function()
+    local known = support.run(("redis-cli -p %s SENTINEL MASTER m"):format(servers.sentinels[1])).stdout
+    return known:find "num%-slaves\n2\n" and known:find "num%-other%-sentinels\n2\n"
+  end, 30))
+  servers.url = ("redis+sentinel://127.0.0.1:%s,127.0.0.1:%s,127.0.0.1:%s/m"):format(table.unpack(servers.sentinels))
+  return servers
 end
 
 --- What redis-cli says.
@@ -76,6 +163,8 @@ function Cluster:run(path, seconds)
 end
 
 function Cluster:signal(pid, name) os.execute(("kill -%s %d 2>/dev/null"):format(name, pid)) end
+
+Cluster.__close = function(self) self:close() end
 
 --- Ends all of it.
 function Cluster:close()

@@ -39,6 +39,13 @@ function M.program(name)
   return compile(name, target, "") and target or nil
 end
 
+--- The program `proxy` (see proxy.c).
+---@return string? path nil where there is no compiler
+function M.proxy()
+  local target = M.directory .. "/proxy"
+  return compile("proxy", target, "-pthread") and target or nil
+end
+
 --- A library of this directory, to be loaded before others (LD_PRELOAD).
 ---@param name string of its file, without ".c"
 ---@return string? path nil where there is no compiler

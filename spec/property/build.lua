@@ -1,14 +1,20 @@
 --- Makes pipelines from descriptions (generate.lua), runs them, and keeps account of what came out.
 local acts = require "spec.property.acts"
+local code = require "minigun.cluster.code"
 local core = require "minigun.core"
 local generate = require "spec.property.generate"
 local execution = require "minigun.control.execution"
+local host = require "minigun.cluster.host"
 local minigun = require "minigun"
 local model = require "spec.property.model"
 local nests = require "spec.property.nests"
+local plan = require "minigun.plan.plan"
+local redis_url = require "minigun.base.redis_url"
 local values = require "spec.property.values"
 
 local build = {}
+
+local TERM <const> = 15
 
 -- Some raise, some refuse.
 local function refuse(hook)
@@ -163,6 +169,7 @@ end
 -- What says in options how large a context is.
 local function size_of(context)
   if context.kind == "inline" then return true end
+  if context.kind == "cluster" then return { url = generate.url, ordered = context.ordered } end
   if not context.ordered then return context.n end
   return { [generate.workers[context.kind].size] = context.n, ordered = true }
 end
@@ -245,6 +252,7 @@ function build.pipeline(d)
           end
         end
         if context.kind == "inline" then q:inline(define_group)
+        elseif context.kind == "cluster" then q:cluster(generate.url, { ordered = context.ordered }, define_group)
         else q[context.kind](q, size_of(context), define_group) end
       else
         define(q, d.stages[at], nest)
@@ -254,6 +262,38 @@ function build.pipeline(d)
   end
   define_all(p, 1, #d.stages)
   return p, names
+end
+
+-- --- worker hosts --------------------------------------------------------------------------------------------------
+
+-- In a process of its own: a worker host of a stage of the pipeline, whose functions came with the fork.
+local function be_host(p, built, stage, url)
+  local file = type(arg) == "table" and arg[0] or ""
+  local own = host.new { address = assert(redis_url.parse(url)), stages = built.stages,
+    addresses = built.addresses[stage.id], pipeline = p.name, stage = stage.name, retries = stage.retries,
+    processes = 1, tell = function(text) io.stderr:write(text, "\n") end,
+    code = code.sum(file, stage.name, require("minigun.redis").sha256) }
+  own:define(minigun.pipeline "host", stage):run { failures = "collect", progress = false, max_restarts = 1 << 30 }
+end
+
+--- Starts a worker host for each stage of a pipeline that is in a cluster.
+---@param p table
+---@return table hosts to be closed
+function build.hosts(p)
+  local built, hosts = plan.build(p), {}
+  for _, segment in ipairs(built.segments) do
+    if segment.kind == "cluster" then
+      local process, pid = core.fork(be_host, p, built, built.stages[segment.stages[1]], segment.worker.url)
+      hosts[#hosts + 1] = { process = assert(process, pid), pid = pid }
+    end
+  end
+  return setmetatable(hosts, { __close = function()
+    for _, own in ipairs(hosts) do core.kill(own.pid, TERM) end
+    for _, own in ipairs(hosts) do
+      while not own.process:reap() do core.sleep(0.005) end
+      own.process:close()
+    end
+  end })
 end
 
 -- --- running -----------------------------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ end
 -- could not send is counted only where that is found out later; and a worker that dies takes with it what the stages of
 -- its group have counted for its last chunk.
 local function compared(d, m, s, key)
+  local context = d.contexts[s.context]
+  if context and context.kind == "cluster" and key == "retried" then return false end -- the hosts alone know
   if m.deaths > 0 and m.members[m.home[s.name].key] > 1 and key:find "^items" then return false end
   if s.letters and key == "items_in" or s.kind == "producer" and d.functions then return false end
   if s.takes_batches or s.kind == "batch" then return key == (s.takes_batches and "items_out" or "items_in") end
@@ -77,6 +79,7 @@ function check.problem(d)
     if not checked then made, p = false, message end
   end
   if not made then return "cannot be defined: " .. tostring(p) end
+  local _ <close> = build.hosts(p)
   local ran, result, hanging = pcall(build.doors[d.door], p, check.seconds)
   if not ran then return "run raised: " .. tostring(result) end
   if not result then return "hangs: " .. hanging end

@@ -11,6 +11,9 @@ local values = require "spec.property.values"
 
 local generate = {}
 
+--- The URL of a Redis server, where stages are put into clusters, too.
+generate.url = os.getenv "MINIGUN_PROPERTY_REDIS"
+
 -- Picks a key of a table of rows with weights.
 local function pick(draw, rows, allowed)
   local names, total = {}, 0
@@ -63,6 +66,7 @@ generate.workers = {
   process_per_batch = { weight = 3, size = "max" },
   threads = { weight = 2, size = "n" },
   inline = { weight = 1 },
+  cluster = { weight = generate.url and 3 or 0 },
 }
 
 local function add_acts(s, d, draw, row, extra)
@@ -285,6 +289,17 @@ local function part_batches(d)
   end
 end
 
+-- Hosts of a cluster take single items.
+local function spare_clusters(d)
+  for _, s in ipairs(d.stages) do
+    local context = d.contexts[s.context]
+    if context and context.kind == "cluster" and (s.kind == "producer" or s.kind == "stage" or s.fold or
+      s.partition) then
+      s.context = nil
+    end
+  end
+end
+
 -- A group from whose middle a stage was taken is two groups.
 local function split_groups(d)
   local seen, before, now = {}, nil, nil
@@ -349,6 +364,7 @@ function generate.place(d, draw)
   end
   place_folds(d, draw, add)
   part_batches(d)
+  spare_clusters(d)
   split_groups(d)
   nests.choose(d, draw)
 end

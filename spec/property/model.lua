@@ -20,9 +20,10 @@ local function find_homes(self)
   for i, s in ipairs(self.d.stages) do
     local context = s.context and self.d.contexts[s.context]
     local home = { key = HERE, per_item = s.fold and context and context.kind == "process_per_batch" }
-    local forks = context and (context.kind == "processes" or context.kind == "process_per_batch")
+    local forks = context and (context.kind == "processes" or context.kind == "process_per_batch" or
+      context.kind == "cluster")
     if forks and s.kind ~= "batch" and not s.fold then -- what a fold does is done or not for each item, wherever it is
-      local own = s.kind == "producer" or context.how == "own"
+      local own = s.kind == "producer" or context.how == "own" or context.kind == "cluster"
       home = { key = own and "stage " .. i or "context " .. s.context, per_item = context.kind == "process_per_batch" }
       if s.kind == "producer" then home.per_item = false end
     end

@@ -109,7 +109,8 @@ end
 
 -- Connects to a server, and says f there: at each of the addresses of its host, until one has answered.
 local function reach(self, where, f)
-  local address, value, fault = self.address, nil, nil
+  local address = self.address
+  local value, fault
   self.at, self.others = where.path or ("%s:%s"):format(where.host, where.port), 0
   repeat
     local link, message = self.redis.open { host = where.host, port = where.port, skip = self.others,

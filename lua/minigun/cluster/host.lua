@@ -27,8 +27,9 @@ local AHEAD <const>, MOST <const> = 0.05, 64 -- seconds of work that a host has 
 
 --- Makes a worker host.
 ---@param given table
---- `address` of url.parse; `addresses` of the stage in the plan; `pipeline`, `stage`: names; `code`; `processes`;
---- `once`: it ends when there is no job; `tell(text)` is called when the server is away, and when it is back
+--- `address` of url.parse; `stages` of the plan, `addresses` of the stage in it; `pipeline`, `stage`: names; `code`;
+--- `processes`; `retries` of the stage; `once`: it ends when there is no job; `tell(text)` is called when the server is
+--- away, and when it is back
 ---@return table host
 function host.new(given)
   local self = setmetatable({ given = given, chunks = {}, rest = {}, done = {}, in_hand = 0, job = false, facts = false,
@@ -348,7 +349,7 @@ end
 
 --- Defines the run of a worker host.
 ---@param p table an empty pipeline
----@param stage table of the plan: `handler`, `retries`, `backoff`, `timeout`, `hooks`
+---@param stage table of the plan: `handler`, `route`, `retries`, `backoff`, `timeout`, `hooks`
 ---@return table p
 function Host:define(p, stage)
   p:producer("take", { threads = 1 }, function(emit)
@@ -360,7 +361,7 @@ function Host:define(p, stage)
   p:processor("run", { processes = self.given.processes, from = { "take", "keep" }, retries = stage.retries,
     backoff = stage.backoff ~= 0 and stage.backoff or nil, timeout = stage.timeout or nil }, function() end)
   p.stages[#p.stages].by_parts = pieces.handler { pipeline = self.given.pipeline, stage = self.given.stage,
-    handler = stage.handler, retries = stage.retries, addresses = self.given.addresses }
+    plan = stage, stages = self.given.stages, addresses = self.given.addresses }
   for name, list in pairs(stage.hooks or {}) do
     for _, hook in ipairs(list) do p[name](p, "run", hook.f) end
   end

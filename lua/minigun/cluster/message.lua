@@ -7,6 +7,7 @@
 --     refs   true: some of them contain references
 --     more   what else has come of items, in order: an array of { item, outputs before it, kind, ... } with
 --                "to", name, bytes        an output for one stage
+--                "routed", name, bytes    the same, where a route has chosen the stage
 --                "collect", name, bytes   "count", name, number
 --                "failed", kind, message, attempts, traceback
 --     busy   seconds
@@ -122,6 +123,11 @@ end
 -- From the kind of an entry of `more` to whether the rest of it is right. An output is decoded: its value is in the
 -- place of its bytes.
 local RIGHT <const> = {
+  routed = function(one, _, after)
+    if type(one[4]) ~= "string" or type(one[5]) ~= "string" then return false end
+    one[4], one[5] = after[one[4]], (core.decode(one[5]))
+    return one[4] ~= nil and one[5] ~= nil
+  end,
   to = function(one, addresses)
     local ids = addresses[one[4]] -- a text: why the name means nothing
     if type(ids) ~= "table" and math.type(ids) ~= "integer" or type(one[5]) ~= "string" then return false end
@@ -139,13 +145,13 @@ local RIGHT <const> = {
   end,
 }
 
-local function is_more(more, n, outputs, addresses)
+local function is_more(more, n, outputs, addresses, after)
   if type(more) ~= "table" then return false end
   local item, before = 1, 0
   for _, one in ipairs(more) do
     local right = type(one) == "table" and is_count(one[1]) and is_count(one[2]) and RIGHT[one[3]]
     if not (right and one[1] >= item and one[1] <= n and one[2] >= before and one[2] <= outputs) then return false end
-    if not right(one, addresses) then return false end
+    if not right(one, addresses, after) then return false end
     item, before = one[1], one[2]
   end
   return true
@@ -155,13 +161,14 @@ end
 ---@param bytes any
 ---@param n integer
 ---@param addresses table names that an output may go to
+---@param after table the stages that a route may choose: ids by name
 ---@return table? result `outputs`: how many there are; of `more` outputs and collected values are decoded
 ---@return string? problem
-function message.result(bytes, n, addresses)
+function message.result(bytes, n, addresses, after)
   local value = type(bytes) == "string" and core.decode(bytes) or nil
   if type(value) == "table" and type(value.out) == "string" and type(value.busy) == "number" then
     value.outputs = outputs_of(value.each, n)
-    if value.outputs and is_more(value.more, n, value.outputs, addresses) then return value end
+    if value.outputs and is_more(value.more, n, value.outputs, addresses, after) then return value end
   end
   return nil, "it is no result of this chunk"
 end

@@ -40,10 +40,16 @@ local function note(self, ...)
   more[#more + 1] = { self.item, self.outputs, ... }
 end
 
-local function make_emit(self, addresses)
+-- `choose`: of a route; nil: all stages after this one get what it emits. Ids are those of this process: where a
+-- program defines its stages in another order, they are others.
+local function make_emit(self, addresses, choose, stages)
   return emits.new(function(_, value, more)
     if more ~= nil then error(emits.MORE, 2) end
     if value == nil then error(emits.NIL, 2) end
+    if choose then
+      for _, id in ipairs(choose(value)) do note(self, "routed", stages[id].name, bytes_of(self, value, "")) end
+      return
+    end
     local bytes, n = bytes_of(self, value, ""), self.outputs + 1
     self.out[n], self.outputs = bytes, n
   end, function(name, value)
@@ -116,20 +122,26 @@ local function begin(self, piece, given)
   self.ctx.attempt = given.attempt
 end
 
+-- Each process deals out for itself, and begins anywhere.
+local function choose_of(plan)
+  return plan.route and plan.route ~= "broadcast" and route.new(plan, core.random() & 0xffff) or nil
+end
+
 --- The handler that workers of a host run: that of the stage, on the items of a piece.
----@param stage table `pipeline`, `stage`: names; `handler`, `retries` of the plan's; `addresses`: what names mean to
---- `emit:to`
+---@param stage table
+--- `pipeline`, `stage`: names; `plan`: the plan's stage; `stages`: all of the plan, by id; `addresses`: what names mean
+--- to `emit:to`
 ---@return function make (step) -> function (piece, emit, ctx), where `step(k)` says which item the worker is at
 function pieces.handler(stage)
   return function(step)
-    local self = setmetatable({ retries = stage.retries }, Piece)
-    self.emit = make_emit(self, stage.addresses)
+    local self = setmetatable({ retries = stage.plan.retries }, Piece)
+    self.emit = make_emit(self, stage.addresses, choose_of(stage.plan), stage.stages)
     return function(piece, emit, given)
       if piece.again and given.attempt == 1 then errors.raise_again(piece.again) end
       self.ctx = self.ctx or make_ctx(self, stage, given)
       begin(self, piece, given)
       local began, items = now(), assert(message.items(piece.bytes))
-      local done, again = run(self, stage.handler, items, step)
+      local done, again = run(self, stage.plan.handler, items, step)
       step(0)
       local busy = now() - began
       emit { chunk = piece.chunk, serial = piece.serial, first = piece.first, n = piece.n, done = done, again = again,

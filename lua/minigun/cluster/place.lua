@@ -34,6 +34,7 @@ local RESULTS <const> = 64      -- that are taken in one call
 local LARGE <const> = 4 << 20   -- bytes of results: fewer are taken in the next call; of a chunk's: fewer items
 local ALIVE <const> = 1         -- seconds between two words of being there
 local LISTEN <const> = 1000     -- milliseconds that a call for results waits
+local START <const> = 10        -- seconds that a server has to become the one that it can begin with
 local NO_WORKER <const> = 5     -- seconds until the run says that no worker is there
 local PAUSES <const> = { 0.002, 0.01, 0.05, 0.2, 0.5, 1 } -- seconds before a call is made again
 
@@ -60,9 +61,10 @@ function place.new(port, segment)
   local said = segment.worker
   local self = setmetatable({
     slots = { { number = 1 } }, said = said, stage = port.plan.stages[segment.stages[1]],
+    after = {},      -- by name: ids of the stages after it
     flight = {},     -- by number: { works, n = items, bytes }; of a chunk that was adopted, one item is one work
     orphans = {},    -- by an item's bytes, as an element: array of { chunk =, k = }, for which no item has arrived yet
-    last = 0,        -- number of the chunk that was made last
+    made = 0,        -- number of the chunk that was made last
     in_flight = 0,   -- chunks, and results that lie on the server
     bytes = 0,       -- of them
     size = FIRST,    -- items of a chunk, at most
@@ -72,6 +74,7 @@ function place.new(port, segment)
     unsent = {},     -- numbers of those to be handed over, in order
     sender = false, closed = false, told = 0, heard = core.now(), warned = false,
   }, Cluster)
+  for _, id in ipairs(self.stage.outputs) do self.after[port.plan.stages[id].name] = id end
   contract.open(self, port, segment, "bytes")
   self.ledger:resize(self.id, said.limit * FIRST, 0)
   self.out, self.address = dial(self)
@@ -138,9 +141,9 @@ local function gather(self)
   end
   if n == 0 then return false end
   self.weight = size / n
-  self.last = self.last + 1
-  add_flight(self, self.last, { works = works, n = n, bytes = message.array(n, table.concat(parts)) })
-  table.insert(self.unsent, self.last)
+  self.made = self.made + 1
+  add_flight(self, self.made, { works = works, n = n, bytes = message.array(n, table.concat(parts)) })
+  table.insert(self.unsent, self.made)
   return true
 end
 
@@ -305,18 +308,25 @@ end
 
 -- --- the contract --------------------------------------------------------------------------------------------------
 
--- What the engine answers before the run's loop is there.
-local function sure(self, value, fault)
-  if fault then self.port.fail(say(self, fault.message)) end
-  return value
+-- What the engine answers before the run's loop is there; it may be about to get another server.
+local function sure(self, engine, call, ...)
+  local due = core.now() + START
+  while true do
+    local value, fault = engine[call](engine, ...)
+    if not fault then return value end
+    if not fault.again or core.now() > due then self.port.fail(say(self, fault.message)) end
+    core.sleep(PAUSES[4])
+  end
 end
 
 -- Takes over what is there of a job of this name: of another program's nothing is wanted.
 local function attach(self, engine)
-  local facts = sure(self, engine:facts())
-  if facts and (facts.code ~= self.facts.code or facts.state ~= "open") then sure(self, engine:remove(facts.by)) end
-  sure(self, engine:create(self.facts))
-  local entries = sure(self, engine:take_over(self.facts.by))
+  local facts = sure(self, engine, "facts")
+  local before = facts and facts.by or ""
+  self.facts.by = ("%08d-%s"):format((tonumber(before:match "^%d+") or 0) + 1, self.facts.by)
+  if facts and (facts.code ~= self.facts.code or facts.state ~= "open") then sure(self, engine, "remove", before) end
+  sure(self, engine, "create", self.facts)
+  local entries = sure(self, engine, "take_over", self.facts.by)
   for i = #entries, 1, -1 do
     local number, items = engines.number_of(entries[i][1]), message.items(entries[i][2][2])
     local chunk = { works = {}, n = items and #items, bytes = entries[i][2][2], adopted = true }
@@ -328,7 +338,7 @@ local function attach(self, engine)
     end
   end
   -- Items of runs that had the name before had other numbers, as handlers know items by them.
-  self.last = math.max(sure(self, engine:last()) or 0, os.time() << 20)
+  self.made = math.max(sure(self, engine, "last") or 0, os.time() << 20)
 end
 
 --- Makes the job known, and begins.
@@ -340,7 +350,7 @@ function Cluster:start()
   self.facts = { code = code.sum(program, self.stage.name, require("minigun.redis").sha256), by = id,
     limit = self.said.limit, lease = math.floor(self.said.lease * 1000), tries = self.said.tries }
   local engine = engine_of(self, self.out)
-  if name then attach(self, engine) else sure(self, engine:create(self.facts)) end
+  if name then attach(self, engine) else sure(self, engine, "create", self.facts) end
   self.synced = self.out.dials
   self.tasks = { port.loop():spawn(function() send(self) end), port.loop():spawn(function() receive(self) end) }
 end

@@ -25,7 +25,7 @@ end
 ---@return table? result `busy`: seconds; nil: it is none
 ---@return string? problem
 function results.read(place, chunk, bytes)
-  local said, problem = message.result(bytes, chunk.n, place.port.plan.addresses[place.stage.id])
+  local said, problem = message.result(bytes, chunk.n, place.port.plan.addresses[place.stage.id], place.after)
   if not said then return nil, problem end
   local self = new(place, chunk, { each = said.each, more = said.more, busy = said.busy, block = false, list = false })
   if said.outputs > FEW and not chunk.adopted then
@@ -93,18 +93,23 @@ local function fail(self, k, kind, text, attempts, traceback)
   self.items = self.items or message.items(self.chunk.bytes)
   port.settle(self.stage, { kind = kind, message = text, attempt = attempts,
     traceback = type(traceback) == "string" and traceback or nil, pid = port.pid },
-    function() return (core.decode(self.items[k])) end)
+    function()
+      local item = core.decode(self.items[k])
+      return item ~= nil and item -- false: it cannot be decoded
+    end)
 end
 
 local function take_more(self, own, one)
   local port, kind = self.place.port, one[3]
   if kind == "failed" then return fail(self, one[1], table.unpack(one, 4, 7)) end
-  if kind ~= "to" then return port.effect(kind, one[4], one[5]) end
-  local ids = port.plan.addresses[self.stage.id][one[4]]
-  for _, id in ipairs(type(ids) == "table" and ids or { math.tointeger(ids) }) do
-    give(self.place, own, port.sent, self.stage, id, one[5])
-    self.values = self.values + 1
+  local ids = one[4]
+  if kind == "to" then ids = port.plan.addresses[self.stage.id][ids]
+  elseif kind ~= "routed" then return port.effect(kind, ids, one[5]) end
+  if type(ids) ~= "table" then ids = { math.tointeger(ids) } end
+  for i, id in ipairs(ids) do -- each receiver gets a value of its own
+    give(self.place, own, port.sent, self.stage, id, i < #ids and core.copy(one[5]) or one[5])
   end
+  self.values = self.values + 1
 end
 
 -- How many outputs the items after the first k have, up to the last.

@@ -3,14 +3,16 @@
 -- Keys of a stage of a job, T = mg:{JOB/STAGE}: T:in the chunks to do, a stream with the group "w", whose ids are
 -- NUMBER-1; T:out the results; T:dead what was delivered too often; T:meta what the job is. A chunk's bytes stand in
 -- the field d. A chunk stays in T:in until its submitter has its result, so that another submitter that takes the job
--- over finds both. `by` in T:meta is the submitter that the job belongs to.
+-- over finds both. `by` in T:meta is the submitter that the job belongs to: a later one's text is greater, so that it
+-- stays the owner where another server does not know of it yet.
 local scripts = {}
 
 -- What the submitter's calls begin with: whether the job is its own. KEYS meta first; ARGV submitter first.
 local OWN <const> = [[
 local state, by = unpack(redis.call('HMGET', KEYS[1], 'state', 'by'))
 if not state then return redis.error_reply('GONE the job is gone') end
-if by ~= ARGV[1] then return redis.error_reply('TAKEN another submitter has taken the job over') end
+if by and by > ARGV[1] then return redis.error_reply('TAKEN another submitter has taken the job over') end
+if by ~= ARGV[1] then redis.call('HSET', KEYS[1], 'by', ARGV[1]) end
 ]]
 
 -- KEYS meta, in, out; ARGV submitter, limit, first number, seconds to keep, chunks ... -> how many were taken. A chunk

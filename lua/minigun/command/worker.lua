@@ -29,16 +29,18 @@ local worker = {
 
 -- The stage of a plan that is meant.
 local function stage_of(built, name)
+  local found
+  for _, segment in ipairs(built.segments) do
+    local stage = segment.kind == "cluster" and built.stages[segment.stages[1]]
+    if stage and name == stage.name then return stage end
+    if stage and found and not name then
+      status.wrong_call "worker: several stages say cluster; name one with --stage"
+    end
+    found = stage or found
+  end
   if name then
     if not built.by_name[name] then status.wrong_call(("worker: there is no stage '%s'"):format(name)) end
     return built.by_name[name]
-  end
-  local found
-  for _, segment in ipairs(built.segments) do
-    if segment.kind == "cluster" then
-      if found then status.wrong_call "worker: several stages say cluster; name one with --stage" end
-      found = built.stages[segment.stages[1]]
-    end
   end
   if not found then status.wrong_call "worker: no stage says cluster; name one with --stage" end
   return found
@@ -71,7 +73,8 @@ function worker.run(given)
   local processes = given.processes or minigun.cpus()
   local function tell(text) io.stderr:write("minigun: worker: ", text, "\n") end
   local own = require("minigun.cluster.host").new {
-    address = address, addresses = built.addresses[stage.id], pipeline = p.name, stage = stage.name, once = given.once,
+    address = address, stages = built.stages, addresses = built.addresses[stage.id], pipeline = p.name,
+    stage = stage.name, once = given.once,
     retries = stage.retries,
     code = require("minigun.cluster.code").sum(path, stage.name, redis.sha256),
     processes = processes, tell = tell,

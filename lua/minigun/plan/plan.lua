@@ -61,6 +61,16 @@ local function as_the_run_says(b, node, context)
   return context
 end
 
+-- Hosts of a cluster take single items, in no order, and know nothing of one another.
+local function refuse_in_cluster(node)
+  local own = node.definition
+  local what = own.kind == "reduce" and "a reduce" or own.loop and "a stage that loops over its input" or
+    own.partition and "a stage with option 'partition'"
+  if not what then return end
+  failure.raise(("stage '%s': %s cannot run in a cluster; say where it runs on this machine: processes = n, or " ..
+    "inline = true"):format(node.name, what), own.at)
+end
+
 local function resolve_context(b, node)
   local context, name, by = plan.context_of(node)
   local own, around = node.definition.context, nesting.around(node)
@@ -72,7 +82,9 @@ local function resolve_context(b, node)
     failure.raise(("stage '%s': threads in a pipeline that is nested in workers: option 'ordered' belongs to these " ..
       "workers"):format(node.name), node.definition.at)
   end
-  if context then return as_the_run_says(b, node, context) end
+  context = context and as_the_run_says(b, node, context)
+  if context and context.kind == "cluster" then refuse_in_cluster(node) end
+  if context then return context end
   local names, where = {}, node.parent
   while where do
     for other in pairs(where.pipeline.contexts) do names[#names + 1] = other end
