@@ -611,6 +611,52 @@ describe("an executor", function()
     assert.is_true(left < n * 0.01, ("%.0f KiB are left"):format(left))
   end)
 
+  it("uses no more memory after very many calls", function()
+    local total = support.short_or_long(30000, 10000000)
+    support.deadline(support.short_or_long(60, 900))
+    local result = support.run_lua([[
+      local minigun, support = require "minigun", require "spec.support"
+      local total = tonumber(arg[1])
+      local pool <close> = minigun.executor(function(n) return { n } end, { processes = 2, backlog = 100 })
+      local function resident()
+        collectgarbage()
+        return collectgarbage "count", tonumber((support.read_file("/proc/self/statm"):match "^%d+ (%d+)")) * 4
+      end
+      local function go(n)
+        for i = 1, n // 2 do assert(pool:call(i)[1] == i) end
+        for i = 1, n // 100 do
+          local list = {}
+          for k = 1, 50 do list[k] = i + k end
+          for k, got in ipairs(pool:map(list)) do assert(got[1] == i + k) end
+        end
+      end
+      go(total // 3)
+      local lua, all = resident()
+      go(total)
+      local lua_after, all_after = resident()
+      assert(lua_after < lua + 64 and all_after < all + 2048,
+        ("from %.0f and %.0f to %.0f and %.0f KiB"):format(lua, all, lua_after, all_after))
+      io.write "flat"
+    ]], { args = { total }, timeout = support.short_or_long(55, 850) * support.patience })
+    assert.equal("", result.stderr)
+    assert.equal("flat", result.stdout)
+  end)
+
+  it("needs few descriptors, and says where there are too few", function()
+    local function with(descriptors, workers)
+      return support.run(("exec prlimit --nofile=%d lua5.4 -e %s"):format(descriptors, support.quote(([[
+        local minigun = require "minigun"
+        local ok, pool = pcall(minigun.executor, function(n) return n end, { processes = %d })
+        print(ok and pool:call(1) or pool)
+        if ok then print(#pool:map { 1, 2, 3 }, (pcall(pool.close, pool))) end
+      ]]):format(workers))), { env = support.lua_env(), timeout = 20 })
+    end
+    assert.equal("1\n3\ttrue\n", with(64, 8).stdout)
+    local done = with(64, 64)
+    assert.same({ 0, "" }, { done.code, done.stderr })
+    assert.matches("cannot start a worker process: .*the limit of descriptors %(ulimit %-n%) too low", done.stdout)
+  end)
+
   it("may be a worker's own, inside a handler of a run or of another executor", function()
     for _, context in ipairs(contexts.kinds) do
       local outer <close> = executor(function(n)

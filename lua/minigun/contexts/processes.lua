@@ -17,7 +17,7 @@ local worker = require "minigun.child.main"
 
 local processes = {}
 
-local EAGAIN <const> = 11
+local EAGAIN <const>, EMFILE <const> = 11, 24
 local LEAST <const> = 0.01 -- seconds between two looks at least
 
 local Processes = {}
@@ -98,7 +98,8 @@ function Processes:spawn(slot, value, coming, full)
         failure.count(self:alive(), "worker")))
       return false
     end
-    port.fail(("%s: %s; is the limit of processes (ulimit -u) or of memory too low?"):format(segment.context, message))
+    port.fail(("%s: %s; is the limit of %s too low?"):format(segment.context, message,
+      errno == EMFILE and "descriptors (ulimit -n)" or "processes (ulimit -u) or of memory"))
   end
   local now = port.now()
   port.heap.last = now - start
