@@ -288,6 +288,7 @@ build = {
     ["minigun.system.programs"] = "lua/minigun/system/programs.lua",
     ["minigun.system.replacing"] = "lua/minigun/system/replacing.lua",
     ["minigun.run.status"] = "lua/minigun/run/status.lua",
+    ["minigun.base.earlier"] = "lua/minigun/base/earlier.lua",
     ["minigun.base.queue"] = "lua/minigun/base/queue.lua",
     ["minigun.policy.reduce"] = "lua/minigun/policy/reduce.lua",
     ["minigun.base.methods"] = "lua/minigun/base/methods.lua",

@@ -133,7 +133,7 @@ describe("dispatch to workers", function()
     local place, pool, port = fake.place(1, { kind = "producer" })
     pool:take_calls()
     for _ = 1, 2 do port.ledger:accept_value(1, 1, 1) end
-    place:stop_producer(0.1)
+    place:stop_producer()
     assert.same({ 0, 0, { "stop 1" } }, { (place.ledger:queued(place.id)), port.ledger:pending(1), pool:take_calls() })
   end)
 

@@ -156,7 +156,7 @@ end
 -- What became of all that the dead worker held.
 local function flight(record)
   local n, takers = record.in_flight, record.went_to
-  if n <= 1 then return (" with %d item%s in flight"):format(n, n == 1 and "" or "s") end
+  if n <= 1 then return (" with %s in flight"):format(failure.count(n, "item")) end
   return (" with %d items in flight; %s went %s"):format(n, n == 2 and "the other" or ("the %d others"):format(n - 1),
     not takers and "back to the queue"
       or ("to worker%s %s"):format(#takers == 1 and "" or "s", table.concat(takers, ", ")))

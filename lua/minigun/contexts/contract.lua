@@ -31,7 +31,7 @@
 --     alive()                    how many processes of its own live
 --     chunk_flags(stage)         flags of the chunks of a stage, as in src/core/slot.h
 --     end_input(stage)           no more comes to a loop stage -> whether it learns that only now, and ends later
---     stop_producer(grace)       ends a producer that runs here
+--     stop_producer()            ends a producer that runs here
 --     finish()                   no more work comes at all
 --     ended()                    whether everything is over after that
 --     close()                    gives back what it holds, however the run has ended
@@ -195,7 +195,7 @@ function Place:due(_) return nil end
 function Place:working() return false end
 function Place:alive() return 0 end
 function Place:chunk_flags(_) return 0 end
-function Place:stop_producer(_) return self end -- only workers have some
+function Place:stop_producer() return self end -- only workers have some
 function Place:close() return self end
 function Place:finish() self.finishing = true end
 function Place:ended()

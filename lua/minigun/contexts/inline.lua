@@ -5,6 +5,7 @@ local chain = require "minigun.handlers.chain"
 local contract = require "minigun.contexts.contract"
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
+local earlier = require "minigun.base.earlier"
 local errors = require "minigun.base.traceback"
 local report = require "minigun.base.protocol"
 local signals = require "minigun.system.signals"
@@ -222,7 +223,7 @@ function Inline:due(now)
       fell_due = true
       next_due = batches:next_due()
     end
-    due = next_due and math.min(due or next_due, next_due) or due
+    due = earlier(due, next_due)
   end
   return due, fell_due
 end

@@ -115,10 +115,9 @@ function losses.warn_of_loops(place, slot, last, in_hand)
     if stage.loop and not ended[id] and id ~= ending then names[#names + 1] = "'" .. stage.name .. "'" end
   end
   if #names == 0 then return end
-  place.port.warn(("worker %d (pid %d) %s in the middle of the loop of stage %s, after %d item%s: what that had " ..
+  place.port.warn(("worker %d (pid %d) %s in the middle of the loop of stage %s, after %s: what that had " ..
     "kept in its variables is lost; a new one begins"):format(slot.number, last.pid,
-    restarts.cause(last.code, last.signal), table.concat(names, " and of stage "), slot.items,
-    slot.items == 1 and "" or "s"))
+    restarts.cause(last.code, last.signal), table.concat(names, " and of stage "), failure.count(slot.items, "item")))
 end
 
 return losses

@@ -19,6 +19,7 @@ local processes = {}
 
 local EAGAIN <const>, EMFILE <const> = 11, 24
 local LEAST <const> = 0.01 -- seconds between two looks at least
+local GRACE <const> = 1 -- seconds in which a producer that is to end may come to its next emit
 
 local Processes = {}
 Processes.__index = Processes
@@ -48,7 +49,7 @@ function processes.new(port, segment, first)
     all_needed = false, -- each has work that no other may have, so one that cannot be forked is an error
     timeout = nil,      -- seconds that an item may take here
     ends_by = nil,      -- when workers are killed that have not come to their end, by port.clock
-    stops_by = nil, stop_grace = nil, stop_killed = false, -- the same for a producer that has to end
+    stops_by = nil, stop_killed = false, -- the same for a producer that has to end
   }, Processes)
   if segment.groups then require "minigun.child.threads" end -- before the forks, so that each has it
   for i = 1, segment.seats or segment.n do
@@ -143,10 +144,9 @@ function Processes:finish()
   end
 end
 
---- Ends the producer in the one worker.
----@param grace number seconds until it is killed
-function Processes:stop(grace)
-  self.stops_by, self.stop_grace = self.port.clock() + grace, grace
+--- Ends the producer in the one worker, which is killed where its next emit does not come soon.
+function Processes:stop()
+  self.stops_by = self.port.clock() + GRACE
   for _, slot in ipairs(self.slots) do
     if slot.pid then self.pool:stop(slot.index) end
   end
@@ -156,7 +156,7 @@ end
 
 -- Kills a stopped producer that does not emit. `waits`: it waits for its receivers.
 local function check_stop(self, now, waits)
-  if waits then self.stops_by = now + self.stop_grace end
+  if waits then self.stops_by = now + GRACE end
   local left = self.stops_by - now
   for _, slot in ipairs(self.slots) do
     if slot.pid and left <= 0 and self.port.ledger:seat(slot.index) > 0 then

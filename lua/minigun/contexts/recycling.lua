@@ -1,6 +1,7 @@
 --- Recycling: ends the workers of a place that are idle, and replaces those that are old or large, as policy/seats.lua
 -- says. The next one is forked in a seat of its own; when it is ready, the old one finishes what it has and ends.
 local core = require "minigun.core"
+local earlier = require "minigun.base.earlier"
 local seats = require "minigun.policy.seats"
 
 local recycling = {}
@@ -57,7 +58,7 @@ function Recycling:due(now)
     local old, again = self.policy:old(place.slots, at, core.memory)
     if old and self.after <= at then replace(self, old, at)
     elseif old then again = self.after end
-    due = due and again and math.min(due, again) or due or again
+    due = earlier(due, again)
   end
   return due and now + math.max(due - at, 0)
 end

@@ -2,6 +2,7 @@
 local contract = require "minigun.contexts.contract"
 local errors = require "minigun.base.traceback"
 local pools = require "minigun.handlers.threads"
+local terms = require "minigun.policy.terms"
 local work = require "minigun.base.work"
 
 local threads = {}
@@ -15,7 +16,7 @@ local Threads = contract.kind()
 ---@param segment table of the plan
 ---@return table place
 function threads.new(port, segment)
-  local self = setmetatable({ slots = {}, most = 64 + 4 * segment.n,
+  local self = setmetatable({ slots = {}, most = terms.most_of(segment.n),
     threads = nil, -- the thread pool, once it has started
   }, Threads)
   contract.open(self, port, segment, "values")
@@ -28,7 +29,7 @@ end
 ---@return boolean ok
 function Threads:resize(n)
   self.n, self.threads.n = n, n
-  self.ledger:resize(self.id, n, 64 + 4 * n)
+  self.ledger:resize(self.id, n, terms.most_of(n))
   return true
 end
 

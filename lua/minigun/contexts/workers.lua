@@ -11,11 +11,13 @@
 --     loops_ended     loops whose end has been through, since its last item; `loops_told`: how many of its loops know
 --               that it will end
 local contract = require "minigun.contexts.contract"
+local earlier = require "minigun.base.earlier"
 local failure = require "minigun.base.failure"
 local losses = require "minigun.contexts.losses"
 local processes = require "minigun.contexts.processes"
 local recycling = require "minigun.contexts.recycling"
 local report = require "minigun.base.protocol"
+local terms = require "minigun.policy.terms"
 
 local workers = { slots = true } -- of the pool: a worker each
 
@@ -34,7 +36,7 @@ function workers.new(port, segment, first)
     first = first, last = first + (segment.seats or n) - 1, -- slots in the pool
     per_worker = segment.items_per_worker,
     fresh = fresh,         -- each item has a process of its own: no other handler sees what that does to it
-    most = fresh and 64 + 4 * n or AHEAD,
+    most = fresh and terms.most_of(n) or AHEAD,
     processes = processes.new(port, segment, first),
     loops = {},            -- its loop stages, where workers end before the run does
   }, Workers)
@@ -58,9 +60,7 @@ function Workers:working() return self.ledger:working(self.id) end
 function Workers:wanted() return self.ledger:wanted(self.id) end
 
 function Workers:due(now)
-  local due = self.processes:due(now, self:wanted() > 0)
-  local again = self.recycling and self.recycling:due(now)
-  return due and again and math.min(due, again) or due or again
+  return earlier(self.processes:due(now, self:wanted() > 0), self.recycling and self.recycling:due(now))
 end
 
 function Workers:chunk_flags(stage)
@@ -137,7 +137,7 @@ function Workers:resize(n)
     end
   end
   self.n = n
-  self.ledger:resize(self.id, n, self.fresh and 64 + 4 * n or AHEAD)
+  self.ledger:resize(self.id, n, self.fresh and terms.most_of(n) or AHEAD)
   return true
 end
 
@@ -164,9 +164,9 @@ end
 
 function Workers:ended() return self.finishing and self.ledger:queued(self.id) == 0 and self:alive() == 0 end
 
-function Workers:stop_producer(grace)
+function Workers:stop_producer()
   while self.ledger:queued(self.id) > 0 do self:finished(self:take(1)) end -- not begun
-  self.processes:stop(grace)
+  self.processes:stop()
 end
 
 -- --- loops -------------------------------------------------------------------------------------------------------

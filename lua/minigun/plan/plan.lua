@@ -17,6 +17,7 @@ local reduce = require "minigun.policy.reduce"
 local segments = require "minigun.plan.segments"
 local stages = require "minigun.language.stage"
 local submissions = require "minigun.plan.submissions"
+local terms = require "minigun.policy.terms"
 
 local plan = {}
 
@@ -143,7 +144,7 @@ local function add_reduce(b, node, f, context, add, link)
   first.queue, first.await = queue_of(b, node), node.await
   if not forked then return last, last, last end
   gather.batch = { max_size = 1, numbered = true }
-  worker.recipe, worker.gathers, worker.queue = recipe, gather.id, 64 + 4 * last.reduces.workers
+  worker.recipe, worker.gathers, worker.queue = recipe, gather.id, terms.most_of(last.reduces.workers)
   link(gather, worker)
   link(worker, last)
   return gather, last, worker

@@ -1,5 +1,6 @@
 --- A pipeline as text, for the prompt.
 local contexts = require "minigun.language.contexts"
+local failure = require "minigun.base.failure"
 local graph = require "minigun.language.graph"
 local plan = require "minigun.plan.plan"
 
@@ -35,7 +36,7 @@ function text.of(pipeline)
     rows[#rows + 1] = row
   end
   local count = #g.nodes
-  local lines = { ("pipeline '%s', %d stage%s"):format(pipeline.name, count, count == 1 and "" or "s") }
+  local lines = { ("pipeline '%s', %s"):format(pipeline.name, failure.count(count, "stage")) }
   for _, row in ipairs(rows) do
     for column, width in ipairs(widths) do
       row[column] = row[column] .. (" "):rep(width - (utf8.len(row[column]) or #row[column]))

@@ -3,6 +3,8 @@
 --
 -- 1. One worker of a place is replaced at a time, and not before the one that follows it is ready.
 -- 2. A worker is idle from its fork, or from the end of the last item that it had.
+local earlier = require "minigun.base.earlier"
+
 local seats = {}
 
 local LOOK <const> = 1 -- seconds between two looks at a worker's memory
@@ -18,8 +20,6 @@ function seats.new(options)
   return setmetatable({ max_age = options.max_age, idle_timeout = options.idle_timeout,
     max_memory = options.max_memory, looked = 0 }, Seats)
 end
-
-local function earlier(a, b) return a and b and math.min(a, b) or a or b end
 
 --- The workers that have been idle for too long.
 ---@param slots table array: `pid`, `ends`, `hands` (what it has), `idle_since` (seconds)

@@ -4,6 +4,8 @@
 -- A source item is known by its producer's name and its ordinal, its place in what that producer emits. Some ordinals
 -- have a mark, which stands for the item (child/marks.lua). By it a producer is found out that emits something else
 -- than in the run before.
+local failure = require "minigun.base.failure"
+
 local sources = {}
 
 --- Makes the source of a producer.
@@ -57,9 +59,9 @@ end
 function sources.too_short(source, seen)
   local last = source.ranges[#source.ranges]
   if not last or last <= seen then return nil end
-  return ("producer '%s' has emitted %d item%s, and the journal '%s' has acknowledged item %d of it; restore the " ..
-    "producer's input, or delete the journal to start over"):format(source.name, seen, seen == 1 and "" or "s",
-    source.path, last)
+  return ("producer '%s' has emitted %s, and the journal '%s' has acknowledged item %d of it; restore the " ..
+    "producer's input, or delete the journal to start over"):format(source.name,
+    failure.count(seen, "item"), source.path, last)
 end
 
 --- The ordinals of the next n items that come from a producer whose items were numbered where it runs: those that were

@@ -1,4 +1,6 @@
 --- The failures of a run: the first are kept, all are counted. Values in, values out.
+local failure = require "minigun.base.failure"
+
 local tally = {}
 
 local Tally = {}
@@ -30,7 +32,7 @@ function Tally:summary()
   local text, rest, parts = tostring(self.first), self.n - 1, {}
   if rest == 0 then return text end
   for i, group in ipairs(self.groups) do parts[i] = ("%d of kind %s"):format(self.counts[group], group) end
-  return ("%s\nand %d more failure%s: %s"):format(text, rest, rest == 1 and "" or "s", table.concat(parts, ", "))
+  return ("%s\nand %s: %s"):format(text, failure.count(rest, "more failure"), table.concat(parts, ", "))
 end
 
 return tally

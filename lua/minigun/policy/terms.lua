@@ -24,6 +24,8 @@ return {
   -- Items that may wait for a place before a limited stage, where it has no limit of its own: these, and so many for
   -- each worker.
   some = 16, each = 4,
+  -- Items that may wait for n workers or threads each of which takes one at a time.
+  most_of = function(n) return 64 + 4 * n end,
   -- Pieces of work that may wait for the coordinator's own stages before what sends to them waits too.
   own_most = 1024,
   -- Empty blocks that a worker has in store; ranges in a row that would have fitted a quarter of a block, before blocks

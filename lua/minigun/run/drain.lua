@@ -8,6 +8,7 @@
 -- A handler that still runs may send to any stage with emit:to, so a stage that was drained is open again when
 -- something arrives, and no worker ends before everything is drained.
 local declared = require "minigun.base.declared"
+local earlier = require "minigun.base.earlier"
 
 local drain = {}
 
@@ -87,7 +88,7 @@ end
 function Drain:next_due(elapsed)
   local due
   for _, stage in ipairs(self.awaits) do
-    if stage.await > elapsed then due = math.min(due or stage.await, stage.await) end
+    if stage.await > elapsed then due = earlier(due, stage.await) end
   end
   return due
 end

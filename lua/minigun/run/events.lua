@@ -7,7 +7,6 @@ local work = require "minigun.base.work"
 
 local events = {}
 
-local GRACE <const> = 1 -- seconds in which a producer that is to end may come to its next emit
 local COLLECT <const>, type <const> = report.COLLECT, type
 
 local Events = {}
@@ -295,7 +294,7 @@ local function end_functions(self)
     if message then
       self.uncalled[stage] = false
       self.failures:settle(stage, { kind = "error", message = message, attempt = 1 }, function() end)
-      place:stop_producer(GRACE)
+      place:stop_producer()
     end
   end
 end

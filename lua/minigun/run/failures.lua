@@ -2,6 +2,7 @@
 local backoff = require "minigun.policy.backoff"
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
+local earlier = require "minigun.base.earlier"
 local effects = require "minigun.child.replies"
 local errors = require "minigun.base.traceback"
 local failure = require "minigun.base.failure"
@@ -78,7 +79,7 @@ function Failures:check_clock(now)
       self.ledger:wake(timer.work)
       started = true
     else
-      due = math.min(due or timer.due, timer.due)
+      due = earlier(due, timer.due)
     end
   end
   return due, started

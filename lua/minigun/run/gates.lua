@@ -3,6 +3,7 @@
 -- counted, and what it has come of is not finished.
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
+local earlier = require "minigun.base.earlier"
 local gate = require "minigun.policy.gate"
 local report = require "minigun.base.protocol"
 local work = require "minigun.base.work"
@@ -67,8 +68,7 @@ function Gates:check_clock(now)
       self.ledger:wake(waiting)
       let = true
     end
-    local next_due = own:due()
-    due = next_due and math.min(due or next_due, next_due) or due
+    due = earlier(due, own:due())
   end
   return due, let
 end

@@ -18,6 +18,7 @@
 -- which says what there is, and no sleep.
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
+local earlier = require "minigun.base.earlier"
 local signals = require "minigun.system.signals"
 
 local loop = {}
@@ -46,12 +47,6 @@ function loop.new()
     stalled = 0,             -- rounds in a row in which nothing was found that could end a sleep
     unseen = 0,              -- rounds without a look for deaths
   }, Loop)
-end
-
--- The earlier of two times, each of which may be missing: never.
-local function earlier(a, b)
-  if a and b then return math.min(a, b) end
-  return a or b
 end
 
 -- --- parts of a round, some of which reentry.lua goes through from inside ----------------------------------------

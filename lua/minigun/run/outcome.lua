@@ -1,6 +1,7 @@
 --- What comes out of a run: the result that its caller gets, and the failures that nothing has handled.
 local context = require "minigun.handlers.ctx"
 local declared = require "minigun.base.declared"
+local failure = require "minigun.base.failure"
 local results = require "minigun.run.result"
 local tallies = require "minigun.policy.tally"
 
@@ -39,7 +40,7 @@ function Outcome:warn(text)
   self.warned = self.warned + 1
   local more = self.warned - WARNINGS
   warnings[math.min(self.warned, WARNINGS + 1)] = more <= 0 and text
-    or ("and %d more warning%s, the last: %s"):format(more, more == 1 and "" or "s", text)
+    or ("and %s, the last: %s"):format(failure.count(more, "more warning"), text)
 end
 
 --- Takes what `ctx` collects and counts.

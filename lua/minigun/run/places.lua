@@ -1,6 +1,7 @@
 --- The places where the stages of a run are run (contexts/contract.lua says what each can do): the coordinator's own,
 -- which the run's loop knows by name, and the others, workers and threads.
 local declared = require "minigun.base.declared"
+local earlier = require "minigun.base.earlier"
 local kinds = require "minigun.contexts.kinds"
 
 local places = {}
@@ -69,8 +70,7 @@ end
 function Places:check_clock(now)
   local due = nil
   for _, place in ipairs(self.list) do
-    local next_due = place:due(now)
-    due = next_due and math.min(due or next_due, next_due) or due
+    due = earlier(due, place:due(now))
   end
   return due
 end

@@ -14,7 +14,6 @@ local work = require "minigun.base.work"
 local producers = {}
 
 local WAIT <const>, MORE <const> = current.PARK, current.MORE -- what a producer's coroutine says when it yields
-local GRACE <const> = 1                            -- seconds to the next emit of a stopped one in a child
 local STOOD_STILL <const> = 0.1                    -- seconds in a source that are worth a warning
 
 local Producers = {}
@@ -189,7 +188,7 @@ function Producers:stop()
   for _, stage in ipairs(self.plan.stages) do
     local place = self.places.of[stage.id]
     if stage.kind == "producer" and self.ledger:pending(stage.id) > 0 and not place.here then
-      place:stop_producer(GRACE)
+      place:stop_producer()
       timed = true
     end
   end

@@ -99,7 +99,7 @@ end
 ---@return string
 function Result:__tostring()
   local n = #self.items
-  local parts = { ("%d item%s"):format(n, n == 1 and "" or "s") }
+  local parts = { failure.count(n, "item") }
   if self.failed > 0 then parts[#parts + 1] = ("%d failed"):format(self.failed) end
   for name in pairs(self.collected) do parts[#parts + 1] = ("%d %s"):format(#self.collected[name], name) end
   table.sort(parts, function(a, b) return a == parts[1] and b ~= parts[1] end)

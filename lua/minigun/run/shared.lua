@@ -2,6 +2,7 @@
 -- has damaged it.
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
+local failure = require "minigun.base.failure"
 local machine = require "minigun.system.machine"
 local report = require "minigun.base.protocol"
 
@@ -81,8 +82,8 @@ end
 ---@param announced integer
 ---@param found integer?
 function Shared:found_damage(stage, announced, found)
-  self.state:fail(("stage '%s': a worker has damaged the run's shared memory: %d item%s announced, %s found"):format(
-    stage.name, announced, announced == 1 and "" or "s", found or "a damaged one"))
+  self.state:fail(("stage '%s': a worker has damaged the run's shared memory: %s announced, %s found"):format(
+    stage.name, failure.count(announced, "item"), found or "a damaged one"))
 end
 
 --- Ends the run where an entry's block does not hold what was announced.

@@ -1,6 +1,7 @@
 --- The snapshot: all that is known of a run in numbers, as one table of plain values, in order. The same for a run that
 -- goes on (run/status.lua knows more of that) and for one that is over; everything that shows a run is made from it.
 local bottleneck = require "minigun.policy.bottleneck"
+local core = require "minigun.core"
 local failure = require "minigun.base.failure"
 local progress = require "minigun.base.progress"
 local stats = require "minigun.base.stats"
@@ -95,13 +96,6 @@ local function last_failures(all)
   return list
 end
 
-local function copy(value)
-  if type(value) ~= "table" then return value end
-  local own = {}
-  for key, each in pairs(value) do own[key] = copy(each) end
-  return own
-end
-
 -- The shares of a stage's time in a span.
 local function shares(row, seconds, busy, waiting_out)
   local all = math.max(1, row.workers) * seconds
@@ -170,13 +164,14 @@ function snapshot.of(result, state, live)
   local all = result.stats
   local own = {
     id = result.id, pipeline = result.pipeline, pid = result.pid, state = state, started = result.started,
-    elapsed = result.elapsed, edges = copy(all.edges), alive = 0, items = #result.items, failed = result.failed,
-    failures = last_failures(result.failures), warnings = copy(all.warnings), counters = copy(result.counters),
-    collected = {}, memory = 0, memory_most = all.memory_most, memory_limit = all.memory_limit, error = result.error,
+    elapsed = result.elapsed, edges = core.copy(all.edges), alive = 0, items = #result.items, failed = result.failed,
+    failures = last_failures(result.failures), warnings = core.copy(all.warnings),
+    counters = core.copy(result.counters), collected = {}, memory = 0, memory_most = all.memory_most,
+    memory_limit = all.memory_limit, error = result.error,
   }
   for name, values in pairs(result.collected) do own.collected[tostring(name)] = #values end
   for key, value in pairs(live or {}) do own[key] = value end
-  own.stages, own.workers = own.stages or rows_of(result), own.workers or copy(all.workers)
+  own.stages, own.workers = own.stages or rows_of(result), own.workers or core.copy(all.workers)
   sum_up(own)
   return own
 end

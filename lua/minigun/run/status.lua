@@ -1,6 +1,7 @@
 --- How far a run is, in numbers.
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
+local failure = require "minigun.base.failure"
 local machine = require "minigun.system.machine"
 local progress = require "minigun.base.progress"
 local recent = require "minigun.policy.recent"
@@ -59,41 +60,35 @@ function Status:received(id) return take_counts(self, id).items_in end
 ---@param counts table of the chain
 function Status:count(stage, counts) add(self, stage, self.outcome.stats[stage.id], counts) end
 
---- What each stage has received, emitted and not finished yet.
----@return table from the stage's name to `{ pending =, items_in =, items_out = }`
-function Status:rows()
-  local rows, links = {}, self.inline.chain
-  for id in ipairs(self.plan.stages) do take_counts(self, id) end
-  for id, stage in ipairs(self.plan.stages) do
-    local row = rows[stage.name]
-    if not row then
-      local s = self.outcome.stats[id]
-      row = { pending = 0, items_in = s.items_in, items_out = s.items_out }
-      rows[stage.name] = row
-    end
-    local counts = not self.counted and stage.kind ~= "producer" and links and links:counts(id)
-    if counts then add(self, stage, row, counts) end
-    if stage.kind ~= "producer" then row.pending = row.pending + self:inside(id) end
-  end
-  return rows
-end
-
--- The rows of the snapshot, and what is to be compared later.
-local function live_rows(self, elapsed)
+-- What each stage as the user knows it has received, emitted and not finished yet, and whether it is drained: rows that
+-- `new` makes of a stage's statistics, in order and by name.
+local function gather(self, new)
   local rows, by_name, links = {}, {}, self.inline.chain
   for id in ipairs(self.plan.stages) do take_counts(self, id) end
   for id, stage in ipairs(self.plan.stages) do
     local row = by_name[stage.name]
     if not row then
-      row = snapshot.row(self.outcome.stats[id])
-      row.drained = true
+      row = new(self.outcome.stats[id])
+      row.pending, row.drained = 0, true
       by_name[stage.name], rows[#rows + 1] = row, row
     end
     local counts = not self.counted and stage.kind ~= "producer" and links and links:counts(id)
     if counts then add(self, stage, row, counts) end
-    row.pending = row.pending + (stage.kind ~= "producer" and self:inside(id) or 0)
+    if stage.kind ~= "producer" then row.pending = row.pending + self:inside(id) end
     row.drained = row.drained and self.ledger:drained(id)
   end
+  return rows, by_name
+end
+
+--- What each stage has received, emitted and not finished yet.
+---@return table from the stage's name to `{ pending =, items_in =, items_out = }`
+function Status:rows()
+  return (select(2, gather(self, function(s) return { items_in = s.items_in, items_out = s.items_out } end)))
+end
+
+-- The rows of the snapshot, and what is to be compared later.
+local function live_rows(self, elapsed)
+  local rows, by_name = gather(self, snapshot.row)
   local now = {}
   for _, row in ipairs(rows) do
     now[row.name] = { done = progress.done(row), busy = row.busy, waiting_out = row.waiting_out }
@@ -197,13 +192,13 @@ function Status:note_inside()
     if stage.kind == "producer" then
       if n > 0 then warn("killed: producer '%s' had not ended", stage.name) end
     elseif n > 0 then
-      warn("killed: %d item%s inside stage '%s'", n, n == 1 and "" or "s", stage.name)
+      warn("killed: %s inside stage '%s'", failure.count(n, "item"), stage.name)
     end
   end
   for _, outlet in ipairs(self.outlets.list) do
     local n = self.outlets:written(outlet)
     for _, target in ipairs(n > 0 and outlet.bytes or {}) do
-      warn("killed: %d item%s on the way to stage '%s'", n, n == 1 and "" or "s", self.plan.stages[target].name)
+      warn("killed: %s on the way to stage '%s'", failure.count(n, "item"), self.plan.stages[target].name)
     end
   end
 end
