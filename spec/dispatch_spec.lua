@@ -65,6 +65,16 @@ describe("dispatch to workers", function()
     check(place, 5000)
   end)
 
+  it("cuts longer slices where workers fold what they make, as each is a part", function()
+    local place = fake.place(1, { folds = { 1 } })
+    for _ = 1, 5 do fake.push(place, 1000) end
+    place:dispatch()
+    fake.done(place, 1, 1, true, 0.0001)
+    place:dispatch()
+    assert.equal(terms.long_fold / 0.0001 // 1 | 0, fake.hands(place)[1][1])
+    check(place, 5000)
+  end)
+
   it("takes a slice in store back for a worker with nothing to do", function()
     local place = begun(2, 2)
     fake.done(place, 1, 1, true, 0.0001)

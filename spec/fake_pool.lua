@@ -89,7 +89,7 @@ end
 
 --- A place of workers over them, started.
 -- @param n workers
--- @param options table?: fields of the stage; `ordered`; `items_per_worker`; `queue_bytes`
+-- @param options table?: fields of the stage; `ordered`; `items_per_worker`; `queue_bytes`; `folds`
 -- @return place, pool, port
 function M.place(n, options)
   local pool = M.pool()
@@ -97,7 +97,7 @@ function M.place(n, options)
   options = options or {}
   local place = workers.new(port, { id = 1, kind = "processes", n = n, name = "work", stages = { 1 }, width = 0,
     items_per_worker = options.items_per_worker or math.huge, context = ("processes(%d)"):format(n),
-    ordered = options.ordered, hooks = { before_fork = {}, after_fork = {}, before_exit = {} } }, 1)
+    ordered = options.ordered, folds = options.folds, hooks = { before_fork = {}, after_fork = {}, before_exit = {} } }, 1)
   draw(port, place)
   place:start()
   return place, pool, port

@@ -60,6 +60,21 @@ describe("a reduce beside its neighbour", function()
     assert.same({ n, n, n, 1 }, { s.pid.items_in, s.pid.items_out, s.same.items_in, s.same.items_out })
   end)
 
+  it("makes few parts of many quick items, also on a busy machine", function()
+    local n, parts = 1000000, 0
+    local p = new()
+    p:producer(minigun.range(1, n))
+    p:processes(2, function(q)
+      q:map("twice", function(i) return 2 * i end)
+      q:reduce("sum", 0, add, { combine = function(a, b)
+        parts = parts + 1
+        return a + b
+      end })
+    end)
+    assert.same({ 2 * sum_to(n) }, p:run().items)
+    assert.is_true(parts < n / 10000, parts .. " parts")
+  end)
+
   it("gives what it gives elsewhere: several stages before it, filters, stages after it, another one", function()
     local n = 1000
     local function define(p)
