@@ -62,7 +62,6 @@ describe("pieces of a source", function()
       -- Threads take longer for each item, so fewer of them do, of as many bytes.
       local few = context.hosted and not support.long
       local width, last, step = few and 400 or 7, few and 4000 or 40000, few and -100 or -7
-      local lines, text = lines, text
       if few then
         lines = random_lines(1000, 1600)
         text = table.concat(lines, "\n")
