@@ -97,7 +97,8 @@ function M.place(n, options)
   options = options or {}
   local place = workers.new(port, { id = 1, kind = "processes", n = n, name = "work", stages = { 1 }, width = 0,
     items_per_worker = options.items_per_worker or math.huge, context = ("processes(%d)"):format(n),
-    ordered = options.ordered, folds = options.folds, hooks = { before_fork = {}, after_fork = {}, before_exit = {} } }, 1)
+    ordered = options.ordered, folds = options.folds,
+    hooks = { before_fork = {}, after_fork = {}, before_exit = {} } }, 1)
   draw(port, place)
   place:start()
   return place, pool, port

@@ -126,13 +126,18 @@ static int l_worker(lua_State *L) {
   return 0;
 }
 
+/* The value on top becomes a user value of a link. */
+static void set_value(lua_State *L, const mg_link *s, int which) {
+  lua_getiuservalue(L, 1, s->place);
+  lua_insert(L, -2);
+  lua_setiuservalue(L, -2, which);
+}
+
 /* c:handler(id, f): its handler from now on */
 static int l_handler(lua_State *L) {
-  mg_link *s = mg_check_link(L, 2);
+  const mg_link *s = mg_check_link(L, 2);
   lua_settop(L, 3);
-  lua_getiuservalue(L, 1, s->place);
-  lua_insert(L, 3);
-  lua_setiuservalue(L, 3, MG_LINK_UV_HANDLER);
+  set_value(L, s, MG_LINK_UV_HANDLER);
   return 0;
 }
 
@@ -144,9 +149,7 @@ static int l_direct(lua_State *L) {
   s->flags &= ~(unsigned)(MG_LINK_MAPS | MG_LINK_FOLDS);
   if (!lua_isnoneornil(L, 4)) s->flags |= lua_toboolean(L, 3) ? MG_LINK_FOLDS : MG_LINK_MAPS;
   lua_settop(L, 4);
-  lua_getiuservalue(L, 1, s->place);
-  lua_insert(L, 4);
-  lua_setiuservalue(L, 4, MG_LINK_UV_DIRECT);
+  set_value(L, s, MG_LINK_UV_DIRECT);
   return 0;
 }
 
@@ -155,9 +158,7 @@ static int l_fold(lua_State *L) {
   mg_link *s = mg_check_link(L, 2);
   luaL_checkany(L, 3);
   lua_settop(L, 3);
-  lua_getiuservalue(L, 1, s->place);
-  lua_insert(L, 3);
-  lua_setiuservalue(L, 3, MG_LINK_UV_VALUE);
+  set_value(L, s, MG_LINK_UV_VALUE);
   s->folded = 1;
   return 0;
 }
