@@ -136,7 +136,7 @@ local function rounds(self, deadline, room)
   local over = false
   answers.wants_more = false
   repeat
-    if answers.backlog.n > 0 then answers:begin() end
+    if r.loop.rounds.possible and answers.backlog.n > 0 then answers:begin() end -- else the round does it
     local ended = r.loop.rounds:await(true, not over, deadline)
     if not (ended or over) and not r.loop:step(deadline and math.max(0, deadline - core.now())) then return false end
     over = answers:settle() or answers.wants_more or room and has_room(self)
