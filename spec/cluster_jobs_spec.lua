@@ -92,3 +92,25 @@ describe("a group of stages in a cluster", function()
     assert.matches("did you mean 'lease'", refused.stderr, 1, true)
   end)
 end)
+
+describe("docs/cluster.md", function()
+  it("begins with commands that work as they stand there", function()
+    local page = support.read_file "docs/cluster.md"
+    local port = clusters.free_port()
+    local program = page:match "```lua\n(.-)```":gsub("redis://127.0.0.1", "%0:" .. port)
+    support.write_file(cluster.directory .. "/etl.lua", program)
+    local commands = page:match "## The first cluster\n\n(.-)\n\n":match "    redis%-server.*":gsub("6379", port)
+    local script = ("cd %s\nPATH=%s/bin:$PATH\n%s\nredis-cli -p %s SHUTDOWN NOSAVE\n"):format(cluster.directory,
+      require "lfs".currentdir(), commands, port)
+    local env = support.lua_env()
+    for name, value in pairs(env) do env[name] = value:gsub("%f[^;%z]%./", require "lfs".currentdir() .. "/") end
+    local result = support.run("sh " .. support.write_file(cluster.directory .. "/script", script),
+      { env = env, timeout = 30 })
+    local lines = {}
+    for line in result.stdout:gmatch "[^\n]+" do
+      if #line == 1 then lines[#lines + 1] = line end
+    end
+    table.sort(lines)
+    assert.equal("A B C", table.concat(lines, " "), result.stdout .. result.stderr)
+  end)
+end)
