@@ -325,6 +325,7 @@ build = {
     ["minigun.base.weight"] = "lua/minigun/base/weight.lua",
     ["minigun.child.folds"] = "lua/minigun/child/folds.lua",
     ["minigun.child.main"] = "lua/minigun/child/main.lua",
+    ["minigun.cluster.adoption"] = "lua/minigun/cluster/adoption.lua",
     ["minigun.cluster.code"] = "lua/minigun/cluster/code.lua",
     ["minigun.cluster.connection"] = "lua/minigun/cluster/connection.lua",
     ["minigun.cluster.engine"] = "lua/minigun/cluster/engine.lua",

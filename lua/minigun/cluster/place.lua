@@ -11,6 +11,7 @@
 -- A job that has a name may be another submitter's, which has died: its chunks are taken over. Each of their items is
 -- given to an item that arrives here with the same bytes. A result is dropped on the server before anything is made of
 -- it, so what is there belongs to items that the run's journal has not acknowledged.
+local adoption = require "minigun.cluster.adoption"
 local code = require "minigun.cluster.code"
 local connection = require "minigun.cluster.connection"
 local contract = require "minigun.contexts.contract"
@@ -63,7 +64,7 @@ function place.new(port, segment)
     slots = { { number = 1 } }, said = said, stage = port.plan.stages[segment.stages[1]],
     after = {},      -- by name: ids of the stages after it
     flight = {},     -- by number: { works, n = items, bytes }; of a chunk that was adopted, one item is one work
-    orphans = {},    -- by an item's bytes, as an element: array of { chunk =, k = }, for which no item has arrived yet
+    orphans = {},    -- items of chunks that were adopted, see adoption.lua
     made = 0,        -- number of the chunk that was made last
     in_flight = 0,   -- chunks, and results that lie on the server
     bytes = 0,       -- of them
@@ -100,21 +101,17 @@ end
 
 -- --- from items to chunks ------------------------------------------------------------------------------------------
 
--- Gives an item to a chunk that was taken over. Returns whether one has it.
-local function rejoin(self, own, bytes)
-  local list = self.orphans[bytes]
-  local one = list and table.remove(list)
-  if not one then return false end
-  local chunk = one.chunk
-  if not list[1] then self.orphans[bytes] = nil end
-  if chunk.results then chunk.results[one.k]:settle { own } else chunk.works[one.k] = own end
-  return true
-end
-
 -- A chunk is on its way.
 local function add_flight(self, number, chunk)
   self.flight[number] = chunk
   self.in_flight, self.bytes = self.in_flight + 1, self.bytes + #chunk.bytes
+end
+
+-- A new chunk is to be handed over.
+local function add_chunk(self, works, n, bytes)
+  self.made = self.made + 1
+  add_flight(self, self.made, { works = works, n = n, bytes = bytes })
+  table.insert(self.unsent, self.made)
 end
 
 -- Takes some of what waits: work, and its items' bytes as elements of an array.
@@ -134,16 +131,14 @@ local function gather(self)
     local fit = math.max(1, (BYTES - size) // self.weight | 0)
     local own, bytes = take_some(self, math.min(self.size - n, fit))
     if not own then break end
-    if not rejoin(self, own, bytes) then
+    if not adoption.rejoin(self.orphans, own, bytes) then
       works[#works + 1], parts[#parts + 1] = own, bytes
       n, size = n + own.count, size + #bytes
     end
   end
   if n == 0 then return false end
   self.weight = size / n
-  self.made = self.made + 1
-  add_flight(self, self.made, { works = works, n = n, bytes = message.array(n, table.concat(parts)) })
-  table.insert(self.unsent, self.made)
+  add_chunk(self, works, n, message.array(n, table.concat(parts)))
   return true
 end
 
@@ -217,6 +212,19 @@ local function learn(self, n, busy, bytes)
   self.size = math.max(1, math.floor((self.size + fit) / 2 + 0.5))
 end
 
+-- Sends each item of a chunk by itself, as no host could finish it: only the one that ends hosts is to fail.
+local function send_singly(self, chunk)
+  local items, k = message.items(chunk.bytes), 0
+  for _, own in ipairs(chunk.works) do
+    local whole = { left = own.count }
+    for i = 0, own.count - 1 do
+      k = k + 1
+      add_chunk(self, { { id = own.id, count = 1, origin = own.origin, first = own.first and own.first + i,
+        whole = whole } }, 1, message.chunk { items[k] })
+    end
+  end
+end
+
 -- Returns how many chunks of the server's fewer there are.
 local function take_result(self, fields)
   local number = type(fields[2]) == "string" and engines.number_of(fields[2])
@@ -224,22 +232,16 @@ local function take_result(self, fields)
   if not chunk then return 0 end -- it was here before
   self.flight[number] = nil
   self.bytes = self.bytes - #chunk.bytes
-  local result
-  if fields[4] == "dead" then
-    result = results.failed(self, chunk, ("its chunk was given to workers %s times, and none has finished it"):format(
-      fields[6]))
+  local dead, result, problem = fields[4] == "dead"
+  if dead and chunk.n > 1 and not chunk.adopted then return 1, send_singly(self, chunk) end
+  if dead then
+    problem = ("its chunk was given to workers %s times, and none has finished it"):format(fields[6])
   else
-    local problem
     result, problem = results.read(self, chunk, fields[6])
-    if result then learn(self, chunk.n, result.busy, #fields[6])
-    else result = results.failed(self, chunk, "what a worker has sent of it cannot be read: " .. problem) end
+    problem = problem and "what a worker has sent of it cannot be read: " .. problem
   end
-  if not chunk.adopted then
-    result:settle(chunk.works)
-  else
-    chunk.results = result:split()
-    for k, own in pairs(chunk.works) do chunk.results[k]:settle { own } end
-  end
+  if result then learn(self, chunk.n, result.busy, #fields[6]) else result = results.failed(self, chunk, problem) end
+  if chunk.adopted then adoption.settle(chunk, result) else result:settle(chunk.works) end
   return 1
 end
 
@@ -299,7 +301,10 @@ local function receive(self)
     if not ids[1] then look_for_workers(self, engine)
     elseif gone == ids or drop(self, engine, ids) then
       self.heard = core.now()
-      for _, entry in ipairs(entries) do self.in_flight = self.in_flight - take_result(self, entry[2]) end
+      for _, entry in ipairs(entries) do
+        local fewer = take_result(self, entry[2]) -- it may add some
+        self.in_flight = self.in_flight - fewer
+      end
       self:wake()
     end
     stay(self, engine)
@@ -328,14 +333,8 @@ local function attach(self, engine)
   sure(self, engine, "create", self.facts)
   local entries = sure(self, engine, "take_over", self.facts.by)
   for i = #entries, 1, -1 do
-    local number, items = engines.number_of(entries[i][1]), message.items(entries[i][2][2])
-    local chunk = { works = {}, n = items and #items, bytes = entries[i][2][2], adopted = true }
-    if items and items[1] then add_flight(self, number, chunk) end
-    for k = items and #items or 0, 1, -1 do
-      local bytes = message.elements { items[k] }
-      local list = self.orphans[bytes] or {}
-      self.orphans[bytes], list[#list + 1] = list, { chunk = chunk, k = k }
-    end
+    local chunk = adoption.adopt(self.orphans, entries[i][2][2])
+    if chunk then add_flight(self, engines.number_of(entries[i][1]), chunk) end
   end
   -- Items of runs that had the name before had other numbers, as handlers know items by them.
   self.made = math.max(sure(self, engine, "last") or 0, os.time() << 20)
@@ -365,6 +364,17 @@ end
 function Cluster:dispatch()
   if self.ledger:queued(self.id) > 0 and has_room(self) then self:wake() end
   return false
+end
+
+--- Work is finished, or one item of it that was sent by itself.
+---@param own table
+function Cluster:finished(own)
+  local whole = own.whole
+  if not whole then return contract.Place.finished(self, own) end
+  self.ledger:finish(own.id, own.count)
+  self:settle_order(own, 0, own.count)
+  whole.left = whole.left - own.count
+  if whole.left == 0 then self.ledger:drop(own.id) end
 end
 
 -- Whether there is something of the job that another submitter could take over.
