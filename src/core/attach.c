@@ -13,10 +13,7 @@ static mg_greeting greeting(uint32_t status, uint32_t to_server, uint32_t to_cli
 /* Receives a packet that begins with a greeting.  Bytes of text after it, -EAGAIN, -EPIPE, -EPROTO, -errno. */
 static int receive(mg_channel *c, mg_greeting *out, char *text, int *passed) {
   char packet[sizeof *out + MG_ATTACH_TEXT];
-  ssize_t n;
-  int resets = 0;
-  do n = mg_sys.receive_packet(c->socket, packet, sizeof packet - 1, passed);
-  while (n == -EINTR || (n == -ECONNRESET && resets++ == 0)); /* an answer comes after that */
+  ssize_t n = mg_channel_receive(c, packet, sizeof packet - 1, passed);
   if (n <= 0) return n == 0 || n == -ECONNRESET ? -EPIPE : (int)n;
   if ((size_t)n < sizeof *out || memcmp(packet, magic, sizeof magic) != 0) return -EPROTO;
   memcpy(out, packet, sizeof *out);

@@ -219,15 +219,20 @@ int mg_channel_sleep(mg_channel *c, uint32_t wants) {
   return found;
 }
 
+ssize_t mg_channel_receive(const mg_channel *c, char *packet, size_t size, int *passed) {
+  ssize_t n;
+  int resets = 0;
+  do n = mg_sys.receive_packet(c->socket, packet, size, passed);
+  while (n == -EINTR || (n == -ECONNRESET && resets++ == 0)); /* what the other side has said before comes after that */
+  return n;
+}
+
 /* One bell is read and others are left: there hardly are any, and a further one only wakes us once more. */
 int mg_channel_wake(mg_channel *c, char *why, size_t size) {
   char packet[256];
-  ssize_t n;
-  int resets = 0;
   *why = 0;
   atomic_store_explicit(c->asleep, 0, memory_order_relaxed);
-  do n = mg_sys.receive_packet(c->socket, packet, sizeof packet, NULL);
-  while (n == -EINTR || (n == -ECONNRESET && resets++ == 0)); /* what it has said before comes after that */
+  ssize_t n = mg_channel_receive(c, packet, sizeof packet, NULL);
   if (n == 1 || n == -EAGAIN) return 0;
   if (n > 1) {
     size_t kept = (size_t)n < size ? (size_t)n : size;

@@ -97,6 +97,8 @@ int mg_channel_spin(mg_channel *c);
 
 /* Steps S1 to S4.  1: it must not sleep, as there is something already; 0.  `wants`: bits. */
 int mg_channel_sleep(mg_channel *c, uint32_t wants);
+/* Receives a packet, and a descriptor where `passed` is given.  Its bytes, 0: the other side has ended, or -errno. */
+ssize_t mg_channel_receive(const mg_channel *c, char *packet, size_t size, int *passed);
 /* After a sleep: takes off the socket what is there.  0, -EPIPE: the other side has ended; `why`, of `size` bytes,
  * becomes what it has said to that, or "". */
 int mg_channel_wake(mg_channel *c, char *why, size_t size);

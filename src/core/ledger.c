@@ -124,19 +124,21 @@ static void count_hands(mg_ledger *l, const mg_work *w, int n) {
   if (w->in->kind == MG_IN_HAND) l->stage[w->stage].hands += (uint64_t)(int64_t)n;
 }
 
-void mg_list_add(mg_ledger *l, mg_list *list, uint32_t w, int in_front) {
+/* Adds work to a list before `at`; MG_NO_WORK: as the last. */
+static void add_before(mg_ledger *l, mg_list *list, uint32_t w, uint32_t at) {
   mg_work *own = &l->work[w];
-  uint32_t *end = in_front ? &list->first : &list->last, other = *end;
   own->in = list;
-  own->next = in_front ? other : MG_NO_WORK;
-  own->before = in_front ? MG_NO_WORK : other;
-  if (other == MG_NO_WORK) list->first = list->last = w;
-  else if (in_front) l->work[other].before = w;
-  else l->work[other].next = w;
-  *end = w;
+  own->next = at;
+  own->before = at ? l->work[at].before : list->last;
+  *(own->before ? &l->work[own->before].next : &list->first) = w;
+  *(at ? &l->work[at].before : &list->last) = w;
   list->n++;
   list->items += mg_work_left(own);
   count_hands(l, own, 1);
+}
+
+void mg_list_add(mg_ledger *l, mg_list *list, uint32_t w, int in_front) {
+  add_before(l, list, w, in_front ? list->first : MG_NO_WORK);
 }
 
 void mg_list_remove(mg_ledger *l, uint32_t w) {
@@ -188,18 +190,7 @@ static void arrive(mg_ledger *l, mg_place *p, mg_work *w) {
 static void insert(mg_ledger *l, mg_list *list, uint32_t w) {
   uint32_t at = list->first;
   while (at && l->work[at].first < l->work[w].first) at = l->work[at].next;
-  if (!at || at == list->first) {
-    mg_list_add(l, list, w, at != MG_NO_WORK);
-    return;
-  }
-  uint32_t before = l->work[at].before;
-  mg_work *own = &l->work[w];
-  own->in = list;
-  own->next = at;
-  own->before = before;
-  l->work[before].next = l->work[at].before = w;
-  list->n++;
-  list->items += mg_work_left(own);
+  add_before(l, list, w, at);
 }
 
 void mg_ledger_push(mg_ledger *l, uint32_t w, int in_front) {
