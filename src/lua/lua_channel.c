@@ -70,10 +70,10 @@ static channel *check_attached(lua_State *L) {
 
 /* nil, what is wrong, errno */
 static int broken(lua_State *L, int rc) {
+  if (rc != -EPROTO && rc != -EMSGSIZE) return mg_lua_reason(L, rc);
   luaL_pushfail(L);
   if (rc == -EPROTO) lua_pushliteral(L, "the other side has written something that is no message");
-  else if (rc == -EMSGSIZE) lua_pushliteral(L, "the other side has sent a message that is too large (max_message)");
-  else lua_pushstring(L, strerror(-rc));
+  else lua_pushliteral(L, "the other side has sent a message that is too large (max_message)");
   lua_pushinteger(L, -rc);
   return 3;
 }

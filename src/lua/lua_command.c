@@ -74,9 +74,7 @@ static void take_target(lua_State *L, int idx, const char *name, mg_streams *s, 
 static int failed_start(lua_State *L, const mg_launch *l, int stream, int rc) {
   static const char *const steps[] = {"keeper", "start", "cwd", "program"};
   static const char *const streams[] = {"stdin", "stdout", "stderr"};
-  luaL_pushfail(L);
-  lua_pushstring(L, strerror(-rc));
-  lua_pushinteger(L, -rc);
+  mg_lua_reason(L, rc);
   lua_pushstring(L, stream >= 0 ? streams[stream] : steps[l->failed]);
   return 4;
 }

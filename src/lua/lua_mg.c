@@ -15,6 +15,13 @@ int mg_lua_fail(lua_State *L, const char *what, int rc) {
   return 3;
 }
 
+int mg_lua_reason(lua_State *L, int rc) {
+  luaL_pushfail(L);
+  lua_pushstring(L, strerror(-rc));
+  lua_pushinteger(L, -rc);
+  return 3;
+}
+
 uint32_t mg_check_u32(lua_State *L, int arg) {
   lua_Integer n = luaL_checkinteger(L, arg);
   luaL_argcheck(L, n >= 0 && n <= UINT32_MAX, arg, "out of range");

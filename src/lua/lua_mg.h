@@ -8,8 +8,9 @@
 
 #include "codec/codec.h"
 
-/* Pushes nil, "what: reason", errno for a result of -errno; returns 3. */
+/* Pushes nil, "what: reason", errno for a result of -errno; returns 3.  mg_lua_reason: the reason alone. */
 int mg_lua_fail(lua_State *L, const char *what, int rc);
+int mg_lua_reason(lua_State *L, int rc);
 /* Calls the setup function of each type: they add their constructors to the module table on top of the stack. */
 void mg_pool_setup(lua_State *L);
 void mg_ledger_setup(lua_State *L);

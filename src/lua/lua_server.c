@@ -72,12 +72,7 @@ static int l_listen(lua_State *L) {
     return 3;
   }
   if (rc == 0) rc = mg_listen(&at, MG_STREAM, -1, (int)luaL_checkinteger(L, 3), &file);
-  if (rc < 0) {
-    luaL_pushfail(L);
-    lua_pushstring(L, strerror(-rc));
-    lua_pushinteger(L, -rc);
-    return 3;
-  }
+  if (rc < 0) return mg_lua_reason(L, rc);
   lua_pushinteger(L, rc);
   lua_pushinteger(L, (lua_Integer)file.device);
   lua_pushinteger(L, (lua_Integer)file.inode);

@@ -19,13 +19,6 @@ typedef struct doorway { /* its user value is the path */
   int reserve;  /* a descriptor to give up where there are no more */
 } doorway;
 
-static int fail(lua_State *L, int rc) {
-  luaL_pushfail(L);
-  lua_pushstring(L, strerror(-rc));
-  lua_pushinteger(L, -rc);
-  return 3;
-}
-
 /* --- the server's side ------------------------------------------------------------------------------------------- */
 
 static void shut(doorway *d, const char *path) {
@@ -52,7 +45,7 @@ static int l_doorway(lua_State *L) {
   if (rc >= 0) rc = d->reserve = mg_sys.copy(d->fd);
   if (rc >= 0) return 1;
   shut(d, path);
-  return fail(L, rc);
+  return mg_lua_reason(L, rc);
 }
 
 static doorway *check_doorway(lua_State *L) {
@@ -82,7 +75,7 @@ static int l_accept(lua_State *L) {
   while (rc == -EINTR || rc == -ECONNABORTED);
   if (rc == -EAGAIN) return lua_pushboolean(L, 0), 1;
   if (rc == -EMFILE || rc == -ENFILE) turn_away(d);
-  if (rc < 0) return fail(L, rc);
+  if (rc < 0) return mg_lua_reason(L, rc);
   c->socket = rc;
   return 1;
 }
@@ -112,7 +105,7 @@ static int l_doorway_collect(lua_State *L) {
 static int l_peer(lua_State *L) {
   mg_peer p;
   int rc = mg_sys.peer(mg_check_channel(L)->socket, &p);
-  if (rc < 0) return fail(L, rc);
+  if (rc < 0) return mg_lua_reason(L, rc);
   lua_pushinteger(L, p.pid);
   lua_pushinteger(L, (lua_Integer)p.user);
   lua_pushinteger(L, (lua_Integer)p.group);
@@ -129,7 +122,7 @@ static int l_own_user(lua_State *L) {
 static int l_greeting(lua_State *L) {
   mg_greeting said;
   int rc = mg_attach_greeting(mg_check_channel(L), &said);
-  if (rc < 0) return fail(L, rc);
+  if (rc < 0) return mg_lua_reason(L, rc);
   if (rc == 0) return lua_pushboolean(L, 0), 1;
   lua_pushlstring(L, (const char *)&said, sizeof said);
   lua_pushinteger(L, said.version);
@@ -148,7 +141,7 @@ static int l_admit(lua_State *L) {
   uint32_t to_server = mg_check_u32(L, 3), to_client = mg_check_u32(L, 4);
   c->most = (uint64_t)luaL_checkinteger(L, 6);
   int rc = mg_attach_admit(c, &said, to_server, to_client, (uint64_t)luaL_checkinteger(L, 5));
-  return rc < 0 ? fail(L, rc) : (lua_pushboolean(L, 1), 1);
+  return rc < 0 ? mg_lua_reason(L, rc) : (lua_pushboolean(L, 1), 1);
 }
 
 static const char *const statuses[] = {"welcome", "busy", "refused", "version", NULL};
@@ -173,7 +166,7 @@ static int l_connect(lua_State *L) {
   mg_channel *c = mg_push_channel(L);
   c->most = (uint64_t)most;
   if (rc == 0) rc = mg_attach_connect(c, &at, to_server, to_client);
-  return rc < 0 ? fail(L, rc) : 1;
+  return rc < 0 ? mg_lua_reason(L, rc) : 1;
 }
 
 /* c:answer() -> number: it is attached | false: not yet | nil, message, errno | nil, text, status: the server has
@@ -184,7 +177,7 @@ static int l_answer(lua_State *L) {
   int rc = mg_attach_answer(mg_check_channel(L), &said, text);
   if (rc == 0) return lua_pushboolean(L, 0), 1;
   if (rc == 1) return lua_pushinteger(L, (lua_Integer)said.number), 1;
-  if (rc != -ECONNREFUSED) return fail(L, rc);
+  if (rc != -ECONNREFUSED) return mg_lua_reason(L, rc);
   luaL_pushfail(L);
   lua_pushstring(L, text);
   lua_pushstring(L, statuses[said.status <= MG_OTHER_VERSION ? said.status : MG_REFUSED]);
