@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Clusters, on this machine: items a second through { cluster }, what an item costs each process, the latency of a
--- single item, and what the Redis commands alone, or Python's RQ, do with the same.
+-- single item, and what the Redis commands alone, or Python's RQ and Celery, do with the same.
 --     lua5.4 bench/cluster.lua [ITEMS]
 -- It starts a server of its own on a unix socket, and two worker hosts of one process each.
 package.path = "./lua/?.lua;./lua/?/init.lua;./?.lua;" .. package.path
@@ -90,15 +90,33 @@ local function raw(n)
   return seconds
 end
 
--- Python's RQ with one worker in burst mode: a job for each item.
-local RQ <const> = [[
-import os, time, redis, rq, operator
-c = redis.Redis(unix_socket_path="%s")
+-- What Python's libraries do with a job for each item: programs that print their seconds. RQ has one worker, which is
+-- in the same process and begins when all jobs are there; Celery has two, which run meanwhile.
+local PYTHON <const> = {
+  { "RQ (Python): one worker", "python3-rq", [[
+import sys, time, redis, rq, operator
+c = redis.Redis(unix_socket_path=sys.argv[1])
 q = rq.Queue(connection=c)
 t = time.time()
-for i in range(%d): q.enqueue(operator.add, i, 1)
+for i in range(int(sys.argv[2])): q.enqueue(operator.add, i, 1)
 rq.SimpleWorker([q], connection=c).work(burst=True, logging_level="ERROR")
-print(time.time() - t)]]
+print(time.time() - t)]] },
+  { "Celery (Python): two workers", "python3-celery", [[
+import os, sys, time, subprocess, celery
+url = "redis+socket://" + os.environ["SOCKET"]
+app = celery.Celery("python", broker=url, backend=url)
+@app.task(name="add")
+def add(x, y): return x + y
+if __name__ == "__main__":
+  command = [sys.executable, "-m", "celery", "-A", "python", "worker", "-c", "2", "-l", "ERROR"]
+  worker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+  add.delay(1, 1).get(timeout=30)
+  t = time.time()
+  for result in [add.delay(i, 1) for i in range(int(sys.argv[2]))]: result.get(timeout=60)
+  print(time.time() - t)
+  worker.terminate()
+  worker.wait()]] },
+}
 
 -- Seconds of processor time that a process has had.
 local function cpu_of(pid)
@@ -138,6 +156,20 @@ local function many(program, server, hosts)
     "  processor time of an item, us", table.unpack(cost)))
 end
 
+-- Debian's modules are those of /usr/bin/python3.
+local function python(name, package, text)
+  local file <close> = assert(io.open(directory .. "/python.py", "w"))
+  file:write(text)
+  file:flush()
+  for _, program in ipairs { "python3", "/usr/bin/python3" } do
+    local said = ask(("cd %s && SOCKET=%s timeout 60 %s python.py %s %d 2>/dev/null"):format(directory, socket, program,
+      socket, JOBS))
+    local seconds = tonumber(said:match "%S+")
+    if seconds then return rate(name, JOBS, seconds) end
+  end
+  print(("%s: not installed (%s)"):format(name, package))
+end
+
 local function bench(server)
   wait_for_server()
   local path = directory .. "/bench.lua"
@@ -155,9 +187,7 @@ local function bench(server)
   local middle, slow = ask(("%s one %d"):format(program, SINGLE)):match "(%S+)%s+(%S+)"
   print(("%-44s %9.0f us, %.0f us for 99 %%"):format("cluster: a single item, there and back", middle * 1e6,
     slow * 1e6))
-  local seconds = tonumber(ask(("python3 -c '%s' 2>/dev/null"):format(RQ:format(socket, JOBS))):match "%S+")
-  if seconds then rate("RQ (Python): one worker, in its own process", JOBS, seconds)
-  else print "RQ (Python): not installed (python3-rq)" end
+  for _, each in ipairs(PYTHON) do python(table.unpack(each)) end
 end
 
 local server = spawn(("redis-server --port 0 --unixsocket %s --save '' --dir %s"):format(socket, directory))

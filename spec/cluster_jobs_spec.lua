@@ -97,8 +97,8 @@ describe("docs/cluster.md", function()
   it("begins with commands that work as they stand there", function()
     local page = support.read_file "docs/cluster.md"
     local port = clusters.free_port()
-    local program = page:match "```lua\n(.-)```":gsub("redis://127.0.0.1", "%0:" .. port)
-    support.write_file(cluster.directory .. "/etl.lua", program)
+    local text = page:match "```lua\n(.-)```":gsub("redis://127.0.0.1", "%0:" .. port)
+    support.write_file(cluster.directory .. "/etl.lua", text)
     local commands = page:match "## The first cluster\n\n(.-)\n\n":match "    redis%-server.*":gsub("6379", port)
     local script = ("cd %s\nPATH=%s/bin:$PATH\n%s\nredis-cli -p %s SHUTDOWN NOSAVE\n"):format(cluster.directory,
       require "lfs".currentdir(), commands, port)
