@@ -74,4 +74,6 @@ return {
     new = "int fd = mg_sys.open_file(path, MG_OPEN_READ | MG_OPEN_FOLLOW), " ..
       "rc = fd <= 0 ? fd : mg_sys.file_facts(fd, &facts);",
     why = "mg_sys.open_file gives no descriptor below 3" },
+  { file = "proc.c", after = "p->pid = 0;", old = "p->watch = -1;", new = "p->watch = -2;",
+    why = "any negative number says that there is no descriptor" },
 }
