@@ -33,11 +33,11 @@ local PROGRAM <const> = [[
 describe("a link to a Redis server", function()
   local cluster, port, ca
 
-  local function run(host, secure, more, env)
+  local function run(host, secure, more, env, redirect)
     local own = support.lua_env()
     for name, value in pairs(env or {}) do own[name] = value end
     local path = cluster:program(PROGRAM:format(host, tostring(port + (secure and 1 or 0)), secure, ca, more or ""))
-    return support.run("exec lua5.4 " .. path, { env = own })
+    return support.run(("exec lua5.4 %s %s"):format(path, redirect or ""), { env = own })
   end
 
   before_each(function()
@@ -58,6 +58,18 @@ describe("a link to a Redis server", function()
     os.remove(ca)
     os.remove((ca:gsub("pem$", "key")))
     cluster = nil
+  end)
+
+  it("is no standard descriptor where the program has closed those", function()
+    local path = os.tmpname()
+    for _, redirect in ipairs { "<&-", ">&-", "<&- >&- 2>&-" } do
+      for _, secure in ipairs { false, true } do
+        run("localhost", secure, ("io.open(%q, 'w'):write(link:fd())"):format(path), nil, redirect)
+        local fd = tonumber(support.read_file(path))
+        assert.is_true(fd ~= nil and fd > 2, ("%s: %s"):format(redirect, fd))
+        os.remove(path)
+      end
+    end
   end)
 
   it("tries all addresses of its host", function()

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -22,7 +23,7 @@
 
 void mg_link_check(const mg_link *link) {
   if (link->state == MG_LINK_CLOSED) assert(link->fd < 0 && !link->ssl);
-  else assert(link->fd >= 0 && link->reader);
+  else assert(link->fd > STDERR_FILENO && link->reader);
   assert(link->sent <= link->filled && link->filled <= link->size);
   assert((link->ssl != NULL) == (link->secure && link->state != MG_LINK_CLOSED));
 }
@@ -55,10 +56,20 @@ static const char *why_tls(SSL *ssl) {
   return text ? text : "the connection was closed in the handshake";
 }
 
+/* A socket, or -errno.  It is no standard descriptor: where the program has closed those, it may print all the same. */
+static int new_socket(int family) {
+  int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  if (fd > STDERR_FILENO) return fd;
+  int higher = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), rc = higher < 0 ? -errno : higher;
+  close(fd);
+  return rc;
+}
+
 /* A socket that begins to connect to an address: 0, or -errno. */
 static int begin(mg_link *link, int family, const struct sockaddr *address, socklen_t length) {
-  int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
-  if (fd < 0) return -errno;
+  int fd = new_socket(family), one = 1;
+  if (fd < 0) return fd;
   if (family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   if (family != AF_UNIX) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
   if (connect(fd, address, length) < 0 && errno != EINPROGRESS) {
