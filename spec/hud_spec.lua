@@ -228,7 +228,7 @@ describe("the live view at a terminal", function()
     assert.matches("numbers\n", tail(result))
   end)
 
-  it_at_a_terminal("bears random keys, sizes, stops, deaths and ends: the terminal is as before, the result right", function()
+  it_at_a_terminal("bears random keys, sizes, stops, deaths, ends: terminal and result are right", function()
     local seed = tonumber(os.getenv "SEED") or os.time()
     print("spec/hud_spec.lua: SEED=" .. seed)
     math.randomseed(seed)

@@ -13,9 +13,9 @@ local busted = {
   summary = "run the specs of a busted suite over all cores",
   about = [[
     Takes busted's own options and files, and -j N, --jobs N: how many files run at once (one for each
-    processor). Counts, output handlers and the exit status are busted's. Short files share a process. A file whose
-    process dies counts as an error that names it. With --list, --coverage, --repeat, --no-keep-going and --version
-    busted itself is run, in one process.]],
+    processor). Counts, output handlers and the exit status are busted's. Short files share a process; one that
+    fails there is run again alone, and that counts. A file whose process dies counts as an error that names it.
+    With --list, --coverage, --repeat, --no-keep-going and --version busted itself is run, in one process.]],
   raw = true,
   examples = {
     { "minigun busted", "the suite of this directory, as its .busted says" },
@@ -140,13 +140,16 @@ local function share_output(text, ended, last, field)
     file[field] = text:sub(at, mark and mark - 1)
     at = mark and mark + #MARK or #text + 1
   end
-  last[field] = (last[field] or "") .. text:sub(at)
+  last[field] = last[field] .. text:sub(at)
 end
 
 -- Shares out what a process has told among its files. Returns those that it has not come to, as it has died.
 local function share_out(files, told)
   local by_path, ended, current, whole = {}, {}, files[1], false
-  for _, file in ipairs(files) do by_path[file.path], file.events, file.seconds = file, {}, told.seconds / #files end
+  for _, file in ipairs(files) do
+    by_path[file.path], file.events, file.seconds = file, {}, told.seconds / #files
+    file.out, file.err, file.died, file.wrong = "", "", nil, false
+  end
   for line in told.events:gmatch "[^\n]+" do
     local event = load("return " .. line, "=event", "t", {})
     event = event and event()
@@ -155,6 +158,7 @@ local function share_out(files, told)
     elseif event then
       if kind == "file" or what == "file" then current = by_path[event[1].name] or current end
       table.insert(current.events, event)
+      current.wrong = current.wrong or kind == "error" or kind == "failure"
       if kind == "file" and what == "end" then
         ended[#ended + 1], current.seconds = current, event[1].duration
       end
@@ -164,17 +168,24 @@ local function share_out(files, told)
   share_output(told.err, ended, current, "err")
   local rest = {}
   if whole then return rest end
-  current.died = told.how
+  current.died, current.wrong = told.how, true
   for _, file in ipairs(files) do
     if not file.events[1] and not file.died then rest[#rest + 1] = file end
   end
   return rest
 end
 
--- Runs the files of a batch, those after one that has killed its process in a further one.
+-- Runs the files of a batch, those after one that has killed its process in a further one. What goes wrong with a file
+-- may come of those before it: it is run again in a process of its own, and what it says there counts.
 local function run_batch(batch, words, cwd)
   local rest = batch
   while rest[1] do rest = share_out(rest, run_process(rest, words, cwd)) end
+  for _, file in ipairs(batch) do
+    if batch[2] and file.wrong then
+      share_out({ file }, run_process({ file }, words, cwd))
+      file.seconds = math.max(file.seconds, MOST) -- alone from the begin next time
+    end
+  end
 end
 
 -- Tells the suite's output handler what a file has told. `elements`: by their names in that process, so that a test's
@@ -188,9 +199,9 @@ local function tell(own, file)
     for key, each in pairs(value) do element[key] = each end
     return element
   end
-  io.stdout:write(file.out or "")
+  io.stdout:write(file.out)
   io.stdout:flush()
-  io.stderr:write(file.err or "")
+  io.stderr:write(file.err)
   for _, event in ipairs(file.events) do
     for i = 1, event.n do event[i] = of(event[i]) end
     own.publish(event.channel, table.unpack(event, 1, event.n))
