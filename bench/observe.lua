@@ -13,7 +13,8 @@ package.cpath = ("./%s/?.so;"):format(os.getenv "MINIGUN_BUILD" or "build") .. p
 -- Loaded before the library: a run that knows nothing of views and pages.
 local WITHOUT <const> = [[
   local nothing = function() end
-  local screen = setmetatable({ looks = false, output = false }, { __index = function() return nothing end })
+  local off = { line = false, output = false, page = false, looks = false }
+  local screen = setmetatable(off, { __index = function() return nothing end })
   package.preload["minigun.run.screen"] = function() return { new = function() return screen end } end
   package.preload["minigun.control.watchers"] = function() return { check = nothing, open = nothing } end
   package.preload["minigun.control.live"] = function() return { wanted = nothing } end]]
