@@ -306,6 +306,7 @@ local function receive(self)
         self.in_flight = self.in_flight - fewer
       end
       self:wake()
+      coroutine.yield(current.MORE) -- what has come goes on before the server is asked again
     end
     stay(self, engine)
   end
