@@ -60,6 +60,17 @@ describe("minigun.command", function()
     assert.same({ "cannot start '/': Permission denied", 13 }, { message, errno })
   end)
 
+  it("leaves the program's own standard files as they are, where it cannot be started too", function()
+    local result = support.run_lua([[
+      local minigun = require "minigun"
+      assert(not minigun.command { "minigun-no-such-program" })
+      assert(not minigun.command({ "true" }, { stdout = "/no/such/file" }))
+      assert(minigun.command({ "true" }, { stderr = "/dev/null" }))
+      print(io.read "a")
+    ]], { stdin = "still there" })
+    assert.same({ "still there\n", "" }, { result.stdout, result.stderr })
+  end)
+
   it("ends it after its time-out, by SIGTERM and, where that is ignored, by SIGKILL", function()
     local r = assert(minigun.command({ "sleep", 60 }, { timeout = 0.2 }))
     assert.same({ false, true, 15 }, { r.ok, r.timed_out, r.signal })

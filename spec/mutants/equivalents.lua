@@ -76,4 +76,7 @@ return {
     why = "mg_sys.open_file gives no descriptor below 3" },
   { file = "proc.c", after = "p->pid = 0;", old = "p->watch = -1;", new = "p->watch = -2;",
     why = "any negative number says that there is no descriptor" },
+  { file = "lua_limit.c", old = "else lua_sethook(L, NULL, 0, 0); /* a coroutine that has outlived its limit */",
+    new = "else lua_sethook(L, NULL, 1, 0); /* a coroutine that has outlived its limit */",
+    why = "without a function Lua sets the mask to 0 itself" },
 }
