@@ -9,7 +9,7 @@
 
 local minigun = require "minigun"
 
-local QUEUE <const> = os.getenv "LOG_QUEUE"     -- the worker hosts have it from here
+local QUEUE <const> = os.getenv "QUEUE"         -- the worker hosts have it from here
 
 local function define(url)
   local p = minigun.pipeline "log"
@@ -30,34 +30,14 @@ end
 
 if QUEUE then return (define(QUEUE)) end        -- in a worker host: the pipeline, which runs elsewhere
 
-local function spawn(command)
-  local pipe = assert(io.popen(("exec %s >/dev/null 2>&1 & echo $!"):format(command)))
-  local pid = pipe:read "n"
-  pipe:close()
-  return pid
-end
-
-if not pcall(require, "minigun.redis") or not os.execute "command -v redis-server >/dev/null" then
-  print "skipped: redis-server (apt-get install redis-server) or minigun.redis (make REDIS=1) is not there"
+local url, stop = dofile(arg[0]:match "^.*/" .. "shared/two_hosts.lua")(arg[0])
+if not url then
+  print("skipped: " .. stop)
   return true
 end
-local directory = os.tmpname()
-os.remove(directory)
-assert(os.execute("mkdir " .. directory))
-local socket = directory .. "/redis.sock"
-local pids = { spawn(("redis-server --port 0 --save '' --unixsocket %s --dir %s"):format(socket, directory)) }
-repeat minigun.sleep(0.05) until os.execute(("redis-cli -s %s PING >/dev/null 2>&1"):format(socket))
-local url, tree = "redis+unix://" .. socket, io.open "bin/minigun"
-for _ = 1, 2 do
-  pids[#pids + 1] = spawn(("env LOG_QUEUE=%s %s worker %s --processes 1"):format(url,
-    tree and "./bin/minigun" or "minigun", arg[0]))
-end
-if tree then tree:close() end
-
 local p, counts = define(url)
 p:run { progress = false }
 local errors, all = counts()
 print(("20000 lines, %d errors, %d of them of /cart"):format(all, errors["/cart"]))
-for i = #pids, 1, -1 do os.execute("kill " .. pids[i]) end
-os.execute("rm -r " .. directory)
+stop()
 return true
