@@ -211,6 +211,21 @@ describe("the live view at a terminal", function()
     assert_restored(result, same)
   end)
 
+  it("of another process is lines where there is no terminal", function()
+    local directory = os.tmpname()
+    os.remove(directory)
+    core.make_directory(directory)
+    local path = support.write_file(os.tmpname(), PRELUDE .. "pipeline(3):run { observe = true }")
+    local env = support.lua_env()
+    env.XDG_RUNTIME_DIR, env.TERM = directory, "dumb"
+    local result = support.run(("lua5.4 %s & until ls %s/*/* >&2; do sleep 0.05; done 2>/dev/null; " ..
+      "lua5.4 bin/minigun top; wait"):format(path, directory), { env = env })
+    os.remove(path)
+    os.execute("rm -rf " .. directory)
+    assert.matches("^seen running, [^\n]*\n.*seen ended, [^\n]*\n$", result.stderr)
+    assert.is_nil(result.stderr:find("failed", 1, true), result.stderr)
+  end)
+
   it_at_a_terminal("may be two of one run", function()
     local directory = os.tmpname()
     os.remove(directory)
