@@ -287,6 +287,24 @@ describe("minigun.records", function()
     end
   end)
 
+  it("keeps nothing of a table of values when it is closed", function()
+    local function resident() return support.read_file "/proc/self/statm":match "^%d+ (%d+)" * 4 end
+    with_files({ ("x,"):rep(20000) .. "\n" .. ("x,"):rep(20000) .. "\n" }, function(path)
+      local function read(n)
+        for _ = 1, n do
+          local reader = assert(core.reader(path, { comma = "," }))
+          assert(reader:next())
+          reader:close()
+        end
+        collectgarbage()
+      end
+      read(10)
+      local before = resident()
+      read(40)
+      assert.is_true(resident() - before < 8000, resident() - before) -- KiB; 20 MB of fields were there
+    end)
+  end)
+
   it("takes a record that is as long as it may be, wherever the reads end in its separator", function()
     for _, text in ipairs { "abcd\0::;abcd\0::;", "abcd\0::;" } do
       local path = support.write_file(os.tmpname(), text)
