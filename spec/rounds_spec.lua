@@ -64,6 +64,23 @@ describe("a producer that waits for receivers", function()
     assert.is_true(fewest < 3 * N / 4, fewest)
   end)
 
+  it("is so in a run with a page of figures too, which is written all the while", function()
+    local seen, pages = {}, 0
+    local times, result = counted(function()
+      return pipeline(function(_, emit)
+        minigun.sleep(0.002)
+        local page = require "minigun.system.page"
+        local own = page.list()[1]
+        emit(own and page.read(own.path).elapsed or 0)
+      end):run { observe = true }
+    end)
+    for _, elapsed in ipairs(result.items) do
+      if not seen[elapsed] then seen[elapsed], pages = true, pages + 1 end
+    end
+    assert.is_true(times > 0)
+    assert.is_true(pages >= 3, pages .. " states of the page in more than a second")
+  end)
+
   it("is gone on with by the run itself where its workers say more than items", function()
     local times, result = counted(function()
       return pipeline(function(x, emit, ctx)

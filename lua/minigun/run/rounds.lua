@@ -56,8 +56,7 @@ end
 ---@return boolean
 function Rounds:may_go_on(producers)
   if self.possible == "?" then self.possible = find_out(self) end
-  local shown = self.screen.line or self.screen.looks
-  if not self.possible or producers > 1 or self.threads.tasks or shown then return false end
+  if not self.possible or producers > 1 or self.threads.tasks or self.screen.line then return false end
   for _, outlet in ipairs(self.outlets.list) do
     if outlet.writer and not outlet.through then return false end
   end
@@ -67,9 +66,9 @@ end
 -- Until when the run has nothing to do at a certain time.
 local function until_when(self)
   local timed = self.places.timed or self.inline.timed or self.drain.timed or self.gates.list[1]
-  local by = self.state.end_by
+  local by, seen = self.state.end_by, self.screen.page and self.screen:look()
   return math.min(self.due, self.limit, timed and core.now() + TIMED or math.huge,
-    by and core.now() + by - core.clock() or math.huge)
+    by and core.now() + by - core.clock() or math.huge, seen and core.now() + seen or math.huge)
 end
 
 --- What lets a producer go on, and the rest of the run while it waits.
