@@ -93,6 +93,33 @@ print("well")
   end)
 end)
 
+describe("the memory of a connection", function()
+  in_test("can be neither cut nor grown by a client: its seals are set for ever", function(place)
+    if not python() then return pending "there is no Python 3.9" end
+    place:serve()
+    support.write_file(place.directory .. "/seals.py", ([[
+import fcntl, os, sys
+sys.path.insert(0, "examples")
+import service_client
+kept = []
+os.close = kept.append
+client = service_client.Client(%q)
+memory = kept[0]
+size = os.fstat(memory).st_size
+for harm in (lambda: os.ftruncate(memory, 0), lambda: os.ftruncate(memory, 2 * size),
+             lambda: fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)):
+    try:
+        harm()
+        print("done")
+    except PermissionError:
+        print("refused")
+print(os.fstat(memory).st_size == size, client.call("hello"))
+]]):format(place.path))
+    local done = support.run("PYTHONDONTWRITEBYTECODE=1 python3 " .. place.directory .. "/seals.py")
+    assert.equal("refused\nrefused\nrefused\nTrue hello\n", done.stdout, done.stderr)
+  end)
+end)
+
 describe("clients of three languages", function()
   in_test("use one server at the same time", function(place)
     local c = c_client()
