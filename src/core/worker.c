@@ -344,9 +344,8 @@ void mg_worker_rest(mg_worker *w, int fd, int want, int64_t ns) {
   if (w->end > w->published) mg_worker_publish(w);
   mg_event_prepare(asleep);
   take_in(w);
-  int news = want && have_work(w); /* which may have come while it published */
   uint64_t began = mg_clock_look();
-  if (!news) wait_once(w, fd, ns);
+  if (!want || !have_work(w)) wait_once(w, fd, ns); /* work may have come while it published */
   if (ns > 0) mg_clock_slept(began, (uint64_t)ns);
   mg_event_awake(asleep);
 }
