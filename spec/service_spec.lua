@@ -319,6 +319,30 @@ describe("V8: a handler", function()
     service:close()
   end)
 
+  in_test("hears by its descriptor of what an interrupted serve has left, too", function(place)
+    local server = place:client [[
+      local core, loops = require "minigun.core", require "spec.loops"
+      local service, loop, n = assert(minigun.service(path)), assert(require("minigun.loop").new "epoll"), 0
+      print "ready"
+      io.stdout:flush()
+      print(pcall(service.serve, service, function()
+        n = n + 1
+        if n == 1 then support.wait_until(function() return support.read_file(path .. ".go") end) end
+        if n == 10 then core.kill(core.pid(), 2) end
+      end))
+      service:on_request(function() n = n + 1 end)
+      assert(loop:watch_io(service:fd(), "r", function() service:step() end))
+      loops.run_until(loop, function() return n == 200 end)
+      print "all"
+    ]]
+    server:prints "ready"
+    local client = place:connect()
+    for i = 1, 200 do client:send(i) end
+    support.write_file(place.path .. ".go", "")
+    server:prints "all"
+    assert.matches("ready\nfalse\tinterrupted!\nall\n", server:output())
+  end)
+
   in_test("is asked for no more of a client than max_requests at once, and for the rest when some are answered",
     function(place)
       place:serve "{ max_requests = 2 }"
