@@ -310,8 +310,7 @@ int mg_worker_take(mg_worker *w, uint32_t *index) {
   take_in(w);
   while (w->pendings > 0) {
     uint32_t i = 0;
-    while (w->taken[i].count > 0) i++;
-    MG_ASSERT(i < w->room); /* the ledger has no more chunks than this has places */
+    while (w->taken[i].count > 0) i++; /* there is one: the ledger has no more chunks than this has places */
     int mine = claim(w, &w->taken[i]);
     w->taken[i].nanos = mg_now();
     if (mine) {
