@@ -147,13 +147,16 @@ local function has_room(self) return self.in_flight < self.said.limit and self.b
 
 -- Hands over the chunks with the next numbers, which follow one another.
 local function hand_over(self, engine)
+  -- The server before may have given the result of one that this server has not had.
+  while self.unsent[1] and not self.flight[self.unsent[1]] do table.remove(self.unsent, 1) end
   local first, chunks, bytes = self.unsent[1], {}, 0
   for i = 1, math.min(AT_ONCE, #self.unsent) do
-    local chunk = self.flight[self.unsent[i]].bytes
-    bytes = bytes + #chunk
-    if self.unsent[i] ~= first + i - 1 or i > 1 and bytes > AT_ONCE_BYTES then break end
-    chunks[i] = chunk
+    local chunk = self.flight[self.unsent[i]]
+    bytes = bytes + (chunk and #chunk.bytes or 0)
+    if not chunk or self.unsent[i] ~= first + i - 1 or i > 1 and bytes > AT_ONCE_BYTES then break end
+    chunks[i] = chunk.bytes
   end
+  if not first then return 1 end
   local taken, fault = engine:put(self.facts.by, self.said.limit, first, chunks)
   if taken then
     table.move(self.unsent, taken + 1, #self.unsent + taken, 1)
