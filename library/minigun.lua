@@ -9,7 +9,7 @@
 ---@field keep_failures? integer how many failures the result keeps, the first ones; all are counted, and `on_failure` and dead letters hear of each
 ---@field max_restarts? integer deaths of workers in `restart_window` that a run bears
 ---@field restart_window? number seconds over which deaths are counted
----@field progress? boolean false: no progress line. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
+---@field progress? boolean|"plain" false: no progress line; "plain": a line every five seconds, for logs. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
 ---@field observe? boolean true: the run keeps its figures in a file that `minigun top` reads in another terminal, see docs/observe.md. Runs of `minigun run`, or with MINIGUN_TOP=1 in the environment, do so unless this is false
 ---@field report? string a file for the report of the run: one HTML page with its flow, charts over time, stages and failures. It needs no network, and is written at the end, whatever ends the run
 ---@field trace? string a file for a trace of the run in the format of Chrome's tracing, for Perfetto and speedscope
@@ -44,7 +44,7 @@
 ---@field keep_failures? integer how many failures the result keeps, the first ones; all are counted, and `on_failure` and dead letters hear of each
 ---@field max_restarts? integer deaths of workers in `restart_window` that a run bears
 ---@field restart_window? number seconds over which deaths are counted
----@field progress? boolean false: no progress line. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
+---@field progress? boolean|"plain" false: no progress line; "plain": a line every five seconds, for logs. A run of more than half a second has one where standard error is a terminal, and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false
 ---@field observe? boolean true: the run keeps its figures in a file that `minigun top` reads in another terminal, see docs/observe.md. Runs of `minigun run`, or with MINIGUN_TOP=1 in the environment, do so unless this is false
 ---@field report? string a file for the report of the run: one HTML page with its flow, charts over time, stages and failures. It needs no network, and is written at the end, whatever ends the run
 ---@field trace? string a file for a trace of the run in the format of Chrome's tracing, for Perfetto and speedscope

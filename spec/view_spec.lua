@@ -394,6 +394,22 @@ describe("numbers", function()
 end)
 
 describe("the plain view", function()
+  it("is a line so often as is asked for, and one at the end, of a run with progress = 'plain'", function()
+    local now, lines = 0, {}
+    local view = plain.new({ status = chain, now = function() return now end }, function(text)
+      lines[#lines + 1] = text
+    end, 5)
+    for second = 1, 11 do
+      now = second
+      view:look()
+    end
+    assert.equal(2, #lines)
+    local result = support.run_lua([[
+      require "minigun".pipeline "logged":producer { 1, 2 }:each("last", { processes = 1 }, function() end)
+        :run { progress = "plain" }]])
+    assert.matches("^logged done, [^\n]+last 2 [^\n]+\n$", result.stderr)
+  end)
+
   it("is one line", function()
     assert.equal("shop running, 12.35 s, 24%, 39.70 s left: source 1234 105/s > fetch 1174/1234 98.2/s, 4 failed > "
       .. "save 1167/1170 95.0/s", plain.line(chain()))

@@ -303,6 +303,11 @@ types.hud = {
   check = function(value) return type(value) == "boolean" or value == "leave", value end,
 }
 
+types.progress = {
+  text = 'true, "plain" or false', lua = 'boolean|"plain"',
+  check = function(value) return type(value) == "boolean" or value == "plain", value end,
+}
+
 types.log_target = {
   text = '"stderr", a file\'s path, or a function', lua = 'string|fun(record: table)',
   check = function(value) return types.callable.check(value) or types.path.check(value), value end,

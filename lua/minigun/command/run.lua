@@ -17,6 +17,7 @@ local run = {
     { "--workers", "N", "N workers in each pool, at most N forks at once", convert = "integer" },
     { "--hud", nil, "the live view of each run: what goes where, how fast, and what waits; q closes it" },
     { "--job", "NAME", "go on where a run of this name was killed, also in clusters; after FILE, too" },
+    { "--progress", "HOW", "plain: a line every five seconds, for logs" },
     { "--seed", "N", "the same numbers from math.random for the same items", convert = "integer" },
     { "--report", "F", "a report of the last run: one HTML page" },
     { "--trace", "F", "a trace of it for Perfetto and speedscope" },
@@ -83,7 +84,8 @@ end
 function run.run(given)
   require("minigun.plan.defaults").observed = true -- for `minigun top`, unless the program says otherwise
   program.force("run", { inline = given.inline, workers = given.workers, seed = given.seed, job = given.job,
-    report = given.report, trace = given.trace, metrics = given.metrics, hud = given.hud }, force_runs)
+    report = given.report, trace = given.trace, metrics = given.metrics, hud = given.hud,
+    progress = given.progress }, force_runs)
   return program.run(given.rest, run_program)
 end
 

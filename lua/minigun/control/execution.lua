@@ -12,10 +12,13 @@ local silence = require "minigun.run.silence"
 local signals = require "minigun.system.signals"
 local snapshot = require "minigun.run.snapshot"
 local stack = require "minigun.base.stack"
+local terminal_line = require "minigun.base.terminal_line"
 local terminate = require "minigun.system.terminate"
 local watchers = require "minigun.control.watchers"
 
 local execution = {}
+
+local PLAIN_EVERY <const> = 5 -- seconds between two lines of a plain progress
 
 --- For the command: the result of the last run of this process that is over; and whether it has collected failures that
 --- neither a hook nor a dead letter has taken.
@@ -47,8 +50,9 @@ end
 -- What is seen of a run at the terminal: the live view, a progress line, or nothing. `view`: the execution's.
 local function open_view(view, of, r)
   view.hud = live.wanted(r.plan.options)
-  if view.hud then
-    view.live = live.of_run(r)
+  local is_plain = not view.hud and r.plan.options.progress == "plain" and terminal_line.is_free()
+  if view.hud or is_plain then
+    view.live = live.of_run(r, nil, is_plain and PLAIN_EVERY or nil)
     if view.live.full then view.live.port.owns = true end
     return view.live
   end

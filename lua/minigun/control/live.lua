@@ -43,16 +43,17 @@ end
 
 --- Opens a view: the live one where the terminal can show it, or the plain one.
 ---@param port table see view/hud.lua
+---@param every number? seconds: the plain one is wanted, with a line so often
 ---@return table view
-function live.open(port)
+function live.open(port, every)
   local self = setmetatable({ port = port, view = false, kept = false, full = false, ended = false }, Live)
-  if can_draw() and core.screen_open() then
+  if not every and can_draw() and core.screen_open() then
     core.watch_stops(true) -- Ctrl-Z gives the terminal back
     self.kept = require("minigun.system.capture").open() or false
     if self.kept then port.log = function() return self.kept:look() end end
     self.view, self.full = require("minigun.view.hud").new(port, live.screen), true
   else
-    self.view = require("minigun.view.plain").new(port, function(text) io.stderr:write(text) end)
+    self.view = require("minigun.view.plain").new(port, function(text) io.stderr:write(text) end, every or 1)
   end
   terminal_line.open(self)
   return self
@@ -136,13 +137,14 @@ end
 --- Opens the view of a run.
 ---@param r table run.run
 ---@param status (fun(): table)? gives minigun.Status
+---@param every number? see live.open
 ---@return table view
-function live.of_run(r, status)
+function live.of_run(r, status, every)
   local port = live.port(status or function() return r.status:snapshot() end)
   port.stop = function() r.state.stop_asked = true end
   port.kill = function() r.state:kill() end
   port.pause = function(on) r:pause(on) end
-  return live.open(port)
+  return live.open(port, every)
 end
 
 return live

@@ -105,8 +105,9 @@ local run_fields = {
       "hear of each" },
   { "max_restarts", types.integer(0), default = 10, doc = "deaths of workers in `restart_window` that a run bears" },
   { "restart_window", types.seconds(false), default = 5, doc = "seconds over which deaths are counted" },
-  { "progress", types.boolean, default = true,
-    doc = "false: no progress line. A run of more than half a second has one where standard error is a terminal, " ..
+  { "progress", types.progress, default = true,
+    doc = "false: no progress line; \"plain\": a line every five seconds, for logs. A run of more than half a " ..
+      "second has one where standard error is a terminal, " ..
       "and erases it at its end; the environment variable MINIGUN_PROGRESS=0 does the same as false" },
   { "observe", types.boolean, default_text = "MINIGUN_TOP",
     doc = "true: the run keeps its figures in a file that `minigun top` reads in another terminal, see " ..

@@ -1,11 +1,9 @@
---- The plain view: a line once a second, for logs and for terminals that can show no more.
+--- The plain view: a line now and then, for logs and for terminals that can show no more.
 local columns = require "minigun.view.columns"
 local numbers = require "minigun.view.numbers"
 local progress = require "minigun.base.progress"
 
 local plain = {}
-
-local EVERY <const> = 1 -- seconds
 
 local Plain = {}
 Plain.__index = Plain
@@ -13,9 +11,10 @@ Plain.__index = Plain
 --- Makes a plain view.
 ---@param port table as that of hud.lua: `status()`, `now()`
 ---@param write fun(text: string)
+---@param every number seconds between two lines
 ---@return table view
-function plain.new(port, write)
-  return setmetatable({ port = port, write = write, due = port.now() + EVERY, closed = false }, Plain)
+function plain.new(port, write, every)
+  return setmetatable({ port = port, write = write, every = every, due = port.now() + every, closed = false }, Plain)
 end
 
 --- The line: state, time, and how far each stage is.
@@ -41,7 +40,7 @@ end
 function Plain:look(seconds)
   local now = self.port.now()
   if now >= self.due then
-    self.due = now + EVERY
+    self.due = now + self.every
     self.write(plain.line(self.port.status()) .. "\n")
   end
   return math.min(seconds or math.huge, self.due - now)
