@@ -142,7 +142,6 @@ local function gather(self)
   return true
 end
 
--- Whether there may be another chunk.
 local function has_room(self) return self.in_flight < self.said.limit and self.bytes < IN_FLIGHT end
 
 -- Hands over the chunks with the next numbers, which follow one another.
@@ -150,13 +149,13 @@ local function hand_over(self, engine)
   -- The server before may have given the result of one that this server has not had.
   while self.unsent[1] and not self.flight[self.unsent[1]] do table.remove(self.unsent, 1) end
   local first, chunks, bytes = self.unsent[1], {}, 0
+  if not first then return 1 end
   for i = 1, math.min(AT_ONCE, #self.unsent) do
-    local chunk = self.flight[self.unsent[i]]
+    local chunk = self.unsent[i] == first + i - 1 and self.flight[self.unsent[i]]
     bytes = bytes + (chunk and #chunk.bytes or 0)
-    if not chunk or self.unsent[i] ~= first + i - 1 or i > 1 and bytes > AT_ONCE_BYTES then break end
+    if not chunk or i > 1 and bytes > AT_ONCE_BYTES then break end
     chunks[i] = chunk.bytes
   end
-  if not first then return 1 end
   local taken, fault = engine:put(self.facts.by, self.said.limit, first, chunks)
   if taken then
     table.move(self.unsent, taken + 1, #self.unsent + taken, 1)
@@ -251,8 +250,7 @@ end
 -- Says once that no worker is there.
 local function look_for_workers(self, engine)
   if self.warned or self.in_flight == 0 or core.now() - self.heard < NO_WORKER then return end
-  local n = engine:workers(NO_WORKER * 2)
-  if n == 0 then
+  if engine:workers(NO_WORKER * 2) == 0 then
     self.warned = true
     local text = ("no worker for stage '%s' of '%s' at %s; start one with: minigun worker FILE --stage %s --engine %s")
       :format(self.stage.name, self.port.plan.name, self.said.url, self.stage.name, self.said.url)
