@@ -13,7 +13,7 @@ describe("a cluster in which all parts die", function()
     local seed = tonumber(os.getenv "SEED") or os.time()
     io.stdout:write(("spec/cluster_chaos_spec.lua: SEED=%d\n"):format(seed))
     local result = support.run(("exec lua5.4 spec/programs/chaos.lua %d %d server"):format(
-      support.short_or_long(10000, 100000), seed), { env = support.lua_env(), timeout = 120 })
+      support.short_or_long(40000, 400000), seed), { env = support.lua_env(), timeout = 120 })
     assert.equal(0, result.code, result.stdout .. result.stderr)
     assert.matches("lost 0, doubled 0", result.stdout, 1, true)
   end)
