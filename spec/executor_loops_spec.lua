@@ -40,6 +40,22 @@ for _, adapter in ipairs(loops.list) do
       end)
     end
 
+    for _, context in ipairs(contexts.kinds) do
+      it("its descriptor tells also of what waits while all that was begun has ended [" .. context.name .. "]", function()
+        loops.in_test(adapter, pending, function(l)
+          local pool <close> = minigun.executor(function(n) return n end, contexts.options(context))
+          local left = 20
+          assert(l:watch_io(assert(pool:fd()), "r", function()
+            support.sleep(0.005) -- whatever a worker has ends meanwhile
+            pool:step()
+          end))
+          for i = 1, left do pool:submit(i):on_done(function() left = left - 1 end) end
+          loops.run_until(l, function() return left == 0 end)
+          return l
+        end)
+      end)
+    end
+
     it("an idle executor does not wake the loop", function()
       loops.in_test(adapter, pending, function(l)
         local pool <close> = minigun.executor(function(n) return n end, { processes = 2 })

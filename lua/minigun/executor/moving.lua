@@ -138,7 +138,8 @@ local function rounds(self, deadline, room)
   repeat
     if r.loop.rounds.possible and answers.backlog.n > 0 then answers:begin() end -- else the round does it
     local ended = r.loop.rounds:await(true, not over, deadline)
-    if not (ended or over) and not r.loop:step(deadline and math.max(0, deadline - core.now())) then return false end
+    if ended then r.loop.busy = true -- what waits to be handed out, and what falls due, has not been looked at
+    elseif not over and not r.loop:step(deadline and math.max(0, deadline - core.now())) then return false end
     over = answers:settle() or answers.wants_more or room and has_room(self)
     local goes_on = ended and answers.backlog.n > 0 and #answers.done < AT_ONCE
   until over and not goes_on or deadline and core.now() >= deadline or changes ~= before
