@@ -41,7 +41,7 @@ for _, adapter in ipairs(loops.list) do
     end
 
     for _, context in ipairs(contexts.kinds) do
-      it("its descriptor tells also of what waits while all that was begun has ended [" .. context.name .. "]", function()
+      it("its descriptor tells of what waits when all that was begun has ended [" .. context.name .. "]", function()
         loops.in_test(adapter, pending, function(l)
           local pool <close> = minigun.executor(function(n) return n end, contexts.options(context))
           local left = 20

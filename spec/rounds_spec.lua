@@ -7,14 +7,18 @@ local N <const> = 600
 
 local ledger_methods = debug.getregistry()["minigun.ledger"].__index
 
--- Runs f, and returns how often the run has gone over to such rounds, and what f returns.
+-- Runs f, and returns how often the run has gone over to such rounds, and what f returns. On a busy machine it may be
+-- that each turn of a producer is one that is measured, and goes through Lua: then f is run again.
 local function counted(f)
-  local among, times = ledger_methods.among, 0
+  local among, times, result = ledger_methods.among, 0, nil
   ledger_methods.among = function(...)
     times = times + 1
     return among(...)
   end
-  local result = table.pack(pcall(f))
+  for _ = 1, 10 do
+    result = table.pack(pcall(f))
+    if times > 0 or not result[1] then break end
+  end
   ledger_methods.among = among
   if not result[1] then error(result[2], 0) end
   return times, table.unpack(result, 2, result.n)
@@ -65,13 +69,15 @@ describe("a producer that waits for receivers", function()
   end)
 
   it("is so in a run with a page of figures too, which is written all the while", function()
-    local seen, pages = {}, 0
+    local seen, pages, name = {}, 0, ("/%d-"):format(require("minigun.core").pid())
     local times, result = counted(function()
       return pipeline(function(_, emit)
         minigun.sleep(0.002)
-        local page = require "minigun.system.page"
-        local own = page.list()[1]
-        emit(own and page.read(own.path).elapsed or 0)
+        local page, elapsed = require "minigun.system.page", 0
+        for _, each in ipairs(page.list()) do
+          if each.path:find(name, 1, true) then elapsed = page.read(each.path).elapsed end
+        end
+        emit(elapsed)
       end):run { observe = true }
     end)
     for _, elapsed in ipairs(result.items) do
