@@ -288,6 +288,7 @@ describe("minigun.records", function()
   end)
 
   it("keeps nothing of a table of values when it is closed", function()
+    if support.under then return pending "a sanitizer keeps what was freed" end
     local function resident() return support.read_file "/proc/self/statm":match "^%d+ (%d+)" * 4 end
     with_files({ ("x,"):rep(20000) .. "\n" .. ("x,"):rep(20000) .. "\n" }, function(path)
       local function read(n)
