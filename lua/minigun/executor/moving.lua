@@ -45,9 +45,7 @@ local function settle_one(self, answer)
   if not future then return nil end -- cancelled
   self.futures[answer.number] = nil
   if answer.record then return futures.fail(future, answer.record) end
-  local value = answer.value
-  if value == nil and self.run.answers.lists then value = {} end -- nothing has come of it
-  return futures.settle(future, value)
+  return futures.settle(future, self.run.answers:value_of(answer))
 end
 
 -- The run is over: what was not finished is lost.

@@ -157,7 +157,7 @@ function Executor:call(item, timeout)
   local done = answers.done
   if done[1] ~= answer or done[2] or answer.record then return new_future(self, answer.number):result(timeout) end
   done[1] = nil
-  return answer.value
+  return answers:value_of(answer)
 end
 
 --- Submits all items of a list and waits for what comes of them.

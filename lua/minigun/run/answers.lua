@@ -181,6 +181,14 @@ function Answers:is_cancelled()
   return origin and origin.cancelled or false
 end
 
+--- What has come of an item that is in `done`.
+---@param answer table
+---@return any value where there may be one, else the array of all
+function Answers:value_of(answer)
+  if answer.value == nil and self.lists then return {} end
+  return answer.value
+end
+
 --- Nothing of an item is left.
 ---@param answer table
 function Answers:ended(answer)
