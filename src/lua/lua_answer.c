@@ -108,8 +108,7 @@ static int answer(lua_State *L, const lua_ledger *own, const mg_range *range) {
 /* Output of the item whose origin is on top goes to the next stages. */
 static void pass_on(lua_State *L, mg_ledger *l, const mg_range *range) {
   const mg_stage *s = &l->stage[range->edge];
-  int origin = lua_gettop(L), torn = l->torn;
-  l->torn = 1;
+  int origin = lua_gettop(L);
   lua_getfield(L, origin, "count");
   lua_pushinteger(L, lua_tointeger(L, -1) + (lua_Integer)range->count * s->targets);
   lua_setfield(L, origin, "count");
@@ -124,16 +123,19 @@ static void pass_on(lua_State *L, mg_ledger *l, const mg_range *range) {
     mg_keep(L, 1, w, MG_KEEP_ORIGIN);
     mg_ledger_accept(l, w);
   }
-  l->torn = torn;
 }
 
+/* Takes what a worker has sent: 1, or 0: that is left to Lua.  The pool does not have it any more, so an error in the
+ * middle leaves the ledger torn: the run must not go on as if it had not been sent. */
 static int take(lua_State *L, lua_ledger *own, const mg_slot_event *ev) {
   mg_ledger *l = &own->l;
   const mg_place *p = &l->place[l->seat[ev->slot].place];
   uint32_t edge = ev->range.edge;
   if (!own->answers || ev->kind != MG_EVENT_OUT || p->ordered || (p->threaded && ev->number == 0)) return 0;
   if (edge == 0 || edge > l->stages || mg_place_of(l, edge) != p) return 0;
-  int top = lua_gettop(L), taken = push_origin(L, l, ev);
+  int top = lua_gettop(L), torn = l->torn, taken;
+  l->torn = 1;
+  taken = push_origin(L, l, ev);
   if (taken && l->stage[edge].terminal) {
     taken = answer(L, own, &ev->range);
     if (taken) mg_shm_release(&l->pool->shm, ev->range.block);
@@ -142,6 +144,7 @@ static int take(lua_State *L, lua_ledger *own, const mg_slot_event *ev) {
   }
   if (taken && p->counted) l->stage[p->counted].counts.items_out += ev->range.count;
   lua_settop(L, top);
+  l->torn = torn;
   return taken;
 }
 

@@ -85,6 +85,7 @@ static int give_back(lua_State *L, const lua_ledger *own) {
 static void fed(lua_State *L, lua_ledger *own, uint32_t w) {
   lua_Integer n = lua_tointeger(L, -1);
   const mg_work *work = &own->l.work[w];
+  own->L = L; /* a handler may have emitted in a coroutine */
   lua_settop(L, AT_TOP);
   set_in_handler(L, 0);
   if (MG_UNLIKELY(n != work->range.count)) {
@@ -98,7 +99,6 @@ static void fed(lua_State *L, lua_ledger *own, uint32_t w) {
 static int fed_later(lua_State *L, int status, lua_KContext w) {
   lua_ledger *own = lua_touserdata(L, AT_LEDGER);
   (void)status;
-  own->L = L;
   fed(L, own, (uint32_t)w);
   return go_on(L, own);
 }
