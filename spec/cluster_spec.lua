@@ -249,8 +249,9 @@ describe("a stage in a cluster", function()
     end
     local function more(...) return result { more = { { 1, 0, ... } } } end
     assert.equal(1, result({}).outputs)
-    assert.equal(3, result({ each = { 0, 3 } }, 2).outputs)
-    for _, fields in ipairs { { each = { 1, 1 } }, { each = { -1 } }, { each = { "1" } }, { each = {} }, { out = 1 },
+    assert.equal(2, result({ each = { 0, 2 } }, 2).outputs)
+    for _, fields in ipairs { { each = { 1, 1 } }, { each = { -1 } }, { each = { "1" } }, { each = {} },
+      { each = { math.maxinteger } }, { each = { 1 << 33 } }, { out = 1 },
       { more = false }, { busy = "x" }, { more = { 1 } }, { more = { { 2, 0, "count", "n", 1 } } },
       { more = { { 1, 2, "count", "n", 1 } } }, { more = { { 0, 0, "count", "n", 1 } } } } do
       local found, problem = result(fields)

@@ -108,13 +108,13 @@ end
 
 local function is_count(n) return math.type(n) == "integer" and n >= 0 end
 
--- How many outputs n items have; nil: `each` does not say.
-local function outputs_of(each, n)
+-- How many outputs n items have, at most `most`; nil: `each` does not say.
+local function outputs_of(each, n, most)
   if each == 1 then return n end
   if type(each) ~= "table" or #each ~= n then return nil end
   local all = 0
   for k = 1, n do
-    if not is_count(each[k]) then return nil end
+    if not is_count(each[k]) or each[k] > most - all then return nil end
     all = all + each[k]
   end
   return all
@@ -167,7 +167,7 @@ end
 function message.result(bytes, n, addresses, after)
   local value = type(bytes) == "string" and core.decode(bytes) or nil
   if type(value) == "table" and type(value.out) == "string" and type(value.busy) == "number" then
-    value.outputs = outputs_of(value.each, n)
+    value.outputs = outputs_of(value.each, n, #value.out) -- each output is a byte at least
     if value.outputs and is_more(value.more, n, value.outputs, addresses, after) then return value end
   end
   return nil, "it is no result of this chunk"
