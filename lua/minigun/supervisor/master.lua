@@ -358,11 +358,9 @@ local function open(self)
   if not self.bell then return nil, message, errno end
   self.loop, message, errno = loops.new()
   if not self.loop then return nil, message, errno end
-  local listening
-  listening, message, errno = sockets.open(options.listen or {}, options.backlog)
-  if not listening then return nil, message, errno end
-  self.sockets = listening
-  for _, socket in ipairs(listening) do self.shared = self.shared or socket.inherited == "systemd" end
+  self.sockets, message, errno = sockets.open(options.listen or {}, options.backlog)
+  if not self.sockets then return nil, message, errno end
+  for _, socket in ipairs(self.sockets) do self.shared = self.shared or socket.inherited == "systemd" end
   return self.loop:watch_io(self.bell, "r", function()
     core.event_clear(self.bell)
     look(self, clock(self))
@@ -384,7 +382,7 @@ function master.start(options)
   local ok, message, errno = open(self)
   if not ok then
     if self.loop then self.loop:close() end
-    sockets.close(self.sockets, true)
+    if self.sockets then sockets.close(self.sockets, true) end
     if self.bell then core.shut(self.bell) end
     if self.board then self.board:close() end
     self.closed = true
