@@ -32,7 +32,7 @@ end
 
 describe("a part", function()
   local function first_of(item, f, init, combine)
-    return reduce.first(reduce.new({ init = init, combine = combine, at = "here:1", name = "r" }, f), item)
+    return reduce.new({ init = init, combine = combine, at = "here:1", name = "r" }, f):first(item)
   end
 
   it("begins with its first item, or with the initial value and that", function()

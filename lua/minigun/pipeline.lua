@@ -1,15 +1,10 @@
 --- The language: a pipeline is a list of definitions, and the methods here append to it.
 local contexts = require "minigun.language.contexts"
 local failure = require "minigun.base.failure"
-local groups = require "minigun.language.groups"
-local hooks = require "minigun.language.hooks"
-local inheritance = require "minigun.language.edits"
-local inserts = require "minigun.language.inserts"
 local methods = require "minigun.base.methods"
 local nesting = require "minigun.language.names"
 local options = require "minigun.language.schemas"
 local schema = require "minigun.base.schema"
-local shorthand = require "minigun.language.one_liners"
 local sources = require "minigun.sources.sources"
 local stage = require "minigun.language.stage"
 
@@ -45,6 +40,7 @@ function pipeline.new(name, given)
     failure.raise "minigun.pipeline: a name or a table of stages expected, got a pipeline (p:extend() makes a copy)"
   end
   local rows = type(name) == "table" and name
+  local shorthand = rows and require "minigun.language.one_liners"
   if rows then name, given = shorthand.head(rows) end
   if name == nil then name = "pipeline" end
   options.value(options.types.name, name, "pipeline", "the name")
@@ -237,9 +233,19 @@ end
 ---@return minigun.Pipeline self
 function Pipeline:reduce(...) return define(self, "reduce", ...) end
 
-for _, more in ipairs { groups, hooks, inheritance, inserts } do
-  for name, method in pairs(more) do Pipeline[name] = method end
+-- Methods of other files, which are loaded when one of them is first called.
+local function later(load, names)
+  for name in names:gmatch "%S+" do
+    Pipeline[name] = function(...) return load()[name](...) end
+  end
 end
+
+later(function() return require "minigun.language.groups" end,
+  "threads processes process_per_batch cluster inline context")
+later(function() return require "minigun.language.hooks" end, "before_run after_run after_producer on_failure " ..
+  "on_acknowledged on_worker_exit before after before_fork after_fork before_exit")
+later(function() return require "minigun.language.edits" end, "extend replace remove reroute bind")
+later(function() return require "minigun.language.inserts" end, "insert_after insert_before")
 Pipeline.__new = pipeline.new -- for edits, which fill one that is nested
 
 local function checked_for_run(self, given, method)

@@ -5,7 +5,6 @@
 -- 2. A slice that has come back from a dead worker is committed item by item, to find the one it died of. Nothing is
 --    folded in it: items go to the coordinator, which makes batches of them, as of those that come from elsewhere.
 -- 3. An item at which the user's function fails is not in the part, and its next attempt is a batch of its own.
-local reduce = require "minigun.policy.reduce"
 local replies = require "minigun.child.replies"
 local report = require "minigun.base.protocol"
 
@@ -27,7 +26,7 @@ function folds.new(w, job, direct)
     local stage = job.plan.stages[id]
     local own, recipe = { stage = stage, sent = 0 }, stage.recipe
     local function take(item) -- where there is no value yet
-      if self.on then return self.calls:fold(stage.gathers, reduce.first(recipe, item)) end
+      if self.on then return self.calls:fold(stage.gathers, recipe:first(item)) end
       own.sent = own.sent + 1
       direct[stage.gathers](item)
     end

@@ -13,7 +13,6 @@ local folding = require "minigun.child.folds"
 local loop = require "minigun.handlers.loop_stage"
 local marks = require "minigun.child.marks"
 local numbered = require "minigun.policy.sources"
-local reduce = require "minigun.policy.reduce"
 local replies = require "minigun.child.replies"
 local report = require "minigun.base.protocol"
 local router = require "minigun.policy.route"
@@ -331,7 +330,7 @@ function worker.main(w, job)
     local stage = job.plan.stages[id]
     stages[i] = stage
     if stage.recipe and not segment.groups then
-      job.handlers[id] = reduce.worker_handler(stage.recipe, w:stepper(), core.now)
+      job.handlers[id] = stage.recipe:handler(w:stepper(), core.now)
     elseif stage.by_parts then
       job.handlers[id] = stage.by_parts(w:stepper())
     end

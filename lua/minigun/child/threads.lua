@@ -11,7 +11,6 @@ local pools = require "minigun.handlers.threads"
 local replies = require "minigun.child.replies"
 local lanes = require "minigun.policy.lanes"
 local queue = require "minigun.base.queue"
-local reduce = require "minigun.policy.reduce"
 local report = require "minigun.base.protocol"
 local tasks = require "minigun.handlers.tasks"
 
@@ -200,7 +199,7 @@ end
 -- Makes the handler of a reduce's workers. They are one thread, whose job is the batch in work; a time-out counts
 -- for each of its items.
 local function make_reducer(self, group, stage)
-  self.job.handlers[stage.id] = reduce.worker_handler(stage.recipe, function(part)
+  self.job.handlers[stage.id] = stage.recipe:handler(function(part)
     if part == 0 then return self.w:mark() end
     local due = stage.timeout and core.now() + stage.timeout - self.patience
     self.w:mark(group.pool.threads[1].job.token.index, due, part)

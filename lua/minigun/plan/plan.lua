@@ -13,7 +13,6 @@ local graph = require "minigun.language.graph"
 local hooks = require "minigun.plan.hooks"
 local nesting = require "minigun.language.names"
 local options = require "minigun.language.schemas"
-local reduce = require "minigun.policy.reduce"
 local segments = require "minigun.plan.segments"
 local stages = require "minigun.language.stage"
 local submissions = require "minigun.plan.submissions"
@@ -133,7 +132,7 @@ local function add_reduce(b, node, f, context, add, link)
   local ordered = is_ordered(node, context)
   if context.kind == "threads" then context = context.host or INLINE end
   local definition, forked = node.definition, context.kind ~= "inline"
-  local recipe = reduce.new(definition, f)
+  local recipe = require("minigun.policy.reduce").new(definition, f)
   local gather = forked and add(new_stage(node, "accumulator"), INLINE)
   local worker = forked and add(new_stage(node, "processor"), context)
   local last = add(new_stage(node, "processor"), INLINE)

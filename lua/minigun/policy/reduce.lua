@@ -6,6 +6,9 @@ local stack = require "minigun.base.stack"
 
 local reduce = {}
 
+local Recipe = {}
+Recipe.__index = Recipe
+
 -- Seconds of work that one batch should be at least and at most, and the part of the coordinator's time that combining
 -- may take.
 local BATCH_SECONDS <const>, BATCH_MOST <const> = 0.002, 0.1
@@ -27,10 +30,10 @@ end
 ---@param f function `function(value, item) -> value`
 ---@return table recipe
 --- `start()`: a fresh initial value; `f`; `combine(value, value)`; `nothing(what)`: raises, as no value came back;
---- `seeded`: a part begins with the initial value, not with its first item
+--- `seeded`: a part begins with the initial value, not with its first item; `first` and `handler` below
 function reduce.new(definition, f)
   local init, g = definition.init, definition.combine
-  local recipe = { f = f, seeded = g ~= nil, at = definition.at }
+  local recipe = setmetatable({ f = f, seeded = g ~= nil, at = definition.at }, Recipe)
   function recipe.nothing(what)
     error(("%s: stage '%s': %s returned nil, which is no value to go on with"):format(definition.at, definition.name,
       what), 0)
@@ -50,35 +53,33 @@ function reduce.new(definition, f)
 end
 
 --- The handler of workers: it makes a part of a batch, a pair of number and items.
----@param recipe table
 ---@param step function (i): the item in work is now the i-th of the batch, or none (0)
 ---@param now function () -> seconds
 ---@return function handler emits `{ number, part, items, seconds of the batch }`
-function reduce.worker_handler(recipe, step, now)
-  local f = recipe.f
+function Recipe:handler(step, now)
+  local f = self.f
   return stack.stands_for(function(batch, emit)
     local items, began = batch[2], now()
     if #items == 0 then return emit { batch[1], nil, 0, 0 } end -- none could be had
     local value = items[1]
-    if recipe.seeded then value = recipe.start() end
-    for i = recipe.seeded and 1 or 2, #items do
+    if self.seeded then value = self.start() end
+    for i = self.seeded and 1 or 2, #items do
       step(i)
       value = f(value, items[i])
-      if value == nil then recipe.nothing "the function" end
+      if value == nil then self.nothing "the function" end
     end
     step(0)
     emit { batch[1], value, #items, now() - began }
-  end, recipe.at)
+  end, self.at)
 end
 
 --- What the first item of a part gives, where items are folded one by one.
----@param recipe table
 ---@param item any
 ---@return any value
-function reduce.first(recipe, item)
-  if not recipe.seeded then return item end
-  local value = recipe.f(recipe.start(), item)
-  if value == nil then recipe.nothing "the function" end
+function Recipe:first(item)
+  if not self.seeded then return item end
+  local value = self.f(self.start(), item)
+  if value == nil then self.nothing "the function" end
   return value
 end
 

@@ -7,7 +7,6 @@ local core = require "minigun.core"
 local declared = require "minigun.base.declared"
 local effects = require "minigun.child.replies"
 local errors = require "minigun.base.traceback"
-local policy = require "minigun.policy.reduce"
 local signals = require "minigun.system.signals"
 local work = require "minigun.base.work"
 
@@ -31,7 +30,7 @@ end
 --- Makes a reduce's last stage ready to run. Its batches, if it has some, become as large as its work asks for.
 ---@param stage table
 function Reduces:open(stage)
-  local given, first, links = stage.reduces, stage.id, self.inline.chain
+  local policy, given, first, links = require "minigun.policy.reduce", stage.reduces, stage.id, self.inline.chain
   local result = given.parts and policy.of_parts(given.recipe, given.workers, os.clock) or policy.of_items(given.recipe)
   while self.plan.stages[first].continues do first = self.plan.stages[first].continues end
   local each = { stage = stage, state = links.states[first], result = result, closed = nil,

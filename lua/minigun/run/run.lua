@@ -21,7 +21,6 @@
 -- 3. Whatever happens, `Run:close` ends every child and gives back every descriptor and mapping.
 local acks = require "minigun.policy.acks"
 local admission = require "minigun.policy.admission"
-local answers = require "minigun.run.answers"
 local command = require "minigun.handlers.command"
 local core = require "minigun.core"
 local declared = require "minigun.base.declared"
@@ -34,7 +33,6 @@ local heap = require "minigun.system.heap"
 local hooks = require "minigun.run.hooks"
 local inline = require "minigun.contexts.inline"
 local ledger = require "minigun.run.ledger"
-local lineage = require "minigun.run.lineage"
 local loop = require "minigun.run.loop"
 local outcome = require "minigun.run.outcome"
 local outlets = require "minigun.run.outlets"
@@ -103,12 +101,12 @@ local function parts_of(p, process, streams)
     for i = 1, ranges and #ranges or 0, 2 do journal:acknowledge(origin.source.name, ranges[i], ranges[i + 1]) end
     if origin.answer then own.receipts:ended(origin) elseif origin.number then own.answers:ended(origin) end
   end)
-  own.answers = process.standing and answers.new(p, function(origin) return own.failures:wake_of(origin) end,
+  own.answers = process.standing and require("minigun.run.answers").new(p,
+    function(origin) return own.failures:wake_of(origin) end,
     function(origin, stages) return own.gates:wake_of(origin, stages) end) or false
   own.receipts = receipts.new(p) or false
-  own.lineage = (journal or own.answers or own.receipts) and lineage.new(p, own.acks, not journal, function(value)
-    return own.answers and own.answers:value(value)
-  end) or false
+  own.lineage = (journal or own.answers or own.receipts) and require("minigun.run.lineage").new(p, own.acks,
+    not journal, function(value) return own.answers and own.answers:value(value) end) or false
   own.ledger = ledger.new(p, own.acks)
   own.resume = false
   if journal then

@@ -6,12 +6,17 @@ local core = require "minigun.core"
 local current = require "minigun.handlers.current"
 local failure = require "minigun.base.failure"
 local files = require "minigun.sources.files"
-local reading = require "minigun.sources.reading"
 local spool = require "minigun.store.spool"
 
 local sources = {}
 
-sources.is_described = reading.is
+--- Whether a value is a source that is described by a few values.
+---@param value any
+---@return boolean
+function sources.is_described(value)
+  local class = debug.getmetatable(value)
+  return class ~= nil and rawget(class, "__name") == "minigun.source" and require("minigun.sources.reading").is(value)
+end
 
 --- What the message of an error begins with that an iterator of the user's in C blames on its caller, this file.
 sources.place = debug.getinfo(1, "S").short_src
@@ -33,6 +38,7 @@ end
 ---@return function handler
 ---@return string source see `stage.source`
 function sources.described(given)
+  local reading = require "minigun.sources.reading"
   local handler, length = failure.stands_for(reading.handler(given), given.at), reading.length(given)
   if length then return sources.of_length(handler, length), "array" end
   return handler, given.given and "lines" or "iterator"
