@@ -234,14 +234,14 @@
 ---@field url? string of the Redis server, see docs/cluster.md
 ---@field lease? number seconds after which the items of a host that is silent go to another one
 ---@field tries? integer how often a chunk of items is given to a host at most
----@field limit? integer most chunks that may lie on the server, of 100 items each
+---@field limit? integer most chunks that may lie on the server, of 1,000 items or fewer
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
 
 --- Options of `p:cluster(url, options, f)`.
 ---@class minigun.ClusterGroupOptions
 ---@field lease? number seconds after which the items of a host that is silent go to another one
 ---@field tries? integer how often a chunk of items is given to a host at most
----@field limit? integer most chunks that may lie on the server, of 100 items each
+---@field limit? integer most chunks that may lie on the server, of 1,000 items or fewer
 ---@field ordered? boolean what comes out is in the order of what has come in, whichever item is finished first; stands beside the option that says where it runs
 ---@field retries? integer further attempts after an item's first failed one; for the stages inside
 ---@field backoff? number|minigun.BackoffOptions seconds to wait before an attempt is repeated: always the same, or growing, see below; for the stages inside

@@ -13,7 +13,7 @@ enum { MG_KEEP_VALUE = 1, MG_KEEP_ORIGIN, MG_KEEP_SOURCE, MG_KEEP_TRIED, MG_KEEP
 #define MG_KEEP_FLAG(kind) ((uint32_t)1 << (8 + (kind)))
 enum { MG_UV_CUT = MG_KEEPS + 1, MG_UV_FINISHED, MG_UV_POOL, MG_UV_WRITERS, MG_UV_CURSOR, MG_UV_ANSWERS,
        MG_UVS = MG_UV_ANSWERS };
-/* What a producer yields that waits for receivers: tasks.PARK in lua/minigun/handlers/tasks.lua. */
+/* What a producer yields that waits for receivers: current.PARK in lua/minigun/handlers/current.lua. */
 #define MG_PARK "minigun.park"
 
 struct mg_writer;

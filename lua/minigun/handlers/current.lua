@@ -40,7 +40,7 @@ function current.swap_inner(co)
 end
 
 --- What runs at present, is not any more: for a run inside of a task, whose stages must not make that task wait.
----@param run table? which goes on while a handler of its coordinator waits (run/producers.lua, `serve`)
+---@param run table? which goes on while a handler of its coordinator waits (run/reentry.lua, `serve`)
 ---@return table? task
 ---@return thread? co
 ---@return table? outer all three for `restore`

@@ -319,7 +319,7 @@ local cluster_fields = {
   { "lease", types.seconds(false), default = 30,
     doc = "seconds after which the items of a host that is silent go to another one" },
   { "tries", types.integer(1), default = 5, doc = "how often a chunk of items is given to a host at most" },
-  { "limit", types.integer(1), default = 200, doc = "most chunks that may lie on the server, of 100 items each" },
+  { "limit", types.integer(1), default = 200, doc = "most chunks that may lie on the server, of 1,000 items or fewer" },
 }
 options.schemas.cluster = schema.new("cluster", { {
   { "url", context_types.redis_url, default_text = "it must be given",

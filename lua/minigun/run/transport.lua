@@ -39,7 +39,7 @@ end
 
 -- Takes work into the ledger, in a run that has a lineage: what it has come of goes with it. An error in the middle
 -- (memory that is short) would leave the ledger torn, and may surface in a producer whose emit has led here; `torn`
--- then stays, and ends the run (Run:step).
+-- then stays, and ends the run (Loop:step).
 local function enter(self, own)
   local ledger = self.ledger
   local torn = ledger:torn(true)
