@@ -13,6 +13,17 @@ local function by_process(result)
   return most, processes
 end
 
+-- The 60 items have come, those of each of the five keys in their order, and no process has had more than four.
+local function assert_in_order(result)
+  local last = {}
+  for _, x in ipairs(result.items) do
+    assert.is_true((last[x % 5] or 0) < x)
+    last[x % 5] = x
+  end
+  assert.equal(60, #result.items)
+  assert.is_true(by_process(result) <= 4)
+end
+
 local function pass(x, emit, ctx)
   ctx:collect("pid", ctx.pid)
   emit(x)
@@ -97,13 +108,7 @@ describe("max_items", function()
   it("leaves items of a key to one worker after the other, in their order", function()
     local result = minigun.pipeline "p":producer(range(1, 60)):processor("work",
       { processes = { n = 3, max_items = 4 }, partition = function(x) return x % 5 end }, pass):run()
-    local last = {}
-    for _, x in ipairs(result.items) do
-      assert.is_true((last[x % 5] or 0) < x)
-      last[x % 5] = x
-    end
-    assert.equal(60, #result.items)
-    assert.is_true(by_process(result) <= 4)
+    assert_in_order(result)
   end)
 
   it("ends a loop before the items of its keys that are left; the next worker's loop gets those", function()
@@ -113,13 +118,7 @@ describe("max_items", function()
         for x in input do kept[#kept + 1] = x end
         for _, x in ipairs(kept) do pass(x, emit, ctx) end
       end):run()
-    local last = {}
-    for _, x in ipairs(result.items) do
-      assert.is_true((last[x % 5] or 0) < x)
-      last[x % 5] = x
-    end
-    assert.equal(60, #result.items)
-    assert.is_true(by_process(result) <= 4)
+    assert_in_order(result)
     assert.same({}, result.stats.warnings)
   end)
 
