@@ -10,7 +10,6 @@ local emits = require "minigun.handlers.emit"
 local errors = require "minigun.base.traceback"
 local failure = require "minigun.base.failure"
 local folding = require "minigun.child.folds"
-local loop = require "minigun.handlers.loop_stage"
 local marks = require "minigun.child.marks"
 local numbered = require "minigun.policy.sources"
 local replies = require "minigun.child.replies"
@@ -175,7 +174,7 @@ end
 local function run_single(w, job, stage, ctx)
   local handler = job.handlers[stage.id] or stage.handler
   if stage.loop then
-    local own = loop.new(handler, {}, job.segment.items_per_worker == 1)
+    local own = require("minigun.handlers.loop_stage").new(handler, {}, job.segment.items_per_worker == 1)
     handler = function(...) return own:take(...) end
   end
   local emit = w:emitter(stage.id, job.plan.addresses[stage.id])

@@ -63,7 +63,6 @@
 --     under(origin)                            what happens now comes of that
 --     holds()                                  takes a hold of the origin of what happens now, where there is a journal
 --     timed()                                  from now on `due` must be asked
-local order = require "minigun.policy.order"
 
 local contract = {}
 
@@ -92,7 +91,7 @@ function contract.open(place, port, segment, takes)
     fresh = place.fresh, ordered = segment.ordered, told = port.told or segment.ordered,
     loops = place.loops and place.loops[1], folds = segment.folds and segment.folds[1] }
   if segment.ordered then
-    place.order = order.new(function(part) port.in_turn(place, part) end, port.memory // 8,
+    place.order = require("minigun.policy.order").new(function(part) port.in_turn(place, part) end, port.memory // 8,
       function(head, limit) port.ledger:order(place.id, head, limit) end)
   end
   return place

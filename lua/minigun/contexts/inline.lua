@@ -1,6 +1,5 @@
 --- Inline: the place of the stages that run in the coordinator itself (contract.lua). It is `here`: its stages call
 -- each other, and what one of them sends to another goes on within the call, so nothing fills up between them.
-local byte_batches = require "minigun.policy.byte_batches"
 local chain = require "minigun.handlers.chain"
 local contract = require "minigun.contexts.contract"
 local core = require "minigun.core"
@@ -71,8 +70,8 @@ local function open_batches(self, stage)
   if not self.pool or stage.batch.by then return end
   local links, acks, outlet, transport = self.chain, self.acks, self.outlets.of[stage.id], self.transport
   local state, given = links.states[stage.id], stage.batch
-  state.batches = byte_batches.new({ max_size = given.max_size, max_wait = given.max_wait, numbered = given.numbered,
-    max_bytes = given.numbered and self.shared.queue_bytes // 2 }, {
+  state.batches = require("minigun.policy.byte_batches").new({ max_size = given.max_size, max_wait = given.max_wait,
+    numbered = given.numbered, max_bytes = given.numbered and self.shared.queue_bytes // 2 }, {
     pool = self.pool, writer = not state.choose and self.outlets:open_joined(stage) or nil, now = core.clock,
     emit = function(batch) links:emit_batch(state, batch) end,
     joined = function(n) links.calls:count(stage.id, 0, n, 0) end,

@@ -51,7 +51,6 @@ function processes.new(port, segment, first)
     ends_by = nil,      -- when workers are killed that have not come to their end, by port.clock
     stops_by = nil, stop_killed = false, -- the same for a producer that has to end
   }, Processes)
-  if segment.groups then require "minigun.child.threads" end -- before the forks, so that each has it
   for i = 1, segment.seats or segment.n do
     if segment.groups then
       local ok, message = port.pool:make_threaded(first + i - 1, segment.width)
@@ -61,8 +60,11 @@ function processes.new(port, segment, first)
       busy = 0, record = nil }
   end
   table.move(self.seats, 1, segment.n, 1, self.slots)
+  if segment.groups then require "minigun.child.threads" end -- before the forks, so that each has what it needs
   for _, id in ipairs(segment.stages) do
     local stage = port.plan.stages[id]
+    if stage.batch then require "minigun.policy.batcher" end
+    if stage.loop then require "minigun.handlers.loop_stage" end
     if stage.timeout then self.timeout = (self.timeout or 0) + stage.timeout end
   end
   if self.timeout then port.timed() end

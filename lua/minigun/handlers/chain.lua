@@ -12,11 +12,9 @@
 --
 -- An item has one owner: several receivers get copies, and where a failed item is wanted (`keeps`) the handler changes
 -- one and the other is kept.
-local batcher = require "minigun.policy.batcher"
 local core = require "minigun.core"
 local errors = require "minigun.base.traceback"
 local given = require "minigun.handlers.given"
-local loops = require "minigun.handlers.loop_stage"
 local router = require "minigun.policy.route"
 local stack = require "minigun.base.stack"
 local statistics = require "minigun.base.stats"
@@ -189,7 +187,7 @@ local function new_state(self, stage)
       port.warn(("stage '%s' (%s): %s"):format(stage.name, stage.at, text))
     end), stats = { items_in = 0, items_out = 0, failed = 0, busy = 0, service = statistics.histogram() } }
   self.states[id], self.stats[id] = state, state.stats
-  if stage.batch then state.batches = batcher.new(stage.batch) end
+  if stage.batch then state.batches = require("minigun.policy.batcher").new(stage.batch) end
   return state
 end
 
@@ -204,7 +202,7 @@ local function link(self, state)
   state.ctx = port.context(stage, effect_of(self, state))
   self.calls:link(id, #state.inner, state.handler, state.ctx)
   if stage.loop then
-    state.loop = loops.new(state.handler, port)
+    state.loop = require("minigun.handlers.loop_stage").new(state.handler, port)
     state.handler = function(...) return state.loop:take(...) end
   end
   self:set_handler(id, state.handler)

@@ -3,7 +3,6 @@ local arrays = require "minigun.base.arrays"
 local contexts = require "minigun.language.contexts"
 local failure = require "minigun.base.failure"
 local options = require "minigun.language.schemas"
-local reduce = require "minigun.language.reduce"
 local sources = require "minigun.sources.sources"
 local stack = require "minigun.base.stack"
 
@@ -145,7 +144,7 @@ end
 ---@param ... any its arguments
 ---@return table parsed `name`, `options` (nil where not given) and `rest`, the remaining arguments with their count `n`
 function stage.arguments(label, ...)
-  if label == "reduce" then return reduce.arguments(...) end
+  if label == "reduce" then return require("minigun.language.reduce").arguments(...) end
   local rest = table.pack(...)
   local parsed = { rest = rest }
   local function shift()
