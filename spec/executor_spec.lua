@@ -213,6 +213,17 @@ for _, context in ipairs(contexts.all) do
       assert.same({ 0, 0 }, { status.waiting, status.failed })
       assert.equal(0, pool:close().failed)
     end)
+
+    it("with kill of one that a worker has just been given, or is at: it is not processed after that", function()
+      if context.inline and not context.threads then return end
+      for _, wait in ipairs { 0, 0, 0, 0.001, 0.003, 0.01 } do
+        local pool <close> = executor(function() minigun.sleep(60) end, options(context))
+        local stuck = pool:submit(1)
+        minigun.sleep(wait)
+        assert.is_true(stuck:cancel() or stuck:cancel { kill = true })
+        assert.equal(0, pool:close().failed)
+      end
+    end)
   end)
 
   describe("F4: the end of an executor" .. where_of(context), function()

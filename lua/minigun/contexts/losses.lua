@@ -1,6 +1,6 @@
 --- Losses: what becomes of the items that a dead worker had. The one that it was at has failed, and has paid with an
 -- attempt; all others go back to the queue. Where it was killed for the sake of an item that was cancelled, any
--- other that it was at goes back too.
+-- other that it was at goes back too, and what is left of the cancelled one is dropped.
 local failure = require "minigun.base.failure"
 local report = require "minigun.base.protocol"
 local restarts = require "minigun.policy.restarts"
@@ -54,6 +54,7 @@ local function return_slice(place, slot, left, death)
   local ledger = place.ledger
   local rest = ledger:left(slot.index, left.number, left.block, left.offset, left.length, left.count, left.only)
   local origin = ledger:kept(rest, report.ORIGIN)
+  if origin and origin.cancelled then return place:finished(ledger:read(rest)) end
   place.port.under(origin)
   local innocent = slot.struck and slot.struck ~= origin and left.how & report.STREAMED == 0
   local step, before = left.step or 0, nil
