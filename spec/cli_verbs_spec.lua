@@ -155,7 +155,7 @@ describe("minigun graph", function()
 
   it("gives JSON that holds stages, contexts and edges", function()
     local result = minigun("graph --format json " .. file(PROGRAM))
-    local drawn = require("cjson").decode(result.stdout)
+    local drawn = require("dkjson").decode(result.stdout)
     assert.equal('a "quoted" name', drawn.name)
     local names = {}
     for i, stage in ipairs(drawn.stages) do names[i] = stage.name .. "/" .. stage.kind .. "/" .. stage.context end

@@ -46,7 +46,7 @@ describe("what a program forgets is given back:", function()
   for name, source in pairs(FORGOTTEN) do
     it(name, function()
       local done = run(([[
-        require "cqueues"
+        pcall(require, "cqueues")
         pipeline():start():close()
         collect()
         local before = state()

@@ -16,6 +16,10 @@ local STARTS <const> = [[
     execute("sleep " .. mark .. " & sleep " .. mark .. " >/dev/null &")
     io.popen("sleep " .. mark .. " & cat >/dev/null", "w")
   end
+  local function is_there()
+    local look = 'env -u LD_PRELOAD grep -qsa "slee[p].$0" /proc/[0-9]*/cmdline'
+    return minigun.command { "sh", "-c", look, mark }.ok
+  end
   local function command(options)
     return minigun.command("sleep " .. mark .. " & sleep " .. mark .. "; true", options)
   end
@@ -89,7 +93,7 @@ local ENDS <const> = {
   ["the run's kill"] = { run = [[
     local run = p:start()
     run:step(0.1)
-    repeat run:step(0.05) until minigun.command { "env", "-u", "LD_PRELOAD", "pgrep", "-f", "slee[p] " .. mark }.ok
+    repeat run:step(0.05) until is_there()
     run:kill()
     print "over"
     io.read()]], over = true },
@@ -122,7 +126,7 @@ describe("R81 a program that a handler has started ends", function()
         p:on_worker_exit(function()
           local left = true
           for _ = 1, 500 do
-            left = minigun.command { "env", "-u", "LD_PRELOAD", "pgrep", "-f", "slee[p] " .. mark }.ok
+            left = is_there()
             if not left then break end
             minigun.sleep(0.02)
           end
@@ -158,7 +162,7 @@ describe("R81 a program that a handler has started ends", function()
           p:on_failure(function(failure)
             local left = true
             for _ = 1, 500 do
-              left = minigun.command { "env", "-u", "LD_PRELOAD", "pgrep", "-f", "slee[p] " .. mark }.ok
+              left = is_there()
               if not left then break end
               minigun.sleep(0.02)
             end

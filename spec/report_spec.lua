@@ -1,7 +1,7 @@
 -- What a run writes about itself: the report, the trace, the metrics.
 
 local lfs = require "lfs"
-local json = require "cjson"
+local json = require "dkjson" -- busted needs it, too
 local minigun = require "minigun"
 local chart = require "minigun.view.chart"
 local history = require "minigun.view.history"
