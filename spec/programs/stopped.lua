@@ -18,8 +18,8 @@ local function stop_in(seconds)
   stat:close()
   local stop, go_on = "kill -TSTP -" .. group, "kill -CONT -" .. group
   if arg[3] == "frozen" then -- a program with a sanitizer's library in it stands still
-    local all = ([[$(env -u LD_PRELOAD sed -nE "s/^([0-9]+) \(.*\) . [0-9]+ [0-9]+ %s .*/\1/p" /proc/[0-9]*/stat 2>&-)]])
-      :format(session)
+    local pids = [[sed -nE "s/^([0-9]+) \(.*\) . [0-9]+ [0-9]+ %s .*/\1/p" /proc/[0-9]*/stat 2>&-]]
+    local all = "$(env -u LD_PRELOAD " .. pids:format(session) .. ")"
     stop, go_on = "kill -STOP " .. all, "kill -CONT " .. all
   end
   os.execute(("setsid sh -c 'sleep %g; %s; sleep %g; %s' &"):format(seconds, stop, STOPPED, go_on))
