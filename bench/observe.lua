@@ -16,8 +16,7 @@ local WITHOUT <const> = [[
   local off = { line = false, output = false, page = false, looks = false }
   local screen = setmetatable(off, { __index = function() return nothing end })
   package.preload["minigun.run.screen"] = function() return { new = function() return screen end } end
-  package.preload["minigun.control.watchers"] = function() return { check = nothing, open = nothing } end
-  package.preload["minigun.control.live"] = function() return { wanted = nothing } end]]
+  package.preload["minigun.control.watchers"] = function() return { check = nothing, open = nothing } end]]
 
 local SIZES <const> = { { "W1", 4000000 }, { "W2", 300000 }, { "W7", 100000 } } -- a second or two each
 

@@ -181,12 +181,9 @@ function schema.new(name, lists, extra)
   local made = { name = name, names = {}, by_name = {}, defaults = {}, refused = extra and extra.refused or {} }
   for _, list in ipairs(lists) do
     for _, field in ipairs(list) do
-      made[#made + 1] = {
-        name = field[1], type = field[2], default = field.default, default_text = field.default_text, doc = field.doc,
-      }
-      made.names[#made.names + 1] = field[1]
-      made.by_name[field[1]] = made[#made]
-      made.defaults[field[1]] = field.default
+      field.name, field.type = field[1], field[2]
+      made[#made + 1], made.names[#made.names + 1], made.by_name[field.name] = field, field.name, field
+      made.defaults[field.name] = field.default
     end
   end
   return made

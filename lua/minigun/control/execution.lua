@@ -5,7 +5,6 @@ local errors = require "minigun.base.traceback"
 local fatal = require "minigun.base.fatal"
 local failure = require "minigun.base.failure"
 local hooks = require "minigun.run.hooks"
-local live = require "minigun.control.live"
 local log = require "minigun.system.log"
 local run = require "minigun.run.run"
 local silence = require "minigun.run.silence"
@@ -47,12 +46,23 @@ local function tell_end(r)
     failed = result.failed, items = #result.items })
 end
 
+-- Whether a view is wanted, by the run's options or by the environment: true, "leave" or false.
+local function wants_view(options)
+  if not terminal_line.is_free() then return false end
+  local said = options.hud
+  if said == nil then
+    local value = os.getenv "MINIGUN_HUD"
+    said = value == "leave" and "leave" or value == "1"
+  end
+  return said
+end
+
 -- What is seen of a run at the terminal: the live view, a progress line, or nothing. `view`: the execution's.
 local function open_view(view, of, r)
-  view.hud = live.wanted(r.plan.options)
+  view.hud = wants_view(r.plan.options)
   local is_plain = not view.hud and r.plan.options.progress == "plain" and terminal_line.is_free()
   if view.hud or is_plain then
-    view.live = live.of_run(r, nil, is_plain and PLAIN_EVERY or nil)
+    view.live = require("minigun.control.live").of_run(r, nil, is_plain and PLAIN_EVERY or nil)
     if view.live.full then view.live.port.owns = true end
     return view.live
   end

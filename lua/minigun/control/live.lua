@@ -6,7 +6,7 @@ local terminal_line = require "minigun.base.terminal_line"
 
 local live = {}
 
--- What only a view needs is loaded where one is opened: every run has this file.
+-- What only a view needs is loaded where one is opened.
 local NAP <const> = 0.05 -- seconds between two looks while nothing else is to do
 
 local Live = { relays = false, shown = false } -- what a progress line has besides
@@ -120,19 +120,6 @@ function Live:finish(status, stays)
 end
 
 -- --- of a run --------------------------------------------------------------------------------------------------------
-
---- Whether a view is wanted: by the run's options, or by the environment.
----@param options table of the run
----@return true|"leave"|false
-function live.wanted(options)
-  if not terminal_line.is_free() then return false end
-  local said = options.hud
-  if said == nil then
-    local value = os.getenv "MINIGUN_HUD"
-    said = value == "leave" and "leave" or value == "1"
-  end
-  return said
-end
 
 --- Opens the view of a run.
 ---@param r table run.run
