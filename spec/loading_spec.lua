@@ -27,6 +27,21 @@ local PIPELINES <const> = {
   ["a journal"] = [[journal = file .. ".journal" p:map("w", { processes = 2 }, seven)]],
 }
 
+describe("a plain run", function()
+  it("loads nothing that only others need", function()
+    local result = support.run_lua([[
+      require("minigun").map({ 1, 2, 3 }, function(x) return x end, { processes = 2 })
+      for _, name in ipairs { "language.edits", "language.groups", "language.hooks", "language.inserts",
+        "language.reduce", "policy.batcher", "policy.order", "policy.reduce", "handlers.loop_stage", "handlers.threads",
+        "run.answers", "run.journal", "run.lineage", "run.snapshot", "control.live", "view.hud", "executor.pool" } do
+        if package.loaded["minigun." .. name] then print(name) end
+        require("minigun." .. name) -- it is there
+      end]])
+    assert.equal("", result.stdout, result.stderr)
+    assert.equal(0, result.code)
+  end)
+end)
+
 describe("a worker", function()
   for what, definition in pairs(PIPELINES) do
     it("loads nothing of the library: " .. what, function()

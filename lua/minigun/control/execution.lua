@@ -9,7 +9,6 @@ local log = require "minigun.system.log"
 local run = require "minigun.run.run"
 local silence = require "minigun.run.silence"
 local signals = require "minigun.system.signals"
-local snapshot = require "minigun.run.snapshot"
 local stack = require "minigun.base.stack"
 local terminal_line = require "minigun.base.terminal_line"
 local terminate = require "minigun.system.terminate"
@@ -100,7 +99,7 @@ function execution.new(pipeline, given, how, class)
   if not patient then r.reentry.guard = core.guard() end
   local self = setmetatable({ run = r, process = core.process(), patient = patient, over = false, view = view,
     finish_watchers = function(result)
-      if seen then seen:finish(snapshot.of(result, result.ok and "done" or "failed")) end
+      if seen then seen:finish(result:summary()) end
     end }, class or Execution)
   note(self, pipeline)
   self.terminable = not (how and how.careless) -- until it is over

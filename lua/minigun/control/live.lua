@@ -127,6 +127,7 @@ end
 ---@param every number? see live.open
 ---@return table view
 function live.of_run(r, status, every)
+  require "minigun.run.snapshot" -- what the status takes, before handlers run
   local port = live.port(status or function() return r.status:snapshot() end)
   port.stop = function() r.state.stop_asked = true end
   port.kill = function() r.state:kill() end

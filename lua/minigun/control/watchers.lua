@@ -90,7 +90,9 @@ function watchers.open(options, status, warn)
     local path = options[name]
     if path then table.insert(self.list, { name = name, path = path, view = make(path) }) end
   end
-  return (self.page or self.list[1]) and self or nil
+  if not (self.page or self.list[1]) then return nil end
+  require "minigun.run.snapshot" -- what `status` takes, before handlers run
+  return self
 end
 
 --- Lets each look that is due.

@@ -2,7 +2,6 @@
 local core = require "minigun.core"
 local description = require "minigun.run.description"
 local failure = require "minigun.base.failure"
-local snapshot = require "minigun.run.snapshot"
 local stats = require "minigun.base.stats"
 
 local result = {}
@@ -80,7 +79,7 @@ end
 ---@return minigun.Status summary
 function Result:summary()
   if getmetatable(self) ~= Result then failure.raise "call result:summary with a colon, on a result" end
-  return snapshot.of(self, self.ok and "done" or "failed")
+  return require("minigun.run.snapshot").of(self, self.ok and "done" or "failed")
 end
 
 -- What the last stages have taken, where nothing came out of them: "24 taken by 'save'".

@@ -1,14 +1,18 @@
 --- The snapshot: all that is known of a run in numbers, as one table of plain values, in order. The same for a run that
--- goes on (run/status.lua knows more of that) and for one that is over; everything that shows a run is made from it.
+-- goes on (run/status.lua has its figures) and for one that is over; everything that shows a run is made from it.
 local bottleneck = require "minigun.policy.bottleneck"
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
+local machine = require "minigun.system.machine"
 local progress = require "minigun.base.progress"
+local recent = require "minigun.policy.recent"
+local sources = require "minigun.sources.sources"
 local stats = require "minigun.base.stats"
 
 local snapshot = {}
 
 local FAILURES <const> = 100 -- the last ones that are told
+local WEIGHED <const> = 0.5  -- seconds between two looks at what a process uses
 
 ---@class minigun.Status
 --- A run in numbers: plain data, which `minigun.encode` takes.
@@ -174,6 +178,85 @@ function snapshot.of(result, state, live)
   own.stages, own.workers = own.stages or rows_of(result), own.workers or core.copy(all.workers)
   sum_up(own)
   return own
+end
+
+-- --- of a run that goes on: what its run.status knows
+
+-- The rows of the snapshot, and what is to be compared later.
+local function live_rows(self, elapsed)
+  local rows, by_name = self:gather(snapshot.row)
+  local now = {}
+  for _, row in ipairs(rows) do
+    now[row.name] = { done = progress.done(row), busy = row.busy, waiting_out = row.waiting_out }
+  end
+  local seconds, earlier = self.recent:look(self.began + elapsed, now)
+  for _, row in ipairs(rows) do
+    stats.close(row)
+    snapshot.rate(row, elapsed, seconds, earlier[row.name] or {})
+    row.waiting_in = math.max(0, row.workers * elapsed - row.busy - row.waiting_out)
+    row.state = row.drained and "done" or row.out_share > 0.5 and "blocked"
+      or (row.rate > 0 or row.busy_share > 0.05) and "working" or "waiting"
+    row.drained = nil
+  end
+  return rows, by_name
+end
+
+-- What a worker's process uses.
+local function usage(self, pid, now)
+  local own = self.uses[pid]
+  if own and now - own.at < WEIGHED then return own end
+  local cpu, memory = machine.usage(pid)
+  local share = own and cpu and own.cpu and (cpu - own.cpu) / (now - own.at)
+  own = { at = now, cpu = cpu, share = share or nil, memory = memory }
+  self.uses[pid] = own
+  return own
+end
+
+-- The workers' slots, with what their processes are at.
+local function live_workers(self, now)
+  local list, alive, uses = {}, 0, {}
+  for _, place in ipairs(self.shared.pool and self.places.list or {}) do
+    for _, slot in ipairs(place.first and place.slots or {}) do
+      local record = slot.record or {}
+      local stage, item, in_hand = place:at(slot)
+      local _, ends, _, items, busy = self.ledger:seat(slot.index)
+      local row = { segment = place.plan.name, worker = slot.number, pid = slot.pid, in_hand = in_hand,
+        stage = stage and self.plan.stages[stage].name or nil, item = item, died = record.died or 0,
+        items = (record.items or 0) + items, restarts = math.max(0, slot.restarts), busy = busy,
+        state = not slot.pid and "none" or stage and "working" or ends and "ending" or "idle" }
+      if slot.pid then
+        local uses_now = usage(self, slot.pid, now)
+        row.age, row.cpu, row.memory = now - slot.since, uses_now.share, uses_now.memory
+        alive, uses[slot.pid] = alive + 1, uses_now
+      end
+      list[#list + 1] = row
+    end
+  end
+  self.uses = uses
+  return list, alive
+end
+
+--- All that is known of a run that goes on.
+---@param self table its run.status
+---@return minigun.Status
+function snapshot.live(self)
+  local result, shared, now = self.outcome.result, self.shared, core.now()
+  if not self.recent then
+    self.recent, self.length = recent.new(self.began), sources.length_of_all(self.plan.stages) or false
+  end
+  local live = { elapsed = now - self.began, memory_limit = shared.memory }
+  local rows, by_name = live_rows(self, live.elapsed)
+  live.stages = rows
+  live.workers, live.alive = live_workers(self, now)
+  if shared.pool then
+    local used, _, most = shared.pool:memory()
+    live.memory, live.memory_most = used, most
+  end
+  if self.length then
+    live.total, live.part = self.length, progress.part(self.plan.stages, by_name, self.length)
+    live.left = live.part > 0 and live.elapsed / live.part * (1 - live.part) or nil
+  end
+  return snapshot.of(result, self:state_name(), live)
 end
 
 return snapshot

@@ -47,21 +47,22 @@ local function has_controller(list, name)
 end
 
 -- Calls f with each directory, from the group itself up, that may hold a limit of a controller: once with each.
-local function each_group(root, groups, controller, f)
-  local mounted, seen = mounts(root), {}
-  for id, controllers, path in groups:gmatch "([^:\n]+):([^:\n]*):([^\n]*)" do
+-- `own`: of `known`.
+local function each_group(root, own, controller, f)
+  local seen = {}
+  for id, controllers, path in own.groups:gmatch "([^:\n]+):([^:\n]*):([^\n]*)" do
     local kind = id == "0" and controllers == "" and "cgroup2" or "cgroup"
     if kind == "cgroup2" or has_controller(controllers, controller) then
-      for _, mount in ipairs(mounted) do
+      for _, mount in ipairs(own.mounts) do
         if mount.kind == kind and (kind == "cgroup2" or has_controller(mount.options, controller)) then
-          local own = below(mount, path)
-          while own do
-            local directory = root .. mount.at .. own
+          local group = below(mount, path)
+          while group do
+            local directory = root .. mount.at .. group
             if not seen[directory] then
               seen[directory] = true
               f(directory, kind)
             end
-            own = own:match "^(.*)/[^/]*$"
+            group = group:match "^(.*)/[^/]*$"
           end
         end
       end
@@ -100,16 +101,16 @@ local function memory_limit(directory, kind)
   return least
 end
 
-local function least(root, groups, controller, limit)
+local function least(root, of, controller, limit)
   local value
-  each_group(root, groups, controller, function(directory, kind)
+  each_group(root, of, controller, function(directory, kind)
     local own = limit(directory, kind)
     if own then value = math.min(value or own, own) end
   end)
   return value
 end
 
-local known = {}  -- by root: `groups`, for which `cpu` and `memory` were found; false: there is no limit
+local known = {}  -- by root: `groups`, `mounts`, for which `cpu` and `memory` were found; false: there is no limit
 local recent = {} -- by name: what was found on this machine, and until when that is taken for true
 
 -- The limit of a controller in the container. Looked up again when the process has been moved to other groups.
@@ -117,10 +118,10 @@ local function limit_of(controller, find, root)
   local groups = read(root .. "/proc/self/cgroup") or "0::/\n"
   local own = known[root]
   if not own or own.groups ~= groups then
-    own = { groups = groups }
+    own = { groups = groups, mounts = mounts(root) }
     known[root] = own
   end
-  if own[controller] == nil then own[controller] = least(root, groups, controller, find) or false end
+  if own[controller] == nil then own[controller] = least(root, own, controller, find) or false end
   return own[controller] or nil
 end
 
