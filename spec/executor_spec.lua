@@ -557,6 +557,17 @@ describe("an executor", function()
     end
   end)
 
+  it("ends where memory was short in the middle of an update, also if a call needs no round", function()
+    local pool = executor(double, { processes = 1 })
+    for i = 1, 20 do assert.equal(2 * i, pool:call(i)) end
+    pool.run.ledger:torn(true) -- as such an error leaves it
+    local ok, problem = pcall(pool.call, pool, 21)
+    assert.is_false(ok)
+    assert.matches("not enough memory for the run itself", tostring(problem), 1, true)
+    assert.is_false((pcall(pool.submit, pool, 22)))
+    pool:kill()
+  end)
+
   it("begins items of a higher priority first, equals in their order", function()
     local pool <close> = executor(function(n)
       if n == 0 then minigun.sleep(0.05) end

@@ -48,7 +48,8 @@ static int l_submit(lua_State *L) {
   luaL_argcheck(L, l->pool == w->pool, 2, "of another pool");
   lua_settop(L, 4);
   lua_getfield(L, 4, "item");
-  int begins = mg_ledger_free(l, mg_place_of(l, stage)) > 0 && !mg_ledger_must_wait(l, w->edge) && write(L, w);
+  int begins = !l->torn && mg_ledger_free(l, mg_place_of(l, stage)) > 0 && !mg_ledger_must_wait(l, w->edge) &&
+               write(L, w);
   lua_settop(L, 4);
   if (begins) {
     mg_range range;

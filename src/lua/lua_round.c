@@ -125,9 +125,10 @@ static int feed(lua_State *L, lua_ledger *own) {
 
 /* --- a round ------------------------------------------------------------------------------------------------------ */
 
-/* Whether the run itself is to see to something. */
+/* Whether the run itself is to see to something: a torn ledger, too, which ends it. */
 static int is_wanted(const lua_ledger *own) {
-  return own->held || own->ill || own->l.changed || mg_interrupted() || mg_term_requested() || mg_now() >= own->until;
+  return own->held || own->ill || own->l.changed || own->l.torn || mg_interrupted() ||
+         mg_term_requested() || mg_now() >= own->until;
 }
 
 /* Takes what workers have said.  1: there was anything. */
@@ -255,7 +256,7 @@ static int l_await(lua_State *L) {
   luaL_argcheck(L, l->pool, 1, "it has no pool");
   own->ended = 0;
   do {
-    moved = own->held ? 0 : collect(L, own); /* what is held comes first */
+    moved = own->held || l->torn ? 0 : collect(L, own); /* what is held comes first */
     own->wanted = is_wanted(own) || l->place[l->own].works > 0;
     if (own->wanted) break;
     int handed = hand_out(L, own);
