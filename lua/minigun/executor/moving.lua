@@ -179,7 +179,7 @@ local function own_of_thread()
 end
 
 -- In a task of a loop: an executor is moved when that loop has made its step. An error of a function that hears of a
--- future waits for the next one who moves it.
+-- future waits for the next call that moves it.
 local function move_afterwards(self)
   if self.asked then return end
   self.asked = true
@@ -364,8 +364,8 @@ end
 function moving.prepare(self)
   self.leave = setmetatable({}, { __close = function() driven[#driven] = nil end }) -- of `drive`, however it ends
   self.blocked, self.needs = 0, {} -- its threads that wait for executors, and how many for which
-  self.bell, self.listeners = false, {} -- and who waits for that, and for what: "end", "room"; "rung"
-  self.shown = false               -- a bell that is rung until the next step, for who waits for several owners
+  self.bell, self.listeners = false, {} -- and what waits for that, by a token; for what: "end", "room"; "rung"
+  self.shown = false               -- a bell that is rung until the next step, for what waits for several owners
   self.asked, self.problem, self.settled = false, false, 0
   self.finished, self.at = {}, 0   -- answers whose futures are being settled, and where that has come to
 end
