@@ -96,7 +96,7 @@ help:
 	@echo 'make cluster-chaos  the same with all parts of a cluster, ITEMS=600000'
 	@echo 'make view-storm  random keys, sizes, stops and ends for the live view, SECONDS=600 of them'
 	@echo 'make mutants    N=100 small faults put into the sources one by one: which ones no spec notices'
-	@echo 'make fuzz       build the fuzz targets with libFuzzer;  make model   check the models with spin'
+	@echo 'make fuzz       build and run the fuzz targets (libFuzzer);  make model   check the models with spin'
 	@echo 'make bench      the benchmarks;  make docs   the reference from the sources'
 	@echo 'make REDIS=1    builds minigun.redis too, for clusters (needs libhiredis-dev, libssl-dev)'
 	@echo 'make site       README, docs/ and examples/ as pages for a browser (needs mkdocs)'
@@ -232,12 +232,17 @@ model:
 
 LUA_LIBS ?= $(shell $(PKG_CONFIG) --libs lua5.4 2>/dev/null || echo -llua5.4)
 
-# Run one as build-fuzz/slot_fuzz -max_total_time=600 CORPUS_DIRECTORY.
+# Builds the fuzz targets, and runs each for SECONDS=10. One alone: build-fuzz/slot_fuzz -max_total_time=600 CORPUS.
 FUZZ = $(CLANG) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -I$(LUA_INC) -Isrc -o build-fuzz/$@
 
 FUZZERS = channel_fuzz cut_fuzz decode_fuzz ledger_fuzz slot_fuzz spool_fuzz
 
 fuzz: $(FUZZERS)
+	@for f in $(FUZZERS); do \
+	  build-fuzz/$$f -max_total_time=$(or $(SECONDS),10) -artifact_prefix=build-fuzz/ >build-fuzz/$$f.log 2>&1 || \
+	    { tail -n 40 build-fuzz/$$f.log; exit 1; }; \
+	  echo "$$f: $$(tail -n 1 build-fuzz/$$f.log)"; \
+	done
 
 .PHONY: $(FUZZERS)
 $(FUZZERS):
