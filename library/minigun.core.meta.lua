@@ -549,6 +549,16 @@ function core.parent() end
 ---@return minigun.guard guard
 function core.guard() end
 
+---From now on the first Ctrl-C asks this process's runs to end in good order, and says the text, where SIGINT is handled
+---then as it is now
+---@param text string
+function core.interrupt_asks(text) end
+
+---Whether Ctrl-C asks; if so it does from now on where no guard is open, too
+---@param on boolean
+---@return boolean asks
+function core.interrupt_hold(on) end
+
 ---Seconds since the last Ctrl-C, where one is to end the run | nil
 ---@return number? seconds
 function core.interrupted() end
@@ -566,23 +576,25 @@ function core.spool_file(path, read_only) end
 ---@return integer sum
 function core.crc32c(bytes) end
 
----A run is open. grace: seconds from the signal to its end, of the first run that is open
+---A run is open. grace: seconds from the signal to its end, of the first run that is open; asks: Ctrl-C may
+---ask for its end
 ---@param grace? number
-function core.term_open(grace) end
+---@param asks? boolean
+function core.term_open(grace, asks) end
 
----Whether this was the last open run, and SIGTERM has come: the caller dies of it
----@return boolean dies
+---Where this was the last open run, the signal that has asked for its end, and the caller dies of it | nil
+---@return integer? signal
 function core.term_close() end
 
----Whether SIGTERM has come; whoever asks sees to it
----@return boolean terminated
+---The signal that asks for the end | nil; the caller sees to it
+---@return integer? signal
 function core.terminated() end
 
 ---Whether somebody moves a run just now
 ---@param on boolean
 function core.term_driving(on) end
 
----Whether a producer runs from now on; false: whether SIGTERM has interrupted what it called
+---Whether a producer runs from now on; false: whether a signal has interrupted what it called
 ---@param on boolean
 ---@return boolean? interrupted
 function core.term_source(on) end

@@ -182,14 +182,6 @@ describe("minigun each", function()
   it("prints commands with --dry-run", function()
     assert.equal("convert a.png a.jpg\n", minigun("each --dry-run 'convert {} {.}.jpg' ::: a.png").stdout)
   end)
-
-  it("leaves no command running after Ctrl-C", function()
-    local mark = "35." .. math.random(1000000, 9999999)
-    support.run(("timeout --foreground -s INT 1 ./bin/minigun each -j 2 'sleep %s' ::: a b; true"):format(mark))
-    local look = "grep -lsa 'slee[p]." .. mark .. "' /proc/[0-9]*/cmdline"
-    support.wait_until(function() return support.run(look).stdout == "" end, 10)
-    assert.equal("", support.run(look).stdout)
-  end)
 end)
 
 -- A suite with every way in which a test can end.

@@ -203,30 +203,41 @@ describe("a run with a cluster", function()
 
   local SLOW <const> = "for i = 1, 400 do emit(i) end"
 
-  it("loses no work of a host that SIGTERM ends: what it has in hand is told, not done again", function()
-    local path = cluster:program(program(SLOW, far(), [[minigun.sleep(0.01) emit(x) ctx:count("n")
-      local f = io.open(]] .. ("%q"):format(cluster.directory .. "/done") .. [[, "a") f:write(x, "\n") f:close()]]))
-    local first = cluster:worker(path)
-    local submitter = cluster:spawn("lua5.4 " .. path, "submitter")
-    wait_for(function() return support.read_file(cluster.directory .. "/done") end)
-    support.sleep(0.3)
-    cluster:signal(first, "TERM")
-    wait_for(function() return not support.alive(first) end)
-    cluster:worker(path)
-    wait_for(function() return not support.alive(submitter) end, 25) -- within a lease
-    assert.matches("^400: ", cluster:said "submitter.out")
-    local _, n = cluster:said "done":gsub("\n", "")
-    assert.equal(400, n)
-  end)
+  for _, name in ipairs { "TERM", "INT" } do
+    it(("loses no work of a host that SIG%s ends: what it has in hand is told, not done again"):format(name), function()
+      local path = cluster:program(program(SLOW, far(), [[minigun.sleep(0.01) emit(x) ctx:count("n")
+        local f = io.open(]] .. ("%q"):format(cluster.directory .. "/done") .. [[, "a") f:write(x, "\n") f:close()]]))
+      local first = cluster:worker(path)
+      local submitter = cluster:spawn("lua5.4 " .. path, "submitter")
+      wait_for(function() return support.read_file(cluster.directory .. "/done") end)
+      support.sleep(0.3)
+      cluster:signal(first, name)
+      wait_for(function() return not support.alive(first) end)
+      cluster:worker(path)
+      wait_for(function() return not support.alive(submitter) end, 25) -- within a lease
+      assert.matches("^400: ", cluster:said "submitter.out")
+      local _, n = cluster:said "done":gsub("\n", "")
+      assert.equal(400, n)
+    end)
+  end
 
-  it("gives back at once what a host has in hand that Ctrl-C ends", function()
-    local path = cluster:program(program(SLOW, far(), "minigun.sleep(0.01) emit(x)"))
+  it("gives back at once what a host has in hand that a second Ctrl-C ends", function()
+    local hold = support.write_file(cluster.directory .. "/hold", "")
+    local path = cluster:program(program(SLOW, far(), ([[
+      local file = io.open(%q)
+      if file then file:close() minigun.sleep(1000) end
+      emit(x)]]):format(hold)))
     local first = cluster:worker(path)
     local submitter = cluster:spawn("lua5.4 " .. path, "submitter")
     wait_for(function() return cluster:redis "EXISTS mg:jobs:hard/work" == "1" end)
     support.sleep(0.5)
     cluster:signal(first, "INT")
+    wait_for(function() return cluster:said("worker1.err"):find "a second Ctrl%-C ends it" end)
+    support.sleep(0.3)
+    assert.is_true(support.alive(first))
+    cluster:signal(first, "INT")
     wait_for(function() return not support.alive(first) end)
+    os.remove(hold)
     cluster:worker(path)
     wait_for(function() return not support.alive(submitter) end, 15) -- the lease is 30 s
     assert.matches("^400: ", cluster:said "submitter.out")

@@ -23,7 +23,7 @@ local MAY_USE <const> = {
   supervisor = { "base", "system", "loop", "core" },
   control = { "base", "system", "handlers", "language", "plan", "run", "view", "core" },
   cluster = { "base", "policy", "handlers", "child", "contexts", "core", "redis" },
-  command = { "base", "language", "plan", "view", "control", "supervisor", "cluster", "redis" },
+  command = { "base", "system", "language", "plan", "view", "control", "supervisor", "cluster", "redis" },
   executor = { "base", "system", "handlers", "language", "run", "futures", "control", "core" },
 }
 

@@ -1,21 +1,23 @@
--- SIGTERM is a request: the run ends in good order, in each context and however it was begun, and then the program by
--- the signal; a second one, or the end of its grace, ends it at once.
+-- SIGTERM is a request, and so is the first Ctrl-C under the command line: the run ends in good order, in each context
+-- and however it was begun, and then the program by the signal; a second one, or the end of its grace, ends it at once.
 local programs = require "spec.programs.build"
 local support = require "spec.support"
 
 local unruly = programs.unruly()
-local SIGTERM <const> = 15
+local SIGINT <const>, SIGTERM <const> = 2, 15
+local COMMAND <const> = "./bin/minigun run"
 
 -- Starts terminated.lua as the leader of a group, with the file of an earlier run or a new one that ends so. Where its
--- source reads standard input, that stays open.
-local function start(door, context, handler, file, grace)
+-- source reads standard input, that stays open. `command`: what it is run by.
+local function start(door, context, handler, file, grace, command)
   local run = { path = os.tmpname(), file = file or "" }
   if not run.file:find "/" then run.file = os.tmpname() .. run.file end
   local words = {}
   for i, word in ipairs { door, context, handler, run.file } do words[i] = support.quote(word) end
   local input = door == "blocked" and ("mkfifo $f.in; exec 3<>$f.in; seq 1 7 >&3; exec <&3; "):gsub("$f", run.path)
-  run.pid = unruly.launch(("%sexec env %s %s lua5.4 spec/programs/terminated.lua %s >%s 2>&1"):format(input or "",
-    support.env_words(programs.env()), grace and "GRACE=" .. grace or "", table.concat(words, " "), run.path))
+  run.pid = unruly.launch(("%sexec env %s %s %s spec/programs/terminated.lua %s >%s 2>&1"):format(input or "",
+    support.env_words(programs.env()), grace and "GRACE=" .. grace or "", command or "lua5.4",
+    table.concat(words, " "), run.path))
   return run
 end
 
@@ -55,12 +57,30 @@ local function assert_once(items, what)
   end
 end
 
+-- What Ctrl-C says under the command line.
+local FINISHING <const> = "minigun: Ctrl-C: finishing what has begun; a second Ctrl-C ends it at once\n"
+local AGAIN <const> = 0.25 -- seconds after which another signal is a second request
+
 describe("R80 SIGTERM", function()
   local ROWS <const> = {
     { "run", "inline" }, { "run", "processes" }, { "run", "process_per_batch" }, { "run", "threads" },
     { "run", "hosted" }, { "start", "processes" }, { "start with fd", "hosted" }, { "iterate", "processes" },
     { "blocked", "processes" }, { "inside", "processes" }, { "inside", "inline" },
   }
+
+  local function assert_good_order(row, target, signal, command)
+    local run = start(row[1], row[2], "default", nil, nil, command)
+    wait_for(run, "ready")
+    unruly.kill(target == "group" and -run.pid or run.pid, signal)
+    local text, code, items = finish(run)
+    assert.is_true(code == 128 + signal, code .. text)
+    assert.is_truthy(text:find(GOOD, 1, true), text)
+    assert.is_nil(text:find "goes on", text)
+    assert.is_true(#items > 0)
+    assert_once(items, text)
+    return text
+  end
+
   for number, row in ipairs(ROWS) do
     for place, target in ipairs { "coordinator", "group" } do
       -- In the short form every row has one of them.
@@ -68,15 +88,15 @@ describe("R80 SIGTERM", function()
         it(("to the %s, %s, %s: what is inside is finished, after_run runs, it ends by the signal"):format(target,
           row[1], row[2]), function()
           if not unruly then return pending "there is no C compiler" end
-          local run = start(row[1], row[2], "default")
-          wait_for(run, "ready")
-          unruly.kill(target == "group" and -run.pid or run.pid, SIGTERM)
-          local text, code, items = finish(run)
-          assert.is_true(code == 128 + SIGTERM, code .. text)
-          assert.is_truthy(text:find(GOOD, 1, true), text)
-          assert.is_nil(text:find "goes on", text)
-          assert.is_true(#items > 0)
-          assert_once(items, text)
+          assert_good_order(row, target, SIGTERM)
+        end)
+      end
+      if support.long or (number + place) % 2 == 1 then
+        it(("or Ctrl-C under the command line to the %s, %s, %s: the same, and a line says so"):format(target, row[1],
+          row[2]), function()
+          if not unruly then return pending "there is no C compiler" end
+          local text = assert_good_order(row, target, SIGINT, COMMAND)
+          assert.equal(1, select(2, text:gsub((FINISHING:gsub("%-", "%%-")), "")), text)
         end)
       end
     end
@@ -93,10 +113,10 @@ describe("R80 SIGTERM", function()
   end)
 
   -- Several runs that are slow side by side; each has begun, and knows its workers.
-  local function slow_runs(kinds, grace)
+  local function slow_runs(kinds, grace, command)
     local runs = {}
     for i, context in ipairs(kinds) do
-      runs[i] = start("run", context, "default", ".slow", grace)
+      runs[i] = start("run", context, "default", ".slow", grace, command)
       runs[i].context = context
     end
     for _, run in ipairs(runs) do wait_for(run, "begun") end
@@ -155,6 +175,35 @@ describe("R80 SIGTERM", function()
       local text, code = finish(run)
       assert.is_true(code == 128 + SIGTERM, code .. text)
       assert.is_nil(text:find "after_run", text)
+      assert_alone(run)
+    end
+  end)
+
+  it("a second Ctrl-C under the command line: the same, after its after_run", function()
+    if not unruly then return pending "there is no C compiler" end
+    local runs = slow_runs({ "processes", "process_per_batch", "hosted", "inline", "threads" }, nil, COMMAND)
+    for _, run in ipairs(runs) do unruly.kill(-run.pid, SIGINT) end
+    for _, run in ipairs(runs) do wait_for(run, FINISHING) end
+    support.sleep(AGAIN)
+    for _, run in ipairs(runs) do
+      assert.is_true(support.alive(run.pid), "it ended with the first: " .. support.read_file(run.path))
+      unruly.kill(-run.pid, SIGINT)
+      local text, code = finish(run)
+      assert.equal(128 + SIGINT, code, text)
+      assert.matches("after_run: [^\n]*, ok false.*minigun: interrupted\n$", text)
+      assert_alone(run)
+    end
+  end)
+
+  it("or Ctrl-C, then the other one: it ends at once", function()
+    if not unruly then return pending "there is no C compiler" end
+    for first, second in pairs { [SIGINT] = SIGTERM, [SIGTERM] = SIGINT } do
+      local run = slow_runs({ "processes" }, nil, COMMAND)[1]
+      unruly.kill(run.pid, first)
+      support.sleep(AGAIN)
+      unruly.kill(run.pid, second)
+      local text, code = finish(run)
+      assert.equal(128 + second, code, text)
       assert_alone(run)
     end
   end)

@@ -58,7 +58,11 @@ void mg_limit_child(lua_State *L);
 void mg_alloc_child(lua_State *L);
 /* The coroutine that Ctrl-C is to reach from now on (lua_signal.c). */
 void mg_guard_swap(lua_State *current);
-/* Whether SIGTERM has come; whether a producer runs that it may interrupt (lua_terminate.c). */
+/* Asks the open runs to end in good order, because of a signal, as SIGTERM does: whether that is the first request, the
+ * same once more, or a second one; or no run is there.  May be called in a handler (lua_terminate.c). */
+enum { MG_TERM_NOBODY, MG_TERM_FIRST, MG_TERM_SAME, MG_TERM_SECOND };
+int mg_term_ask(int sig);
+/* Whether it has been asked for and not seen to; whether a producer runs that it may interrupt (lua_terminate.c). */
 int mg_term_requested(void);
 void mg_term_source(int on);
 /* Whether Ctrl-C is to end the run that goes on: nothing further is to be begun (lua_signal.c). */

@@ -10,11 +10,15 @@
  * 3. A second Ctrl-C shortly after that is let pass: the run is about to end, which must not be torn.  A later one ends
  *    the process, as everywhere in Lua: something does not heed the first.
  *
+ * Under the command line the first Ctrl-C only asks the open runs to end in good order, and says so (interrupt_asks,
+ * lua_terminate.c); all this is of the second one.  The handler stands there as long as a run is open.
+ *
  * A program without a handler of its own keeps what it has, and so does one with another handler than the
  * interpreter's: what that does is its own business.  At the last guard's end the old handler is back, or, after an
  * interrupt, the default action, as the interpreter leaves it.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/pool.h"
@@ -36,6 +40,12 @@ static volatile uint64_t first_at, last_at; /* of the first Ctrl-C that was note
 
 enum { SHORTLY_NS = 1000000000 }; /* see 3 */
 
+/* Ctrl-C asks: what it says, the handler that is the interpreter's, the process that asks; held: a run is open. */
+static char asks[160];
+static void (*volatile interpreters)(int);
+static unsigned asker;
+static int held;
+
 static int is_default(const struct sigaction *sa) {
   return !(sa->sa_flags & SA_SIGINFO) && sa->sa_handler == SIG_DFL;
 }
@@ -56,8 +66,22 @@ static void call_before(int sig, siginfo_t *info, void *context) {
   interrupted = 1;
 }
 
+/* Whether this Ctrl-C is no more than a request. */
+static int is_request(int sig) {
+  if (asker != mg_process_serial || interrupted || before.sa_handler != interpreters) return 0;
+  int came = mg_term_ask(sig);
+  struct pollfd ready = {2, POLLOUT, 0};
+  if (came == MG_TERM_FIRST && mg_sys.poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT)) /* it must not wait here */
+    mg_sys.write(2, asks, strlen(asks));
+  return came == MG_TERM_FIRST || came == MG_TERM_SAME;
+}
+
 static void on_interrupt(int sig, siginfo_t *info, void *context) {
   int saved = errno;
+  if (is_request(sig)) {
+    errno = saved;
+    return;
+  }
   last_at = mg_now();
   if (!interrupted) {
     call_before(sig, info, context);
@@ -84,6 +108,7 @@ static void install(void) {
 
 static void restore(void) {
   struct sigaction now;
+  if (top || (held && !interrupted)) return;
   if (installed && mg_sys.signal_action(SIGINT, NULL, &now) == 0 && is_ours(&now)) {
     if (interrupted) mg_sys.handle_signal(SIGINT, SIG_DFL);
     else mg_sys.signal_action(SIGINT, &before, NULL);
@@ -102,6 +127,29 @@ void mg_guard_swap(lua_State *current) {
 static int l_interrupted(lua_State *L) {
   if (MG_LIKELY(!interrupted)) return 0;
   lua_pushnumber(L, (lua_Number)(mg_now() - last_at) / 1e9);
+  return 1;
+}
+
+/* interrupt_asks(text): from now on the first Ctrl-C asks this process's runs to end in good order, and says the text,
+ * where SIGINT is handled then as it is now */
+static int l_asks(lua_State *L) {
+  struct sigaction now;
+  snprintf(asks, sizeof asks, "%s", luaL_checkstring(L, 1));
+  if (mg_sys.signal_action(SIGINT, NULL, &now) < 0 || is_default(&now) || now.sa_handler == SIG_IGN) return 0;
+  interpreters = now.sa_handler;
+  asker = mg_process_own();
+  return 0;
+}
+
+/* interrupt_hold(boolean) -> whether Ctrl-C asks; if so it does from now on where no guard is open, too */
+static int l_hold(lua_State *L) {
+  sigset_t mask;
+  mg_sys.block_signals(&mask);
+  held = lua_toboolean(L, 1) && asker == mg_process_serial;
+  if (held && !installed) install();
+  else if (!held) restore();
+  mg_sys.set_signals(&mask);
+  lua_pushboolean(L, held);
   return 1;
 }
 
@@ -138,7 +186,7 @@ static int l_close(lua_State *L) {
         at->below = g->below;
         break;
       }
-  if (!top) restore();
+  restore();
   mg_sys.set_signals(&mask);
   return 0;
 }
@@ -161,6 +209,10 @@ void mg_signal_setup(lua_State *L) {
   mg_method_type(L, MG_GUARD_TYPE, methods);
   lua_pushcfunction(L, l_guard);
   lua_setfield(L, -2, "guard");
+  lua_pushcfunction(L, l_asks);
+  lua_setfield(L, -2, "interrupt_asks");
+  lua_pushcfunction(L, l_hold);
+  lua_setfield(L, -2, "interrupt_hold");
   lua_pushcfunction(L, l_interrupted);
   lua_setfield(L, -2, "interrupted");
 }

@@ -1,4 +1,5 @@
-/* lua_terminate.c - SIGTERM while a run is open: a request to end in good order.
+/* lua_terminate.c - SIGTERM while a run is open: a request to end in good order.  Under the command line Ctrl-C is the
+ * same (lua_signal.c, which asks by mg_term_ask); what is said of SIGTERM here holds for it, but for the second one.
  *
  * The handler only notes it and wakes the coordinator, which stops its producers, finishes what is inside, and then
  * dies of the signal (terminate.lua).  It is there only while a run is open, and only where the program has left
@@ -26,7 +27,8 @@ enum { TICK_MS = 50 };
 static unsigned owner; /* the process that all this is of */
 static int opened, installed;
 static uint64_t grace; /* ns; 0: no limit */
-static volatile sig_atomic_t requested, heard, driving, in_source, interrupting, interrupted, ticks;
+static volatile sig_atomic_t requested; /* the signal that has come; 0: none */
+static volatile sig_atomic_t heard, driving, in_source, interrupting, interrupted, ticks;
 static volatile uint64_t since;
 
 static void handle(int sig, void (*handler)(int), int flags) {
@@ -38,28 +40,28 @@ static void handle(int sig, void (*handler)(int), int flags) {
   mg_sys.signal_action(sig, &sa, NULL);
 }
 
-static _Noreturn void die(void) {
+static _Noreturn void die(int sig) {
   sigset_t mask;
   mg_screen_end();
-  mg_sys.handle_signal(SIGTERM, SIG_DFL);
-  mg_sys.raise(SIGTERM);
+  mg_sys.handle_signal(sig, SIG_DFL);
+  mg_sys.raise(sig);
   mg_sys.block_signals(&mask);
-  sigdelset(&mask, SIGTERM);
+  sigdelset(&mask, sig);
   mg_sys.set_signals(&mask);
-  mg_exit_now(128 + SIGTERM); /* process 1, which no default action ends */
+  mg_exit_now(128 + sig); /* process 1, which no default action ends */
 }
 
-static _Noreturn void end_at_once(void) {
+static _Noreturn void end_at_once(int sig) {
   mg_pool_kill_all();
-  die();
+  die(sig);
 }
 
 static void on_tick(int sig) {
   int saved = errno;
   if (owner != mg_process_serial || !requested) return;
   uint64_t passed = (uint64_t)++ticks * TICK_MS * 1000000; /* a stop of the process does not count */
-  if (grace && passed > grace + MARGIN) end_at_once();
-  if (!heard && !driving && passed > UNHEARD) end_at_once();
+  if (grace && passed > grace + MARGIN) end_at_once(requested);
+  if (!heard && !driving && passed > UNHEARD) end_at_once(requested);
   if (!in_source) mg_proc_ignored++; /* a sleeper sleeps on */
   if (in_source && interrupting) interrupted = 1;
   else if (in_source) handle(sig, on_tick, 0);
@@ -67,27 +69,31 @@ static void on_tick(int sig) {
   errno = saved;
 }
 
+int mg_term_ask(int sig) {
+  if (owner != mg_process_serial || (opened == 0 && !requested)) return MG_TERM_NOBODY;
+  uint64_t now = mg_now();
+  if (requested && now - since > AGAIN) return MG_TERM_SECOND;
+  if (!in_source) mg_proc_ignored++;
+  if (requested) return MG_TERM_SAME;
+  requested = sig;
+  since = now;
+  if (mg_is_handled_by(SIGURG, SIG_DFL)) {
+    handle(SIGURG, on_tick, SA_RESTART);
+    mg_sys.ticker_set(TICK_MS);
+  }
+  mg_pool_wake();
+  return MG_TERM_FIRST;
+}
+
 static void on_terminate(int sig) {
   int saved = errno;
-  (void)sig;
-  if (owner != mg_process_serial) die(); /* a copy that the program has forked */
-  uint64_t now = mg_now();
-  if (!in_source) mg_proc_ignored++;
-  if (!requested) {
-    requested = 1;
-    since = now;
-    if (mg_is_handled_by(SIGURG, SIG_DFL)) {
-      handle(SIGURG, on_tick, SA_RESTART);
-      mg_sys.ticker_set(TICK_MS);
-    }
-    mg_pool_wake();
-  } else if (now - since > AGAIN) {
-    end_at_once();
-  }
+  if (owner != mg_process_serial) die(sig); /* a copy that the program has forked */
+  if (mg_term_ask(sig) == MG_TERM_SECOND) end_at_once(sig);
   errno = saved;
 }
 
-/* term_open(grace | nil): a run is open.  grace: seconds from the signal to its end, of the first run that is open */
+/* term_open(grace | nil, asks): a run is open.  grace: seconds from the signal to its end, of the first run that is
+ * open; asks: Ctrl-C may ask for its end */
 static int l_open(lua_State *L) {
   lua_Number s = luaL_optnumber(L, 1, 0);
   if (owner != mg_process_own()) {
@@ -97,17 +103,20 @@ static int l_open(lua_State *L) {
   }
   if (opened++ > 0) return 0;
   grace = s > 0 && s < 1e9 ? (uint64_t)(s * 1e9) : 0;
-  if (!mg_is_handled_by(SIGTERM, SIG_DFL)) return 0;
+  if (installed) return 0; /* a request that is about to end the process */
+  int takes = mg_is_handled_by(SIGTERM, SIG_DFL);
+  if (!takes && !lua_toboolean(L, 2)) return 0;
   mg_sys.ticker_open(SIGURG); /* where there is none, grace ends a coordinator that looks at its clock */
-  handle(SIGTERM, on_terminate, SA_RESTART);
+  if (takes) handle(SIGTERM, on_terminate, SA_RESTART);
   installed = 1;
   return 0;
 }
 
-/* term_close() -> whether this was the last open run, and SIGTERM has come: the caller dies of it */
+/* term_close() -> where this was the last open run, the signal that has asked for its end, and the caller dies of it |
+ * nil */
 static int l_close(lua_State *L) {
   sigset_t mask;
-  if (owner != mg_process_serial || opened == 0) return lua_pushboolean(L, 0), 1;
+  if (owner != mg_process_serial || opened == 0) return 0;
   opened--;
   mg_sys.block_signals(&mask);
   int dies = opened == 0 && requested;
@@ -117,18 +126,20 @@ static int l_close(lua_State *L) {
     installed = 0;
   }
   mg_sys.set_signals(&mask);
-  lua_pushboolean(L, dies);
+  if (!dies) return 0;
+  lua_pushinteger(L, requested);
   return 1;
 }
 
-int mg_term_requested(void) { return requested && !heard; }
+int mg_term_requested(void) { return requested != 0 && !heard; }
 
 void mg_term_source(int on) { in_source = on; }
 
-/* terminated() -> whether SIGTERM has come; the caller sees to it */
+/* terminated() -> the signal that asks for the end | nil; the caller sees to it */
 static int l_terminated(lua_State *L) {
-  if (requested) heard = 1;
-  lua_pushboolean(L, requested);
+  if (!requested) return 0;
+  heard = 1;
+  lua_pushinteger(L, requested);
   return 1;
 }
 
@@ -138,7 +149,7 @@ static int l_driving(lua_State *L) {
   return 0;
 }
 
-/* term_source(boolean) -> whether a producer runs from now on; false: whether SIGTERM has interrupted what it called */
+/* term_source(boolean) -> whether a producer runs from now on; false: whether a signal has interrupted its call */
 static int l_source(lua_State *L) {
   in_source = lua_toboolean(L, 1);
   int was = interrupted;

@@ -1,8 +1,7 @@
 --- The line that a process may have at the terminal, below what is printed: code that prints must erase it first.
-local terminal_line = {}
-
--- To the end of the screen: one that has become narrower has broken the line in two.
-local ERASE <const> = "\r\27[J"
+local terminal_line = {
+  ERASE = "\r\27[J", -- to the end of the screen: one that has become narrower has broken the line in two
+}
 
 local current           -- the one that is open; in a child: that of its parent
 local forbidden = false -- this is a child
@@ -38,7 +37,7 @@ function terminal_line.forbid() forbidden, through = true, current ~= nil and cu
 --- What to put before a text for the terminal: it erases the line where there is one.
 ---@return string
 function terminal_line.before_text()
-  return current and not through and (forbidden or current.shown) and ERASE or ""
+  return current and not through and (forbidden or current.shown) and terminal_line.ERASE or ""
 end
 
 return terminal_line

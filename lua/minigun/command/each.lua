@@ -3,9 +3,11 @@ local minigun = require "minigun"
 local job_log = require "minigun.command.job_log"
 local status = require "minigun.command.status"
 local template = require "minigun.command.template"
+local terminate = require "minigun.system.terminate"
 
 local each = {
   name = "each",
+  stops = true,
   summary = "a command for each line of the standard input, several at once",
   about = [[
     Runs COMMAND for each line: {} is the line, {.} without extension, {/} without directories, {//} the
@@ -147,7 +149,7 @@ local function define(command, lines, given, run)
   local p = minigun.pipeline "each"
   p:producer("jobs", jobs(command, lines, given, run))
   p:processor("run", { threads = given.jobs or minigun.cpus(), retries = (given.retries or 1) - 1 }, function(job)
-    if run.halted then return end
+    if run.halted or terminate.asked() then return end -- what has not begun does not begin
     run_job(job, given)
     ended(run, job)
   end)

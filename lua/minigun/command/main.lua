@@ -27,6 +27,12 @@ local function refuse(word)
   status.wrong_call(("unknown command '%s'%s"):format(word, parser.hint(word, names)))
 end
 
+-- Lets a verb do its work, and ends the process. Where it runs pipelines Ctrl-C asks these to end in good order.
+local function start(verb, given)
+  if verb.stops then require("minigun.system.terminate").heed_interrupts() end
+  status.exit(program.protect(verb.run, given))
+end
+
 --- Does what the words of the command line ask for, and ends the process.
 ---@param ... string
 local function main(...)
@@ -36,11 +42,11 @@ local function main(...)
   local verb = verbs.get(ALIASES[first] or first)
   if not verb then
     if first ~= "-" and not exists(first) then refuse(first) end
-    status.exit(verbs.get "run".run { rest = words })
+    start(verbs.get "run", { rest = words })
   end
   table.remove(words, 1)
   local given = verb.raw and words or parser.parse(verb, words)
-  status.exit(program.protect(verb.run, given))
+  start(verb, given)
 end
 
 return stack.outermost(main)

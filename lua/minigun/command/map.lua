@@ -4,6 +4,7 @@ local status = require "minigun.command.status"
 
 local map = {
   name = "map",
+  stops = true,
   summary = "each line of the standard input through a Lua expression, over all cores, in order",
   about = [[
     Prints what EXPRESSION gives for each line. In it `line` is the line; where it gives nil or false nothing is

@@ -4,6 +4,7 @@ local status = require "minigun.command.status"
 
 local run = {
   name = "run",
+  stops = true,
   summary = "run a file; if it returns a pipeline, run that and print its result",
   about = [[
     Runs FILE, a Lua program; "-" is the standard input. Inside it `arg` and `...` are its arguments, as under
@@ -11,7 +12,7 @@ local run = {
     result. The options hold for every run of the program, whatever the program says. `minigun FILE` is the same
     without options, for a file whose first line is #!/usr/bin/env minigun. Exit status: 0 done; 1 failed items
     (also failures that the last run has only collected, unless FILE returns true), or an error in the run; 2 a
-    wrong call, or a FILE that cannot be loaded; 130 interrupted (Ctrl-C).]],
+    wrong call, or a FILE that cannot be loaded; 130 Ctrl-C has ended it.]],
   options = {
     { "--inline", nil, "the whole pipeline in this one process, to debug it" },
     { "--workers", "N", "N workers in each pool, at most N forks at once", convert = "integer" },

@@ -9,6 +9,7 @@ local DEATHS <const> = 1000 -- of its processes in five seconds, until it gives 
 
 local worker = {
   name = "worker",
+  stops = true,
   summary = "run a stage of a program on this host, for runs on others",
   about = [[
     Loads FILE, which is not run, and does the work of one of its stages for runs of the same program that say { cluster

@@ -108,11 +108,12 @@ function execution.new(pipeline, given, how, class)
   return self
 end
 
--- The run is over; where SIGTERM asks for that, so is the process. `text`: what the run would have raised.
+-- The run is over; where a signal asks for that (system/terminate.lua), so is the process. `text`: what the run would
+-- have raised.
 local function end_terminable(self, text)
   if not self.terminable or self.process ~= core.process() then return end
   self.terminable = false
-  terminate.close(text, self.run.outcome.result)
+  terminate.close(text, self.run.outcome.result, self.interrupted)
 end
 
 -- Runs the hooks after_run. Returns what there is to say of those that raise: array of texts.

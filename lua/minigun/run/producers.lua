@@ -14,6 +14,7 @@ local work = require "minigun.base.work"
 local producers = {}
 
 local WAIT <const>, MORE <const> = current.PARK, current.MORE -- what a producer's coroutine says when it yields
+local SIGINT <const> = 2
 local STOOD_STILL <const> = 0.1                    -- seconds in a source that are worth a warning
 
 local Producers = {}
@@ -222,12 +223,13 @@ local function suspend(self, producer)
   end)
 end
 
--- The coroutine of a producer, the i-th of the list, has come to its end; `interrupted`: by SIGTERM.
+-- The coroutine of a producer, the i-th of the list, has come to its end; `interrupted`: by SIGTERM, or Ctrl-C.
 local function finish_one(self, i, producer, ok, caught, interrupted)
   table.remove(self.list, i)
   if interrupted and not ok then -- in a read, say: it was to stop anyway
     if self.state.heeds_term then self.state:ask_to_stop() end
-    self.outcome:warn(("stage '%s': the producer was interrupted by SIGTERM"):format(producer.stage.name))
+    self.outcome:warn(("stage '%s': the producer was interrupted by %s"):format(producer.stage.name,
+      core.terminated() == SIGINT and "Ctrl-C" or "SIGTERM"))
     ok, caught = true, nil
   end
   end_one(self, producer, ok, caught)
