@@ -177,6 +177,9 @@ describe("a run with a job's name", function()
     for _, ending in ipairs { "abort", "end" } do
       local pid = submit(path, "j", ending)
       local n = settled()
+      cluster:signal(pid, "INT") -- it waits for what is inside then
+      wait_for(function() return cluster:said(ending .. ".err"):find("Ctrl-C", 1, true) end)
+      support.sleep(0.3)
       kill(pid, "INT")
       assert.equal(n, count "in")
       if ending == "abort" then
