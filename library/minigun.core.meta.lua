@@ -582,9 +582,11 @@ function core.crc32c(bytes) end
 ---@param asks? boolean
 function core.term_open(grace, asks) end
 
----Where this was the last open run, the signal that has asked for its end, and the caller dies of it | nil
+---Where this was the last open run, the signal that has asked for its end, and the caller dies of it | nil. lives: it
+---does not; later runs are asked, too. No handler stays, as this module may be unloaded then
+---@param lives? boolean
 ---@return integer? signal
-function core.term_close() end
+function core.term_close(lives) end
 
 ---The signal that asks for the end | nil; the caller sees to it
 ---@return integer? signal

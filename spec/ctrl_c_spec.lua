@@ -67,6 +67,29 @@ describe("Ctrl-C under the command line", function()
     assert_ends(run, "ready\n" .. FINISHING .. "closed\nminigun: interrupted\n")
   end)
 
+  it("a second one that the program catches: it goes on, without handlers, and a later run stops at once", function()
+    if not unruly then return pending "there is no C compiler" end
+    local run = launch("./bin/minigun run FILE", [[
+      local function handlers()
+        for line in io.lines "/proc/self/status" do
+          if line:find "^SigCgt" then return tonumber(line:match "%x+$", 16) & ~(1 << 1) end -- Lua's own of SIGINT
+        end
+      end
+      local before = handlers()
+      local p = minigun.pipeline "p"
+      p:producer("computes", function() io.stderr:write "ready\n" while true do end end)
+      p:each("takes", { processes = 1 }, function() end)
+      local ok, message = pcall(p.run, p)
+      io.stderr:write(tostring(ok), message, handlers() == before and ", none left\n" or ", some left\n")
+      minigun.pipeline("later"):producer("counts", function(emit) for i = 1, 1e12 do emit(i) end end)
+        :each("takes", { processes = 1 }, function() end):run()
+    ]])
+    wait_for(run, "ready\n")
+    interrupt(run)
+    interrupt_again(run)
+    assert_ends(run, "ready\n" .. FINISHING .. "falseinterrupted!, none left\n")
+  end)
+
   it("while a producer sleeps: its sleep ends", function()
     if not unruly then return pending "there is no C compiler" end
     local run = launch("./bin/minigun run FILE", [[

@@ -82,7 +82,7 @@ static int l_sleep(lua_State *L) {
   do {
     ignored = mg_proc_ignored;
     rc = mg_sys.sleep(&t);
-  } while (rc == -EINTR && mg_proc_ignored != ignored);
+  } while (rc == -EINTR && mg_proc_ignored != ignored && !mg_interrupted());
   lua_pushboolean(L, rc == 0);
   return 1;
 }

@@ -68,7 +68,7 @@ static int l_wait(lua_State *L) {
     int64_t left = until < 0 ? -1 : until - (int64_t)mg_now();
     ignored = mg_proc_ignored;
     rc = mg_sys.poll(&p, 1, until < 0 ? -1 : left < 0 ? 0 : (int)((left + 999999) / 1000000));
-  } while (rc == -EINTR && mg_proc_ignored != ignored);
+  } while (rc == -EINTR && mg_proc_ignored != ignored && !mg_interrupted());
   if (rc > 0 && (p.revents & POLLNVAL)) rc = -EBADF;
   if (rc < 0 && rc != -EINTR) return mg_lua_fail(L, "cannot wait for a descriptor", rc);
   lua_pushboolean(L, rc > 0);

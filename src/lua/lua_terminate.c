@@ -103,7 +103,6 @@ static int l_open(lua_State *L) {
   }
   if (opened++ > 0) return 0;
   grace = s > 0 && s < 1e9 ? (uint64_t)(s * 1e9) : 0;
-  if (installed) return 0; /* a request that is about to end the process */
   int takes = mg_is_handled_by(SIGTERM, SIG_DFL);
   if (!takes && !lua_toboolean(L, 2)) return 0;
   mg_sys.ticker_open(SIGURG); /* where there is none, grace ends a coordinator that looks at its clock */
@@ -112,17 +111,18 @@ static int l_open(lua_State *L) {
   return 0;
 }
 
-/* term_close() -> where this was the last open run, the signal that has asked for its end, and the caller dies of it |
- * nil */
+/* term_close([lives]) -> where this was the last open run, the signal that has asked for its end, and the caller dies of
+ * it | nil.  lives: it does not; later runs are asked, too.  No handler stays, as this module may be unloaded then */
 static int l_close(lua_State *L) {
   sigset_t mask;
   if (owner != mg_process_serial || opened == 0) return 0;
   opened--;
   mg_sys.block_signals(&mask);
-  int dies = opened == 0 && requested;
+  int dies = opened == 0 && requested && !lua_toboolean(L, 1);
   if (opened == 0 && installed && !dies) {
     if (mg_is_handled_by(SIGTERM, on_terminate)) mg_sys.handle_signal(SIGTERM, SIG_DFL);
     mg_sys.ticker_close();
+    if (mg_is_handled_by(SIGURG, on_tick)) mg_sys.handle_signal(SIGURG, SIG_DFL);
     installed = 0;
   }
   mg_sys.set_signals(&mask);

@@ -59,9 +59,9 @@ function terminate.dies() return open == 1 and terminate.asked() ~= nil end
 ---@param interrupted boolean? a second Ctrl-C has ended it: the caller raises that
 function terminate.close(text, result, interrupted)
   open = open - 1
-  local signal = core.term_close()
+  local signal = core.term_close(interrupted)
   if open == 0 and not signal then core.interrupt_hold(false) end
-  if not signal or interrupted then return end
+  if not signal then return end
   if result and result.killed then
     text = "the run did not end within its grace: " .. table.concat(result.stats.warnings, "; ")
   end
