@@ -175,7 +175,7 @@ describe("Ctrl-C under the command line", function()
         interrupt_again(run)
         assert.equal(FINISHING .. "minigun: interrupted\n", finish(run))
         assert.is_true(support.wait_until(function()
-          return support.run("pgrep -f 'slee[p] 1000.25'").code == 1
+          return support.run("grep -lsa 'slee[p].1000[.]25' /proc/[0-9]*/cmdline").stdout == ""
         end, 40))
       end
       assert.equal("begun a\nbegun a\n", support.read_file(run.file))
