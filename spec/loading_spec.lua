@@ -24,6 +24,8 @@ local PIPELINES <const> = {
     minigun.log("debug", "text")
   end)]],
   ["a worker that dies"] = [[p:each("w", { processes = 2 }, function(x) if x == 9 then os.exit(3) end end)]],
+  ["a journal of a source in a process"] = [[journal = file .. ".journal"
+    p = minigun.pipeline():producer("n", { processes = 1 }, minigun.range(1, 40)):each(seven)]],
   ["a journal"] = [[journal = file .. ".journal" p:map("w", { processes = 2 }, seven)]],
 }
 

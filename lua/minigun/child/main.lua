@@ -10,8 +10,6 @@ local emits = require "minigun.handlers.emit"
 local errors = require "minigun.base.traceback"
 local failure = require "minigun.base.failure"
 local folding = require "minigun.child.folds"
-local marks = require "minigun.child.marks"
-local numbered = require "minigun.policy.sources"
 local replies = require "minigun.child.replies"
 local report = require "minigun.base.protocol"
 local router = require "minigun.policy.route"
@@ -144,9 +142,10 @@ local function skipping_emit(w, emit, skip, addresses)
   end)
 end
 
--- What tells a producer's emit which items are to be skipped. What is wrong with them ends the run.
+-- What tells a producer's emit which items are to be skipped. What is wrong with them ends the run. (What this needs a
+-- run with a journal has loaded.)
 local function skipper(w, job, stage)
-  local source = job.source
+  local source, numbered, marks = job.source, require "minigun.policy.sources", require "minigun.child.marks"
   return function(item)
     local skip, problem = numbered.skips(source, item, marks.of_new)
     if problem then
@@ -202,7 +201,7 @@ local function run_single(w, job, stage, ctx)
       if done and err then job.returns[stage.id] = true end
       if done and skip then
         w:send(report.EDGE, { report.RESUMED, stage.id, job.source.skipped,
-          not w:stopped() and numbered.too_short(job.source, job.source.seen) or nil })
+          not w:stopped() and require("minigun.policy.sources").too_short(job.source, job.source.seen) or nil })
       end
       if done or w:stopped() then return end
       report_failure(w, stage, taken(err, unreadable), attempt,
