@@ -112,7 +112,7 @@ static int l_open(lua_State *L) {
 }
 
 /* term_close([lives]) -> where this was the last open run, the signal that has asked for its end, and the caller dies
- * of it | nil.  lives: it does not; later runs are asked, too.  No handler stays, as this module may be unloaded then */
+ * of it | nil.  lives: it does not; later runs are asked, too.  No handler stays, as this module may be unloaded */
 static int l_close(lua_State *L) {
   sigset_t mask;
   if (owner != mg_process_serial || opened == 0) return 0;
