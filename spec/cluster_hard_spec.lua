@@ -62,6 +62,23 @@ end
 local function wait_for(f, seconds) assert(support.wait_until(f, seconds or 20)) end
 
 describe("a stage in a cluster gives what it gives in processes:", function()
+  it("items whose load hooks end their process, never return, or raise: the submitter is not given them", function()
+    local said = same([[for _, how in ipairs { "ends", "stays", "raises", "sends", "is well" } do
+        emit(setmetatable({ how = how }, H))
+      end]], [[if x.how == "sends" then emit(print) end emit(x.how)]], ", timeout = 1.5", [[
+      H = {}
+      minigun.register("H", H, function(o) return { o.how } end, function(t)
+        if t[1] == "ends" then os.exit(7) elseif t[1] == "raises" then error "no" end
+        while t[1] == "stays" do end
+        return setmetatable({ how = t[1] }, H)
+      end)
+      p:on_failure(function(r) r.item = r.item.how and "loaded " .. r.item.how or r.item[1] end)]])
+    assert.matches("^1: is well\n", said)
+    for _, text in ipairs { "crash ends", "timeout stays", "unserialisable raises", "unserialisable loaded sends" } do
+      assert.matches("\n" .. text, said, 1, true)
+    end
+  end)
+
   it("large items, and large results of small ones", function()
     local said = same([[for i = 1, 6 do emit(("x"):rep(1 << (13 + i))) end emit(("y"):rep(5 << 20)) emit(3 << 20)
       for i = 1, 30 do emit(i * 1000) end]],

@@ -255,7 +255,7 @@ local function item_of(self, fields, entry, at, limit, only)
   if fields.item ~= nil then return fields.item end
   if at then
     -- What a load hook has refused, or a worker may have died of, is not given to it once more.
-    local plain = fields.unreadable or fields.kind ~= "error"
+    local plain = fields.unreadable or failure.may_be_of_loading(fields.kind)
     local _, value, problem = self.shared.pool:decode(entry.block, at, limit, only, plain)
     if problem then return value or nil end
     return value
