@@ -41,20 +41,26 @@ local function ring(self, settled)
 end
 
 local function settle_one(self, answer)
-  local future = self.futures[answer.number]
+  local future, problem = self.futures[answer.number]
   if not future then return nil end -- cancelled
+  if answer.record then problem = futures.fail(future, answer.record)
+  else problem = futures.settle(future, self.run.answers:value_of(answer)) end
   self.futures[answer.number] = nil
-  if answer.record then return futures.fail(future, answer.record) end
-  return futures.settle(future, self.run.answers:value_of(answer))
+  return problem
+end
+
+-- What a future fails with that the run has not finished.
+local function lost(self, item)
+  local result = self.run.outcome.result
+  return failure.new { kind = "lost", stage = self.entry, item = item, attempts = 0, message = result.error
+    or result.killed and "the executor was killed" or "the executor was closed" }
 end
 
 -- The run is over: what was not finished is lost.
 local function give_up(self)
-  local result, answers = self.run.outcome.result, self.run.answers
-  local why = result.error or result.killed and "the executor was killed" or "the executor was closed"
+  local answers = self.run.answers
   for number, item in pairs(answers:give_up()) do
-    table.insert(answers.done, { number = number, record = failure.new { kind = "lost", stage = self.entry, item = item,
-      attempts = 0, message = why } })
+    table.insert(answers.done, { number = number, record = lost(self, item) })
   end
   self.given_up = true
   awaited[self], changes = nil, changes + 1
@@ -92,6 +98,15 @@ function moving.settle(self)
   if self.interrupted then execution.outcome(self) end -- Ctrl-C
   if problem then error(stack.final(problem.raised, problem.traceback), 0) end
   return any
+end
+
+-- The run is over, and nothing is there that would settle those that are left: memory was short while their answers
+-- were given up, or settled.
+local function fail_left(self)
+  for number, future in next, self.futures do
+    if not future.state then futures.fail(future, lost(self)) end
+    self.futures[number] = nil
+  end
 end
 
 -- The executors that are moved together with one: a set.
@@ -314,7 +329,7 @@ function moving.advance(self, deadline, room)
   if own then return wait_for_bell(self, own, deadline, room) end
   refuse_itself(self)
   if self.over or self.finished[self.at + 1] then
-    moving.settle(self)
+    if not moving.settle(self) then fail_left(self) end
     return true
   end
   if moving.is_alone(self) then
