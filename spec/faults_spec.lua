@@ -81,6 +81,15 @@ describe("the test build", function()
     end)
   end
 
+  it("gives an executor's items their results or errors, whichever allocation of Lua fails", function()
+    support.deadline(support.short_or_long(120, 1000))
+    local seed = tonumber(os.getenv "SEED") or os.time()
+    local done = run("fail_answers.lua", support.short_or_long("8 ", "1 ") .. seed)
+    assert.equal(0, done.code, ("SEED=%d\n%s"):format(seed, done.stderr))
+    assert.is_nil(done.stdout:match "WRONG[^\n]*", ("SEED=%d\n%s"):format(seed, done.stdout))
+    assert.is_true(tonumber(done.stdout:match "(%d+) errors") > 8, done.stdout)
+  end)
+
   it("shows that a worker closes what it inherits of its siblings by a few calls, however many they are", function()
     local done = support.run((("LUA_PATH=%s LUA_CPATH=%s lua5.4 -e '%s'"):format(
       support.quote "./lua/?.lua;./lua/?/init.lua;./?.lua;;", support.quote "./build-faults/?.so;;", [[

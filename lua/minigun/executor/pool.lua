@@ -53,6 +53,7 @@ end
 -- Begins an item, and lets a worker have it. What workers have said since the last sleep comes first: one may be dead.
 local function begin(self, future, item)
   local r = self.run
+  r.loop:must_be_whole() -- else this item may go together with one that was in the middle of being begun
   r.answers:begin_one(future.key, item)
   r.loop:serve(false)
   return true

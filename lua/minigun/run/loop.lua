@@ -120,6 +120,11 @@ end
 
 -- --- a round -----------------------------------------------------------------------------------------------------
 
+--- Fails the run where an error has cut an update of the ledger in two.
+function Loop:must_be_whole()
+  if self.ledger:torn() then self.state:fail "not enough memory for the run itself" end
+end
+
 -- Tells the producers to end.
 local function stop_producers(self)
   self.state:become "STOPPING"
@@ -131,7 +136,7 @@ local function heed(self)
   local own = self.state
   if core.interrupted() then signals.check() end
   if own.failed then error(own.failed, 0) end
-  if self.ledger:torn() then own:fail "not enough memory for the run itself" end
+  self:must_be_whole()
   if own.heeds_term and core.terminated() then own:ask_to_stop() end
   if own.end_by and core.clock() >= own.end_by then own:time_is_over() end
   if own.stop_asked and own:must_stop() then stop_producers(self) end
