@@ -69,8 +69,9 @@ describe("minigun map", function()
   end)
 
   it("refuses a wrong expression, --begin and words, in one line", function()
-    for words, what in pairs { ["'x x'"] = "syntax error", ["--begin 'x x' line"] = "syntax error", [""] =
-      "the EXPRESSION is missing", ["a b"] = "too many arguments", ["--jobs x line"] = "needs a whole number",
+    for words, what in pairs { ["'x x'"] = "syntax error", ["'line * 2 ..'"] = "near <eof>",
+      ["'if line then'"] = "near <eof>", ["--begin 'x x' line"] = "syntax error",
+      [""] = "the EXPRESSION is missing", ["a b"] = "too many arguments", ["--jobs x line"] = "needs a whole number",
       ["--jobs 0 line"] = "option 'processes' must be" } do
       local result = minigun("map " .. words)
       assert.is_true(result.code == 2 or result.code == 1, words)

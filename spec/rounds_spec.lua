@@ -75,7 +75,8 @@ describe("a producer that waits for receivers", function()
         minigun.sleep(0.002)
         local page, elapsed = require "minigun.system.page", 0
         for _, each in ipairs(page.list()) do
-          if each.path:find(name, 1, true) then elapsed = page.read(each.path).elapsed end
+          local figures = each.path:find(name, 1, true) and page.read(each.path) -- nil: it is just being written
+          elapsed = figures and figures.elapsed or elapsed
         end
         emit(elapsed)
       end):run { observe = true }

@@ -31,11 +31,12 @@ local map = {
 -- The expression as a function of line, value and emit; it shares its globals with CODE.
 local function compile(text, env)
   local head = "local line, value, emit = ...; "
-  local f = load(head .. "return " .. text, "=expression", "t", env)
-  local fault
-  if not f then f, fault = load(head .. text, "=expression", "t", env) end
-  if not f then status.wrong_call("map: " .. fault) end
-  return f
+  local f, fault = load(head .. "return " .. text, "=expression", "t", env)
+  if f then return f end
+  local other
+  f, other = load(head .. text, "=expression", "t", env)
+  if f then return f end
+  status.wrong_call("map: " .. (fault:find "near <eof>$" and fault or other)) -- the one that has read further
 end
 
 local function json()

@@ -17,7 +17,8 @@ local run = {
     { "--inline", nil, "the whole pipeline in this one process, to debug it" },
     { "--workers", "N", "N workers in each pool, at most N forks at once", convert = "integer" },
     { "--hud", nil, "the live view of each run: what goes where, how fast, and what waits; q closes it" },
-    { "--job", "NAME", "go on where a run of this name was killed, also in clusters; after FILE, too" },
+    { "--job", "NAME", "go on where a run of this name was killed, also in clusters; after FILE, too. What is done " ..
+      "is in NAME.journal: delete that file to start over" },
     { "--progress", "HOW", "plain: a line every five seconds, for logs" },
     { "--seed", "N", "the same numbers from math.random for the same items", convert = "integer" },
     { "--report", "F", "a report of the last run: one HTML page" },
