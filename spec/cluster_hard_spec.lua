@@ -313,3 +313,32 @@ describe("a run with a cluster", function()
     assert.is_true(n > 1)
   end)
 end)
+
+describe("a server whose memory is full", function()
+  local function start(source)
+    cluster:close()
+    cluster = clusters.start "--maxmemory 6mb --maxmemory-policy noeviction"
+    local path = cluster:program(program(source, far(), "emit(x.i)"))
+    return path, cluster:worker(path)
+  end
+
+  it("lets the stages before wait until results have made room", function()
+    local path, host = start [[for i = 1, 300 do emit { i = i, s = ("q"):rep(60000) } end]]
+    local said = cluster:run(path)
+    assert.matches("^300: ", said.stdout, nil, said.stderr)
+    assert.equal("", said.stderr)
+    assert.is_true(support.alive(host))
+  end)
+
+  it("is told of where it stays so, and the run goes on when there is room", function()
+    local path, host = start [[for i = 1, 200 do emit { i = i } minigun.sleep(0.01) end]]
+    local submitter = cluster:spawn("lua5.4 " .. path, "submitter")
+    support.sleep(0.5)
+    assert.equal("8000001", cluster:redis "SETRANGE other 8000000 x")
+    wait_for(function() return cluster:said "submitter.err":find("the cluster at .-: OOM") end)
+    cluster:redis "DEL other"
+    wait_for(function() return not support.alive(submitter) end)
+    assert.matches("^200: ", cluster:said "submitter.out", nil, cluster:said "submitter.err")
+    assert.is_true(support.alive(host))
+  end)
+end)

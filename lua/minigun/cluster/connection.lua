@@ -220,7 +220,8 @@ end
 ---@param words table
 ---@param seconds number?
 ---@return any reply nil: there is none, or it is an error
----@return table? fault as of `dial`; an error of the server has `code` too, and is not to be tried again
+---@return table? fault as of `dial`; an error of the server has `code` too, and is to be tried again only where its
+--- memory is full: what is done makes room
 function Connection:call(words, seconds)
   local replies, fault = self:calls({ words }, seconds)
   if not replies then return nil, fault end
@@ -233,7 +234,7 @@ end
 ---@param reply table
 ---@return table fault
 function Connection:fault(reply)
-  return { message = reply.message, code = reply.code, again = false, at = self.at }
+  return { message = reply.message, code = reply.code, again = reply.code == "OOM", at = self.at }
 end
 
 --- Whether it is connected.

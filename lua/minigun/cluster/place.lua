@@ -36,13 +36,21 @@ local LARGE <const> = 4 << 20   -- bytes of results: fewer are taken in the next
 local ALIVE <const> = 1         -- seconds between two words of being there
 local LISTEN <const> = 1000     -- milliseconds that a call for results waits
 local START <const> = 10        -- seconds that a server has to become the one that it can begin with
-local NO_WORKER <const> = 5     -- seconds until the run says that no worker is there
+local NO_WORKER <const> = 5     -- seconds until the run says that no worker is there, or no room
 local PAUSES <const> = { 0.002, 0.01, 0.05, 0.2, 0.5, 1 } -- seconds before a call is made again
 
 local Cluster = contract.kind()
 
 local function say(self, text)
   return ("stage '%s': the cluster at %s: %s"):format(self.stage.name, self.said.url, text)
+end
+
+-- Says once what the run waits for.
+local function warn(self, text)
+  if self.warned then return end
+  self.warned = true
+  self.port.warn(text)
+  io.stderr:write(terminal_line.before_text(), "minigun: ", text, "\n")
 end
 
 -- A connection that works, for a server that is there: before anything is forked.
@@ -66,8 +74,7 @@ function place.new(port, segment)
     flight = {},     -- by number: { works, n = items, bytes }; of a chunk that was adopted, one item is one work
     orphans = {},    -- items of chunks that were adopted, see adoption.lua
     made = 0,        -- number of the chunk that was made last
-    in_flight = 0,   -- chunks, and results that lie on the server
-    bytes = 0,       -- of them
+    in_flight = 0, bytes = 0, -- chunks, and results that lie on the server, and their bytes
     size = FIRST,    -- items of a chunk, at most
     weight = 1,      -- bytes of an item
     results = RESULTS, -- that are taken in one call
@@ -101,13 +108,11 @@ end
 
 -- --- from items to chunks ------------------------------------------------------------------------------------------
 
--- A chunk is on its way.
 local function add_flight(self, number, chunk)
   self.flight[number] = chunk
   self.in_flight, self.bytes = self.in_flight + 1, self.bytes + #chunk.bytes
 end
 
--- A new chunk is to be handed over.
 local function add_chunk(self, works, n, bytes)
   self.made = self.made + 1
   add_flight(self, self.made, { works = works, n = n, bytes = bytes })
@@ -157,11 +162,9 @@ local function hand_over(self, engine)
     chunks[i] = chunk.bytes
   end
   local taken, fault = engine:put(self.facts.by, self.said.limit, first, chunks)
-  if taken then
-    table.move(self.unsent, taken + 1, #self.unsent + taken, 1)
-    return taken
-  end
-  return nil, fault
+  if taken then table.move(self.unsent, taken + 1, #self.unsent + taken, 1) end
+  if fault and fault.code == "OOM" and core.now() - self.heard > NO_WORKER then warn(self, say(self, fault.message)) end
+  return taken, fault
 end
 
 -- After a new connection: the engine may have lost what it had, or all. What it does not have is sent anew. The
@@ -251,11 +254,8 @@ end
 local function look_for_workers(self, engine)
   if self.warned or self.in_flight == 0 or core.now() - self.heard < NO_WORKER then return end
   if engine:workers(NO_WORKER * 2) == 0 then
-    self.warned = true
-    local text = ("no worker for stage '%s' of '%s' at %s; start one with: minigun worker FILE --stage %s --engine %s")
-      :format(self.stage.name, self.port.plan.name, self.said.url, self.stage.name, self.said.url)
-    self.port.warn(text)
-    io.stderr:write(terminal_line.before_text(), "minigun: ", text, "\n")
+    warn(self, ("no worker for stage '%s' of '%s' at %s; start one with: minigun worker FILE --stage %s --engine %s")
+      :format(self.stage.name, self.port.plan.name, self.said.url, self.stage.name, self.said.url))
   end
 end
 

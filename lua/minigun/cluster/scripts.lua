@@ -66,17 +66,20 @@ return counted]]
 
 -- KEYS in, out, meta; ARGV seconds to keep -> what the job is; false: it is gone, or a part of it. The submitter is
 -- there: by the server's clock, as those of the hosts may be wrong.
+-- A server whose memory is full lets only a script write more that has written before: so this one, and `beat`, first
+-- write what takes no memory.
 scripts.alive = [[
 local state = redis.call('HGET', KEYS[3], 'state')
 if not state or redis.pcall('XINFO', 'GROUPS', KEYS[1]).err then return false end
 local now = redis.call('TIME')[1]
+for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
 redis.call('HSETNX', KEYS[3], 'begun', now)
 redis.call('HSET', KEYS[3], 'seen', now)
-for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
 return state]]
 
 -- KEYS hosts, facts of hosts; ARGV worker, what it is, seconds to keep. A worker host is there.
 scripts.beat = [[
+redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('ZADD', KEYS[1], redis.call('TIME')[1], ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[3]) end
