@@ -16,8 +16,8 @@ local run = {
   options = {
     { "--inline", nil, "the whole pipeline in this one process, to debug it" },
     { "--workers", "N", "N workers in each pool, at most N forks at once", convert = "integer" },
-    { "--hud", nil, "the live view of each run: what goes where, how fast, and what waits; at the end q closes it, " ..
-      "before it stops the run after a question" },
+    { "--hud", nil, "the live view of each run: what goes where, how fast, and what waits; q asks, and stops the " ..
+      "run; at the run's end q closes the view" },
     { "--job", "NAME", "go on where a run of this name was killed, also in clusters; after FILE, too. What is done " ..
       "is in NAME.journal: delete that file to start over" },
     { "--progress", "HOW", "plain: a line every five seconds, for logs" },
