@@ -231,9 +231,14 @@ function core.call_limited(due, handler, on_error, ...) end
 ---@param thread thread
 function core.limits(thread) end
 
----Seconds until the limit | nil: there is none. Raises when it is over.
+---Seconds until the limit | nil: there is none. Raises when it is over and not paused.
 ---@return number? seconds
 function core.limited() end
+
+---Meanwhile no limit ends what runs, as it is the library that is at work
+---@param on boolean
+---@return boolean before
+function core.pause_limit(on) end
 
 ---A ledger of so many stages and at most so many places
 ---@param stages integer

@@ -130,6 +130,25 @@ for _, context in ipairs(contexts.all) do
       end)
     end
 
+    it("one that a stage of the coordinator before it waits too long for fails alone, at its time", function()
+      local never = assert(core.poller()) -- its timer is for tomorrow
+      assert(never:wake(86400))
+      local p = minigun.pipeline "waits"
+      p:map("first", { inline = true, timeout = 0.1 }, function(item)
+        if item == "sleeps" then minigun.sleep(60) end
+        if item == "waits" then minigun.wait(never:timer()) end
+        return item
+      end)
+      p:map("call", options(context), function(item) return item end)
+      local pool <close> = p:open()
+      local futures, wanted = {}, { "done", "timeout", "done", "timeout", "done" }
+      for i, item in ipairs { 1, "sleeps", 2, "waits", 3 } do futures[i] = pool:submit(item) end
+      local got = {}
+      for i = 1, 5 do got[i] = outcome(futures[i]) end
+      assert.same(wanted, got)
+      never:close()
+    end)
+
     it("an item that cannot be sent fails alone, or arrives where nothing is sent", function()
       local pool <close> = executor(type, options(context))
       local before, bad, after = pool:submit(1), pool:submit(print), pool:submit(2)

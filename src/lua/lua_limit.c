@@ -107,7 +107,13 @@ int mg_limit_pause(int on) {
   return before;
 }
 
-/* limited() -> seconds until the limit | nil: there is none. Raises when it is over. */
+/* pause_limit(boolean) -> what it was before: meanwhile no limit ends what runs: the library is at work */
+static int l_pause_limit(lua_State *L) {
+  lua_pushboolean(L, mg_limit_pause(lua_toboolean(L, 1)));
+  return 1;
+}
+
+/* limited() -> seconds until the limit | nil: there is none. Raises when it is over and not paused. */
 static int l_limited(lua_State *L) {
   if (!due) return luaL_pushfail(L), 1;
   check(L, 0);
@@ -119,7 +125,7 @@ static int l_limited(lua_State *L) {
 void mg_limit_setup(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"limit", l_limit},         {"unlimit", l_unlimit},   {"call_limited", l_call}, {"limits", l_limits},
-      {"limited", l_limited}, {NULL, NULL},
+      {"limited", l_limited},     {"pause_limit", l_pause_limit}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
 }

@@ -139,7 +139,7 @@ function current.sleep(seconds)
     return
   end
   local due = core.now() + seconds
-  if server and server:serve(due) then return end
+  if server then server:serve(due) end
   repeat
     local rest, limit = due - core.now(), core.limited() -- raises when a handler's time is over
     if rest > 0 then core.sleep(math.min(rest, 86400, limit or rest)) end -- comes back early for a signal

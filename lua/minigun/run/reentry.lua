@@ -11,6 +11,7 @@
 -- 1. The coordinator's own stages are not re-entered, except by 2: the stage at work may be where their items come to.
 -- 2. The ledger counts as torn in 2 and 4: an error that cuts the loop in two there ends the run, whatever catches it.
 --    In 1 and 3 a producer may yield in the middle, while the loop itself goes on.
+-- 3. The time limit of the handler that waits raises nothing in 4, but ends the waiting.
 local core = require "minigun.core"
 local current = require "minigun.handlers.current"
 local declared = require "minigun.base.declared"
@@ -69,29 +70,29 @@ end
 
 --- Lets the rest of the run go on while a handler of one of the coordinator's own stages waits: workers, threads,
 --- time-outs, retries. Its other stages cannot, as that handler's stage may be where their items come to. What
---- handlers/current.lua calls.
+--- handlers/current.lua calls; it may come back early, or at once where nothing could go on.
 ---@param due number? until then; nil: until the descriptor is ready
 ---@param fd integer?
 ---@param mode string? "r" or "w"
----@return boolean served false: there is nothing that could go on, the caller blocks
 function Reentry:serve(due, fd, mode)
-  if not self.in_handler or not self.shared.pool or self.process ~= core.process() then return false end
+  if not self.in_handler or not self.shared.pool or self.process ~= core.process() then return end
   local ledger, loop = self.ledger, self.loop
   local torn, task, co, outer = ledger:torn(true), current.forget(self) -- threads run as if nothing did
+  local paused = core.pause_limit(true)
   self.in_handler = false
   while true do
     self:enter "written"
     local seconds = loop.check_clock() or 1
     local _, next_due = self.threads:step()
     seconds = math.min(seconds, next_due or 1)
-    local rest = due and due - core.now() or 1
+    local rest = math.min(due and due - core.now() or 1, core.limited() or 1)
     if rest <= 0 or fd and core.wait(fd, mode, 0) ~= false then break end
     loop.sleep(math.min(seconds, rest, fd and 0.01 or 1))
   end
   current.restore(task, co, outer)
   ledger:torn(torn)
   self.in_handler = true
-  return true
+  core.pause_limit(paused)
 end
 
 return reentry
