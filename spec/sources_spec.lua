@@ -380,7 +380,7 @@ describe("minigun.csv", function()
     with_files({ "\u{feff}a,b\r\n1,2\r\n", 'b,"a ""x"""\n3,4', "" }, function(first, second, empty)
       local expected = { { a = "1", b = "2" }, { b = "3", ['a "x"'] = "4" } }
       assert.same(expected, all(minigun.csv { first, second, empty }))
-      assert.same(expected, through(minigun.csv { first, second, empty }, contexts.kinds[2]))
+      assert.same(expected, through(minigun.csv { first, second, empty }, contexts.kinds[2], { ordered = true }))
       local pipe <close> = assert(io.popen("sleep 0.05; cat " .. first))
       local source = minigun.csv(pipe)
       assert.same({ a = "1", b = "2" }, source())
