@@ -374,16 +374,20 @@ contexts.each_loop(function(loop)
     end)
 
     it("R53 stop finishes what threads have in hand; R71 kill closes what they have open", function()
-      local closed = 0
+      local opened, closed = 0, 0
+      local function open()
+        opened = opened + 1
+        return setmetatable({}, { __close = function() closed = closed + 1 end })
+      end
       local function define()
         return new():producer("gen", { threads = true }, function(emit)
-          local _ <close> = setmetatable({}, { __close = function() closed = closed + 1 end })
+          local _ <close> = open()
           for i = 1, math.huge do
             emit(i)
             minigun.sleep(0.001)
           end
         end):processor("work", { threads = 4 }, function(n, emit)
-          local _ <close> = setmetatable({}, { __close = function() closed = closed + 1 end })
+          local _ <close> = open()
           minigun.sleep(0.01)
           emit(n)
         end)
@@ -394,12 +398,13 @@ contexts.each_loop(function(loop)
       assert.is_true(result.stopped and result.ok)
       assert.same(range(1, #result.items), sorted(result.items))
       assert.equal(#result.items + 1, closed)
-      closed = 0
+      opened, closed = 0, 0
       run = define():start()
       repeat assert.is_true(run:step(0.005)) until run:status().items > 3
       result = run:kill()
       assert.is_true(result.killed)
-      assert.is_true(closed > #result.items + 1)
+      assert.equal(opened, closed)
+      assert.is_true(closed > #result.items)
     end)
 
     it("R33 gives items in the order of arrival where it is ordered, and loop stages wait like others", function()
