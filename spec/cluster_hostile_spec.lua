@@ -119,14 +119,4 @@ describe("a cluster's server", function()
     assert.is_true(support.alive(late))
     assert.equal("", result.stderr)
   end)
-
-  it("C6: has no job for a worker of another version of Lua or of the library", function()
-    local code, core = require "minigun.cluster.code", require "minigun.core"
-    local path = program(1, 0)
-    local function sum(text) return text end
-    local own = code.sum(path, "work", sum)
-    for _, part in ipairs { _VERSION, core.version, "work", support.read_file(path) } do
-      assert.is_truthy(own:find(part, 1, true))
-    end
-  end)
 end)
