@@ -4,12 +4,8 @@
 local clusters = require "spec.clusters"
 local support = require "spec.support"
 
-local missing = clusters.missing()
-local it = clusters.tests(_ENV, missing)
-
 local cluster
-before_each(function() if not missing then cluster = clusters.start() end end)
-after_each(function() if cluster then cluster:close() cluster = nil end end)
+local it = clusters.tests(_ENV, function(started) cluster = started end)
 
 -- A program that writes down what its handler has done, and what has arrived. The handler waits as long as the file
 -- "hold" is there.

@@ -4,8 +4,7 @@ local clusters = require "spec.clusters"
 local programs = require "spec.programs.build"
 local support = require "spec.support"
 
-local missing = clusters.missing()
-local it = clusters.tests(_ENV, missing)
+local it = clusters.tests(_ENV)
 
 describe("a cluster in which all parts die", function()
   it("C2, C4, C8: gives each item once", function()

@@ -4,12 +4,8 @@
 local clusters = require "spec.clusters"
 local support = require "spec.support"
 
-local missing = clusters.missing()
-local it = clusters.tests(_ENV, missing)
-
 local cluster
-before_each(function() if not missing then cluster = clusters.start() end end)
-after_each(function() if cluster then cluster:close() cluster = nil end end)
+local it = clusters.tests(_ENV, function(started) cluster = started end)
 
 -- A program whose stage "work" runs where CONTEXT says, over `source`; what comes is printed, sorted.
 local function program(source, context, body, more)

@@ -4,15 +4,11 @@
 local clusters = require "spec.clusters"
 local support = require "spec.support"
 
-local missing = clusters.missing()
-local it = clusters.tests(_ENV, missing)
-
 local seed = tonumber(os.getenv "SEED") or os.time()
 io.stdout:write(("spec/cluster_hostile_spec.lua: SEED=%d\n"):format(seed))
 
 local cluster
-before_each(function() if not missing then cluster = clusters.start() end end)
-after_each(function() if cluster then cluster:close() cluster = nil end end)
+local it = clusters.tests(_ENV, function(started) cluster = started end)
 
 local function wait_for(f, seconds) assert(support.wait_until(f, seconds or 20)) end
 

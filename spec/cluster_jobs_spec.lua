@@ -3,12 +3,8 @@
 local clusters = require "spec.clusters"
 local support = require "spec.support"
 
-local missing = clusters.missing()
-local it = clusters.tests(_ENV, missing)
-
 local cluster
-before_each(function() if not missing then cluster = clusters.start() end end)
-after_each(function() if cluster then cluster:close() cluster = nil end end)
+local it = clusters.tests(_ENV, function(started) cluster = started end)
 
 local function minigun(words) return support.run("./bin/minigun " .. words, { env = support.lua_env() }) end
 

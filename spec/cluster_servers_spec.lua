@@ -3,11 +3,8 @@
 local clusters = require "spec.clusters"
 local support = require "spec.support"
 
-local missing = clusters.missing()
-local it = clusters.tests(_ENV, missing)
-
+local it = clusters.tests(_ENV)
 local cluster
-after_each(function() if cluster then cluster:close() cluster = nil end end)
 
 local function program(url, n, body)
   return ([[

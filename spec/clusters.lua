@@ -1,6 +1,7 @@
 -- For specs of clusters: a Redis server of one's own on a unix socket, or a set with sentinels; worker hosts, and
 -- programs that submit.
 
+local arrays = require "minigun.base.arrays"
 local lfs = require "lfs"
 local programs = require "spec.programs.build"
 local support = require "spec.support"
@@ -15,13 +16,7 @@ function M.missing()
   module:close()
 end
 
---- What a spec file defines its tests with: busted's `it`, or one whose tests are pending.
--- @param env table: the spec file's _ENV, where busted keeps what a test sees
--- @param missing string? why they cannot run
-function M.tests(env, missing)
-  if not missing then return env.it end
-  return function(name) env.it(name, function() env.pending(missing) end) end
-end
+local open = {} -- servers that are to be closed
 
 local Cluster = {}
 Cluster.__index = Cluster
@@ -34,8 +29,26 @@ function M.start(options)
   assert(lfs.mkdir(directory))
   local self = setmetatable({ directory = directory, pids = {}, options = options or "" }, Cluster)
   self.url = "redis+unix://" .. directory .. "/redis.sock"
+  open[#open + 1] = self
   self:start_server()
   return self
+end
+
+--- What a spec file defines its tests with: busted's `it`, or one whose tests are pending, where they cannot run. The
+-- servers that a test has started are closed after it.
+-- @param env table: the spec file's _ENV, where busted keeps what a test sees
+-- @param set function?: gets the cluster of each test, which is started before it
+-- @param missing string?: why they cannot run, where more is needed than M.missing looks for
+function M.tests(env, set, missing)
+  missing = missing or M.missing()
+  if missing then
+    return function(name) env.it(name, function() env.pending(missing) end) end
+  end
+  if set then env.before_each(function() set(M.start()) end) end
+  env.after_each(function()
+    while open[1] do open[1]:close() end
+  end)
+  return env.it
 end
 
 function Cluster:start_server()
@@ -168,6 +181,7 @@ Cluster.__close = function(self) self:close() end
 
 --- Ends all of it.
 function Cluster:close()
+  arrays.take_out(open, self)
   for _, pid in ipairs(self.pids) do
     self:signal(pid, "CONT")
     for _, child in ipairs(support.children(pid)) do self:signal(child, "KILL") end

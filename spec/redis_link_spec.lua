@@ -6,7 +6,7 @@ local support = require "spec.support"
 
 local missing = clusters.missing()
   or not support.has "openssl" and "openssl is not installed" or nil
-local it = clusters.tests(_ENV, missing)
+local it = clusters.tests(_ENV, nil, missing)
 
 -- A program that connects, says what it has come to, and asks; then what `more` says.
 local PROGRAM <const> = [[
