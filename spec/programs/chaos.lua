@@ -48,7 +48,8 @@ local before = {} -- by submitter: what the journal had acknowledged when it beg
 -- The items that the journal has acknowledged by now.
 local function acknowledged()
   local set = {}
-  if epoch == 1 then return set end
+  local file <close> = io.open(directory .. "/journal")
+  if not file then return set end -- no submitter has lived until it made one
   local journal <close> = assert(minigun.spool(directory .. "/journal", { read_only = true }))
   for record in journal:records() do
     local ranges = record[1] == "done" and record[2].source or {}
