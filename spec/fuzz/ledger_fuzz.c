@@ -141,8 +141,7 @@ static void die(uint32_t seat) {
 }
 
 static void begin(uint32_t seat) {
-  mg_slot_begin(&pool.slot[seat]);
-  if (seat >= pool.used) pool.used = seat + 1;
+  mg_pool_begin(&pool, seat);
   pool.slot[seat].played = 1;
   ledger.seat[seat].retired = ledger.seat[seat].ends = 0;
   must(mg_ledger_seat_taken(&ledger, seat));

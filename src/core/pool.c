@@ -237,8 +237,7 @@ int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w) {
   int rc = mg_slot_open_bell(s, p->lifeline[0]);
   if (rc >= 0) rc = mg_relay_prepare(&p->relay, i);
   if (rc < 0) return rc;
-  mg_slot_begin(s);
-  if (i >= p->used) p->used = i + 1;
+  mg_pool_begin(p, i);
   s->held_most = held_most;
   int pid = mg_proc_spawn(&s->proc);
   if (pid == 0) {

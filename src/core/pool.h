@@ -61,6 +61,11 @@ void mg_pool_signal(int sig);
 int mg_pool_relay(mg_pool *p, unsigned which);
 /* Reads some of what slot i's worker has printed: bytes, or 0: nothing more, for now. */
 size_t mg_pool_said(mg_pool *p, uint32_t i, void *to, size_t n);
+/* Slot i has a worker from now on, or may have had one. */
+static inline void mg_pool_begin(mg_pool *p, uint32_t i) {
+  mg_slot_begin(&p->slot[i]);
+  if (i >= p->used) p->used = i + 1;
+}
 /* Fills slot i with a new child.  In the coordinator: its pid, or -errno.  In the child: 0 with *w ready; every
  * descriptor of other slots and pools is closed there. */
 int mg_pool_spawn(mg_pool *p, uint32_t i, size_t held_most, mg_worker *w);

@@ -53,8 +53,7 @@ static int l_play(lua_State *L) {
   mg_slot *s = &p->slot[mg_check_slot(L, p, 2)];
   luaL_argcheck(L, s->state == MG_SLOT_EMPTY || s->played, 2, "the slot has a worker");
   mg_slot_drop(s, &p->shm);
-  mg_slot_begin(s);
-  if (s - p->slot >= (ptrdiff_t)p->used) p->used = (uint32_t)(s - p->slot) + 1;
+  mg_pool_begin(p, (uint32_t)(s - p->slot));
   s->played = 1;
   return 0;
 }
