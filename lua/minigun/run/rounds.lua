@@ -36,6 +36,11 @@ local function find_out(self)
   return not self.transport.feed
 end
 
+-- Whether something may fall due that no round of the core sees.
+local function is_timed(self)
+  return self.places.timed or self.inline.timed or self.drain.timed or self.gates.list[1]
+end
+
 --- Lets workers have what waits for them, and takes what they have done: rounds of a run that stands, until an item
 --- has come to its end.
 ---@param spins boolean it may wait for a moment
@@ -46,8 +51,7 @@ end
 function Rounds:await(spins, sleeps, deadline)
   if self.possible == "?" then self.possible = find_out(self) end
   if not self.possible then return false, true end
-  local timed = self.places.timed or self.inline.timed or self.gates.list[1]
-  local until_when = math.min(self.due, self.looked + (timed and TIMED or SEEN))
+  local until_when = math.min(self.due, self.looked + (is_timed(self) and TIMED or SEEN))
   return self.ledger:await(deadline and deadline < until_when and deadline or until_when, spins, sleeps)
 end
 
@@ -65,9 +69,8 @@ end
 
 -- Until when the run has nothing to do at a certain time.
 local function until_when(self)
-  local timed = self.places.timed or self.inline.timed or self.drain.timed or self.gates.list[1]
   local by, seen = self.state.end_by, self.screen.page and self.screen:look()
-  return math.min(self.due, self.limit, timed and core.now() + TIMED or math.huge,
+  return math.min(self.due, self.limit, is_timed(self) and core.now() + TIMED or math.huge,
     by and core.now() + by - core.clock() or math.huge, seen and core.now() + seen or math.huge)
 end
 
