@@ -8,9 +8,9 @@ local Engine = {}
 Engine.__index = Engine
 
 local ABORTED <const> = 3600 -- seconds in which the submitter of an aborted job can hear of it
+local SILENT <const> = 60    -- seconds after which a submitter that says nothing is taken for dead
 
 engine.KEEP = 7 * 86400 -- seconds that keys live after they were last written to
-engine.SILENT = 60      -- seconds after which a submitter that says nothing is taken for dead
 
 --- The chunk's number in an id, "NUMBER-1".
 ---@param id string
@@ -55,6 +55,16 @@ local function run_script(self, name, keys, arguments)
   return reply, fault
 end
 
+-- Sends commands and waits for their replies, of which each that is an error is a fault, but for the code `but`.
+local function ask(self, commands, but, seconds)
+  local replies, fault = self.connection:calls(commands, seconds)
+  if not replies then return nil, fault end
+  for _, reply in ipairs(replies) do
+    if type(reply) == "table" and reply.code and reply.code ~= but then return nil, self.connection:fault(reply) end
+  end
+  return replies
+end
+
 --- Makes the job known, and its keys; nothing happens where it is there.
 ---@param facts table
 --- `code`; `by`: its submitter; `limit`: most chunks that may lie there; `lease`, milliseconds; `tries`: most
@@ -62,20 +72,14 @@ end
 ---@return boolean? ok
 ---@return table? fault
 function Engine:create(facts)
-  local replies, fault = self.connection:calls {
+  local replies, fault = ask(self, {
     { "XGROUP", "CREATE", self.input, "w", "0", "MKSTREAM" },
     { "HSETNX", self.meta, "state", "open" }, { "HSETNX", self.meta, "by", facts.by },
     { "HSET", self.meta, "code", facts.code, "limit", facts.limit, "lease", facts.lease, "tries", facts.tries },
     { "EXPIRE", self.input, engine.KEEP }, { "EXPIRE", self.meta, engine.KEEP },
     { "ZADD", self.jobs, "NX", os.time(), self.job },
-  }
-  if not replies then return nil, fault end
-  for _, reply in ipairs(replies) do
-    if type(reply) == "table" and reply.code and reply.code ~= "BUSYGROUP" then
-      return nil, self.connection:fault(reply)
-    end
-  end
-  return true
+  }, "BUSYGROUP")
+  return replies and true, fault
 end
 
 --- Takes a job over that is another submitter's, which hears of it.
@@ -83,11 +87,8 @@ end
 ---@return table[]? entries its chunks: array of { id, { "d", bytes } }
 ---@return table? fault
 function Engine:take_over(by)
-  local replies, fault = self.connection:calls { { "HSET", self.meta, "by", by }, { "XRANGE", self.input, "-", "+" } }
+  local replies, fault = ask(self, { { "HSET", self.meta, "by", by }, { "XRANGE", self.input, "-", "+" } })
   if not replies then return nil, fault end
-  for _, reply in ipairs(replies) do
-    if type(reply) == "table" and reply.code then return nil, self.connection:fault(reply) end
-  end
   return replies[2]
 end
 
@@ -200,12 +201,8 @@ end
 ---@return table? fault
 function Engine:results(n, wait, by, gone)
   local read = { "XREAD", "COUNT", n, "BLOCK", wait, "STREAMS", self.output, "0" }
-  local replies, fault = self.connection:calls(gone[1] and { words_of_drop(self, by, gone), read } or { read },
-    wait / 1000)
-  if not replies then return nil, fault end
-  for _, reply in ipairs(replies) do -- that the job is gone `alive` says
-    if type(reply) == "table" and reply.code and reply.code ~= "GONE" then return nil, self.connection:fault(reply) end
-  end
+  local replies, fault = ask(self, gone[1] and { words_of_drop(self, by, gone), read } or { read }, "GONE", wait / 1000)
+  if not replies then return nil, fault end -- that the job is gone `alive` says
   return entries_of(replies[#replies])
 end
 
@@ -233,21 +230,20 @@ function Engine:last()
 end
 
 --- What the job is.
----@return table? facts `state`, `code`, `by`, `limit`, `lease`, `tries`; `silent`, `age`: seconds since its submitter
---- was there, and since it began; nil without a fault: there is none
+---@return table? facts `state`, `code`, `by`, `limit`, `lease`, `tries`; `age`: seconds since it began; `dead`: its
+--- submitter has said nothing for a minute; nil without a fault: there is none
 ---@return table? fault
 function Engine:facts()
-  local replies, fault = self.connection:calls { { "HGETALL", self.meta }, { "TIME" } }
+  local replies, fault = ask(self, { { "HGETALL", self.meta }, { "TIME" } })
   if not replies then return nil, fault end
   local reply, facts = replies[1], {}
-  if reply.code then return nil, self.connection:fault(reply) end
   for i = 1, #reply - 1, 2 do facts[reply[i]] = reply[i + 1] end
   for _, name in ipairs { "limit", "lease", "tries" } do
     facts[name] = math.tointeger(tonumber(facts[name]))
     if not facts[name] or facts[name] < 1 then return nil end -- it is none of ours
   end
   local now = tonumber(replies[2][1]) or 0
-  facts.silent = now - (tonumber(facts.seen) or now)
+  facts.dead = now - (tonumber(facts.seen) or now) >= SILENT
   facts.age = now - (tonumber(facts.begun) or now)
   return facts
 end

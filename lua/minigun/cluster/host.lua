@@ -90,7 +90,7 @@ local function find_job(self)
   for i = first + 1, first + #jobs do
     local job = jobs[(i - 1) % #jobs + 1]
     local facts = try(self, function() return engine(self, self.taking, job):facts() end)
-    if facts and facts.state == "open" and facts.silent < engines.SILENT then
+    if facts and facts.state == "open" and not facts.dead then
       if facts.code == self.given.code then
         self.job, self.facts = job, facts
         return true
@@ -170,7 +170,8 @@ local function begin(self, entry, emit)
   emit_pieces(self, { id = id, chunk = chunk, first = 1, n = n }, emit)
 end
 
--- How many chunks are to be in hand: those that AHEAD seconds of work take, and two for each process at least.
+-- Sets how many chunks the host is to have in hand: as many as give its processes AHEAD seconds of work, and at least
+-- two for each process.
 local function plan_ahead(self, busy)
   local n = self.given.processes
   self.cost = (7 * self.cost + busy) / 8
@@ -239,7 +240,7 @@ local function look_around(self)
   local job, gone = self.job, false
   try(self, function()
     local facts, fault = engine(self, self.taking):facts()
-    gone = not fault and (not facts or facts.state ~= "open" or facts.silent >= engines.SILENT)
+    gone = not fault and (not facts or facts.state ~= "open" or facts.dead)
     return true, fault
   end)
   if self.job ~= job then return end -- the other producer has left it
@@ -307,7 +308,8 @@ local function tell(self)
   end
 end
 
--- Takes over chunks of hosts that are gone; those that were given back, as soon as there is nothing else to do.
+-- Takes over the chunks of hosts that are gone. Chunks that a host has given back are taken as soon as this one has
+-- nothing else to do.
 local function reap(self, emit)
   local job, now, n = self.job, core.now(), self.given.processes
   if not job or self.stopping or self.in_hand >= n then return end

@@ -120,25 +120,25 @@ local function outputs_of(each, n, most)
   return all
 end
 
+-- Decodes the value of an entry of `more`, in its place: whether that can be.
+local function decode_value(one)
+  if type(one[5]) ~= "string" then return false end
+  one[5] = core.decode(one[5])
+  return one[5] ~= nil
+end
+
 -- From the kind of an entry of `more` to whether the rest of it is right. An output is decoded: its value is in the
 -- place of its bytes.
 local RIGHT <const> = {
   routed = function(one, _, after)
-    if type(one[4]) ~= "string" or type(one[5]) ~= "string" then return false end
-    one[4], one[5] = after[one[4]], (core.decode(one[5]))
-    return one[4] ~= nil and one[5] ~= nil
+    one[4] = after[one[4]]
+    return one[4] ~= nil and decode_value(one)
   end,
   to = function(one, addresses)
     local ids = addresses[one[4]] -- a text: why the name means nothing
-    if type(ids) ~= "table" and math.type(ids) ~= "integer" or type(one[5]) ~= "string" then return false end
-    one[5] = core.decode(one[5])
-    return one[5] ~= nil
+    return (type(ids) == "table" or math.type(ids) == "integer") and decode_value(one)
   end,
-  collect = function(one)
-    if type(one[4]) ~= "string" or type(one[5]) ~= "string" then return false end
-    one[5] = core.decode(one[5])
-    return one[5] ~= nil
-  end,
+  collect = function(one) return type(one[4]) == "string" and decode_value(one) end,
   count = function(one) return type(one[4]) == "string" and type(one[5]) == "number" end,
   failed = function(one)
     return failure.kinds[one[4]] ~= nil and type(one[5]) == "string" and math.type(one[6]) == "integer"

@@ -115,7 +115,8 @@ local function run(self, handler, items, step)
   return #items
 end
 
--- Begins with a piece. Its outputs are in tables of its own: an error may have left some of another one behind.
+-- Begins with a piece. It gets new tables for its outputs: after an error the old tables may still have some of the
+-- piece before.
 local function begin(self, piece, given)
   self.id, self.first, self.item = piece.id, piece.first, 0
   self.out, self.outputs, self.each, self.each_one, self.more, self.refs = {}, 0, {}, true, {}, nil

@@ -34,7 +34,7 @@ function results.read(place, chunk, bytes)
   end
   if self.block == false then self.list = message.items(message.array(said.outputs, said.out)) end
   if self.block or self.list then return self end
-  return nil, "its outputs are not those that it announces"
+  return nil, "it does not have the outputs that it announces"
 end
 
 --- The result where all items of a chunk have failed.

@@ -84,8 +84,8 @@ local function write_times(times)
   file:close()
 end
 
--- The files that one process gets each, in the order in which they are begun: those that took longest, or are longest,
--- first. What has not been run here yet may be long, so that not too many such files come together.
+-- Shares the files out: a list of files for each process. The files that took longest, or are largest, come first. A
+-- file that has not been run here yet may take long, so only a few such files share a process.
 local function batches_of(files, full, times, jobs)
   local lfs = library "lfs"
   local list, weight, batches, total = {}, {}, {}, 0
@@ -143,7 +143,7 @@ local function share_output(text, ended, last, field)
   last[field] = last[field] .. text:sub(at)
 end
 
--- Shares out what a process has told among its files. Returns those that it has not come to, as it has died.
+-- Gives each file what a process has told of it. Returns the files that the process had not begun when it died.
 local function share_out(files, told)
   local by_path, ended, current, whole = {}, {}, files[1], false
   for _, file in ipairs(files) do
@@ -183,7 +183,7 @@ local function run_batch(batch, words, cwd)
   for _, file in ipairs(batch) do
     if batch[2] and file.wrong then
       share_out({ file }, run_process({ file }, words, cwd))
-      file.seconds = math.max(file.seconds, MOST) -- alone from the begin next time
+      file.seconds = math.max(file.seconds, MOST) -- next time it is alone from the start
     end
   end
 end

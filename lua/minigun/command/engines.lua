@@ -33,11 +33,6 @@ function engines.sure(verb, text, value, fault)
   return value
 end
 
---- Whether the submitter of a job is taken for dead.
----@param facts table of the job
----@return boolean
-function engines.is_dead(facts) return facts.silent > require("minigun.cluster.engine").SILENT end
-
 --- The engine of a job of a stage.
 ---@param connection table
 ---@param stage string "PIPELINE/STAGE"; names may have a "/"

@@ -29,7 +29,7 @@ local function print_stage(connection, url, stage)
       local waiting, inside, results = each:progress()
       engines.sure("jobs", url, waiting, not waiting and inside or nil)
       print(("%s  age %d s  waiting %d  in work %d  results %d%s"):format(job, facts.age, waiting, inside, results,
-        engines.is_dead(facts) and "  dead" or ""))
+        facts.dead and "  dead" or ""))
     end
   end
 end

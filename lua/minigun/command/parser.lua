@@ -88,7 +88,7 @@ local function as_it_is(text) return text end
 --- How a verb is called, in a line.
 ---@param verb table
 ---@param own (fun(text: string): string)? marks the command's words
----@param other (fun(text: string): string)? marks those that stand for others
+---@param other (fun(text: string): string)? marks words that the user replaces, such as FILE
 ---@return string
 function parser.call(verb, own, other)
   own, other = own or as_it_is, other or as_it_is

@@ -20,7 +20,7 @@ function heap.kib() return collectgarbage "count" or 0 end
 
 local GROWN <const> = 1.25        -- times what was left after the last collection; a small heap with less is left alone
 
-local kept = 0 -- KiB after the last collection, in whichever run of this process
+local kept = 0 -- KiB after the last collection, in any run of this process
 
 local Heap = {}
 Heap.__index = Heap

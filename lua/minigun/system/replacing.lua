@@ -1,4 +1,4 @@
---- Replaces a file whole: who reads it finds the old one or the new one, never a part.
+--- Replaces a file whole: a reader finds the old file or the new file, never a part.
 local core = require "minigun.core"
 
 local replacing = {}
