@@ -56,6 +56,14 @@ rows["a variable of your program that a handler changes"] = function(context)
   return variable == 2 and "changed" or "as it was"
 end
 
+rows["`coroutine.yield()` in a handler"] = function(context)
+  local r = new { failures = "collect" }:producer(function(emit) emit(1) end):processor(at(context), function(item, emit)
+      coroutine.yield()
+      emit(item)
+    end):run()
+  return r.items[1] and "goes on" or "an `" .. kind_of(r) .. "`"
+end
+
 rows["`ctx.pid`"] = function(context)
   local r = new():producer { 1, 2, 3, 4, 5 }:processor(at(context), function(_, emit, ctx) emit(ctx.pid) end):run()
   if r.items[1] == core.pid() then return distinct(r.items) == 1 and "your program's" end

@@ -407,4 +407,23 @@ describe("a handler that yields", function()
     assert.is_true(result.ok)
     assert.same({ 10, 20, 30, 40 }, seen)
   end)
+
+  for n = 0, 6 do
+    it(("or a producer that does, with %d values, goes on with its next turn"):format(n), function()
+      local values = { "minigun", {}, "x", 4, print, "y" }
+      for _, where in ipairs { "producer", "stage" } do
+        local result = new():producer(function(emit)
+            for i = 1, 3 do
+              if where == "producer" then coroutine.yield(table.unpack(values, 1, n)) end
+              emit(i)
+            end
+          end)
+          :processor(function(i, emit)
+            if where == "stage" then coroutine.yield(table.unpack(values, 1, n)) end
+            emit(i)
+          end):run()
+        assert.same({ 1, 2, 3 }, result.items)
+      end
+    end)
+  end
 end)

@@ -266,7 +266,7 @@ local function resume_one(self, i, producer)
   if outer then producer.random = seeds.swap(outer) end
   self.current, self.reentry.in_handler = false, false
   local now, rest
-  if seconds then now, rest = self.rounds:went_on(producer, seconds, most)
+  if among then now, rest = self.rounds:went_on(producer, seconds, most) -- else these are what it has yielded
   else now, rest = measure(self, producer, start, idle, worked, switches) end
   producer.waits = ok == WAIT
   if producer.waits then return wanted or false end
