@@ -187,6 +187,31 @@ describe("minigun.lines", function()
     end)
   end)
 
+  it("may be forgotten in the middle of a packed file, though a worker has inherited its pipe", function()
+    with_directory({ "x" }, function(directory)
+      local path = directory .. "/x.gz"
+      assert(os.execute(("seq 1000000 | gzip -1 > '%s'"):format(path)))
+      local result = support.run_lua([[
+        local minigun = require "minigun"
+        local source, kept = minigun.lines(arg[1]), minigun.lines(arg[1])
+        io.write(source(), kept())
+        local p = minigun.pipeline "x":producer(function(emit)
+          emit(1)
+          minigun.sleep(0.05) -- the worker is there
+          source = nil
+          collectgarbage()
+          emit(2)
+        end):map({ processes = 1 }, function(n)
+          kept = nil -- the coordinator's, which goes on
+          collectgarbage()
+          return n
+        end)
+        io.write(#p:run().items, kept())
+      ]], { args = { path }, timeout = 30 })
+      assert.equal("1122", result.stdout, result.stderr) -- and the program that is left at the end does not keep it
+    end)
+  end)
+
   it("shows where each line comes from, where that is asked for", function()
     with_files({ "a\nb", "", "c\n" }, function(first, second, third)
       local expected = { { path = first, number = 1, text = "a" }, { path = first, number = 2, text = "b" },

@@ -75,7 +75,15 @@ Cursor.__index = Cursor
 local function cursor(self, keep)
   local paths = self.given and glob.expand(self.given) or false
   return setmetatable({ keep = keep or false, source = self, at = 0, paths = paths,
-    reader = false, name = false, program = false }, Cursor)
+    reader = false, name = false, program = false, guard = false }, Cursor)
+end
+
+-- What is collected with the file of a program, and before it as it is younger: Lua's own finalizer of the file would
+-- wait for the program, and that for room in a pipe that workers have inherited.
+local Guard = {}
+
+function Guard:__gc()
+  if io.type(self.file) == "file" and core.process() == self.process then programs.close_file(self.file) end
 end
 
 -- Opens a file; the contents of a packed one come from a program.
@@ -84,7 +92,7 @@ local function open_file(self, path)
   if not program then return core.reader(path, self.source.cut) end
   local pipe, message = io.popen(("exec %s -dc < '%s'"):format(program, path:gsub("'", "'\\''")))
   if not pipe then return nil, message end
-  self.program = pipe
+  self.program, self.guard = pipe, setmetatable({ file = pipe, process = core.process() }, Guard)
   return core.reader(pipe, self.source.cut)
 end
 
