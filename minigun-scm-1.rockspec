@@ -358,6 +358,7 @@ build = {
     ["minigun.command.each"] = "lua/minigun/command/each.lua",
     ["minigun.command.graph"] = "lua/minigun/command/graph.lua",
     ["minigun.command.help"] = "lua/minigun/command/help.lua",
+    ["minigun.command.input"] = "lua/minigun/command/input.lua",
     ["minigun.command.job_log"] = "lua/minigun/command/job_log.lua",
     ["minigun.command.main"] = "lua/minigun/command/main.lua",
     ["minigun.command.manual"] = "lua/minigun/command/manual.lua",

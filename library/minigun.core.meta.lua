@@ -69,8 +69,11 @@ function core.heap_collapse(from, most) end
 ---@return boolean? foreground
 function core.terminal(fd) end
 
----Standard output and error of this process; files opened for reading must not be flushed (their position is shared
----with the coordinator)
+---Writes out what this process has printed on standard output and error; the fault is one of standard output, now, or
+---earlier (EIO then)
+---@return true? ok
+---@return string? message
+---@return integer? errno
 function core.flush() end
 
 ---Ends this process by the signal's default action, as if nobody had handled it
@@ -687,6 +690,11 @@ function core.make_directory(path) end
 ---@return string? message
 ---@return integer? errno
 function core.list_directory(path) end
+
+---Whether there is a device, a pipe or a socket of this name, as /dev/stdout is.
+---@param path string
+---@return boolean
+function core.is_stream(path) end
 
 ---Fd | nil, message, errno
 ---@param path string

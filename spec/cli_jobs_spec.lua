@@ -80,9 +80,60 @@ describe("minigun map", function()
     end
   end)
 
+  it("says so where no line gives anything, as with a misspelt name", function()
+    local result = minigun("map lien", { stdin = "a\nb\n" })
+    assert.equal("minigun: map: nothing to print: EXPRESSION gives nil or false for each of the 2 lines " ..
+      "(by 'lien', did you mean 'line'?)\n", result.stderr)
+    assert.equal(0, result.code)
+    result = minigun("map 'line:find \"x\" and line'", { stdin = "a\nb\n" })
+    assert.matches("each of the 2 lines\n", result.stderr, 1, true)
+    for words, stdin in pairs { ["map -n lien"] = "a\n", ["map lien"] = "", ["map 'line == \"a\"'"] = "a\nb\n" } do
+      assert.equal("", minigun(words, { stdin = stdin }).stderr, words)
+    end
+  end)
+
   it("ends quietly when its reader has gone", function()
     local result = support.run "seq 300000 | ./bin/minigun map line | head -n 1"
     assert.equal("1\n", result.stdout)
+  end)
+end)
+
+describe("a file that takes no more", function()
+  it("ends a command with 1 and the reason, where it is the standard output", function()
+    for _, words in ipairs { "help", "help run", "version", "completion fish", "check examples/001_hello.lua",
+      "graph examples/001_hello.lua", "run examples/001_hello.lua", "map line", "each echo" } do
+      local result = minigun(words .. " > /dev/full", { stdin = "a\nb\n" })
+      assert.matches("^minigun: cannot write [^\n]*the standard output: [^\n]+\n$", result.stderr, 1, words)
+      assert.equal(1, result.code, words)
+    end
+    assert.equal(0, minigun("map -n line > /dev/full", { stdin = "a\n" }).code) -- nothing was to be written
+  end)
+
+  it("ends map and each at once, with what they have begun", function()
+    local start = support.now()
+    assert.equal(1, support.run("seq 1000000 | ./bin/minigun map line > /dev/full").code)
+    assert.equal(1, support.run("seq 2000 | ./bin/minigun each 'echo; sleep 1' > /dev/full").code)
+    assert.is_true(support.now() - start < 25 * support.patience)
+  end)
+
+  it("lets each begin no further command, where it is the job log", function()
+    local result = minigun("each -j 1 --joblog /dev/full 'echo {} >> " .. directory .. "/ran' ::: a b c d e f")
+    assert.equal(1, result.code)
+    assert.equal("minigun: each: halted: cannot write the job log: No space left on device\n", result.stderr)
+    assert.equal("a\n", support.read_file(directory .. "/ran"))
+  end)
+end)
+
+describe("the standard input of map and each", function()
+  it("that cannot be read is named, with status 1", function()
+    for _, words in ipairs { "map line", "each echo" } do
+      for from, why in pairs { ["< ."] = "Is a directory", ["<&-"] = "Bad file descriptor" } do
+        local result = minigun(("%s %s"):format(words, from))
+        assert.equal(("minigun: %s: the standard input: cannot read: %s\n"):format(words:match "%l+", why),
+          result.stderr)
+        assert.equal(1, result.code)
+      end
+    end
   end)
 end)
 
@@ -137,11 +188,11 @@ describe("minigun each", function()
   it("tries again with --retries, and prints what the last attempt has written", function()
     local path = directory .. "/count"
     local command = ("echo {}; echo x >> %s; test $(wc -l < %s) -ge 3"):format(path, path)
-    local result = minigun("each --retries 3 " .. support.quote(command) .. " ::: a")
+    local result = minigun("each --retries 2 " .. support.quote(command) .. " ::: a")
     assert.equal("a\n", result.stdout)
     assert.equal(0, result.code, result.stderr)
     os.remove(path)
-    assert.equal(1, minigun("each --retries 2 " .. support.quote(command) .. " ::: a").code)
+    assert.equal(1, minigun("each --retries 1 " .. support.quote(command) .. " ::: a").code)
   end)
 
   it("keeps a log, and goes on with it: what has ended with 0 is not run again", function()
@@ -162,7 +213,10 @@ describe("minigun each", function()
     assert.equal(0, minigun((words:gsub("each", "each --resume", 1))).code)
     assert.equal("a\tb\n", support.read_file(directory .. "/tabbed")) -- though the log has a blank there
     assert.equal(2, minigun("each --resume true ::: a").code)
-    assert.matches("cannot open the job log", minigun("each --joblog /nonexistent/x true ::: a").stderr, 1, true)
+    for _, path in ipairs { "/nonexistent/x", directory } do
+      local stderr = minigun(("each --resume --joblog %s true ::: a"):format(path)).stderr
+      assert.matches("^minigun: each: cannot open the job log: [^\n]+\n$", stderr)
+    end
   end)
 
   it("halts: soon begins no more, now ends what runs", function()

@@ -132,6 +132,17 @@ describe("a run's report", function()
     end
   end)
 
+  it("is refused in the place of a directory, and written into a pipe or a device, which stays what it is", function()
+    local p = minigun.pipeline("p"):producer({ 1 }):each(function() end)
+    local _, message = pcall(function() p:run { report = directory } end)
+    assert.matches("cannot write '.*': Is a directory", message)
+    local pipe = directory .. "/pipe"
+    local result = support.run((("mkfifo PIPE; ./bin/minigun run --report PIPE examples/001_hello.lua > PIPE.out & " ..
+      "cat PIPE"):gsub("PIPE", pipe)))
+    assert.is_truthy(result.stdout:find "^<!doctype html>.*</html>\n$")
+    assert.equal("named pipe", lfs.attributes(pipe, "mode"))
+  end)
+
   it("looks right in a browser: light, dark, wide and narrow, without a message of the console", function()
     if not support.has "chromium" then return pending "chromium is not installed" end
     support.deadline(240)

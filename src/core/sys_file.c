@@ -174,11 +174,13 @@ int mg_sys_line_buffer(void) {
   return setvbuf(stdout, buffer, _IOLBF, sizeof buffer) == 0 ? 0 : -EINVAL;
 }
 
-/* Writes out what this process has printed: all streams, or standard output and error alone. */
+/* Writes out what this process has printed: all streams, or standard output and error alone.  The fault of standard
+ * output, also an earlier one: -EIO, its number is not known any more. */
 int mg_sys_flush(int all) {
   if (all) return fflush(NULL) == 0 ? 0 : -errno;
-  int out = fflush(stdout) == 0 ? 0 : -errno;
-  return fflush(stderr) == 0 ? out : -errno;
+  int out = fflush(stdout) < 0 ? -errno : ferror(stdout) ? -EIO : 0;
+  fflush(stderr);
+  return out;
 }
 
 /* A line of ours on standard error, by one call. */

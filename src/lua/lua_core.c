@@ -114,12 +114,13 @@ static int l_fill_standard(lua_State *L) {
   return 1;
 }
 
-/* flush(): standard output and error of this process; files opened for reading must not be flushed (their position is
- * shared with the coordinator) */
+/* flush() -> true | nil, message, errno: standard output and error of this process; files opened for reading must not
+ * be flushed (their position is shared with the coordinator). The fault is one of standard output, now or earlier. */
 static int l_flush(lua_State *L) {
-  (void)L;
-  mg_sys.flush(0);
-  return 0;
+  int rc = mg_sys.flush(0);
+  if (rc < 0) return mg_lua_fail(L, "cannot write to the standard output", rc);
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 /* exit(code): ends this process at once: open files are flushed, but neither is the state closed nor are exit handlers

@@ -151,6 +151,14 @@ static int l_list_directory(lua_State *L) {
   return 1;
 }
 
+/* is_stream(path) -> whether there is a device, a pipe or a socket of this name, as /dev/stdout is */
+static int l_is_stream(lua_State *L) {
+  mg_file is;
+  int rc = mg_sys.path_facts(luaL_checkstring(L, 1), &is);
+  lua_pushboolean(L, rc == 0 && !is.regular && !is.directory);
+  return 1;
+}
+
 /* --- the log ------------------------------------------------------------------------------------------------------ */
 
 /* append_file(path) -> fd | nil, message, errno */
@@ -217,7 +225,7 @@ void mg_screen_setup(lua_State *L) {
       {"screen_read", l_read}, {"screen_close", l_close}, {"screen_keep", l_keep}, {"page", l_page},
       {"is_owned", l_is_owned},
       {"make_directory", l_make_directory}, {"list_directory", l_list_directory}, {"append_file", l_append_file},
-      {"log_fd", l_log_fd}, {"write_line", l_write_line}, {NULL, NULL}};
+      {"is_stream", l_is_stream}, {"log_fd", l_log_fd}, {"write_line", l_write_line}, {NULL, NULL}};
   mg_method_type(L, PAGE, page_methods);
   luaL_setfuncs(L, functions, 0);
 }

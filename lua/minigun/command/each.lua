@@ -1,4 +1,5 @@
 --- `minigun each COMMAND`: a command for each line of the standard input, several at once.
+local input = require "minigun.command.input"
 local minigun = require "minigun"
 local job_log = require "minigun.command.job_log"
 local status = require "minigun.command.status"
@@ -18,7 +19,7 @@ local each = {
     { "-j --jobs", "N", "N commands at once; one for each processor by default", convert = "integer" },
     { "-k --keep-order", nil, "print in the order of the lines" },
     { "-0 --null", nil, "lines end with zero bytes (find -print0)", name = "null" },
-    { "--retries", "N", "try a command that fails N times in all", convert = "integer" },
+    { "--retries", "N", "further attempts for a command that fails", convert = "integer" },
     { "--timeout", "SECONDS", "end a command that takes longer: it has failed", convert = "number" },
     { "--joblog", "F", "a line for each job in F: start, seconds, exit status, signal, command", name = "job_log" },
     { "--resume", nil, "leave out what the job log says has ended with 0, and go on with that log" },
@@ -62,9 +63,10 @@ local function open_log(given)
     if given.resume then status.wrong_call "each: option --resume needs --joblog" end
     return nil, {}
   end
-  local done = given.resume and job_log.done(given.job_log) or {}
   local log, message = job_log.open(given.job_log, given.resume)
-  if not log then status.complain(("each: cannot open the job log: %s"):format(message), status.FAILED) end
+  local done = {}
+  if log and given.resume then done, message = job_log.done(given.job_log) end
+  if not (log and done) then status.complain(("each: cannot open the job log: %s"):format(message), status.FAILED) end
   return log, done
 end
 
@@ -88,10 +90,7 @@ local function run_job(job, given)
 end
 
 local function print_output(job)
-  if job.result.out ~= "" then
-    assert(io.stdout:write(job.result.out))
-    io.stdout:flush()
-  end
+  if job.result.out ~= "" then status.print(job.result.out) end
   io.stderr:write(job.result.err)
   if not job.result.ok then io.stderr:write("minigun: each: ", tostring(job), "\n") end
 end
@@ -99,7 +98,9 @@ end
 -- Prints a job that has ended, at once or when its turn has come.
 local function ended(run, job)
   run.all = run.all + 1
-  if run.log then run.log:write(job) end
+  local ok, message = true, nil
+  if run.log then ok, message = run.log:write(job) end
+  if not ok then run.halted, run.fault = true, run.fault or "cannot write the job log: " .. message end
   if not run.keep_order then return print_output(job) end
   run.ready[job.turn] = job
   while run.ready[run.turn] do
@@ -114,7 +115,8 @@ local function print_rest(run)
   for turn in pairs(run.ready) do turns[#turns + 1] = turn end
   table.sort(turns)
   for _, turn in ipairs(turns) do print_output(run.ready[turn]) end
-  io.stderr:write(("minigun: each: halted: %d of %d jobs have failed\n"):format(run.failed, run.all))
+  local why = run.fault or ("%d of %d jobs have failed"):format(run.failed, run.all)
+  io.stderr:write("minigun: each: halted: ", why, "\n")
 end
 
 local function lines_of(list)
@@ -127,8 +129,7 @@ end
 
 -- The jobs: a producer that numbers the lines and leaves out what is done.
 local function jobs(command, lines, given, run)
-  local source = lines and lines_of(lines) or given.null and minigun.records("-", { separator = "\0" }) or
-    minigun.lines "-"
+  local source = lines and lines_of(lines) or input.source(given.null)
   return function(emit)
     local number, turn = 0, 0
     for line in source do
@@ -148,15 +149,15 @@ end
 local function define(command, lines, given, run)
   local p = minigun.pipeline "each"
   p:producer("jobs", jobs(command, lines, given, run))
-  p:processor("run", { threads = given.jobs or minigun.cpus(), retries = (given.retries or 1) - 1 }, function(job)
+  p:processor("run", { threads = given.jobs or minigun.cpus(), retries = given.retries }, function(job)
     if run.halted or terminate.asked() then return end -- what has not begun does not begin
     run_job(job, given)
     ended(run, job)
   end)
   p:on_failure(function(failure)
     local job = failure.error
-    if type(job) ~= "table" or not job.result then error(failure.message, 0) end
     run.failed = run.failed + 1
+    if type(job) ~= "table" then return io.stderr:write("minigun: each: ", input.problem(failure.message), "\n") end
     ended(run, job)
     if not run.halt or not run.halt.reached(run.failed, run.all) then return end
     run.halted = true
@@ -172,14 +173,14 @@ function each.run(given)
   if command == "" then status.wrong_call "each: the COMMAND is missing" end
   local log, done = open_log(given)
   local run = { all = 0, failed = 0, halt = halt_of(given.halt), log = log, done = done, keep_order = given.keep_order,
-    ready = {}, turn = 1 }
+    ready = {}, turn = 1, fault = nil }
   if given.dry_run then
     jobs(command, lines, given, run)(function(job) print(job.command) end)
     return status.DONE
   end
   define(command, lines, given, run):run { progress = false }
   if run.halted then print_rest(run) end
-  return run.failed > 0 and status.FAILED or status.DONE
+  return (run.failed > 0 or run.fault) and status.FAILED or status.DONE
 end
 
 return each

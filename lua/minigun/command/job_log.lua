@@ -35,17 +35,20 @@ function job_log.open(path, append)
   local file, message = io.open(path, append and "a" or "w")
   if not file then return nil, message end
   if file:seek "end" == 0 then file:write(HEAD) end
-  file:setvbuf "line" -- what has ended is there, whatever comes
   return setmetatable({ file = file, started = os.time(), start = minigun.now() }, job_log)
 end
 
 --- Notes a job that has ended.
 ---@param job table `number`, `command`, `result` as of minigun.command, `begun` seconds of minigun.now
+---@return any ok nil: the file has not taken it
+---@return string? message
 function job_log:write(job)
   local result = job.result
-  self.file:write(("%d\t:\t%.3f\t%.3f\t0\t%d\t%d\t%d\t%s\n"):format(job.number,
+  local ok, message = self.file:write(("%d\t:\t%.3f\t%.3f\t0\t%d\t%d\t%d\t%s\n"):format(job.number,
     self.started + job.begun - self.start, result.seconds, #result.out, result.code or -1, result.signal or 0,
     job_log.shown(job.command)))
+  if ok then ok, message = self.file:flush() end -- what has ended is there, whatever comes
+  return ok, message
 end
 
 return job_log

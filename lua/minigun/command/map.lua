@@ -1,5 +1,7 @@
 --- `minigun map EXPRESSION`: each line of the standard input through a Lua expression, over all cores, in order.
+local input = require "minigun.command.input"
 local minigun = require "minigun"
+local schema = require "minigun.base.schema"
 local status = require "minigun.command.status"
 
 local map = {
@@ -9,7 +11,8 @@ local map = {
   about = [[
     Prints what EXPRESSION gives for each line. In it `line` is the line; where it gives nil or false nothing is
     printed. It may also be statements, which call emit(value) as often as they like. A line for which it raises
-    an error is named on standard error, and the exit status is 1 then; the other lines come all the same.]],
+    an error is named on standard error, and the exit status is 1 then; the other lines come all the same. Where no
+    line gives anything, a line on standard error says so; not with -n.]],
   options = {
     { "-j --jobs", "N", "N worker processes; one for each processor by default", convert = "integer" },
     { "-n --quiet", nil, "print nothing by itself: only what emit is given" },
@@ -77,10 +80,15 @@ local function begin(code, env)
   return f
 end
 
--- The input: lines, or what ends with zero bytes.
-local function source(given)
-  if given.null then return minigun.records("-", { separator = "\0" }) end
-  return minigun.lines "-"
+-- What is said where no line has given anything: it may be a name that is misspelt, which is nil in Lua.
+local function hint_of(expression, lines)
+  local meant = ""
+  for name in expression:gmatch "%f[%w_.:][%a_][%w_]*" do
+    local near = not _G[name] and schema.suggest(name, { "line", "value", "emit" })
+    if near and near ~= name then meant = (" (by '%s', did you mean '%s'?)"):format(name, near) break end
+  end
+  return ("minigun: map: nothing to print: EXPRESSION gives nil or false for %s%s\n"):format(
+    lines == 1 and "the one line" or ("each of the %d lines"):format(lines), meant)
 end
 
 ---@param given table
@@ -90,23 +98,26 @@ function map.run(given)
   local after_fork = begin(given.begin, env)
   local close = given.null and "\0" or "\n"
   local p = minigun.pipeline "map"
-  p:producer("input", source(given))
+  p:producer("input", input.source(given.null))
   p:context("workers", { processes = given.jobs or minigun.cpus(), ordered = not given.unordered,
     retries = given.retries, timeout = given.timeout })
   p:processor("expression", { context = "workers" }, handler_of(given, env))
   p:after_fork("expression", function() after_fork() end)
   p:batch({ max_size = 1000, max_wait = 0.02 })
-  p:each("print", function(texts)
-    assert(io.stdout:write(table.concat(texts, close), close))
-    io.stdout:flush()
-  end)
+  p:each("print", function(texts) status.print(table.concat(texts, close) .. close) end)
   local failed = 0
-  p:on_failure(function(failure)
+  p:on_failure(function(record)
     failed = failed + 1
-    io.stderr:write(("minigun: map: %s: %s\n"):format(tostring(failure.item), failure.message))
+    local what = record.stage == "input" and input.problem(record.message) or
+      ("%s: %s"):format(tostring(record.item), record.message)
+    io.stderr:write("minigun: map: ", what, "\n")
   end)
-  p:run { progress = false }
-  return failed > 0 and status.FAILED or status.DONE
+  local expression = p:run({ progress = false }).stats.stages.expression
+  if failed > 0 then return status.FAILED end
+  if expression.items_in > 0 and expression.items_out == 0 and not given.quiet then
+    io.stderr:write(hint_of(given.expression, expression.items_in))
+  end
+  return status.DONE
 end
 
 return map

@@ -62,7 +62,7 @@ local function read(path)
   end
   if not text then
     status.complain(("cannot read the file to run: %s; check the name"):format(
-      message:find(path, 1, true) and message or path .. ": " .. message), status.USAGE)
+      message:sub(1, #path) == path and message or path .. ": " .. message), status.USAGE)
   elseif not text:find "%S" then
     status.complain(("nothing to run: %s is empty"):format(path == "-" and "standard input" or path), status.USAGE)
   end

@@ -66,14 +66,10 @@ end
 function watchers.check(own, given)
   for name in pairs(MAKE) do
     local path = given and given[name] or defaults.forced[name] or own[name]
-    local file, message
-    if path then file, message = io.open(replacing.name(path), "wb") end
-    if file then
-      file:close()
-      os.remove(replacing.name(path))
-    elseif path then
+    local problem = path and replacing.problem(path)
+    if problem then
       failure.raise(("option '%s': cannot write '%s': %s; name a file in a directory that is there"):format(name, path,
-        message:match "[^:]*$":gsub("^ ", "")))
+        problem:match "[^:]*$":gsub("^ ", "")))
     end
   end
 end
