@@ -1,13 +1,16 @@
 # Minigun: build, test, install.   make help   lists the targets.
 
+LUA        ?= lua5.4
+# 5.4 or 5.5, as the interpreter says: where the module goes, and whose lua.h it is built with.
+LUA_VERSION := $(or $(shell $(LUA) -e 'io.write(_VERSION:match "%d.%d")' 2>/dev/null),5.4)
+
 PREFIX     ?= /usr/local
-LIBDIR     ?= $(PREFIX)/lib/lua/5.4
-LUADIR     ?= $(PREFIX)/share/lua/5.4
+LIBDIR     ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
+LUADIR     ?= $(PREFIX)/share/lua/$(LUA_VERSION)
 BINDIR     ?= $(PREFIX)/bin
 MANDIR     ?= $(PREFIX)/share/man
 DESTDIR    ?=
 
-LUA        ?= lua5.4
 BUSTED     ?= /usr/bin/busted
 LUACHECK   ?= luacheck
 CPPCHECK   ?= cppcheck
@@ -23,10 +26,10 @@ LDFLAGS    ?=
 
 # The directory that holds lua.h: pkg-config's answer, else the first of the usual places.
 ifndef LUA_INC
-LUA_INC := $(firstword $(patsubst -I%,%,$(shell $(PKG_CONFIG) --cflags-only-I lua5.4 2>/dev/null || \
-             $(PKG_CONFIG) --cflags-only-I lua-5.4 2>/dev/null)) \
-             $(patsubst %/lua.h,%,$(wildcard $(addsuffix /lua.h,/usr/include/lua5.4 /usr/local/include/lua5.4 \
-             /usr/local/include /usr/include))) /usr/include/lua5.4)
+LUA_INC := $(firstword $(patsubst -I%,%,$(shell $(PKG_CONFIG) --cflags-only-I lua$(LUA_VERSION) 2>/dev/null || \
+             $(PKG_CONFIG) --cflags-only-I lua-$(LUA_VERSION) 2>/dev/null)) \
+             $(patsubst %/lua.h,%,$(wildcard $(addsuffix /lua.h,/usr/include/lua$(LUA_VERSION) \
+             /usr/local/include/lua$(LUA_VERSION) /usr/local/include /usr/include))) /usr/include/lua$(LUA_VERSION))
 endif
 
 BUILD ?= build
@@ -230,7 +233,7 @@ view-storm: all
 model:
 	@CC=$(CC) spec/model/check
 
-LUA_LIBS ?= $(shell $(PKG_CONFIG) --libs lua5.4 2>/dev/null || echo -llua5.4)
+LUA_LIBS ?= $(shell $(PKG_CONFIG) --libs lua$(LUA_VERSION) 2>/dev/null || echo -llua$(LUA_VERSION))
 
 # Builds the fuzz targets, and runs each for SECONDS=10. One alone: build-fuzz/slot_fuzz -max_total_time=600 CORPUS.
 FUZZ = $(CLANG) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -I$(LUA_INC) -Isrc -o build-fuzz/$@

@@ -198,7 +198,10 @@ describe("uneven load, where the system has no barrier for other processes", fun
   for _, refused in ipairs { "worker", "coordinator" } do
     it(("R76 R79 nothing is lost, nor there twice, where it refuses the %s"):format(refused), function()
       support.deadline(120)
-      local done = support.run(([[LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./build-faults/?.so;;" \
+      local n, late, calls
+      -- On a busy machine slices may be so small that there is nothing to take back, and so no barrier.
+      for _ = 1, 5 do
+        local done = support.run(([[LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="./build-faults/?.so;;" \
         lua5.4 -e '
         local core, minigun = require "minigun.core", require "minigun"
         local of_child = %q == "worker"
@@ -233,9 +236,11 @@ describe("uneven load, where the system has no barrier for other processes", fun
         end
         for _, item in ipairs(items) do late = late + (item[2] >= stop and 1 or 0) end
         print(n, late, core.faults.calls().barrier)']]):format(refused), { timeout = 100 })
-      assert.equal(0, done.code, done.stderr)
-      local n, late, calls = done.stdout:match "(%d+)%s+(%d+)%s+(%d+)"
-      assert.same({ "400", "0" }, { n, late }, done.stdout)
+        assert.equal(0, done.code, done.stderr)
+        n, late, calls = done.stdout:match "(%d+)%s+(%d+)%s+(%d+)"
+        assert.same({ "400", "0" }, { n, late }, done.stdout)
+        if refused == "worker" or tonumber(calls) > 1 then break end
+      end
       if refused == "worker" then assert.equal("0", calls) else assert.is_true(tonumber(calls) > 1, calls) end
     end)
   end

@@ -38,6 +38,19 @@ describe("under Lua 5.5", function()
     end
   end)
 
+  test("`make LUA=lua5.5 install` puts it where Lua 5.5 looks, and the command runs under it", function()
+    local place = os.tmpname()
+    os.remove(place)
+    finally(function() os.execute("rm -rf " .. place) end)
+    local done = run(("MAKEFLAGS= make -s LUA=lua5.5 BUILD=%s LUA_INC=%s PREFIX=%s install && cd / && "
+      .. "echo 'print(_VERSION)' > %s/version.lua && %s/bin/minigun run %s/version.lua"):format(BUILD,
+      support.quote(include), place, place, place, place), 180)
+    assert.equal(0, done.code, done.stderr)
+    assert.matches("\nLua 5.5\n$", done.stdout)
+    assert.is_truthy(require("lfs").attributes(place .. "/share/lua/5.5/minigun/init.lua"))
+    assert.is_truthy(require("lfs").attributes(place .. "/lib/lua/5.5/minigun/core.so"))
+  end)
+
   test("random pipelines give what the model says", function()
     local seed = tonumber(os.getenv "SEED") or os.time()
     local got = run(("lua5.5 spec/property/main.lua %d %d"):format(seed, support.short_or_long(10, 200)), 180)
