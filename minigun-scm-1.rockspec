@@ -214,6 +214,7 @@ build = {
     ["minigun.language.graph"] = "lua/minigun/language/graph.lua",
     ["minigun.control.execution"] = "lua/minigun/control/execution.lua",
     ["minigun.executor.pool"] = "lua/minigun/executor/pool.lua",
+    ["minigun.executor.circles"] = "lua/minigun/executor/circles.lua",
     ["minigun.executor.moving"] = "lua/minigun/executor/moving.lua",
     ["minigun.executor.opening"] = "lua/minigun/executor/opening.lua",
     ["minigun.system.heap"] = "lua/minigun/system/heap.lua",

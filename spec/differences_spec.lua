@@ -57,7 +57,8 @@ rows["a variable of your program that a handler changes"] = function(context)
 end
 
 rows["`coroutine.yield()` in a handler"] = function(context)
-  local r = new { failures = "collect" }:producer(function(emit) emit(1) end):processor(at(context), function(item, emit)
+  local r = new { failures = "collect" }:producer(function(emit) emit(1) end)
+    :processor(at(context), function(item, emit)
       coroutine.yield()
       emit(item)
     end):run()

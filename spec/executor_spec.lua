@@ -420,6 +420,28 @@ describe("F5: executors that submit into each other's threads", function()
     b:close()
   end)
 
+  it("a handler that waits for its own item, or for one that waits for that, is told so while others go on", function()
+    for length = 1, 3 do
+      local first <close> = executor(function(wait) return wait() end, { threads = 3 })
+      local second <close> = executor(function(wait) return wait() end, { threads = 3 })
+      local circle = {}
+      for i = 1, length do
+        circle[i] = (i % 2 == 1 and first or second):submit(function()
+          minigun.sleep(0.02) -- all of them are begun
+          return circle[i % length + 1]:result()
+        end)
+      end
+      local other = first:submit(function()
+        minigun.sleep(0.1)
+        return "other"
+      end)
+      local record = select(2, pcall(circle[1].result, circle[1], patience))
+      assert.matches("executor_spec.lua:%d+: this would wait for ever: for the item that calls it", record.message)
+      assert.equal("other", other:result(patience))
+      assert.equal(2, first:call(function() return second:call(function() return 2 end) end, patience))
+    end
+  end)
+
   it("wait for several futures of several executors there", function()
     local b <close> = executor(function(n)
       minigun.sleep(0.002)

@@ -8,6 +8,7 @@
 --
 -- 1. Futures are settled, and their functions called, between rounds of a run, never inside one.
 -- 2. `awaited` has each executor that has a bell and is not over.
+local circles = require "minigun.executor.circles"
 local core = require "minigun.core"
 local current = require "minigun.handlers.current"
 local execution = require "minigun.control.execution"
@@ -228,30 +229,23 @@ function moving.later(self)
   return true
 end
 
--- Whether nothing could move an executor any more: each of its items is at a handler that waits for such an executor.
-local function is_stuck(self, seen)
-  if seen[self] then return true end
-  seen[self] = true
-  local answers = self.run.answers
-  if self.blocked == 0 or answers:begun() > self.blocked or answers:free() > 0 then return false end
-  for other, n in pairs(self.needs) do
-    if n > 0 and not is_stuck(other, seen) then return false end
-  end
-  return true
-end
-
 -- In a thread of an executor: what moves that moves this one as well.
-local function wait_for_bell(self, own, deadline, room)
-  local bell, token, waits = bell_of(self), {}, deadline and 0 or 1 -- without end
+local function wait_for_bell(self, own, deadline, room, future)
+  local bell, token, waits = bell_of(self), { item = current.origin() }, deadline and 0 or 1 -- without end
+  if future and not deadline then
+    circles.refuse(future, token.item)
+    own.waiters[token] = future
+  end
   local _ <close> = setmetatable({}, { __close = function()
     own.blocked, own.needs[self] = own.blocked - waits, own.needs[self] - waits
+    own.waiters[token] = nil
     heard(self, token)
   end })
   own.blocked, own.needs[self] = own.blocked + waits, (own.needs[self] or 0) + waits
   if room and has_room(self) then return true end
   self.listeners[token] = room and "room" or "end"
   move_afterwards(self)
-  if not deadline and is_stuck(self, {}) then
+  if not deadline and circles.is_stuck(self, {}) then
     if room then return false end
     failure.raise "this would wait for ever: each thread that could go on waits for another one's item; give them more"
   end
@@ -322,11 +316,12 @@ end
 ---@param self table executor
 ---@param deadline number? of core.now
 ---@param room boolean? the caller waits for room in the backlog
+---@param future minigun.Future? the only one that the caller waits for
 ---@return boolean ok false: for room it would wait for ever
-function moving.advance(self, deadline, room)
+function moving.advance(self, deadline, room, future)
   raise_problem(self)
   local own, in_task = own_of_thread(), current.loop() ~= nil
-  if own then return wait_for_bell(self, own, deadline, room) end
+  if own then return wait_for_bell(self, own, deadline, room, future) end
   refuse_itself(self)
   if self.over or self.finished[self.at + 1] then
     if not moving.settle(self) then fail_left(self) end
@@ -379,6 +374,7 @@ end
 function moving.prepare(self)
   self.leave = setmetatable({}, { __close = function() driven[#driven] = nil end }) -- of `drive`, however it ends
   self.blocked, self.needs = 0, {} -- its threads that wait for executors, and how many for which
+  self.waiters = {}                -- these threads by a token, with `item`; for which future, without end
   self.bell, self.listeners = false, {} -- and what waits for that, by a token; for what: "end", "room"; "rung"
   self.shown = false               -- a bell that is rung until the next step, for what waits for several owners
   self.asked, self.problem, self.settled = false, false, 0

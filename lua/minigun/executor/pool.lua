@@ -188,9 +188,10 @@ end
 --- What a future calls while somebody waits for it.
 ---@private
 ---@param deadline number? of core.now
-function Executor:advance(deadline)
+---@param future minigun.Future? the only one that is waited for
+function Executor:advance(deadline, future)
   check(self, "future:result")
-  moving.advance(self, deadline)
+  moving.advance(self, deadline, false, future)
 end
 
 -- Part of a step: takes an item out, or kills what is at it.

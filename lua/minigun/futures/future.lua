@@ -1,8 +1,9 @@
 --- Futures: what will come of one request or item.
 --
 -- A future is made and settled by its owner, an object with these methods:
---     owner:advance(deadline)      at least one round of what it does: it waits for something to happen, but not past
---                                  the deadline (of core.now; nil: no limit), and in a thread lets the others go on
+--     owner:advance(deadline, future)  at least one round of what it does: it waits for something to happen, but not
+--                                  past the deadline (of core.now; nil: no limit), and in a thread lets the others go
+--                                  on; `future`: the only one that is waited for
 --     owner:step()                 the same without waiting
 --     owner:fd() -> fd | nil, message, errno    readable when `step` has something to do
 --     owner:cancel(future, options) -> boolean  whether nothing will come of it; it has settled the future then
@@ -91,7 +92,7 @@ function Future:result(timeout)
   if timeout ~= nil then failure.check_seconds(timeout, "future:result") end
   if not self.state then
     local deadline = timeout and core.now() + timeout
-    repeat self.owner:advance(deadline) until self.state or deadline and core.now() >= deadline
+    repeat self.owner:advance(deadline, self) until self.state or deadline and core.now() >= deadline
     if not self.state then return nil, "timeout" end
   end
   if self.state == "done" then return self.value end

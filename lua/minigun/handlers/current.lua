@@ -122,6 +122,13 @@ function current.loop()
   return task and task.loop
 end
 
+--- What the task that the caller is is for: of a thread, the origin of its job.
+---@return table? origin
+function current.origin()
+  local task = waiter()
+  return task and task.origin
+end
+
 --- Whether the caller may wait without making anything else wait.
 ---@return boolean
 function current.may_wait() return waiter() ~= nil end

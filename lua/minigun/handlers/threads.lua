@@ -75,7 +75,7 @@ local function body(self, thread)
       if core.now() - self.loop.began > SLICE then coroutine.yield(current.MORE) end
       local job = link.take(thread)
       if job then
-        thread.job = job
+        thread.job, thread.task.origin = job, job.origin
         if job.given_up then thread.chain:reject(job.stage, job.value, job.problem)
         else thread.chain.calls:push(job.stage, job.value, job.attempt) end
         thread.job = nil
