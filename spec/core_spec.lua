@@ -80,7 +80,7 @@ describe("the core's functions", function()
     for name, value in pairs(report) do
       if p[name] then assert.equal(p[name], value, name) end
     end
-    for _, flags in ipairs { { p.TIMED, p.PRODUCER, p.SET, p.SINGLY }, { p.STREAMED, p.TIMED_OUT },
+    for _, flags in ipairs { { p.TIMED, p.PRODUCER, p.SET, p.SINGLY }, { p.STREAMED, p.TIMED_OUT, p.LOADING },
       { p.STDOUT, p.STDERR } } do
       local all = 0
       for _, bit in ipairs(flags) do

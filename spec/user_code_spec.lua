@@ -268,6 +268,36 @@ describe("R78 R48 a hook that never returns costs its item, by the time-out of i
   end
 end)
 
+describe("R33 an item of a registered type at which a worker ends", function()
+  local ENDS <const> = {
+    crash = function() os.exit(3) end,
+    timeout = function() while true do end end, -- luacheck: ignore 542
+  }
+  for _, context in ipairs(contexts.forked) do
+    for kind, act in pairs(ENDS) do
+      for _, where in ipairs { "handler", "hook" } do
+        it(("by a %s in its %s, in %s"):format(kind, where, context.name), function()
+          hooks = where == "hook" and { load = act } or {}
+          local p = source(minigun.pipeline "ends"):map("object", { processes = 1 }, object)
+          p:each("w", contexts.options(context, { timeout = 0.3 * support.patience, dead_letter = "letters" }),
+            function(o)
+              if where == "handler" then at(o.n, act) end
+            end)
+          p:map("letters", { await = true }, function(letter) return letter.item end)
+          local result = p:run { failures = "collect" }
+          hooks = {}
+          assert.same({ kind, 1 }, { result.failures[1].kind, result.failed })
+          local shown = where == "handler" and object(BAD) or { BAD } -- the hook is not called again
+          for _, item in ipairs { result.failures[1].item, result.items[1] } do
+            assert.same(shown, item)
+            assert.equal(getmetatable(shown), getmetatable(item))
+          end
+        end)
+      end
+    end
+  end
+end)
+
 describe("R78 user code that allocates until nothing is left", function()
   it("costs its item, in a handler and in hooks, in workers and in the coordinator", function()
     if support.under then return pending "a sanitizer needs memory of its own" end

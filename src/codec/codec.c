@@ -42,6 +42,8 @@ static void *new_block_at(lua_State *L, const mg_codec *c, int ref, size_t size)
   return block;
 }
 
+void mg_codec_note_loading(mg_codec *c, _Atomic uint32_t *word) { c->loading = word; }
+
 void mg_codec_on_raise(lua_State *L) {
   mg_codec *c = mg_codec_get(L);
   lua_rawseti(L, LUA_REGISTRYINDEX, c->raise_ref);

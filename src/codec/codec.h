@@ -92,6 +92,10 @@ void mg_join_end(mg_join *j, uint8_t *to);
  * a string of what one has raised. */
 void mg_codec_on_raise(lua_State *L);
 
+/* From now on *word, which the caller owns, is not 0 while a load hook runs: whoever else sees it knows what a process
+ * was at when it died. */
+void mg_codec_note_loading(mg_codec *c, _Atomic uint32_t *word);
+
 /* Replaces the value on top of the stack by a copy that shares nothing with it but what cannot be sent (codec_copy.c).
  * Entries of tables are taken off *most; where that falls below 0 the value is left as it is. With an index `seen`
  * above 0 the tables in the value are put into that table, as keys; the result is whether one was there already.

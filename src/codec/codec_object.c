@@ -1,4 +1,6 @@
 /* Minigun: objects, whose contents hooks give and take; and the messages of errors in decoding. */
+#include <stdatomic.h>
+
 #include "codec_decode.h"
 #include "codec_encode.h"
 
@@ -48,7 +50,11 @@ static bool load_object(mg_decoder *d, const uint8_t *token) {
     return false;
   }
   lua_pushvalue(L, contents);
+  _Atomic uint32_t unseen = 0, *loading = d->c->loading ? d->c->loading : &unseen;
+  uint32_t outer_load = atomic_load_explicit(loading, memory_order_relaxed);
+  atomic_store_explicit(loading, 1, memory_order_relaxed);
   bool called = mg_codec_call_hook(L, d->c);
+  atomic_store_explicit(loading, outer_load, memory_order_relaxed);
   d->c->hook_stack = outer;
   if (called && !lua_isnil(L, -2)) {
     lua_settop(L, contents + 1);

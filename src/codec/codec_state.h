@@ -65,6 +65,7 @@ struct mg_codec {
   int by_metatable_ref, by_name_ref; /* -> type record */
   int pack_ref; /* function(...) return {...} end */
   int raise_ref; /* see mg_codec_on_raise */
+  _Atomic uint32_t *loading; /* see mg_codec_note_loading */
   unsigned key_turn; /* which of its two slots the next new key takes */
   mg_key keys[MG_KEY_SLOTS];
 };

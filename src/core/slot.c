@@ -37,6 +37,7 @@ void mg_slot_begin(mg_slot *s) {
   atomic_store(&sh->began, 0);
   atomic_store(&sh->step, 0);
   atomic_store(&sh->last_word, 0);
+  atomic_store(&sh->loading, 0);
   atomic_store(&sh->running, 0);
   atomic_store(&sh->worker_asleep, 0);
   atomic_store(&sh->coordinator_asleep, 0);

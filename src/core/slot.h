@@ -103,7 +103,8 @@ enum { /* flags of MG_OUT_DATA */
 
 enum { /* bits of `c` of MG_EVENT_LEFT */
   MG_LEFT_STREAMED = 1, /* some of the output of the item in hand has been let through */
-  MG_LEFT_TIMED_OUT = 2 /* its time-out has ended it */
+  MG_LEFT_TIMED_OUT = 2, /* its time-out has ended it */
+  MG_LEFT_LOADING = 4   /* the worker was in a load hook, maybe this item's */
 };
 /* sure_length and sure_count of MG_OUT_DATA say how much of the range belongs to finished items: the rest is held. */
 
@@ -132,6 +133,7 @@ typedef struct mg_slot_shared {
   _Atomic uint32_t step;                           /* the part of the item in hand that is in work; 0: none */
   _Atomic uint32_t ordering;                       /* MG_ORDERED_...; written once, at its begin */
   _Atomic uint32_t last_word;                      /* see mg_proc_tell_end */
+  _Atomic uint32_t loading;                        /* not 0: the worker is in a load hook */
   _Alignas(MG_CACHE_LINE) _Atomic uint32_t coordinator_asleep; /* written by the coordinator */
   _Atomic uint32_t spin_allowed;
   _Atomic uint32_t stop; /* producers end: they are told at their next emit */

@@ -205,6 +205,7 @@ static int give_left(mg_slot *s, mg_shm *shm, mg_sink sink, void *to, uint32_t i
   if (set && atomic_load(&s->shared->running) != c.number) late = (int)(ev.step = 0);
   if (ev.b && late) ev.c |= MG_LEFT_TIMED_OUT;
   else if (ev.b && s->timed_out && !ev.c) ev.b = 0; /* the kill was meant for the item before it, or beside it */
+  if (ev.b && atomic_load(&s->shared->loading)) ev.c |= MG_LEFT_LOADING;
   return sink(to, &ev);
 }
 

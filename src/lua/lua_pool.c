@@ -119,6 +119,7 @@ static int l_spawn(lua_State *L) {
   mg_worker *w = mg_push_worker(L);
   lua_insert(L, 5);
   int pid = mg_pool_spawn(p, i, (size_t)held, w);
+  if (pid == 0) mg_codec_note_loading(mg_codec_get(L), &w->shared->loading);
   if (pid == 0) mg_run_child(L, lua_gettop(L) - 4, "a worker failed");
   if (pid < 0) return mg_lua_fail(L, "cannot start a worker process", pid);
   lua_pushinteger(L, pid);

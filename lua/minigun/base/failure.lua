@@ -19,11 +19,6 @@ failure.kinds = {
   lost = "the server ended, or the connection to it broke, before its reply had come",
 }
 
---- Whether a worker may have met its end in the `load` hook of the item's type, which must not be called once more.
----@param kind string of the failure
----@return boolean
-function failure.may_be_of_loading(kind) return kind == "crash" or kind == "timeout" end
-
 --- The place in the user's code that called into the library, and functions that stand for the user's: see stack.lua.
 failure.where, failure.stands_for = stack.where, stack.stands_for
 

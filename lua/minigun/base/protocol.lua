@@ -20,6 +20,7 @@ local report = {
   -- What is known of the item that a worker had in hand (src/core/slot.h).
   STREAMED = shared.STREAMED,   -- some of its output has been let through
   TIMED_OUT = shared.TIMED_OUT, -- its time-out has ended it
+  LOADING = shared.LOADING,     -- the worker was in a load hook, maybe this item's
   -- Its `step`: the part of a batch that was in work; or with STEP_ITEM the number, from 1, of the item in hand, and
   -- STEP_ASIDE where that was in another stage's fold.
   STEP_ITEM = shared.STEP_ITEM, STEP_ASIDE = shared.STEP_ASIDE, STEP_NUMBER = shared.STEP_NUMBER,

@@ -1,7 +1,6 @@
 --- Results: what has come of a chunk goes on in the submitter's run. Where there are many outputs they become records
 -- of a block, as if a worker of this machine had written them, and nothing is decoded here.
 local core = require "minigun.core"
-local failure = require "minigun.base.failure"
 local message = require "minigun.cluster.message"
 local work = require "minigun.base.work"
 
@@ -95,7 +94,8 @@ local function fail(self, k, kind, text, attempts, traceback)
   port.settle(self.stage, { kind = kind, message = text, attempt = attempts,
     traceback = type(traceback) == "string" and traceback or nil, pid = port.pid },
     function()
-      local item = not failure.may_be_of_loading(kind) and core.decode(self.items[k]) or nil
+      local loading = kind == "crash" or kind == "timeout" -- maybe: its worker may have met its end in a load hook
+      local item = not loading and core.decode(self.items[k]) or nil
       if item == nil then item = core.decode(self.items[k], true, true) end
       return item ~= nil and item -- false: it cannot be decoded
     end)

@@ -29,6 +29,7 @@ local function fail_in_hand(place, slot, left, rest, death)
   local stage = port.plan.stages[own.stage]
   fields.index, fields.attempt, fields.step = 0, own.attempt, left.step
   if own.attempt == 0 and fields.message then fields.message = fields.message:gsub("the item", "its end") end
+  fields.loading = left.how & report.LOADING ~= 0
   fields.partial = left.how & report.STREAMED ~= 0 or stage.kind == "producer" or nil
   death.record = port.failed(place, slot, stage, fields, own)
   place:finished(own)

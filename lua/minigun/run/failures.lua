@@ -176,7 +176,7 @@ local function record_of(stage, fields, item, attempt)
   fields.stage, fields.attempts, fields.attempt = stage.name, math.max(attempt, 1), nil
   fields.at_end = attempt == 0 or nil -- of a loop's input, not of an item
   fields.item, fields.index, fields.place = item(), nil, nil
-  fields.unreadable, fields.uncalled, fields.folded = nil, nil, nil
+  fields.unreadable, fields.uncalled, fields.folded, fields.loading = nil, nil, nil, nil
   if stage.shows then fields.item, fields.message = stage.shows(fields.item, fields.message) end
   return failure.new(fields)
 end
@@ -254,8 +254,8 @@ end
 local function item_of(self, fields, entry, at, limit, only)
   if fields.item ~= nil then return fields.item end
   if at then
-    -- What a load hook has refused, or a worker may have died of, is not given to it once more.
-    local plain = fields.unreadable or failure.may_be_of_loading(fields.kind)
+    -- What a load hook has refused, or a worker may have died in, is not given to it once more.
+    local plain = fields.unreadable or fields.loading
     local _, value, problem = self.shared.pool:decode(entry.block, at, limit, only, plain)
     if problem then return value or nil end
     return value
