@@ -1,37 +1,32 @@
---- `minigun busted`: a suite of busted's, over all cores. Spec files run in processes of busted's own, with all the
--- options that are given: the longest alone and first, short ones some in a process, as its start would take longer
--- than they do. What they tell (busted_recorder.lua) is told again here, file by file in busted's order, to the output
--- handler that is asked for: there is one closing line, of the suite.
+--- `minigun busted`: a suite of busted's, over all cores. Spec files run in processes of busted's own, one in each at a
+-- time, with all the options that are given; those that took longest last time are begun first. What the processes
+-- tell (busted_workers.lua) is told again here, file by file in busted's order, to the output handler that is asked
+-- for: there is one closing line, of the suite.
+local library = require "minigun.command.busted_library"
 local minigun = require "minigun"
 local status = require "minigun.command.status"
+local teller = require "minigun.command.busted_teller"
+local terminate = require "minigun.system.terminate"
 
-local MARK <const> = "\0minigun: the end of a file\0" -- of busted_recorder.lua
-local LEAST <const>, MOST <const> = 0.2, 1 -- seconds of short files that come together
+local LOOK <const> = 0.05 -- seconds between looks at what the processes have told
+local SHORT <const> = 0.05 -- seconds of a suite that is not worth a second process
 
 local busted = {
   name = "busted",
+  stops = true,
   summary = "run the specs of a busted suite over all cores",
   about = [[
     Takes busted's own options and files, and -j N, --jobs N: how many files run at once (one for each
-    processor). Counts, output handlers and the exit status are busted's. Short files share a process; one that
-    fails there is run again alone, and that counts. A file whose process dies counts as an error that names it.
-    With --list, --coverage, --repeat, --no-keep-going and --version busted itself is run, in one process.]],
+    processor). Counts, output handlers and the exit status are busted's. A process takes one file after the other;
+    one that fails after others is run again in a new process, and that counts. A file whose process dies counts as
+    an error that names it. After Ctrl-C no file is begun, and what is known is told. With --list, --coverage,
+    --repeat, --no-keep-going and --version busted itself is run, in one process.]],
   raw = true,
   examples = {
     { "minigun busted", "the suite of this directory, as its .busted says" },
     { "minigun busted -j 4 --filter journal spec/unit", "some tests of a directory, four files at once" },
   },
 }
-
--- busted and its parts; ends the command where it is not installed.
-local function library(name)
-  local found, module = pcall(require, name)
-  if not found then
-    status.complain(("busted: this needs busted (Debian: lua-busted): %s"):format(tostring(module):match "[^\n]*"),
-      status.FAILED)
-  end
-  return module
-end
 
 -- Takes -j off the words: how many files at once.
 local function take_jobs(words)
@@ -47,18 +42,6 @@ local function take_jobs(words)
     end
   end
   return minigun.cpus()
-end
-
--- The words without the files and directories, which come last.
-local function without_roots(words, roots)
-  local rest, n = { table.unpack(words) }, #roots
-  for i = #rest, 1, -1 do
-    if n > 0 and rest[i] == roots[n] then
-      table.remove(rest, i)
-      n = n - 1
-    end
-  end
-  return rest
 end
 
 -- The seconds that each file took when it was last run here, by its full path; an array of lines in a cache.
@@ -84,175 +67,92 @@ local function write_times(times)
   file:close()
 end
 
--- Shares the files out: a list of files for each process. The files that took longest, or are largest, come first. A
--- file that has not been run here yet may take long, so only a few such files share a process.
-local function batches_of(files, full, times, jobs)
+-- The files in the order in which they are to be begun: those that took longest first. Of one that has not been run
+-- here yet the size has to say how long it may take. Returns too whether all is known to be short.
+local function dealt(files, times)
   local lfs = library "lfs"
-  local list, weight, batches, total = {}, {}, {}, 0
-  local unknown = LEAST / math.max(1, #files // (8 * jobs))
-  for i, path in ipairs(files) do
-    list[i] = { index = i, path = path, full = full(path) }
-    weight[list[i]] = times[list[i].full] or unknown + (lfs.attributes(path, "size") or 0) * 1e-9
-    total = total + weight[list[i]]
+  local seconds, bytes, known, weight, list = 0, 0, 0, {}, {}
+  for i, file in ipairs(files) do
+    weight[file], list[i] = lfs.attributes(file.path, "size") or 0, file
+    local took = times[file.full]
+    if took then seconds, bytes, known = seconds + took, bytes + weight[file], known + 1 end
+  end
+  for _, file in ipairs(files) do
+    weight[file] = times[file.full] or weight[file] * (bytes > 0 and seconds / bytes or 1)
   end
   table.sort(list, function(a, b)
     if weight[a] ~= weight[b] then return weight[a] > weight[b] end
     return a.index < b.index
   end)
-  local enough = math.max(LEAST, math.min(MOST, total / (3 * jobs)))
-  local sum = enough
-  for _, file in ipairs(list) do
-    if sum >= enough then batches[#batches + 1], sum = {}, 0 end
-    table.insert(batches[#batches], file)
-    sum = sum + weight[file]
+  for turn, file in ipairs(list) do file.turn = turn end
+  return list, known == #files and known > 0 and seconds < SHORT
+end
+
+local function quoted(words)
+  local list = {}
+  for i, word in ipairs(words) do list[i] = "'" .. word:gsub("'", "'\\''") .. "'" end
+  return table.concat(list, " ")
+end
+
+-- Runs the whole suite in one busted, as its own command does. Returns the exit status, and whether it has come to the
+-- suite's end; if not, its process may have died.
+local function run_plain(command, cwd)
+  local path <const> = os.tmpname()
+  io.stdout:flush()
+  local done = os.execute(("cd %s && MINIGUN_BUSTED=%s exec %s"):format(quoted { cwd }, path, quoted(command)))
+  local whole = library "lfs".attributes(path, "size") > 0
+  os.remove(path)
+  return done and status.DONE or status.FAILED, whole
+end
+
+-- The same for a suite that was short when it was last run. Where it is not any more its files' times are forgotten.
+local function run_short(command, cwd, files, times)
+  local start = minigun.now()
+  local code, whole = run_plain(command, cwd)
+  if minigun.now() - start > 10 * SHORT then
+    for _, file in ipairs(files) do times[file.full] = nil end
+    write_times(times)
   end
-  for _, batch in ipairs(batches) do table.sort(batch, function(a, b) return a.index < b.index end) end
-  return batches
+  return whole and code or nil
 end
 
-local function how_it_ended(result)
-  return result.signal and "by signal " .. result.signal or result.code and "with code " .. result.code or
-    "it is not known how"
+-- Lets the workers run, and tells what they have told, file by file in busted's order. Returns how much was wrong.
+local function run_suite(files, workers, jobs, new_teller)
+  local p, at, telling = minigun.pipeline "busted", 1, nil
+  local function tell(all)
+    telling = telling or new_teller()
+    workers:read()
+    while files[at] and (all or files[at].finished) do
+      if files[at].finished then telling:file(files[at]) end
+      at = at + 1
+    end
+  end
+  p:producer("workers", minigun.range(1, math.min(jobs, #files)))
+  p:each("run", { threads = jobs }, function() workers:work() end)
+  p:on_failure(function(failure) error(failure.message, 0) end)
+  p:after_run(function() -- after this a signal may end the process
+    tell(true)
+    telling:finish(workers)
+  end)
+  local run <close> = p:start { progress = false }
+  local pause = 0 -- the processes have been started: while they load busted this one does
+  while run:step(pause) do
+    if terminate.asked() then workers:halt() end
+    tell()
+    pause = LOOK
+  end
+  run:wait()
+  return telling.wrong
 end
 
--- Runs files in a busted of its own. Returns what it has told and how it ended.
-local function run_process(files, words, cwd)
-  local path = os.tmpname()
+-- What starts a process of busted's: the interpreter that the suite asks for, or this one.
+local function program(given, cwd)
   local here = debug.getinfo(1, "S").source:match "^@(.*/)"
   if not here:find "^/" then here = cwd .. "/" .. here end
-  local command = { arg[-1] or "lua5.4", here .. "busted_child.lua", table.unpack(words) }
-  table.move({ "-o", here .. "busted_recorder.lua" }, 1, 2, #command + 1, command)
-  for _, file in ipairs(files) do command[#command + 1] = file.path end
-  local result, fault = minigun.command(command, { cwd = cwd, env = { MINIGUN_BUSTED = path }, limit = 1 << 30 })
-  local told = io.open(path)
-  local events = told and told:read "a" or ""
-  if told then told:close() end
-  os.remove(path)
-  result = result or { out = "", err = fault .. "\n", seconds = 0, code = 127 }
-  return { events = events, out = result.out, err = result.err, seconds = result.seconds, how = how_it_ended(result) }
-end
-
--- What was printed before the recorder's mark after each file; the rest is that of the last one.
-local function share_output(text, ended, last, field)
-  local at = 1
-  for _, file in ipairs(ended) do
-    local mark = text:find(MARK, at, true)
-    file[field] = text:sub(at, mark and mark - 1)
-    at = mark and mark + #MARK or #text + 1
-  end
-  last[field] = last[field] .. text:sub(at)
-end
-
--- Gives each file what a process has told of it. Returns the files that the process had not begun when it died.
-local function share_out(files, told)
-  local by_path, ended, current, whole = {}, {}, files[1], false
-  for _, file in ipairs(files) do
-    by_path[file.path], file.events, file.seconds = file, {}, told.seconds / #files
-    file.out, file.err, file.died, file.wrong = "", "", nil, false
-  end
-  for line in told.events:gmatch "[^\n]+" do
-    local event = load("return " .. line, "=event", "t", {})
-    event = event and event()
-    local kind, what = table.unpack(event and event.channel or {})
-    if kind == "exit" then whole = true
-    elseif event then
-      if kind == "file" or what == "file" then current = by_path[event[1].name] or current end
-      table.insert(current.events, event)
-      current.wrong = current.wrong or kind == "error" or kind == "failure"
-      if kind == "file" and what == "end" then
-        ended[#ended + 1], current.seconds = current, event[1].duration
-      end
-    end
-  end
-  share_output(told.out, ended, current, "out")
-  share_output(told.err, ended, current, "err")
-  local rest = {}
-  if whole then return rest end
-  current.died, current.wrong = told.how, true
-  for _, file in ipairs(files) do
-    if not file.events[1] and not file.died then rest[#rest + 1] = file end
-  end
-  return rest
-end
-
--- Runs the files of a batch, those after one that has killed its process in a further one. What goes wrong with a file
--- may come of those before it: it is run again in a process of its own, and what it says there counts.
-local function run_batch(batch, words, cwd)
-  local rest = batch
-  while rest[1] do rest = share_out(rest, run_process(rest, words, cwd)) end
-  for _, file in ipairs(batch) do
-    if batch[2] and file.wrong then
-      share_out({ file }, run_process({ file }, words, cwd))
-      file.seconds = math.max(file.seconds, MOST) -- next time it is alone from the start
-    end
-  end
-end
-
--- Tells the suite's output handler what a file has told. `elements`: by their names in that process, so that a test's
--- begin and its end are of one object.
-local function tell(own, file)
-  local elements = {}
-  local function of(value)
-    if type(value) ~= "table" or not value.__element then return value end
-    local element = elements[value.__element] or {}
-    elements[value.__element] = element
-    for key, each in pairs(value) do element[key] = each end
-    return element
-  end
-  io.stdout:write(file.out)
-  io.stdout:flush()
-  io.stderr:write(file.err)
-  for _, event in ipairs(file.events) do
-    for i = 1, event.n do event[i] = of(event[i]) end
-    own.publish(event.channel, table.unpack(event, 1, event.n))
-  end
-  if file.died then
-    local text = ("%s: its process ended before its tests: %s"):format(file.path, file.died)
-    own.publish({ "error", "file" }, { name = file.path, descriptor = "file" }, nil, text,
-      { short_src = file.path, currentline = 0, traceback = "", message = text })
-  end
-end
-
--- The suite's own busted, with the output handler that is asked for. Returns it and the counts of what goes wrong.
-local function own_busted(given)
-  local own = library "busted.core"()
-  library "busted"(own)
-  local wrong = { n = 0 }
-  own.subscribe({ "error" }, function() wrong.n = wrong.n + 1 return nil, true end)
-  own.subscribe({ "failure" }, function() wrong.n = wrong.n + 1 return nil, true end)
-  library "busted.modules.output_handler_loader"()(own, given.output, {
-    defaultOutput = given.default_output, enableSound = given["enable-sound"], verbose = given.verbose,
-    suppressPending = given["suppress-pending"], language = given.lang, deferPrint = given["defer-print"],
-    arguments = given.Xoutput,
-  })
-  return own, wrong
-end
-
-local function run_suite(own, files, words, jobs, cwd, times)
-  local lfs = library "lfs"
-  local directory, ready, at = lfs.currentdir(), {}, 1
-  local function full(path) return path:find "^/" and path or directory .. "/" .. path end
-  local p = minigun.pipeline "busted"
-  p:producer("files", batches_of(files, full, times, jobs))
-  p:processor("run", { threads = jobs }, function(batch, emit)
-    run_batch(batch, words, cwd)
-    emit(batch)
-  end)
-  p:each("tell", function(batch)
-    for _, file in ipairs(batch) do ready[file.index] = file end
-    while ready[at] do
-      tell(own, ready[at])
-      times[ready[at].full] = ready[at].seconds
-      ready[at], at = nil, at + 1
-    end
-  end)
-  local suite = { descriptor = "suite", starttick = own.monotime(), starttime = own.gettime() }
-  own.publish({ "suite", "start" }, suite, 1, 1)
-  p:run { progress = false }
-  suite.endtick, suite.endtime = own.monotime(), own.gettime()
-  suite.duration = suite.endtick - suite.starttick
-  own.publish({ "suite", "end" }, suite, 1, 1)
-  own.publish { "exit" }
+  local words = {}
+  for word in (given.lua or arg[-1] or "lua5.4"):gmatch "%S+" do words[#words + 1] = word end
+  table.move({ here .. "busted_child.lua", "--ignore-lua" }, 1, 2, #words + 1, words)
+  return words
 end
 
 -- What is told of tests one after the other is busted's own matter.
@@ -271,27 +171,46 @@ local function parse(words)
   return given
 end
 
+-- The suite's files in busted's order. Without loaders busted's loader only lists them, and says which are not there:
+-- that is returned, too.
+local function files_of(given, seed)
+  local wrong = {}
+  local lister = { publish = function(...) wrong[#wrong + 1] = table.pack(...) end }
+  local directory = library "lfs".currentdir()
+  local paths = library "busted.modules.test_file_loader"(lister, {})(given.ROOT, given.pattern, {
+    excludes = given["exclude-pattern"], recursive = given.recursive })
+  if given["sort-files"] then table.sort(paths)
+  elseif given["shuffle-files"] then library "busted.utils".shuffle(paths, seed)
+  end
+  for i, path in ipairs(paths) do
+    paths[i] = { index = i, path = path, full = path:find "^/" and path or directory .. "/" .. path }
+  end
+  return paths, wrong
+end
+
 ---@param words string[]
 ---@return integer status
 function busted.run(words)
   local jobs = take_jobs(words)
   local given = parse(words)
-  if needs_one_process(given) then
-    _G.arg = { [0] = "busted", table.unpack(words) }
-    library "busted.runner" { standalone = false }
-    return status.DONE
-  end
   local lfs = library "lfs"
   local cwd = lfs.currentdir()
+  local command = program(given, cwd)
+  local function with(more) return table.move(more, 1, #more, #command + 1, { table.unpack(command) }) end
+  if needs_one_process(given) then return (run_plain(with(words), cwd)) end
   assert(lfs.chdir(given.directory))
-  local own, wrong = own_busted(given)
-  local _, _, all_files = library "busted.modules.test_file_loader"(own, given.loaders)
-  local files = all_files(given.ROOT, given.pattern, { excludes = given["exclude-pattern"],
-    recursive = given.recursive })
+  local seed = tonumber(given.seed) or library "busted.utils".urandom() or os.time()
+  local files, absent = files_of(given, seed)
   local times = read_times()
-  run_suite(own, files, without_roots(words, given.ROOT), jobs, cwd, times)
+  local list, short = dealt(files, times)
+  command = with { "--seed=" .. seed, table.unpack(words) }
+  local code = short and run_short(command, cwd, files, times)
+  if code then return code end
+  local workers <close> = library "minigun.command.busted_workers".new(list, command, cwd)
+  local wrong = run_suite(files, workers, jobs, function() return teller.new(given, seed, absent) end)
+  for _, file in ipairs(files) do times[file.full] = file.seconds or times[file.full] end
   write_times(times)
-  return wrong.n > 0 and status.FAILED or status.DONE
+  return wrong > 0 and status.FAILED or status.DONE
 end
 
 return busted

@@ -1,2 +1,204 @@
--- Runs busted with the words of the command line: what `minigun busted` starts for each spec file.
+-- A process of `minigun busted` (busted_workers.lua): busted's own runner, which takes its spec files one after the
+-- other from what all such processes share, and writes down what busted tells of them. It is the suite's own process:
+-- nothing is loaded into it but busted. Without a number in MINIGUN_BUSTED it is busted as its own command is; a file
+-- that is named there is not empty after its end.
+--
+-- The directory has:
+--   files    the paths, each with a zero byte after it, in the order in which they are to be begun
+--   next-K   file K is the next one. Who renames this to next-K+1 has taken file K; nothing else is shared.
+-- and of process N, which is the environment's second word; a third one is a file that it begins with:
+--   N.told   Lua tables, one a line: { begun = K }; an event of busted's { channel =, n =, element, parent, ... };
+--            { ended = K, seconds =, out =, err = }: so long are N.out and N.err then; { whole = true }: it has come
+--            to its end
+--   N.out, N.err   what is printed
+-- Each line is flushed: what a process has told before it died counts.
+
+local function whole_suite(path)
+  local loader = require "busted.modules.output_handler_loader"
+  package.loaded["busted.modules.output_handler_loader"] = function()
+    return function(busted, ...)
+      busted.subscribe({ "exit" }, function()
+        if path then assert(io.open(path, "w")):write("whole"):close() end
+        return nil, true
+      end)
+      return loader()(busted, ...)
+    end
+  end
+  require "busted.runner" { standalone = false }
+end
+
+local directory, own, first = (os.getenv "MINIGUN_BUSTED" or ""):match "^(%S+) (%d+) ?(%d*)$"
+if not directory then return whole_suite(os.getenv "MINIGUN_BUSTED") end
+
+local LEFT_OUT <const> = { env = true, run = true, parent = true }
+local DEEPEST <const> = 8
+local STDOUT <const>, STDERR <const> = io.stdout, io.stderr
+local PLAIN <const> = { string = true, number = true, boolean = true, ["nil"] = true }
+
+local told = assert(io.open(("%s/%s.told"):format(directory, own), "a"))
+local load_file, wrong = nil, false
+
+local function text(value, depth)
+  local kind = type(value)
+  if kind == "string" then return (("%q"):format(value):gsub("\\\n", "\\n"):gsub("\r", "\\r")) end
+  if PLAIN[kind] then return ("%q"):format(value) end
+  if kind ~= "table" or depth > DEEPEST then return ("%q"):format(tostring(value)) end
+  local parts = {}
+  for key, each in next, value do
+    local plain = type(key) == "string" or math.type(key) == "integer"
+    if plain and type(each) ~= "function" and not LEFT_OUT[key] then
+      parts[#parts + 1] = ("[%s]=%s"):format(text(key, depth), text(each, depth + 1))
+    end
+  end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+local function tell(line)
+  told:write(line, "\n")
+  told:flush()
+end
+
+-- Of a file's elements: their numbers, and what of each is written down already.
+local numbers, written, count = {}, {}, 0
+
+-- An element is known by its number. What has changed in it is written down; what is in it, lists of other elements,
+-- comes with these.
+local function element_text(element)
+  if type(element) ~= "table" then return "nil" end
+  if not numbers[element] then
+    count = count + 1
+    numbers[element], written[element] = count, {}
+  end
+  local before, parts = written[element], { "id=" .. numbers[element] }
+  for key, value in next, element do
+    local is_list = type(value) == "table" and type(value[1]) == "table"
+    if before[key] ~= value and not is_list and not LEFT_OUT[key] and type(value) ~= "function" then
+      parts[#parts + 1] = ("[%s]=%s"):format(text(key, 1), text(value, 2))
+      before[key] = value
+    end
+  end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+local function record(channel)
+  local begin = ("{channel=%s,n="):format(text(channel, 1))
+  local bad = channel[1] == "error" or channel[1] == "failure"
+  return function(element, parent, ...)
+    local n = select("#", ...)
+    wrong = wrong or bad
+    local parts = { element_text(element), element_text(parent) }
+    for i = 1, n do parts[i + 2] = text((select(i, ...)), 1) end
+    tell(begin .. n + 2 .. "," .. table.concat(parts, ",") .. "}")
+    return nil, true
+  end
+end
+
+local CHANNELS <const> = { { "file", "start" }, { "file", "end" }, { "describe", "start" }, { "describe", "end" },
+  { "test", "start" }, { "test", "end" }, { "pending" } }
+for _, kind in ipairs { "failure", "error" } do
+  for _, where in ipairs { "it", "file", "describe", "before_each", "after_each", "setup", "teardown", "lazy_setup",
+    "lazy_teardown", "strict_setup", "strict_teardown", "suite", "test", "pending", "finally", "helper", "output" } do
+    table.insert(CHANNELS, { kind, where })
+  end
+end
+
+-- In the place of the output handler that is asked for.
+local function output_handler_loader()
+  return function(busted)
+    for _, channel in ipairs(CHANNELS) do busted.subscribe(channel, record(channel)) end
+    busted.subscribe({ "exit" }, function()
+      tell "{whole=true}"
+      return nil, true
+    end)
+  end
+end
+
+-- In the place of what loads all files before the first is run.
+local loader = require "busted.modules.test_file_loader"
+local function test_file_loader(busted, loaders)
+  local _, load_one = loader(busted, loaders)
+  load_file = load_one
+  return function() end
+end
+
+-- The numbers of the files that this process is to run, and their paths.
+local function turns()
+  local paths, from, begin = {}, 1, tonumber(first)
+  for path in assert(io.open(directory .. "/files")):read("a"):gmatch "%Z+" do paths[#paths + 1] = path end
+  return function()
+    local turn = begin
+    begin = nil
+    while not turn and from <= #paths do
+      local here = directory .. "/next-"
+      if os.rename(here .. from, here .. from + 1) then turn = from end
+      from = from + 1
+    end
+    return turn, paths[turn]
+  end
+end
+
+-- How much has been printed; nil where a test has closed the stream.
+local function printed(stream)
+  return io.type(stream) == "file" and stream:seek "end" or nil
+end
+
+-- Takes all that a file has left from the suite, as between two runs of --repeat: that is much memory after some time.
+local function forget_file(context, kept)
+  local old = context.get()
+  context.clear()
+  local new = context.get()
+  for key, value in pairs(old) do new[key] = value end
+  new.file = nil
+  for _, child in ipairs(kept) do context.attach(child) end
+  numbers, written = {}, {}
+end
+
+local function run_file(busted, path)
+  local run, get_trace, rewrite = load_file(busted, path)
+  if not run then return end -- it has said why
+  busted.executors.file(path, setmetatable({ getTrace = get_trace, rewriteMessage = rewrite }, { __call = run }))
+  busted.execute()
+end
+
+-- In the place of what runs all files. When something goes wrong in a file after others it is the process's last.
+local function execute(busted)
+  local block = require "busted.block"(busted)
+  return function()
+    local context, n = busted.context, 0
+    local root = context.get()
+    local kept = table.move(context.children(root), 1, #context.children(root), 1, {})
+    local started = busted.safe_publish("suite", { "suite", "start" }, root, 1, 1,
+      busted.randomize and busted.randomseed or nil)
+    if started and block.setup(root) then
+      for turn, path in turns() do
+        local start = busted.monotime()
+        n, wrong = n + 1, false
+        tell(("{begun=%d}"):format(turn))
+        run_file(busted, path)
+        tell(("{ended=%d,seconds=%.6f,out=%s,err=%s}"):format(turn, busted.monotime() - start, printed(STDOUT),
+          printed(STDERR)))
+        forget_file(context, kept)
+        if wrong and n > 1 then break end
+      end
+      root = context.get()
+    end
+    block.lazyTeardown(root)
+    block.teardown(root)
+    busted.safe_publish("suite", { "suite", "end" }, root, 1, 1)
+  end
+end
+
+-- Many suites make the names of temporary files of random numbers, with the time in seconds as their seed: that would
+-- be the same for processes that start together.
+local seed_with = math.randomseed
+function math.randomseed(seed, ...) -- luacheck: ignore 122
+  if math.type(seed) and math.abs(seed - os.time()) <= 1 then seed = seed + (tonumber(own) << 32) end
+  if seed == nil then return seed_with() end
+  return seed_with(seed, ...)
+end
+
+package.loaded["busted.modules.output_handler_loader"] = output_handler_loader
+package.loaded["busted.modules.test_file_loader"] = test_file_loader
+package.loaded["busted.execute"] = execute
+
 require "busted.runner" { standalone = false }

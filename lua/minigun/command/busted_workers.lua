@@ -1,0 +1,167 @@
+--- The processes of `minigun busted`, and what they tell. Each is a busted of its own (busted_child.lua, which has the
+--- files that they share). It takes one spec file after the other, as busted does, until there is none left. What goes
+--- wrong in one may come of the files before it: such a file is run again as the first of a new process, which goes on
+--- in the old one's place, and what it says there counts.
+local library = require "minigun.command.busted_library"
+local minigun = require "minigun"
+local terminate = require "minigun.system.terminate"
+
+local lfs = library "lfs"
+
+---@class minigun.BustedFile
+---@field path string as busted calls it
+---@field events table[] what busted has told of it
+---@field out string what it has printed
+---@field err string
+---@field seconds number it took
+---@field died string? how its process ended in it
+---@field finished boolean? all that is known of it is here
+
+---@class minigun.BustedWorkers
+---@field files minigun.BustedFile[] in the order in which they are begun
+---@field loose table[] events of no file
+---@field faults string[] processes that ended in no file: what they have said
+local Workers = {}
+Workers.__index = Workers
+
+local function write_file(path, text)
+  local file <close> = assert(io.open(path, "w"))
+  assert(file:write(text))
+end
+
+---@param files minigun.BustedFile[] in the order in which they are to be begun
+---@param program string[] what starts a process
+---@param cwd string where
+---@return minigun.BustedWorkers
+local function new(files, program, cwd)
+  local directory = os.tmpname()
+  os.remove(directory)
+  assert(lfs.mkdir(directory))
+  local self = setmetatable({ directory = directory, files = files, program = program, cwd = cwd, processes = {},
+    begun = 0, loose = {}, faults = {} }, Workers)
+  local paths = {}
+  for i, file in ipairs(files) do paths[i] = file.path .. "\0" end
+  write_file(directory .. "/files", table.concat(paths))
+  write_file(directory .. "/next-1", "")
+  return self
+end
+
+-- Removes the files of the shared directory whose names match a pattern.
+local function remove(self, pattern)
+  for name in lfs.dir(self.directory) do
+    if name:find(pattern) and name ~= "." and name ~= ".." then os.remove(self.directory .. "/" .. name) end
+  end
+end
+
+--- Removes what is in files.
+function Workers:close()
+  remove(self, "")
+  lfs.rmdir(self.directory)
+end
+
+Workers.__close = Workers.close
+
+local function open(self)
+  local process = { own = #self.processes + 1, begun = 0, partial = "", wrong = false, printed = { out = 0, err = 0 } }
+  process.path = ("%s/%d"):format(self.directory, process.own)
+  write_file(process.path .. ".told", "")
+  process.told = assert(io.open(process.path .. ".told"))
+  self.processes[process.own] = process
+  return process
+end
+
+-- What a process has printed since the last call, up to a length of the whole; nil: all of it.
+local function take_printed(process, name, length)
+  local file <close> = io.open(process.path .. "." .. name)
+  if not file then return "" end
+  local from = process.printed[name]
+  file:seek("set", from)
+  local text = file:read(length and math.max(length - from, 0) or "a") or ""
+  process.printed[name] = from + #text
+  return text
+end
+
+local function end_file(process, file, told)
+  process.current, process.last = nil, file
+  file.seconds = told.seconds
+  file.out, file.err = take_printed(process, "out", told.out), take_printed(process, "err", told.err)
+  if process.wrong and not file.alone then process.again = file
+  else file.finished = true
+  end
+end
+
+local function take(self, process, told)
+  if told.begun then
+    local file = self.files[told.begun]
+    if not file.events then self.begun = self.begun + 1 end
+    process.current, process.begun = file, process.begun + 1
+    file.events, file.alone, process.wrong = {}, process.begun == 1, false
+  elseif told.ended then end_file(process, self.files[told.ended], told)
+  elseif told.whole then process.whole = true
+  else
+    table.insert(process.current and process.current.events or self.loose, told)
+    process.wrong = process.wrong or told.channel[1] == "error" or told.channel[1] == "failure"
+  end
+end
+
+local function read(self, process)
+  local text = process.partial .. process.told:read "a"
+  local at = 1
+  for line, after in text:gmatch "([^\n]*)\n()" do
+    local told = load("return " .. line, "=told", "t", {})
+    if told then take(self, process, told()) end
+    at = after
+  end
+  process.partial = text:sub(at)
+end
+
+--- Reads what the processes have told since the last call.
+function Workers:read()
+  for _, process in ipairs(self.processes) do
+    if process.told then read(self, process) end
+  end
+end
+
+--- Has the processes begin no more files.
+function Workers:halt() remove(self, "^next%-") end
+
+local function how_it_ended(result)
+  return result.signal and "by signal " .. result.signal or result.code and "with code " .. result.code or
+    "it is not known how"
+end
+
+-- A process has ended. Returns the file that is to be run again.
+local function closed(self, process, result)
+  read(self, process)
+  process.told:close()
+  process.told = nil
+  local file, out, err = process.current, take_printed(process, "out"), take_printed(process, "err")
+  if file and not file.alone then return file end
+  if file then
+    file.out, file.err, file.seconds, file.died, file.finished = out, err, result.seconds, how_it_ended(result), true
+    return nil
+  end
+  if not process.whole then table.insert(self.faults, ("%s%sa process ended %s, %s"):format(out, err,
+    process.last and "after " .. process.last.path or "before its first file", how_it_ended(result)))
+  elseif process.last then
+    process.last.out, process.last.err = process.last.out .. out, process.last.err .. err
+  end
+  return process.again
+end
+
+--- Runs one process after the other until no file is left for a further one.
+function Workers:work()
+  local again, process
+  repeat
+    process = open(self)
+    local result, fault = minigun.command(self.program, { cwd = self.cwd, stdout = process.path .. ".out",
+      stderr = process.path .. ".err", env = {
+        MINIGUN_BUSTED = ("%s %d %s"):format(self.directory, process.own, again and again.turn or "") } })
+    if not result then error(fault, 0) end
+    again = closed(self, process, result)
+    self:read()
+    local more = process.begun > 0 and not process.whole and self.begun < #self.files
+  until terminate.asked() or not again and not more
+end
+
+return { new = new }
