@@ -63,7 +63,7 @@ function M.launch(command, options)
   local env = support.lua_env()
   env.LUA_PATH = env.LUA_PATH .. OLDER
   for name, value in pairs(options.env or {}) do env[name] = value end
-  self.pid = unruly.launch(("exec env %s %s %s %s %s >%s 2>%s"):format(self.tag, support.env_words(env),
+  self.pid = unruly.launch(("%s %s exec %s %s %s >%s 2>%s"):format(self.tag, support.env_words(env),
     options.prefix or "", LUA, command, self.out, self.err))
   return self
 end
@@ -177,7 +177,9 @@ end
 
 --- Kills what is left, removes its files.
 function Server:close()
-  for _, pid in ipairs(self:left()) do unruly.kill(pid, 9) end
+  if not self.gone then
+    for _, pid in ipairs(self:left()) do unruly.kill(pid, 9) end
+  end
   self:wait()
   os.remove(self.out)
   os.remove(self.err)
@@ -192,6 +194,7 @@ function Server:stop(name)
   local left = self:wait_for(function() return #self:left() == 0 end, 1)
   local log = self:log()
   assert(left, "processes are left: " .. table.concat(self:left(), " ") .. "\n" .. log)
+  self.gone = true
   return code or -signal, log
 end
 

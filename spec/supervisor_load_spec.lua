@@ -5,13 +5,14 @@ local support = require "spec.support"
 
 local wrk = support.has "wrk"
 
--- Begins to ask a server for a page, with `connections` at once, for so many seconds. What it returns waits for the end
--- and gives the counts of wrk. Its table of descriptors is 10 + 3 * connections long: it gets none of this process.
+-- Begins to ask a server for a page, with `connections` at once, for so many seconds. What it returns waits for the end,
+-- or ends it `now`, and gives the counts of wrk. Its table of descriptors is 10 + 3 * connections long: it gets none of this process.
 local function ask(server, page, connections, seconds)
   local path = os.tmpname()
   local pid = servers.unruly.launch(("exec wrk -t 1 -c %d -d %d --timeout 20 http://127.0.0.1:%d%s >%s 2>&1"):format(
     connections, seconds, server.port, page, path), true)
-  return function()
+  return function(now)
+    if now then servers.unruly.kill(pid, 2) end
     servers.unruly.wait(pid)
     local text = support.read_file(path)
     os.remove(path)
@@ -145,11 +146,11 @@ describe("the example", function()
       for _ = 1, 20 do assert.matches(expected, server:get(page)) end
       assert.matches("404", select(2, server:get "/nothing"))
       if wrk and name ~= "pipeline" then
-        local finish = ask(server, page, 16, 1)
-        support.sleep(0.3)
+        local finish = ask(server, page, 16, 20)
+        support.sleep(0.1)
         server:signal "HUP"
         assert(server:said("rolling restart done", 20), server:log())
-        local counts = finish()
+        local counts = finish(true)
         assert.same({ 0, 0 }, { counts.failed, counts.other }, counts.text .. server:log())
         assert.is_true(counts.requests > 100, counts.text)
       end
