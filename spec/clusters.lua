@@ -68,12 +68,7 @@ function Cluster:spawn(command, name)
   return pid
 end
 
---- A port that is free now.
-function M.free_port()
-  local port = support.run([[python3 -c "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); ]] ..
-    [[print(s.getsockname()[1])"]]).stdout:match "%d+"
-  return assert(port)
-end
+M.free_port = require("spec.servers").free_port
 
 -- Servers that can be killed, and come back; each may stand after a proxy.
 local Servers = {}

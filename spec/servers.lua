@@ -30,6 +30,14 @@ function M.missing_loop(name)
   return message
 end
 
+--- A port that is free now.
+function M.free_port()
+  local server = socket.bind("127.0.0.1", 0)
+  local _, port = server:getsockname()
+  server:close()
+  return math.tointeger(port)
+end
+
 local Server = {}
 Server.__index = Server
 

@@ -6,19 +6,33 @@ local support = require "spec.support"
 
 local in_test = services.tests(_ENV)
 
--- The client in C, built once; nil: there is no compiler.
-local function c_client()
+-- What f gives the first time; f may give nothing.
+local function once(f)
+  local known, value
+  return function()
+    if not known then known, value = true, f() end
+    return value
+  end
+end
+
+-- The client in C; nil: there is no compiler.
+local c_client = once(function()
   local path = support.build_dir() .. "/spec/service_client"
   local made = support.run(("mkdir -p %s/spec && ${CC:-cc} -O2 -Wall -Wextra -Werror -o %s examples/service_client.c")
     :format(support.build_dir(), path))
   if made.code == 0 then return path end
   return not os.execute "${CC:-cc} --version >/dev/null 2>&1" and nil or error(made.stderr)
-end
+end)
 
-local function python()
-  return support.run "python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))'".code == 0
-    and "PYTHONDONTWRITEBYTECODE=1 python3 examples/service_client.py" or nil
-end
+-- The words that start Python, by the path of the interpreter itself: what is found first may be a script that looks for
+-- it, with more work than all that it is started for here.
+local interpreter = once(function()
+  local found = support.run "python3 -c 'import sys; print(sys.version_info >= (3, 9) and sys.executable or str())'"
+  local path = found.stdout:match "%S+"
+  return path and "PYTHONDONTWRITEBYTECODE=1 " .. path
+end)
+
+local function python() return interpreter() and interpreter() .. " examples/service_client.py" end
 
 for language, find in pairs { C = c_client, Python = python } do
   describe("the client in " .. language, function()
@@ -69,7 +83,7 @@ end
 
 describe("the client in Python", function()
   in_test("sends values of every kind, and many at a time", function(place)
-    if not python() then return pending "there is no Python 3.9" end
+    if not interpreter() then return pending "there is no Python 3.9" end
     place:serve '{ ring = "16K" }'
     support.write_file(place.directory .. "/many.py", ([[
 import random, sys
@@ -88,14 +102,14 @@ for i in range(1, 501):
 assert client.call({"op": "count"}) == [500, 0]
 print("well")
 ]]):format(place.path, os.time() % 1000))
-    local done = support.run("PYTHONDONTWRITEBYTECODE=1 python3 " .. place.directory .. "/many.py")
+    local done = support.run(interpreter() .. " " .. place.directory .. "/many.py")
     assert.equal("well\n", done.stdout, done.stderr)
   end)
 end)
 
 describe("the memory of a connection", function()
   in_test("can be neither cut nor grown by a client: its seals are set for ever", function(place)
-    if not python() then return pending "there is no Python 3.9" end
+    if not interpreter() then return pending "there is no Python 3.9" end
     place:serve()
     support.write_file(place.directory .. "/seals.py", ([[
 import fcntl, os, sys
@@ -115,7 +129,7 @@ for harm in (lambda: os.ftruncate(memory, 0), lambda: os.ftruncate(memory, 2 * s
         print("refused")
 print(os.fstat(memory).st_size == size, client.call("hello"))
 ]]):format(place.path))
-    local done = support.run("PYTHONDONTWRITEBYTECODE=1 python3 " .. place.directory .. "/seals.py")
+    local done = support.run(interpreter() .. " " .. place.directory .. "/seals.py")
     assert.equal("refused\nrefused\nrefused\nTrue hello\n", done.stdout, done.stderr)
   end)
 end)

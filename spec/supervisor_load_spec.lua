@@ -122,20 +122,13 @@ end)
 
 local NEEDS <const> = { blocking = false, cqueues = "cqueues", luv = "luv", copas = "copas", pipeline = false }
 
-local function free_port()
-  local socket = require("socket").bind("127.0.0.1", 0)
-  local _, port = socket:getsockname()
-  socket:close()
-  return tonumber(port)
-end
-
 describe("the example", function()
   for name, library in pairs(NEEDS) do
     it(("examples/servers/server_%s.lua serves, under load too, restarts and ends"):format(name), function()
       local missing = servers.missing or library and servers.missing_loop(library)
       if missing then return pending(missing) end
       support.deadline(60)
-      local port = free_port()
+      local port = servers.free_port()
       local server = servers.launch(("examples/servers/server_%s.lua 127.0.0.1:%d"):format(name, port), {
         env = { WORKERS = "2" } })
       finally(function() server:close() end)

@@ -261,9 +261,9 @@ describe("R73 an item comes through while its source waits", function()
       local arrived, least = 0, math.huge
       local p = minigun.pipeline "computing"
       p:producer("source", function(emit)
-        for i = 1, 400 do
+        for i = 1, 2000 do
           emit(i)
-          contexts.work(0.005)
+          contexts.work(0.001)
           least = math.min(least, i - arrived)
           if arrived > 0 and i >= 20 then return end
         end
@@ -271,7 +271,7 @@ describe("R73 an item comes through while its source waits", function()
       p:map("work", options(context), function(x) return x end)
       p:each("end", { inline = true }, function() arrived = arrived + 1 end)
       p:run()
-      assert.is_true(least < 400, context.name)
+      assert.is_true(least < 2000, context.name)
     end
   end)
 
@@ -286,7 +286,7 @@ describe("R73 an item comes through while its source waits", function()
           emit "again"
           emit(until_over(m, function() minigun.sleep(0.01) end))
         end)
-        p:map("work", options(context, { timeout = 0.3, retries = 1, backoff = 0.01 }), function(x, _, ctx)
+        p:map("work", options(context, { timeout = 0.1, retries = 1, backoff = 0.01 }), function(x, _, ctx)
           if x == "hang" then contexts.work(60) end
           if x == "die" then core.die_of(9) end
           if x == "again" and not ctx then error "once more" end
