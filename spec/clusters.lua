@@ -99,8 +99,8 @@ end
 
 --- Which of them the sentinels take for the master.
 function Servers:master()
-  local port = support.run(("redis-cli -p %s SENTINEL GET-MASTER-ADDR-BY-NAME m"):format(self.sentinels[1])).stdout
-    :match "(%d+)\n$"
+  local port = math.tointeger(support.run(("redis-cli -p %s SENTINEL GET-MASTER-ADDR-BY-NAME m"):format(
+    self.sentinels[1])).stdout:match "(%d+)\n$")
   for i, own in ipairs(self) do
     if (own.reached or own.listens) == port then return i end
   end
