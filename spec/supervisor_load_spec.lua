@@ -5,9 +5,9 @@ local support = require "spec.support"
 
 local wrk = support.has "wrk"
 
--- Begins to ask a server for a page, with `connections` at once, for so many seconds. What it returns waits for the end,
--- or ends it `now`, and gives the counts of wrk. Its table of descriptors is 10 + 3 * connections long: it gets none of
--- this process.
+-- Begins to ask a server for a page, with `connections` at once, for so many seconds. What it returns waits for the
+-- end, or ends it `now`, and gives the counts of wrk. Its table of descriptors is 10 + 3 * connections long: it gets
+-- none of this process.
 local function ask(server, page, connections, seconds)
   local path = os.tmpname()
   local pid = servers.unruly.launch(("exec wrk -t 1 -c %d -d %d --timeout 20 http://127.0.0.1:%d%s >%s 2>&1"):format(
