@@ -24,8 +24,8 @@ local c_client = once(function()
   return not os.execute "${CC:-cc} --version >/dev/null 2>&1" and nil or error(made.stderr)
 end)
 
--- The words that start Python, by the path of the interpreter itself: what is found first may be a script that looks for
--- it, with more work than all that it is started for here.
+-- The words that start Python, by the path of the interpreter itself: what is found first may be a script that looks
+-- for it, with more work than all that it is started for here.
 local interpreter = once(function()
   local found = support.run "python3 -c 'import sys; print(sys.version_info >= (3, 9) and sys.executable or str())'"
   local path = found.stdout:match "%S+"
