@@ -169,6 +169,15 @@ describe("minigun run FILE", function()
     assert_one_line("has defined a pipeline and run none; end it with p:run(), or return p", result.stderr)
   end)
 
+  it("says that a job is done, where the program runs it by itself and prints nothing", function()
+    local path = file("job.lua", "require 'minigun'.pipeline('p'):producer({ 1 }):each(function() end):run()")
+    local name = directory .. "/nightly"
+    assert.equal("", minigun("run", path, "--job", name).stderr)
+    local result = minigun("run", path, "--job", name)
+    assert.same({ 0, "" }, { result.code, result.stdout })
+    assert_one_line("an earlier run has come to its end, and there was nothing new; delete the file", result.stderr)
+  end)
+
   it("gives the file its arguments as arg and as ...", function()
     local result = run("print(arg[0], #arg, arg[1], arg[2]) print(...)", "a b", "--help")
     assert.equal("", result.stderr)

@@ -216,7 +216,7 @@ describe("R80 SIGTERM", function()
       local text, code = finish(run)
       assert.equal(128 + SIGTERM, code, text)
       assert.is_truthy(text:find("after_run: stopped true, ok false", 1, true), text)
-      assert.is_truthy(text:find("did not end within its grace", 1, true), text)
+      assert.is_truthy(text:find("was ended before everything was finished", 1, true), text)
       assert_alone(run)
     end
   end)

@@ -53,6 +53,14 @@ local function status_of_last_run()
   return status.FAILED
 end
 
+-- What the program's own run of a job warns of, as that there was nothing left to do: where the program does not print
+-- it, its user would not know why nothing happens.
+local function tell_of_job()
+  local last = program.loaded "control.execution".last
+  if not last or not program.loaded "plan.defaults".forced.job then return end
+  for _, text in ipairs(last.stats.warnings) do io.stderr:write("minigun: warning: ", text, "\n") end
+end
+
 -- Runs the program, then the pipeline, or server, that it returns. Returns the exit status.
 local function run_program(chunk, words)
   local value = chunk(table.unpack(words))
@@ -66,8 +74,9 @@ local function run_program(chunk, words)
     local is_server = program.class_of(value) == "minigun.supervisor"
     value = value:run()
     if not is_server then print(tostring(value)) end
-  elseif type(method) == "function" then
-    value = field(value, "last")
+  else
+    tell_of_job()
+    if type(method) == "function" then value = field(value, "last") end
   end
   if type(value) == "boolean" then return value and status.DONE or status.FAILED end
   if math.type(value) == "integer" and program.loaded "supervisor.server".last == value then return value end

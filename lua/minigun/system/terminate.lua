@@ -63,7 +63,7 @@ function terminate.close(text, result, interrupted)
   if open == 0 and not signal then core.interrupt_hold(false) end
   if not signal then return end
   if result and result.killed then
-    text = "the run did not end within its grace: " .. table.concat(result.stats.warnings, "; ")
+    text = "the run was ended before everything was finished: " .. table.concat(result.stats.warnings, "; ")
   end
   if text then io.stderr:write("minigun: ", text, "\n") end
   core.die_of(signal)
