@@ -158,6 +158,7 @@ build = {
     ["minigun.control.background"] = "lua/minigun/control/background.lua",
     ["minigun.control.watched"] = "lua/minigun/control/watched.lua",
     ["minigun.policy.bottleneck"] = "lua/minigun/policy/bottleneck.lua",
+    ["minigun.policy.ages"] = "lua/minigun/policy/ages.lua",
     ["minigun.policy.recent"] = "lua/minigun/policy/recent.lua",
     ["minigun.policy.restarts"] = "lua/minigun/policy/restarts.lua",
     ["minigun.policy.batcher"] = "lua/minigun/policy/batcher.lua",

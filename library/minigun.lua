@@ -1181,6 +1181,7 @@ function Result:summary() end
 
 ---@class minigun.StageStatus: minigun.StageStats
 ---@field pending integer items that are queued, in a worker's hands, in an open batch, or wait for their next attempt
+---@field oldest number? seconds that the oldest of these has been here, as far as was looked; nil: none, or it is over
 ---@field state "waiting"|"working"|"blocked"|"done" waiting: for items; blocked: for room after it
 ---@field rate number items finished in a second, now; of a source those emitted; 0 in a run that is over
 ---@field mean number the same of the whole run
@@ -1196,6 +1197,7 @@ function Result:summary() end
 ---@field state "working"|"idle"|"ending"|"none"
 ---@field stage string? of the item in hand
 ---@field item integer? which of the items that have come to it that is, from 1
+---@field held number? seconds that it has been at that item, as far as was looked
 ---@field in_hand integer items that it has been given and not finished
 ---@field items integer done, by all processes of the slot
 ---@field restarts integer

@@ -1,4 +1,5 @@
 -- The snapshot of a run: run:status(), result:summary(), result.stats; and the decisions in it.
+local ages = require "minigun.policy.ages"
 local bottleneck = require "minigun.policy.bottleneck"
 local core = require "minigun.core"
 local minigun = require "minigun"
@@ -113,9 +114,32 @@ describe("a run in numbers", function()
     assert.same({ "slow", 1, "working", "slow", 0 }, { worker.segment, worker.worker, worker.state, worker.stage,
       worker.restarts })
     assert.is_true(worker.item >= 1 and worker.item <= 300 and worker.in_hand >= 1 and worker.age > 0)
+    assert.is_true(worker.held >= 0 and slow.oldest >= worker.held and slow.oldest < worker.age)
     assert.is_true(worker.memory > 100000 and worker.cpu >= 0 and worker.cpu <= 2)
     run:wait()
     assert.equal(0, run:status().alive)
+  end)
+
+  it("tells of an item that hangs for how long it has been where it is, and of what waits for a batch", function()
+    support.deadline(60)
+    local p = minigun.pipeline("hangs"):producer("list", { 1, 2, 3, 4, 5, 6, 7 })
+    p:map("work", { processes = 2 }, function(n)
+      while n == 3 do core.sleep(1) end
+      return n
+    end)
+    p:batch("some", { max_size = 10 })
+    local run <close> = p:start()
+    local status
+    repeat
+      assert.is_true(run:step(0.1))
+      status = run:status()
+    until (row_of(status, "work").oldest or 0) > 0.5 and (row_of(status, "some").oldest or 0) > 0.5
+    local held = {}
+    for i, worker in ipairs(status.workers) do held[i] = worker.held or 0 end
+    assert.is_true(math.max(held[1], held[2]) > 0.5 and math.min(held[1], held[2]) == 0)
+    assert.is_nil(row_of(status, "list").oldest)
+    run:kill()
+    assert.is_nil(row_of(run:status(), "work").oldest)
   end)
 
   it("knows what emit:to has sent in the coordinator where no edge leads", function()
@@ -175,6 +199,40 @@ describe("the bottleneck", function()
 
   it("is never a source, nor a batch without a handler", function()
     assert.equal("c", bottleneck.of { row("a", 1, { source = true }), row("b", 1, { gathers = true }), row("c", 0.5) })
+  end)
+end)
+
+describe("how long something is where it is", function()
+  it("begins anew with each thing", function()
+    local own = ages.new()
+    local said = {}
+    for i, thing in ipairs { "a", "a", "b", "b", "a" } do said[i] = own:look("place", thing, i * 10) end
+    assert.same({ 0, 10, 0, 10, 0 }, said)
+  end)
+
+  it("is known of the first of a queue, and never too long, whenever one has looked", function()
+    local random = math.random
+    for _ = 1, 100 do
+      local own, came, left, times, far = ages.new(), 0, 0, {}, random(1, 4)
+      for now = 1, 500 do
+        for _ = 1, random(0, 3) do came, times[came + 1] = came + 1, now end
+        left = math.min(came, left + random(0, far))
+        if random(3) == 1 or now == 500 then
+          local age, real = own:oldest("queue", came, left, now), left < came and now - times[left + 1] or nil
+          assert.equal(real ~= nil, age ~= nil)
+          assert.is_true(not real or age <= real and age >= 0)
+        end
+      end
+      assert.is_true(#own.notes.queue <= 33)
+    end
+  end)
+
+  it("is exact where one looks often and few wait", function()
+    local own = ages.new()
+    local said = {}
+    for now = 1, 10 do said[now] = own:oldest("queue", now, math.max(0, now - 3), now) end
+    assert.same({ 0, 1, 2, 2, 2, 2, 2, 2, 2, 2 }, said)
+    assert.is_nil(own:oldest("queue", 10, 10, 11))
   end)
 end)
 

@@ -1,5 +1,6 @@
 --- The snapshot: all that is known of a run in numbers, as one table of plain values, in order. The same for a run that
 -- goes on (run/status.lua has its figures) and for one that is over; everything that shows a run is made from it.
+local ages = require "minigun.policy.ages"
 local bottleneck = require "minigun.policy.bottleneck"
 local core = require "minigun.core"
 local failure = require "minigun.base.failure"
@@ -47,6 +48,7 @@ local WEIGHED <const> = 0.5  -- seconds between two looks at what a process uses
 
 ---@class minigun.StageStatus: minigun.StageStats
 ---@field pending integer items that are queued, in a worker's hands, in an open batch, or wait for their next attempt
+---@field oldest number? seconds that the oldest of these has been here, as far as was looked; nil: none, or it is over
 ---@field state "waiting"|"working"|"blocked"|"done" waiting: for items; blocked: for room after it
 ---@field rate number items finished in a second, now; of a source those emitted; 0 in a run that is over
 ---@field mean number the same of the whole run
@@ -62,6 +64,7 @@ local WEIGHED <const> = 0.5  -- seconds between two looks at what a process uses
 ---@field state "working"|"idle"|"ending"|"none"
 ---@field stage string? of the item in hand
 ---@field item integer? which of the items that have come to it that is, from 1
+---@field held number? seconds that it has been at that item, as far as was looked
 ---@field in_hand integer items that it has been given and not finished
 ---@field items integer done, by all processes of the slot
 ---@field restarts integer
@@ -197,6 +200,9 @@ local function live_rows(self, elapsed)
     row.state = row.drained and "done" or row.out_share > 0.5 and "blocked"
       or (row.rate > 0 or row.busy_share > 0.05) and "working" or "waiting"
     row.drained = nil
+    if not row.source then
+      row.oldest = self.ages:oldest(row.name, row.items_in, progress.done(row), self.began + elapsed)
+    end
   end
   return rows, by_name
 end
@@ -212,8 +218,8 @@ local function usage(self, pid, now)
   return own
 end
 
--- The workers' slots, with what their processes are at.
-local function live_workers(self, now)
+-- The workers' slots, with what their processes are at. An item in a worker's hands may be older than those after it.
+local function live_workers(self, now, by_name)
   local list, alive, uses = {}, 0, {}
   for _, place in ipairs(self.shared.pool and self.places.list or {}) do
     for _, slot in ipairs(place.first and place.slots or {}) do
@@ -229,6 +235,11 @@ local function live_workers(self, now)
         row.age, row.cpu, row.memory = now - slot.since, uses_now.share, uses_now.memory
         alive, uses[slot.pid] = alive + 1, uses_now
       end
+      local stage_row = by_name[row.stage]
+      if stage_row and item then
+        row.held = self.ages:look(slot.index, ("%s %d %d"):format(row.stage, item, slot.pid or 0), now)
+        stage_row.oldest = math.max(stage_row.oldest or 0, row.held)
+      end
       list[#list + 1] = row
     end
   end
@@ -242,12 +253,13 @@ end
 function snapshot.live(self)
   local result, shared, now = self.outcome.result, self.shared, core.now()
   if not self.recent then
-    self.recent, self.length = recent.new(self.began), sources.length_of_all(self.plan.stages) or false
+    self.recent, self.ages = recent.new(self.began), ages.new()
+    self.length = sources.length_of_all(self.plan.stages) or false
   end
   local live = { elapsed = now - self.began, memory_limit = shared.memory }
   local rows, by_name = live_rows(self, live.elapsed)
   live.stages = rows
-  live.workers, live.alive = live_workers(self, now)
+  live.workers, live.alive = live_workers(self, now, by_name)
   if shared.pool then
     local used, _, most = shared.pool:memory()
     live.memory, live.memory_most = used, most

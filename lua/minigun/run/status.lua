@@ -17,7 +17,7 @@ function status.new(plan)
     shared = false, places = false, inline = false,
     outlets = false,
     counted = false,         -- what the coordinator's own chain has counted is in the statistics
-    began = core.now(), recent = false, length = false,
+    began = core.now(), recent = false, ages = false, length = false,
     uses = {},               -- by pid: what a process uses, `{ at =, cpu =, share =, memory = }`
   }, Status)
 end

@@ -179,10 +179,12 @@ local function draw_box(self, canvas, row, status, x, y, box)
   if zoom == "boxes" then
     canvas:write(x + 1, y, " " .. row.context .. " ", style.blue, box.width - 2)
     local at = canvas:write(x + 2, y + 2, load_of(row, glyphs, inner), style.plain, inner)
-    if row.failed > 0 then
-      local text = glyphs.states.failed .. numbers.count(row.failed)
-      if at + columns.width(text) < x + box.width - 2 then canvas:write(at + 1, y + 2, text, style.red) end
+    local function add(sign, n, own)
+      local text = sign .. numbers.count(n)
+      if n > 0 and at + columns.width(text) < x + box.width - 2 then at = canvas:write(at + 1, y + 2, text, own) end
     end
+    add(glyphs.states.failed, row.failed, style.red)
+    add(glyphs.again, row.retried, style.yellow)
   end
   local rate = " " .. numbers.rate(status.over and row.mean or row.rate) .. " "
   canvas:write(x + box.width - 2 - #rate, y + height - 1, rate, look)

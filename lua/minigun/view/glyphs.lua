@@ -14,7 +14,7 @@ end
 
 glyphs.unicode = {
   frame = { "─", "│", "┌", "┐", "└", "┘" },
-  lines = lines("╵╶└╷│┌├╴┘─┴┐┤┬┼", "╹╺┗╻┃┏┣╸┛━┻┓┫┳╋"), arrow = "▼",
+  lines = lines("╵╶└╷│┌├╴┘─┴┐┤┬┼", "╹╺┗╻┃┏┣╸┛━┻┓┫┳╋"), arrow = "▼", again = "↺",
   nest = { "┄", "┆", "╭", "╮", "╰", "╯" },
   dashed = { [5] = "┆", [10] = "┄" }, bar = "█", empty = "░", more = "↓", cut = "…",
   icons = { producer = "▶", processor = "◆", map = "◆", flat_map = "◆", filter = "◆", consumer = "◀", each = "◀",
@@ -24,7 +24,7 @@ glyphs.unicode = {
 
 glyphs.ascii = {
   frame = { "-", "|", "+", "+", "+", "+" },
-  lines = lines("||+||++---+++++", "##+##++===+++++"), arrow = "v",
+  lines = lines("||+||++---+++++", "##+##++===+++++"), arrow = "v", again = "r",
   nest = { ".", ":", ".", ".", ".", "." },
   dashed = { [5] = ":", [10] = "." }, bar = "#", empty = ".", more = "v", cut = "~",
   icons = { producer = ">", processor = "*", map = "*", flat_map = "*", filter = "*", consumer = "<", each = "<",

@@ -12,6 +12,8 @@ local OF_STAGES <const> = {
   { "items_failed_total", "counter", "Items that have failed for good", function(row) return row.failed end },
   { "items_retried_total", "counter", "Further attempts", function(row) return row.retried end },
   { "pending_items", "gauge", "Items that wait or are in work", function(row) return row.pending end },
+  { "oldest_item_seconds", "gauge", "How long the oldest of them has been here",
+    function(row) return row.oldest or 0 end },
   { "busy_seconds_total", "counter", "Time in handlers", function(row) return row.busy end },
   { "waiting_in_seconds_total", "counter", "Time of waiting for items", function(row) return row.waiting_in end },
   { "waiting_out_seconds_total", "counter", "Time of waiting for room", function(row) return row.waiting_out end },

@@ -12,6 +12,7 @@ local scene = {}
 
 local LEAST_WIDTH <const>, LEAST_HEIGHT <const> = 60, 10
 local HELP_WIDTH <const> = 64
+local SUMS <const> = 44 -- columns that their names take
 local COUNT <const> = numbers.count
 
 --- The tabs, by number.
@@ -148,16 +149,17 @@ local function throughput(status)
     if row.source then sources, ended = sources + 1, ended + (row.state == "done" and 1 or 0) end
   end
   local over = status.over or sources > 0 and ended == sources
-  return over and numbers.rate(status.mean) .. " on average" or numbers.rate(status.rate)
+  return over and numbers.rate(status.mean) .. " mean" or numbers.rate(status.rate)
 end
 
 local function draw_sums(c, x, y, width, status, view)
-  c:write(x, y, ("Runtime: %-12s Throughput: %s"):format(numbers.duration(status.elapsed), throughput(status)),
-    style.plain, width)
-  local failed = status.failed > 0 and ("   Failed: %s"):format(COUNT(status.failed)) or ""
-  local at = c:write(x, y + 1, ("Produced: %-11s Consumed: %s"):format(COUNT(status.produced), COUNT(status.consumed)),
-    style.plain, width)
-  c:write(at, y + 1, failed, style.red, x + width - at)
+  local wide = width >= SUMS
+  local first, second = "%s, %s", "%s produced, %s consumed"
+  if wide then first, second = "Runtime: %-11s Throughput: %s", "Produced: %-10s Consumed: %s" end
+  c:write(x, y, first:format(numbers.duration(status.elapsed), throughput(status)), style.plain, width)
+  local failed = status.failed > 0 and ("  Failed: %s"):format(COUNT(status.failed)) or ""
+  local at = c:write(x, y + 1, second:format(COUNT(status.produced), COUNT(status.consumed)), style.plain, width)
+  if at + #failed <= x + width then c:write(at, y + 1, failed, style.red) end
   local text = status.bottleneck and ("Bottleneck: " .. status.bottleneck) or ""
   if status.part and not status.over then
     local bar = numbers.bar(status.part, math.max(4, math.min(30, width - 30)), view.glyphs)
@@ -244,8 +246,9 @@ local function details(row, status)
   local lines = {
     ("%s, %s, defined at %s"):format(row.kind, row.context, row.at),
     options_of(row) or "no options",
-    ("in %d, out %d, waiting %d%s, most %d"):format(row.items_in, row.items_out, row.pending,
-      row.queue and (" of %d"):format(row.queue) or "", row.queue_most),
+    ("in %d, out %d, waiting %d%s, most %d%s"):format(row.items_in, row.items_out, row.pending,
+      row.queue and (" of %d"):format(row.queue) or "", row.queue_most,
+      row.oldest and ", the oldest for " .. numbers.duration(row.oldest) or ""),
     ("failed %d, retried %d"):format(row.failed, row.retried),
     ("rate %s now, %s on average"):format(numbers.rate(row.rate), numbers.rate(row.mean)),
     ("busy %s, waits for items %s, for room %s"):format(numbers.percent(row.busy_share), numbers.percent(row.in_share),

@@ -63,6 +63,8 @@ function tabs.stages(status, glyphs)
     share("BUSY", 5, "busy_share"), share("W.IN", 8, "in_share"), share("W.OUT", 9, "out_share"),
     { title = "MEAN", rank = 10, right = true, text = function(row) return numbers.rate(row.mean) end,
       key = function(row) return row.mean end },
+    { title = "OLDEST", rank = 11, right = true, key = function(row) return row.oldest or 0 end,
+      text = function(row) return row.oldest and numbers.duration(row.oldest) or "-" end },
     number("RETRIED", 11, "retried"), number("IN", 14, "items_in"), number("OUT", 15, "items_out"),
     { title = "CONTEXT", rank = 7, most = 20, text = function(row) return row.context end,
       look = function() return style.blue end },
@@ -84,11 +86,13 @@ function tabs.workers()
       if row.doing then return row.doing end
       return row.stage and row.item and ("%s %d"):format(row.stage, row.item) or row.stage or "-"
     end },
+    { title = "FOR", rank = 6, right = true, key = function(row) return row.held or 0 end,
+      text = function(row) return row.held and numbers.duration(row.held) or "-" end },
     number("ITEMS", 2, "items"), number("RESTARTS", 5, "restarts", red_if "died"),
     { title = "CPU", rank = 4, right = true, text = function(row) return percent(row.cpu) end },
     { title = "MEMORY", rank = 4, right = true, text = function(row) return numbers.bytes(row.memory) end,
       key = function(row) return row.memory or 0 end },
-    { title = "AGE", rank = 6, right = true, key = function(row) return row.age or row.lived or 0 end,
+    { title = "AGE", rank = 7, right = true, key = function(row) return row.age or row.lived or 0 end,
       text = function(row) return numbers.duration(row.age or row.lived or 0) end },
   }
 end
