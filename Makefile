@@ -44,16 +44,17 @@ SRC := src/codec/codec.c src/codec/codec_collide.c src/codec/codec_copy.c src/co
        src/core/sys.c src/core/sys_file.c src/core/sys_process.c src/core/sys_server.c src/core/sys_table.c \
        src/core/sys_view.c src/core/sys_wait.c src/core/wait.c src/core/worker.c src/lua/lua_accept.c \
        src/lua/lua_alloc.c src/lua/lua_answer.c src/lua/lua_array.c src/lua/lua_block.c src/lua/lua_board.c \
-       src/lua/lua_chain.c src/lua/lua_chain_emit.c src/lua/lua_chain_kept.c src/lua/lua_chain_run.c \
-       src/lua/lua_channel.c src/lua/lua_codec.c src/lua/lua_command.c src/lua/lua_connection.c src/lua/lua_core.c \
-       src/lua/lua_feed.c src/lua/lua_kept.c src/lua/lua_ledger.c src/lua/lua_limit.c src/lua/lua_lines.c \
-       src/lua/lua_mg.c src/lua/lua_piece.c src/lua/lua_place.c src/lua/lua_poll.c src/lua/lua_pool.c \
-       src/lua/lua_process.c src/lua/lua_protocol.c src/lua/lua_reader.c src/lua/lua_round.c src/lua/lua_screen.c \
-       src/lua/lua_seat.c src/lua/lua_server.c src/lua/lua_service.c src/lua/lua_signal.c src/lua/lua_slot.c \
-       src/lua/lua_source.c src/lua/lua_spool.c src/lua/lua_step.c src/lua/lua_strings.c src/lua/lua_terminate.c \
-       src/lua/lua_threads.c src/lua/lua_through.c src/lua/lua_work.c src/lua/lua_worker.c src/lua/lua_writer.c \
-       src/source/csv.c src/source/cut.c src/source/piece.c src/source/reader.c src/store/crc.c src/store/spool.c \
-       src/test/faults.c src/test/lua_faults.c src/test/miscount.c
+       src/lua/lua_chain.c src/lua/lua_chain_emit.c src/lua/lua_chain_kept.c src/lua/lua_chain_row.c \
+       src/lua/lua_chain_run.c src/lua/lua_channel.c src/lua/lua_codec.c src/lua/lua_command.c \
+       src/lua/lua_connection.c src/lua/lua_core.c src/lua/lua_feed.c src/lua/lua_kept.c src/lua/lua_ledger.c \
+       src/lua/lua_limit.c src/lua/lua_lines.c src/lua/lua_mg.c src/lua/lua_piece.c src/lua/lua_place.c \
+       src/lua/lua_poll.c src/lua/lua_pool.c src/lua/lua_process.c src/lua/lua_protocol.c src/lua/lua_reader.c \
+       src/lua/lua_round.c src/lua/lua_screen.c src/lua/lua_seat.c src/lua/lua_server.c src/lua/lua_service.c \
+       src/lua/lua_signal.c src/lua/lua_slot.c src/lua/lua_source.c src/lua/lua_spool.c src/lua/lua_step.c \
+       src/lua/lua_strings.c src/lua/lua_terminate.c src/lua/lua_threads.c src/lua/lua_through.c src/lua/lua_work.c \
+       src/lua/lua_worker.c src/lua/lua_writer.c src/source/csv.c src/source/cut.c src/source/piece.c \
+       src/source/reader.c src/store/crc.c src/store/spool.c src/test/faults.c src/test/lua_faults.c \
+       src/test/miscount.c
 SYS := $(filter src/core/sys%,$(SRC))
 OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/minigun/core.so

@@ -73,6 +73,7 @@ build = {
         "src/lua/lua_chain.c",
         "src/lua/lua_chain_emit.c",
         "src/lua/lua_chain_kept.c",
+        "src/lua/lua_chain_row.c",
         "src/lua/lua_chain_run.c",
         "src/lua/lua_codec.c",
         "src/lua/lua_command.c",

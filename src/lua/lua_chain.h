@@ -44,7 +44,8 @@ enum {
   MG_LINK_REREAD = 512,  /* its items can be had again as they came */
   MG_LINK_ASIDE = 1024,  /* while its handler runs, the worker says so: MG_STEP_ASIDE */
   MG_LINK_MAPS = 2048,   /* its handler emits what a function gives for an item; that may be called instead */
-  MG_LINK_FOLDS = 4096   /* it keeps a value, and a function makes the next one of that and an item */
+  MG_LINK_FOLDS = 4096,  /* it keeps a value, and a function makes the next one of that and an item */
+  MG_LINK_QUIET = 8192   /* the last call has emitted nothing */
 };
 
 typedef struct mg_link {
@@ -93,6 +94,7 @@ typedef struct mg_chain {
   mg_link *sender;         /* that has passed on an item last */
   mg_link *entry;          /* what l_take calls, for the attempt-th time */
   lua_Integer attempt;
+  int reading;             /* a row takes its next item */
   mg_worker *worker;       /* whose it is, for MG_LINK_ASIDE; or NULL */
   mg_level *levels;        /* a user value */
   uint32_t depth, room_levels, serial;
@@ -119,6 +121,11 @@ enum { MG_AT_CHAIN = 1, MG_AT_NOTE, MG_AT_ITEM, MG_AT_EXTRA };
 mg_chain *mg_check_chain(lua_State *L);
 /* The link whose stage's number is at `arg`, of the chain that is the first argument; raises. */
 mg_link *mg_check_link(lua_State *L, int arg);
+static inline mg_level *mg_chain_top(mg_chain *c) { return &c->levels[c->depth - 1]; }
+/* What tells the level on top from any other. */
+static inline lua_KContext mg_chain_key(mg_chain *c) {
+  return (lua_KContext)((uint64_t)mg_chain_top(c)->serial << 16 | c->depth);
+}
 /* A CALL on top: until it is over no handler runs but those above it. */
 mg_level *mg_chain_begin(lua_State *L, mg_chain *c);
 /* A new level on top, of which kind, serial and base are set. */
@@ -131,6 +138,10 @@ void mg_chain_pass(lua_State *L, mg_chain *c);
 int mg_chain_go(lua_State *L, mg_chain *c);
 /* Calls one of the chain's functions with `args` values that are on top, after the stage's id; lua_call. */
 void mg_chain_call(lua_State *L, int chain, int function, mg_link *s, int args, int results);
+
+/* Of a handler, its item, emit and ctx, which are on top, makes the call of a row (lua_chain_row.c) that begins with
+ * this item; returns how many arguments it has. */
+int mg_row_push(lua_State *L);
 
 /* What is kept (lua_chain_kept.c): the value at idx becomes the last of it. */
 void mg_kept_add(lua_State *L, mg_chain *c, int idx);

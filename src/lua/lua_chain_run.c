@@ -25,8 +25,6 @@ mg_link *mg_check_link(lua_State *L, int arg) {
   return c->by_id[id];
 }
 
-static mg_level *top_level(mg_chain *c) { return &c->levels[c->depth - 1]; }
-
 mg_level *mg_chain_level(lua_State *L, mg_chain *c, mg_level_kind kind) {
   if (MG_UNLIKELY(c->depth == c->room_levels)) {
     uint32_t room = c->room_levels ? 2 * c->room_levels : LEVELS;
@@ -54,17 +52,12 @@ mg_level *mg_chain_begin(lua_State *L, mg_chain *c) {
   return v;
 }
 
-/* What tells the level on top from any other. */
-static lua_KContext key(mg_chain *c) {
-  return (lua_KContext)((uint64_t)top_level(c)->serial << 16 | c->depth);
-}
-
 /* Makes the level of that key the one on top; returns whether it was not.  Raises where it is gone. */
 static int back_to(lua_State *L, mg_chain *c, lua_KContext at) {
   uint32_t depth = (uint32_t)at & LEVELS_MOST, before = c->depth;
   if (depth <= before) {
     c->depth = depth;
-    if (key(c) == at) return depth != before;
+    if (mg_chain_key(c) == at) return depth != before;
     c->depth = before;
   }
   return luaL_error(L, "a handler goes on, in a coroutine, after its call was given up");
@@ -86,7 +79,7 @@ void mg_chain_call(lua_State *L, int chain, int function, mg_link *s, int args, 
 
 /* The same where the function may yield: what is to be done then is on the levels. */
 static void call_out(lua_State *L, mg_chain *c, int function, const mg_link *s, int args) {
-  lua_KContext at = key(c);
+  lua_KContext at = mg_chain_key(c);
   push_function(L, MG_AT_CHAIN, function, s, args);
   lua_callk(L, args + 1, 0, at, called);
   back_to(L, c, at);
@@ -103,7 +96,7 @@ static int called(lua_State *L, int status, lua_KContext at) {
 /* --- the handler's call ------------------------------------------------------------------------------------------ */
 
 mg_level *mg_chain_enter(mg_chain *c, mg_link *s) {
-  mg_level *v = top_level(c);
+  mg_level *v = mg_chain_top(c);
   v->kind = MG_LEVEL_RUNNING;
   v->s = s;
   v->cursor = NULL;
@@ -119,7 +112,7 @@ static void look(lua_State *L, mg_chain *c, mg_link *s) {
   mg_chain_call(L, MG_AT_CHAIN, MG_CHAIN_LOOK, s, 0, 1);
   if (lua_toboolean(L, -1)) s->flags |= MG_LINK_WATCHING;
   lua_pop(L, 1);
-  top_level(c)->since = mg_now();
+  mg_chain_top(c)->since = mg_now();
 }
 
 /* It is over: when to look again, and at what. */
@@ -136,7 +129,7 @@ static void looked(lua_State *L, mg_level *v) {
 
 /* The handler has raised; the error is on top.  Its attempt leaves nothing. */
 static void fail(lua_State *L, mg_chain *c) {
-  mg_level *v = top_level(c);
+  mg_level *v = mg_chain_top(c);
   mg_link *s = v->s;
   mg_kept_drop(L, c, v->base);
   s->failed++;
@@ -169,7 +162,7 @@ static void emit_value(lua_State *L, mg_chain *c, mg_link *s) {
 /* The function of a map or a fold has returned; its value is on top, above the link.  1: it was taken, and the levels
  * say what comes next; 0: it was nil, and the error that this is is on top instead. */
 static int take_value(lua_State *L, mg_chain *c) {
-  mg_link *s = top_level(c)->s;
+  mg_link *s = mg_chain_top(c)->s;
   if (MG_UNLIKELY(lua_isnil(L, -1))) {
     push_function(L, MG_AT_CHAIN, MG_CHAIN_NOTHING, s, 0);
     lua_pcall(L, 1, 1, MG_AT_NOTE); /* it raises */
@@ -188,8 +181,13 @@ static int take_value(lua_State *L, mg_chain *c) {
 
 /* The handler of the level of that key has returned, what it gave is on top; its emissions are what comes next. */
 static void returned(lua_State *L, mg_chain *c, int status, lua_KContext at) {
-  int torn = back_to(L, c, at), ok = status == LUA_OK || status == LUA_YIELD;
-  mg_level *v = top_level(c);
+  int ok = status == LUA_OK || status == LUA_YIELD;
+  if (MG_UNLIKELY(c->reading && !ok)) { /* in a row: it is not the handler's */
+    c->reading = 0;
+    lua_error(L);
+  }
+  int torn = back_to(L, c, at);
+  mg_level *v = mg_chain_top(c);
   mg_link *s = v->s;
   c->running = NULL;
   if (s->flags & MG_LINK_ASIDE) mg_worker_aside(c->worker, 0);
@@ -199,7 +197,7 @@ static void returned(lua_State *L, mg_chain *c, int status, lua_KContext at) {
   }
   if (MG_UNLIKELY(v->since)) {
     looked(L, v);
-    v = top_level(c);
+    v = mg_chain_top(c);
   }
   if (ok && v->direct && take_value(L, c)) return;
   ok = ok && !v->direct;
@@ -250,7 +248,7 @@ static int push_handler(lua_State *L, mg_link *s, const mg_level *v) {
 
 /* Calls the handler of the level on top. */
 static void run(lua_State *L, mg_chain *c) {
-  mg_level *v = top_level(c);
+  mg_level *v = mg_chain_top(c);
   mg_link *s = v->s;
   if (MG_UNLIKELY(s->flags & MG_LINK_GATHERS)) {
     c->depth--;
@@ -260,7 +258,7 @@ static void run(lua_State *L, mg_chain *c) {
   }
   if (MG_UNLIKELY(s->skip == 0)) {
     look(L, c, s);
-    v = top_level(c);
+    v = mg_chain_top(c);
   } else {
     s->skip--;
   }
@@ -268,23 +266,25 @@ static void run(lua_State *L, mg_chain *c) {
   lua_getiuservalue(L, MG_AT_CHAIN, s->place);
   v->direct = is_direct(s);
   int args = v->direct ? push_direct(L, s) : push_handler(L, s, v);
+  if (s->flags & MG_LINK_QUIET && v->cursor && !v->direct && !v->since) args = mg_row_push(L);
   s->partial = 0;
   c->running = s;
   if (s->flags & MG_LINK_ASIDE) mg_worker_aside(c->worker, 1);
-  lua_KContext at = key(c);
+  lua_KContext at = mg_chain_key(c);
   returned(L, c, lua_pcallk(L, args, 1, MG_AT_NOTE, at, handler_returned), at);
 }
 
 /* --- passing on -------------------------------------------------------------------------------------------------- */
 
 void mg_chain_pass(lua_State *L, mg_chain *c) {
-  mg_level *v = top_level(c);
+  mg_level *v = mg_chain_top(c);
   mg_link *s = v->s;
   uint32_t n = c->top - v->base;
   v->kind = MG_LEVEL_PASSING;
   v->n = n;
   v->at = v->target = 0;
   s->out += n;
+  s->flags = n ? s->flags & ~(unsigned)MG_LINK_QUIET : s->flags | MG_LINK_QUIET;
   lua_settop(L, MG_AT_EXTRA);
   if (n > 1 && !(s->flags & MG_LINK_WATCHING) && MG_UNLIKELY(mg_kept_unshare(L, c, v->base)))
     mg_chain_call(L, MG_AT_CHAIN, MG_CHAIN_SHARED, s, 0, 0);
@@ -302,7 +302,7 @@ static void deliver(lua_State *L, mg_chain *c, mg_link *s) {
   int args = 1 + (lua_getiuservalue(L, -2, MG_LINK_UV_STAGE) != LUA_TNIL);
   if (args == 1) lua_pop(L, 1);
   lua_pushvalue(L, MG_AT_ITEM);
-  lua_KContext at = key(c);
+  lua_KContext at = mg_chain_key(c);
   lua_callk(L, args, 0, at, called);
   back_to(L, c, at);
 }
@@ -319,7 +319,7 @@ static mg_link *send_one(lua_State *L, mg_chain *c, mg_link *s, lua_Integer id) 
 
 /* Passes one emission of the level on top on to one receiver. */
 static void pass_one(lua_State *L, mg_chain *c) {
-  mg_level *v = top_level(c);
+  mg_level *v = mg_chain_top(c);
   mg_link *s = v->s, *to = NULL;
   lua_State *kept = c->kept;
   uint32_t target = v->target, targets = s->inners + (s->flags & MG_LINK_OUTSIDE ? 1 : 0);
@@ -348,7 +348,7 @@ static void pass_one(lua_State *L, mg_chain *c) {
     deliver(L, c, s);
   }
   if (!to) return;
-  v = top_level(c);
+  v = mg_chain_top(c);
   if (v->at < v->n) mg_chain_level(L, c, MG_LEVEL_RUNNING);
   mg_chain_enter(c, to);
   to->in++;
@@ -358,18 +358,18 @@ static void pass_one(lua_State *L, mg_chain *c) {
 
 /* The next item of the cursor of the CALL on top.  0: it gives none. */
 static int read_one(lua_State *L, mg_chain *c) {
-  mg_level *v = top_level(c);
+  mg_level *v = mg_chain_top(c);
   mg_cursor *from = v->cursor;
   mg_link *s = v->s;
   lua_settop(L, MG_AT_EXTRA);
-  if (mg_cursor_next(L, from) <= 0) return 0;
+  int values = mg_cursor_next(L, from);
+  if (values <= 0) return 0;
   s->read++;
   v->count++;
-  if (MG_UNLIKELY(!lua_isnil(L, -1))) {
+  if (MG_UNLIKELY(values == 2)) {
     call_out(L, c, MG_CHAIN_UNREADABLE, s, 2);
     return 1;
   }
-  lua_pop(L, 1);
   lua_replace(L, MG_AT_ITEM);
   mg_chain_level(L, c, MG_LEVEL_RUNNING);
   mg_chain_enter(c, s)->cursor = from;
@@ -378,7 +378,7 @@ static int read_one(lua_State *L, mg_chain *c) {
 
 int mg_chain_go(lua_State *L, mg_chain *c) {
   for (;;) {
-    mg_level *v = top_level(c);
+    mg_level *v = mg_chain_top(c);
     switch (v->kind) {
     case MG_LEVEL_RUNNING:
       run(L, c);
@@ -389,7 +389,7 @@ int mg_chain_go(lua_State *L, mg_chain *c) {
       break;
     case MG_LEVEL_CALL:
       if (v->cursor && read_one(L, c)) break;
-      v = top_level(c);
+      v = mg_chain_top(c);
       c->running = v->before;
       c->depth--;
       lua_pushinteger(L, v->count);

@@ -13,9 +13,9 @@ typedef struct mg_cursor {
   uint32_t last; /* where the record is that was given last */
 } mg_cursor;
 
-/* Pushes the next value, and nil or what is wrong with it (see `decode` in lua_reader.c): 1.  0 at the end, or when
- * Ctrl-C has come; -1 where a record is damaged: that is the end too.  Where memory is short it raises, and is still
- * before that record. */
+/* Pushes the next value: 1; or 2, with what is wrong with it (see `decode` in lua_reader.c) above.  0 at the end, or
+ * when Ctrl-C has come; -1 where a record is damaged: that is the end too.  Where memory is short it raises, and is
+ * still before that record. */
 int mg_cursor_next(lua_State *L, mg_cursor *c);
 /* Pushes the value that was given last once more, as it came, or nil where it cannot be had. */
 void mg_cursor_again(lua_State *L, const mg_cursor *c);

@@ -43,20 +43,20 @@ static int l_edges(lua_State *L) {
   return 1;
 }
 
-/* Decodes a record.  Pushes its value, and above it nil or what is wrong: a message, or of a batch the array of
+/* Decodes a record.  Pushes its value: 1; or 2, with what is wrong above it: a message, or of a batch the array of
  * { item, message } of those that are not in it.  Of a value that cannot be had the contents of its objects stand for
  * them, or it is false. */
-static void decode(lua_State *L, mg_codec *c, const mg_record *r, unsigned more) {
+static inline int decode(lua_State *L, mg_codec *c, const mg_record *r, unsigned more) {
   int rc = mg_decode_record(L, c, r, more, 0);
-  if (MG_LIKELY(rc == MG_CODEC_OK)) {
-    lua_pushnil(L);
-  } else if (rc == MG_CODEC_BAD) {
+  if (MG_LIKELY(rc == MG_CODEC_OK)) return 1;
+  if (rc == MG_CODEC_BAD) {
     lua_pushboolean(L, 0);
     lua_insert(L, -2);
   } else if (lua_isnil(L, -2)) {
     lua_pushboolean(L, 0);
     lua_replace(L, -3);
   }
+  return 2;
 }
 
 /* p:decode(block, at, limit, only, plain) -> offset after it, value, what is wrong: see `decode` | nil, message.  The
@@ -81,8 +81,7 @@ static int l_decode(lua_State *L) {
     at += space;
     if (only < MG_EDGE_ANY && r.edge != only) continue;
     lua_pushinteger(L, at);
-    decode(L, mg_codec_get(L), &r, plain);
-    return 3;
+    return 1 + decode(L, mg_codec_get(L), &r, plain);
   }
   return 0;
 }
@@ -128,8 +127,7 @@ static int l_decode_into(lua_State *L) {
     if (space == 0) return luaL_pushfail(L), lua_pushliteral(L, "damaged record"), 2;
     at += space;
     if (only != MG_EDGE_ANY && rec.edge != only) continue;
-    decode(L, codec, &rec, 0);
-    if (MG_UNLIKELY(!lua_isnil(L, 5))) {
+    if (MG_UNLIKELY(decode(L, codec, &rec, 0) == 2)) {
       int left_out = !all && !lua_istable(L, 5);
       gather_refused(L);
       if (left_out) {
@@ -166,10 +164,10 @@ int mg_cursor_next(lua_State *L, mg_cursor *c) {
       c->at += space;
       continue;
     }
-    decode(L, c->codec, &r, 0);
+    int values = decode(L, c->codec, &r, 0);
     c->last = c->at;
     c->at += space;
-    return 1;
+    return values;
   }
   return 0;
 }
@@ -181,15 +179,14 @@ void mg_cursor_again(lua_State *L, const mg_cursor *c) {
     lua_pushnil(L);
     return;
   }
-  decode(L, c->codec, &r, 0);
-  lua_pop(L, 1);
+  lua_pop(L, decode(L, c->codec, &r, 0) - 1);
 }
 
-/* cursor() -> the next value, nil or what is wrong with it | nothing at the end: see mg_cursor_next */
+/* cursor() -> the next value, what is wrong with it | nothing at the end: see mg_cursor_next */
 static int l_fetch(lua_State *L) {
   int rc = mg_cursor_next(L, lua_touserdata(L, 1)); /* called through __call of this type only */
   if (rc < 0) return luaL_error(L, "damaged record in a block");
-  return rc ? 2 : 0;
+  return rc;
 }
 
 /* p:cursor(block, offset, length, only) -> cursor, which is called for the next value.  The block must stay held

@@ -26,8 +26,10 @@ stack.outermost(core.chain_flush) -- what is below it is the stage that emits
 -- Marks the receiver of an item that was sent with emit:to: it goes through the ledger, also to a stage of this chain,
 -- as stages may send to each other in circles.
 local SENT <const> = 0x8000
--- Calls, a prime number, of which one is looked at where they are quick; seconds from which each is.
-local EVERY <const>, SLOW <const> = 61, 2e-5
+-- Calls, prime numbers, of which one is looked at where they are quick, and very quick, as a look takes about a
+-- microsecond; seconds from which each is, and to which they are very quick.
+local EVERY <const>, SELDOM <const> = 61, 509
+local SLOW <const>, VERY_QUICK <const> = 2e-5, 1e-6
 local copy <const>, clock <const> = core.copy, core.clock
 
 local note <const>, take <const> = errors.note, errors.take
@@ -68,7 +70,7 @@ end
 
 -- A call of the stage's handler is looked at. Returns whether what it emits is watched.
 local function look(_, state)
-  if state.given:begin() then state.watching = true end
+  if state.given:begin(state.every) then state.watching = true end
   return state.watching
 end
 
@@ -83,7 +85,8 @@ local function looked(_, state, seconds)
   if state.early then
     state.early = state.early > every and state.early - every
   end
-  state.every = (seconds > SLOW or watched.calls > 0 and not watched.copies) and 1 or math.min(2 * every, EVERY)
+  state.every = (seconds > SLOW or watched.calls > 0 and not watched.copies) and 1
+    or math.min(2 * every, seconds < VERY_QUICK and SELDOM or EVERY)
   return state.every - 1, state.watching, state.early
 end
 

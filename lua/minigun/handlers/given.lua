@@ -24,7 +24,7 @@ local ROOM <const> = 1 << 14   -- entries of tables that are copied for that, in
 local LARGE <const> = 1 << 12  -- entries of a table that is not copied for it
 local WHOLE <const> = 1 << 17  -- entries of the first of those, which is copied all the same
 local SPACED <const> = 6       -- calls that are looked at after the first ones, ever more seldom, and watched too
-local PASSED <const> = 16      -- of those that are looked at later one in so many is watched
+local PASSED <const> = 976     -- of those that are looked at later one is watched for so many calls
 local HELD <const> = 16        -- tables that are looked at once more: before it is trusted, at the next watched call
 
 local Given = {}
@@ -37,7 +37,7 @@ Given.__index = Given
 --- `copies`: each table is copied; `large`: there are some that cannot be; then `take` must see each
 function given.new(always, warn)
   return setmetatable({ copies = always or false, large = false, calls = CALLS, room = ROOM, n = 0, n_held = 0,
-    passed = 0, early_room = ROOM, warn = warn }, Given)
+    passed = 0, unseen = 0, early_room = ROOM, warn = warn }, Given)
 end
 
 -- Makes what is needed for tables: at the first one.
@@ -53,8 +53,9 @@ function Given:watches() return self.calls > 0 or self.copies or self.large end
 
 --- A call begins that may be watched: each of the first ones, then the next few that are looked at, then one in so
 --- many.
+---@param every integer calls for which it stands
 ---@return boolean watched
-function Given:begin()
+function Given:begin(every)
   if self.copies then return true end
   if self.calls > 0 then
     self.calls = self.calls - 1
@@ -64,8 +65,10 @@ function Given:begin()
     self:distrust(true)
     return true
   end
-  self.passed, self.room = self.passed + 1, LARGE
-  return self.passed <= SPACED or self.passed % PASSED == 0
+  self.passed, self.unseen, self.room = self.passed + 1, self.unseen + every, LARGE
+  if self.passed > SPACED and self.unseen < PASSED then return false end
+  self.unseen = 0
+  return true
 end
 
 --- What is passed on instead of an item that can be changed, in one of the early calls that is not watched.

@@ -1,0 +1,65 @@
+/* lua_chain_row.c - a row: items of a cursor, one after the other under one protected call, as long as the stage's
+ * handler emits nothing, as a consumer's.  It ends with the first call that leaves more to do than to take the next item:
+ * all is then as if the last item had been called by itself.
+ */
+#include "lua_chain.h"
+
+/* The function's stack. */
+enum { AT_HANDLER = MG_AT_CHAIN + 1, AT_ITEM, AT_EMIT, AT_CTX };
+
+/* Whether the call that has returned, its value on top, has left nothing to be seen to. */
+static int is_over(lua_State *L, mg_chain *c, lua_KContext at) {
+  if (MG_UNLIKELY(mg_chain_key(c) != at)) return 0;
+  const mg_level *v = mg_chain_top(c);
+  const mg_link *s = v->s;
+  return c->top == v->base && s->skip > 0 && !(s->flags & (MG_LINK_EFFECTS | MG_LINK_ASIDE)) &&
+         s->attempt == v->attempt && (lua_isnil(L, -1) || s->flags & MG_LINK_RETURNED);
+}
+
+/* Pushes the next item.  0: it is not to be had here. */
+static int take(lua_State *L, mg_chain *c) {
+  mg_level *v = mg_chain_top(c);
+  c->running = NULL;
+  c->reading = 1;
+  int values = mg_cursor_next(L, v->cursor);
+  c->reading = 0;
+  if (MG_UNLIKELY(values > 1)) v->cursor->at = v->cursor->last; /* it is read once more */
+  if (values != 1) return 0;
+  v->s->skip--;
+  v->s->read++;
+  v[-1].count++; /* of the CALL */
+  return 1;
+}
+
+static int returned(lua_State *L, int status, lua_KContext at) {
+  mg_chain *c = lua_touserdata(L, MG_AT_CHAIN);
+  (void)status;
+  while (is_over(L, c, at)) {
+    lua_settop(L, AT_CTX);
+    lua_pushvalue(L, AT_HANDLER);
+    if (!take(L, c)) {
+      lua_pushnil(L);
+      break;
+    }
+    lua_pushvalue(L, AT_EMIT);
+    lua_pushvalue(L, AT_CTX);
+    c->running = mg_chain_top(c)->s;
+    lua_callk(L, 3, 1, at, returned);
+  }
+  return 1;
+}
+
+static int row(lua_State *L) {
+  mg_chain *c = lua_touserdata(L, MG_AT_CHAIN);
+  lua_KContext at = mg_chain_key(c);
+  for (int i = AT_HANDLER; i <= AT_CTX; i++) lua_pushvalue(L, i);
+  lua_callk(L, AT_CTX - AT_ITEM + 1, 1, at, returned);
+  return returned(L, LUA_OK, at);
+}
+
+int mg_row_push(lua_State *L) {
+  lua_pushcfunction(L, row);
+  lua_pushvalue(L, MG_AT_CHAIN);
+  lua_rotate(L, -6, 2);
+  return 5;
+}
