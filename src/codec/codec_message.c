@@ -168,21 +168,8 @@ int mg_decode_own(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, uns
   return decode(L, c, buf, len, flags, true);
 }
 
-/* Pushes the message's value where it is a number in its shortest form, as so many items are. Returns whether it is. */
-static bool push_usual(lua_State *L, const uint8_t *buf, size_t len) {
-  if (len == 0 || len > 5) return false;
-  uint8_t tag = mg_load8(buf++);
-  if (len == 1 && (tag < MG_FIXMAP || tag >= MG_NEGATIVE_FIXINT)) lua_pushinteger(L, (int8_t)tag);
-  else if (len == 2 && tag == MG_UINT8) lua_pushinteger(L, mg_load8(buf));
-  else if (len == 3 && tag == MG_UINT16) lua_pushinteger(L, mg_load16(buf));
-  else if (len == 5 && tag == MG_UINT32) lua_pushinteger(L, mg_load32(buf));
-  else return false;
-  return true;
-}
-
 int mg_decode(lua_State *L, mg_codec *c, const uint8_t *buf, size_t len, unsigned flags) {
   uint8_t copy[COPIED_MOST];
-  if (push_usual(L, buf, len)) return MG_CODEC_OK;
   if (len > COPIED_MOST || (len > 0 && is_scalar(mg_load8(buf)))) return decode(L, c, buf, len, flags, false);
   memcpy(copy, buf, len);
   __asm__ volatile("" : : "r"(copy) : "memory");

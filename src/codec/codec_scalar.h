@@ -1,5 +1,5 @@
-/* Minigun: values that are no tables to bytes, inline. For codec_encode.c, and for emit: where most items are
- * numbers and short strings, the calls around one cost more than its encoding. */
+/* Minigun: values that are no tables to bytes, and integers back, inline. For codec_encode.c, and for emit and what calls
+ * handlers: where most items are numbers and short strings, the calls around one cost more than its encoding. */
 #ifndef MG_CODEC_SCALAR_H
 #define MG_CODEC_SCALAR_H
 
@@ -72,6 +72,19 @@ static inline size_t mg_scalar(lua_State *L, int type, int idx, uint8_t *to) {
     case LUA_TNIL: to[0] = MG_NIL; return 1;
     default: return 0;
   }
+}
+
+/* Pushes the value of a message that is an integer from -32 to UINT32_MAX in its shortest form. Returns whether it is. */
+static inline bool mg_push_integer(lua_State *L, const uint8_t *buf, size_t len) {
+  lua_Integer v;
+  uint8_t tag = len > 0 ? mg_load8(buf++) : MG_NIL;
+  if (len == 1 && (tag < MG_FIXMAP || tag >= MG_NEGATIVE_FIXINT)) v = (int8_t)tag;
+  else if (len == 3 && tag == MG_UINT16) v = mg_load16(buf);
+  else if (len == 5 && tag == MG_UINT32) v = mg_load32(buf);
+  else if (len == 2 && tag == MG_UINT8) v = mg_load8(buf);
+  else return false;
+  lua_pushinteger(L, v);
+  return true;
 }
 
 #endif

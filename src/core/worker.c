@@ -373,24 +373,13 @@ static void open_block(mg_worker *w, size_t least) {
   }
 }
 
-void mg_worker_reserve(mg_worker *w, size_t least, uint8_t **to, size_t *room) {
-  size_t need = mg_record_space(least);
-  if (w->block == MG_NO_BLOCK || w->size - w->end < need) {
-    if (w->block != MG_NO_BLOCK) tell(w, MG_OUT_RETURN | no_chunk(w), 0);
-    open_block(w, need);
-  }
-  *to = w->base + ((size_t)w->block << MG_UNIT_SHIFT) + w->end + MG_RECORD_HEAD;
-  *room = (w->size - w->end - MG_RECORD_HEAD) & ~(size_t)7;
+void mg_worker_open(mg_worker *w, size_t need) {
+  if (w->block != MG_NO_BLOCK) tell(w, MG_OUT_RETURN | no_chunk(w), 0);
+  open_block(w, need);
 }
 
-void mg_worker_append(mg_worker *w, size_t length, unsigned edge, unsigned flags) {
-  mg_record_head(w->base + ((size_t)w->block << MG_UNIT_SHIFT) + w->end, (uint32_t)length, edge, flags);
-  w->edge = w->count == 0 || w->edge == edge ? edge : MG_EDGE_ANY;
-  MG_POINT(appended);
-  w->end += mg_record_space(length);
-  w->count++;
-  if (w->busy && !w->is_producer) return;
-  w->mark = w->end; /* belongs to no item: sure at once */
+void mg_worker_sure(mg_worker *w) {
+  w->mark = w->end;
   w->mark_count = w->count;
   w->mark_edge = w->edge;
   store_commit(w);

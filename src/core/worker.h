@@ -64,10 +64,26 @@ int mg_worker_next(mg_worker *w);
 /* The next record of the chunk in hand: 1, 0 when there is none, or the coordinator has taken back those that are left,
  * -EBADMSG when the block is damaged. */
 int mg_worker_record(mg_worker *w, mg_record *r);
+/* Leaves the open block for one with room for a record of so many bytes: may publish, and wait. */
+void mg_worker_open(mg_worker *w, size_t need);
+/* What was written belongs to no item: it is committed at once. */
+void mg_worker_sure(mg_worker *w);
 /* Room to write one value of at least `least` bytes: *to and *room.  May publish and wait for a block. */
-void mg_worker_reserve(mg_worker *w, size_t least, uint8_t **to, size_t *room);
+static inline void mg_worker_reserve(mg_worker *w, size_t least, uint8_t **to, size_t *room) {
+  size_t need = mg_record_space(least);
+  if (MG_UNLIKELY(w->block == MG_NO_BLOCK || w->size - w->end < need)) mg_worker_open(w, need);
+  *to = w->base + ((size_t)w->block << MG_UNIT_SHIFT) + w->end + MG_RECORD_HEAD;
+  *room = (w->size - w->end - MG_RECORD_HEAD) & ~(size_t)7;
+}
 /* Makes the value written there a record of the item in hand. */
-void mg_worker_append(mg_worker *w, size_t length, unsigned edge, unsigned flags);
+static inline void mg_worker_append(mg_worker *w, size_t length, unsigned edge, unsigned flags) {
+  mg_record_head(w->base + ((size_t)w->block << MG_UNIT_SHIFT) + w->end, (uint32_t)length, edge, flags);
+  w->edge = w->count == 0 || w->edge == edge ? edge : MG_EDGE_ANY;
+  MG_POINT(appended);
+  w->end += mg_record_space(length);
+  w->count++;
+  if (MG_UNLIKELY(!w->busy || w->is_producer)) mg_worker_sure(w);
+}
 /* The item in hand is finished: its output is committed.  This store is the commit. */
 void mg_worker_commit(mg_worker *w);
 /* The items of the chunk in hand are committed together: after each, mg_worker_pass instead of mg_worker_commit.  What

@@ -7,13 +7,13 @@
 /* The function's stack. */
 enum { AT_HANDLER = MG_AT_CHAIN + 1, AT_ITEM, AT_EMIT, AT_CTX };
 
-/* Whether the call that has returned, its value on top, has left nothing to be seen to. */
-static int is_over(lua_State *L, mg_chain *c, lua_KContext at) {
+/* Whether the call that has returned has left nothing to be seen to. */
+static int is_over(mg_chain *c, lua_KContext at) {
   if (MG_UNLIKELY(mg_chain_key(c) != at)) return 0;
   const mg_level *v = mg_chain_top(c);
   const mg_link *s = v->s;
-  return c->top == v->base && s->skip > 0 && !(s->flags & (MG_LINK_EFFECTS | MG_LINK_ASIDE)) &&
-         s->attempt == v->attempt && (lua_isnil(L, -1) || s->flags & MG_LINK_RETURNED);
+  return c->top == v->base && s->skip > 0 && s->attempt == v->attempt &&
+         !(s->flags & (MG_LINK_EFFECTS | MG_LINK_ASIDE));
 }
 
 /* Pushes the next item.  0: it is not to be had here. */
@@ -31,30 +31,34 @@ static int take(lua_State *L, mg_chain *c) {
   return 1;
 }
 
-static int returned(lua_State *L, int status, lua_KContext at) {
+static int go_on(lua_State *L, int status, lua_KContext at) {
   mg_chain *c = lua_touserdata(L, MG_AT_CHAIN);
   (void)status;
-  while (is_over(L, c, at)) {
-    lua_settop(L, AT_CTX);
+  while (is_over(c, at)) {
     lua_pushvalue(L, AT_HANDLER);
-    if (!take(L, c)) {
-      lua_pushnil(L);
-      break;
-    }
+    if (!take(L, c)) break;
     lua_pushvalue(L, AT_EMIT);
     lua_pushvalue(L, AT_CTX);
     c->running = mg_chain_top(c)->s;
-    lua_callk(L, 3, 1, at, returned);
+    lua_callk(L, 3, 0, at, go_on);
   }
+  lua_pushnil(L);
   return 1;
 }
 
-static int row(lua_State *L) {
+/* The first call has returned: what it has given is looked at, that of others is not. */
+static int begun(lua_State *L, int status, lua_KContext at) {
   mg_chain *c = lua_touserdata(L, MG_AT_CHAIN);
-  lua_KContext at = mg_chain_key(c);
+  if (!is_over(c, at) || (!lua_isnil(L, -1) && !(mg_chain_top(c)->s->flags & MG_LINK_RETURNED))) return 1;
+  lua_settop(L, AT_CTX);
+  return go_on(L, status, at);
+}
+
+static int row(lua_State *L) {
+  lua_KContext at = mg_chain_key(lua_touserdata(L, MG_AT_CHAIN));
   for (int i = AT_HANDLER; i <= AT_CTX; i++) lua_pushvalue(L, i);
-  lua_callk(L, AT_CTX - AT_ITEM + 1, 1, at, returned);
-  return returned(L, LUA_OK, at);
+  lua_callk(L, AT_CTX - AT_ITEM + 1, 1, at, begun);
+  return begun(L, LUA_OK, at);
 }
 
 int mg_row_push(lua_State *L) {

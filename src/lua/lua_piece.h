@@ -2,6 +2,7 @@
 #ifndef MG_LUA_PIECE_H
 #define MG_LUA_PIECE_H
 
+#include "codec/codec_scalar.h"
 #include "core/record.h"
 #include "lua_source.h"
 
@@ -19,6 +20,7 @@ int mg_piece_item(lua_State *L, const mg_record *r, int keep);
 /* mg_decode for the value of any record. */
 static inline int mg_decode_record(lua_State *L, mg_codec *c, const mg_record *r, unsigned more, int keep) {
   if (MG_UNLIKELY(r->flags & MG_RECORD_PIECE)) return mg_piece_item(L, r, keep);
+  if (MG_LIKELY(mg_push_integer(L, r->value, r->length))) return MG_CODEC_OK;
   return mg_decode(L, c, r->value, r->length, r->flags | more);
 }
 

@@ -144,7 +144,7 @@ static int l_decode_into(lua_State *L) {
 }
 
 /* Whether the cursor's range is still there; *base becomes the block's begin. */
-static int is_open(const mg_cursor *c, const uint8_t **base) {
+static inline int is_open(const mg_cursor *c, const uint8_t **base) {
   if (!c->pool->slot || c->pool->serial != mg_process_serial || !mg_shm_held(&c->pool->shm, c->block)) return 0;
   *base = mg_shm_at(&c->pool->shm, c->block);
   return 1;
