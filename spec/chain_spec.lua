@@ -278,6 +278,54 @@ describe("a chain", function()
     assert.same({ 3, 6, 9 }, failed)
   end)
 
+  it("push_all does with items of a stage that hardly emits what push does with each", function()
+    local seed = tonumber(os.getenv "SEED") or os.time()
+    math.randomseed(seed)
+    local acts, items = {
+      function(n, emit) emit(n) end,
+      function(n, emit) for i = 1, 3 do emit(n + i) end end,
+      function(n) error("no " .. n, 0) end,
+      function(n, emit)
+        emit(n)
+        error("late " .. n, 0)
+      end,
+      function(n, _, ctx) ctx:collect("kept", n) end,
+      function(n) return n end,
+      function(n, emit) emit(coroutine.yield(n)) end,
+      function(n) error("after " .. coroutine.yield(n), 0) end,
+      function(n) coroutine.yield(n) end,
+    }, {}
+    for i = 1, 1500 do items[i] = math.random(10) > 1 and 0 or i * #acts + math.random(#acts) - 1 end
+    local function out(run)
+      local links, port = new { { handler = function(n, emit, ctx)
+        if n > 0 then return acts[n % #acts + 1](n, emit, ctx) end
+      end, out = true } }
+      local waited = {}
+      for n in coroutine.wrap(function() run(links) end) do waited[#waited + 1] = n end
+      for _, failure in ipairs(port.failures) do failure.caught = failure.caught.message end
+      local said = counts(links, 1)
+      said.items_in = nil -- of a cursor its user counts them
+      return { port.delivered, port.failures, port.effects, waited, said, links.calls:number(1) }
+    end
+    assert.same(out(function(links)
+      for _, item in ipairs(items) do links.calls:push(1, item, 1) end
+    end), out(function(links) assert.equal(#items, push_all(links, 1, items)) end), "SEED=" .. seed)
+  end)
+
+  it("push_all passes over an item that cannot be had, among many of a stage that emits nothing", function()
+    local Refused, loads, sum = {}, 0, 0
+    core.register("chain.refused", Refused, function() return 1 end, function()
+      loads = loads + 1
+      return nil, "not here"
+    end)
+    local links, port = new { { handler = function(n) sum = sum + n end } }
+    local items = {}
+    for i = 1, 600 do items[i] = i % 200 == 100 and setmetatable({}, Refused) or 1 end
+    assert.equal(600, push_all(links, 1, items))
+    assert.same({ 597, 3, 600 }, { sum, #port.failures, links.calls:number(1) })
+    assert.is_true(port.failures[3].caught.unreadable and loads >= 3)
+  end)
+
   it("push_all gives false as an item to the handler", function()
     local seen = {}
     local links = new { { handler = function(item) seen[#seen + 1] = tostring(item) end } }

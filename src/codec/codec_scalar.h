@@ -1,5 +1,5 @@
-/* Minigun: values that are no tables to bytes, and integers back, inline. For codec_encode.c, and for emit and what calls
- * handlers: where most items are numbers and short strings, the calls around one cost more than its encoding. */
+/* Minigun: values that are no tables to bytes, and integers back, inline. For codec_encode.c, and for emit and what
+ * calls handlers: where most items are numbers and short strings, the calls around one cost more than its encoding. */
 #ifndef MG_CODEC_SCALAR_H
 #define MG_CODEC_SCALAR_H
 
@@ -74,7 +74,8 @@ static inline size_t mg_scalar(lua_State *L, int type, int idx, uint8_t *to) {
   }
 }
 
-/* Pushes the value of a message that is an integer from -32 to UINT32_MAX in its shortest form. Returns whether it is. */
+/* Pushes the value of a message that is an integer from -32 to UINT32_MAX in its shortest form. Returns whether it
+ * is. */
 static inline bool mg_push_integer(lua_State *L, const uint8_t *buf, size_t len) {
   lua_Integer v;
   uint8_t tag = len > 0 ? mg_load8(buf++) : MG_NIL;

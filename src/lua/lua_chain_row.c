@@ -1,6 +1,6 @@
 /* lua_chain_row.c - a row: items of a cursor, one after the other under one protected call, as long as the stage's
- * handler emits nothing, as a consumer's.  It ends with the first call that leaves more to do than to take the next item:
- * all is then as if the last item had been called by itself.
+ * handler emits nothing, as a consumer's.  It ends with the first call that leaves more to do than to take the next
+ * item: all is then as if the last item had been called by itself.
  */
 #include "lua_chain.h"
 
