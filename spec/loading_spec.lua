@@ -44,6 +44,45 @@ describe("a plain run", function()
   end)
 end)
 
+describe("the library", function()
+  -- As busted does it for each spec file, and for each block that it insulates.
+  local FORGET <const> = [[
+    local function forget(pattern)
+      for name in pairs(package.loaded) do
+        if name:find(pattern) then package.loaded[name] = nil end
+      end
+    end
+    local function use(minigun, metatable)
+      minigun.register("point", metatable)
+      local p = minigun.pipeline():producer { 1, 2 }:map({ processes = 1 }, function(x)
+        return setmetatable({ x = x, out = minigun.command { "echo", "said" } }, metatable)
+      end)
+      for _, item in ipairs(p:run().items) do assert(getmetatable(item) == metatable and item.out.ok) end
+    end
+  ]]
+
+  it("can be loaded again by a program that forgets all modules, its own too", function()
+    local result = support.run_lua(FORGET .. [[
+      for _ = 1, 3 do
+        use(require "minigun", {})
+        forget "^minigun"
+      end]])
+    assert.equal(0, result.code, result.stderr)
+  end)
+
+  it("can be loaded again in part", function()
+    local result = support.run_lua(FORGET .. [[
+      local minigun, metatable = require "minigun", {}
+      for _, pattern in ipairs { "handlers", "run%.", "^minigun%.[^c]", "^none" } do
+        use(minigun, metatable)
+        forget(pattern)
+      end
+      print(pcall(minigun.register, "point", {}))]])
+    assert.equal(0, result.code, result.stderr)
+    assert.matches("false.*'point' is registered with another metatable", result.stdout)
+  end)
+end)
+
 describe("a worker", function()
   for what, definition in pairs(PIPELINES) do
     it("loads nothing of the library: " .. what, function()
