@@ -8,7 +8,7 @@ local directory
 local directory_of = support.directory_for_each(before_each, after_each)
 before_each(function() directory = directory_of() end)
 
-local function minigun(words, options) return support.run("./bin/minigun " .. words, options) end
+local function minigun(words, options) return support.run(support.command() .. " " .. words, options) end
 
 -- The lines of a text, sorted.
 local function sorted(text)

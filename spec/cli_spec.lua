@@ -11,7 +11,7 @@ end
 
 -- Runs bin/minigun with these words.
 local function minigun(...)
-  local words = { "./bin/minigun" }
+  local words = { support.command() }
   for _, word in ipairs { ... } do
     words[#words + 1] = support.quote(word)
   end
@@ -35,7 +35,7 @@ before_each(function()
 end)
 
 after_each(function()
-  os.execute("rm -rf " .. support.quote(directory))
+  support.remove_tree(directory)
 end)
 
 describe("minigun", function()

@@ -10,7 +10,7 @@ before_each(function() directory = directory_of() end)
 
 local function file(text) return support.write_file(directory .. "/program.lua", text) end
 
-local function minigun(words) return support.run("./bin/minigun " .. words) end
+local function minigun(words) return support.run(support.command() .. " " .. words) end
 
 local HEAD <const> = "local minigun = require 'minigun'\n"
 

@@ -6,7 +6,7 @@ local support = require "spec.support"
 local cluster
 local it = clusters.tests(_ENV, function(started) cluster = started end)
 
-local function minigun(words) return support.run("./bin/minigun " .. words, { env = support.lua_env() }) end
+local function minigun(words) return support.run(support.command() .. " " .. words, { env = support.lua_env() }) end
 
 local function program(body)
   return cluster:program(([[

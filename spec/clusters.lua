@@ -149,7 +149,8 @@ end
 
 --- What redis-cli says.
 function Cluster:redis(words)
-  return (support.run(("redis-cli -s %s/redis.sock %s"):format(self.directory, words)).stdout:gsub("\n$", ""))
+  local pipe <close> = assert(io.popen(("exec redis-cli -s %s/redis.sock %s 2>/dev/null"):format(self.directory, words)))
+  return (pipe:read "a":gsub("\n$", ""))
 end
 
 --- Writes a program.
@@ -159,8 +160,8 @@ end
 
 --- Starts a worker host of it.
 function Cluster:worker(path, words, name)
-  return self:spawn(("./bin/minigun worker %s --engine %s %s"):format(path, self.url, words or "--processes 2"),
-    name or "worker" .. #self.pids)
+  return self:spawn(("%s worker %s --engine %s %s"):format(support.command(), path, self.url,
+    words or "--processes 2"), name or "worker" .. #self.pids)
 end
 
 function Cluster:said(name) return support.read_file(("%s/%s"):format(self.directory, name)) or "" end
@@ -177,18 +178,19 @@ Cluster.__close = function(self) self:close() end
 --- Ends all of it.
 function Cluster:close()
   arrays.take_out(open, self)
+  local doomed = {}
   for _, pid in ipairs(self.pids) do
-    self:signal(pid, "CONT")
-    for _, child in ipairs(support.children(pid)) do self:signal(child, "KILL") end
-    self:signal(pid, "KILL")
+    for _, child in ipairs(support.children(pid)) do doomed[#doomed + 1] = child end
+    doomed[#doomed + 1] = pid
   end
+  os.execute(("kill -KILL %s 2>/dev/null"):format(table.concat(doomed, " ")))
   support.wait_until(function()
     for _, pid in ipairs(self.pids) do
       if support.alive(pid) then return false end
     end
     return true
   end, 10)
-  os.execute("rm -rf " .. support.quote(self.directory))
+  support.remove_tree(self.directory)
 end
 
 return M

@@ -55,7 +55,7 @@ local function file(name, text)
 end
 
 local function archive(words)
-  return support.run("./bin/minigun run examples/903_debian_archive.lua --no-time " .. words, { timeout = 60 })
+  return support.run(support.command() .. " run examples/903_debian_archive.lua --no-time " .. words, { timeout = 60 })
 end
 
 local function assert_counts(wanted, words)
@@ -81,7 +81,7 @@ setup(function()
 end)
 
 teardown(function()
-  os.execute("rm -rf " .. support.quote(directory))
+  support.remove_tree(directory)
 end)
 
 describe("debian_archive counts what the text tools count", function()

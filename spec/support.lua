@@ -152,21 +152,24 @@ function M.now()
   return system.monotime()
 end
 
---- Calls predicate until it returns a true value or the time is over.
+--- Calls predicate until it returns a true value or the time is over; it is not more than a third of the time in it, as
+-- it may start programs.
 -- @param predicate function
 -- @param seconds number, 5 by default
 -- @return the predicate's value, or false
 function M.wait_until(predicate, seconds)
   local deadline = system.monotime() + (seconds or 5)
   while true do
+    local began = system.monotime()
     local value = predicate()
     if value then
       return value
     end
-    if system.monotime() > deadline then
+    local now = system.monotime()
+    if now > deadline then
       return false
     end
-    system.sleep(0.005)
+    system.sleep(math.max(0.005, 2 * (now - began)))
   end
 end
 
@@ -189,30 +192,46 @@ end
 -- @return table: stdout, stderr (strings), code (exit status; 128 + signal where the shell says so), timed_out
 function M.run(command, options)
   options = options or {}
-  local out, err, inp, script = os.tmpname(), os.tmpname(), os.tmpname(), os.tmpname()
-  M.write_file(inp, options.stdin or "")
+  local out, err, script = os.tmpname(), os.tmpname(), os.tmpname()
+  local inp = options.stdin and M.write_file(os.tmpname(), options.stdin)
   local lines = {}
   for name, value in pairs(options.env or {}) do
     lines[#lines + 1] = ("export %s=%s"):format(name, M.quote(value))
   end
   lines[#lines + 1] = command
   M.write_file(script, table.concat(lines, "\n") .. "\n")
-  local _, _, code = os.execute(("timeout -k 1 %s sh %s <%s >%s 2>%s"):format(
-    options.timeout or 30, script, inp, out, err))
+  local _, _, code = os.execute(("exec timeout -k 1 %s sh %s <%s >%s 2>%s"):format(
+    options.timeout or 30, script, inp or "/dev/null", out, err))
   local result = {
     stdout = M.read_file(out), stderr = M.read_file(err), code = code, timed_out = code == 124 or code == 137,
   }
-  for _, path in ipairs { out, err, inp, script } do
+  for _, path in ipairs { out, err, script, inp } do
     os.remove(path)
   end
   return result
 end
 
+local installed = {}
+
 --- Whether a program is installed.
 -- @param program string, its name
 -- @return boolean
 function M.has(program)
-  return os.execute(("command -v %s >/dev/null 2>&1"):format(program)) == true
+  if installed[program] == nil then
+    installed[program] = os.execute(("command -v %s >/dev/null 2>&1"):format(program)) == true
+  end
+  return installed[program]
+end
+
+--- Removes a file, or a directory with all that is in it, where there is one.
+-- @param path string
+function M.remove_tree(path)
+  if lfs.symlinkattributes(path, "mode") == "directory" then
+    for name in lfs.dir(path) do
+      if name ~= "." and name ~= ".." then M.remove_tree(path .. "/" .. name) end
+    end
+  end
+  os.remove(path)
 end
 
 --- The lines that a command prints.
@@ -247,6 +266,14 @@ function M.lua_env()
       "./lua/?.lua;./lua/?/init.lua;./?.lua;;",
     LUA_CPATH = ("./%s/?.so;;"):format(M.build_dir()),
   }
+end
+
+--- The command `minigun` for a child of a spec: that of the tree, over the modules that spec/run has compiled or over
+-- the sources.
+-- @return string, its path, for sh
+function M.command()
+  local compiled = os.getenv "MINIGUN_COMPILED"
+  return compiled and compiled:gsub("lua$", "bin/minigun") or "./bin/minigun"
 end
 
 --- What a nil that is raised becomes: Lua 5.5 makes a text of it.
@@ -295,9 +322,9 @@ function M.directory_for_each(before_each, after_each)
   before_each(function()
     directory = os.tmpname()
     os.remove(directory)
-    assert(os.execute("mkdir " .. M.quote(directory)))
+    assert(lfs.mkdir(directory))
   end)
-  after_each(function() os.execute("rm -rf " .. M.quote(directory)) end)
+  after_each(function() M.remove_tree(directory) end)
   return function() return directory end
 end
 
