@@ -691,11 +691,6 @@ function core.make_directory(path) end
 ---@return integer? errno
 function core.list_directory(path) end
 
----Whether there is a device, a pipe or a socket of this name, as /dev/stdout is.
----@param path string
----@return boolean
-function core.is_stream(path) end
-
 ---Fd | nil, message, errno
 ---@param path string
 ---@return integer? fd
@@ -707,13 +702,16 @@ function core.append_file(path) end
 ---@return integer? fd
 function core.log_fd() end
 
----True | nil, message, errno: all of it, and nothing of other processes that do the same in between
+---True | nil, message, errno, whether a part of it is written: all of it, and nothing of other processes that do the
+---same in between
 ---@param fd integer
 ---@param bytes string
+---@param seconds number? that a reader has to take it
 ---@return true? written
 ---@return string? message
 ---@return integer? errno
-function core.write_line(fd, bytes) end
+---@return boolean? part
+function core.write_line(fd, bytes, seconds) end
 
 ---An empty bundle
 ---@return minigun.bundle bundle

@@ -128,6 +128,44 @@ describe("the log", function()
     assert.equal("true\ttrue\ttrue\ttrue\n", result.stdout, result.stderr)
   end)
 
+  it("gives such a reader no part of a line that its pipe can hold, and begins a new line after a part of a longer one",
+    function()
+      local result = program [[
+        require "minigun.system.log".PATIENCE = 0.2
+        local read, write = core.pipe()
+        core.print_into(write, 2)
+        local function take()
+          local text = ""
+          while core.wait(read, "r", 0) do text = text .. core.read_fd(read) end
+          return text
+        end
+        for _, length in ipairs { 5000, 30000, 60000, 200000 } do
+          for i = 1, 30 do minigun.log("info", ("<%d %s>"):format(i, ("x"):rep(length))) end
+          local text = take()
+          minigun.log("info", "read again")
+          text = text .. take()
+          local whole, parts = 0, 0
+          for line in text:gmatch "[^\n]+" do
+            if line:find("<%d+ " .. ("x"):rep(length) .. ">$") then whole = whole + 1
+            elseif line:find "<" then parts = parts + 1 end
+          end
+          print(length, whole > 0, parts, text:find "\n%[info%] %(pid %d+%): read again\n" ~= nil)
+        end
+      ]]
+      assert.equal("5000\ttrue\t0\ttrue\n30000\ttrue\t0\ttrue\n60000\ttrue\t0\ttrue\n200000\tfalse\t1\ttrue\n",
+        result.stdout, result.stderr)
+    end)
+
+  it("says why lines are lost that a file does not take", function()
+    local result = program [[
+      assert(minigun.logging { to = "/dev/full" })
+      minigun.log("info", "lost")
+      minigun.logging { to = "stderr" }
+      minigun.log("info", "here")
+    ]]
+    assert.matches("1 line of the log lost: cannot write to the log: No space left on device\n", result.stderr, 1, true)
+  end)
+
   it("tells of the begin, the end and the totals of a run at the level debug", function()
     minigun.logging { to = path, level = "debug", json = true }
     local result = minigun.pipeline("told"):producer("list", { 1, 2 })

@@ -135,12 +135,15 @@ describe("a run's report", function()
   it("is refused in the place of a directory, and written into a pipe or a device, which stays what it is", function()
     local p = minigun.pipeline("p"):producer({ 1 }):each(function() end)
     local _, message = pcall(function() p:run { report = directory } end)
-    assert.matches("cannot write '.*': Is a directory", message)
+    assert.matches("cannot write '.*': it is a directory", message)
     local pipe = directory .. "/pipe"
     local result = support.run((("mkfifo PIPE; ./bin/minigun run --report PIPE examples/001_hello.lua > PIPE.out & " ..
       "cat PIPE"):gsub("PIPE", pipe)))
     assert.is_truthy(result.stdout:find "^<!doctype html>.*</html>\n$")
     assert.equal("named pipe", lfs.attributes(pipe, "mode"))
+    support.run(("./bin/minigun run --report /dev/stdout examples/001_hello.lua > %s/out"):format(directory))
+    assert.matches("<!doctype html>", support.read_file(directory .. "/out"), 1, true)
+    assert.equal("link", lfs.symlinkattributes("/dev/stdout", "mode"))
   end)
 
   it("looks right in a browser: light, dark, wide and narrow, without a message of the console", function()

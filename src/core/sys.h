@@ -168,6 +168,7 @@ enum { MG_SOCKET_REUSE, MG_SOCKET_V6_ONLY, MG_SOCKET_NO_DELAY }; /* options that
   X(read, ssize_t, (int fd, void *to, size_t n), (fd, to, n))                                       \
   X(write, ssize_t, (int fd, const void *from, size_t n), (fd, from, n))                            \
   X(write_pipe, ssize_t, (int fd, const void *from, size_t n), (fd, from, n))                       \
+  X(write_room, ssize_t, (int fd, size_t *most), (fd, most))                                        \
   X(do_not_block, int, (int fd), (fd))                                                              \
   X(open_output, int, (const char *path), (path))                                                   \
   X(close, int, (int fd), (fd))                                                                     \

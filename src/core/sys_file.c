@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <string.h>
@@ -37,6 +38,19 @@ ssize_t mg_sys_write(int fd, const void *from, size_t n) {
 }
 
 /* Without SIGPIPE, whatever the program does with that. */
+/* How many bytes a write can take at once, of what is ready to be written to; *most: when it is empty.  What is in a
+ * pipe's pages is not known, but for none. */
+ssize_t mg_sys_write_room(int fd, size_t *most) {
+  struct stat facts;
+  int size, full = 0;
+  *most = PIPE_BUF;
+  if (fstat(fd, &facts) < 0) return -errno;
+  if (S_ISREG(facts.st_mode)) return (ssize_t)(*most = SSIZE_MAX);
+  if (!S_ISFIFO(facts.st_mode) || (size = fcntl(fd, F_GETPIPE_SZ)) < PIPE_BUF) return PIPE_BUF;
+  *most = (size_t)size;
+  return ioctl(fd, FIONREAD, &full) == 0 && full == 0 ? size : PIPE_BUF;
+}
+
 ssize_t mg_sys_write_pipe(int fd, const void *from, size_t n) {
   static const struct timespec at_once = {0, 0};
   sigset_t pipe_only, old, pending;

@@ -151,14 +151,6 @@ static int l_list_directory(lua_State *L) {
   return 1;
 }
 
-/* is_stream(path) -> whether there is a device, a pipe or a socket of this name, as /dev/stdout is */
-static int l_is_stream(lua_State *L) {
-  mg_file is;
-  int rc = mg_sys.path_facts(luaL_checkstring(L, 1), &is);
-  lua_pushboolean(L, rc == 0 && !is.regular && !is.directory);
-  return 1;
-}
-
 /* --- the log ------------------------------------------------------------------------------------------------------ */
 
 /* append_file(path) -> fd | nil, message, errno */
@@ -186,35 +178,51 @@ static int lock_line(int fd, uint64_t until) {
   }
 }
 
+/* Waits until a line can go at once: a reader that then takes nothing more has none of it, or all.  One that is longer
+ * than the pipe goes in parts. */
+static int wait_for_room(int fd, size_t n, uint64_t until) {
+  size_t most;
+  while (n > PIPE_BUF && mg_sys.write_room(fd, &most) < (ssize_t)n && n <= most) {
+    if (mg_now() >= until) return -ETIMEDOUT;
+    mg_sys.poll(NULL, 0, 1);
+  }
+  return 0;
+}
+
 /* As much as does not make this process wait: a pipe that is ready has room for PIPE_BUF bytes. */
 static ssize_t write_part(int fd, const char *from, size_t n, uint64_t until) {
   struct pollfd ready = {.fd = fd, .events = POLLOUT};
   uint64_t now = until == UINT64_MAX ? 0 : mg_now();
   int ms = until == UINT64_MAX ? -1 : until <= now ? 0 : (int)((until - now) / 1000000 + 1);
+  size_t most;
   int rc = mg_sys.poll(&ready, 1, ms);
-  if (rc < 0) return rc;
-  return rc == 0 ? -ETIMEDOUT : mg_sys.write_pipe(fd, from, n < PIPE_BUF ? n : PIPE_BUF);
+  if (rc <= 0) return rc < 0 ? rc : -ETIMEDOUT;
+  ssize_t room = mg_sys.write_room(fd, &most);
+  if (room < PIPE_BUF) room = PIPE_BUF;
+  return mg_sys.write_pipe(fd, from, n < (size_t)room ? n : (size_t)room);
 }
 
-/* write_line(fd, bytes, [seconds]) -> true | nil, message, errno: all of it, and nothing of other processes that do the
- * same in between. Waits so long for a reader that takes it, ETIMEDOUT then; without end where nothing is said. */
+/* write_line(fd, bytes, [seconds]) -> true | nil, message, errno, whether a part of it is written: all of it, and
+ * nothing of other processes that do the same in between. Waits so long for a reader that takes it, ETIMEDOUT then;
+ * without end where nothing is said. */
 static int l_write_line(lua_State *L) {
-  size_t n;
+  size_t n, left;
   int fd = mg_check_fd(L, 1);
-  const char *at = luaL_checklstring(L, 2, &n);
+  const char *from = luaL_checklstring(L, 2, &n);
   lua_Number seconds = luaL_optnumber(L, 3, -1);
   uint64_t until = seconds < 0 ? UINT64_MAX : mg_now() + (uint64_t)(seconds * 1e9);
   ssize_t wrote = lock_line(fd, until);
   int locked = wrote == 0;
-  while (n > 0 && locked) {
-    wrote = write_part(fd, at, n, until);
-    if (wrote >= 0) at += wrote, n -= (size_t)wrote;
-    else if (wrote != -EINTR && wrote != -EAGAIN) break;
+  if (locked && seconds >= 0) wrote = wait_for_room(fd, n, until);
+  for (left = n; left > 0 && (wrote >= 0 || wrote == -EINTR || wrote == -EAGAIN);) {
+    wrote = write_part(fd, from + n - left, left, until);
+    if (wrote > 0) left -= (size_t)wrote;
   }
   if (locked) mg_sys.lock_line(fd, MG_LINE_UNLOCK);
-  if (wrote < 0) return mg_lua_fail(L, "cannot write to the log", (int)wrote);
-  lua_pushboolean(L, 1);
-  return 1;
+  if (wrote >= 0) return lua_pushboolean(L, 1), 1;
+  int pushed = mg_lua_fail(L, "cannot write to the log", (int)wrote);
+  lua_pushboolean(L, left < n);
+  return pushed + 1;
 }
 
 void mg_screen_setup(lua_State *L) {
@@ -225,7 +233,7 @@ void mg_screen_setup(lua_State *L) {
       {"screen_read", l_read}, {"screen_close", l_close}, {"screen_keep", l_keep}, {"page", l_page},
       {"is_owned", l_is_owned},
       {"make_directory", l_make_directory}, {"list_directory", l_list_directory}, {"append_file", l_append_file},
-      {"is_stream", l_is_stream}, {"log_fd", l_log_fd}, {"write_line", l_write_line}, {NULL, NULL}};
+      {"log_fd", l_log_fd}, {"write_line", l_write_line}, {NULL, NULL}};
   mg_method_type(L, PAGE, page_methods);
   luaL_setfuncs(L, functions, 0);
 }

@@ -16,10 +16,12 @@ local log = {
 local LEVELS <const> = { debug = 1, info = 2, warning = 3, error = 4 }
 local MARK <const> = "\1log " -- begins a record on its way to the coordinator
 local STDERR <const> = 2
+local ETIMEDOUT <const> = 110
 
 local least, to, as_json = LEVELS.info, STDERR, false -- `to`: a descriptor, or a function
 local owner = core.process()
-local lost = 0 -- lines that were not taken since one was
+local lost, why = 0, "" -- lines that were not taken since one was, and why
+local torn = false      -- the last one that was not, is there in part
 
 --- Whether it is a level.
 ---@param level any
@@ -47,16 +49,21 @@ end
 
 local function text_of(record) return as_json and json.encode(record) .. "\n" or line_of(record) end
 
--- A reader that stands still, as one that was stopped, makes nothing else stand still: what it does not take in time is
--- lost, and how much that was is the first that it gets when it reads again.
+-- A reader that stands still, as one that was stopped, makes nothing else stand still: what it does not take in time
+-- is lost, and how much that was is the first that it gets when it reads again. A line that its pipe can hold it gets
+-- whole, or not at all.
 local function write(record)
   local text = text_of(record)
   if lost > 0 then
     text = text_of { level = "warning", pid = record.pid, time = record.time,
-      text = ("%s of the log lost: nobody read it for %g s"):format(failure.count(lost, "line"), log.PATIENCE) } .. text
+      text = ("%s of the log lost: %s"):format(failure.count(lost, "line"), why) } .. text
   end
+  if torn then text = "\n" .. text end
   if to == STDERR then text = terminal_line.before_text() .. text end
-  lost = core.write_line(to, text, lost > 0 and 0 or log.PATIENCE) and 0 or lost + 1
+  local ok, message, errno, part = core.write_line(to, text, lost > 0 and 0 or log.PATIENCE)
+  if ok then lost, torn = 0, false return end
+  lost, torn = lost + 1, torn or part
+  why = errno == ETIMEDOUT and ("nobody read it for %g s"):format(log.PATIENCE) or message
 end
 
 local ESCAPES <const> = { ["\n"] = "\\n", ["\\"] = "\\\\" }

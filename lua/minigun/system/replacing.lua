@@ -6,22 +6,24 @@ local EISDIR <const> = 21
 
 local replacing = {}
 
--- The name that a file has until it is whole.
-local function new_name(path) return core.is_stream(path) and path or ("%s.%d.new"):format(path, core.pid()) end
+-- The name that a file has until it is whole; its own where it is no file, or one that this process has open.
+local function new_name(path)
+  local there, regular = core.readable(path)
+  local is_open = path:find "^/dev/std" or path:find "^/dev/fd/" or path:find "^/proc/"
+  return (there and not regular or is_open) and path or ("%s.%d.new"):format(path, core.pid())
+end
 
 --- Says why a file could not be written.
 ---@param path string
 ---@return string? message nil: it can be
 function replacing.problem(path)
+  if select(3, core.readable(path)) == EISDIR then return "it is a directory" end
   local own = new_name(path)
   if own == path then return nil end
   local file, message = io.open(own, "wb")
   if not file then return message end
   file:close()
   os.remove(own)
-  local there, fault, errno = io.open(path, "r+")
-  if there then there:close() end
-  return errno == EISDIR and fault or nil
 end
 
 --- Writes a file.
