@@ -48,7 +48,7 @@ local plausible = {
   peek = { EMFILE },
   -- those of views and pages, which a run does without
   open_terminal = {}, screen_size = {}, get_mode = {}, set_mode = {}, at_end = {}, make_directory = {},
-  list_directory = {}, make_file = {}, is_owned = {}, write_at = {}, lock_line = {},
+  list_directory = {}, make_file = {}, is_owned = {}, write_at = {}, lock_line = {}, write_room = {},
   -- those of event loops
   default_signals = {}, renew_epolls = {}, symbol = {},
 }

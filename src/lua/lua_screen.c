@@ -181,7 +181,7 @@ static int lock_line(int fd, uint64_t until) {
 /* Waits until a line can go at once: a reader that then takes nothing more has none of it, or all.  One that is longer
  * than the pipe goes in parts. */
 static int wait_for_room(int fd, size_t n, uint64_t until) {
-  size_t most;
+  size_t most = 0;
   while (n > PIPE_BUF && mg_sys.write_room(fd, &most) < (ssize_t)n && n <= most) {
     if (mg_now() >= until) return -ETIMEDOUT;
     mg_sys.poll(NULL, 0, 1);
@@ -194,7 +194,7 @@ static ssize_t write_part(int fd, const char *from, size_t n, uint64_t until) {
   struct pollfd ready = {.fd = fd, .events = POLLOUT};
   uint64_t now = until == UINT64_MAX ? 0 : mg_now();
   int ms = until == UINT64_MAX ? -1 : until <= now ? 0 : (int)((until - now) / 1000000 + 1);
-  size_t most;
+  size_t most = 0;
   int rc = mg_sys.poll(&ready, 1, ms);
   if (rc <= 0) return rc < 0 ? rc : -ETIMEDOUT;
   ssize_t room = mg_sys.write_room(fd, &most);
