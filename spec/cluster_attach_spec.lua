@@ -44,8 +44,8 @@ local function lines_of(name)
 end
 
 local function command(path, name, journal)
-  return ("env JOURNAL=%s/%s %s run %s --job %s"):format(cluster.directory, journal or "journal", support.command(), path,
-    name)
+  return ("env JOURNAL=%s/%s %s run %s --job %s"):format(cluster.directory, journal or "journal", support.command(),
+    path, name)
 end
 
 local function submit(path, name, out, journal) return cluster:spawn(command(path, name, journal), out) end

@@ -149,7 +149,8 @@ end
 
 --- What redis-cli says.
 function Cluster:redis(words)
-  local pipe <close> = assert(io.popen(("exec redis-cli -s %s/redis.sock %s 2>/dev/null"):format(self.directory, words)))
+  local pipe <close> = assert(io.popen(("exec redis-cli -s %s/redis.sock %s 2>/dev/null"):format(self.directory,
+    words)))
   return (pipe:read "a":gsub("\n$", ""))
 end
 

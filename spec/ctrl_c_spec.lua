@@ -124,7 +124,7 @@ describe("Ctrl-C under the command line", function()
       local open = p:start()
       open:step(0.01)
       io.stderr:write "ready\n"
-      while true do end
+      while true do core.sleep(0.01) end
     ]])
     wait_for(run, "ready\n")
     interrupt(run)

@@ -16,6 +16,7 @@ local HEAD <const> = [[
     file:write(text, "\n")
     file:close()
     io.stderr:write("told " .. text .. "\n")
+    if text == "busy" then io.open(arg[1] .. ".busy", "w"):write(text, "\n"):close() end
   end
   local function busy() tell "busy" while true do end end
   local p = minigun.pipeline "interrupted"
@@ -23,31 +24,32 @@ local HEAD <const> = [[
 ]]
 
 -- Starts a command in the background and sends it SIGINT once its script says that it is busy; `more`: what the shell
--- does then.
-local function interrupted(command, body, more)
+-- does then; `words`: more arguments.
+local function interrupted(command, body, more, words)
   local path, told = temporary(HEAD .. body), temporary()
   local result = support.run(([[
-    %s %s %s & pid=$!
-    told=
-    until [ "$told" = busy ]; do
-      sleep 0.01
-      while read -r line; do [ "$line" != busy ] || told=busy; done < %s
-    done
+    mkfifo %s.busy
+    exec 3<>%s.busy
+    %s %s %s %s 3<&- & pid=$!
+    read -r told <&3
     sleep 0.02
-    from=$(date +%%s%%N)
+    read -r from rest </proc/uptime
     kill -INT $pid
     %s
     wait $pid
-    echo "status $? $(( ($(date +%%s%%N) - from) / 1000000 ))"
-  ]]):format(command, path, told, told, more or ""), { timeout = 10, env = support.lua_env() })
-  local status, ms = result.stdout:match "status (%d+) (%d+)"
+    status=$?
+    read -r now rest </proc/uptime
+    echo "status $status $from $now"
+  ]]):format(told, told, command, path, told, words or "", more or ""), { timeout = 10, env = support.lua_env() })
+  local status, from, now = result.stdout:match "status (%d+) (%S+) (%S+)"
   local left = {}
   for pid in support.read_file(told):gmatch "pid (%d+)" do
     if support.alive(pid) then left[#left + 1] = pid end
   end
   os.remove(path)
   os.remove(told)
-  return { status = tonumber(status), ms = tonumber(ms), left = left, stdout = result.stdout, stderr = result.stderr }
+  os.remove(told .. ".busy")
+  return { status = tonumber(status), ms = (now - from) * 1000, left = left, stdout = result.stdout, stderr = result.stderr }
 end
 
 local WAITS <const> = "p:producer('n', function(emit) for i = 1, 1e9 do emit(i) end end) "
@@ -124,14 +126,10 @@ describe("Ctrl-C in a script", function()
   end)
 
   it("that has an argument -i of its own: dies of SIGINT all the same", function()
-    local path, told = temporary(HEAD .. "p:producer('n', { 1 }) p:each(busy) p:run()"), temporary()
-    local result = support.run(("lua5.4 %s %s -i & pid=$!; until grep -q busy %s; do sleep 0.01; done; sleep 0.02; "
-      .. "kill -INT $pid; wait $pid; echo $?"):format(path, told, told), { timeout = 10, env = support.lua_env() })
-    os.remove(path)
-    os.remove(told)
-    assert.equal("130\n", result.stdout)
-    assert.matches("interrupted!\n", result.stderr, 1, true)
-    assert.is_nil(result.stderr:find("traceback", 1, true), result.stderr)
+    local ended = interrupted("lua5.4", "p:producer('n', { 1 }) p:each(busy) p:run()", "", "-i")
+    assert.equal(130, ended.status)
+    assert.matches("interrupted!\n", ended.stderr, 1, true)
+    assert.is_nil(ended.stderr:find("traceback", 1, true), ended.stderr)
   end)
 
   it("that catches the error: the error is interrupted!, p.last tells what there was, the program goes on", function()
