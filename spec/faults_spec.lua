@@ -13,7 +13,7 @@ describe("the test build", function()
     local what = threads == "" and "a worker" or "a worker with threads"
     it(("loses nothing and doubles nothing, wherever %s dies"):format(what), function()
       support.deadline(support.short_or_long(120, 1000))
-      local done = run("die_at_points.lua", support.short_or_long(threads == "" and "2" or "1", "60") .. " " .. threads)
+      local done = run("die_at_points.lua", support.short_or_long("1", "60") .. " " .. threads)
       assert.equal(0, done.code, done.stderr)
       assert.is_nil(done.stdout:match "WRONG[^\n]*", done.stdout)
       local points = 0

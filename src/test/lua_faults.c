@@ -103,7 +103,7 @@ static void start_collecting(lua_State *L, unsigned long n, unsigned long seed) 
   collect = n;
   collect_by = seed;
   if (n > 0) aim();
-  if (n > 0) lua_gc(L, LUA_GCINC, 4, 400, 8); /* finalizers run in the collector's own cycles only: many of these */
+  if (n > 0) lua_gc(L, LUA_GCINC, 4, 100, 8); /* finalizers run in the collector's own cycles only: many of these */
 }
 
 /* collect(n, seed) -> how many there were: from now on full collections at arbitrary allocations, in this process and
