@@ -200,8 +200,9 @@ function M.run(command, options)
   end
   lines[#lines + 1] = command
   M.write_file(script, table.concat(lines, "\n") .. "\n")
-  local _, _, code = os.execute(("exec timeout -k 1 %s sh %s <%s >%s 2>%s"):format(
+  local _, how, code = os.execute(("exec timeout -k 1 %s sh %s <%s >%s 2>%s"):format(
     options.timeout or 30, script, inp or "/dev/null", out, err))
+  if how == "signal" then code = 128 + code end
   local result = {
     stdout = M.read_file(out), stderr = M.read_file(err), code = code, timed_out = code == 124 or code == 137,
   }
