@@ -1,6 +1,5 @@
--- The verbs of the command that do jobs: map, each, busted.
+-- The verbs of the command that do jobs: map, each.
 
-local lfs = require "lfs"
 local support = require "spec.support"
 local template = require "minigun.command.template"
 
@@ -236,100 +235,5 @@ describe("minigun each", function()
 
   it("prints commands with --dry-run", function()
     assert.equal("convert a.png a.jpg\n", minigun("each --dry-run 'convert {} {.}.jpg' ::: a.png").stdout)
-  end)
-end)
-
--- A suite with every way in which a test can end.
-local FILES <const> = {
-  a = [[describe("a", function()
-    it("is fine", function() print "said" end)
-    it("fails", function() assert.equal(1, 2) end)
-    it("raises", function() error { code = 3 } end)
-    pending "is pending"
-  end)]],
-  b = [[describe("b", function() setup(function() error "set-up" end) it("is not run", function() end) end)]],
-  c = [[describe("c", function() for i = 1, 20 do it("is one of " .. i, function() end) end end)]],
-  d = [[syntax error]],
-}
-
-describe("minigun busted", function()
-  local function suite(files)
-    assert(lfs.mkdir(directory .. "/spec"))
-    for name, text in pairs(files) do support.write_file(("%s/spec/%s_spec.lua"):format(directory, name), text) end
-  end
-
-  local here = lfs.currentdir()
-
-  -- Runs it, or busted itself, in the suite's directory. Returns the result, and the counts of the closing line.
-  local function run(command)
-    local result = support.run(("cd %s && unset LUA_PATH LUA_CPATH && %s"):format(directory, command), { env = {
-      XDG_CACHE_HOME = directory } })
-    local counts = result.stdout:match "[^\n]* success[^\n]-pending" or result.stdout:match "[^\n]* success[^:]*"
-    return result, counts
-  end
-
-  local OURS <const> = here .. "/bin/minigun busted "
-  local THEIRS <const> = "lua5.4 /usr/bin/busted "
-
-  it("counts what busted counts, in one closing line, with busted's exit status", function()
-    suite(FILES)
-    for _, words in ipairs { "", "--filter fails", "--exclude-pattern d_spec", "-o TAP --exclude-pattern d_spec",
-      "-p 'c_spec'", "spec/a_spec.lua spec/c_spec.lua" } do
-      local ours, our_counts = run(OURS .. words)
-      local theirs, their_counts = run(THEIRS .. words)
-      assert.equal(their_counts, our_counts, words)
-      assert.equal(theirs.code, ours.code, words .. ours.stderr)
-      if words:find "TAP" then assert.equal(theirs.stdout, ours.stdout) end
-    end
-  end)
-
-  it("names a file whose process dies, and runs the others", function()
-    suite { a = FILES.c, b = "it('is fine', function() end) it('dies', function() os.execute('kill -9 $PPID') end)" }
-    local result = run(OURS)
-    assert.matches("21 successes / 0 failures / 1 error / 0 pending", result.stdout, 1, true)
-    assert.matches("spec/b_spec.lua: its process ended before its tests: by signal 9", result.stdout, 1, true)
-    assert.equal(1, result.code)
-  end)
-
-  it("runs several files at once, -j of them, and tells them in order", function()
-    local slow = "it('sleeps', function() os.execute 'sleep 0.7' print '%s' end)"
-    suite { a = slow:format "a", b = slow:format "b", c = slow:format "c", d = slow:format "d" }
-    local start = support.now()
-    local result = run(OURS .. "-j 4")
-    assert.is_true(support.now() - start < 2.5)
-    local told = {}
-    for letter in result.stdout:gmatch "%f[%w]([abcd])\n" do told[#told + 1] = letter end
-    assert.equal("abcd", table.concat(told))
-    assert.matches("4 successes / 0 failures / 0 errors / 0 pending", result.stdout, 1, true)
-  end)
-
-  it("lets short files share a process, keeps apart what each prints, and goes on after one that dies", function()
-    local files = {}
-    for i = 1, 24 do
-      local act = i == 8 and "os.execute('kill -9 $PPID')" or i == 13 and "error 'no'" or ""
-      files[("f%02d"):format(i)] = ("describe('f', function() it('says', function() print('file %d')" ..
-        " io.stderr:write 'err %d ' %s end) end)"):format(i, i, act)
-    end
-    files.f20 = "syntax error"
-    suite(files)
-    local result = run(OURS .. "-j 1 -o plainTerminal")
-    local numbers, errors = {}, {}
-    for n in result.stdout:gmatch "file (%d+)" do numbers[#numbers + 1] = tonumber(n) end
-    for n in result.stderr:gmatch "err (%d+)" do errors[#errors + 1] = tonumber(n) end
-    for _, list in ipairs { numbers, errors } do
-      assert.is_true(#list >= 22, table.concat(list, " ")) -- of the one that dies perhaps nothing
-      for i = 2, #list do assert.is_true(list[i] > list[i - 1]) end
-    end
-    assert.matches("spec/f08_spec.lua: its process ended before its tests: by signal 9", result.stdout, 1, true)
-    assert.equal(1, select(2, result.stdout:gsub("its process ended", "")))
-    assert.matches("21 successes / 0 failures / 3 errors / 0 pending", result.stdout, 1, true)
-    assert.not_matches("%z", result.stdout .. result.stderr)
-  end)
-
-  it("gives what needs one process to busted itself", function()
-    suite { a = FILES.c }
-    assert.equal(run(THEIRS .. "--list").stdout, run(OURS .. "--list").stdout)
-    assert.matches("^2%.", run(OURS .. "--version").stdout)
-    assert.equal(1, run(OURS .. "--nonsense").code)
   end)
 end)

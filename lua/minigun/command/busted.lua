@@ -131,6 +131,7 @@ local function run_suite(files, workers, jobs, new_teller)
   p:each("run", { threads = jobs }, function() workers:work() end)
   p:on_failure(function(failure) error(failure.message, 0) end)
   p:after_run(function() -- after this a signal may end the process
+    workers:abandon()
     tell(true)
     telling:finish(workers)
   end)
@@ -177,6 +178,7 @@ local function files_of(given, seed)
   local wrong = {}
   local lister = { publish = function(...) wrong[#wrong + 1] = table.pack(...) end }
   local directory = library "lfs".currentdir()
+  for _, language in ipairs { "en", given.lang } do pcall(require, "busted.languages." .. language) end
   local paths = library "busted.modules.test_file_loader"(lister, {})(given.ROOT, given.pattern, {
     excludes = given["exclude-pattern"], recursive = given.recursive })
   if given["sort-files"] then table.sort(paths)
@@ -201,9 +203,10 @@ function busted.run(words)
   assert(lfs.chdir(given.directory))
   local seed = tonumber(given.seed) or library "busted.utils".urandom() or os.time()
   local files, absent = files_of(given, seed)
+  command = with { "--seed=" .. seed, table.unpack(words) }
+  if #files == 0 then return (run_plain(command, cwd)) end -- it says so
   local times = read_times()
   local list, short = dealt(files, times)
-  command = with { "--seed=" .. seed, table.unpack(words) }
   local code = short and run_short(command, cwd, files, times)
   if code then return code end
   local workers <close> = library "minigun.command.busted_workers".new(list, command, cwd)

@@ -8,10 +8,13 @@
 --   next-K   file K is the next one. Who renames this to next-K+1 has taken file K; nothing else is shared.
 -- and of process N, which is the environment's second word; a third one is a file that it begins with:
 --   N.told   Lua tables, one a line: { begun = K }; an event of busted's { channel =, n =, element, parent, ... };
---            { ended = K, seconds =, out =, err = }: so long are N.out and N.err then; { whole = true }: it has come
---            to its end
+--            { ended = K, seconds = }; { whole = true }: it has come to its end. They have also `out` and `err`, how
+--            long N.out and N.err were then.
 --   N.out, N.err   what is printed
 -- Each line is flushed: what a process has told before it died counts.
+
+-- Under the name that busted has in its own messages.
+local runner = assert(load("require 'busted.runner' { standalone = false }", "@busted"))
 
 local function whole_suite(path)
   local loader = require "busted.modules.output_handler_loader"
@@ -24,7 +27,7 @@ local function whole_suite(path)
       return loader()(busted, ...)
     end
   end
-  require "busted.runner" { standalone = false }
+  runner()
 end
 
 local directory, own, first = (os.getenv "MINIGUN_BUSTED" or ""):match "^(%S+) (%d+) ?(%d*)$"
@@ -53,8 +56,13 @@ local function text(value, depth)
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
+-- How much has been printed; nil where a test has closed the stream.
+local function printed(stream)
+  return io.type(stream) == "file" and stream:seek "end" or nil
+end
+
 local function tell(line)
-  told:write(line, "\n")
+  told:write(("{out=%s,err=%s,%s}\n"):format(printed(STDOUT), printed(STDERR), line))
   told:flush()
 end
 
@@ -81,14 +89,14 @@ local function element_text(element)
 end
 
 local function record(channel)
-  local begin = ("{channel=%s,n="):format(text(channel, 1))
+  local begin = ("channel=%s,n="):format(text(channel, 1))
   local bad = channel[1] == "error" or channel[1] == "failure"
   return function(element, parent, ...)
     local n = select("#", ...)
     wrong = wrong or bad
     local parts = { element_text(element), element_text(parent) }
     for i = 1, n do parts[i + 2] = text((select(i, ...)), 1) end
-    tell(begin .. n + 2 .. "," .. table.concat(parts, ",") .. "}")
+    tell(begin .. n + 2 .. "," .. table.concat(parts, ","))
     return nil, true
   end
 end
@@ -107,7 +115,7 @@ local function output_handler_loader()
   return function(busted)
     for _, channel in ipairs(CHANNELS) do busted.subscribe(channel, record(channel)) end
     busted.subscribe({ "exit" }, function()
-      tell "{whole=true}"
+      tell "whole=true"
       return nil, true
     end)
   end
@@ -137,11 +145,6 @@ local function turns()
   end
 end
 
--- How much has been printed; nil where a test has closed the stream.
-local function printed(stream)
-  return io.type(stream) == "file" and stream:seek "end" or nil
-end
-
 -- Takes all that a file has left from the suite, as between two runs of --repeat: that is much memory after some time.
 local function forget_file(context, kept)
   local old = context.get()
@@ -163,9 +166,10 @@ end
 -- In the place of what runs all files. When something goes wrong in a file after others it is the process's last.
 local function execute(busted)
   local block = require "busted.block"(busted)
-  return function()
+  return function(_, options)
     local context, n = busted.context, 0
     local root = context.get()
+    root.randomseed = options.shuffle and busted.randomseed or nil
     local kept = table.move(context.children(root), 1, #context.children(root), 1, {})
     local started = busted.safe_publish("suite", { "suite", "start" }, root, 1, 1,
       busted.randomize and busted.randomseed or nil)
@@ -173,10 +177,9 @@ local function execute(busted)
       for turn, path in turns() do
         local start = busted.monotime()
         n, wrong = n + 1, false
-        tell(("{begun=%d}"):format(turn))
+        tell(("begun=%d"):format(turn))
         run_file(busted, path)
-        tell(("{ended=%d,seconds=%.6f,out=%s,err=%s}"):format(turn, busted.monotime() - start, printed(STDOUT),
-          printed(STDERR)))
+        tell(("ended=%d,seconds=%.6f"):format(turn, busted.monotime() - start))
         forget_file(context, kept)
         if wrong and n > 1 then break end
       end
@@ -201,4 +204,4 @@ package.loaded["busted.modules.output_handler_loader"] = output_handler_loader
 package.loaded["busted.modules.test_file_loader"] = test_file_loader
 package.loaded["busted.execute"] = execute
 
-require "busted.runner" { standalone = false }
+runner()

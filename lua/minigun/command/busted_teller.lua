@@ -7,6 +7,7 @@ local library = require "minigun.command.busted_library"
 ---@field parents table<table, table> its elements, each with the one around it
 ---@field suite table the element around all
 ---@field wrong integer errors and failures
+---@field start fun() tells of the suite's begin, once
 local Teller = {}
 Teller.__index = Teller
 
@@ -43,13 +44,32 @@ local function new(given, seed, absent)
     end)
   end
   load_handler(own, given)
-  for _, event in ipairs(absent) do own.publish(table.unpack(event, 1, event.n)) end
-  own.safe_publish("suite", { "suite", "start" }, self.suite, 1, 1, given["shuffle-tests"] and seed or nil)
+  self.start = function()
+    for _, event in ipairs(absent) do own.publish(table.unpack(event, 1, event.n)) end
+    own.safe_publish("suite", { "suite", "start" }, self.suite, 1, 1, given["shuffle-tests"] and seed or nil)
+    self.start = function() end
+  end
   return self
 end
 
+local STREAMS <const> = { out = io.stdout, err = io.stderr }
+
+-- What was printed until its process had printed so much; nil: all.
+local function print_until(printed, lengths)
+  for name, stream in pairs(STREAMS) do
+    local part, length = printed[name], lengths[name]
+    local at = part.at or 1
+    local to = length and length - part.from or #part.text
+    if to >= at then
+      stream:write(part.text:sub(at, to))
+      stream:flush()
+      part.at = to + 1
+    end
+  end
+end
+
 -- What is told of an element is told in parts, under its number.
-local function publish(self, events)
+local function publish(self, events, printed)
   local elements = {}
   local function of(part)
     if not part then return nil end
@@ -62,7 +82,10 @@ local function publish(self, events)
   end
   for _, event in ipairs(events) do
     local element, parent = of(event[1]), of(event[2])
-    if element then self.parents[element] = self.parents[element] or parent or self.suite end
+    if element then
+      self.parents[element] = self.parents[element] or parent or event.channel[1] == "file" and self.suite or nil
+    end
+    if printed then print_until(printed, event) end
     self.own.publish(event.channel, element, parent, table.unpack(event, 3, event.n))
   end
 end
@@ -75,10 +98,9 @@ end
 --- Tells of a file that is finished.
 ---@param file minigun.BustedFile
 function Teller:file(file)
-  io.stdout:write(file.out)
-  io.stdout:flush()
-  io.stderr:write(file.err)
-  publish(self, file.events)
+  self.start()
+  publish(self, file.events, file.printed)
+  print_until(file.printed, {})
   if file.died then
     publish_error(self, file.path, ("%s: its process ended before its tests: %s"):format(file.path, file.died))
   end
@@ -88,6 +110,12 @@ end
 --- counts once.
 ---@param workers minigun.BustedWorkers
 function Teller:finish(workers)
+  if workers.refusal then -- that of busted itself, as of a helper that cannot be loaded
+    io.stderr:write(workers.refusal)
+    self.wrong = 1
+    return
+  end
+  self.start()
   local told = {}
   for _, event in ipairs(workers.loose) do
     local text = tostring(event[3])

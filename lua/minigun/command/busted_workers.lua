@@ -11,16 +11,20 @@ local lfs = library "lfs"
 ---@class minigun.BustedFile
 ---@field path string as busted calls it
 ---@field events table[] what busted has told of it
----@field out string what it has printed
----@field err string
+---@field printed table<string, minigun.BustedPrinted> by "out" and "err"
 ---@field seconds number it took
 ---@field died string? how its process ended in it
 ---@field finished boolean? all that is known of it is here
 
+---@class minigun.BustedPrinted
+---@field text string
+---@field from integer where in all that its process has printed this begins
+
 ---@class minigun.BustedWorkers
 ---@field files minigun.BustedFile[] in the order in which they are begun
 ---@field loose table[] events of no file
----@field faults string[] processes that ended in no file: what they have said
+---@field faults string[] how processes ended that did so in no file, and what they have said
+---@field refusal string? what the first process has said, where none has come to a file
 local Workers = {}
 Workers.__index = Workers
 
@@ -70,21 +74,22 @@ local function open(self)
   return process
 end
 
--- What a process has printed since the last call, up to a length of the whole; nil: all of it.
-local function take_printed(process, name, length)
-  local file <close> = io.open(process.path .. "." .. name)
-  if not file then return "" end
-  local from = process.printed[name]
-  file:seek("set", from)
-  local text = file:read(length and math.max(length - from, 0) or "a") or ""
-  process.printed[name] = from + #text
-  return text
+-- What a process has printed since the last call, up to lengths of the whole; nil: all of it.
+local function take_printed(process, lengths)
+  local printed = {}
+  for name, from in pairs(process.printed) do
+    local file <close> = io.open(process.path .. "." .. name)
+    if file then file:seek("set", from) end
+    local text = file and file:read(lengths[name] and math.max(lengths[name] - from, 0) or "a") or ""
+    printed[name] = { text = text, from = from }
+    process.printed[name] = from + #text
+  end
+  return printed
 end
 
 local function end_file(process, file, told)
   process.current, process.last = nil, file
-  file.seconds = told.seconds
-  file.out, file.err = take_printed(process, "out", told.out), take_printed(process, "err", told.err)
+  file.seconds, file.printed = told.seconds, take_printed(process, told)
   if process.wrong and not file.alone then process.again = file
   else file.finished = true
   end
@@ -125,6 +130,15 @@ end
 --- Has the processes begin no more files.
 function Workers:halt() remove(self, "^next%-") end
 
+--- Takes what is known of the files whose processes end with this run.
+function Workers:abandon()
+  self:read()
+  for _, process in ipairs(self.processes) do
+    local file = process.told and process.current
+    if file then file.printed, file.died, file.finished = take_printed(process, {}), "with the whole run", true end
+  end
+end
+
 local function how_it_ended(result)
   return result.signal and "by signal " .. result.signal or result.code and "with code " .. result.code or
     "it is not known how"
@@ -135,16 +149,19 @@ local function closed(self, process, result)
   read(self, process)
   process.told:close()
   process.told = nil
-  local file, out, err = process.current, take_printed(process, "out"), take_printed(process, "err")
+  local file, printed = process.current, take_printed(process, {})
   if file and not file.alone then return file end
   if file then
-    file.out, file.err, file.seconds, file.died, file.finished = out, err, result.seconds, how_it_ended(result), true
+    file.printed, file.seconds, file.died, file.finished = printed, result.seconds, how_it_ended(result), true
     return nil
   end
-  if not process.whole then table.insert(self.faults, ("%s%sa process ended %s, %s"):format(out, err,
-    process.last and "after " .. process.last.path or "before its first file", how_it_ended(result)))
+  local text = printed.out.text .. printed.err.text
+  if not process.whole then
+    self.refusal = self.begun == 0 and (self.refusal or text) or nil
+    table.insert(self.faults, ("%sa process ended %s, %s"):format(text,
+      process.last and "after " .. process.last.path or "before its first file", how_it_ended(result)))
   elseif process.last then
-    process.last.out, process.last.err = process.last.out .. out, process.last.err .. err
+    for name, last in pairs(process.last.printed) do last.text = last.text .. printed[name].text end
   end
   return process.again
 end
