@@ -1642,6 +1642,10 @@ function Ledger:tell(slot, on) end
 ---@param slot integer
 function Ledger:retire(slot) end
 
+---No more work is for it but what is offered; the end of each slice is told as "retire"
+---@param slot integer
+function Ledger:leaving(slot) end
+
 ---Hands it held work
 ---@param slot integer
 ---@param work integer

@@ -351,6 +351,40 @@ for _, context in ipairs(contexts.all) do
         return #support.children() <= 2
       end, patience))
     end)
+
+    it("up and down loses nothing that loops keep", function()
+      if context.per_item or context.inline and not context.threads then return end
+      local p = minigun.pipeline "sums"
+      p:stage("sum", contexts.options(context), function(input, emit)
+        local sum = 0
+        for n in input do
+          minigun.sleep(0.001)
+          sum = sum + n
+        end
+        emit(sum)
+      end)
+      local pool = p:open()
+      for round, n in ipairs { 1, 6, 2, 3 } do
+        local futures = {}
+        for i = 1, 30 do futures[i] = pool:submit(i) end
+        futures[5 * round]:result(patience)
+        pool:resize(n)
+        for i = 1, 30 do futures[i]:result(patience) end
+      end
+      local sum = 0
+      for _, part in ipairs(pool:close().items) do sum = sum + part end
+      assert.equal(4 * 465, sum)
+    end)
+
+    it("is refused where items of a key are one worker's", function()
+      if context.per_item or context.inline and not context.threads then return end
+      local pool <close> = minigun.pipeline "keyed"
+        :map("keys", contexts.options(context, { partition = function(n) return n % 4 end }), double):open()
+      local futures = {}
+      for i = 1, 30 do futures[i] = pool:submit(i) end
+      assert.matches("%(partition%)", select(2, pcall(pool.resize, pool, 1)))
+      for i = 1, 30 do assert.same({ 2 * i }, futures[i]:result(patience)) end
+    end)
   end)
 end
 

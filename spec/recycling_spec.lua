@@ -118,6 +118,38 @@ for _, threads in ipairs { false, 2 } do
       assert.are_not.equal(first, pool:call(1, patience))
     end)
 
+    for _, limit in ipairs { "idle_timeout", "max_age" } do
+      it(limit .. ": a worker's loops end before it, so that nothing that they keep is lost", function()
+        local seen, stop = 0, false
+        local p = minigun.pipeline "loops":producer(function(emit)
+          while not stop do
+            seen = seen + 1
+            emit(seen)
+            minigun.sleep(seen % 10 == 0 and 0.1 or 0.002)
+          end
+        end)
+        p:processes({ n = 2, [limit] = 0.05 }, function()
+          p:processor("first", { threads = threads or nil }, function(n, emit) emit(n) end)
+          for _, name in ipairs { "once", "twice" } do
+            p:stage(name, function(input, emit)
+              local kept = {}
+              for n in input do kept[#kept + 1] = n end
+              for _, n in ipairs(kept) do emit(n) end
+            end)
+          end
+        end)
+        local deaths, deadline = 0, core.now() + patience
+        p:on_worker_exit(function()
+          deaths = deaths + 1
+          stop = deaths >= 3 or core.now() > deadline
+        end)
+        local result = p:run()
+        assert.same(contexts.range(1, seen), contexts.sorted(result.items))
+        assert.same({}, result.stats.warnings)
+        assert.is_true(deaths >= 3, deaths .. " workers have ended")
+      end)
+    end
+
     it("memory_limit: an allocation beyond it fails with its item, and the worker goes on", function()
       if support.under then return pending "memory is what that build makes of it" end
       local pool <close> = minigun.executor(function(n) return #("x"):rep(n) end, with { n = 1, memory_limit = "32M" })

@@ -130,6 +130,7 @@ typedef struct mg_seat {
   uint32_t place;
   mg_list hand;
   int live, vacant, retired, ends;
+  int leaving; /* its loops are to end before it: the program above hears of the end of each slice */
   int told; /* the program above wants to know of what is finished, before it is */
   uint64_t given, items, busy; /* items that its process has been given, has done; nanoseconds */
   int lacking;                 /* it may lack a block */

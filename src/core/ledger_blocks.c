@@ -79,7 +79,7 @@ int mg_ledger_seat_taken(mg_ledger *l, uint32_t seat) {
   mg_seat *s = &l->seat[seat];
   mg_ledger_seat_used(l, seat);
   s->live = 1;
-  s->vacant = s->retired = s->ends = s->told = 0;
+  s->vacant = s->retired = s->ends = s->leaving = s->told = 0;
   s->given = s->items = s->busy = 0;
   mg_ledger_may_lack(l, seat);
   int rc = lend(l, seat, l->place[s->place].block_bytes);

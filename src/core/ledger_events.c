@@ -101,7 +101,8 @@ static int end_slice(mg_ledger *l, mg_place *p, uint32_t seat, uint32_t w) {
     if (p->stages == 1) serve(&s->counts, (double)own->busy / own->range.count, own->range.count);
   }
   mg_work_free(l, w);
-  if (!p->loops || l->seat[seat].given < p->per_worker || l->seat[seat].retired) return 0;
+  const mg_seat *its = &l->seat[seat];
+  if (!p->loops || its->retired || !(its->leaving || its->given >= p->per_worker)) return 0;
   mg_slot_event ev = {.kind = MG_EVENT_RETIRE};
   return mg_pool_tell(l->pool, seat, &ev);
 }

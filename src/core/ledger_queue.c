@@ -6,7 +6,7 @@
 
 int mg_ledger_open_lanes(mg_place *p) {
   if (p->lane) return 0;
-  uint32_t n = p->seats ? p->seats : p->n;
+  uint32_t n = p->seats ? p->seats : MG_THREADED_CHUNKS; /* of threads there may be more later */
   p->lane = calloc(n, sizeof *p->lane);
   if (!p->lane) return -ENOMEM;
   for (p->lanes = 0; p->lanes < n; p->lanes++) p->lane[p->lanes].kind = MG_IN_QUEUE;

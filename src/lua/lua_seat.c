@@ -71,6 +71,14 @@ static int l_retire(lua_State *L) {
   return 0;
 }
 
+/* l:leaving(slot): no more work is for it but what is offered; with the end of each slice the run hears "retire" */
+static int l_leaving(lua_State *L) {
+  mg_ledger *l = mg_check_ledger(L, 1);
+  mg_seat *s = &l->seat[check_seat(L, l, 2)];
+  s->leaving = s->ends = 1;
+  return 0;
+}
+
 /* l:ends(slot [, false]): its worker is about to be killed, or is not ready: no work is for it; or there is again */
 static int l_ends(lua_State *L) {
   mg_ledger *l = mg_check_ledger(L, 1);
@@ -165,7 +173,8 @@ static int l_producer(lua_State *L) {
 
 const luaL_Reg mg_seat_methods[] = {
     {"seat_taken", l_seat_taken}, {"seat_left", l_seat_left}, {"seat", l_seat}, {"tell", l_tell},
-    {"retire", l_retire}, {"offer", l_offer}, {"hand", l_hand}, {"hands", l_hands}, {"at", l_at},
+    {"retire", l_retire}, {"leaving", l_leaving},
+    {"offer", l_offer}, {"hand", l_hand}, {"hands", l_hands}, {"at", l_at},
     {"left", l_left}, {"ends", l_ends}, {"revoke", l_revoke}, {"collect", l_collect}, {"done", l_done},
     {"ill", l_ill}, {"producer", l_producer}, {NULL, NULL},
 };

@@ -26,11 +26,22 @@ end
 
 --- Changes how many items may be in work at once.
 ---@param n integer
----@return boolean ok
+---@return boolean? ok
+---@return string? message
 function Threads:resize(n)
+  if self.partitioned then return nil, "each thread has the items of its keys (partition)" end
   self.n, self.threads.n = n, n
   self.ledger:resize(self.id, n, terms.most_of(n))
   return true
+end
+
+-- Threads for which there is no place any more have loops as well, and are woken for the end of these.
+function Threads:looping()
+  local most = self.n
+  for _, thread in ipairs(self.threads.threads) do most = math.max(most, thread.number) end
+  if most > self.n then self:resize(most) end
+  for i = #self.slots + 1, most do self.slots[i] = { number = i } end
+  return table.move(self.slots, 1, most, 1, {})
 end
 
 -- A thread's item is given up: its thread is closed where it waits, and another one takes its place.

@@ -38,11 +38,10 @@ function workers.new(port, segment, first)
     fresh = fresh,         -- each item has a process of its own: no other handler sees what that does to it
     most = fresh and terms.most_of(n) or AHEAD,
     processes = processes.new(port, segment, first),
-    loops = {},            -- its loop stages, where workers end before the run does
+    loops = {},            -- its loop stages: they end before their worker, where that does not end with the run
   }, Workers)
   for _, id in ipairs(segment.stages) do
-    local ends = not fresh and (self.per_worker < math.huge or port.plan.standing)
-    if port.plan.stages[id].loop and ends then table.insert(self.loops, id) end
+    if port.plan.stages[id].loop and not fresh then table.insert(self.loops, id) end
   end
   contract.open(self, port, segment, fresh and "values" or "bytes")
   self.slots = self.processes.slots
@@ -201,6 +200,7 @@ end
 function Workers:on_retire(slot)
   local ledger = self.ledger
   if not self.loops[1] then return ledger:retire(slot.index) end
+  ledger:leaving(slot.index)
   if ledger:seat(slot.index) > 0 then return end -- it will be said again
   local own = ledger:take_lane(self.id, slot.number)
   if own and ledger:read(own).attempt == 0 then
