@@ -18,10 +18,6 @@ local TRIES <const> = 16          -- for a piece that cannot be joined now
 ---@return number
 function heap.kib() return collectgarbage "count" or 0 end
 
-local GROWN <const> = 1.25        -- times what was left after the last collection; a small heap with less is left alone
-
-local kept = 0 -- KiB after the last collection, in any run of this process
-
 local Heap = {}
 Heap.__index = Heap
 
@@ -46,19 +42,15 @@ local function join(self)
   return true
 end
 
---- Before a fork: the heap is collected, once, and malloc's lists sorted; pages are joined as far as it pays. What is
---- garbage already is ended here, as the finalizers of the program's objects are no child's business; after a run that
---- has left little a small heap is not collected again.
+--- Before a fork: a large heap is collected, once, and malloc's lists sorted; pages are joined as far as it pays. To
+--- collect a small one would cost a short run more than all else, and its children hardly ever collect anything.
 ---@param waiting integer how many forks are waited for
 ---@param full boolean whether more may be
 function Heap:prepare(waiting, full)
   if not self.prepared then
     self.prepared = true
-    local kib = heap.kib()
-    if kib < LARGE and kib < GROWN * kept then return end
+    if heap.kib() < LARGE then return end
     collectgarbage()
-    kept = heap.kib()
-    if kept < LARGE then return end
     core.heap_settle()
     self.next = 0
   end
