@@ -21,7 +21,7 @@ static int l_open(lua_State *L) {
   int cpus = (int)luaL_optinteger(L, 4, 0);
   luaL_argcheck(L, slots >= 0 && slots <= MG_MAX_SLOTS, 1, "0 to 4096 slots expected");
   luaL_argcheck(L, bytes > 0 && keep > 0, 2, "sizes must be positive");
-  mg_pool *p = lua_newuserdatauv(L, sizeof *p, 0);
+  mg_pool *p = lua_newuserdatauv(L, sizeof *p, 1); /* the value: see mg_push_worker */
   memset(p, 0, sizeof *p); /* closed, until it is opened: an error in between leaves nothing open */
   luaL_setmetatable(L, MG_POOL_TYPE);
   int rc = mg_pool_open(p, (uint32_t)slots, (size_t)bytes, (size_t)keep, cpus);
@@ -116,7 +116,7 @@ static int l_spawn(lua_State *L) {
   luaL_checktype(L, 4, LUA_TFUNCTION);
   luaL_argcheck(L, p->slot[i].state == MG_SLOT_EMPTY, 2, "the slot has a worker");
   mg_pool_renew(shares_epolls(L));
-  mg_worker *w = mg_push_worker(L);
+  mg_worker *w = mg_push_worker(L, 1);
   lua_insert(L, 5);
   int pid = mg_pool_spawn(p, i, (size_t)held, w);
   if (pid == 0) mg_codec_note_loading(mg_codec_get(L), &w->shared->loading);

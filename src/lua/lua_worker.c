@@ -25,12 +25,17 @@ typedef struct lua_emit {
   unsigned early; /* calls in which further values are looked for */
 } lua_emit;
 
-mg_worker *mg_push_worker(lua_State *L) {
-  lua_worker *lw = lua_newuserdatauv(L, sizeof *lw, MG_WORKER_UV_FLUSH);
-  memset(lw, 0, sizeof *lw);
-  lw->codec = mg_codec_get(L);
-  luaL_setmetatable(L, MG_WORKER_TYPE);
-  return &lw->w;
+mg_worker *mg_push_worker(lua_State *L, int pool) {
+  if (lua_getiuservalue(L, pool, 1) == LUA_TNIL) {
+    lua_worker *lw = lua_newuserdatauv(L, sizeof *lw, MG_WORKER_UV_FLUSH);
+    memset(lw, 0, sizeof *lw);
+    lw->codec = mg_codec_get(L);
+    luaL_setmetatable(L, MG_WORKER_TYPE);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, pool, 1);
+    lua_remove(L, -2);
+  }
+  return &((lua_worker *)lua_touserdata(L, -1))->w;
 }
 
 static lua_worker *to_worker(lua_State *L, int arg) { return (lua_worker *)(void *)mg_check_worker(L, arg); }

@@ -18,8 +18,9 @@ static inline mg_worker *mg_check_worker(lua_State *L, int arg) {
   return w;
 }
 
-/* Pushes a new, idle worker userdata and returns its worker, to be filled in the child. */
-mg_worker *mg_push_worker(lua_State *L);
+/* Pushes the idle worker userdata of the pool at index `pool`, which each child gets a copy of, and returns its worker,
+ * to be filled in the child. */
+mg_worker *mg_push_worker(lua_State *L, int pool);
 /* Emits, by the emit of a worker at `arg`, the item that the source has found, of at most `most` bytes. */
 void mg_emit_item(lua_State *L, int arg, mg_source *s, size_t most);
 extern const luaL_Reg mg_thread_methods[]; /* lua_threads.c */

@@ -1,6 +1,5 @@
 --- The loop of threads and of waits for descriptors, in the coordinator: made when it is first needed, after the forks.
 local declared = require "minigun.base.declared"
-local tasks = require "minigun.handlers.tasks"
 
 local threads = {}
 
@@ -18,7 +17,7 @@ end
 ---@return table loop
 function Threads:open()
   if self.tasks then return self.tasks end
-  local own, message = tasks.new()
+  local own, message = require("minigun.handlers.tasks").new()
   if not own then self.state:fail(message) end
   self.tasks = own
   own.seeded = self.seed or nil
