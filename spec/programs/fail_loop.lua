@@ -78,11 +78,19 @@ local before = unruly.handler(core.signal_numbers.USR1)
 use {}
 collectgarbage()
 collectgarbage()
+-- Up to the call that fails all is as without it, so what is not made so often there cannot fail; the child makes one
+-- more of some kinds before it is out of the test's hands.
+local earlier <const> = core.faults.calls()
+use {}
+local made <const> = core.faults.calls()
+collectgarbage()
+collectgarbage()
 local descriptors = support.descriptor_count()
 local runs, said = 0, 0
 for call, errors in pairs(plausible) do
   for _, errno in ipairs(errors) do
     for _, nth in ipairs(NTHS) do
+      if nth > made[call] - earlier[call] + 1 then break end
       local label = ("%s %d: %s"):format(call, nth, TEXTS[errno])
       print(label)
       io.stdout:flush()
@@ -99,9 +107,10 @@ for call, errors in pairs(plausible) do
       end
       collectgarbage()
       collectgarbage()
-      -- The third is the one that looks whether the handler is still ours.
-      if unruly.handler(core.signal_numbers.USR1) ~= before and not (call == "signal_action" and nth >= 3) then
-        print(("WRONG %s: a handler is left"):format(label))
+      if unruly.handler(core.signal_numbers.USR1) ~= before then
+        -- The third is the one that looks whether the handler is still ours.
+        if call ~= "signal_action" or nth < 3 then print(("WRONG %s: a handler is left"):format(label)) end
+        use {} -- which takes it away
       end
       if support.descriptor_count() ~= descriptors then
         print(("WRONG %s: %d descriptors, not %d"):format(label, support.descriptor_count(), descriptors))
