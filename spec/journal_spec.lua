@@ -424,7 +424,7 @@ describe("a journal", function()
 
   it("leaks nothing over thousands of runs", function()
     support.deadline(60)
-    local runs = support.patience > 1 and 300 or support.short_or_long(400, 3000)
+    local runs = support.patience > 1 and 300 or support.short_or_long(200, 3000)
     local p = minigun.pipeline("p"):producer("numbers", contexts.range(1, 20)):batch(7):consumer("save", function() end)
     local pool = minigun.pipeline("p"):producer("numbers", contexts.range(1, 20)):batch(7)
       :consumer("save", { processes = 1 }, function() end)

@@ -28,7 +28,7 @@ end
 local lines, text
 before_each(function()
   math.randomseed(SEED)
-  lines = random_lines(4000, 400) -- 800 KiB
+  lines = random_lines(2000, 400) -- 400 KiB
   text = table.concat(lines, "\n")
 end)
 
@@ -61,9 +61,9 @@ describe("pieces of a source", function()
     it("give each item once, in order where that is asked for, and counted [" .. context.name .. "]", function()
       -- Threads take longer for each item, so fewer of them do, of as many bytes.
       local few = context.hosted and not support.long
-      local width, last, step = few and 400 or 7, few and 4000 or 40000, few and -100 or -7
+      local width, last, step = few and 400 or 7, few and 2000 or 20000, few and -100 or -7
       if few then
-        lines = random_lines(1000, 1600)
+        lines = random_lines(500, 1600)
         text = table.concat(lines, "\n")
       end
       with_file(text, function(path)
@@ -82,13 +82,13 @@ describe("pieces of a source", function()
           { minigun.records(other, { fixed = width }), fixed, same },
           { minigun.records(third, { length = ">I2" }), lines, same },
           { minigun.range(1, last), contexts.range(1, last), same },
-          { minigun.range(-5, -200000, step), nil, same },
+          { minigun.range(-5, -100000, step), nil, same },
         }
         for number, case in ipairs(cases) do
           local expected = case[2]
           if not expected then
             expected = {}
-            for i = -5, -200000, step do expected[#expected + 1] = i end
+            for i = -5, -100000, step do expected[#expected + 1] = i end
           end
           for _, ordered in ipairs { true, false } do
             local result = minigun.pipeline "all":producer("source", case[1])
@@ -203,7 +203,7 @@ describe("pieces of a source", function()
       :each("stage", { processes = 1 }, function() minigun.sleep(0.001) end)
     local run <close> = p:start()
     local began = minigun.now()
-    while minigun.now() - began < 0.3 do run:step() end
+    while minigun.now() - began < 0.1 do run:step() end
     assert.is_true(emitted(run) < 3 << 20, emitted(run))
     run:kill()
   end)
@@ -223,7 +223,7 @@ describe("pieces of a source", function()
 end)
 
 describe("the file of a piece", function()
-  -- Begins a run of 4,000 lines whose worker waits at the first, until the file has been dealt with.
+  -- Begins a run of 2,000 lines whose worker waits at the first, until the file has been dealt with.
   local function meanwhile(act, options)
     local result
     with_file(text .. "\n", function(path)
@@ -275,7 +275,7 @@ describe("the file of a piece", function()
   it("has failures for the lines that are not there any more", function()
     local result = meanwhile(function(path) support.write_file(path, "") end)
     assert.equal(#lines, #result.items + result.failed)
-    assert.is_true(result.failed > 1000)
+    assert.is_true(result.failed > 500)
     local failure = result.failures[#result.failures]
     assert.same({ "malformed", "stage" }, { failure.kind, failure.stage })
     assert.is_truthy(failure.message:find("is not there any more: the file was changed while it was read", 1, true))
