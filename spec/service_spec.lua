@@ -18,7 +18,7 @@ describe("V1: between processes", function()
       assert.is_true(values.same(value, client:call(value)), tostring(value))
     end
     assert.is_nil(client:call(nil))
-    for i = 1, support.short_or_long(300, 20000) do
+    for i = 1, support.short_or_long(150, 20000) do
       local value = values.random()
       assert(values.same(value, client:call(value)), ("SEED=%d: value %d"):format(seed, i))
     end
@@ -27,7 +27,7 @@ describe("V1: between processes", function()
   in_test("messages of any size come back whole", function(place)
     place:serve '{ ring = "64K" }'
     local client = place:connect()
-    local most = support.short_or_long(8 << 20, 256 << 20)
+    local most = support.short_or_long(4 << 20, 256 << 20)
     local text = ("0123456789abcdef"):rep(most // 16)
     for _, n in ipairs { 0, 1, 31, 32, 255, 256, 16000, 16384, 16385, 65536, 65537, 1 << 20, most } do
       local sent = text:sub(1, n)
@@ -37,7 +37,7 @@ describe("V1: between processes", function()
 
   in_test("messages come in order, each once", function(place)
     place:serve()
-    local client, n = place:connect(), support.short_or_long(20000, 100000)
+    local client, n = place:connect(), support.short_or_long(5000, 100000)
     for i = 1, n do assert(client:send { op = "next", i }) end
     assert.same({ n, 0 }, client:call { op = "count" })
     for i = 1, n do
@@ -47,7 +47,7 @@ describe("V1: between processes", function()
 
   in_test("many clients at once each get their own replies", function(place)
     local server = place:serve()
-    local clients, n, each = {}, support.short_or_long(16, 64), support.short_or_long(500, 10000)
+    local clients, n, each = {}, support.short_or_long(8, 64), support.short_or_long(300, 10000)
     for i = 1, n do
       clients[i] = place:client(([[
         local client <close> = assert(minigun.connect(path, { wait = 20 }))

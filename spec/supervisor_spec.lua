@@ -55,7 +55,7 @@ describe("a server", function()
     support.deadline(support.short_or_long(60, 300))
     local seed = os.time()
     math.randomseed(seed)
-    local batch, rounds = 10, support.short_or_long(2, 20)
+    local batch, rounds = support.short_or_long(6, 10), support.short_or_long(2, 20)
     for round = 1, rounds do
       local list = {}
       for i = 1, batch do list[i] = add(servers.start("workers = 8", 0)) end

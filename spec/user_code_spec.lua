@@ -248,7 +248,7 @@ describe("R78 R48 a hook that never returns costs its item, by the time-out of i
       for _, name in ipairs { "load", "dump" } do
         it(name .. " in " .. context.name, function()
           hooks = { [name] = spin }
-          local options = contexts.options(context, { timeout = 0.3 * support.patience })
+          local options = contexts.options(context, { timeout = 0.1 * support.patience })
           local p = source(minigun.pipeline "stuck")
           if name == "load" then p:map("first", { processes = 1 }, object):map("w", options, number)
           else p:map("w", options, object) end
@@ -279,7 +279,7 @@ describe("R33 an item of a registered type at which a worker ends", function()
         it(("by a %s in its %s, in %s"):format(kind, where, context.name), function()
           hooks = where == "hook" and { load = act } or {}
           local p = source(minigun.pipeline "ends"):map("object", { processes = 1 }, object)
-          p:each("w", contexts.options(context, { timeout = 0.3 * support.patience, dead_letter = "letters" }),
+          p:each("w", contexts.options(context, { timeout = 0.1 * support.patience, dead_letter = "letters" }),
             function(o)
               if where == "handler" then at(o.n, act) end
             end)
