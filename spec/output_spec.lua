@@ -195,7 +195,10 @@ describe("in tmux", function()
       local pipe <close> = io.popen(("tmux -L %s -f /dev/null %s 2>&1"):format(name, words))
       return pipe:read "a"
     end
-    local function shown(how) return (tmux("capture-pane -p " .. (how or "")):gsub("\n+$", "")) end
+    local function shown(how)
+      support.sleep(0.03) -- each look is a program
+      return (tmux("capture-pane -p " .. (how or "")):gsub("\n+$", ""))
+    end
     local command = support.write_file(os.tmpname(), ("LC_ALL=C.UTF-8 exec env %s lua5.4 %s\n"):format(
       support.env_words(support.lua_env()), path))
     tmux(("new-session -d -x 60 -y 12 'sh %s'"):format(command))

@@ -71,8 +71,9 @@ for _, threads in ipairs { false, 2 } do
     it("max_age: are replaced one at a time, and nothing is lost", function()
       local most = 0
       local pool <close> = minigun.executor(pid, with { n = 2, max_age = 0.05 })
-      local seen, n, deadline = {}, 0, core.now() + 0.5
+      local seen, n, deadline = {}, 0, core.now() + 0.3
       repeat
+        core.sleep(0.001)
         local own = pool:call(1, patience)
         most = math.max(most, #support.children())
         if not seen[own] then seen[own], n = true, n + 1 end
@@ -99,8 +100,8 @@ for _, threads in ipairs { false, 2 } do
 
     it("max_memory: one that has grown is replaced", function()
       if support.under then return pending "memory is what that build makes of it" end
-      local list = pids_of(with { n = 1, max_memory = "48M" }, patience, function()
-        _G.kept = _G.kept or ("x"):rep(64 << 20)
+      local list = pids_of(with { n = 1, max_memory = "32M" }, patience, function()
+        _G.kept = _G.kept or ("x"):rep(40 << 20)
         support.sleep(0.01)
         return core.pid()
       end, 2)

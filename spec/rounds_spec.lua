@@ -190,10 +190,10 @@ describe("a producer that waits for receivers", function()
       for i = 1, math.huge do emit(i) end
     end
     local p = pipeline(nil, nil, endless)
-    local times, ok, message = counted(function() return pcall(p.run, p, { deadline = 0.2 }) end)
+    local times, ok, message = counted(function() return pcall(p.run, p, { deadline = 0.1 }) end)
     assert.is_true(times > 0)
     assert.is_false(ok)
-    assert.matches("its deadline of 0.2 s", tostring(message), 1, true)
+    assert.matches("its deadline of 0.1 s", tostring(message), 1, true)
     assert.error_matches(function()
       pipeline(function(x) if x == 300 then error "enough" end end, nil, endless):run { failures = "stop" }
     end, "enough")
@@ -201,7 +201,7 @@ describe("a producer that waits for receivers", function()
 
   for _, signal in ipairs { "TERM", "INT" } do
     it(("leaves at SIG%s"):format(signal), function()
-      local done = support.run(("timeout --foreground -s %s 0.5 env %s lua5.4 -e %s"):format(signal,
+      local done = support.run(("timeout --foreground -s %s 0.25 env %s lua5.4 -e %s"):format(signal,
         support.env_words(support.lua_env()), support.quote [[
           local minigun = require "minigun"
           local p = minigun.pipeline "rounds"

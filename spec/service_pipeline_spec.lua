@@ -35,7 +35,7 @@ describe("a pipeline whose producer is a service", function()
       assert.is_truthy(err.message:find "nil cannot be an item")
       local retried = context:find "retries"
       if retried then assert.same({ "die once" }, client:call "die once") end
-      local waits, n = {}, support.short_or_long(300, 5000)
+      local waits, n = {}, support.short_or_long(name == "process_per_batch" and 60 or 300, 5000)
       for i = 1, n do waits[i] = client:submit(i) end
       for i = 1, n do assert(waits[i]:result()[1] == i) end
       assert.same({ "stop" }, client:call "stop")

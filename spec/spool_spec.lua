@@ -446,7 +446,7 @@ describe("a storm of writers", function()
 
   it("killed by kill -9 in the middle: each record is whole or absent, those that were written are there", function()
     support.deadline(120)
-    local rounds, id, lines, killed = support.short_or_long(3, 100), 0, {}, {}
+    local rounds, id, lines, killed = support.short_or_long(2, 100), 0, {}, {}
     for _ = 1, rounds do
       local pids = ""
       for _ = 1, 4 do

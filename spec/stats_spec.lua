@@ -128,7 +128,7 @@ describe("R44 statistics", function()
 
     it("of time, of very many quick calls about right" .. where, function()
       if context.per_item then return end
-      local n = 3000
+      local n = 1500
       local s = new():producer("gen", range(1, n)):each("work", options(context), function()
         contexts.work(0.00002)
       end):run().stats.stages.work

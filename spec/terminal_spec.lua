@@ -83,7 +83,7 @@ describe("at the prompt", function()
 > p:producer("numbers", function(emit) for i = 1, math.huge do emit(i) end end)
 > p:stage("loop", { processes = 2, ordered = true }, function(input) for _ in input do end end)
 > p:run()
-. 0.3
+. 0.15
 ^C
 ? interrupted!
 > p:replace("numbers", { 1, 2, 3 })

@@ -290,7 +290,7 @@ describe("the live view", function()
     for _, make in ipairs { chain, diamond, function() return status({}, "") end } do
       local view, screen, clock = screens.view(make(), { log = LOG, port = { owns = true, stop = function() end,
         kill = function() end, pause = function() end, save = function() return "saved" end } })
-      for n = 1, support.short_or_long(200, 2000) do
+      for n = 1, support.short_or_long(100, 2000) do
         screen.width, screen.height = table.unpack(sizes[random(#sizes)])
         clock.now = clock.now + random() * 0.3
         view:frame()
@@ -321,7 +321,7 @@ describe("the layout of a diagram", function()
   it("never lets boxes touch, and leads each line from below its source to above its target", function()
     local seed = tonumber(os.getenv "SEED") or os.time()
     math.randomseed(seed)
-    for _ = 1, support.short_or_long(40, 400) do
+    for _ = 1, support.short_or_long(20, 400) do
       local stages, edges = {}, {}
       local n = math.random(1, 14)
       for i = 1, n do

@@ -7,9 +7,9 @@ local workers, context, path = tonumber(arg[1]), arg[2], arg[3]
 local function run()
   local p = minigun.pipeline "limited"
   p:producer("numbers", function(emit)
-    for i = 1, 1000 do emit(i) end
+    for i = 1, 300 do emit(i) end
   end)
-  p:batch(100)
+  p:batch(30)
   p:processor("work", { [context] = workers }, function(batch, emit)
     for _, item in ipairs(batch) do emit(item) end
   end)
@@ -19,8 +19,8 @@ end
 local function submit()
   local pool = minigun.executor(function(n) return n end, { processes = workers })
   local futures, items = {}, {}
-  for i = 1, 1000 do futures[i] = pool:submit(i) end
-  for i = 1, 1000 do items[i] = futures[i]:result() end
+  for i = 1, 300 do futures[i] = pool:submit(i) end
+  for i = 1, 300 do items[i] = futures[i]:result() end
   local result = pool:close()
   return { items = items, failures = result.failures, stats = result.stats }
 end
