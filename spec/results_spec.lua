@@ -16,7 +16,7 @@ local function each(list, f)
 end
 
 -- What a run with much more to pass on may have, and what it may use for it: its memory, and little beside it.
-local memory, allowed = support.short_or_long("1M", "4M"), support.short_or_long(3 << 19, 6 << 20)
+local little, allowed = support.short_or_long("1M", "4M"), support.short_or_long(3 << 19, 6 << 20)
 
 describe("results", function()
   each(contexts.all, function(context, where)
@@ -85,14 +85,14 @@ describe("results", function()
         for i = 1, many do emit { i, text } end
       end
       local last, n = 0, 0
-      local result = new { memory = memory }:producer { 1 }:processor(options(context), spread)
+      local result = new { memory = little }:producer { 1 }:processor(options(context), spread)
         :each({ inline = true }, function(item)
           assert(item[1] == last + 1)
           last, n = item[1], n + 1
         end):run()
       assert.equal(many, n)
       assert.is_true(result.stats.memory_most <= allowed, result.stats.memory_most .. " bytes")
-      result = new { memory = memory }:producer { 1 }:processor(options(context), spread):run() -- terminal
+      result = new { memory = little }:producer { 1 }:processor(options(context), spread):run() -- terminal
       assert.equal(many, #result.items)
       assert.equal(many, result.items[many][1])
       assert.is_true(result.stats.memory_most <= allowed, result.stats.memory_most .. " bytes")
@@ -101,7 +101,7 @@ describe("results", function()
     it("one item that emits very many into a pool does not fill the memory" .. where, function()
       -- What a handler of the coordinator has emitted waits there until it returns, so it has to be little.
       local many, text = support.short_or_long(4000, 100000), ("x"):rep(context.inline and 5 or 500)
-      local result = new { memory = memory }:producer { 1 }:processor(options(context), function(_, emit)
+      local result = new { memory = little }:producer { 1 }:processor(options(context), function(_, emit)
         for i = 1, many do emit { i, text } end
       end):processor("next", { processes = 2 }, function(item, _, ctx)
         ctx:count("n")
