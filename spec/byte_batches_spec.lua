@@ -339,7 +339,7 @@ describe("producers that write into the arrays themselves", function()
 
   it("R20 any values, in order", function()
     math.randomseed(seed)
-    for _ = 1, support.short_or_long(4, 100) do
+    for _ = 1, support.short_or_long(2, 100) do
       local items = {}
       for i = 1, math.random(1, 300) do
         local kind = math.random(40)

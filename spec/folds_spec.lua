@@ -229,9 +229,9 @@ describe("a reduce beside its neighbour", function()
 
   it("loses nothing and counts nothing twice, whenever workers are killed", function()
     math.randomseed(seed)
-    for round = 1, support.short_or_long(3, 40) do
+    for round = 1, support.short_or_long(2, 40) do
       support.deadline(60)
-      local n = 60000
+      local n = support.short_or_long(30000, 60000)
       local p = new():producer(range(1, n)):processes({ n = 2, ordered = round % 2 == 0, retries = 1000 }, function(p)
         p:processor("work", { to = { "sum", "out" } }, function(i, emit, ctx)
           emit(i)

@@ -32,7 +32,7 @@ local function interrupted(command, body, more, words)
     exec 3<>%s.busy
     %s %s %s %s 3<&- & pid=$!
     read -r told <&3
-    sleep 0.02
+    sleep 0.005
     read -r from rest </proc/uptime
     kill -INT $pid
     %s
@@ -49,7 +49,8 @@ local function interrupted(command, body, more, words)
   os.remove(path)
   os.remove(told)
   os.remove(told .. ".busy")
-  return { status = tonumber(status), ms = (now - from) * 1000, left = left, stdout = result.stdout, stderr = result.stderr }
+  return { status = tonumber(status), ms = (now - from) * 1000, left = left, stdout = result.stdout,
+    stderr = result.stderr }
 end
 
 local WAITS <const> = "p:producer('n', function(emit) for i = 1, 1e9 do emit(i) end end) "

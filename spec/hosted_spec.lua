@@ -154,8 +154,8 @@ contexts.each_loop(function(loop)
     end)
 
     it("R48 one that computes too long costs its worker; the items beside it are not charged", function()
-      local result = new():producer(range(1, 30)):processor("work", { processes = 1, threads = 10, timeout = 1 },
-        function(n, emit)
+      local result = new():producer(range(1, 30)):processor("work",
+        { processes = 1, threads = 10, timeout = 0.4 * contexts.patience }, function(n, emit)
           minigun.sleep(0.001 * n)
           if n == 7 then contexts.work(60) end
           emit(n)
