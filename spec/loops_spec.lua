@@ -474,7 +474,7 @@ for _, adapter in ipairs(loops.list) do
           assert.matches(("%s:3: boom\n.*%s:3: in upvalue 'inner'\n.*%s:5: in function "):format(path, path, path),
             said)
           assert.is_nil(said:find("minigun/", 1, true), said)
-          said = support.run(("bin/minigun run %s %s"):format(path, how)).stderr
+          said = support.run(("%s run %s %s"):format(support.command(), path, how)).stderr
           assert.matches("^minigun: " .. path .. ":3: boom\nstack traceback:\n.*" .. path .. ":%d: in ", said)
           assert.is_nil(said:find("minigun/", 1, true), said)
         end

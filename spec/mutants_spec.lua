@@ -106,7 +106,7 @@ describe("what is drawn", function()
     support.deadline(120)
     local dir = os.tmpname()
     os.remove(dir)
-    finally(function() os.execute("rm -rf " .. dir) end)
+    finally(function() support.remove_tree(dir) end)
     local before = shell.lines "find lua src -type f | LC_ALL=C sort | xargs cksum"
     local result = support.run_lua(([[
       local draw = require "spec.mutants.draw"
@@ -145,7 +145,7 @@ describe("a trial", function()
   it("runs commands beside each other and begins none after a failure", function()
     local dir = os.tmpname()
     os.remove(dir)
-    finally(function() os.execute("rm -rf " .. dir) end)
+    finally(function() support.remove_tree(dir) end)
     local list = shell.beside(dir, { "echo one", "echo two; exit 3", "echo three" }, 1)
     assert.same({ { code = 0, output = "one\n" }, { code = 3, output = "two\n" } }, list)
   end)

@@ -299,7 +299,7 @@ describe("R72 a traceback", function()
     ]])
     local done = support.run("lua5.4 " .. support.quote(script), { env = {
       LUA_PATH = deep .. "lua/?.lua;" .. deep .. "lua/?/init.lua;;", LUA_CPATH = deep .. "build/?.so;;" } })
-    os.execute("rm -rf " .. support.quote(root))
+    support.remove_tree(root)
     assert.equal(0, done.code, done.stderr)
     local lines = 0
     for text in done.stdout:gmatch "[^\n]+" do

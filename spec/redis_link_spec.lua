@@ -47,7 +47,8 @@ describe("a link to a Redis server", function()
     os.remove(directory)
     ca = directory .. ".pem"
     assert.equal(0, support.run(("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes " ..
-      "-keyout %s -out %s -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"):format(directory .. ".key", ca)).code)
+      "-keyout %s -out %s -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"):format(
+      directory .. ".key", ca)).code)
     cluster = clusters.start(("--port %d --bind 127.0.0.1 --tls-port %d --tls-cert-file %s --tls-key-file %s " ..
       "--tls-ca-cert-file %s --tls-auth-clients no"):format(port, port + 1, ca, directory .. ".key", ca))
   end)

@@ -21,7 +21,7 @@ function M.in_test(pending, finally, f)
   local started = {}
   finally(function()
     for _, each in ipairs(started) do each:close() end
-    os.execute("rm -rf " .. directory)
+    support.remove_tree(directory)
   end)
   count = count + 1
   local place = { directory = directory, path = directory .. "/s" }

@@ -25,7 +25,7 @@ describe("the site", function()
     directory = os.tmpname()
     os.remove(directory)
   end)
-  after_each(function() os.execute("rm -rf " .. support.quote(directory)) end)
+  after_each(function() support.remove_tree(directory) end)
 
   it("has pages for README, docs and examples, a search, and no link that leads nowhere", function()
     if not support.has "mkdocs" then return pending "mkdocs is not installed" end

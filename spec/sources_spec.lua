@@ -1,5 +1,6 @@
 -- Sources that are described by a few values: minigun.lines, records, csv, range and files.
 
+local lfs = require "lfs"
 local minigun = require "minigun"
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
@@ -20,10 +21,10 @@ end
 local function with_directory(names, f)
   local directory = os.tmpname()
   os.remove(directory)
-  assert(os.execute("mkdir " .. directory))
+  assert(lfs.mkdir(directory))
   for _, name in ipairs(names) do support.write_file(directory .. "/" .. name, name .. "\n") end
   local ok, err = pcall(f, directory)
-  os.execute("rm -r " .. directory)
+  support.remove_tree(directory)
   assert(ok, err)
 end
 

@@ -22,7 +22,7 @@ describe("a server without an address", function()
       if is_missing(loop) then return pending(loop .. " is not installed") end
       support.write_file(path, ("return { name = 'hello', loop = %s, worker = function(w)\n  w:accept(print)\nend }")
         :format(loop == "none" and "nil" or ("%q"):format(loop)))
-      local server = launch("bin/minigun serve " .. path)
+      local server = launch(support.command() .. " serve " .. path)
       assert.equal(1, (server:wait()))
       assert.matches(path .. ":2: worker:accept: the server 'hello' listens nowhere: say listen = ", server:log(), 1,
         true)
@@ -39,7 +39,7 @@ describe("a server without an address", function()
         while not w:stopping() do require "minigun.core".sleep(0.01) end
       end }
     ]])
-    local server = launch("bin/minigun serve " .. path)
+    local server = launch(support.command() .. " serve " .. path)
     assert(server:said "minigun: server: 1 worker\n", server:log())
     assert.matches("worker:socket: the server 'server' listens nowhere", server:output())
     assert.equal(0, (server:stop()))
@@ -86,7 +86,7 @@ describe("a dot for a colon", function()
         os.exit(78)
       end }
     ]]):format(table.concat(methods, '", "')))
-    local server = launch("bin/minigun serve " .. path)
+    local server = launch(support.command() .. " serve " .. path)
     server:wait()
     assert.matches("over", server:output(), server:log())
     for _, name in ipairs(methods) do
@@ -180,8 +180,8 @@ describe("the command minigun", function()
     test("serve serves, with its options over those of the file, " .. name, function(_, path, launch)
       local pid_file = path .. ".pid"
       support.write_file(path, form:format(OPTIONS))
-      local server = launch(("bin/minigun serve %s --listen 127.0.0.1:0 --workers 1 --pid-file %s"):format(path,
-        pid_file))
+      local server = launch(("%s serve %s --listen 127.0.0.1:0 --workers 1 --pid-file %s"):format(support.command(),
+        path, pid_file))
       assert(server:said "minigun: mine: 1 worker at 127%.0%.0%.1:%d+\n", server:log())
       assert.equal(server.pid, tonumber(support.read_file(pid_file)))
       assert.equal(0, (server:stop()))
@@ -191,12 +191,12 @@ describe("the command minigun", function()
     if name ~= "a table" then
       test("run serves once, prints nothing and ends with the status, " .. name, function(_, path, launch)
         support.write_file(path, form:format(OPTIONS:gsub("unix:/nowhere/x", "127.0.0.1:0")))
-        local server = launch("bin/minigun run " .. path)
+        local server = launch(support.command() .. " run " .. path)
         assert(server:said "minigun: mine: 3 workers at ", server:log())
         assert.equal(0, (server:stop()))
         assert.same({ "", 1 }, { server:output(), select(2, server:log():gsub("ended, status 0", "")) })
         support.write_file(path, form:format(OPTIONS))
-        local result = support.run("bin/minigun run " .. path)
+        local result = support.run(support.command() .. " run " .. path)
         assert.same({ 1, "" }, { result.code, result.stdout })
         assert.matches("^minigun: mine: cannot listen at unix:/nowhere/x[^\n]*\n$", result.stderr)
       end)
@@ -215,7 +215,7 @@ describe("the command minigun", function()
         w:accept(print)
       end }
     ]])
-    local server = launch("bin/minigun serve " .. path .. " --listen 127.0.0.1:0")
+    local server = launch(support.command() .. " serve " .. path .. " --listen 127.0.0.1:0")
     assert(server:wait_for(function() return server:output():find("inner\tunix:@minigun-inner", 1, true) end),
       server:log())
     assert.equal(0, (server:stop()))
@@ -232,13 +232,13 @@ describe("the command minigun", function()
       { "run", "return { worker = print }", "returns the table of a server: use minigun serve " .. path },
     } do
       support.write_file(path, case[2])
-      local result = support.run(("bin/minigun %s %s"):format(case[1], path))
+      local result = support.run(("%s %s %s"):format(support.command(), case[1], path))
       assert.equal(2, result.code, result.stderr)
       assert.matches(case[3], result.stderr, 1, true)
     end
     support.write_file(path, "return { worker = print }")
     for _, option in ipairs { "--workers 0", "--listen nowhere" } do
-      local result = support.run(("bin/minigun serve %s %s"):format(path, option))
+      local result = support.run(("%s serve %s %s"):format(support.command(), path, option))
       assert.equal(2, result.code)
       assert.matches("^minigun: serve: option '%l+' must be [^\n]*'minigun help serve' shows the usage\n$",
         result.stderr)

@@ -102,7 +102,7 @@ local function in_tree(files, check)
   end
   machine.forget()
   local ok, err = pcall(check, root)
-  os.execute("rm -rf " .. support.quote(root))
+  support.remove_tree(root)
   if not ok then error(err, 0) end -- a test that is left out says so by an error
 end
 

@@ -5,7 +5,7 @@ local support = require "spec.support"
 
 local unruly = programs.unruly()
 local SIGINT <const>, SIGTERM <const> = 2, 15
-local COMMAND <const> = "./bin/minigun run"
+local COMMAND <const> = support.command() .. " run"
 
 -- Starts terminated.lua as the leader of a group, with the file of an earlier run or a new one that ends so. Where its
 -- source reads standard input, that stays open. `command`: what it is run by.
@@ -149,7 +149,7 @@ describe("R80 SIGTERM", function()
     local result = support.run(([[
       mkfifo FILE.in
       lua5.4 FILE >FILE.out 2>&1 & pid=$!
-      until grep -q opens FILE.out; do sleep 0.01; done
+      until grep -q opens FILE.out; do sleep 0.05; done
       sleep 0.3
       kill -TERM $pid
       wait $pid

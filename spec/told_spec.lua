@@ -103,7 +103,7 @@ describe("a library in stripped bytecode", function()
   it("names the user's lines all the same", function()
     local directory = os.tmpname()
     os.remove(directory)
-    finally(function() os.execute("rm -rf " .. directory) end)
+    finally(function() support.remove_tree(directory) end)
     assert(os.execute("cp -r lua " .. directory))
     for path in support.run(("find %s -name '*.lua'"):format(directory)).stdout:gmatch "[^\n]+" do
       support.write_file(path, string.dump(assert(loadfile(path)), true))

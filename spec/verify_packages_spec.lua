@@ -12,11 +12,11 @@ setup(function()
   assert(os.execute(("mkdir -p %s/var/lib/dpkg/info %s/usr"):format(root, root)))
 end)
 
-teardown(function() os.execute("rm -rf " .. support.quote(root)) end)
+teardown(function() support.remove_tree(root) end)
 
 local function verify(words)
-  return support.run(("./bin/minigun run examples/902_verify_packages.lua --no-time --root %s %s"):format(root, words),
-    { timeout = 60 })
+  return support.run(("%s run examples/902_verify_packages.lua --no-time --root %s %s"):format(support.command(), root,
+    words), { timeout = 60 })
 end
 
 describe("verify_packages", function()
