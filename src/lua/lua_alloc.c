@@ -122,6 +122,7 @@ static void *allocate(void *ud, void *p, size_t old, size_t n) {
     if (n > SMALL || !a->lists[k]) return take_new(a, n);
     block *b = a->lists[k];
     a->lists[k] = b->next;
+    __builtin_prefetch(b->next); /* long unused: it is at hand when the list is asked again */
     a->kept -= 16 * k;
     return b;
   }
