@@ -561,10 +561,10 @@ describe("a chain", function()
     port.addresses[1] = { c = 3 }
     port.delivered = false -- deliver raises
     links:begin(1, 1)
-    assert.is_false((pcall(links.calls:taker(), 1)))
+    assert.is_false((pcall(links.calls.take, links.calls, 1, 1)))
     port.delivered = {}
     links:begin(1, 1)
-    links.calls:taker()(2)
+    links.calls:take(1, 2)
     assert.same({ { 2, 2 }, { 3, 2 }, { 2, "for both" }, { 3, "for both" } }, port.delivered)
   end)
 end)

@@ -29,12 +29,12 @@ static const char *const functions[] = {
  *   nothing()                   raises: the function of a map or a fold has returned nil */
 static int l_chain(lua_State *L) {
   uint32_t ids = mg_check_u32(L, 1), links = mg_check_u32(L, 2);
-  luaL_argcheck(L, ids < UINT16_MAX - MG_CHAIN_LINKS, 1, "too many"); /* user values */
+  luaL_argcheck(L, ids < (UINT16_MAX - MG_CHAIN_LINKS) / MG_LINK_PLACES, 1, "too many"); /* user values */
   luaL_argcheck(L, links <= ids, 2, "more than there are ids");
   luaL_checktype(L, 3, LUA_TFUNCTION);
   luaL_checktype(L, 5, LUA_TTABLE);
   size_t size = sizeof(mg_chain) + (ids + 1) * sizeof(mg_link *);
-  mg_chain *c = lua_newuserdatauv(L, size, MG_CHAIN_LINKS + (int)links);
+  mg_chain *c = lua_newuserdatauv(L, size, MG_CHAIN_LINKS + MG_LINK_PLACES * (int)links);
   memset(c, 0, size);
   c->codec = mg_codec_get(L);
   c->process = (unsigned)luaL_checkinteger(L, 4);
@@ -62,12 +62,12 @@ static int l_link(lua_State *L) {
   luaL_argcheck(L, inners <= c->ids, 3, "too many");
   lua_settop(L, 5);
   size_t size = sizeof(mg_link) + inners * sizeof(mg_link *);
-  mg_link *s = lua_newuserdatauv(L, size, MG_LINK_UV_VALUE);
+  mg_link *s = lua_newuserdatauv(L, size, MG_LINK_UV_STAGE);
   memset(s, 0, size);
   s->chain = c;
   s->id = id;
   s->inners = inners;
-  s->place = MG_CHAIN_LINKS + (int)c->links;
+  s->place = MG_CHAIN_LINKS + MG_LINK_PLACES * (int)c->links;
   static const int arguments[] = {[MG_LINK_UV_CHAIN] = 1, [MG_LINK_UV_HANDLER] = 4, [MG_LINK_UV_CTX] = 5};
   for (int i = MG_LINK_UV_CHAIN; i <= MG_LINK_UV_CTX; i++) {
     lua_pushvalue(L, arguments[i]);
@@ -126,18 +126,13 @@ static int l_worker(lua_State *L) {
   return 0;
 }
 
-/* The value on top becomes a user value of a link. */
-static void set_value(lua_State *L, const mg_link *s, int which) {
-  lua_getiuservalue(L, 1, s->place);
-  lua_insert(L, -2);
-  lua_setiuservalue(L, -2, which);
-}
-
 /* c:handler(id, f): its handler from now on */
 static int l_handler(lua_State *L) {
   const mg_link *s = mg_check_link(L, 2);
   lua_settop(L, 3);
-  set_value(L, s, MG_LINK_UV_HANDLER);
+  lua_getiuservalue(L, 1, s->place);
+  lua_insert(L, 3);
+  lua_setiuservalue(L, 3, MG_LINK_UV_HANDLER);
   return 0;
 }
 
@@ -149,7 +144,7 @@ static int l_direct(lua_State *L) {
   s->flags &= ~(unsigned)(MG_LINK_MAPS | MG_LINK_FOLDS);
   if (!lua_isnoneornil(L, 4)) s->flags |= lua_toboolean(L, 3) ? MG_LINK_FOLDS : MG_LINK_MAPS;
   lua_settop(L, 4);
-  set_value(L, s, MG_LINK_UV_DIRECT);
+  lua_setiuservalue(L, 1, s->place + MG_LINK_DIRECT);
   return 0;
 }
 
@@ -158,7 +153,7 @@ static int l_fold(lua_State *L) {
   mg_link *s = mg_check_link(L, 2);
   luaL_checkany(L, 3);
   lua_settop(L, 3);
-  set_value(L, s, MG_LINK_UV_VALUE);
+  lua_setiuservalue(L, 1, s->place + MG_LINK_VALUE);
   s->folded = 1;
   return 0;
 }
@@ -169,11 +164,9 @@ static int l_folded(lua_State *L) {
   lua_pushinteger(L, s->folded);
   if (s->folded == 0) return 1;
   s->folded = 0;
-  lua_getiuservalue(L, 1, s->place);
-  lua_getiuservalue(L, -1, MG_LINK_UV_VALUE);
+  lua_getiuservalue(L, 1, s->place + MG_LINK_VALUE);
   lua_pushnil(L);
-  lua_setiuservalue(L, -3, MG_LINK_UV_VALUE);
-  lua_remove(L, -2);
+  lua_setiuservalue(L, 1, s->place + MG_LINK_VALUE);
   return 2;
 }
 
@@ -239,26 +232,35 @@ static int l_send(lua_State *L) {
   return mg_chain_go(L, c);
 }
 
-/* The function that c:taker() gives.  Of a batch of which nothing is left there is no item. */
-static int l_take(lua_State *L) {
-  mg_chain *c = lua_touserdata(L, lua_upvalueindex(1));
-  if (lua_isnil(L, 1) && c->attempt != 0) return 0;
-  lua_settop(L, 1);
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_pushnil(L);
-  lua_rotate(L, 1, 2);
-  begin(L);
+/* The item at MG_AT_ITEM goes to the entry.  Of a batch of which nothing is left there is no item. */
+static void take(lua_State *L, mg_chain *c) {
+  if (lua_isnil(L, MG_AT_ITEM) && c->attempt != 0) return;
+  mg_chain_begin(L, c);
   mg_chain_level(L, c, MG_LEVEL_RUNNING);
   mg_chain_enter(c, c->entry)->attempt = c->attempt;
-  return mg_chain_go(L, c);
+  mg_chain_go(L, c);
 }
 
-/* c:taker() -> function(item): as c:push, for the stage and the attempt that c:begin has said; the item is counted by
- * its user */
-static int l_taker(lua_State *L) {
-  mg_check_chain(L);
-  lua_settop(L, 1);
-  lua_pushcclosure(L, l_take, 1);
+/* c:take(id, item): as c:push, for the stage and the attempt that c:begin has said; the item is counted by its user */
+static int l_take(lua_State *L) {
+  mg_check_link(L, 2);
+  lua_settop(L, MG_AT_EXTRA);
+  lua_getiuservalue(L, MG_AT_CHAIN, MG_CHAIN_NOTE);
+  lua_replace(L, MG_AT_NOTE);
+  take(L, lua_touserdata(L, MG_AT_CHAIN));
+  return 0;
+}
+
+int mg_chain_items(lua_State *L) {
+  mg_chain *c = lua_touserdata(L, MG_AT_CHAIN);
+  if (mg_checking) check(c);
+  for (int status; mg_worker_item(L, MG_AT_EXTRA, &status);) {
+    lua_replace(L, MG_AT_ITEM);
+    take(L, c);
+    lua_settop(L, MG_AT_EXTRA);
+    mg_worker_item_done(L, MG_AT_EXTRA, status);
+  }
+  lua_pushboolean(L, 0); /* what its handlers return is seen to elsewhere */
   return 1;
 }
 
@@ -311,7 +313,7 @@ static int l_sender(lua_State *L) {
 
 static const luaL_Reg methods[] = {
     {"link", l_link},         {"connect", l_connect}, {"set", l_set},     {"handler", l_handler},
-    {"push", l_push},         {"push_all", l_push_all}, {"send", l_send}, {"taker", l_taker},
+    {"push", l_push},         {"push_all", l_push_all}, {"send", l_send}, {"take", l_take},
     {"begin", l_begin},       {"counts", l_counts},   {"count", l_count}, {"number", l_number},
     {"sender", l_sender},     {"worker", l_worker},   {"direct", l_direct}, {"fold", l_fold},
     {"folded", l_folded},     {NULL, NULL},

@@ -50,7 +50,7 @@ enum {
 
 typedef struct mg_link {
   struct mg_chain *chain; /* a user value keeps it */
-  int place;              /* which user value of the chain this is */
+  int place;              /* which user value of the chain this is; MG_LINK_... below come after it */
   unsigned id;            /* the stage's */
   unsigned flags;
   int partial;            /* the call in hand has let emissions through */
@@ -63,8 +63,9 @@ typedef struct mg_link {
 } mg_link;
 
 /* User values of a link. */
-enum { MG_LINK_UV_CHAIN = 1, MG_LINK_UV_HANDLER, MG_LINK_UV_CTX, MG_LINK_UV_OUT, MG_LINK_UV_STAGE,
-       MG_LINK_UV_DIRECT, MG_LINK_UV_VALUE }; /* the function of a map or a fold; the value of a fold */
+enum { MG_LINK_UV_CHAIN = 1, MG_LINK_UV_HANDLER, MG_LINK_UV_CTX, MG_LINK_UV_OUT, MG_LINK_UV_STAGE };
+/* User values of the chain, from the link's place: the function of a map or a fold; the value of a fold. */
+enum { MG_LINK_DIRECT = 1, MG_LINK_VALUE, MG_LINK_PLACES };
 
 typedef enum { MG_LEVEL_CALL, MG_LEVEL_RUNNING, MG_LEVEL_PASSING } mg_level_kind;
 
@@ -92,7 +93,7 @@ typedef struct mg_chain {
   unsigned process;        /* its own: emit is not for copies of it */
   mg_link *running;        /* whose handler may emit */
   mg_link *sender;         /* that has passed on an item last */
-  mg_link *entry;          /* what l_take calls, for the attempt-th time */
+  mg_link *entry;          /* what the items of a worker are for, the attempt-th time */
   lua_Integer attempt;
   int reading;             /* a row takes its next item */
   mg_worker *worker;       /* whose it is, for MG_LINK_ASIDE; or NULL */

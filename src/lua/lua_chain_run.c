@@ -159,8 +159,8 @@ static void emit_value(lua_State *L, mg_chain *c, mg_link *s) {
   mg_chain_enter(c, s->inner[0]);
 }
 
-/* The function of a map or a fold has returned; its value is on top, above the link.  1: it was taken, and the levels
- * say what comes next; 0: it was nil, and the error that this is is on top instead. */
+/* The function of a map or a fold has returned; its value is on top.  1: it was taken, and the levels say what comes
+ * next; 0: it was nil, and the error that this is is on top instead. */
 static int take_value(lua_State *L, mg_chain *c) {
   mg_link *s = mg_chain_top(c)->s;
   if (MG_UNLIKELY(lua_isnil(L, -1))) {
@@ -169,7 +169,7 @@ static int take_value(lua_State *L, mg_chain *c) {
     return 0;
   }
   if (s->flags & MG_LINK_FOLDS) {
-    lua_setiuservalue(L, -2, MG_LINK_UV_VALUE);
+    lua_setiuservalue(L, MG_AT_CHAIN, s->place + MG_LINK_VALUE);
     s->folded++;
     c->depth--;
   } else {
@@ -224,17 +224,18 @@ static int is_direct(const mg_link *s) {
   return s->flags & MG_LINK_MAPS && !(s->flags & (MG_LINK_SLOW | MG_LINK_WATCHING | MG_LINK_EARLY));
 }
 
-/* Pushes that of a link, which is on top, and its arguments; returns how many. */
+/* Pushes that, and its arguments; returns how many. */
 static int push_direct(lua_State *L, const mg_link *s) {
   int folds = (s->flags & MG_LINK_FOLDS) != 0;
-  lua_getiuservalue(L, -1, MG_LINK_UV_DIRECT);
-  if (folds) lua_getiuservalue(L, -2, MG_LINK_UV_VALUE);
+  lua_getiuservalue(L, MG_AT_CHAIN, s->place + MG_LINK_DIRECT);
+  if (folds) lua_getiuservalue(L, MG_AT_CHAIN, s->place + MG_LINK_VALUE);
   lua_pushvalue(L, MG_AT_ITEM);
   return 1 + folds;
 }
 
-/* Pushes the handler of a link, which is on top, and its arguments; returns how many. */
+/* Pushes the link, its handler and its arguments; returns how many. */
 static int push_handler(lua_State *L, mg_link *s, const mg_level *v) {
+  lua_getiuservalue(L, MG_AT_CHAIN, s->place);
   lua_getiuservalue(L, -1, MG_LINK_UV_HANDLER);
   lua_pushvalue(L, MG_AT_ITEM);
   lua_pushvalue(L, -3);
@@ -263,7 +264,6 @@ static void run(lua_State *L, mg_chain *c) {
     s->skip--;
   }
   if (MG_UNLIKELY(s->flags & (MG_LINK_KEEPS | MG_LINK_WATCHING))) mg_item_keep(L, c, v);
-  lua_getiuservalue(L, MG_AT_CHAIN, s->place);
   v->direct = is_direct(s);
   int args = v->direct ? push_direct(L, s) : push_handler(L, s, v);
   if (s->flags & MG_LINK_QUIET && v->cursor && !v->direct && !v->since) args = mg_row_push(L);

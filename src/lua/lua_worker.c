@@ -187,38 +187,54 @@ static int l_next(lua_State *L) {
   return 5;
 }
 
-/* Commits all items that are finished, with what the function of w:together says then. */
-static void commit_all(lua_State *L, lua_worker *lw) {
-  lua_getiuservalue(L, 1, MG_WORKER_UV_FLUSH);
+/* Commits all items that are finished, with what the function of w:together says then.  The worker is at `at`, here and
+ * below. */
+static void commit_all(lua_State *L, int at, lua_worker *lw) {
+  lua_getiuservalue(L, at, MG_WORKER_UV_FLUSH);
   lua_call(L, 0, 0);
   mg_worker_commit_all(&lw->w);
 }
 
 /* An item has not been decoded as it is; what is wrong is on top of the stack.  Raises; but of a batch that is without
  * some of its items these are kept, see w:on_left_out.  Returns whether nothing is left of the batch. */
-static int take_refusal(lua_State *L, lua_worker *lw, int status, unsigned flags) {
+static int take_refusal(lua_State *L, int at, lua_worker *lw, int status, unsigned flags) {
   if (status != MG_CODEC_REFUSED || !lua_istable(L, -1)) {
-    if (lw->w.together) commit_all(L, lw);
+    if (lw->w.together) commit_all(L, at, lw);
     lw->unreadable = flags & MG_RECORD_PIECE ? 2 : 1;
     lua_error(L);
   }
-  lua_setiuservalue(L, 1, MG_WORKER_UV_LEFT_OUT);
+  lua_setiuservalue(L, at, MG_WORKER_UV_LEFT_OUT);
   lw->left_out = 1;
   return !(flags & MG_CODEC_PAIR) && lua_istable(L, -1) && lua_rawlen(L, -1) == 0;
 }
 
 /* The handler has taken a batch: tells what was not in it. */
-static void tell_left_out(lua_State *L, lua_worker *lw) {
+static void tell_left_out(lua_State *L, int at, lua_worker *lw) {
   lw->left_out = 0;
-  if (lua_getiuservalue(L, 1, MG_WORKER_UV_ON_LEFT_OUT) != LUA_TFUNCTION) return;
-  lua_getiuservalue(L, 1, MG_WORKER_UV_LEFT_OUT);
+  if (lua_getiuservalue(L, at, MG_WORKER_UV_ON_LEFT_OUT) != LUA_TFUNCTION) return;
+  lua_getiuservalue(L, at, MG_WORKER_UV_LEFT_OUT);
   lua_call(L, 1, 0);
 }
 
-/* The item in hand is finished. */
-static inline void finish(lua_State *L, lua_worker *lw) {
+int mg_worker_item(lua_State *L, int at, int *status) {
+  lua_worker *lw = lua_touserdata(L, at);
+  mg_record r;
+  int rc = mg_worker_record(&lw->w, &r);
+  if (MG_UNLIKELY(rc < 0)) mg_exit_now(71); /* the chunk is not what was announced: leave it to the coordinator */
+  if (rc == 0) return 0;
+  *status = mg_decode_record(L, lw->codec, &r, 0, 1);
+  if (MG_UNLIKELY(*status != MG_CODEC_OK) && take_refusal(L, at, lw, *status, r.flags)) {
+    lua_pushnil(L);
+    lua_replace(L, -2);
+  }
+  return 1;
+}
+
+void mg_worker_item_done(lua_State *L, int at, int status) {
+  lua_worker *lw = lua_touserdata(L, at);
+  if (MG_UNLIKELY(status != MG_CODEC_OK) && lw->left_out) tell_left_out(L, at, lw);
   if (MG_LIKELY(!lw->w.together)) mg_worker_commit(&lw->w);
-  else if (mg_worker_pass(&lw->w)) commit_all(L, lw);
+  else if (mg_worker_pass(&lw->w)) commit_all(L, at, lw);
 }
 
 /* Stack: worker, handler, emit, ctx, value.  Runs what is left of the chunk.  Gives whether the handler has returned a
@@ -226,9 +242,6 @@ static inline void finish(lua_State *L, lua_worker *lw) {
 static int run_items(lua_State *L) {
   lua_worker *lw = lua_touserdata(L, 1);
   mg_worker *w = &lw->w;
-  mg_codec *codec = lw->codec;
-  mg_record r;
-  int rc;
   if (w->chunk.block == MG_NO_BLOCK) {
     lua_pushvalue(L, 2);
     if (!w->is_producer) lua_pushvalue(L, 5);
@@ -240,15 +253,8 @@ static int run_items(lua_State *L) {
     return 1;
   }
   int look = 1, returned = 0;
-  while ((rc = mg_worker_record(w, &r)) == 1) {
-    lua_pushvalue(L, 2);
-    int status = mg_decode_record(L, codec, &r, 0, 1);
-    int nothing = status != MG_CODEC_OK && take_refusal(L, lw, status, r.flags);
-    if (MG_UNLIKELY(nothing)) {
-      lua_pushnil(L);
-      lua_replace(L, -2);
-    }
-    if (MG_LIKELY(!nothing || !lw->skip_empty)) {
+  for (int status; lua_pushvalue(L, 2), mg_worker_item(L, 1, &status);) {
+    if (MG_LIKELY(status == MG_CODEC_OK || !lua_isnil(L, -1) || !lw->skip_empty)) {
       lua_pushvalue(L, 3);
       lua_pushvalue(L, 4);
       lua_call(L, 3, look);
@@ -258,31 +264,25 @@ static int run_items(lua_State *L) {
         lua_pop(L, 1);
       }
     }
-    if (MG_UNLIKELY(status != MG_CODEC_OK)) {
-      if (lw->left_out) tell_left_out(L, lw);
-      lua_settop(L, 5);
-    }
-    finish(L, lw);
+    mg_worker_item_done(L, 1, status);
+    if (MG_UNLIKELY(status != MG_CODEC_OK)) lua_settop(L, 5);
   }
-  if (rc < 0) mg_exit_now(71); /* the chunk is not what was announced: leave it to the coordinator */
   lua_pushboolean(L, returned);
   return 1;
 }
 
-/* w:run(handler, emit, ctx, on_error, value) -> true when the chunk is through, whether the handler returned a value |
+/* w:run(handler | chain, emit, ctx, on_error, value) -> true when the chunk is through, whether the handler returned a value |
  * false, error, items done, whether the item after those cannot be had ("malformed": of a piece): that one has failed,
  * its output is forgotten; call w:commit() to pass over it, then w:run again */
 static int l_run(lua_State *L) {
   lua_worker *lw = to_worker(L, 1);
+  int chain = lua_isuserdata(L, 2);
   lua_settop(L, 6);
-  lua_pushcfunction(L, run_items);
-  lua_pushvalue(L, 1);
-  lua_pushvalue(L, 2);
-  lua_pushvalue(L, 3);
-  lua_pushvalue(L, 4);
-  lua_pushvalue(L, 6);
+  lua_pushcfunction(L, chain ? mg_chain_items : run_items);
+  static const int orders[][5] = {{1, 2, 3, 4, 6}, {2, 5, 6, 1}};
+  for (int i = 0; i < 5 - chain; i++) lua_pushvalue(L, orders[chain][i]);
   lw->accepting = 1;
-  int rc = lua_pcall(L, 5, 1, 5);
+  int rc = lua_pcall(L, 5 - chain, 1, 5);
   if (MG_UNLIKELY(lw->w.serial != mg_process_serial)) mg_exit_now(1); /* a copy that the handler forked: it ends here */
   lw->accepting = 0;
   if (rc == LUA_OK) {

@@ -261,10 +261,10 @@ end
 
 -- What takes an item through the chain, and then tells the loops in it that their stream has ended, as each item is a
 -- stream of its own.
-local function with_ends(links, job, take, looping)
+local function with_ends(links, job, looping)
   for _, id in ipairs(looping) do links.states[id].loop.once = id == job.entry end
   return function(item)
-    take(item)
+    links.calls:take(job.entry, item)
     for _, id in ipairs(looping) do links:end_loop(id) end
   end
 end
@@ -283,9 +283,8 @@ local function run_chain(w, job, stages, contexts)
     local sender = job.plan.stages[links.calls:sender()]
     report_lost(w, sender, replies.refused(value, sender.at, message, sender.source))
   end)
-  local take = links.calls:taker()
   return function(attempt, value)
-    local handler = looping[1] and with_ends(links, job, take, looping) or take
+    local handler = (looping[1] or job.inherited) and with_ends(links, job, looping) or links.calls
     folds:begin(job.kind, job.plan.stages[job.entry])
     while true do
       links:begin(job.entry, attempt)

@@ -230,7 +230,7 @@ end
 --- stands for a stage's handler; `apart`: set of ids of stages whose items leave the chain, whatever they are for
 --- `limits`: true where a time-out is to be seen to here; `warn(text)`, where there is one, notes what is odd
 ---@return table chain
---- `states[id]`: of each stage; `calls`: the core's (src/lua/lua_chain.c), whose `push`, `push_all`, `taker`, `sender`,
+--- `states[id]`: of each stage; `calls`: the core's (src/lua/lua_chain.c), whose `push`, `push_all`, `take`, `sender`,
 --- `send` and `count` what surrounds it calls
 function chain.new(stages, port)
   local self = setmetatable({ port = port, states = {}, stats = {}, calls = false, reread = false }, Chain)
@@ -281,7 +281,7 @@ function Chain:emit_batch(state, batch)
   for i, id in ipairs(ids) do self:send_one(state, id, i < #ids and copy(batch) or batch) end
 end
 
---- The items that the function from `taker` gets are for this stage, and the attempt-th at each. They can be read
+--- The items of a worker, and what `take` gets, are for this stage, and the attempt-th at each. They can be read
 --- again as they came.
 ---@param id integer
 ---@param attempt integer
