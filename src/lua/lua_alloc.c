@@ -22,6 +22,7 @@
 
 enum { SMALL = 512, KEPT_MOST = 4 << 20 };
 enum { LARGE = 1 << 20, LARGE_BLOCKS = 4, LARGE_MOST = 256 << 20 };
+enum { MODEST = 16 << 10 }; /* KiB */
 
 typedef struct block {
   struct block *next;
@@ -253,9 +254,17 @@ static int l_defer_collector(lua_State *L) {
   return 0;
 }
 
-/* collect(): a full collection, after which the collector has its own pace */
+/* collect(): a full collection, after which the collector has its own pace.  Of a small heap that is the same to a
+ * generational one as to leave that mode and to come back; the next full one is to come when the heap is five times as
+ * large, not twice: what a fold has made is old when it is sent, and the heap was inherited. */
 static int l_collect(lua_State *L) {
   resume(record_of(L));
+#if LUA_VERSION_NUM < 505
+  if (lua_gc(L, LUA_GCCOUNT) < MODEST && lua_gc(L, LUA_GCINC, 0, 0, 0) == LUA_GCGEN) {
+    lua_gc(L, LUA_GCGEN, 0, 400);
+    return 0;
+  }
+#endif
   lua_gc(L, LUA_GCCOLLECT);
   return 0;
 }
