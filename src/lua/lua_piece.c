@@ -9,7 +9,7 @@
 #include "source/piece.h"
 
 /* What a piece is about: items, of which there is a limit for a chunk, and bytes. */
-enum { ITEMS = 1 << 19, BYTES = 1 << 21, NUMBERS = 1 << 16, FEW = 1 << 10 };
+enum { ITEMS = 1 << 19, BYTES = 1 << 22, NUMBERS = 1 << 16, FEW = 1 << 10 };
 
 /* --- in the coordinator ------------------------------------------------------------------------------------------ */
 
