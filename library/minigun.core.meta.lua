@@ -834,7 +834,7 @@ function Chain:connect(id, inner, out, stage) end
 ---@param on any
 function Chain:set(id, name, on) end
 
----The worker whose chain it is, for "aside"
+---The worker whose chain it is, for "aside" and w:run
 ---@param w minigun.worker
 function Chain:worker(w) end
 
@@ -879,9 +879,10 @@ function Chain:push_all(id, cursor) end
 ---@param item any
 function Chain:send(id, item) end
 
----Function(item): as c:push, for the stage and the attempt that c:begin has said; the item is counted by its user
----@return fun(item: any) take
-function Chain:taker() end
+---As c:push, for the stage and the attempt that c:begin has said; the item is counted by its user
+---@param id integer
+---@param item any
+function Chain:take(id, item) end
 
 ---What the library has raised in a call before, which so was not ended, is forgotten
 ---@param id integer
@@ -2126,7 +2127,7 @@ function Worker:next() end
 ---True when the chunk is through, whether the handler returned a value | false, error, items done, whether the item
 ---after those cannot be had ("malformed": of a piece): that one has failed, its output is forgotten; call w:commit() to pass over it, then w:run
 ---again
----@param handler function
+---@param handler function|minigun.chain a chain, after its c:worker: its entry gets the items
 ---@param emit minigun.emit|nil
 ---@param ctx any
 ---@param on_error function

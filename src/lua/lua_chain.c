@@ -117,15 +117,6 @@ static int l_set(lua_State *L) {
   return 0;
 }
 
-/* c:worker(w): the worker whose chain it is, for "aside" */
-static int l_worker(lua_State *L) {
-  mg_chain *c = mg_check_chain(L);
-  c->worker = mg_check_worker(L, 2);
-  lua_settop(L, 2);
-  lua_setiuservalue(L, 1, MG_CHAIN_WORKER);
-  return 0;
-}
-
 /* c:handler(id, f): its handler from now on */
 static int l_handler(lua_State *L) {
   const mg_link *s = mg_check_link(L, 2);
@@ -251,7 +242,8 @@ static int l_take(lua_State *L) {
   return 0;
 }
 
-int mg_chain_items(lua_State *L) {
+/* See mg_worker_chain. */
+static int run_chunk(lua_State *L) {
   mg_chain *c = lua_touserdata(L, MG_AT_CHAIN);
   if (mg_checking) check(c);
   for (int status; mg_worker_item(L, MG_AT_EXTRA, &status);) {
@@ -262,6 +254,16 @@ int mg_chain_items(lua_State *L) {
   }
   lua_pushboolean(L, 0); /* what its handlers return is seen to elsewhere */
   return 1;
+}
+
+/* c:worker(w): the worker whose chain it is, for "aside" and w:run */
+static int l_worker(lua_State *L) {
+  mg_chain *c = mg_check_chain(L);
+  c->worker = mg_check_worker(L, 2);
+  mg_worker_chain(c->worker, run_chunk);
+  lua_settop(L, 2);
+  lua_setiuservalue(L, 1, MG_CHAIN_WORKER);
+  return 0;
 }
 
 /* c:begin(id, attempt): what the library has raised in a call before, which so was not ended, is forgotten */

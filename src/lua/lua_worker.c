@@ -16,6 +16,7 @@ typedef struct lua_worker {
   int stopped;   /* a producer has been told to end */
   int unreadable; /* the item in hand cannot be had */
   int left_out, skip_empty; /* see w:on_left_out */
+  lua_CFunction chain; /* see mg_worker_chain */
 } lua_worker;
 
 
@@ -37,6 +38,8 @@ mg_worker *mg_push_worker(lua_State *L, int pool) {
   }
   return &((lua_worker *)lua_touserdata(L, -1))->w;
 }
+
+void mg_worker_chain(mg_worker *w, lua_CFunction items) { ((lua_worker *)(void *)w)->chain = items; }
 
 static lua_worker *to_worker(lua_State *L, int arg) { return (lua_worker *)(void *)mg_check_worker(L, arg); }
 
@@ -271,14 +274,15 @@ static int run_items(lua_State *L) {
   return 1;
 }
 
-/* w:run(handler | chain, emit, ctx, on_error, value) -> true when the chunk is through, whether the handler returned a value |
+/* w:run(handler, emit, ctx, on_error, value) -> true when the chunk is through, whether the handler returned a value |
  * false, error, items done, whether the item after those cannot be had ("malformed": of a piece): that one has failed,
- * its output is forgotten; call w:commit() to pass over it, then w:run again */
+ * its output is forgotten; call w:commit() to pass over it, then w:run again.  For handler a chain, after c:worker: its
+ * entry gets the items. */
 static int l_run(lua_State *L) {
   lua_worker *lw = to_worker(L, 1);
   int chain = lua_isuserdata(L, 2);
   lua_settop(L, 6);
-  lua_pushcfunction(L, chain ? mg_chain_items : run_items);
+  lua_pushcfunction(L, chain ? lw->chain : run_items);
   static const int orders[][5] = {{1, 2, 3, 4, 6}, {2, 5, 6, 1}};
   for (int i = 0; i < 5 - chain; i++) lua_pushvalue(L, orders[chain][i]);
   lw->accepting = 1;

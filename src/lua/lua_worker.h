@@ -21,14 +21,14 @@ static inline mg_worker *mg_check_worker(lua_State *L, int arg) {
 /* Pushes the idle worker userdata of the pool at index `pool`, which each child gets a copy of, and returns its worker,
  * to be filled in the child. */
 mg_worker *mg_push_worker(lua_State *L, int pool);
-/* Pushes the next item of the chunk in hand; the worker is at `at`: 1; 0: there is none.  Of a batch of which nothing is
- * left it is nil.  Raises where it cannot be had. */
+/* Pushes the next item of the chunk in hand; the worker is at `at`: 1; 0: there is none.  Of a batch of which nothing
+ * is left it is nil.  Raises where it cannot be had. */
 int mg_worker_item(lua_State *L, int at, int *status);
 /* The handler has taken it. */
 void mg_worker_item_done(lua_State *L, int at, int status);
-/* Runs what is left of the chunk in hand through a chain (lua_chain.c); for w:run.  Stack: chain, message handler of its
- * stages, nil, worker. */
-int mg_chain_items(lua_State *L);
+/* What w:run calls for a chain, to run what is left of the chunk in hand.  Stack: chain, message handler of its stages,
+ * nil, worker. */
+void mg_worker_chain(mg_worker *w, lua_CFunction items);
 /* Emits, by the emit of a worker at `arg`, the item that the source has found, of at most `most` bytes. */
 void mg_emit_item(lua_State *L, int arg, mg_source *s, size_t most);
 extern const luaL_Reg mg_thread_methods[]; /* lua_threads.c */

@@ -43,7 +43,7 @@ end
 ---@param links table a chain of handlers/chain.lua
 function Folds:join(links)
   self.calls = links.calls
-  if self.stages[1] then links:set_aside(self.stages, self.w) end
+  links:set_worker(self.w, self.stages)
 end
 
 --- A slice begins.

@@ -292,12 +292,12 @@ function Chain:begin(id, attempt)
   self.calls:begin(id, attempt)
 end
 
---- Of a worker: while the handler of one of these stages runs, the item in hand is not to blame for the worker's end.
----@param stages table array
+--- Makes it the chain of a worker, for w:run.
 ---@param w userdata the worker
-function Chain:set_aside(stages, w)
+---@param aside table array of stages: while the handler of one runs, the item in hand is not to blame for its end
+function Chain:set_worker(w, aside)
   self.calls:worker(w)
-  for _, stage in ipairs(stages) do self.calls:set(stage.id, "aside", true) end
+  for _, stage in ipairs(aside) do self.calls:set(stage.id, "aside", true) end
 end
 
 --- An item cannot be had that did not come in yet; or, without a problem, one has come to nothing. Does not raise.
