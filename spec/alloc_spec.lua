@@ -81,6 +81,16 @@ describe("the collector of a child", function()
       print(cycles(2000) > 0)]])
     assert.equal("true\ttrue\ntrue\n", result.stdout, result.stderr)
   end)
+
+  it("keeps its mode when a child begins to collect", function()
+    local before = collectgarbage "incremental"
+    finally(function() collectgarbage(before) end)
+    for _, mode in ipairs { "incremental", "generational" } do
+      collectgarbage(mode)
+      core.collect()
+      assert.equal(mode, collectgarbage(mode))
+    end
+  end)
 end)
 
 describe("small pieces of memory that were freed", function()
