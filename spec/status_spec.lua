@@ -142,8 +142,9 @@ describe("a run in numbers", function()
     assert.is_nil(row_of(run:status(), "work").oldest)
   end)
 
-  it("knows what emit:to has sent in the coordinator where no edge leads", function()
-    for _, context in ipairs { { inline = true }, { threads = 2 } } do
+  it("knows what emit:to has sent where no edge leads", function()
+    for _, context in ipairs { { inline = true }, { threads = 2 }, { processes = 2 }, { process_per_batch = 2 },
+      { processes = { n = 2, ordered = true } }, { processes = 2, retries = 1 } } do
       local p = minigun.pipeline("sends"):producer("list", { 1, 2, 3 })
       context.to = { "next" }
       p:processor("here", context, function(n, emit) emit(n) if n == 2 then emit:to("far", n) end end)
@@ -155,6 +156,20 @@ describe("a run in numbers", function()
       end
       assert.same({ "here far" }, edges)
     end
+  end)
+
+  it("draws what a group has sent from the last of its stages, and nothing twice", function()
+    local p = minigun.pipeline("group"):producer("list", { 1, 2, 3, 4 })
+    p:processes(2, function()
+      p:processor("first", function(n, emit) emit(n) emit:to("far", n) end)
+      p:processor("last", function(n, emit) emit:to("far", n) emit:to("next", n) emit(n) end)
+    end)
+    p:each("next", { inline = true }, function() end)
+    p:each("far", { await = true, processes = 1 }, function() end)
+    local edges = {}
+    for i, edge in ipairs(p:run():summary().edges) do edges[i] = ("%s %s %s"):format(edge.from, edge.to, edge.kind) end
+    table.sort(edges)
+    assert.same({ "first last value", "last far sent", "last next bytes", "list first bytes" }, edges)
   end)
 
   it("says what was asked for of a stage", function()

@@ -85,6 +85,7 @@ typedef struct mg_counts { /* since they were last taken */
 
 typedef struct mg_stage {
   uint32_t place;
+  uint64_t senders;        /* bits of places, the first 64, that have sent to it whatever the graph says */
   uint64_t pending, hands; /* items; pieces of work in hands */
   int drained, no_more;
   int producing, continues, terminal, recipe; /* what the plan says */

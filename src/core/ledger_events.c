@@ -18,11 +18,18 @@ int mg_ledger_route(mg_ledger *l, uint32_t stage, const mg_range *range) {
   return 0;
 }
 
+/* Whether a place has sent to a stage before: the first time is for the program above, which shows it. */
+static int has_sent(const mg_ledger *l, const mg_place *p, mg_stage *to) {
+  uint64_t bit = p - l->place < 64 ? UINT64_C(1) << (p - l->place) : 0, before = to->senders;
+  to->senders |= bit;
+  return to->senders == before;
+}
+
 /* Whether what an edge says is a plain matter: a stage of this place that sends on, or one that may be sent to. */
 static int is_plain(const mg_ledger *l, const mg_place *p, uint32_t edge) {
   uint32_t id = edge & ~(uint32_t)MG_EDGE_TO;
   if (id == 0 || id > l->stages) return 0;
-  if (edge & MG_EDGE_TO) return !l->stage[id].producing;
+  if (edge & MG_EDGE_TO) return !l->stage[id].producing && has_sent(l, p, &l->stage[id]);
   return mg_place_of(l, id) == p && !l->stage[id].terminal;
 }
 

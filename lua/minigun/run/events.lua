@@ -133,6 +133,8 @@ local function worker_sent(self, place, part)
     self.state:fail(("%s: a worker sent items to a stage that there is not"):format(place.plan.context))
   end
   count_out(self, place, part.count)
+  local among = place.plan.stages
+  self.transport:note_sent(among[#among], target.id, among) -- what the ledger passes on by itself it has told once
   self.transport:route({ target.id }, part)
 end
 

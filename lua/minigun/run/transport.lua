@@ -103,13 +103,16 @@ end
 --- Notes, for what is shown of the run, that a stage has sent items to another one that no edge leads to.
 ---@param from integer the stage
 ---@param to integer
-function Transport:note_sent(from, to)
-  self.sends[from] = self.sends[from] or {}
-  self.sends[from][to] = true
-  local stages, edges = self.plan.stages, self.outcome.result.stats.edges
+---@param among integer[]? stages of a group, one of which has sent them: `from` is the last of these
+function Transport:note_sent(from, to, among)
+  local known = self.sends[from] or {}
+  if known[to] then return end
+  self.sends[from], known[to] = known, true
+  local stages, edges, senders = self.plan.stages, self.outcome.result.stats.edges, {}
+  for _, id in ipairs(among or { from }) do senders[stages[id].name] = true end
   local one, other = stages[from].name, stages[to].name
   for _, edge in ipairs(edges) do
-    if edge.from == one and edge.to == other then return end
+    if senders[edge.from] and edge.to == other then return end
   end
   if one ~= other then edges[#edges + 1] = { from = one, to = other, kind = "sent" } end
 end
