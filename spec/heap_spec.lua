@@ -1,4 +1,4 @@
--- When a heap that is forked is joined into huge pages (lua/minigun/system/heap.lua): its
+-- When a heap that is forked is collected, and joined into huge pages (lua/minigun/system/heap.lua): its
 -- numbers are played here, no page is moved.
 
 local core = require "minigun.core"
@@ -35,6 +35,18 @@ describe("a heap that is forked", function()
     local small = played(4, 0.01)
     small.forks(1000, 0.001)
     assert.equal(0, small.joined)
+  end)
+
+  it("is collected before the first fork of a run, unless it has hardly grown since that of a run before", function()
+    local function collects(mib)
+      local garbage = setmetatable({ {} }, { __mode = "v" })
+      collectgarbage "stop"
+      played(mib, 0.01).forks(1, 0.001)
+      collectgarbage "restart"
+      return garbage[1] == nil
+    end
+    assert.same({ true, false, false, true }, { collects(1000), collects(1000), collects(1200), collects(1300) })
+    assert.is_false(collects(4))
   end)
 
   it("is joined for as much time as forks have taken", function()

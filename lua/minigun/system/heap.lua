@@ -22,6 +22,10 @@ local SLOWER <const> = 1.5        -- times the least that forks have taken since
 ---@return number
 function heap.kib() return collectgarbage "count" or 0 end
 
+local GROWN <const> = 1.25        -- times what the last collection has left: with less there is none
+
+local kept = 0 -- KiB after the last collection, in any run of this process
+
 local Heap = {}
 Heap.__index = Heap
 
@@ -54,15 +58,20 @@ local function is_slower(self, last)
   return self.usual > SLOWER * self.least
 end
 
---- Before a fork: a large heap is collected, once, and malloc's lists sorted; pages are joined as far as it pays. To
---- collect a small one would cost a short run more than all else, and its children hardly ever collect anything.
+--- Before a fork: a large heap is collected, once in a run, where it has grown since that of a run before, and malloc's
+--- lists sorted; pages are joined as far as it pays. To collect a small one would cost a short run more than all else,
+--- and its children hardly ever collect anything.
 ---@param waiting integer how many forks are waited for
 ---@param full boolean whether more may be
 function Heap:prepare(waiting, full)
   if not self.prepared then
     self.prepared = true
-    if heap.kib() < LARGE then return end
-    collectgarbage()
+    local kib = heap.kib()
+    if kib < LARGE then return end
+    if kib >= GROWN * kept then
+      collectgarbage()
+      kept = heap.kib()
+    end
     core.heap_settle()
     self.large, self.next = true, 0
   end
