@@ -66,6 +66,19 @@ describe("the page of figures", function()
     assert.same({}, left())
   end)
 
+  it("is kept by the runs of other verbs, too", function()
+    if not pcall(require, "argparse") then return pending "there is no lua-argparse" end
+    local env = support.lua_env()
+    env.XDG_RUNTIME_DIR, env.MINIGUN_BUILD = directory, support.build_dir()
+    for _, words in ipairs { "map line", "each true" } do
+      local result = support.run((("(echo a; sleep 0.5; COMMAND top --list; echo b) 2>&1 | tee DIR/in | COMMAND %s " ..
+        "> DIR/out; cat DIR/in; rm DIR/in DIR/out"):gsub("COMMAND", "lua5.4 " .. support.command())
+        :gsub("DIR", directory)):format(words), { env = env })
+      assert.matches(("run%%s+running%%s+%s%%s"):format(words:match "%l+"), result.stdout, 1, words)
+    end
+    assert.same({}, left())
+  end)
+
   it("is listed and printed by minigun top", function()
     local env = support.lua_env()
     env.XDG_RUNTIME_DIR, env.MINIGUN_BUILD = directory, support.build_dir()

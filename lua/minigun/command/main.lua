@@ -27,9 +27,13 @@ local function refuse(word)
   status.wrong_call(("unknown command '%s'%s"):format(word, parser.hint(word, names)))
 end
 
--- Lets a verb do its work, and ends the process. Where it runs pipelines Ctrl-C asks these to end in good order.
+-- Lets a verb do its work, and ends the process. Where it runs pipelines, `minigun top` can look at these, unless the
+-- program says otherwise, and Ctrl-C asks them to end in good order.
 local function start(verb, given)
-  if verb.stops then require("minigun.system.terminate").heed_interrupts() end
+  if verb.stops then
+    require("minigun.system.terminate").heed_interrupts()
+    require("minigun.plan.defaults").observed = true
+  end
   status.exit(program.protect(verb.run, given))
 end
 

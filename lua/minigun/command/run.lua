@@ -94,7 +94,6 @@ end
 ---@param given table what the words say
 ---@return integer status
 function run.run(given)
-  require("minigun.plan.defaults").observed = true -- for `minigun top`, unless the program says otherwise
   program.force("run", { inline = given.inline, workers = given.workers, seed = given.seed, job = given.job,
     report = given.report, trace = given.trace, metrics = given.metrics, hud = given.hud,
     progress = given.progress }, force_runs)
