@@ -69,7 +69,7 @@ describe("minigun", function()
       { { "run", "--inlien", "x.lua" }, "unknown option '--inlien' (did you mean '--inline'?)" },
       { { "run", "--inline=yes", "x.lua" }, "option --inline takes no value" },
       { { "run", "--workers" }, "option --workers needs a value" },
-      { { "run", "--workers=many", "x.lua" }, "option --workers needs a whole number, got 'many'" },
+      { { "run", "--workers=many", "x.lua" }, "option --workers needs a whole number above 0, got 'many'" },
       { { "run", "--workers", "0", "x.lua" }, "option 'workers' must be an integer from 1 to" },
     } do
       local result = minigun(table.unpack(case[1]))

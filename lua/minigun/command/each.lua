@@ -16,11 +16,11 @@ local each = {
     prints comes whole, when it has ended. A command that fails is named on standard error, and the exit status
     is 1 then. After ::: come lines in place of the standard input.]],
   options = {
-    { "-j --jobs", "N", "N commands at once; one for each processor by default", convert = "integer" },
+    { "-j --jobs", "N", "N commands at once; one for each processor by default", convert = "count" },
     { "-k --keep-order", nil, "print in the order of the lines" },
     { "-0 --null", nil, "lines end with zero bytes (find -print0)", name = "null" },
-    { "--retries", "N", "further attempts for a command that fails", convert = "integer" },
-    { "--timeout", "SECONDS", "end a command that takes longer: it has failed", convert = "number" },
+    { "--retries", "N", "further attempts for a command that fails", convert = "natural" },
+    { "--timeout", "SECONDS", "end a command that takes longer: it has failed", convert = "seconds" },
     { "--joblog", "F", "a line for each job in F: start, seconds, exit status, signal, command", name = "job_log" },
     { "--resume", nil, "leave out what the job log says has ended with 0, and go on with that log" },
     { "--halt", "WHEN", "never; soon,fail=N or now,fail=N: after N failed jobs begin no more, or end all; N% of the " ..

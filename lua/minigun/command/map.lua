@@ -14,14 +14,14 @@ local map = {
     an error is named on standard error, and the exit status is 1 then; the other lines come all the same. Where no
     line gives anything, a line on standard error says so; not with -n.]],
   options = {
-    { "-j --jobs", "N", "N worker processes; one for each processor by default", convert = "integer" },
+    { "-j --jobs", "N", "N worker processes; one for each processor by default", convert = "count" },
     { "-n --quiet", nil, "print nothing by itself: only what emit is given" },
     { "-b --begin", "CODE", "Lua that runs in each worker before its first line: local state, require" },
     { "-u --unordered", nil, "print results as they come" },
     { "--json", nil, "each line is JSON, decoded in `value`, and each result is printed as JSON (needs cjson)" },
     { "-0 --null", nil, "what is read, and printed, ends with a zero byte instead of a newline", name = "null" },
-    { "--retries", "N", "further attempts for a line that fails", convert = "integer" },
-    { "--timeout", "SECONDS", "for each line", convert = "number" },
+    { "--retries", "N", "further attempts for a line that fails", convert = "natural" },
+    { "--timeout", "SECONDS", "for each line", convert = "seconds" },
   },
   arguments = { { "EXPRESSION", "a Lua expression, or statements" } },
   examples = {
@@ -33,6 +33,7 @@ local map = {
 
 -- The expression as a function of line, value and emit; it shares its globals with CODE.
 local function compile(text, env)
+  if not text:find "%S" then status.wrong_call "map: the EXPRESSION is missing" end
   local head = "local line, value, emit = ...; "
   local f, fault = load(head .. "return " .. text, "=expression", "t", env)
   if f then return f end

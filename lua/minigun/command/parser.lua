@@ -1,39 +1,34 @@
 --- From what a verb says about itself to a parser of its words: lua-argparse, which need not be installed as long as no
 -- options are given.
 --
--- A verb's `options`: a list of { "-j --jobs", "N" or nil (a flag), "what it does", name = "jobs", convert = "integer"
--- or "number" or a function, many = true (may be given several times), choices = {...}, default = }. Its `arguments`: a
--- list of { "FILE", "what it is", args = "?" or "*" or "+" }. `rest = true`: what follows the first argument belongs to
--- the user's program, not to us; but for options right after it where `options_after` is true, or that it names.
+-- A verb's `options`: a list of { "-j --jobs", "N" or nil (a flag), "what it does", name = "jobs", convert = "count" or
+-- another name in CONVERT, or a function, many = true (may be given several times), choices = {...} }. Its `arguments`:
+-- a list of { "FILE", "what it is", args = "?" or "*" or "+" }. `rest = true`: what follows the first argument belongs
+-- to the user's program, not to us; but for options right after it where `options_after` is true, or that it names.
 local schema = require "minigun.base.schema"
 local status = require "minigun.command.status"
 
 local parser = {}
 
-local function integer(text)
-  local n = math.tointeger(tonumber(text))
-  if n then return n end
-  return nil, ("a whole number, got '%s'"):format(text)
-end
-
-local function number(text)
-  local n = tonumber(text)
-  if n and n == n then return n end
-  return nil, ("a number, got '%s'"):format(text)
-end
-
-local CONVERT <const> = { integer = integer, number = number }
+-- How words become values: what is asked for, and what is so.
+local CONVERT <const> = {
+  integer = { "a whole number", math.tointeger },
+  count = { "a whole number above 0", function(n) return n > 0 and math.tointeger(n) end },
+  natural = { "a whole number of at least 0", function(n) return n >= 0 and math.tointeger(n) end },
+  seconds = { "a number of seconds above 0", function(n) return n > 0 and n end },
+}
 
 -- The long form, without dashes and with underscores.
 local function target_of(option) return option.name or (option[1]:match "%-%-([%w%-]+)"):gsub("%-", "_") .. "" end
 
 -- Why an option's value is refused, named by the option.
 local function converted(option)
-  local convert = CONVERT[option.convert] or option.convert
-  local name = option[1]:match "%-%-[%w%-]+"
+  local own, name = CONVERT[option.convert], option[1]:match "%-%-[%w%-]+"
+  if not own then return option.convert end
   return function(text)
-    local value, why = convert(text)
-    if value == nil then return nil, ("option %s needs %s"):format(name, why) end
+    local n = tonumber(text)
+    local value = n and own[2](n)
+    if not value then return nil, ("option %s needs %s, got '%s'"):format(name, own[1], text) end
     return value
   end
 end

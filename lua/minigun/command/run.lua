@@ -15,7 +15,7 @@ local run = {
     wrong call, or a FILE that cannot be loaded; 130 Ctrl-C has ended it.]],
   options = {
     { "--inline", nil, "the whole pipeline in this one process, to debug it" },
-    { "--workers", "N", "N workers in each pool, at most N forks at once", convert = "integer" },
+    { "--workers", "N", "N workers in each pool, at most N forks at once", convert = "count" },
     { "--hud", nil, "the live view of each run: what goes where, how fast, and what waits; q asks, and stops the " ..
       "run; at the run's end q closes the view" },
     { "--job", "NAME", "go on where a run of this name was killed, also in clusters; after FILE, too. What is done " ..

@@ -13,7 +13,7 @@ local serve = {
   options = {
     { "--listen", "ADDRESS", "host:port, [::1]:port, unix:/path, or a port; may be given several times", many = true,
       convert = address },
-    { "--workers", "N", "N worker processes", convert = "integer" },
+    { "--workers", "N", "N worker processes", convert = "count" },
     { "--pid-file", "F", "a file that holds the number of the master while it serves" },
   },
   arguments = { { "FILE", "the program" } },

@@ -6,10 +6,10 @@ local top = {
   name = "top",
   summary = "look at runs and servers that go on in other terminals",
   about = [[
-    Without PID: shows the one run or server that there is, or a list where there are several, or with --list. With
-    PID: that process's. Runs of the commands run, map, each, busted and worker, and all servers, can be looked at,
-    and runs with observe = true or MINIGUN_TOP=1. Keys: h shows them, q closes the view; nothing that is looked at is touched. Exit status: 0; 1
-    there is nothing to look at.]],
+    Without PID: shows the one run or server that there is, or a list where there are several, or with --list.
+    With PID: that process's. Runs of the commands run, map, each, busted and worker, and all servers, can be
+    looked at, and runs with observe = true or MINIGUN_TOP=1. Keys: h shows them, q closes the view; nothing
+    that is looked at is touched. Exit status: 0; 1 there is nothing to look at.]],
   options = {
     { "--list", nil, "only list them" },
     { "--json", nil, "print the figures as JSON, once" },

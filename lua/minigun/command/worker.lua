@@ -19,7 +19,7 @@ local worker = {
   options = {
     { "--stage", "NAME", "the stage; by default the only one that says cluster" },
     { "--engine", "URL", "the Redis server; by default what the stage says" },
-    { "--processes", "N", "worker processes; one for each processor by default", convert = "integer" },
+    { "--processes", "N", "worker processes; one for each processor by default", convert = "count" },
     { "--once", nil, "end when there is no job, instead of waiting for one" },
   },
   arguments = { { "FILE", "the program" } },
