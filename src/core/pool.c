@@ -68,10 +68,8 @@ void mg_pool_look_for_loss(mg_pool *p) {
 /* Of the slots, in a child: none of them is written to, which would copy their pages. */
 static void leave_slots(const mg_pool *p) {
   mg_closing run = {-1, -1};
-  for (uint32_t i = 0; i < p->slots; i++) {
-    mg_close_with(&run, p->slot[i].bell.epoll);
-    mg_close_with(&run, p->slot[i].proc.watch);
-  }
+  for (const mg_slot *s = p->slot; s < p->slot + p->slots; s++)
+    mg_close_with(&run, s->bell.epoll), mg_close_with(&run, s->proc.watch);
   mg_close_with(&run, -1);
 }
 
