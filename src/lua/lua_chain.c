@@ -98,6 +98,7 @@ static int l_connect(lua_State *L) {
     lua_pop(L, 1);
   }
   s->inners = n;
+  s->emit = lua_isnil(L, 5) ? mg_test_emit(L, 4) : NULL;
   lua_getiuservalue(L, 1, s->place);
   lua_insert(L, 4);
   lua_setiuservalue(L, 4, MG_LINK_UV_STAGE);
@@ -175,7 +176,7 @@ static void check(const mg_chain *c) {
 /* Makes the stack, whose third value is the item, that of a function that goes through the chain. */
 static mg_chain *begin(lua_State *L) {
   mg_chain *c = lua_touserdata(L, MG_AT_CHAIN);
-  if (mg_checking) check(c);
+  if (MG_UNLIKELY(mg_checking)) check(c);
   lua_settop(L, MG_AT_EXTRA);
   lua_getiuservalue(L, MG_AT_CHAIN, MG_CHAIN_NOTE);
   lua_replace(L, MG_AT_NOTE);
@@ -215,6 +216,12 @@ static int l_send(lua_State *L) {
   mg_link *s = mg_check_link(L, 2);
   luaL_checkany(L, 3);
   mg_chain *c = begin(L);
+  if (s->inners == 1 && !(s->flags & MG_LINK_OUTSIDE)) {
+    mg_chain_level(L, c, MG_LEVEL_RUNNING);
+    mg_chain_enter(c, s->inner[0]);
+    s->inner[0]->in++;
+    return mg_chain_go(L, c);
+  }
   mg_level *v = mg_chain_level(L, c, MG_LEVEL_PASSING);
   v->s = s;
   v->n = 1;

@@ -58,6 +58,7 @@ typedef struct mg_link {
   lua_Integer attempt;    /* that its ctx says */
   lua_Integer in, read, out, failed; /* items: pushed, and read from cursors; emitted; calls that have failed */
   lua_Integer folded;     /* items in the value of a fold; 0: there is none, and the handler takes the first */
+  lua_emit *emit;         /* of a worker, where what leaves the chain goes there; a user value keeps it; or NULL */
   unsigned inners;
   struct mg_link *inner[]; /* stages of the chain that get what it emits; the chain keeps them */
 } mg_link;
@@ -148,6 +149,8 @@ int mg_row_push(lua_State *L);
 void mg_kept_add(lua_State *L, mg_chain *c, int idx);
 /* The number of the one stage that the value at that place is for, 0: it is for all; this is forgotten. */
 lua_Integer mg_kept_direct(lua_State *L, mg_chain *c, uint32_t at);
+/* Pushes the next emission of a PASSING level; a copy, where more receivers are to get it. */
+void mg_kept_next(lua_State *L, mg_chain *c, mg_level *v, int more);
 /* Forgets what is kept above `base`. */
 void mg_kept_drop(lua_State *L, mg_chain *c, uint32_t base);
 /* Whether a table is among the values above `base` more than once; its later ones are copies then.  Looks at each with

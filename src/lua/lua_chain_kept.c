@@ -33,6 +33,29 @@ void mg_kept_drop(lua_State *L, mg_chain *c, uint32_t base) {
   c->top = base;
 }
 
+void mg_kept_next(lua_State *L, mg_chain *c, mg_level *v, int more) {
+  lua_State *kept = c->kept;
+  int place = (int)(v->base + v->at + 1);
+  if (!more && v->at + 1 == v->n) { /* the last: nothing is left of them */
+    lua_xmove(kept, L, 1);
+    if (v->at++ > 0) lua_settop(kept, (int)v->base);
+    c->top = v->base;
+    return;
+  }
+  lua_pushvalue(kept, place);
+  lua_xmove(kept, L, 1);
+  if (more) {
+    lua_Integer most = LUA_MAXINTEGER;
+    v->target++;
+    mg_copy(L, c->codec, &most, 0);
+  } else {
+    v->at++;
+    v->target = 0;
+    lua_pushnil(kept);
+    lua_replace(kept, place);
+  }
+}
+
 int mg_kept_unshare(lua_State *L, mg_chain *c, uint32_t base) {
   enum { BEFORE = 8 };
   const void *last[BEFORE] = {NULL};

@@ -297,6 +297,7 @@ void mg_chain_pass(lua_State *L, mg_chain *c) {
 /* The item at MG_AT_ITEM leaves the chain. */
 static void deliver(lua_State *L, mg_chain *c, mg_link *s) {
   c->sender = s;
+  if (s->emit && MG_LIKELY(mg_emit_scalar(L, s->emit, MG_AT_ITEM))) return;
   lua_getiuservalue(L, MG_AT_CHAIN, s->place);
   lua_getiuservalue(L, -1, MG_LINK_UV_OUT);
   int args = 1 + (lua_getiuservalue(L, -2, MG_LINK_UV_STAGE) != LUA_TNIL);
@@ -321,24 +322,9 @@ static mg_link *send_one(lua_State *L, mg_chain *c, mg_link *s, lua_Integer id) 
 static void pass_one(lua_State *L, mg_chain *c) {
   mg_level *v = mg_chain_top(c);
   mg_link *s = v->s, *to = NULL;
-  lua_State *kept = c->kept;
   uint32_t target = v->target, targets = s->inners + (s->flags & MG_LINK_OUTSIDE ? 1 : 0);
-  int place = (int)(v->base + v->at + 1);
-  lua_Integer id = MG_UNLIKELY(c->directs) ? mg_kept_direct(L, c, (uint32_t)place) : 0;
-  lua_pushvalue(kept, place);
-  lua_xmove(kept, L, 1);
-  if (!id && target + 1 < targets) { /* a copy, as others get it too */
-    lua_Integer most = LUA_MAXINTEGER;
-    v->target++;
-    mg_copy(L, c->codec, &most, 0);
-  } else if (++v->at < v->n) {
-    v->target = 0;
-    lua_pushnil(kept);
-    lua_replace(kept, place);
-  } else { /* the last: nothing is left of it */
-    lua_settop(kept, (int)v->base);
-    c->top = v->base;
-  }
+  lua_Integer id = MG_UNLIKELY(c->directs) ? mg_kept_direct(L, c, v->base + v->at + 1) : 0;
+  mg_kept_next(L, c, v, !id && target + 1 < targets);
   lua_replace(L, MG_AT_ITEM);
   if (MG_UNLIKELY(id)) {
     to = send_one(L, c, s, id);

@@ -22,24 +22,33 @@ static int l_walk(lua_State *L) {
   return 3;
 }
 
+/* Adds so many to what the table on top has for an edge. */
+static void add_edges(lua_State *L, uint32_t edge, lua_Integer n) {
+  if (n == 0) return;
+  lua_rawgeti(L, -1, edge);
+  lua_pushinteger(L, lua_tointeger(L, -1) + n);
+  lua_rawseti(L, -3, edge);
+  lua_pop(L, 1);
+}
+
 /* p:edges(block, offset, length) -> { [edge] = count } of a range that mixes several | nil when it is damaged */
 static int l_edges(lua_State *L) {
   mg_pool *p = mg_check_pool(L, 1);
   mg_range r = mg_check_range(L, p, 2);
   const uint8_t *base = mg_shm_at(&p->shm, r.block);
-  uint32_t at = r.offset, end = r.offset + r.length;
+  uint32_t at = r.offset, end = r.offset + r.length, edge = 0;
+  lua_Integer in_a_row = 0;
   lua_newtable(L);
   while (at < end) {
     mg_record rec;
     uint32_t space = mg_record_read(base + at, end - at, &rec);
     if (space == 0) return luaL_pushfail(L), 1;
     at += space;
-    lua_rawgeti(L, -1, rec.edge);
-    lua_Integer n = lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    lua_pushinteger(L, n + 1);
-    lua_rawseti(L, -2, rec.edge);
+    if (rec.edge != edge) add_edges(L, edge, in_a_row), in_a_row = 0;
+    edge = rec.edge;
+    in_a_row++;
   }
+  add_edges(L, edge, in_a_row);
   return 1;
 }
 

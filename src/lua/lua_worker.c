@@ -19,12 +19,11 @@ typedef struct lua_worker {
   lua_CFunction chain; /* see mg_worker_chain */
 } lua_worker;
 
-
-typedef struct lua_emit {
+struct lua_emit {
   lua_worker *worker; /* kept alive by the user value */
   unsigned edge;
   unsigned early; /* calls in which further values are looked for */
-} lua_emit;
+};
 
 mg_worker *mg_push_worker(lua_State *L, int pool) {
   if (lua_getiuservalue(L, pool, 1) == LUA_TNIL) {
@@ -107,6 +106,22 @@ void mg_emit_item(lua_State *L, int arg, mg_source *s, size_t most) {
   mg_worker_reserve(&e->worker->w, most, &to, &room);
   mg_worker_append(&e->worker->w, mg_source_write(s, to), e->edge, 0);
   mg_source_pass(s);
+}
+
+lua_emit *mg_test_emit(lua_State *L, int arg) { return luaL_testudata(L, arg, MG_EMIT_TYPE); }
+
+int mg_emit_scalar(lua_State *L, const lua_emit *e, int idx) {
+  const lua_worker *lw = e->worker;
+  mg_worker *w = &e->worker->w;
+  int type = mg_scalar_type(L, idx), may = lw->accepting && !lw->encoding && !w->is_producer;
+  if (type == LUA_TTABLE || !may || w->serial != mg_process_serial) return 0;
+  uint8_t *to;
+  size_t room, length;
+  mg_worker_reserve(w, MG_SCALAR_MOST, &to, &room);
+  length = mg_scalar(L, type, idx, to);
+  if (length == 0) return 0;
+  mg_worker_append(w, length, e->edge, 0);
+  return 1;
 }
 
 /* emit(value) */

@@ -29,6 +29,12 @@ void mg_worker_item_done(lua_State *L, int at, int status);
 /* What w:run calls for a chain, to run what is left of the chunk in hand.  Stack: chain, message handler of its stages,
  * nil, worker. */
 void mg_worker_chain(mg_worker *w, lua_CFunction items);
+/* The emit of a worker's handlers. */
+typedef struct lua_emit lua_emit;
+/* That at `arg`, or NULL. */
+lua_emit *mg_test_emit(lua_State *L, int arg);
+/* Emits the value at idx, if nothing stands against it and it is no table or long string: whether it was. */
+int mg_emit_scalar(lua_State *L, const lua_emit *e, int idx);
 /* Emits, by the emit of a worker at `arg`, the item that the source has found, of at most `most` bytes. */
 void mg_emit_item(lua_State *L, int arg, mg_source *s, size_t most);
 extern const luaL_Reg mg_thread_methods[]; /* lua_threads.c */

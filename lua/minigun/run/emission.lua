@@ -162,13 +162,14 @@ function Emission:emit_of(stage, tempo)
     return writer_of(self, stage, outlet, source)
   end
   local reentry, process, sent = self.reentry, self.process, sent_by(self, stage, tempo)
-  local calls <const>, id <const> = links.calls, stage.id
+  local calls <const>, id <const>, process_now <const> = links.calls, stage.id, core.process
+  local send <const> = calls.send
   local watched, left, space, early = state.given, 0, SPACE, given.EARLY
   if source then resume:open_source(source, receipts ~= nil or sends_singly(self, stage.id)) end
   return emits.new(function(_, item, more)
     if item == nil then error(emits.NIL, 2) end
     if more ~= nil then error(emits.MORE, 2) end
-    if state.closed or core.process() ~= process then error(emits.OVER, 2) end
+    if state.closed or process_now() ~= process then error(emits.OVER, 2) end
     left = left - 1
     if left <= 0 then -- two in a row, as what is done to one shows with the next
       item = watched:next(item)
@@ -191,7 +192,7 @@ function Emission:emit_of(stage, tempo)
       n = 1
       local origin = receipts and receipts:begin(stage, item, source and source.open)
       reentry.in_handler = true
-      if state.choose then n = send_chosen(self, state, item) else calls:send(id, item) end
+      if state.choose then n = send_chosen(self, state, item) else send(calls, id, item) end
       reentry.in_handler = false
       if origin then receipts:finish(origin, source) end
       if source then resume:end_emission(source) end
