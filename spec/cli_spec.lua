@@ -70,7 +70,8 @@ describe("minigun", function()
       { { "run", "--inline=yes", "x.lua" }, "option --inline takes no value" },
       { { "run", "--workers" }, "option --workers needs a value" },
       { { "run", "--workers=many", "x.lua" }, "option --workers needs a whole number above 0, got 'many'" },
-      { { "run", "--workers", "0", "x.lua" }, "option 'workers' must be an integer from 1 to" },
+      { { "run", "--workers", "0", "x.lua" }, "option --workers needs a whole number above 0, got '0'" },
+      { { "run", "--workers", "1000000", "x.lua" }, "option 'workers' must be an integer from 1 to" },
     } do
       local result = minigun(table.unpack(case[1]))
       assert.equal(2, result.code)
