@@ -124,7 +124,7 @@ describe("minigun busted", function()
   it("goes on in the same process, and gives a file that fails there a new one, where it counts", function()
     local told = "print('process ' .. io.popen('echo $PPID'):read())"
     local leaves = "it('leaves', function() string.left = 1 " .. told .. " end)" .. (" "):rep(100) -- large: begun first
-    suite { a = leaves, c = leaves, b = "it('finds nothing', function() assert.is_nil(string.left) " .. told .. " end)" }
+    suite { a = leaves, c = leaves, b = "it('finds none', function() assert.is_nil(string.left) " .. told .. " end)" }
     local result, counts = run(OURS .. "-j 1 -o plainTerminal")
     assert.equal("3 successes / 0 failures / 0 errors / 0 pending", counts, result.stdout)
     local processes = {}
