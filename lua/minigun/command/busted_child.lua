@@ -7,9 +7,9 @@
 --   files    the paths, each with a zero byte after it, in the order in which they are to be begun
 --   next-K   file K is the next one. Who renames this to next-K+1 has taken file K; nothing else is shared.
 -- and of process N, which is the environment's second word; a third one is a file that it begins with:
---   N.told   Lua tables, one a line: { begun = K }; an event of busted's { channel =, n =, element, parent, ... };
---            { ended = K, seconds = }; { whole = true }: it has come to its end. They have also `out` and `err`, how
---            long N.out and N.err were then.
+--   N.told   Lua tables, one a line, with a comma: { begun = K }; an event of busted's { channel =, n =, element,
+--            parent, ... }; { ended = K, seconds = }; { whole = true }: it has come to its end. They have also `out`
+--            and `err`, how long N.out and N.err were then.
 --   N.out, N.err   what is printed
 -- Each line is flushed: what a process has told before it died counts.
 
@@ -33,36 +33,57 @@ end
 local directory, own, first = (os.getenv "MINIGUN_BUSTED" or ""):match "^(%S+) (%d+) ?(%d*)$"
 if not directory then return whole_suite(os.getenv "MINIGUN_BUSTED") end
 
+-- Tests may put functions of their own in the place of these.
+local find, format, gsub = string.find, string.format, string.gsub
+local concat, io_type, math_type, next, select, tostring, type = table.concat, io.type, math.type, next, select,
+  tostring, type
+
 local LEFT_OUT <const> = { env = true, run = true, parent = true }
 local DEEPEST <const> = 8
+local SPACIOUS <const> = 64 * 1024 -- KiB
 local STDOUT <const>, STDERR <const> = io.stdout, io.stderr
-local PLAIN <const> = { string = true, number = true, boolean = true, ["nil"] = true }
+local PLAIN <const> = { number = true, boolean = true, ["nil"] = true }
 
-local told = assert(io.open(("%s/%s.told"):format(directory, own), "a"))
+local told = assert(io.open(format("%s/%s.told", directory, own), "a"))
 local load_file, wrong = nil, false
 
-local function text(value, depth)
+-- A text as Lua has it, in one line.
+local function quoted(text)
+  text = format("%q", text)
+  return find(text, "[\n\r]") and gsub(gsub(text, "\\\n", "\\n"), "\r", "\\r") or text
+end
+
+-- The beginnings of fields, by their keys; nil: a field that is not written down.
+local fields = setmetatable({}, { __index = function(self, key)
+  local text = type(key) == "string" and quoted(key) or math_type(key) == "integer" and tostring(key)
+  if not text or LEFT_OUT[key] then return nil end
+  self[key] = "[" .. text .. "]="
+  return self[key]
+end })
+
+local function text_of(value, depth)
   local kind = type(value)
-  if kind == "string" then return (("%q"):format(value):gsub("\\\n", "\\n"):gsub("\r", "\\r")) end
-  if PLAIN[kind] then return ("%q"):format(value) end
-  if kind ~= "table" or depth > DEEPEST then return ("%q"):format(tostring(value)) end
-  local parts = {}
+  if kind == "string" then return quoted(value) end
+  if PLAIN[kind] then return format("%q", value) end
+  if kind ~= "table" or depth > DEEPEST then return quoted(tostring(value)) end
+  local parts, n = {}, 0
   for key, each in next, value do
-    local plain = type(key) == "string" or math.type(key) == "integer"
-    if plain and type(each) ~= "function" and not LEFT_OUT[key] then
-      parts[#parts + 1] = ("[%s]=%s"):format(text(key, depth), text(each, depth + 1))
+    local field = fields[key]
+    if field and type(each) ~= "function" then
+      n = n + 1
+      parts[n] = field .. text_of(each, depth + 1)
     end
   end
-  return "{" .. table.concat(parts, ",") .. "}"
+  return "{" .. concat(parts, ",") .. "}"
 end
 
 -- How much has been printed; nil where a test has closed the stream.
 local function printed(stream)
-  return io.type(stream) == "file" and stream:seek "end" or nil
+  return io_type(stream) == "file" and stream:seek "end" or nil
 end
 
 local function tell(line)
-  told:write(("{out=%s,err=%s,%s}\n"):format(printed(STDOUT), printed(STDERR), line))
+  told:write("{out=", tostring(printed(STDOUT)), ",err=", tostring(printed(STDERR)), ",", line, "},\n")
   told:flush()
 end
 
@@ -77,26 +98,36 @@ local function element_text(element)
     count = count + 1
     numbers[element], written[element] = count, {}
   end
-  local before, parts = written[element], { "id=" .. numbers[element] }
+  local before, parts, n = written[element], { "id=" .. numbers[element] }, 1
   for key, value in next, element do
-    local is_list = type(value) == "table" and type(value[1]) == "table"
-    if before[key] ~= value and not is_list and not LEFT_OUT[key] and type(value) ~= "function" then
-      parts[#parts + 1] = ("[%s]=%s"):format(text(key, 1), text(value, 2))
+    if before[key] ~= value and fields[key] then
+      local kind = type(value)
+      if kind ~= "function" and not (kind == "table" and type(value[1]) == "table") then
+        n = n + 1
+        parts[n] = fields[key] .. text_of(value, 2)
+      end
       before[key] = value
     end
   end
-  return "{" .. table.concat(parts, ",") .. "}"
+  return "{" .. concat(parts, ",") .. "}"
+end
+
+-- The same of an element around another: of one that is known only its seed may have changed.
+local function parent_text(element)
+  local before = written[element]
+  if not before or before.randomseed ~= element.randomseed then return element_text(element) end
+  return "{id=" .. numbers[element] .. "}"
 end
 
 local function record(channel)
-  local begin = ("channel=%s,n="):format(text(channel, 1))
+  local begin = "channel=" .. text_of(channel, 1) .. ",n="
   local bad = channel[1] == "error" or channel[1] == "failure"
   return function(element, parent, ...)
     local n = select("#", ...)
     wrong = wrong or bad
-    local parts = { element_text(element), element_text(parent) }
-    for i = 1, n do parts[i + 2] = text((select(i, ...)), 1) end
-    tell(begin .. n + 2 .. "," .. table.concat(parts, ","))
+    local parts = { begin .. n + 2, element_text(element), parent and parent_text(parent) or "nil" }
+    for i = 1, n do parts[i + 3] = text_of(select(i, ...), 1) end
+    tell(concat(parts, ","))
     return nil, true
   end
 end
@@ -145,7 +176,10 @@ local function turns()
   end
 end
 
--- Takes all that a file has left from the suite, as between two runs of --repeat: that is much memory after some time.
+local memory = SPACIOUS
+
+-- Takes all that a file has left from the suite, as between two runs of --repeat. Much garbage is collected at once:
+-- the next file is quicker in memory that the processor has at hand.
 local function forget_file(context, kept)
   local old = context.get()
   context.clear()
@@ -154,6 +188,10 @@ local function forget_file(context, kept)
   new.file = nil
   for _, child in ipairs(kept) do context.attach(child) end
   numbers, written = {}, {}
+  if collectgarbage "count" > memory then
+    collectgarbage()
+    memory = math.max(SPACIOUS, 2 * collectgarbage "count")
+  end
 end
 
 local function run_file(busted, path)
@@ -177,9 +215,9 @@ local function execute(busted)
       for turn, path in turns() do
         local start = busted.monotime()
         n, wrong = n + 1, false
-        tell(("begun=%d"):format(turn))
+        tell("begun=" .. turn)
         run_file(busted, path)
-        tell(("ended=%d,seconds=%.6f"):format(turn, busted.monotime() - start))
+        tell(format("ended=%d,seconds=%.6f", turn, busted.monotime() - start))
         forget_file(context, kept)
         if wrong and n > 1 then break end
       end

@@ -111,13 +111,9 @@ end
 
 local function read(self, process)
   local text = process.partial .. process.told:read "a"
-  local at = 1
-  for line, after in text:gmatch "([^\n]*)\n()" do
-    local told = load("return " .. line, "=told", "t", {})
-    if told then take(self, process, told()) end
-    at = after
-  end
-  process.partial = text:sub(at)
+  local whole = text:match ".*\n" or "" -- the last line may be written just now
+  process.partial = text:sub(#whole + 1)
+  for _, told in ipairs(assert(load("return {" .. whole .. "}", "=told", "t", {}))()) do take(self, process, told) end
 end
 
 --- Reads what the processes have told since the last call.
