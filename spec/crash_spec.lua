@@ -1,7 +1,7 @@
 -- Workers that are killed at random moments, workers that die where nothing should be lost, and a coordinator that is
 -- killed itself. The seed is printed; SEED=n runs the same sequence of kills again (not the same interleaving).
--- MINIGUN_LONG=n makes the storms n times as long; without it they have a tenth of that, those of the usual contexts a
--- third.
+-- MINIGUN_LONG=n makes the storms n times as long; without it they have a sixteenth of that, those of the usual contexts a
+-- fifth.
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
 local minigun = require "minigun"
@@ -10,8 +10,8 @@ local support = require "spec.support"
 
 local unruly = programs.unruly()
 -- Less of it under a sanitizer, which makes everything slow.
-local long = support.long or 0.3 / support.patience
-local less = support.short_or_long(math.min(long, 0.1), long)
+local long = support.long or 0.2 / support.patience
+local less = support.short_or_long(math.min(long, 0.06), long)
 local seed = tonumber(os.getenv "SEED") or os.time()
 io.stdout:write(("spec/crash_spec.lua: SEED=%d\n"):format(seed))
 

@@ -17,16 +17,16 @@ describe("workers that write over the run's shared memory", function()
   end
 
   it("lose nothing in silence, hang nothing, and cause no internal error", function()
-    scribble(support.short_or_long(60, 2000), "")
+    scribble(support.short_or_long(36, 2000), "")
   end)
 
   it("do not have what the coordinator has read once read again", function()
-    scribble(support.short_or_long(40, 1000), "heads")
+    scribble(support.short_or_long(24, 1000), "heads")
   end)
 
   it("are found where their counter in the ring goes back, as if it stayed full", function()
     support.deadline(60)
-    for _ = 1, support.short_or_long(8, 50) do
+    for _ = 1, support.short_or_long(4, 50) do
       local done = support.run("lua5.4 spec/programs/scribbler.lua 1 1796016266 1",
         { timeout = 20, env = support.lua_env() })
       assert.is_false(done.timed_out)

@@ -17,7 +17,7 @@ end
 describe("executors that are drawn", function()
   it("F1 to F4, F7: give what the model says, whoever is cancelled, killed and resized", function()
     support.deadline(support.short_or_long(110, 1000))
-    local n = support.short_or_long(40, 4000)
+    local n = support.short_or_long(24, 4000)
     assert.equal(n, (run(("random %d %d"):format(seed, n), os.getenv "MINIGUN_BUILD" or "build")))
   end)
 
