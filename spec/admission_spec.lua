@@ -60,6 +60,14 @@ describe("a stage", function()
     assert.equal(0, ledger:room(places[1].id))
   end)
 
+  it("is looked at once, however many ways lead to it", function()
+    local rows = { { { 2, 3 } } } -- 2 and 3, 4 and 5, ...: each of both sends to the next two
+    for id = 2, 199 do rows[id] = { { id // 2 * 2 + 2, id // 2 * 2 + 3 } } end
+    rows[198][1], rows[199][1], rows[200] = { 200 }, { 200 }, { {}, { queue = 7 } }
+    local own = new(rows, {})
+    assert.same({ 7, 7 }, { own.reach[198][200], own.reach[1][2] })
+  end)
+
   it("waits for later stages, so that two places never wait for each other", function()
     -- 1 -> 2 (a) -> 3 (b) -> 4 (a): items come back to a
     local _, places = new({ { { 2 } }, { { 3 } }, { { 4 } }, { {} } }, { { 2, 4 }, { 3 } })

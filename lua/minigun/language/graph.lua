@@ -208,19 +208,18 @@ end
 -- Of the stages whose inputs are all placed, the one defined first comes next: for a chain that is the order of
 -- definition. What remains without such a stage is on a cycle or after one.
 local function topological_order(g)
-  local waiting, placed, order = {}, {}, {}
+  local waiting, placed, order, at = {}, {}, {}, 1
   for i in ipairs(g.nodes) do waiting[i] = #g.inputs[i] end
-  local found = true
-  while found do
-    found = false
-    for i in ipairs(g.nodes) do
-      if not placed[i] and waiting[i] == 0 then
-        placed[i], found = true, true
-        order[#order + 1] = i
-        for _, target in ipairs(g.outputs[i]) do waiting[target] = waiting[target] - 1 end
-        break
+  while at <= #g.nodes do -- none before `at` can come next
+    local next = at + 1
+    if not placed[at] and waiting[at] == 0 then
+      placed[at], order[#order + 1] = true, at
+      for _, target in ipairs(g.outputs[at]) do
+        waiting[target] = waiting[target] - 1
+        if waiting[target] == 0 then next = math.min(next, target) end
       end
     end
+    at = next
   end
   local complete = #order == #g.nodes
   for i in ipairs(g.nodes) do

@@ -28,7 +28,8 @@ local function some(place) return terms.some + terms.each * place.n end
 --- there is a limit among them; `per[id]`: how many of its items make one for them; `waits[id]`: what a stage of the
 --- coordinator waits for while it is full
 function admission.new(stages, place_of)
-  return declared({ stages = stages, place_of = place_of, reach = {}, limited = {}, per = {}, waits = {} }, Admission)
+  return declared({ stages = stages, place_of = place_of, reach = {}, limited = {}, per = {}, waits = {},
+    known = {} }, Admission) -- `known`: what limit_of has found out, as long as no further place is limited
 end
 
 -- Whether any of what a stage or a place sends to is limited. The library sets a limit for a reduce itself: that may be
@@ -47,7 +48,8 @@ end
 -- The limit of what waits for a stage, or nil. For a stage of the coordinator no more may wait than for the stages
 -- directly after it. It calls these, or stands still when they are full, while other stages go on to send to it.
 local function limit_of(self, id)
-  local stage = self.stages[id]
+  local stage, known = self.stages[id], self.known[id]
+  if known ~= nil then return known or nil end
   local limit = stage.queue
   for _, target in ipairs(self.place_of[id].here and stage.outputs or {}) do
     local place, after = self.place_of[target], nil
@@ -55,6 +57,7 @@ local function limit_of(self, id)
     elseif not self.stages[target].recipe then after = self.stages[target].queue or place.limited and some(place) end
     if after then limit = math.min(limit or math.huge, after * (stage.batch and stage.batch.max_size or 1)) end
   end
+  self.known[id] = limit or false
   return limit
 end
 
@@ -79,7 +82,7 @@ function Admission:draw()
       reach[target] = limit_of(self, target)
     end
     self.reach[id], self.limited[id], self.per[id] = reach, leads_to_limit(self, reach), gathers(self, stage)
-    if not own.here and self.limited[id] then own.limited = true end
+    if not own.here and self.limited[id] and not own.limited then own.limited, self.known = true, {} end
   end
 end
 
