@@ -434,11 +434,13 @@ describe("a journal", function()
     end
     for i = 1, 100 do once(i) end
     collectgarbage()
+    collectgarbage() -- what has a finalizer is freed in the second
     local memory, descriptors = collectgarbage "count", support.descriptor_count()
     for i = 1, runs do once(i) end
     collectgarbage()
+    collectgarbage()
     assert.equal(descriptors, support.descriptor_count())
-    assert.is_true(collectgarbage "count" < memory + 200)
+    assert.is_true(collectgarbage "count" < memory + 200, collectgarbage "count" - memory)
   end)
 end)
 
@@ -602,13 +604,13 @@ describe("R78 R61 items whose hooks fail in one run and not in the other", funct
   end)
   local function object(n) return setmetatable({ n = n }, Type) end
   local function emit_all(emit)
-    for n = 1, 8 do emit(object(n)) end
+    for n = 1, 5 do emit(object(n)) end
   end
   local sources = {
     ["a producer"] = function(p, f, o) p:producer("src", emit_all):map("work", o, f) end,
     ["a producer in a child"] = function(p, f, o) p:producer("src", { processes = 1 }, emit_all):map("work", o, f) end,
     ["a batch"] = function(p, f, o)
-      p:producer("src", emit_all):batch(4):flat_map("work", o, function(batch)
+      p:producer("src", emit_all):batch(3):flat_map("work", o, function(batch)
         local list = {}
         for i, each in ipairs(batch) do list[i] = f(each) end
         return list
@@ -630,11 +632,11 @@ describe("R78 R61 items whose hooks fail in one run and not in the other", funct
               failing = nil
               table.move(r.items, 1, #r.items, #got + 1, got)
               failed = failed + #r.failures
-              assert.equal(run == 1 and 0 or 8, r.resumed, ("%s %s %d"):format(context.name, hook, first))
+              assert.equal(run == 1 and 0 or 5, r.resumed, ("%s %s %d"):format(context.name, hook, first))
             end
-            assert.equal(8, #got + failed) -- each once
+            assert.equal(5, #got + failed) -- each once
             assert.equal(#got, select(2, contexts.counts(got)))
-            if failed > 0 then assert.same({ 1, 2, 4, 5, 7, 8 }, contexts.sorted(got)) end
+            if failed > 0 then assert.same({ 1, 2, 4, 5 }, contexts.sorted(got)) end
           end
         end
       end

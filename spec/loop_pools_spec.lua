@@ -31,7 +31,7 @@ for index, adapter in ipairs(loops.list) do
 
     test("moves random pipelines, which give what the model says", function()
       support.deadline(support.short_or_long(100, 3000))
-      local count = support.short_or_long(2, 200) -- each in three places
+      local count = support.short_or_long(1, 200) -- each in three places
       local result = support.run_lua([[dofile "spec/programs/looped.lua"]], {
         args = { name, SEED * 10 + index, count }, timeout = support.short_or_long(90, 2900) * support.patience })
       assert.equal("", result.stderr)

@@ -236,7 +236,7 @@ describe("a loop stage", function()
   it("R10 R31 hands what it emits at its end through every further stage, in all pairs of contexts", function()
     for _, first in ipairs(contexts.kinds) do
       for _, second in ipairs(contexts.kinds) do
-        local n = (first.per_item or second.per_item) and 4 or 50
+        local n = (first.per_item or second.per_item) and 3 or 50
         local p = source(minigun.pipeline "p", n)
         p:stage("first", first.options, function(input, emit)
           local list = {}

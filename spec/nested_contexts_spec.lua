@@ -75,7 +75,7 @@ for _, outer in ipairs(contexts.kinds) do
     local where = (" [%s in inline in %s]"):format(inner.name, outer.name)
 
     it("R31 R32 so does one with an inline group between, also as pipelines and by emit:to" .. where, function()
-      local size = 16
+      local size = (outer.per_item or inner.per_item) and 4 or 16
       local p = new():producer("gen", range(1, size)):map("wrap", wrap)
       within(p, outer, function()
         p:processor("a", tell):pipeline("x", function(q)
@@ -206,7 +206,7 @@ end)
 it("R16 R17 R31 R68 whatever is nested in whatever, in whatever context, delivers what it should", function()
   local seed = tonumber(os.getenv "SEED") or os.time()
   math.randomseed(seed)
-  for round = 1, support.short_or_long(10, 250) do
+  for round = 1, support.short_or_long(6, 250) do
     local nodes = nested.random(3, contexts.all)
     local expected = nested.expected(nodes, { "1", "2" })
     if #expected <= support.short_or_long(200, 2000) then

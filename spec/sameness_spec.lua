@@ -625,8 +625,8 @@ describe("R48 timeout", function()
 
   it("does not count what a thread's neighbours compute", function()
     local r = new { failures = "collect" }:producer(contexts.range(1, 2)):processor("work",
-      { threads = 2, timeout = 0.25 * support.patience }, function(n, emit)
-        if n == 1 then minigun.sleep(0.05 * support.patience) else contexts.work(0.15 * support.patience) end
+      { threads = 2, timeout = 0.3 * support.patience }, function(n, emit)
+        if n == 1 then minigun.sleep(0.05 * support.patience) else contexts.work(0.12 * support.patience) end
         emit(n)
       end):run()
     assert.same({ 1, 2 }, sorted(r.items))

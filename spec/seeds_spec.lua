@@ -62,7 +62,7 @@ local kinds = {
 }
 
 local function run(kind, context, seed, count)
-  local p = minigun.pipeline "p":producer("gen", contexts.range(1, count or 24))
+  local p = minigun.pipeline "p":producer("gen", contexts.range(1, count or support.short_or_long(8, 24)))
   kinds[kind](p, context.options)
   return sorted(p:run { seed = seed })
 end

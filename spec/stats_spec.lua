@@ -47,7 +47,7 @@ describe("R44 statistics", function()
     local where = " [" .. context.name .. "]"
 
     it("of a stage agree with what was produced" .. where, function()
-      local size = context.per_item and 20 or 100
+      local size = context.per_item and 10 or 100
       local result = new { failures = "collect" }:producer("gen", range(1, size))
         :processor("double", options(context), function(n, emit)
           emit(n)
@@ -70,13 +70,14 @@ describe("R44 statistics", function()
     end)
 
     it("of fan-out, fan-in and a terminal stage" .. where, function()
-      local result = new():producer("gen", range(1, 12))
+      local size = context.per_item and 4 or 12
+      local result = new():producer("gen", range(1, size))
         :processor("top", options(context, { to = { "left", "right" } }), pass)
         :processor("left", options(context, { to = "join" }), pass)
         :processor("right", options(context, { to = "join" }), pass)
         :processor("join", options(context), pass):run()
-      for _, name in ipairs { "top", "left", "right" } do assert.same({ 12, 12, 0, 0 }, sums(result, name)) end
-      assert.same({ 24, 24, 0, 0 }, sums(result, "join"))
+      for _, name in ipairs { "top", "left", "right" } do assert.same({ size, size, 0, 0 }, sums(result, name)) end
+      assert.same({ 2 * size, 2 * size, 0, 0 }, sums(result, "join"))
     end)
 
     it("of batches, with and without a handler" .. where, function()
