@@ -13,11 +13,13 @@ local HEAD <const> = [[
 
 `minigun VERB --help` shows the same at the terminal, `man minigun` as a page. Options need the module argparse (Debian:
 `lua-argparse`); `minigun run FILE` and `minigun serve FILE` without options need nothing. Exit status: 0 done, 1 failed
-items or an error in a run, 2 a wrong call, 3 mistakes that `check` or `graph` has found, 130 interrupted.
+items, an error in a run, or a standard output that takes no more, 2 a wrong call, 3 mistakes that `check` or `graph`
+has found, 130 interrupted.
 
-The first Ctrl-C lets `run`, `map`, `each` and `worker` finish what has begun: producers stop, the items that are inside
-are finished, `each` begins no further command, and then the command ends; a line on standard error says so. A second
-one, 0.2 s later or more, ends at once. The other verbs, and a program that is in none of its runs, end at the first.
+The first Ctrl-C lets `run`, `map`, `each`, `busted` and `worker` finish what has begun: producers stop, the items
+that are inside are finished, `each` begins no further command, and then the command ends; a line on standard error
+says so. A second one, 0.2 s later or more, ends at once. The other verbs, and a program that is in none of its
+runs, end at the first.
 Nothing of what was started stays.
 ]]
 

@@ -212,9 +212,13 @@ describe("a run's metrics", function()
     local path = directory .. "/run.prom"
     run { metrics = path }
     local text = support.read_file(path)
+    for name, kind in text:gmatch "# TYPE minigun_([%w_]+) (%l+)" do -- as promtool wants it
+      assert.equal(kind == "counter", name:find "_total$" ~= nil, name)
+      assert.is_nil(name:find "_count$" or name:find "_sum$" or name:find "gauge" or name:find "counter")
+    end
     assert.matches('minigun_items_in_total{pipeline="a <b>\\"name\\"</b>",stage="square"} 10\n', text, 1, true)
     assert.matches('minigun_items_failed_total{pipeline="a <b>\\"name\\"</b>",stage="square"} 1\n', text, 1, true)
-    assert.matches('minigun_count{pipeline="a <b>\\"name\\"</b>",name="all & some"} ', text, 1, true)
+    assert.matches('minigun_counted{pipeline="a <b>\\"name\\"</b>",name="all & some"} ', text, 1, true)
     for line in text:gmatch "[^\n]+" do
       assert.is_truthy(line:find '^# %u+ minigun_[%w_]+ ' or line:find '^minigun_[%w_]+{.*} %-?[%d.e+-]+$', line)
     end

@@ -31,6 +31,15 @@ local function add_verb(lines, verb)
   end
 end
 
+local ENVIRONMENT <const> = {
+  { "MINIGUN_HUD", "1: the live view of each run; leave: it goes with the run." },
+  { "MINIGUN_TOP", "1: minigun top can look at each run." },
+  { "MINIGUN_PROGRESS", "0: no line that shows how far a run is." },
+  { "MINIGUN_LOG", "debug, info, warning or error: the least level of the log; json: lines are JSON objects." },
+  { "MINIGUN_REDIS_PASSWORD", "The password of a cluster's Redis server. MINIGUN_REDIS_PASSWORD_FILE: a file with it." },
+  { "MINIGUN_BUILD", "In a source tree: the directory of the build whose core is loaded, instead of build." },
+}
+
 local manual = {
   name = "manual",
   summary = "print the man page",
@@ -49,11 +58,11 @@ function manual.page()
   }
   for _, name in ipairs(verbs.names) do add_verb(lines, verbs.get(name)) end
   table.move({ ".SH EXIT STATUS",
-    "0: done. 1: failed items, or an error in the run. 2: a wrong call, or a file that cannot be loaded. 3: " ..
-      "mistakes that \\fBcheck\\fR or \\fBgraph\\fR has found. 130: interrupted. Those of \\fBserve\\fR are in " ..
-      "docs/server.md.",
-    ".SH ENVIRONMENT", ".TP", "\\fBMINIGUN_BUILD\\fR",
-    "In a source tree: the directory of the build whose core is loaded, instead of build." }, 1, 6, #lines + 1, lines)
+    "0: done. 1: failed items, an error in the run, or a standard output that takes no more. 2: a wrong call, or a " ..
+      "file that cannot be loaded. 3: mistakes that \\fBcheck\\fR or \\fBgraph\\fR has found. 130: interrupted. Those of " ..
+      "\\fBserve\\fR are in docs/server.md.",
+    ".SH ENVIRONMENT" }, 1, 3, #lines + 1, lines)
+  for _, row in ipairs(ENVIRONMENT) do table.move({ ".TP", bold(row[1]), row[2] }, 1, 3, #lines + 1, lines) end
   return table.concat(lines, "\n") .. "\n"
 end
 

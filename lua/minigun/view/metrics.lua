@@ -49,7 +49,7 @@ end
 
 local function add_run(lines, status, common)
   for _, metric in ipairs {
-    { "up", "gauge", "Whether the run goes on", status.state == "running" and 1 or 0 },
+    { "up", "gauge", "Whether the run goes on", (status.state == "done" or status.state == "failed") and 0 or 1 },
     { "elapsed_seconds", "gauge", "Time since the run began", status.elapsed },
     { "workers", "gauge", "Processes that live", status.alive },
     { "shared_memory_bytes", "gauge", "Shared memory in use", status.memory },
@@ -63,10 +63,10 @@ local function add_run(lines, status, common)
   for name in pairs(status.counters) do names[#names + 1] = name end
   table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
   if not names[1] then return end
-  lines[#lines + 1] = "# HELP minigun_count What handlers have counted with ctx:count"
-  lines[#lines + 1] = "# TYPE minigun_count gauge"
+  lines[#lines + 1] = "# HELP minigun_counted What handlers have counted with ctx:count"
+  lines[#lines + 1] = "# TYPE minigun_counted gauge"
   for _, name in ipairs(names) do
-    lines[#lines + 1] = ('minigun_count{%s,name="%s"} %s'):format(common, label(name), number(status.counters[name]))
+    lines[#lines + 1] = ('minigun_counted{%s,name="%s"} %s'):format(common, label(name), number(status.counters[name]))
   end
 end
 
