@@ -6,7 +6,7 @@ local contexts = {}
 --- Each has a `name`, its `number` here, the stage `options` that choose it, `n` (workers), `size` (how many items a
 --- test may well send through it) and what is true of it: `inline` (in the coordinator), `per_item`, `threads`,
 --- `hosted` (threads in workers; then `n` counts processes, and `workers` all that ctx.worker tells apart).
-local size = support.short_or_long(200, 500)
+local size = support.short_or_long(60, 500)
 contexts.all = {
   { name = "inline", options = { inline = true }, n = 1, size = size, inline = true },
   { name = "processes(1)", options = { processes = 1 }, n = 1, size = size },
