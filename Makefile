@@ -59,6 +59,7 @@ SYS := $(filter src/core/sys%,$(SRC))
 OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/minigun/core.so
 LUA_MODULES = $(shell find lua -name '*.lua' 2>/dev/null)
+LUA_DIRS    = $(sort $(dir $(LUA_MODULES:lua/%=%)))
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion
 # Fortified libc calls need an optimising compiler, and a level that the user has chosen stays.
@@ -312,11 +313,10 @@ site:
 # ---- install ---------------------------------------------------------------------------------------------------
 
 install: all
-	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/minigun' '$(DESTDIR)$(LUADIR)/minigun' '$(DESTDIR)$(BINDIR)'
+	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/minigun' '$(DESTDIR)$(BINDIR)' $(foreach d,$(LUA_DIRS),'$(DESTDIR)$(LUADIR)/$d')
 	$(INSTALL) -m 755 $(LIB) '$(DESTDIR)$(LIBDIR)/minigun/core.so'
 	@if [ -e $(REDIS_LIB) ]; then $(INSTALL) -m 755 $(REDIS_LIB) '$(DESTDIR)$(LIBDIR)/minigun/redis.so'; fi
-	@for d in $(sort $(dir $(LUA_MODULES:lua/%=%))); do $(INSTALL) -d '$(DESTDIR)$(LUADIR)'/"$$d" && \
-	  $(INSTALL) -m 644 "lua/$$d"*.lua '$(DESTDIR)$(LUADIR)'/"$$d" || exit 1; done
+	@for d in $(LUA_DIRS); do $(INSTALL) -m 644 "lua/$$d"*.lua '$(DESTDIR)$(LUADIR)'/"$$d" || exit 1; done
 	$(INSTALL) -D -m 644 docs/minigun.1 '$(DESTDIR)$(MANDIR)/man1/minigun.1'
 	@bin/install-command '$(LUA)' '$(LUADIR)' '$(LIBDIR)' '$(BINDIR)' '$(DESTDIR)'
 

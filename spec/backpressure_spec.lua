@@ -44,7 +44,7 @@ describe("back-pressure", function()
     local text = ("x"):rep(1000)
     for _, limit in ipairs { 1, 1000000 } do -- 1: the pool soon waits for the stage after it, and nothing for the pool
       -- More than are kept until the call returns; with a limit of 1 each item is a hand-over.
-      local n = limit > 1 and 10000 or support.short_or_long(9000, 20000)
+      local n = limit > 1 and 10000 or support.short_or_long(4000, 20000)
       local result = new { memory = "4M" }:producer { 1 }:processor("gen", { inline = true }, function(_, emit)
         for _ = 1, n do emit(text) end
       end):processor("pool", { processes = 2 }, function(item, emit) emit(#item) end)

@@ -237,7 +237,7 @@ describe("minigun run FILE", function()
     local result = support.run(
       ("timeout --foreground -s INT 0.5 ./bin/minigun run %s; echo $? >&2"):format(file("loop.lua", [[
       local note <close> = setmetatable({}, { __close = function() print "closed" end })
-      while true do end
+      while true do require "minigun.core".sleep(0.01) end
     ]])))
     assert.equal("closed\n", result.stdout)
     assert.equal("minigun: interrupted\n124\n", result.stderr)     -- timeout's own status
@@ -456,7 +456,7 @@ describe("make install", function()
 
   it("says nothing more where lua looks there by itself, and refuses a place that is not absolute", function()
     assert.equal("", make("install DESTDIR=" .. support.quote(directory) .. " PREFIX=/usr/local").stdout)
-    local result = support.run(("cp -r Makefile bin docs lua build %s; cd %s && " ..
+    local result = support.run(("ln -s \"$PWD\"/* %s; cd %s && " ..
       "make -s -o build/minigun/core.so install " ..
       "PREFIX=here"):format(directory, directory), { env = { MAKEFLAGS = "" } })
     assert.matches("PREFIX must be an absolute path", result.stderr)

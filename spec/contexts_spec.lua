@@ -535,7 +535,7 @@ describe("contexts", function()
       assert(kib_now < kib + 4096 * arg[1] ^ 2, kib_now) -- it goes up and down by 3 MiB, and under a sanitizer by more
       assert(lua_now < lua + 64, lua_now)
       io.write "flat"
-    ]], { timeout = 50, args = { contexts.patience, support.short_or_long(140, 900) } })
+    ]], { timeout = 50, args = { contexts.patience, support.short_or_long(80, 900) } })
     assert.equal("", result.stderr)
     assert.equal("flat", result.stdout)
   end)

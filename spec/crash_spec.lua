@@ -1,7 +1,7 @@
 -- Workers that are killed at random moments, workers that die where nothing should be lost, and a coordinator that is
 -- killed itself. The seed is printed; SEED=n runs the same sequence of kills again (not the same interleaving).
--- MINIGUN_LONG=n makes the storms n times as long; without it they have a sixteenth of that, those of the usual contexts
--- a fifth.
+-- MINIGUN_LONG=n makes the storms n times as long; without it they have a sixteenth of that, those of the usual
+-- contexts a fifth.
 local contexts = require "spec.contexts"
 local core = require "minigun.core"
 local minigun = require "minigun"
