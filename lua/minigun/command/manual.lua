@@ -35,8 +35,8 @@ local ENVIRONMENT <const> = {
   { "MINIGUN_HUD", "1: the live view of each run; leave: it goes with the run." },
   { "MINIGUN_TOP", "1: minigun top can look at each run." },
   { "MINIGUN_PROGRESS", "0: no line that shows how far a run is." },
-  { "MINIGUN_LOG", "debug, info, warning or error: the least level of the log; json: lines are JSON objects." },
-  { "MINIGUN_REDIS_PASSWORD", "The password of a cluster's Redis server. MINIGUN_REDIS_PASSWORD_FILE: a file with it." },
+  { "MINIGUN_LOG", "debug, info, warning, error: the least level of the log; json: lines are JSON objects." },
+  { "MINIGUN_REDIS_PASSWORD", "The password of a cluster's Redis server. MINIGUN_REDIS_PASSWORD_FILE: its file." },
   { "MINIGUN_BUILD", "In a source tree: the directory of the build whose core is loaded, instead of build." },
 }
 
@@ -59,8 +59,8 @@ function manual.page()
   for _, name in ipairs(verbs.names) do add_verb(lines, verbs.get(name)) end
   table.move({ ".SH EXIT STATUS",
     "0: done. 1: failed items, an error in the run, or a standard output that takes no more. 2: a wrong call, or a " ..
-      "file that cannot be loaded. 3: mistakes that \\fBcheck\\fR or \\fBgraph\\fR has found. 130: interrupted. Those of " ..
-      "\\fBserve\\fR are in docs/server.md.",
+      "file that cannot be loaded. 3: mistakes that \\fBcheck\\fR or \\fBgraph\\fR has found. 130: interrupted. " ..
+      "Those of \\fBserve\\fR are in docs/server.md.",
     ".SH ENVIRONMENT" }, 1, 3, #lines + 1, lines)
   for _, row in ipairs(ENVIRONMENT) do table.move({ ".TP", bold(row[1]), row[2] }, 1, 3, #lines + 1, lines) end
   return table.concat(lines, "\n") .. "\n"
