@@ -170,8 +170,13 @@ end
 local function size_of(context)
   if context.kind == "inline" then return true end
   if context.kind == "cluster" then return { url = generate.url, ordered = context.ordered } end
-  if not context.ordered then return context.n end
-  return { [generate.workers[context.kind].size] = context.n, ordered = true }
+  local recycled = context.recycled
+  if not context.ordered and not recycled then return context.n end
+  local options = { [generate.workers[context.kind].size] = context.n, ordered = context.ordered }
+  for name, value in pairs(recycled or {}) do
+    options[name] = (name == "max_age" or name == "idle_timeout") and value * 0.002 or value
+  end
+  return options
 end
 
 -- Puts what says where a stage runs among options.
@@ -183,7 +188,7 @@ end
 
 local function options_of(s, context, to)
   local options = { to = to, retries = s.retries, backoff = s.backoff, queue = s.queue, await = s.await,
-    dead_letter = s.dead_letter }
+    dead_letter = s.dead_letter, rate = s.rate and 20000, delay = s.delay and 0.001 }
   if s.route == "round_robin" then options.route = s.route
   elseif s.route then options.route = function(item) return acts.route(s, item) end end
   if s.partition then options.partition = function(item) return acts.key(s.partition, item) end end

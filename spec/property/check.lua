@@ -158,8 +158,9 @@ end
 function check.text(d)
   local lines = { ("seed %d, door %s, memory %s"):format(d.seed, d.door, d.memory) }
   for i, context in ipairs(d.contexts) do
-    lines[#lines + 1] = ("  context %d: %s %s(%d)%s%s"):format(i, context.how, context.kind, context.n,
-      context.threads and (" with threads(%d)"):format(context.threads) or "", context.ordered and ", ordered" or "")
+    lines[#lines + 1] = ("  context %d: %s %s(%d)%s%s%s"):format(i, context.how, context.kind, context.n,
+      context.threads and (" with threads(%d)"):format(context.threads) or "", context.ordered and ", ordered" or "",
+      context.recycled and ", " .. next(context.recycled) or "")
   end
   for _, s in ipairs(d.stages) do
     local parts = {}

@@ -52,6 +52,10 @@ generate.options = {
   { chance = 12, give = function(s, draw)
     if not s.batch and not s.takes_batches then s.partition = draw(1000) end
   end },
+  { chance = 8, give = function(s, draw, d) -- what is held back by the coordinator leaves its group for that
+    local plain = not s.batch and s.kind ~= "reduce" and not d.functions and not d.deaths
+    if plain then s[draw(2) == 1 and "rate" or "delay"] = true end
+  end },
 }
 
 --- The contexts: a group of neighbours, a named context of any stages, or a stage's own option.
@@ -175,7 +179,7 @@ end
 
 local function give_options(s, d, draw)
   for _, option in ipairs(generate.options) do
-    if draw(100) <= option.chance then option.give(s, draw) end
+    if draw(100) <= option.chance then option.give(s, draw, d) end
   end
   if d.letters and draw(2) == 1 then s.dead_letter = "letters" end
 end
@@ -341,6 +345,9 @@ function generate.place(d, draw)
     local context = { how = how, kind = kind, n = draw(3), ordered = kind ~= "inline" and draw(4) == 1 or nil }
     -- Threads in processes: not where workers die, as what is in hand in them dies with each other.
     if kind == "processes" and not d.deaths and draw(2) == 1 then context.threads = 1 + draw(4) end
+    if kind == "processes" and draw(3) == 1 then
+      context.recycled = { [({ "max_items", "max_age", "idle_timeout" })[draw(3)]] = draw(6), lazy = draw(2) == 1 }
+    end
     d.contexts[#d.contexts + 1] = context
     return #d.contexts
   end

@@ -57,7 +57,7 @@ local function without(d, i)
 end
 
 local removable = { "retries", "backoff", "queue", "partition", "bad_route", "batch_fault", "dead_letter", "ends",
-  "context", "await", "nest" }
+  "context", "await", "nest", "rate", "delay" }
 
 -- The kinds of steps, in order: each gives functions that make one smaller description, from the largest step on.
 local kinds = {}
@@ -126,6 +126,7 @@ function kinds.options(d, add)
     end
   end
   for i, context in ipairs(d.contexts) do
+    if context.recycled then add(change(d, function(c) c.contexts[i].recycled = nil end)) end
     if context.n > 1 then add(change(d, function(c) c.contexts[i].n = 1 end)) end
   end
   if d.memory then add(change(d, function(c) c.memory = nil end)) end

@@ -200,8 +200,11 @@ end
 function Workers:on_retire(slot)
   local ledger = self.ledger
   if not self.loops[1] then return ledger:retire(slot.index) end
+  if self.finishing then return end -- its loops have ended, and it ends with all others
+  local hands, _, retired = ledger:seat(slot.index)
+  if retired then return end
   ledger:leaving(slot.index)
-  if ledger:seat(slot.index) > 0 then return end -- it will be said again
+  if hands > 0 then return end -- it will be said again
   local own = ledger:take_lane(self.id, slot.number)
   if own and ledger:read(own).attempt == 0 then
     ledger:offer(slot.index, own)
