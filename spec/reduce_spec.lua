@@ -383,9 +383,9 @@ describe("reduce", function()
     for _, given in ipairs { { processes = 4 }, { process_per_batch = 2 } } do
       local n = given.processes and 200 or 60
       local seen, total, workers = pids(given, n), 0, 0
-      for pid, n in pairs(seen) do
+      for pid, some in pairs(seen) do
         assert.not_equal(core.pid(), pid)
-        total, workers = total + n, workers + 1
+        total, workers = total + some, workers + 1
       end
       assert.equal(n, total)
       assert.is_true(given.processes and workers == 4 or not given.processes and workers > 4, workers)

@@ -358,7 +358,8 @@ describe("R75 receivers see nothing of what the emitter does later", function()
       emit(one)
     end):map("keep", function(item) return item end):run()
     for n = 4000, 6000, 100 do assert.equal(n, r.items[n].n) end
-    assert.matches("stage 'late'.*emits a table again", r.stats.warnings[1])
+    -- Whichever of the two is looked at first: the one after it emits that table again, too.
+    assert.matches("stage '%l+'.*emits a table again", r.stats.warnings[1])
   end)
 
   it("or the second emit of a very large table is an error at its line", function()
