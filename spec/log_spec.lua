@@ -88,7 +88,7 @@ describe("the log", function()
     local source = [[
       if %q ~= "" then assert(minigun.logging { to = %q }) end
       local list = {}
-      for i = 1, 120 do list[i] = i end
+      for i = 1, 48 do list[i] = i end
       minigun.pipeline("long"):producer(list):consumer("write", { processes = 4 }, function(n, _, ctx)
         ctx:log("info", ("<%%d "):format(n) .. (("%%d "):format(n)):rep(n %% 3 * 20000) .. ">")
       end):run()
@@ -103,7 +103,7 @@ describe("the log", function()
         assert.is_nil(seen[n])
         seen[n] = true
       end
-      assert.equal(120, #seen)
+      assert.equal(48, #seen)
     end
     program(source:format(path, path))
     check(support.read_file(path))

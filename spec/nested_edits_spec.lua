@@ -182,7 +182,7 @@ end
 it("R55 R56 random edits of random nestings do what they say", function()
   local seed = tonumber(os.getenv "SEED") or os.time()
   math.randomseed(seed)
-  for round = 1, support.short_or_long(60, 1500) do
+  for round = 1, support.short_or_long(30, 1500) do
     local nodes = nested.random(3, { contexts.numbered[1] })
     local p = nested.define(new():producer("gen", { to = {} }, { "" }), nodes)
       :processor("end", { await = true }, mark "")

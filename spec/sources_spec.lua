@@ -379,7 +379,7 @@ describe("minigun.csv", function()
     math.randomseed(SEED)
     for _, comma in ipairs { ",", ";", "\t" } do
       local rows, text = {}, {}
-      for i = 1, support.short_or_long(120, 400) do -- each is a fork in one of the contexts
+      for i = 1, support.short_or_long(60, 400) do -- each is a fork in one of the contexts
         rows[i] = random_records(3, 30, 'ab,;\t"\n\r')
         rows[i][1] = "r" .. rows[i][1]
         local fields = {}

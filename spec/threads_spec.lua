@@ -108,13 +108,13 @@ contexts.each_loop(function(loop)
     end)
 
     it("two threads may wait for one descriptor, and its number may be used again", function()
-      local result = new():producer(range(1, 30)):processor({ threads = 2 }, function(n, emit)
+      local result = new():producer(range(1, 10)):processor({ threads = 2 }, function(n, emit)
         local pipe = io.popen("sleep 0.005; echo " .. n)
         assert(minigun.wait(pipe))
         emit(pipe:read "n")
         pipe:close()
       end):run()
-      assert.same(range(1, 30), sorted(result.items))
+      assert.same(range(1, 10), sorted(result.items))
       local pipe = io.popen "sleep 0.05; echo ready"
       result = new():producer(range(1, 4)):processor({ threads = 4 }, function(n, emit)
         assert(minigun.wait(pipe))
@@ -263,7 +263,7 @@ contexts.each_loop(function(loop)
     end)
 
     it("R48 a handler that emits so much that it goes on as a stream has its time all the same", function()
-      local result = new():producer { 0 }:processor("much", { threads = 1, timeout = 0.3 * patience }, function(_, emit)
+      local result = new():producer { 0 }:processor("much", { threads = 1, timeout = 0.15 * patience }, function(_, emit)
         for i = 1, 10000 do emit(i) end
         local till = core.now() + 5 * patience
         while core.now() < till do end
