@@ -96,6 +96,26 @@ describe("the live view at a terminal", function()
     end
   end)
 
+  it_at_a_terminal("gives it back, with what was printed, where Ctrl-C comes while it does", function()
+    for _, name in ipairs { "print_into", "screen_close", "watch_stops" } do
+      local result = play_restored(([[
+        local p = pipeline(0.2)
+        p:each("print", { inline = true }, function(n) if n == 50 then print "item 50" end end)
+        local real, armed = core.%s, false
+        p:after_run(function() armed = true end)
+        core.%s = function(...)
+          if armed then
+            armed = false
+            error("interrupted!", 0)
+          end
+          return real(...)
+        end
+        print("after", pcall(p.run, p, { hud = "leave" }))
+      ]]):format(name, name), "? (status\n")
+      assert.matches("item 50\nafter\tfalse\t[^\n]*interrupted!\n", tail(result), 1, name)
+    end
+  end)
+
   it_at_a_terminal("gives it back at Ctrl-Z, and is there again after fg", function()
     local result = play_restored("print(#pipeline(1):run { hud = 'leave' }.items)",
       "? RUNNING\n. 0.2\n^Z\n? (stopped\n? RUNNING\n? (status\n", {},

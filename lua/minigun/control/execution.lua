@@ -305,6 +305,7 @@ function execution.close(self)
   self.run:close()
   self.run:close_journal(false) -- unless that has been done
   if self.watched then self.watched:close() end
+  if self.view.live then self.view.live:leave() end -- the same
 end
 
 --- The same for an execution that is collected. That may be at any moment of the program, so no hook runs.

@@ -46,9 +46,11 @@ end
 ---@param every number? seconds: the plain one is wanted, with a line so often
 ---@return table view
 function live.open(port, every)
-  local self = setmetatable({ port = port, view = false, kept = false, full = false, ended = false }, Live)
+  local self = setmetatable({ port = port, view = false, kept = false, full = false, watches = false,
+    ended = false }, Live)
   if not every and can_draw() and core.screen_open() then
     core.watch_stops(true) -- Ctrl-Z gives the terminal back
+    self.watches = true
     self.kept = require("minigun.system.capture").open() or false
     if self.kept then port.log = function() return self.kept:look() end end
     self.view, self.full = require("minigun.view.hud").new(port, live.screen), true
@@ -59,16 +61,18 @@ function live.open(port, every)
   return self
 end
 
---- Gives the terminal back, and what was printed meanwhile to it. May be called twice.
+--- Gives the terminal back, and what was printed meanwhile to it. May be called twice; where Ctrl-C has come in the
+--- middle, the next call does the rest.
 function Live:leave()
   if self.ended then return end
-  self.ended = true
-  if self.full then
-    core.screen_close()
+  if self.full then core.screen_close() end
+  if self.watches then
     core.watch_stops(false)
+    self.watches = false
   end
   if self.kept then self.kept:close() end
   terminal_line.close(self)
+  self.ended = true
 end
 
 Live.__close = Live.leave

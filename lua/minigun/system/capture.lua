@@ -51,18 +51,23 @@ function Capture:look()
   return lines
 end
 
---- Prints go to the terminal again, what was kept first.
+--- Prints go to the terminal again, what was kept first. May be called twice; where Ctrl-C has come in the middle, the
+--- next call does the rest.
 function Capture:close()
   if self.closed then return end
-  self.closed = true
   core.screen_keep(-1, -1, -1)
   io.stdout:flush()
   local to = self.saved[OUT] or self.saved[ERR]
   for _, which in ipairs { OUT, ERR } do
     if self.saved[which] then core.print_into(self.saved[which], which) end
   end
-  self.reader:seek "set"
-  for text in function() return to and self.reader:read(PART) end do core.write_line(to, text) end
+  self.written = self.written or 0 -- bytes
+  self.reader:seek("set", self.written)
+  for text in function() return to and self.reader:read(PART) end do
+    self.written = self.written + #text
+    core.write_line(to, text)
+  end
+  self.closed = true
   for _, fd in pairs(self.saved) do core.shut(fd) end
   self.reader:close()
   self.file:close()
