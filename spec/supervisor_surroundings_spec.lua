@@ -466,7 +466,7 @@ describe("minigun serve FILE", function()
 
   test("refuses a wrong call", function()
     for _, case in ipairs { { "", "serve: the FILE is missing" }, { "--lisen 1 x", "did you mean '--listen'?" },
-      { "x --workers many", "needs a whole number, got 'many'" }, { "x --listen", "needs a value" } } do
+      { "x --workers many", "needs a whole number above 0, got 'many'" }, { "x --listen", "needs a value" } } do
       local result = support.run(support.command() .. " serve " .. case[1])
       assert.equal(2, result.code)
       assert.matches(case[2], result.stderr, 1, true)

@@ -81,7 +81,7 @@ local function new(ordered)
       self.lists[name] = self.lists[name] or {}
       return self.lists[name]
     end }
-  own.transport = { route = function(_, targets, range)
+  own.transport = { note_sent = function(_, from, to) tell("sent", from, to) end, route = function(_, targets, range)
     tell("route", targets[1], range.offset // RECORD, range.count)
     pool:release(range.block) -- its receivers have it, and are through
   end }
@@ -135,7 +135,7 @@ describe("events of workers", function()
   it("bring items that were sent to one stage", function()
     local _, pool, say = new()
     local block, offset, length, count = fill(pool, { report.TO | 3 })
-    assert.same({ "route 3 0 1" }, say("out", 4, block, offset, length, count, report.TO | 3, 1))
+    assert.same({ "sent 2 3", "route 3 0 1" }, say("out", 4, block, offset, length, count, report.TO | 3, 1))
     assert.equal(0, pool.held[block])
     assert.has_error(function() say("out", 4, block, offset, length, count, report.TO | 1, 1) end,
       "processes(1): a worker sent items to a stage that there is not")
@@ -149,7 +149,7 @@ describe("events of workers", function()
     pool.reports = { { report.COLLECT, "seen", 9 }, { report.COUNT, "n", 2 } }
     local said = say("out", 4, block, offset, length, count, report.ANY, 1)
     table.sort(said)
-    assert.same({ "count n 2", "route 3 0 1", "route 3 0 2" }, said)
+    assert.same({ "count n 2", "route 3 0 1", "route 3 0 2", "sent 2 3" }, said)
     assert.same({ 9 }, own.outcome.lists.seen)
     assert.equal(0, pool.held[block])
   end)
