@@ -196,6 +196,33 @@ describe("a reduce beside its neighbour", function()
     assert.same({ sum_to(50) - 20 }, result.items)
   end)
 
+  it("R46 tries items again, and names them, where a queue after it is full meanwhile", function()
+    local n <const> = 60
+    local p = new { failures = "collect" }
+    p:producer("numbers", { to = { "wrap", "twice", "sum" } }, function(emit)
+      for i = 1, n do emit(i) end
+    end)
+    p:processor("wrap", { to = { "twice", "sum" } }, function(i, emit) emit { wrapped = i } end)
+    p:processes(2, function()
+      p:processor("twice", { to = "sum" }, function(_, emit)
+        for _ = 1, 2 do emit { twice = true } end
+      end)
+      p:reduce("sum", 0, function(sum, item)
+        if type(item) == "table" then error "no number" end
+        return sum + 1
+      end, { retries = 2, combine = add })
+    end)
+    p:filter({ process_per_batch = 2, queue = 6 }, function() return true end)
+    local result, found = p:run(), { wrapped = 0, twice = 0 }
+    assert.same({ n }, result.items)
+    for _, failure in ipairs(result.failures) do
+      local name = next(failure.item)
+      assert.equal(3, failure.attempts)
+      found[name] = found[name] + 1
+    end
+    assert.same({ wrapped = n, twice = 4 * n }, found)
+  end)
+
   it("R47 a worker's death costs an attempt of the item that was in hand, and no other", function()
     for _, where in ipairs { "handler", "function" } do
       local died = notes()

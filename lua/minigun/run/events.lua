@@ -20,7 +20,8 @@ Events.__index = Events
 function events.new(plan)
   return declared({ plan = plan, by_slot = {}, uncalled = {}, outcome = false, state = false, acks = false,
     lineage = false, resume = false, answers = false, shared = false, ledger = false, places = false, outlets = false,
-    transport = false, failures = false, hooks = false, screen = false }, Events)
+    transport = false, failures = false, hooks = false, screen = false,
+    at_event = false }, Events) -- one is being taken: `transport` waits for nothing then
 end
 
 -- What a worker has written is not what it has announced. Which worker did the damage is not known: all can write
@@ -283,9 +284,10 @@ local on_event <const> = {
 local function handle(self, busy, kind, index, ...)
   if not kind then return busy, false end
   local at, acks = self.by_slot[index], self.acks
-  local before = acks.origin
+  local before, outer = acks.origin, self.at_event
+  self.at_event = true
   on_event[kind](self, at.place, at.slot, ...)
-  acks.origin = before
+  acks.origin, self.at_event = before, outer
   return busy, true
 end
 

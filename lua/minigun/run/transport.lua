@@ -30,6 +30,7 @@ function transport.new(plan, place_of, outlet_of, outlet_list, outlet_to)
   return declared({
     plan = plan, place_of = place_of, outlet_of = outlet_of, outlet_list = outlet_list, outlet_to = outlet_to,
     stats = false, ledger = false, acks = false, lineage = false, resume = false, admission = false, shared = false,
+    events = false,
     outcome = false, state = false, places = false, reentry = false, feed = false, producers = {},
     sends = {},              -- by stage: set of stages that it has sent to by themselves
   }, Transport)
@@ -223,8 +224,10 @@ local function open_block(self, stage, writer, need)
 end
 
 -- Lets pools catch up in the middle of a call of one of the coordinator's own stages that emits very much. None of
--- these can run meanwhile, so a pool is waited for only while it has something in hand and waits for nothing itself.
+-- these can run meanwhile, so a pool is waited for only while it has something in hand and waits for nothing itself. In
+-- the middle of an event (a further attempt is put into a batch) nothing is: what comes after it would be taken first.
 local function hold_back(self, id)
+  if self.events.at_event then return end
   local ledger, reach = self.ledger, self.admission.reach[id]
   local function is_full(place, limit) return limit == true and ledger:full(place.id) end
   while not self.state.aborted do
