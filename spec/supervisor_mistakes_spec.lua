@@ -22,7 +22,7 @@ describe("a server without an address", function()
       if is_missing(loop) then return pending(loop .. " is not installed") end
       support.write_file(path, ("return { name = 'hello', loop = %s, worker = function(w)\n  w:accept(print)\nend }")
         :format(loop == "none" and "nil" or ("%q"):format(loop)))
-      local server = launch(support.command() .. " serve " .. path)
+      local server = launch(support.command_path() .. " serve " .. path)
       assert.equal(1, (server:wait()))
       assert.matches(path .. ":2: worker:accept: the server 'hello' listens nowhere: say listen = ", server:log(), 1,
         true)
@@ -39,7 +39,7 @@ describe("a server without an address", function()
         while not w:stopping() do require "minigun.core".sleep(0.01) end
       end }
     ]])
-    local server = launch(support.command() .. " serve " .. path)
+    local server = launch(support.command_path() .. " serve " .. path)
     assert(server:said "minigun: server: 1 worker\n", server:log())
     assert.matches("worker:socket: the server 'server' listens nowhere", server:output())
     assert.equal(0, (server:stop()))
@@ -86,7 +86,7 @@ describe("a dot for a colon", function()
         os.exit(78)
       end }
     ]]):format(table.concat(methods, '", "')))
-    local server = launch(support.command() .. " serve " .. path)
+    local server = launch(support.command_path() .. " serve " .. path)
     server:wait()
     assert.matches("over", server:output(), server:log())
     for _, name in ipairs(methods) do
@@ -180,8 +180,8 @@ describe("the command minigun", function()
     test("serve serves, with its options over those of the file, " .. name, function(_, path, launch)
       local pid_file = path .. ".pid"
       support.write_file(path, form:format(OPTIONS))
-      local server = launch(("%s serve %s --listen 127.0.0.1:0 --workers 1 --pid-file %s"):format(support.command(),
-        path, pid_file))
+      local server = launch(("%s serve %s --listen 127.0.0.1:0 --workers 1 --pid-file %s"):format(
+        support.command_path(),        path, pid_file))
       assert(server:said "minigun: mine: 1 worker at 127%.0%.0%.1:%d+\n", server:log())
       assert.equal(server.pid, tonumber(support.read_file(pid_file)))
       assert.equal(0, (server:stop()))
@@ -191,7 +191,7 @@ describe("the command minigun", function()
     if name ~= "a table" then
       test("run serves once, prints nothing and ends with the status, " .. name, function(_, path, launch)
         support.write_file(path, form:format(OPTIONS:gsub("unix:/nowhere/x", "127.0.0.1:0")))
-        local server = launch(support.command() .. " run " .. path)
+        local server = launch(support.command_path() .. " run " .. path)
         assert(server:said "minigun: mine: 3 workers at ", server:log())
         assert.equal(0, (server:stop()))
         assert.same({ "", 1 }, { server:output(), select(2, server:log():gsub("ended, status 0", "")) })
@@ -215,7 +215,7 @@ describe("the command minigun", function()
         w:accept(print)
       end }
     ]])
-    local server = launch(support.command() .. " serve " .. path .. " --listen 127.0.0.1:0")
+    local server = launch(support.command_path() .. " serve " .. path .. " --listen 127.0.0.1:0")
     assert(server:wait_for(function() return server:output():find("inner\tunix:@minigun-inner", 1, true) end),
       server:log())
     assert.equal(0, (server:stop()))

@@ -447,7 +447,7 @@ describe("minigun serve FILE", function()
       end }
     ]])
     local server = add(servers.launch(("%s serve %s --listen 127.0.0.1:0 --workers=2 --pid-file %s page")
-      :format(support.command(), path, pid_file)))
+      :format(support.command_path(), path, pid_file)))
     assert(server:wait_for(function() return #server:ready() >= 2 end), server:log())
     assert.equal("page", server:get "/")
     assert.equal(2, #server:children())

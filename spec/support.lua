@@ -271,11 +271,14 @@ end
 
 --- The command `minigun` for a child of a spec: that of the tree, over the modules that spec/run has compiled or over
 -- the sources.
--- @return string, its path, for sh
-function M.command()
+-- @return string, the script's path
+function M.command_path()
   local compiled = os.getenv "MINIGUN_COMPILED"
   return compiled and compiled:gsub("lua$", "bin/minigun") or "./bin/minigun"
 end
+
+--- The same as words for sh.
+function M.command() return "lua5.4 " .. M.command_path() end
 
 --- What a nil that is raised becomes: Lua 5.5 makes a text of it.
 M.raised_nil = select(2, pcall(error, nil))
