@@ -19,8 +19,10 @@ local busted = {
     Takes busted's own options and files, and -j N, --jobs N: how many files run at once (one for each
     processor). Counts, output handlers and the exit status are busted's. A process takes one file after the other;
     one that fails after others is run again in a new process, and that counts. A file whose process dies counts as
-    an error that names it. After Ctrl-C no file is begun, and what is known is told. With --list, --coverage,
-    --repeat, --no-keep-going and --version busted itself is run, in one process.]],
+    an error that names it. After Ctrl-C no file is begun, and what is known is told. How long files took is kept in
+    ~/.cache: the longest are begun first. With --list, --coverage, --repeat, --no-keep-going and --version, and where
+    all files together took less than 0.1 s, busted itself is run, in one process. Where tests mostly wait, more
+    files at once than processors pay: -j 6.]],
   raw = true,
   examples = {
     { "minigun busted", "the suite of this directory, as its .busted says" },
@@ -134,6 +136,7 @@ local function run_suite(files, workers, jobs, new_teller)
     workers:abandon()
     tell(true)
     telling:finish(workers)
+    workers:close()
   end)
   local run <close> = p:start { progress = false }
   local pause = 0 -- the processes have been started: while they load busted this one does

@@ -57,10 +57,12 @@ local function remove(self, pattern)
   end
 end
 
---- Removes what is in files.
+--- Removes what is in files; may be called twice.
 function Workers:close()
+  if not self.directory then return end
   remove(self, "")
   lfs.rmdir(self.directory)
+  self.directory = nil
 end
 
 Workers.__close = Workers.close
