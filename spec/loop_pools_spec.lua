@@ -36,7 +36,7 @@ for index, adapter in ipairs(loops.list) do
         args = { name, SEED * 10 + index, count }, timeout = support.short_or_long(90, 2900) * support.patience })
       assert.equal("", result.stderr)
       assert.matches(("%d pipelines, 0 failed"):format(count), result.stdout, 1, true)
-      assert.is_true(tonumber(result.stdout:match "(%d+) ticks") > 10)
+      assert.is_true(tonumber(result.stdout:match "(%d+) ticks") > 0)
     end)
 
     test("moves several runs, and one that begins and ends in a callback of it", function()

@@ -14,7 +14,7 @@ local function pass(item, emit) emit(item) end
 
 for _, context in ipairs(contexts.all) do
   local where = (" [%s]"):format(context.name)
-  local size = context.per_item and 12 or 200
+  local size = context.per_item and 6 or 200
 
   describe("a nested pipeline" .. where, function()
     it("R16 R17 R68 delivers everything, in a chain of pipelines with several entries and exits", function()
@@ -106,7 +106,8 @@ for _, context in ipairs(contexts.all) do
     end)
 
     it("R16 R7 R20 R23 R64 has every kind of stage in it", function()
-      local p = new():producer("gen", range(1, 60))
+      local many = context.per_item and 12 or 60
+      local p = new():producer("gen", range(1, many))
       within(p, context, function()
         p:pipeline("x", function(q)
           q:processor("key", { partition = function(n) return n % 5 end }, pass)
@@ -122,7 +123,9 @@ for _, context in ipairs(contexts.all) do
       end)
       local sums = {}
       p:each("end", { inline = true }, function(pair) sums[pair[1]] = (sums[pair[1]] or 0) + pair[2] end):run()
-      assert.same({ [0] = 300, [1] = 280, [2] = 320 }, sums)
+      local expected = { [0] = 0, [1] = 0, [2] = 0 }
+      for n = 1, many, 2 do expected[n % 3] = expected[n % 3] + n end
+      assert.same(expected, sums)
     end)
 
     it("R8 R14 emit:to finds the names that the sender sees, and every entry of a pipeline", function()
@@ -204,8 +207,9 @@ for _, context in ipairs(contexts.all) do
 
     it("R6 a route deals to pipelines as to stages, by name or in turn, and one of a pipeline is that of its exits",
       function()
+        local many = context.per_item and 6 or 12
         local function build(route)
-          local p = new():producer("gen", range(1, 12)):map("text", tostring)
+          local p = new():producer("gen", range(1, many)):map("text", tostring)
           within(p, context, function()
             p:pipeline("deal", { to = { "x", "y" }, route = route }, function(q) q:processor("any", pass) end)
           end)
@@ -213,11 +217,11 @@ for _, context in ipairs(contexts.all) do
             :pipeline("y", options(context, { to = {} }), function(q) q:processor("a", pass) end)
         end
         local r = build(function(n) return tonumber(n) % 2 == 0 and "x" or { "y.a", "x.b" } end):run()
-        assert.same({ 6, 12, 6 }, { #r:of "x.c", #r:of "x.d", #r:of "y" })
+        assert.same({ many // 2, many, many // 2 }, { #r:of "x.c", #r:of "x.d", #r:of "y" })
         r = build "round_robin":run()
-        assert.equal(12, #r:of "x.c" + #r:of "y")
+        assert.equal(many, #r:of "x.c" + #r:of "y")
         assert.equal(#r:of "x.c", #r:of "x.d")
-        if context.n == 1 then assert.equal(6, #r:of "y") end
+        if context.n == 1 then assert.equal(many // 2, #r:of "y") end
         local p = build(function() return "z" end)
         assert.matches("route of stage 'deal.any' gave 'z', which is none of its targets .there are: x, y.",
           p:run { failures = "collect" }.failures[1].message)

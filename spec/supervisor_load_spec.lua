@@ -42,11 +42,11 @@ describe("a server under load", function()
       support.deadline(support.short_or_long(60, 200))
       local seed = tonumber(os.getenv "SEED") or os.time()
       math.randomseed(seed)
-      local server = servers.start([[workers = 4, max_restarts = 1000, max_requests = 500,
+      local server = servers.start([[workers = 4, max_restarts = 1000, max_requests = 150,
         on_exit = function(w, cause) say("died", cause.signal, w.in_hand) end, ]] .. kind[2])
       finally(function() server:close() end)
       local seconds = support.short_or_long(2, 30)
-      local finish, began = ask(server, "/nap", 16, seconds), support.now()
+      local finish, began = ask(server, "/nap", support.short_or_long(6, 16), seconds), support.now()
       local acts = {}
       local restarts, kills, scalings = support.short_or_long(4, 10), support.short_or_long(6, 20),
         support.short_or_long(3, 5)
@@ -140,8 +140,8 @@ describe("the example", function()
       for _ = 1, 20 do assert.matches(expected, server:get(page)) end
       assert.matches("404", select(2, server:get "/nothing"))
       if wrk and name ~= "pipeline" then
-        local finish = ask(server, page, 16, 20)
-        support.sleep(0.1)
+        local finish = ask(server, page, support.short_or_long(4, 16), 20)
+        support.sleep(0.05)
         server:signal "HUP"
         assert(server:said("rolling restart done", 20), server:log())
         local counts = finish(true)

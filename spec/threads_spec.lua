@@ -263,7 +263,8 @@ contexts.each_loop(function(loop)
     end)
 
     it("R48 a handler that emits so much that it goes on as a stream has its time all the same", function()
-      local result = new():producer { 0 }:processor("much", { threads = 1, timeout = 0.15 * patience }, function(_, emit)
+      local options = { threads = 1, timeout = 0.15 * patience }
+      local result = new():producer { 0 }:processor("much", options, function(_, emit)
         for i = 1, 10000 do emit(i) end
         local till = core.now() + 5 * patience
         while core.now() < till do end

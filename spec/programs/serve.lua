@@ -23,7 +23,7 @@ end
 
 local paths = {
   ["/"] = function() return "hello" end,
-  ["/nap"] = function() core.sleep(0.001) return "hello" end,
+  ["/nap"] = function() core.sleep(0.004) return "hello" end,
   ["/pid"] = function() return tostring(core.pid()) end,
   ["/number"] = function(w) return w.number .. " " .. w.generation end,
   ["/slow"] = function() core.sleep(0.5) return "slow" end,
@@ -77,7 +77,7 @@ local function keep_alive(w)
       while true do
         local line, reason = c:receive()
         if not line then return reason ~= "timeout" and over() end
-        if line:find "^GET /nap " then core.sleep(0.001) end
+        if line:find "^GET /nap " then core.sleep(0.004) end
         if line == "" then
           local last = w:stopping()
           c:send(("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: %s\r\n\r\nhello"):format(last and "close"
