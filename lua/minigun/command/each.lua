@@ -50,8 +50,8 @@ local function halt_of(text)
   local when, number, percent = text:match "^(%a+),fail=(%d+)(%%?)$"
   number = tonumber(number)
   if when ~= "now" and when ~= "soon" or not number or number < 1 then
-    status.wrong_call(("each: option --halt needs never, soon,fail=N, now,fail=N or a number of %%, got '%s'")
-      :format(text))
+    status.wrong_call(("each: option --halt needs never, soon,fail=N or now,fail=N, with a number or a percentage " ..
+      "such as 10%% for N, got '%s'"):format(text))
   end
   return { when = when, reached = function(failed, all)
     return percent == "" and failed >= number or percent == "%" and all >= 3 and failed * 100 >= number * all
