@@ -234,8 +234,8 @@ static void tell_left_out(lua_State *L, int at, lua_worker *lw) {
   lua_call(L, 1, 0);
 }
 
-int mg_worker_item(lua_State *L, int at, int *status) {
-  lua_worker *lw = lua_touserdata(L, at);
+/* As mg_worker_item and mg_worker_item_done, for the worker that is at `at`. */
+static inline int item(lua_State *L, int at, lua_worker *lw, int *status) {
   mg_record r;
   int rc = mg_worker_record(&lw->w, &r);
   if (MG_UNLIKELY(rc < 0)) mg_exit_now(71); /* the chunk is not what was announced: leave it to the coordinator */
@@ -248,12 +248,14 @@ int mg_worker_item(lua_State *L, int at, int *status) {
   return 1;
 }
 
-void mg_worker_item_done(lua_State *L, int at, int status) {
-  lua_worker *lw = lua_touserdata(L, at);
+static inline void item_done(lua_State *L, int at, lua_worker *lw, int status) {
   if (MG_UNLIKELY(status != MG_CODEC_OK) && lw->left_out) tell_left_out(L, at, lw);
   if (MG_LIKELY(!lw->w.together)) mg_worker_commit(&lw->w);
   else if (mg_worker_pass(&lw->w)) commit_all(L, at, lw);
 }
+
+int mg_worker_item(lua_State *L, int at, int *status) { return item(L, at, lua_touserdata(L, at), status); }
+void mg_worker_item_done(lua_State *L, int at, int status) { item_done(L, at, lua_touserdata(L, at), status); }
 
 /* Stack: worker, handler, emit, ctx, value.  Runs what is left of the chunk.  Gives whether the handler has returned a
  * value: of the first item only, as that tells enough. */
@@ -271,7 +273,7 @@ static int run_items(lua_State *L) {
     return 1;
   }
   int look = 1, returned = 0;
-  for (int status; lua_pushvalue(L, 2), mg_worker_item(L, 1, &status);) {
+  for (int status; lua_pushvalue(L, 2), item(L, 1, lw, &status);) {
     if (MG_LIKELY(status == MG_CODEC_OK || !lua_isnil(L, -1) || !lw->skip_empty)) {
       lua_pushvalue(L, 3);
       lua_pushvalue(L, 4);
@@ -282,7 +284,7 @@ static int run_items(lua_State *L) {
         lua_pop(L, 1);
       }
     }
-    mg_worker_item_done(L, 1, status);
+    item_done(L, 1, lw, status);
     if (MG_UNLIKELY(status != MG_CODEC_OK)) lua_settop(L, 5);
   }
   lua_pushboolean(L, returned);
