@@ -71,6 +71,7 @@ describe("minigun busted", function()
     local start = support.now()
     local result = run(OURS .. "-j 4")
     assert.is_true(support.now() - start < 2.5)
+    assert.is_true(tonumber(result.stdout:match "([%d.]+) seconds") >= 0.7)
     local told = {}
     for letter in result.stdout:gmatch "%f[%w]([abcd])\n" do told[#told + 1] = letter end
     assert.equal("abcd", table.concat(told))

@@ -44,9 +44,10 @@ local function new(given, seed, absent)
     end)
   end
   load_handler(own, given)
+  self.suite.starttick, self.suite.starttime = own.monotime(), own.gettime()
   self.start = function()
     for _, event in ipairs(absent) do own.publish(table.unpack(event, 1, event.n)) end
-    own.safe_publish("suite", { "suite", "start" }, self.suite, 1, 1, given["shuffle-tests"] and seed or nil)
+    own.publish({ "suite", "start" }, self.suite, 1, 1, given["shuffle-tests"] and seed or nil)
     self.start = function() end
   end
   return self
