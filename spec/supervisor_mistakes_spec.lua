@@ -181,7 +181,7 @@ describe("the command minigun", function()
       local pid_file = path .. ".pid"
       support.write_file(path, form:format(OPTIONS))
       local server = launch(("%s serve %s --listen 127.0.0.1:0 --workers 1 --pid-file %s"):format(
-        support.command_path(),        path, pid_file))
+        support.command_path(), path, pid_file))
       assert(server:said "minigun: mine: 1 worker at 127%.0%.0%.1:%d+\n", server:log())
       assert.equal(server.pid, tonumber(support.read_file(pid_file)))
       assert.equal(0, (server:stop()))
