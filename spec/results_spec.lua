@@ -66,7 +66,7 @@ describe("results", function()
     end)
 
     local largest = (context.inline or context.n ~= 2) and 4
-      or support.short_or_long((context.per_item or context.hosted) and 8 or 16, 64)
+      or support.short_or_long(8, 64)
     it(("items from 1 byte to %d MiB pass"):format(largest) .. where, function()
       local sizes = { 1, 2, 100, 65520, 65535, 65536, 65537, 1 << 20, largest << 20 }
       local result = new():producer(function(emit)
@@ -114,7 +114,7 @@ describe("results", function()
     it("R60 every pipeline finishes with little memory" .. where, function()
       local text = ("x"):rep(100000)
       for _, memory in ipairs { "1M", "4M" } do
-        local n = context.per_item and 12 or support.short_or_long(24, 60)
+        local n = context.per_item and 12 or support.short_or_long(memory == "1M" and 12 or 24, 60)
         local result = new { memory = memory }:producer(function(emit)
           for i = 1, n do emit { i, text } end
         end):processor("one", options(context), function(item, emit)
@@ -190,20 +190,20 @@ describe("results", function()
   end)
 
   each(contexts.pools, function(context, where)
-    it("workers that write 10 MB each before any of it is read do not block for ever" .. where, function()
+    it("workers that write 4 MB each before any of it is read do not block for ever" .. where, function()
       local result = new():producer(function(emit)
         for i = 1, context.n do emit(i) end
         core.sleep(0.05) -- the coordinator reads nothing meanwhile
       end):processor(options(context), function(_, emit)
         local text = ("y"):rep(10000)
-        for _ = 1, 1000 do emit(text) end
+        for _ = 1, 400 do emit(text) end
       end):run()
-      assert.equal(1000 * context.n, #result.items)
+      assert.equal(400 * context.n, #result.items)
       for _, item in ipairs(result.items) do assert(#item == 10000) end
     end)
 
     it("memory is given back through the run: much more passes than there is" .. where, function()
-      local text, many = ("z"):rep(1000), support.short_or_long(10000, 20000)
+      local text, many = ("z"):rep(1000), support.short_or_long(6000, 20000)
       local result = new { memory = "2M" }:producer(function(emit)
         for _ = 1, many do emit(text) end
       end):processor(options(context), pass):processor(options(context), function(s, _, ctx)

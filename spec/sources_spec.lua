@@ -171,7 +171,7 @@ describe("minigun.lines", function()
   it("is stopped in the middle of a packed file, though a worker that was forked meanwhile has its pipe", function()
     with_directory({ "x" }, function(directory)
       local path = directory .. "/x.gz"
-      assert(os.execute(("seq 1000000 | gzip -1 > '%s'"):format(path)))
+      assert(os.execute(("seq 200000 | gzip -1 > '%s'"):format(path)))
       local result = support.run_lua([[
         local minigun = require "minigun"
         local run
@@ -191,7 +191,7 @@ describe("minigun.lines", function()
   it("may be forgotten in the middle of a packed file, though a worker has inherited its pipe", function()
     with_directory({ "x" }, function(directory)
       local path = directory .. "/x.gz"
-      assert(os.execute(("seq 1000000 | gzip -1 > '%s'"):format(path)))
+      assert(os.execute(("seq 200000 | gzip -1 > '%s'"):format(path)))
       local result = support.run_lua([[
         local minigun = require "minigun"
         local source, kept = minigun.lines(arg[1]), minigun.lines(arg[1])
