@@ -28,7 +28,7 @@ end
 local lines, text
 before_each(function()
   math.randomseed(SEED)
-  lines = random_lines(2000, 400) -- 400 KiB
+  lines = random_lines(support.short_or_long(2000, 4000), 400) -- 400 KiB, or twice as much
   text = table.concat(lines, "\n")
 end)
 
@@ -61,7 +61,7 @@ describe("pieces of a source", function()
     it("give each item once, in order where that is asked for, and counted [" .. context.name .. "]", function()
       -- Threads take longer for each item, so fewer of them do, of as many bytes.
       local few = context.hosted and not support.long
-      local width, last, step = few and 400 or 7, few and 2000 or 20000, few and -100 or -7
+      local width, last, step = few and 400 or 7, few and 2000 or support.short_or_long(20000, 40000), few and -100 or -7
       if few then
         lines = random_lines(500, 1600)
         text = table.concat(lines, "\n")
@@ -223,7 +223,7 @@ describe("pieces of a source", function()
 end)
 
 describe("the file of a piece", function()
-  -- Begins a run of 2,000 lines whose worker waits at the first, until the file has been dealt with.
+  -- Begins a run of these lines whose worker waits at the first, until the file has been dealt with.
   local function meanwhile(act, options)
     local result
     with_file(text .. "\n", function(path)
