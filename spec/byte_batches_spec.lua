@@ -101,6 +101,7 @@ describe("an array joined from records", function()
   end)
 
   it("R61 has random values as they were", function()
+    support.deadline(support.short_or_long(60, 600))
     math.randomseed(seed)
     for _ = 1, support.short_or_long(8, 1000) do
       local items = {}
