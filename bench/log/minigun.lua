@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The log job with Minigun, as its README has it: lines, map and reduce in a group of workers.
+-- The log job with Minigun, as its README has it: lines, map and reduce in a group of workers; then the times of each
+-- path are sorted in workers, too.
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 package.cpath = ("./%s/?.so;"):format(os.getenv "MINIGUN_BUILD" or "build") .. package.cpath
 local minigun = require "minigun"
@@ -24,13 +25,16 @@ p:processes(function()
     return a
   end })
 end)
+p:processor("paths", function(by, emit)
+  for path, times in pairs(by) do emit { path = path, times = times } end
+end)
+p:map("percentile", { processes = 2 }, function(found)
+  table.sort(found.times)
+  return { path = found.path, n = #found.times, p99 = found.times[math.ceil(0.99 * #found.times)] }
+end)
 local result = p:run { failures = "collect" }
 
-local list = {}
-for path, times in pairs(result.items[1]) do
-  table.sort(times)
-  list[#list + 1] = { path = path, n = #times, p99 = times[math.ceil(0.99 * #times)] }
-end
+local list = result.items
 table.sort(list, function(a, b) return a.n > b.n or a.n == b.n and a.path < b.path end)
 for i = 1, 10 do print(("%d %d %s"):format(list[i].n, list[i].p99, list[i].path)) end
 print(("bad %d"):format(result.failed))
