@@ -61,7 +61,8 @@ describe("pieces of a source", function()
     it("give each item once, in order where that is asked for, and counted [" .. context.name .. "]", function()
       -- Threads take longer for each item, so fewer of them do, of as many bytes.
       local few = context.hosted and not support.long
-      local width, last, step = few and 400 or 7, few and 2000 or support.short_or_long(20000, 40000), few and -100 or -7
+      local width, step = few and 400 or 7, few and -100 or -7
+      local last = few and 2000 or support.short_or_long(20000, 40000)
       if few then
         lines = random_lines(500, 1600)
         text = table.concat(lines, "\n")
@@ -117,7 +118,7 @@ describe("pieces of a source", function()
         for _ = 1, support.short_or_long(6, 40) do kills[math.random(#lines)] = true end
         for _ = 1, 40 do bad[math.random(#lines)] = true end
         for _ = 1, 200 do once[math.random(#lines)] = true end
-        local result = minigun.pipeline "storm":producer("source", minigun.lines(path))
+        local result = minigun.pipeline("storm", { max_restarts = 100 }):producer("source", minigun.lines(path))
           :processor("stage", contexts.options(context, { retries = 2 }), function(line, emit, ctx)
             local i = number_of(line)
             emit(line)
