@@ -107,14 +107,14 @@ describe("a stage in a cluster gives what it gives in processes:", function()
 
   it("a death and a time-out in the middle of many quick items, each of them for one item", function()
     for more, pause in pairs { [", timeout = 0.3"] = "", [", timeout = 0.3, retries = 1"] = "minigun.sleep(1)" } do
-      local said = same("for i = 1, 3000 do emit(i) end", [[
-        if x == 1700 then os.execute("kill -KILL " .. ctx.pid) end
-        while x == 2300 do ]] .. pause .. [[ end
-        if x == 2700 then error "no" end]], more)
+      local said = same("for i = 1, 1200 do emit(i) end", [[
+        if x == 700 then os.execute("kill -KILL " .. ctx.pid) end
+        while x == 900 do ]] .. pause .. [[ end
+        if x == 1100 then error "no" end]], more)
       assert.matches("^0: \n", said)
-      assert.matches("crash 1700 %d ", said)
-      assert.matches("timeout 2300 %d ", said)
-      assert.matches("error 2700 %d no", said)
+      assert.matches("crash 700 %d ", said)
+      assert.matches("timeout 900 %d ", said)
+      assert.matches("error 1100 %d no", said)
     end
   end)
 
@@ -214,7 +214,7 @@ describe("a run with a cluster", function()
     assert.equal("true\t250\n", result.stdout, result.stderr)
   end)
 
-  local SLOW <const> = "for i = 1, 400 do emit(i) end"
+  local SLOW <const> = "for i = 1, 200 do emit(i) end"
 
   for _, name in ipairs { "TERM", "INT" } do
     it(("loses no work of a host that SIG%s ends: what it has in hand is told, not done again"):format(name), function()
@@ -228,9 +228,9 @@ describe("a run with a cluster", function()
       wait_for(function() return not support.alive(first) end)
       cluster:worker(path)
       wait_for(function() return not support.alive(submitter) end, 25) -- within a lease
-      assert.matches("^400: ", cluster:said "submitter.out")
+      assert.matches("^200: ", cluster:said "submitter.out")
       local _, n = cluster:said "done":gsub("\n", "")
-      assert.equal(400, n)
+      assert.equal(200, n)
     end)
   end
 
@@ -253,7 +253,7 @@ describe("a run with a cluster", function()
     os.remove(hold)
     cluster:worker(path)
     wait_for(function() return not support.alive(submitter) end, 15) -- the lease is 30 s
-    assert.matches("^400: ", cluster:said "submitter.out")
+    assert.matches("^200: ", cluster:said "submitter.out")
   end)
 
   it("is not ended by the end of another one: hosts go on, also with what they have in hand", function()
@@ -268,7 +268,7 @@ describe("a run with a cluster", function()
     end
     -- Of the last one all is still there; it is done, and the next one does not wait for it.
     local result = cluster:run(path, 50)
-    assert.matches("^400: ", result.stdout, 1, false)
+    assert.matches("^200: ", result.stdout, 1, false)
     assert.is_true(support.alive(host), cluster:said("worker1.err"))
   end)
 
@@ -278,8 +278,8 @@ describe("a run with a cluster", function()
     cluster:worker(path, "--processes 1")
     local one, two = cluster:spawn("lua5.4 " .. path, "one"), cluster:spawn("lua5.4 " .. path, "two")
     wait_for(function() return not support.alive(one) and not support.alive(two) end, 40)
-    assert.matches("^400: ", cluster:said "one.out")
-    assert.matches("^400: ", cluster:said "two.out")
+    assert.matches("^200: ", cluster:said "one.out")
+    assert.matches("^200: ", cluster:said "two.out")
     local once = cluster:worker(path, "--once", "once")
     wait_for(function() return not support.alive(once) end)
     assert.matches("^minigun: worker: stage [^\n]* ends it\n$", cluster:said "once.err") -- and nothing more

@@ -6,7 +6,7 @@ local minigun = require "minigun"
 -- die_at_points.lua MOMENTS [THREADS]: how many moments of each point; threads in each worker.
 local moments, threads = tonumber(arg[1]), tonumber(arg[2])
 local N <const> = moments > 2 and 300 or 100 -- items
-local MANY <const> = 2000 -- items of a stage of its own, some of which are slow
+local MANY <const> = moments > 2 and 2000 or 800 -- items of a stage of its own, some of which are slow
 local LONG <const> = 40000 -- two of these fill a block: the item's output must be held back
 
 local function run()
