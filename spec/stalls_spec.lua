@@ -80,6 +80,27 @@ local PROGRAMS = {
     print(items[1] == 3000000 and items[2] == 3000000 and "ok" or #items)]],
 }
 
+describe("large items between workers, the coordinator and threads", function()
+  for name, options in pairs {
+    ["none"] = { {}, {} }, ["one of the threads"] = { {}, { queue = 1 } },
+    ["one of each"] = { { queue = 2 }, { queue = 3 } },
+  } do
+    it("R60 all arrive, where what is before the threads fills its queue: with limits of queues, " .. name, function()
+      support.deadline(30)
+      local p = minigun.pipeline("large", { memory = 1 << 21 }):producer(contexts.range(1, 40))
+      p:map("grow", { processes = 2 }, function(i) return { i, ("x"):rep(150000) } end)
+      p:processor("deal", options[1], function(x, emit) emit(x) end)
+      options[2].threads = 1
+      p:processor("think", options[2], function(x, emit)
+        minigun.sleep(0.001)
+        emit(x)
+      end)
+      p:map("number", function(x) return x[1] end)
+      assert.same(contexts.range(1, 40), contexts.sorted(p:run().items))
+    end)
+  end
+end)
+
 describe("under a limit of the address space", function()
   for name, source in pairs(PROGRAMS) do
     it("R60 the limit of memory follows what can be had: " .. name, function()

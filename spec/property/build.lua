@@ -304,13 +304,12 @@ end
 -- --- running -----------------------------------------------------------------------------------------------------
 
 local function status_text(r)
-  local lines = {}
-  for name, row in pairs(r:tally()) do
-    lines[#lines + 1] = ("  %s: %d pending, %d in, %d out"):format(name, row.pending, row.items_in, row.items_out)
+  local status, lines = r.status:snapshot "hangs", {}
+  for i, stage in ipairs(status.stages) do
+    lines[i] = ("  %s: %d pending, %d in, %d out"):format(stage.name, stage.pending, stage.items_in, stage.items_out)
   end
-  table.sort(lines)
-  return ("%d items, %d failures, %d workers\n%s"):format(#r.result.items, #r.result.failures, r:workers(),
-    table.concat(lines, "\n"))
+  return ("%d items, %d failures, %d workers\n%s"):format(#r.outcome.result.items, r.outcome.result.failed,
+    r.status:workers(), table.concat(lines, "\n"))
 end
 
 --- The doors of a run: each runs a pipeline and returns its result, or nil and what it hangs in.

@@ -346,7 +346,7 @@ function generate.place(d, draw)
     -- Threads in processes: not where workers die, as what is in hand in them dies with each other.
     if kind == "processes" and not d.deaths and draw(2) == 1 then context.threads = 1 + draw(4) end
     if kind == "processes" and draw(3) == 1 then
-      context.recycled = { [({ "max_items", "max_age", "idle_timeout" })[draw(3)]] = draw(6), lazy = draw(2) == 1 }
+      context.recycled = { [({ "max_items", "max_age", "idle_timeout" })[draw(3)]] = 1 + draw(5), lazy = draw(2) == 1 }
     end
     d.contexts[#d.contexts + 1] = context
     return #d.contexts

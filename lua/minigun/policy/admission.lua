@@ -129,6 +129,22 @@ function Admission:draw_waits(places)
   end
 end
 
+--- Whether work of a stage of the coordinator waits for a place: then that must go on, however much the coordinator
+--- has.
+---@param place table
+---@param ledger userdata
+---@return boolean
+function Admission:is_waited_for(place, ledger)
+  for id, waits in pairs(self.waits) do
+    local full = waits[place] and ledger:full(place.id)
+    for _, stage in ipairs(place.plan.stages) do
+      full = full or waits[stage] and ledger:pending(stage) >= waits[stage]
+    end
+    if full and ledger:pending(id) > 0 then return true end
+  end
+  return false
+end
+
 --- A producer sends to one more place, by emit:to: from now on it waits for this one too.
 ---@param id integer the producer
 ---@param target integer the stage that it sends to

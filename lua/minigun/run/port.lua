@@ -35,7 +35,10 @@ function port.new(parts)
     effect = function(kind, name, value) outcome:effect(kind, name, value) end,
     any_failed = function() return outcome.result.failed > 0 end,
 
-    may_begin = function(place) return not (state.aborted or ledger:full(inline.id) or ledger:blocked(place.id)) end,
+    may_begin = function(place)
+      if state.aborted or ledger:blocked(place.id) then return false end
+      return not ledger:full(inline.id) or parts.admission:is_waited_for(place, ledger)
+    end,
 
     hooks = function(list, fields, argument) hooks:call(list, fields, argument) end,
     fork_hooks = function(segment, names, context_of)
