@@ -525,7 +525,7 @@ describe("contexts", function()
         return support.descriptor_count(), support.shared_mappings(), #support.children(), resident,
           collectgarbage "count"
       end
-      runs(60)
+      runs(40)
       local fds, mappings, children, kib, lua = state()
       runs(tonumber(arg[2]))
       local fds_now, mappings_now, children_now, kib_now, lua_now = state()

@@ -694,7 +694,7 @@ describe("an executor", function()
       { processes = 1, backlog = 200000 })
     local busy = pool:submit(0)
     collectgarbage()
-    local futures, before, n = {}, collectgarbage "count", support.short_or_long(10000, 100000)
+    local futures, before, n = {}, collectgarbage "count", support.short_or_long(6000, 100000)
     for i = 1, n do futures[i] = pool:submit(i) end
     collectgarbage()
     local each = (collectgarbage "count" - before) * 1024 / n
@@ -712,7 +712,7 @@ describe("an executor", function()
 
   it("uses no more memory after very many calls", function()
     if support.under then return pending "a sanitizer keeps what was freed" end
-    local total = support.short_or_long(12000, 10000000)
+    local total = support.short_or_long(9000, 10000000)
     support.deadline(support.short_or_long(60, 900))
     local result = support.run_lua([[
       local minigun, support = require "minigun", require "spec.support"

@@ -405,7 +405,7 @@ describe("random edits", function()
   it("R56 keep what a model of edges expects", function()
     local seed = tonumber(os.getenv "SEED") or os.time()
     math.randomseed(seed)
-    for round = 1, support.short_or_long(80, 200) do
+    for round = 1, support.short_or_long(50, 200) do
       local p = minigun.pipeline():producer("gen", { 1 })
       local names, model = { "gen" }, { gen = {} }
       local count = math.random(3, 6)

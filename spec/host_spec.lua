@@ -134,7 +134,7 @@ describe("Ctrl-C in a script", function()
   end)
 
   it("that catches the error: the error is interrupted!, p.last tells what there was, the program goes on", function()
-    for i = 1, #BUSY, support.short_or_long(2, 1) do
+    for i = 1, #BUSY, support.short_or_long(3, 1) do
       local row = BUSY[i]
       local ended = interrupted("lua5.4", row[2] .. [[
         local closed = false
@@ -213,6 +213,7 @@ describe("Ctrl-C at the prompt", function()
       for pid in support.read_file(told):gmatch "pid (%d+)" do assert.is_false(support.alive(pid)) end
       os.remove(path)
       os.remove(told)
+      os.remove(told .. ".busy")
     end)
   end
 end)
@@ -242,6 +243,7 @@ describe("a second Ctrl-C at the prompt", function()
       for pid in support.read_file(told):gmatch "pid (%d+)" do assert.is_false(support.alive(pid)) end
       os.remove(path)
       os.remove(told)
+      os.remove(told .. ".busy")
     end)
   end
 end)
