@@ -166,10 +166,10 @@ describe("a service", function()
 
   in_test("that has no memory for a message, or for a client, says so to that one and goes on", function(place)
     if support.under then return pending "a sanitizer needs more memory" end
-    local server = place:serve("{}", { prefix = "prlimit --as=80000000" })
+    local server = place:serve("{}", { prefix = "prlimit --as=48000000" })
     local witness, client = place:connect(), place:connect()
-    assert.equal(6 << 20, #client:call(("x"):rep(6 << 20)))
-    local ok, err = pcall(client.call, client, ("x"):rep(60 << 20))
+    assert.equal(4 << 20, #client:call(("x"):rep(4 << 20)))
+    local ok, err = pcall(client.call, client, ("x"):rep(36 << 20))
     assert.is_false(ok)
     assert.is_truthy(err.message:find "Cannot allocate memory" or err.message:find "not enough memory", err.message)
     assert.equal(1, witness:call(1))

@@ -8,7 +8,7 @@ local values = require "spec.property.values"
 local check = {}
 
 local MOST_FORKS <const>, MOST_DEATHS <const> = 40, 12
-local MOST_CALLS <const> = os.getenv "MINIGUN_LONG" and 3000 or 1000 -- of handlers
+local MOST_CALLS <const> = os.getenv "MINIGUN_LONG" and 3000 or 600 -- of handlers
 
 --- Seconds that one run may take before it counts as hanging.
 check.seconds = 30
