@@ -53,7 +53,7 @@ static inline int mg_scalar_type(lua_State *L, int idx) {
 
 /* Writes the value at idx, of that type, to `to`, which has room for MG_SCALAR_MOST bytes. Returns how many it took; 0:
  * it is none of these, or a longer string. */
-static inline size_t mg_scalar(lua_State *L, int type, int idx, uint8_t *to) {
+MG_INLINE size_t mg_scalar(lua_State *L, int type, int idx, uint8_t *to) {
   switch (type) {
     case MG_TINTEGER: return mg_integer_bytes(to, lua_tointegerx(L, idx, NULL));
     case LUA_TNUMBER: {

@@ -32,6 +32,8 @@
 #define MG_CACHE_LINE 64
 
 #define MG_EXPORT __attribute__((visibility("default")))
+/* A function of a hot path, where the compiler would spare the space. */
+#define MG_INLINE static inline __attribute__((always_inline))
 #define MG_LIKELY(x) __builtin_expect(!!(x), 1)
 #define MG_UNLIKELY(x) __builtin_expect(!!(x), 0)
 

@@ -57,7 +57,7 @@ static void refuse(lua_State *L, int idx) {
 }
 
 /* Encodes the value at idx as a record of the item in hand. */
-static void append(lua_State *L, lua_worker *lw, int idx, unsigned edge) {
+MG_INLINE void append(lua_State *L, lua_worker *lw, int idx, unsigned edge) {
   mg_worker *w = &lw->w;
   if (MG_UNLIKELY(lw->encoding)) luaL_error(L, "emit called from a dump hook, while an item is being encoded");
   size_t least = MG_SCALAR_MOST, room, length;
@@ -83,7 +83,7 @@ static void append(lua_State *L, lua_worker *lw, int idx, unsigned edge) {
 }
 
 /* Ends a producer that is to stop by an error that is no item's; w:stopped() tells. */
-static void end_if_stopped(lua_State *L, lua_worker *lw) {
+MG_INLINE void end_if_stopped(lua_State *L, lua_worker *lw) {
   if (MG_LIKELY(!lw->w.is_producer || !atomic_load_explicit(&lw->w.shared->stop, memory_order_relaxed))) return;
   lw->stopped = 1;
   lua_pushliteral(L, "the run is being stopped");
@@ -91,7 +91,7 @@ static void end_if_stopped(lua_State *L, lua_worker *lw) {
 }
 
 /* Raises where an emit may not be called now. */
-static void check_emit(lua_State *L, lua_emit *e) {
+MG_INLINE void check_emit(lua_State *L, lua_emit *e) {
   if (MG_UNLIKELY(!e->worker->accepting || e->worker->w.serial != mg_process_serial))
     luaL_error(L, MG_EMIT_OVER);
   end_if_stopped(L, e->worker);
@@ -235,7 +235,7 @@ static void tell_left_out(lua_State *L, int at, lua_worker *lw) {
 }
 
 /* As mg_worker_item and mg_worker_item_done, for the worker that is at `at`. */
-static inline int item(lua_State *L, int at, lua_worker *lw, int *status) {
+MG_INLINE int item(lua_State *L, int at, lua_worker *lw, int *status) {
   mg_record r;
   int rc = mg_worker_record(&lw->w, &r);
   if (MG_UNLIKELY(rc < 0)) mg_exit_now(71); /* the chunk is not what was announced: leave it to the coordinator */
@@ -248,7 +248,7 @@ static inline int item(lua_State *L, int at, lua_worker *lw, int *status) {
   return 1;
 }
 
-static inline void item_done(lua_State *L, int at, lua_worker *lw, int status) {
+MG_INLINE void item_done(lua_State *L, int at, lua_worker *lw, int status) {
   if (MG_UNLIKELY(status != MG_CODEC_OK) && lw->left_out) tell_left_out(L, at, lw);
   if (MG_LIKELY(!lw->w.together)) mg_worker_commit(&lw->w);
   else if (mg_worker_pass(&lw->w)) commit_all(L, at, lw);

@@ -107,7 +107,7 @@ static int gone_on(lua_State *L, int status, lua_KContext unused) {
   return gone_through(L, w, need);
 }
 
-static int written(lua_State *L, mg_writer *w, size_t length, unsigned flags) {
+MG_INLINE int written(lua_State *L, mg_writer *w, size_t length, unsigned flags) {
   mg_writer_add(w, length, flags);
   int others = wanted(w);
   if (w->singly && w->through) return gone_through(L, w, mg_writer_each(L, w, others));
