@@ -54,7 +54,7 @@ local function start(source, mark, pids)
   if not unruly then pending "there is no C compiler" end
   local path, out = os.tmpname(), os.tmpname()
   support.write_file(path, 'local minigun, core = require "minigun", require "minigun.core"\n' .. STARTS .. source)
-  local pid = unruly.launch(("MARK=%s PIDS=%s exec env %s lua5.4 %s >%s 2>&1"):format(mark, pids or "/dev/null",
+  local pid = unruly.launch(("MARK=%s PIDS=%s %s exec lua5.4 %s >%s 2>&1"):format(mark, pids or "/dev/null",
     support.env_words(support.lua_env()), path, out))
   return pid, function()
     local ended = support.wait_until(function() return not support.alive(pid) end, 20 * support.patience)

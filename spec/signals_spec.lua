@@ -18,7 +18,7 @@ end
 
 local function start(program, ...)
   local path = os.tmpname()
-  local pid = unruly.launch(("exec env %s lua5.4 spec/programs/%s %s >%s 2>&1"):format(
+  local pid = unruly.launch(("%s exec lua5.4 spec/programs/%s %s >%s 2>&1"):format(
     support.env_words(support.lua_env()), program, table.concat({ ... }, " "), path))
   return { path = path, pid = pid }
 end

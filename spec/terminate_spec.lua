@@ -15,7 +15,7 @@ local function start(door, context, handler, file, grace, command)
   local words = {}
   for i, word in ipairs { door, context, handler, run.file } do words[i] = support.quote(word) end
   local input = door == "blocked" and ("mkfifo $f.in; exec 3<>$f.in; seq 1 7 >&3; exec <&3; "):gsub("$f", run.path)
-  run.pid = unruly.launch(("%sexec env %s %s %s spec/programs/terminated.lua %s >%s 2>&1"):format(input or "",
+  run.pid = unruly.launch(("%s%s %s exec %s spec/programs/terminated.lua %s >%s 2>&1"):format(input or "",
     support.env_words(programs.env()), grace and "GRACE=" .. grace or "", command or "lua5.4",
     table.concat(words, " "), run.path))
   return run
