@@ -65,6 +65,15 @@ rows["`coroutine.yield()` in a handler"] = function(context)
   return r.items[1] and "goes on" or "an `" .. kind_of(r) .. "`"
 end
 
+rows["a handler of a stage that is alone there fails after more than 8,192 small items"] = function(context)
+  local r = new { failures = "collect" }:producer { 1 }:processor(at(context), function(_, emit)
+      for i = 1, 20000 do emit(i) end
+      error "too late"
+    end):run()
+  if #r.items == 0 then return not r.failures[1].partial and "none of them arrives" end
+  return r.failures[1].partial and "many of them arrive, `partial`"
+end
+
 rows["`ctx.pid`"] = function(context)
   local r = new():producer { 1, 2, 3, 4, 5 }:processor(at(context), function(_, emit, ctx) emit(ctx.pid) end):run()
   if r.items[1] == core.pid() then return distinct(r.items) == 1 and "your program's" end
