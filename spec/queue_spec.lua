@@ -97,7 +97,7 @@ describe("a queue's limit", function()
     for _, before in ipairs(BEFORE) do
       it(("R59 R77 holds after %s [%s]"):format(before[1], context.name), function()
         support.deadline(120)
-        local n, limit = before.few and support.short_or_long(40, 80) or 160, 3
+        local n, limit = before.few and support.short_or_long(60, 80) or 160, 3
         local most = lead(n, before.few and 0.004 or 0.001, before[3], contexts.options(context, { queue = limit }))
         -- One more than wait and are in work is in the producer's hand.
         local allowed = limit + (context.workers or context.n) + 1 + before[2]
