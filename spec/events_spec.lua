@@ -22,7 +22,7 @@ local function new()
   self.places, self.shared = { of = { mine, {}, mine } }, { pool = pool }
   self.outlets = { of = { { targets = { 3 } } } }
   self.state = { fail = function(_, text) error(text, 0) end }
-  self.transport = { route = function(_, targets, range)
+  self.transport = { note_sent = function(_, from, to) note("sent", from, to) end, route = function(_, targets, range)
     note("route to", table.concat(targets, ","), range.block, range.offset, range.length, range.count, range.only)
   end }
   self.outcome = { stats = { { items_out = 0 } }, keep_read = function(_, _, f)
@@ -47,7 +47,7 @@ describe("items that a worker says it has emitted", function()
   it("go to the stage that they were sent to", function()
     local self, mine, log = new()
     self:worker_emitted(mine, part(report.TO | 3, 2))
-    assert.same({ ("route to 3 7 16 64 2 %d"):format(report.TO | 3) }, log)
+    assert.same({ "sent 1 3", ("route to 3 7 16 64 2 %d"):format(report.TO | 3) }, log)
     assert.equal(2, self.outcome.stats[1].items_out)
   end)
 
