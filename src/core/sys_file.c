@@ -37,7 +37,6 @@ ssize_t mg_sys_write(int fd, const void *from, size_t n) {
   return r < 0 ? -errno : r;
 }
 
-/* Without SIGPIPE, whatever the program does with that. */
 /* How many bytes a write can take at once, of what is ready to be written to; *most: when it is empty.  What is in a
  * pipe's pages is not known, but for none. */
 ssize_t mg_sys_write_room(int fd, size_t *most) {
@@ -51,6 +50,7 @@ ssize_t mg_sys_write_room(int fd, size_t *most) {
   return ioctl(fd, FIONREAD, &full) == 0 && full == 0 ? size : PIPE_BUF;
 }
 
+/* Without SIGPIPE, whatever the program does with that. */
 ssize_t mg_sys_write_pipe(int fd, const void *from, size_t n) {
   static const struct timespec at_once = {0, 0};
   sigset_t pipe_only, old, pending;

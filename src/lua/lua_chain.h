@@ -80,6 +80,7 @@ typedef struct mg_level {
   uint32_t base;           /* what is kept below is not its own */
   uint32_t n, at, target;  /* of a PASSING: how many, which is next, and the next receiver of that one */
   lua_Integer count;       /* of a CALL: items of its cursor */
+  int unread;              /* of a CALL: a row has met an item that cannot be had, MG_CHAIN_UNREAD */
   int direct;              /* of a RUNNING: the function of a map or a fold is called, not the handler */
   int fields;              /* of a RUNNING: how many fields of the item are kept above MG_AT_EXTRA, or MG_FIELDS_... */
   lua_Integer attempt, number; /* of the item; the number-th that came to the stage, 0: not known */
@@ -112,6 +113,7 @@ enum {
   MG_CHAIN_NOTHING, MG_CHAIN_FUNCTIONS = MG_CHAIN_NOTHING,
   MG_CHAIN_NOTE,   /* the message handler of handlers */
   MG_CHAIN_DIRECT, /* table: from the place of what is kept to the stage that it is for */
+  MG_CHAIN_UNREAD, /* table: what there is of an item that cannot be had, and what is wrong */
   MG_CHAIN_KEPT, MG_CHAIN_LEVELS, MG_CHAIN_WORKER, MG_CHAIN_LINKS
 };
 

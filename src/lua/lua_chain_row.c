@@ -16,14 +16,29 @@ static int is_over(mg_chain *c, lua_KContext at) {
          !(s->flags & (MG_LINK_EFFECTS | MG_LINK_ASIDE));
 }
 
+/* The two values on top are of an item that cannot be had: they are for the CALL.  Where memory is short it raises, and
+ * the cursor is before that item. */
+static void leave_unread(lua_State *L, mg_level *call) {
+  mg_cursor *from = call->cursor;
+  uint32_t after = from->at;
+  from->at = from->last;
+  lua_createtable(L, 2, 0);
+  lua_insert(L, -3);
+  lua_rawseti(L, -3, 2);
+  lua_rawseti(L, -2, 1);
+  lua_setiuservalue(L, MG_AT_CHAIN, MG_CHAIN_UNREAD);
+  from->at = after;
+  call->unread = 1;
+}
+
 /* Pushes the next item.  0: it is not to be had here. */
 static int take(lua_State *L, mg_chain *c) {
-  mg_level *v = mg_chain_top(c);
   c->running = NULL;
   c->reading = 1;
-  int values = mg_cursor_next(L, v->cursor);
+  int values = mg_cursor_next(L, mg_chain_top(c)->cursor);
+  mg_level *v = mg_chain_top(c);
+  if (MG_UNLIKELY(values > 1)) leave_unread(L, v - 1);
   c->reading = 0;
-  if (MG_UNLIKELY(values > 1)) v->cursor->at = v->cursor->last; /* it is read once more */
   if (values != 1) return 0;
   v->s->skip--;
   v->s->read++;

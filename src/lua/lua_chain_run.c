@@ -47,7 +47,7 @@ mg_level *mg_chain_begin(lua_State *L, mg_chain *c) {
   v->before = c->running;
   v->s = NULL;
   v->cursor = NULL;
-  v->count = 0;
+  v->count = v->unread = 0;
   c->running = NULL;
   return v;
 }
@@ -342,13 +342,25 @@ static void pass_one(lua_State *L, mg_chain *c) {
 
 /* --- the whole --------------------------------------------------------------------------------------------------- */
 
+/* Pushes what a row has left of an item that cannot be had, and what is wrong with it. */
+static int push_unread(lua_State *L, mg_level *v) {
+  v->unread = 0;
+  lua_getiuservalue(L, MG_AT_CHAIN, MG_CHAIN_UNREAD);
+  lua_rawgeti(L, -1, 1);
+  lua_rawgeti(L, -2, 2);
+  lua_remove(L, -3);
+  lua_pushnil(L);
+  lua_setiuservalue(L, MG_AT_CHAIN, MG_CHAIN_UNREAD);
+  return 2;
+}
+
 /* The next item of the cursor of the CALL on top.  0: it gives none. */
 static int read_one(lua_State *L, mg_chain *c) {
   mg_level *v = mg_chain_top(c);
   mg_cursor *from = v->cursor;
   mg_link *s = v->s;
   lua_settop(L, MG_AT_EXTRA);
-  int values = mg_cursor_next(L, from);
+  int values = v->unread ? push_unread(L, v) : mg_cursor_next(L, from);
   if (values <= 0) return 0;
   s->read++;
   v->count++;
