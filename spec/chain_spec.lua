@@ -1,4 +1,5 @@
 local chain = require "minigun.handlers.chain"
+local contexts = require "spec.contexts"
 local core = require "minigun.core"
 local support = require "spec.support"
 
@@ -311,6 +312,26 @@ describe("a chain", function()
       for _, item in ipairs(items) do links.calls:push(1, item, 1) end
     end), out(function(links) assert.equal(#items, push_all(links, 1, items)) end), "SEED=" .. seed)
   end)
+
+  it("refuses a stage more than it was told of", function()
+    local functions = setmetatable({}, { __index = function() return print end })
+    local calls = core.chain(2, 1, print, core.process(), functions)
+    calls:link(1, 0, print, {})
+    assert.error_matches(function() calls:link(2, 0, print, {}) end, "more links than were announced")
+  end)
+
+  it("push_all says of no failure that it is partial because of the call before, which has emitted as a stream",
+    function()
+      local links, port = new { { handler = function(n, emit)
+        if n % 10 == 8 then
+          for _ = 1, 8192 do emit(n) end -- so many as are kept at most
+        end
+        if n % 10 == 9 then error("no " .. n, 0) end
+      end } }
+      assert.equal(600, push_all(links, 1, contexts.range(1, 600)))
+      assert.same({ 60, 60 * 8192 }, { #port.failures, counts(links, 1).items_out })
+      for _, failure in ipairs(port.failures) do assert.is_nil(failure.partial) end
+    end)
 
   it("push_all passes over an item that cannot be had, among many of a stage that emits nothing", function()
     local Refused, loads, sum = {}, 0, 0

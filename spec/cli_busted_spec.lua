@@ -157,9 +157,20 @@ describe("minigun busted", function()
     assert.equal(1, result.code)
   end)
 
+  -- $PPID is the file's process, whose parent is the command.
+  local press <const> = "kill -INT $(ps -o ppid= -p $PPID); sleep 0.3; "
+
+  it("tells at Ctrl-C what it knows of a file that was to be run again", function()
+    for _, ends in ipairs { "error 'no'", "os.exit(3)" } do
+      suite { a = "it('is fine', function() end)" .. (" "):rep(200), -- large: begun first
+        b = ("it('is fine, too', function() end) it('ends', function() os.execute '%s' %s end)"):format(press, ends) }
+      local result = run(OURS .. "-j 1 -o TAP; echo ended $?")
+      assert.matches("ok 1 %- is fine\nok 2 %- is fine, too\nnot ok 3 %- ", result.stdout)
+      assert.matches("ended 130", result.stdout)
+    end
+  end)
+
   it("finishes at Ctrl-C the files that run, and tells what it knows; at a second one it ends", function()
-    -- $PPID is the file's process, whose parent is the command.
-    local press = "kill -INT $(ps -o ppid= -p $PPID); sleep 0.3; "
     for presses = 1, 2 do
       local file = ("it('is fine', function() end) it('waits', function() os.execute '%s' end)"):format(
         press:rep(presses))

@@ -507,6 +507,16 @@ describe("contexts", function()
     end
   end)
 
+  each(contexts.all, function(context, where)
+    it("a handler may be userdata that can be called" .. where, function()
+      local files = getmetatable(io.stdout)
+      files.__call = function(_, n, emit) emit(2 * n) end
+      finally(function() files.__call = nil end)
+      local result = new():producer { 1, 2, 3 }:processor("double", options(context), io.stdout):run()
+      assert.same({ 2, 4, 6 }, sorted(result.items))
+    end)
+  end)
+
   it("many runs in one process leave nothing behind", function()
     local result = support.run_lua([[
       local minigun, support = require "minigun", require "spec.support"

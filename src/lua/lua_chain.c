@@ -34,7 +34,7 @@ static int l_chain(lua_State *L) {
   luaL_checktype(L, 3, LUA_TFUNCTION);
   luaL_checktype(L, 5, LUA_TTABLE);
   size_t size = sizeof(mg_chain) + (ids + 1) * sizeof(mg_link *);
-  mg_chain *c = lua_newuserdatauv(L, size, MG_CHAIN_LINKS + MG_LINK_PLACES * (int)links);
+  mg_chain *c = lua_newuserdatauv(L, size, MG_CHAIN_LINKS - 1 + MG_LINK_PLACES * (int)links);
   memset(c, 0, size);
   c->codec = mg_codec_get(L);
   c->process = (unsigned)luaL_checkinteger(L, 4);
@@ -232,6 +232,7 @@ static int l_send(lua_State *L) {
 
 /* The item at MG_AT_ITEM goes to the entry.  Of a batch of which nothing is left there is no item. */
 static void take(lua_State *L, mg_chain *c) {
+  if (MG_UNLIKELY(mg_checking)) check(c);
   if (lua_isnil(L, MG_AT_ITEM) && c->attempt != 0) return;
   mg_chain_begin(L, c);
   mg_chain_level(L, c, MG_LEVEL_RUNNING);
@@ -252,7 +253,6 @@ static int l_take(lua_State *L) {
 /* See mg_worker_chain. */
 static int run_chunk(lua_State *L) {
   mg_chain *c = lua_touserdata(L, MG_AT_CHAIN);
-  if (mg_checking) check(c);
   for (int status; mg_worker_item(L, MG_AT_EXTRA, &status);) {
     lua_replace(L, MG_AT_ITEM);
     take(L, c);

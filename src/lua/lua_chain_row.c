@@ -7,12 +7,12 @@
 /* The function's stack. */
 enum { AT_HANDLER = MG_AT_CHAIN + 1, AT_ITEM, AT_EMIT, AT_CTX };
 
-/* Whether the call that has returned has left nothing to be seen to. */
+/* Whether the call that has returned has left nothing to be seen to: it may have emitted as a stream, too. */
 static int is_over(mg_chain *c, lua_KContext at) {
-  if (MG_UNLIKELY(mg_chain_key(c) != at)) return 0;
+  if (MG_UNLIKELY(c->depth == 0 || mg_chain_key(c) != at)) return 0;
   const mg_level *v = mg_chain_top(c);
   const mg_link *s = v->s;
-  return c->top == v->base && s->skip > 0 && s->attempt == v->attempt &&
+  return c->top == v->base && !s->partial && s->skip > 0 && s->attempt == v->attempt &&
          !(s->flags & (MG_LINK_EFFECTS | MG_LINK_ASIDE));
 }
 

@@ -363,7 +363,7 @@ static int read_one(lua_State *L, mg_chain *c) {
   int values = v->unread ? push_unread(L, v) : mg_cursor_next(L, from);
   if (values <= 0) return 0;
   s->read++;
-  v->count++;
+  mg_chain_top(c)->count++; /* a load hook may have moved the levels */
   if (MG_UNLIKELY(values == 2)) {
     call_out(L, c, MG_CHAIN_UNREADABLE, s, 2);
     return 1;

@@ -297,7 +297,7 @@ static int run_items(lua_State *L) {
  * entry gets the items. */
 static int l_run(lua_State *L) {
   lua_worker *lw = to_worker(L, 1);
-  int chain = lua_isuserdata(L, 2);
+  int chain = lw->chain && lua_isuserdata(L, 2); /* without one that is a handler with __call */
   lua_settop(L, 6);
   lua_pushcfunction(L, chain ? lw->chain : run_items);
   static const int orders[][5] = {{1, 2, 3, 4, 6}, {2, 5, 6, 1}};

@@ -21,8 +21,8 @@ static inline mg_worker *mg_check_worker(lua_State *L, int arg) {
 /* Pushes the idle worker userdata of the pool at index `pool`, which each child gets a copy of, and returns its worker,
  * to be filled in the child. */
 mg_worker *mg_push_worker(lua_State *L, int pool);
-/* Pushes the next item of the chunk in hand; the worker is at `at`: 1; 0: there is none.  Of a batch of which nothing
- * is left it is nil.  Raises where it cannot be had. */
+/* Pushes the next item of the chunk that the worker at `at` has in hand, nil for a batch of which nothing is left.
+ * Returns 0 where there is none.  *status is for mg_worker_item_done.  Raises where the item cannot be had. */
 int mg_worker_item(lua_State *L, int at, int *status);
 /* The handler has taken it. */
 void mg_worker_item_done(lua_State *L, int at, int status);

@@ -102,7 +102,7 @@ local function take(self, process, told)
     local file = self.files[told.begun]
     if not file.events then self.begun = self.begun + 1 end
     process.current, process.begun = file, process.begun + 1
-    file.events, file.alone, process.wrong = {}, process.begun == 1, false
+    file.events, file.alone, file.died, process.wrong = {}, process.begun == 1, nil, false
   elseif told.ended then end_file(process, self.files[told.ended], told)
   elseif told.whole then process.whole = true
   else
@@ -128,13 +128,14 @@ end
 --- Has the processes begin no more files.
 function Workers:halt() remove(self, "^next%-") end
 
---- Takes what is known of the files whose processes end with this run.
+--- Takes what is known of the files whose processes end with this run, and of those that were to be run again.
 function Workers:abandon()
   self:read()
   for _, process in ipairs(self.processes) do
     local file = process.told and process.current
-    if file then file.printed, file.died, file.finished = take_printed(process, {}), "with the whole run", true end
+    if file then file.printed, file.died = take_printed(process, {}), "with the whole run" end
   end
+  for _, file in ipairs(self.files) do file.finished = file.printed ~= nil end
 end
 
 local function how_it_ended(result)
@@ -148,9 +149,10 @@ local function closed(self, process, result)
   process.told:close()
   process.told = nil
   local file, printed = process.current, take_printed(process, {})
-  if file and not file.alone then return file end
   if file then
-    file.printed, file.seconds, file.died, file.finished = printed, result.seconds, how_it_ended(result), true
+    file.printed, file.died = printed, how_it_ended(result)
+    if not file.alone then return file end
+    file.seconds, file.finished = result.seconds, true
     return nil
   end
   local text = printed.out.text .. printed.err.text

@@ -1,5 +1,6 @@
 --- For how long something is where it is, as far as somebody has looked: a look costs, a run that nobody looks at pays
--- nothing. Values in, values out; times are never too long, and too short by the time between two looks at most.
+-- nothing. Values in, values out; times are never too long. They are too short by the time between two looks, or, of a
+-- queue that is long for long, between two of its notes.
 local ages = {}
 
 local MOST <const> = 32 -- notes of a stage; then every second one goes
