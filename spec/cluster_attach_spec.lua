@@ -114,7 +114,8 @@ describe("a run with a job's name", function()
     kill(pid)
     os.remove(cluster.directory .. "/hold")
     wait_for(function() return count "out" == n end)
-    local jobs = support.run(("./bin/minigun jobs %s numbers/work"):format(cluster.url), { env = support.lua_env() })
+    local jobs = support.run(("%s jobs %s numbers/work"):format(support.command(), cluster.url),
+      { env = support.lua_env() })
     assert.matches(("1 job\nj  age %%d+ s  waiting 0  in work 0  results %d\n"):format(n), jobs.stdout)
     local result = finish(path, "j")
     assert.equal(0, result.code, result.stderr)
@@ -180,7 +181,7 @@ describe("a run with a job's name", function()
       kill(pid, "INT")
       assert.equal(n, count "in")
       if ending == "abort" then
-        local words = ("./bin/minigun abort %s numbers/work j"):format(cluster.url)
+        local words = ("%s abort %s numbers/work j"):format(support.command(), cluster.url)
         assert.equal(0, support.run(words, { env = support.lua_env() }).code)
         assert.equal(0, count "in")
       end

@@ -91,7 +91,8 @@ describe("a cluster's server", function()
       if ending == "TERM" then host = cluster:worker(slow, nil, "slow") end
       wait_for(function() return (tonumber(cluster:redis(("XLEN 'mg:{%s/work}:in'"):format(job))) or 0) > 0 end)
       if ending == "abort" then
-        support.run(("./bin/minigun abort %s numbers/work %s"):format(cluster.url, job), { env = support.lua_env() })
+        support.run(("%s abort %s numbers/work %s"):format(support.command(), cluster.url, job),
+          { env = support.lua_env() })
       else
         cluster:signal(submitter, ending)
       end
@@ -106,10 +107,18 @@ describe("a cluster's server", function()
   it("C4: may have another clock than the hosts: leases and signs of life are by its own", function()
     if not support.has "faketime" then return pending "faketime is not installed" end
     local path = program(2000, 0.002)
-    local late = cluster:spawn(("faketime -f -1h ./bin/minigun worker %s --engine %s --processes 1"):format(path,
-      cluster.url), "late")
-    cluster:spawn(("faketime -f +1h ./bin/minigun worker %s --engine %s --processes 1"):format(path, cluster.url),
-      "early")
+    local function worker(offset, name)
+      local pid = cluster:spawn(("faketime -f %s %s worker %s --engine %s --processes 1"):format(offset,
+        support.command(), path, cluster.url), name)
+      finally(function() -- what faketime leaves of itself where it is killed
+        for _, kind in ipairs { "", "sem." } do
+          os.remove(("/dev/shm/%sfaketime_%s_%d"):format(kind, kind == "" and "shm" or "sem", pid))
+        end
+      end)
+      return pid
+    end
+    local late = worker("-1h", "late")
+    worker("+1h", "early")
     local result = support.run("exec faketime -f +1h lua5.4 " .. path, { env = support.lua_env(), timeout = 60 })
     assert.equal("n=2000 twice=0 failed=0\n", result.stdout, result.stderr)
     assert.is_true(support.alive(late))

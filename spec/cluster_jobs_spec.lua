@@ -82,7 +82,8 @@ describe("a group of stages in a cluster", function()
     end
     local result = cluster:run(path)
     assert.equal("50\t2!\t100!\n", result.stdout, result.stderr)
-    assert.equal(2, support.run("./bin/minigun worker " .. path, { env = support.lua_env() }).code) -- which one?
+    local unnamed = support.run(support.command() .. " worker " .. path, { env = support.lua_env() })
+    assert.equal(2, unnamed.code) -- which stage?
     local refused = cluster:run(cluster:program([[
       require "minigun".pipeline "x":cluster("redis://x", { leese = 1 }, function() end)]], "refused"))
     assert.matches("did you mean 'lease'", refused.stderr, 1, true)

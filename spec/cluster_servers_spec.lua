@@ -61,7 +61,7 @@ describe("a cluster's server", function()
     local path = cluster:program(program(url, 500, "emit(('x'):rep(1000) .. x)"), "good")
     support.wait_until(function() return cluster:said "secure.out":find "Ready to accept" end, 10)
     support.wait_until(function() return cluster:said "wrong.out":find "Ready to accept" end, 10)
-    cluster:spawn(("./bin/minigun worker %s --processes 2"):format(path), "worker")
+    cluster:spawn(("%s worker %s --processes 2"):format(support.command(), path), "worker")
     assert.equal("n=500 twice=0 failed=0\n", cluster:run(path).stdout)
 
     for address, what in pairs {
@@ -79,17 +79,20 @@ describe("a cluster's server", function()
   it("C7: needs no more of a user than the rights in the documentation, and these are few", function()
     cluster = clusters.start()
     local rights = support.read_file "docs/cluster.md":match "ACL SETUSER minigun on >PASSWORD ([^\n]*)"
-    cluster:redis(("ACL SETUSER minigun on '>secret' %s"):format(rights:gsub("~", "'~'")))
+    cluster:redis("ACL SETUSER minigun on >secret " .. rights)
     local url = "redis+unix://minigun@" .. cluster.directory .. "/redis.sock"
     local path = cluster:program(program(url, 500))
     local env = support.lua_env()
     env.MINIGUN_REDIS_PASSWORD = "secret"
     local file = support.write_file(cluster.directory .. "/password", "secret\n")
-    cluster:spawn(("env MINIGUN_REDIS_PASSWORD_FILE=%s ./bin/minigun worker %s --processes 2"):format(file, path),
-      "worker")
+    cluster:spawn(("env MINIGUN_REDIS_PASSWORD_FILE=%s %s worker %s --processes 2"):format(file, support.command(),
+      path), "worker")
     local result = support.run("exec lua5.4 " .. path, { env = env, timeout = 30 })
     assert.equal("n=500 twice=0 failed=0\n", result.stdout, result.stderr .. cluster:said "worker.err")
-    local function as_user(words) return cluster:redis("--user minigun --pass secret --no-auth-warning " .. words) end
+    local function as_user(words)
+      return support.run(("exec redis-cli -s %s/redis.sock --user minigun --pass secret --no-auth-warning %s"):format(
+        cluster.directory, words)).stdout
+    end
     for _, words in ipairs { "FLUSHALL", "KEYS '*'", "GET other", "CONFIG GET '*'", "XADD o '*' a b", "SHUTDOWN" } do
       assert.matches("NOPERM", as_user(words))
     end
@@ -97,7 +100,7 @@ describe("a cluster's server", function()
     result = support.run("exec lua5.4 " .. path, { env = env, timeout = 30 })
     assert.matches("stage 'work': the cluster at [^\n]*WRONGPASS", result.stderr)
     assert.is_truthy(rights:find("+@stream", 1, true))
-    cluster:redis(("ACL SETUSER weak on '>secret' %s"):format(rights:gsub("~", "'~'"):gsub("%+@stream", "")))
+    cluster:redis("ACL SETUSER weak on >secret " .. rights:gsub("%+@stream", ""))
     result = support.run("exec lua5.4 " .. cluster:program(program(url:gsub("minigun@", "weak@"), 1)), {
       env = { MINIGUN_REDIS_PASSWORD = "secret", LUA_PATH = env.LUA_PATH, LUA_CPATH = env.LUA_CPATH } })
     assert.matches("stage 'work': the cluster at [^\n]*NOPERM", result.stderr)
@@ -110,7 +113,7 @@ describe("a set of sentinels", function()
     cluster = clusters.start()
     local servers = cluster:sentinels(false)
     local path = cluster:program(program(servers.url, 6000, "if x % 20 == 0 then minigun.sleep(0.01) end emit(x)"))
-    for i = 1, 2 do cluster:spawn(("./bin/minigun worker %s --processes 2"):format(path), "worker" .. i) end
+    for i = 1, 2 do cluster:spawn(("%s worker %s --processes 2"):format(support.command(), path), "worker" .. i) end
     local submitter = cluster:spawn("lua5.4 " .. path, "submitter")
     support.sleep(0.7)
     cluster:signal(servers[1].pid, "KILL")

@@ -153,7 +153,7 @@ describe("a stage in a cluster", function()
 
   it("tells what a worker host is for, and when the server cannot be reached", function()
     local path = cluster:program(program("emit(x)", '{ cluster = "redis://127.0.0.1:1" }'))
-    local host = cluster:spawn(("./bin/minigun worker %s --processes 2"):format(path), "told")
+    local host = cluster:spawn(("%s worker %s --processes 2"):format(support.command(), path), "told")
     support.wait_until(function() return cluster:said "told.err":find("tried again", 1, true) end, 20)
     cluster:signal(host, "TERM")
     assert.matches("stage 'work' of '[^']*' for the runs at redis://127.0.0.1:1, 2 processes", cluster:said "told.err")

@@ -4,13 +4,17 @@
 local arrays = require "minigun.base.arrays"
 local lfs = require "lfs"
 local programs = require "spec.programs.build"
+local single = require "spec.servers"
 local support = require "spec.support"
+
+local has_sockets, unix = pcall(require, "socket.unix")
 
 local M = {}
 
 --- Whether clusters can be tried here; else why not.
 function M.missing()
   if not support.has "redis-server" then return "redis-server is not installed" end
+  if single.missing or not has_sockets then return single.missing or "lua-socket has no unix sockets" end
   local module = io.open(support.build_dir() .. "/minigun/redis.so")
   if not module then return "minigun.redis is not built: make REDIS=1" end
   module:close()
@@ -68,7 +72,7 @@ function Cluster:spawn(command, name)
   return pid
 end
 
-M.free_port = require("spec.servers").free_port
+M.free_port = single.free_port
 
 -- Servers that can be killed, and come back; each may stand after a proxy.
 local Servers = {}
@@ -147,11 +151,32 @@ function Cluster:sentinels(proxies)
   return servers
 end
 
---- What redis-cli says.
+-- A reply as redis-cli prints it.
+local function reply(client)
+  local kind, text = assert(client:receive "*l"):match "^(.)([^\r]*)"
+  local n = tonumber(text)
+  if kind == "*" then
+    local list = {}
+    for i = 1, n do list[i] = reply(client) end
+    return table.concat(list, "\n")
+  elseif kind ~= "$" then
+    return text
+  end
+  return n < 0 and "" or client:receive(n + 2):sub(1, n)
+end
+
+--- What the server answers.
+-- @param words string a command, with quotes as for redis-cli
+-- @return string as redis-cli prints it, empty where there is no server
 function Cluster:redis(words)
-  local pipe <close> = assert(io.popen(("exec redis-cli -s %s/redis.sock %s 2>/dev/null"):format(self.directory,
-    words)))
-  return (pipe:read "a":gsub("\n$", ""))
+  local client <close> = setmetatable({ socket = unix.stream() }, { __close = function(own) own.socket:close() end })
+  client.socket:settimeout(5)
+  local ok, said = pcall(function()
+    assert(client.socket:connect(self.directory .. "/redis.sock"))
+    assert(client.socket:send(words .. "\r\n"))
+    return reply(client.socket)
+  end)
+  return ok and said or ""
 end
 
 --- Writes a program.
@@ -172,7 +197,7 @@ function Cluster:run(path, seconds)
   return support.run("exec lua5.4 " .. path, { env = support.lua_env(), timeout = seconds or 60 })
 end
 
-function Cluster:signal(pid, name) os.execute(("kill -%s %d 2>/dev/null"):format(name, pid)) end
+function Cluster:signal(pid, name) single.unruly.kill(pid, single.signals[name]) end
 
 Cluster.__close = function(self) self:close() end
 
@@ -184,7 +209,7 @@ function Cluster:close()
     for _, child in ipairs(support.children(pid)) do doomed[#doomed + 1] = child end
     doomed[#doomed + 1] = pid
   end
-  os.execute(("kill -KILL %s 2>/dev/null"):format(table.concat(doomed, " ")))
+  for _, pid in ipairs(doomed) do self:signal(pid, "KILL") end
   support.wait_until(function()
     for _, pid in ipairs(self.pids) do
       if support.alive(pid) then return false end

@@ -54,7 +54,7 @@ describe("Ctrl-C under the command line", function()
 
   it("while a producer computes: it is said at once; a second one ends it, and open variables are closed", function()
     if not unruly then return pending "there is no C compiler" end
-    local run = launch("./bin/minigun run FILE", [[
+    local run = launch(support.command() .. " run FILE", [[
       local note <close> = setmetatable({}, { __close = function() print "closed" end })
       local p = minigun.pipeline "p"
       p:producer("computes", function() io.stderr:write "ready\n" while true do end end)
@@ -69,7 +69,7 @@ describe("Ctrl-C under the command line", function()
 
   it("a second one that the program catches: it goes on, without handlers, and a later run stops at once", function()
     if not unruly then return pending "there is no C compiler" end
-    local run = launch("./bin/minigun run FILE", [[
+    local run = launch(support.command() .. " run FILE", [[
       local function handlers()
         for line in io.lines "/proc/self/status" do
           if line:find "^SigCgt" then return tonumber(line:match "%x+$", 16) & ~(1 << 1) end -- Lua's own of SIGINT
@@ -92,7 +92,7 @@ describe("Ctrl-C under the command line", function()
 
   it("while a producer sleeps: its sleep ends", function()
     if not unruly then return pending "there is no C compiler" end
-    local run = launch("./bin/minigun run FILE", [[
+    local run = launch(support.command() .. " run FILE", [[
       local p = minigun.pipeline "p"
       p:producer("sleeps", function() io.stderr:write "ready\n" core.sleep(1000) end)
       p:each("takes", { processes = 1 }, function() end)
@@ -105,7 +105,7 @@ describe("Ctrl-C under the command line", function()
 
   it("between the runs of a program: it is interrupted, as ever", function()
     if not unruly then return pending "there is no C compiler" end
-    local run = launch("./bin/minigun run FILE", [[
+    local run = launch(support.command() .. " run FILE", [[
       minigun.map({ 1, 2 }, function(n) return n end, { processes = 1 })
       io.stderr:write "ready\n"
       while true do end
@@ -117,7 +117,7 @@ describe("Ctrl-C under the command line", function()
 
   it("while the program is not at its open run: it has 5 s to come back to it", function()
     if not unruly then return pending "there is no C compiler" end
-    local run = launch("./bin/minigun run FILE", [[
+    local run = launch(support.command() .. " run FILE", [[
       local p = minigun.pipeline "p"
       p:producer("counts", function(emit) for i = 1, 1e9 do emit(i) end end)
       p:each("takes", { processes = 1 }, function() end)
@@ -133,7 +133,7 @@ describe("Ctrl-C under the command line", function()
 
   it("where the program handles it: that decides", function()
     if not unruly then return pending "there is no C compiler" end
-    local run = launch("./bin/minigun run FILE", [[
+    local run = launch(support.command() .. " run FILE", [[
       local unruly = require "unruly"
       unruly.catch(2)
       local p = minigun.pipeline "p"

@@ -186,27 +186,42 @@ function M.build_dir()
   return os.getenv("MINIGUN_BUILD") or "build"
 end
 
---- Runs a shell command in a child and waits for it; at the end of the time it and all its children are killed.
--- @param command string, for sh
+-- The module of spec/programs/unruly.c; false without a C compiler, and while it is compiled.
+local unruly
+
+-- Runs a program; `env`: words NAME=value. Returns its status.
+local function execute(words, env, seconds, inp, out, err)
+  if unruly == nil then
+    unruly = false
+    unruly = require("spec.programs.build").unruly() or false
+  end
+  if unruly then return unruly.run(words, env, seconds, inp, out, err) end
+  local list = {}
+  for _, word in ipairs(env) do list[#list + 1] = M.quote(word) end
+  for _, word in ipairs(words) do list[#list + 1] = M.quote(word) end
+  local _, how, code = os.execute(("exec timeout -k 1 %s env %s <%s >%s 2>%s"):format(seconds,
+    table.concat(list, " "), inp, out, err))
+  return how == "signal" and 128 + code or code
+end
+
+--- Runs a command in a child and waits for it; at the end of the time it and all its children are killed.
+-- @param command string, for sh; or array of strings, a program and its arguments, which spares the shell
 -- @param options table: timeout (seconds, 30), stdin (string, empty), env (table of strings)
--- @return table: stdout, stderr (strings), code (exit status; 128 + signal where the shell says so), timed_out
+-- @return table: stdout, stderr (strings), code (exit status; 128 + signal where a signal has ended it), timed_out
 function M.run(command, options)
   options = options or {}
-  local out, err, script = os.tmpname(), os.tmpname(), os.tmpname()
+  local out, err = os.tmpname(), os.tmpname()
   local inp = options.stdin and M.write_file(os.tmpname(), options.stdin)
-  local lines = {}
-  for name, value in pairs(options.env or {}) do
-    lines[#lines + 1] = ("export %s=%s"):format(name, M.quote(value))
-  end
-  lines[#lines + 1] = command
-  M.write_file(script, table.concat(lines, "\n") .. "\n")
-  local _, how, code = os.execute(("exec timeout -k 1 %s sh %s <%s >%s 2>%s"):format(
-    options.timeout or 30, script, inp or "/dev/null", out, err))
-  if how == "signal" then code = 128 + code end
+  local env = {}
+  for name, value in pairs(options.env or {}) do env[#env + 1] = name .. "=" .. value end
+  if type(command) == "string" then command = { "sh", "-c", command } end
+  local words = {}
+  for i, word in ipairs(command) do words[i] = tostring(word) end
+  local code = execute(words, env, options.timeout or 30, inp or "/dev/null", out, err)
   local result = {
     stdout = M.read_file(out), stderr = M.read_file(err), code = code, timed_out = code == 124 or code == 137,
   }
-  for _, path in ipairs { out, err, script, inp } do
+  for _, path in ipairs { out, err, inp } do
     os.remove(path)
   end
   return result
@@ -291,17 +306,15 @@ M.raised_nil = select(2, pcall(error, nil))
 function M.run_lua(source, options)
   options = options or {}
   local path = M.write_file(os.tmpname(), source)
-  local words = { "lua5.4", path }
-  for _, word in ipairs(options.args or {}) do
-    words[#words + 1] = M.quote(word)
-  end
+  local words = { "lua5.4", path, table.unpack(options.args or {}) }
   local env = M.lua_env()
   for name, value in pairs(options.env or {}) do
     env[name] = value
   end
-  local limit = options.limit and ("ulimit -v %d; "):format(options.limit) or ""
-  local result = M.run(limit .. "exec " .. table.concat(words, " "),
-    { timeout = options.timeout, stdin = options.stdin, env = env })
+  if options.limit then
+    words = { "sh", "-c", ("ulimit -v %d; exec \"$@\""):format(options.limit), "sh", table.unpack(words) }
+  end
+  local result = M.run(words, { timeout = options.timeout, stdin = options.stdin, env = env })
   os.remove(path)
   return result
 end

@@ -53,3 +53,4 @@ end
 
 compile("./lua", arg[1])
 join(arg[1])
+require("spec.programs.build").unruly() -- which most specs need: not by each of those that begin at once
