@@ -3,6 +3,7 @@
 local core = require "minigun.core"
 
 local EISDIR <const> = 21
+local STREAMS <const> = { ["/dev/stdout"] = io.stdout, ["/dev/stderr"] = io.stderr }
 
 local replacing = {}
 
@@ -26,6 +27,18 @@ function replacing.problem(path)
   os.remove(own)
 end
 
+-- What is no file is written to as it is. Standard output may be a file, too, which goes on with what is printed: it
+-- is neither cut nor opened anew.
+local function add(path, text)
+  local own = io.type(STREAMS[path]) == "file" and STREAMS[path]
+  local file, message = own or io.open(path, "ab")
+  if not file then return nil, message end
+  local ok, fault = file:write(text)
+  if ok then ok, fault = file:flush() end
+  if not own then file:close() end
+  return ok and true or nil, fault
+end
+
 --- Writes a file.
 ---@param path string
 ---@param text string
@@ -33,15 +46,14 @@ end
 ---@return string? message
 function replacing.write(path, text)
   local own = new_name(path)
+  if own == path then return add(path, text) end
   local file, message = io.open(own, "wb")
   if not file then return nil, message end
   local ok, fault = file:write(text)
   local closed, other = file:close()
   if ok then ok, fault = closed, other end
-  if own ~= path then
-    if ok then ok, fault = os.rename(own, path) end
-    if not ok then os.remove(own) end
-  end
+  if ok then ok, fault = os.rename(own, path) end
+  if not ok then os.remove(own) end
   return ok and true or nil, fault
 end
 
