@@ -53,6 +53,15 @@ describe("a file that is replaced", function()
     end)
   end
 
+  it("is written to where it is none; a message says what is wrong", function()
+    assert.same({ true }, { replacing.write("/dev/null", "text") })
+    for path, why in pairs { ["/dev/full"] = "No space left on device", ["/dev/fd/977"] = "No such file or directory" } do
+      local ok, message = replacing.write(path, "text")
+      assert.is_nil(ok)
+      assert.matches(why .. "$", message)
+    end
+  end)
+
   it("is what a live view saves: it says what is wrong, and never that it has saved", function()
     local source = [[
       local port = require("minigun.control.live").port(function() end)

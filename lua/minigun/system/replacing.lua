@@ -31,7 +31,8 @@ end
 -- is neither cut nor opened anew.
 local function add(path, text)
   local own = io.type(STREAMS[path]) == "file" and STREAMS[path]
-  local file, message = own or io.open(path, "ab")
+  local file, message = own, nil
+  if not own then file, message = io.open(path, "ab") end
   if not file then return nil, message end
   local ok, fault = file:write(text)
   if ok then ok, fault = file:flush() end
