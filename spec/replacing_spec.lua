@@ -55,10 +55,10 @@ describe("a file that is replaced", function()
 
   it("is written to where it is none; a message says what is wrong", function()
     assert.same({ true }, { replacing.write("/dev/null", "text") })
-    for path, why in pairs { ["/dev/full"] = "No space left on device", ["/dev/fd/977"] = "No such file or directory" } do
+    for path, why in pairs { ["/dev/full"] = "No space left on device", ["/dev/fd/977"] = "No such file" } do
       local ok, message = replacing.write(path, "text")
       assert.is_nil(ok)
-      assert.matches(why .. "$", message)
+      assert.matches(why, message, 1, true)
     end
   end)
 
