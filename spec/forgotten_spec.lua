@@ -92,6 +92,29 @@ describe("a worker that closes its state", function()
   end)
 end)
 
+describe("a worker that collects garbage", function()
+  for _, options in ipairs { "processes = 1", "process_per_batch = 1" } do
+    it("finalizes nothing of what its program has dropped before the first run [" .. options .. "]", function()
+      local done = run([[
+        io.stdout:setvbuf "no"
+        local parent, made = core.pid(), false
+        local p = minigun.pipeline "p":producer { 1, 2, 3 }
+        p:each("w", { ]] .. options .. [[ }, function()
+          for i = 1, 50000 do local _ = { tostring(i) } end
+          collectgarbage()
+        end)
+        p:before_fork("w", function()
+          if made then return end
+          made = true
+          setmetatable({}, { __gc = function() io.write(core.pid() == parent and "own " or "inherited ") end })
+        end)
+        p:run()
+      ]])
+      assert.equal("own ", done.stdout)
+    end)
+  end
+end)
+
 describe("a run in a finalizer", function()
   for _, context in ipairs(contexts.kinds) do
     it("is a run as any other, also at the end of the state [" .. context.name .. "]", function()

@@ -57,6 +57,8 @@ describe("a heap that is forked", function()
     end
     assert.same({ true, false, false, true }, { collects(100), collects(100), collects(120), collects(130) })
     assert.is_false(collects(4))
+    heap = new_process()
+    assert.same({ true, false }, { collects(4), collects(6) })
   end)
 
   it("is joined for as much time as forks have taken", function()

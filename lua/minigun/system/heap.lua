@@ -17,7 +17,7 @@ local LARGE <const> = 8 << 10     -- KiB of Lua's heap from which on forks are w
 local PIECE <const> = 32 << 20    -- bytes that are joined at once
 local TRIES <const> = 16          -- for a piece that cannot be joined now
 local SLOWER <const> = 1.5        -- times the least that forks have taken since all was joined
-local GROWN <const> = 1.25        -- times what the last collection has left: with less there is none
+local GROWN <const> = 1.25        -- times what the last collection has left: with less there is no further one
 
 --- KiB that Lua's heap has; 0 in a finalizer, where the collector does not tell.
 ---@return number
@@ -52,16 +52,18 @@ local function join()
   return true
 end
 
--- Collects a large heap where it has grown, and sorts malloc's lists.
+-- Collects the heap of a process that has not forked yet, later a large one where it has grown; sorts malloc's lists
+-- where it is large.
 local function settle()
   local kib = heap.kib()
-  if kib < LARGE then
-    own.large, own.next = false, false
-    return
-  end
-  if kib >= GROWN * own.kept then
+  local large = kib >= LARGE
+  if own.kept == 0 or large and kib >= GROWN * own.kept then
     collectgarbage()
     own.kept = heap.kib()
+  end
+  if not large then
+    own.large, own.next = false, false
+    return
   end
   core.heap_settle()
   if not own.large then own.large, own.next, own.joined = true, 0, 0 end
@@ -76,9 +78,9 @@ local function count(seconds)
   if own.usual > SLOWER * own.least then own.next, own.joined = 0, 0 end
 end
 
---- Before a fork: a large heap is collected, once in a run, where it has grown since that of a run before, and malloc's
---- lists sorted; pages are joined as far as it pays. To collect a small one would cost a short run more than all else,
---- and its children hardly ever collect anything.
+--- Before a fork: the heap is collected once, in the first run, as the finalizers of what is garbage are no child's
+--- business; a large one again in a run that finds it grown, and malloc's lists are sorted then; pages are joined as
+--- far as it pays. To collect a small one in each run would cost a short run more than all else.
 ---@param waiting integer how many forks are waited for
 ---@param full boolean whether more may be
 function Heap:prepare(waiting, full)
