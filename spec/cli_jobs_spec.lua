@@ -223,6 +223,17 @@ describe("minigun each", function()
     end
   end)
 
+  it("goes on with a log of which a full disk has cut the last line: that is no job's", function()
+    local log = directory .. "/cut"
+    local row = "1\t:\t1.000\t0.010\t0\t2\t0\t0\techo "
+    for cut = #row - 7, #row + 1 do -- before the exit status, up to the command's begin
+      support.write_file(log, "Seq\n" .. (row .. "12"):sub(1, cut))
+      local words = ("each -k --resume --joblog %s 'echo {}' ::: 1 12"):format(log)
+      assert.equal("1\n12\n", minigun(words).stdout)
+      assert.equal("", minigun(words).stdout)
+    end
+  end)
+
   it("halts: soon begins no more, now ends what runs", function()
     local words = "-j 1 'echo {}; test {} != 2' ::: 1 2 3 4 5 6"
     local result = minigun("each --halt soon,fail=1 " .. words)

@@ -27,6 +27,12 @@ function job_log.done(path)
   return counts
 end
 
+-- Whether the last line of a file is there in part, as on a disk that was full.
+local function is_torn(path)
+  local file <close> = io.open(path)
+  return file and file:seek("end", -1) and file:read(1) ~= "\n"
+end
+
 --- Opens a log.
 ---@param path string
 ---@param append boolean go on with the log that is there
@@ -34,7 +40,11 @@ end
 function job_log.open(path, append)
   local file, message = io.open(path, append and "a" or "w")
   if not file then return nil, message end
-  if file:seek "end" == 0 then file:write(HEAD) end
+  if file:seek "end" == 0 then file:write(HEAD)
+  elseif append and is_torn(path) then
+    file:write "\t\t\n" -- no command that is shown has tabs: it is no job's line
+    file:flush()
+  end
   return setmetatable({ file = file, started = os.time(), start = minigun.now() }, job_log)
 end
 
