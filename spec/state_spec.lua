@@ -50,6 +50,21 @@ describe("the state of a run", function()
     assert.is_true(own.aborted)
   end)
 
+  it("needs no memory for that, so that a run is ended by the lack of it, and says so", function()
+    local function bytes()
+      local own, before = states.new(), collectgarbage "count"
+      own:become "RUNNING"
+      own:abort()
+      own:close()
+      return (collectgarbage "count" - before) * 1024
+    end
+    collectgarbage "stop"
+    bytes()
+    local taken = bytes()
+    collectgarbage "restart"
+    assert.equal(0.0, taken)
+  end)
+
   it("knows where it has been, and says what it expected", function()
     local own = walk("RUNNING", "DRAINED")
     assert.is_true(walk("RUNNING", "DRAINED", "FINISHING"):is_finished())

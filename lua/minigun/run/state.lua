@@ -24,11 +24,13 @@ State.__index = State
 ---@return table state
 --- `name`; `aborted`: it ends, or has ended, before everything was done; `failed`: the error that has done that, or
 --- false; `killed`, `stop_asked`: the user has asked for it; `heeds_term`: SIGTERM asks for it; `end_by`: when the run
---- is killed, by the clock that does not count stops, or false; `late`: what to say then, or false; `passed`: set of
---- the states that it has been in
+--- is killed, by the clock that does not count stops, or false; `late`: what to say then, or false; `passed`: by each
+--- state, whether it has been in that: with all keys, so that to go on to another state takes no memory
 function state.new(grace)
+  local passed = {}
+  for name in pairs(FOLLOWS) do passed[name] = false end
   return declared({ grace = grace or false, ledger = false, name = "NEW", aborted = false, failed = false,
-    killed = false, stop_asked = false, heeds_term = false, end_by = false, late = false, passed = {} }, State)
+    killed = false, stop_asked = false, heeds_term = false, end_by = false, late = false, passed = passed }, State)
 end
 
 --- Goes on to another state.
