@@ -108,17 +108,17 @@ describe("a cluster's server", function()
     if not support.has "faketime" then return pending "faketime is not installed" end
     local path = program(2000, 0.002)
     local function worker(offset, name)
-      local pid = cluster:spawn(("faketime -f %s %s worker %s --engine %s --processes 1"):format(offset,
-        support.command(), path, cluster.url), name)
-      finally(function() -- what faketime leaves of itself where it is killed
-        for _, kind in ipairs { "", "sem." } do
-          os.remove(("/dev/shm/%sfaketime_%s_%d"):format(kind, kind == "" and "shm" or "sem", pid))
-        end
-      end)
-      return pid
+      return cluster:spawn(("faketime -f %s %s worker %s --engine %s --processes 1"):format(offset, support.command(),
+        path, cluster.url), name)
     end
-    local late = worker("-1h", "late")
-    worker("+1h", "early")
+    local late, early = worker("-1h", "late"), worker("+1h", "early")
+    finally(function() -- what faketime leaves of itself where it is killed
+      for _, pid in ipairs { late, early } do
+        for _, name in ipairs { "faketime_shm", "sem.faketime_sem" } do
+          os.remove(("/dev/shm/%s_%d"):format(name, pid))
+        end
+      end
+    end)
     local result = support.run("exec faketime -f +1h lua5.4 " .. path, { env = support.lua_env(), timeout = 60 })
     assert.equal("n=2000 twice=0 failed=0\n", result.stdout, result.stderr)
     assert.is_true(support.alive(late))

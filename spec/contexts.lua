@@ -13,7 +13,7 @@ contexts.all = {
   { name = "processes(2)", options = { processes = 2 }, n = 2, size = size },
   { name = "processes(4)", options = { processes = 4 }, n = 4, size = size },
   { name = "process_per_batch", options = { process_per_batch = { max = 2 } }, n = 2, per_item = true,
-    size = support.short_or_long(8, 16) },
+    size = support.short_or_long(5, 16) },
   { name = "threads(4)", options = { threads = 4 }, n = 4, size = size, inline = true, threads = true },
   { name = "threads(3) in processes(2)", options = { processes = 2, threads = 3 }, n = 2, workers = 6, size = size,
     hosted = true },

@@ -117,7 +117,7 @@ describe("flow", function()
     end)
 
     it("R54 R12 two runs at once do not mix" .. where, function()
-      local n = context.per_item and 10 or 40
+      local n = context.per_item and 6 or 40
       local function make(base)
         return new():producer(range(base + 1, base + n)):processor(options(context), function(item, emit, ctx)
           ctx:count("from " .. base)

@@ -106,7 +106,7 @@ for _, context in ipairs(contexts.all) do
     end)
 
     it("R16 R7 R20 R23 R64 has every kind of stage in it", function()
-      local many = context.per_item and 12 or 60
+      local many = context.per_item and 10 or 60
       local p = new():producer("gen", range(1, many))
       within(p, context, function()
         p:pipeline("x", function(q)

@@ -464,7 +464,7 @@ describe("items of a source", function()
   text = table.concat(text)
 
   for _, context in ipairs(contexts.all) do
-    local n = context.per_item and 16 or 500
+    local n = context.per_item and 8 or 500
 
     it("arrive once each, in order where that is asked for [" .. context.name .. "]", function()
       with_files({ text }, function(path)

@@ -353,7 +353,7 @@ describe("a spool", function()
     local s <close> = assert(minigun.spool(path))
     s:write { 0, "" }
     for _, context in ipairs(contexts.all) do
-      local n = context.per_item and support.short_or_long(12, 40) or support.short_or_long(150, 1000)
+      local n = context.per_item and support.short_or_long(7, 40) or support.short_or_long(150, 1000)
       local function size(i) return i * 7919 % (i % 4 == 0 and 200000 or 900) end
       local r = minigun.pipeline "writers":producer("numbers", contexts.range(1, n))
         :each(contexts.options(context), function(i)

@@ -173,7 +173,7 @@ describe("R73 an item comes through while its source waits", function()
 
   for _, context in ipairs(contexts.kinds) do
     it("however many it has given before [" .. context.name .. "]", function()
-      local n = context.per_item and 12 or 700
+      local n = context.per_item and 7 or 700
       for _, kind in ipairs { "a function that sleeps", "a function that reads lines of a pipe" } do
         with(n, function(m)
           local p, seen = through(sources[kind], n, m, shapes["a stage"], context)
