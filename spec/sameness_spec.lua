@@ -475,17 +475,19 @@ describe("R75 what has failed is as it came", function()
           end
           return sorted(got)
         end
-        local heard, all = {}, { 10, 20, 30, 40 }
-        local p = source(new { failures = "collect" }):on_failure(function(failure)
-          heard[#heard + 1] = failure.item
-        end)
-        add(p, options(context), 9)
-        local failed = {}
-        for i, failure in ipairs(p:run().failures) do failed[i] = failure.item end
-        assert.same(all, values(failed))
-        assert.same(all, values(heard))
+        local all, by_turns = { 10, 20, 30, 40 }, { "collect", "on_failure" }
+        if not support.long then by_turns = { by_turns[(#name + context.number) % 2 + 1] } end
+        for _, wants in ipairs(by_turns) do -- one of them alone
+          local p = source(new { failures = wants == "collect" and wants or nil })
+          local heard, failed = {}, {}
+          if wants == "on_failure" then p:on_failure(function(failure) heard[#heard + 1] = failure.item end) end
+          add(p, options(context), 9)
+          for i, failure in ipairs(p:run().failures) do failed[i] = failure.item end
+          assert.same(all, values(failed))
+          if wants == "on_failure" then assert.same(all, values(heard)) end
+        end
         local letters, again = {}, {}
-        p = source(new())
+        local p = source(new())
         add(p, options(context, { dead_letter = "letters" }), 9)
         p:consumer("letters", { await = true }, function(letter)
           letters[#letters + 1] = letter.item
@@ -495,6 +497,25 @@ describe("R75 what has failed is as it came", function()
         for _, letter in ipairs(letters) do letter.n = "changed" end
         assert.same(all, values(again))
       end)
+    end)
+  end
+
+  for _, wants in ipairs { "retries", "dead_letter", "collect", "on_failure" } do
+    it("also a large one, where only one part of the program wants it: " .. wants, function()
+      local given, got = { retries = wants == "retries" and 1 or 0 }, nil
+      if wants == "dead_letter" then given.dead_letter = "letters" end
+      local p = new { failures = wants == "collect" and wants or nil }:producer(function(emit)
+        emit(contexts.range(1, 2000)) -- more than is copied while it is found out what a stage does
+      end):processor("work", given, function(list, _, ctx)
+        if ctx.attempt == 2 then got = list[2000] return end
+        list[2000] = "spoilt"
+        error "spoilt"
+      end)
+      if wants == "dead_letter" then
+        p:consumer("letters", { await = true }, function(letter) got = letter.item[2000] end)
+      elseif wants == "on_failure" then p:on_failure(function(failure) got = failure.item[2000] end) end
+      local r = p:run()
+      assert.equal(2000, wants == "collect" and r.failures[1].item[2000] or got)
     end)
   end
 
