@@ -99,6 +99,23 @@ describe("large items between workers, the coordinator and threads", function()
       assert.same(contexts.range(1, 40), contexts.sorted(p:run().items))
     end)
   end
+
+  it("R60 all arrive, where the workers after it wait for the threads after them", function()
+    support.deadline(30)
+    local p = minigun.pipeline("large", { memory = 1 << 21 }):producer(minigun.range(1, 40))
+    p:processor("grow", { threads = 1, queue = 5 }, function(i, emit)
+      emit { i, ("x"):rep(150000) }
+      for _ = 1, 2 do emit { i, "" } end
+    end)
+    p:processor("deal", function(x, emit) emit(x) end)
+    p:processor("double", { processes = 1 }, function(x, emit) for _ = 1, 2 do emit(x) end end)
+    p:processor("think", { threads = 1, queue = 1 }, function(x, emit)
+      minigun.sleep(0.001)
+      emit(x[1])
+    end)
+    local counts = contexts.counts(p:run().items)
+    for i = 1, 40 do assert.equal(6, counts[i]) end
+  end)
 end)
 
 describe("under a limit of the address space", function()

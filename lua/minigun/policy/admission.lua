@@ -29,7 +29,7 @@ local function some(place) return terms.some + terms.each * place.n end
 --- coordinator waits for while it is full
 function admission.new(stages, place_of)
   return declared({ stages = stages, place_of = place_of, reach = {}, limited = {}, per = {}, waits = {},
-    known = {} }, Admission) -- `known`: what limit_of has found out, as long as no further place is limited
+    places = {}, known = {} }, Admission) -- `known`: what limit_of has found out, as long as no further place is limited
 end
 
 -- Whether any of what a stage or a place sends to is limited. The library sets a limit for a reduce itself: that may be
@@ -106,6 +106,7 @@ end
 ---@param places table array
 function Admission:draw_waits(places)
   local stages = self.stages
+  self.places = places
   local function position(each)
     local place = type(each) == "table" and each or self.place_of[each]
     return not place.here and math.min(table.unpack(place.plan.stages)) or each
@@ -129,18 +130,31 @@ function Admission:draw_waits(places)
   end
 end
 
---- Whether work of a stage of the coordinator waits for a place: then that must go on, however much the coordinator
---- has.
+-- Whether what waits for these has to wait for this place.
+local function is_full(waits, place, ledger)
+  local full = waits[place] and ledger:full(place.id)
+  for _, id in ipairs(place.plan.stages) do
+    full = full or waits[id] and ledger:pending(id) >= waits[id]
+  end
+  return full
+end
+
+--- Whether work of a stage of the coordinator waits for a place, or for one that waits for it: then that must go on,
+--- however much the coordinator has.
 ---@param place table
 ---@param ledger userdata
+---@param seen table? set of places that are known not to be
 ---@return boolean
-function Admission:is_waited_for(place, ledger)
+function Admission:is_waited_for(place, ledger, seen)
+  seen = seen or {}
+  seen[place] = true
   for id, waits in pairs(self.waits) do
-    local full = waits[place] and ledger:full(place.id)
-    for _, stage in ipairs(place.plan.stages) do
-      full = full or waits[stage] and ledger:pending(stage) >= waits[stage]
+    if ledger:pending(id) > 0 and is_full(waits, place, ledger) then return true end
+  end
+  for _, other in ipairs(self.places) do
+    if not seen[other] and is_full(other.targets, place, ledger) and self:is_waited_for(other, ledger, seen) then
+      return true
     end
-    if full and ledger:pending(id) > 0 then return true end
   end
   return false
 end
