@@ -29,8 +29,8 @@ static const char *const functions[] = {
  *   nothing()                   raises: the function of a map or a fold has returned nil */
 static int l_chain(lua_State *L) {
   uint32_t ids = mg_check_u32(L, 1), links = mg_check_u32(L, 2);
-  luaL_argcheck(L, ids < (UINT16_MAX - MG_CHAIN_LINKS) / MG_LINK_PLACES, 1, "too many"); /* user values */
   luaL_argcheck(L, links <= ids, 2, "more than there are ids");
+  luaL_argcheck(L, links <= (UINT16_MAX - MG_CHAIN_LINKS) / MG_LINK_PLACES, 2, "too many"); /* user values */
   luaL_checktype(L, 3, LUA_TFUNCTION);
   luaL_checktype(L, 5, LUA_TTABLE);
   size_t size = sizeof(mg_chain) + (ids + 1) * sizeof(mg_link *);

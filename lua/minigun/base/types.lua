@@ -17,8 +17,9 @@ types.MAX_WORKERS = 1024
 types.MAX_THREADS = 2048
 --- Most workers of a run: the slots of its pool (MG_MAX_SLOTS in src/core/mg.h).
 types.MAX_PROCESSES = 4096
---- Most stages of a run: their numbers share a word with a flag and two values that are reserved (protocol.lua).
-types.MAX_STAGES = 0x7ffd
+--- Most stages of a run: one chain has room for 21,838 (src/lua/lua_chain.c); a word with a stage's number has a flag
+--- and two reserved values beside 32,765 numbers (protocol.lua).
+types.MAX_STAGES = 20000
 
 --- A whole number in a range; a float with an integer value counts.
 ---@param min integer? nil: any
