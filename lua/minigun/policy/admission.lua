@@ -28,8 +28,8 @@ local function some(place) return terms.some + terms.each * place.n end
 --- there is a limit among them; `per[id]`: how many of its items make one for them; `waits[id]`: what a stage of the
 --- coordinator waits for while it is full
 function admission.new(stages, place_of)
-  return declared({ stages = stages, place_of = place_of, reach = {}, limited = {}, per = {}, waits = {},
-    places = {}, known = {} }, Admission) -- `known`: what limit_of has found out, as long as no further place is limited
+  return declared({ stages = stages, place_of = place_of, places = {}, reach = {}, limited = {}, per = {}, waits = {},
+    known = {} }, Admission) -- `known`: what limit_of has found out, as long as no further place is limited
 end
 
 -- Whether any of what a stage or a place sends to is limited. The library sets a limit for a reduce itself: that may be
