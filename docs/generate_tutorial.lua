@@ -26,7 +26,8 @@ local HEAD <const> = [[
 
 From hello to a run in the background, in twelve programs. Each is a file of [examples/](../examples/README.md): run it
 with `minigun run FILE`, or in the source tree with `./bin/minigun run examples/001_hello.lua`. The text after each
-program is what it prints. (The tests run them all.)
+program is what it prints; text that differs from run to run is `...` here, a
+number 4711. (The tests run them all.)
 ]]
 
 local TAIL <const> = [[

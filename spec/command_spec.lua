@@ -48,7 +48,8 @@ describe("minigun.command", function()
   it("returns nil, a message and an errno where it cannot be started", function()
     local result, message, errno = minigun.command { "minigun-no-such-program", "x" }
     assert.is_nil(result)
-    assert.same({ "cannot start 'minigun-no-such-program x': No such file or directory", 2 }, { message, errno })
+    assert.same({ "cannot start 'minigun-no-such-program x': its program 'minigun-no-such-program': " ..
+      "No such file or directory", 2 }, { message, errno })
     result, message, errno = minigun.command({ "true" }, { cwd = "/no/such" })
     assert.is_nil(result)
     assert.same({ "cannot start 'true' in '/no/such': No such file or directory", 2 }, { message, errno })

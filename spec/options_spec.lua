@@ -74,7 +74,7 @@ describe("options", function()
         "at least 1048576", "got 1048575" },
       { function() check("run", { memory = 65535 }) end, "at least 65536", "got 65535" },
       { function() check("run", { memory = "64 bananas" }) end, "such as" },
-      { function() check("run", { failures = "ignore" }) end, '"raise", "collect", "stop"' },
+      { function() check("run", { failures = "ignore" }) end, '"raise", "collect" or "stop"' },
       { function() check("run", 5) end, "options must be a table, got 5" },
     }
   end)

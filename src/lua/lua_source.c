@@ -173,11 +173,17 @@ static int tell_bad(lua_State *L, mg_source *s) {
 }
 
 int mg_source_tell(lua_State *L, mg_source *s, int rc) {
-  const char *what = rc == -EMSGSIZE ? "record %I is too long" : "record %I is cut short by the end";
   if (rc == MG_READER_ENDS || rc == MG_READER_WAITS) return lua_pushboolean(L, rc == MG_READER_ENDS), 1;
   if (rc == MG_SOURCE_BAD) return tell_bad(L, s);
-  if (rc == -EMSGSIZE || rc == -ENODATA)
-    return mg_lua_fail(L, lua_pushfstring(L, what, (lua_Integer)s->reader.given + 1), rc);
+  if (rc == -EMSGSIZE || rc == -ENODATA) {
+    const char *what = rc == -EMSGSIZE ? "too long" : "cut short by the end";
+    int open = rc == -ENODATA && s->reader.cut.kind == MG_CUT_ROW;
+    luaL_pushfail(L);
+    lua_pushfstring(L, "record %I is %s%s", (lua_Integer)s->reader.given + 1, what,
+                    open ? ": a field in quotes has no quote at its end" : "");
+    lua_pushinteger(L, -rc);
+    return 3;
+  }
   return mg_lua_fail(L, "cannot read", rc);
 }
 

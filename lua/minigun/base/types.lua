@@ -96,7 +96,8 @@ end
 ---@return table type
 function types.choice(choices)
   return {
-    text = '"' .. table.concat(choices, '", "') .. '"', lua = '"' .. table.concat(choices, '"|"') .. '"',
+    text = ('"' .. table.concat(choices, '", "') .. '"'):gsub(', ("[^"]*")$', " or %1"),
+    lua = '"' .. table.concat(choices, '"|"') .. '"',
     check = function(value)
       for _, choice in ipairs(choices) do
         if value == choice then return true, value end

@@ -16,7 +16,8 @@ local map = {
   options = {
     { "-j --jobs", "N", "N worker processes; one for each processor by default", convert = "count" },
     { "-n --quiet", nil, "print nothing by itself: only what emit is given" },
-    { "-b --begin", "CODE", "Lua that runs in each worker before its first line: local state, require" },
+    { "-b --begin", "CODE",
+      "Lua that runs in each worker before its first line: require, global variables; EXPRESSION sees no local ones" },
     { "-u --unordered", nil, "print results as they come" },
     { "--json", nil, "each line is JSON, decoded in `value`, and each result is printed as JSON (needs cjson)" },
     { "-0 --null", nil, "what is read, and printed, ends with a zero byte instead of a newline", name = "null" },

@@ -12,9 +12,10 @@ local worker = {
   stops = true,
   summary = "run a stage of a program on this host, for runs on others",
   about = [[
-    Loads FILE, which is not run, and does the work of one of its stages for runs of the same program that say { cluster
-    = URL } there. It may be started before or after them, on any host, any number of times; it ends by Ctrl-C or
-    SIGTERM, when what it has in hand is finished. Status 78: a run is of another version of the program.]],
+    Runs FILE until it would run its first pipeline, and does the work of one of its stages for runs of the same
+    program that say { cluster = URL } there. It may be started before or after them, on any host, any number of
+    times; it ends by Ctrl-C or SIGTERM, when what it has in hand is finished. Status 78: a run is of another version
+    of the program.]],
   options = {
     { "--stage", "NAME", "the stage; by default the only one that says cluster" },
     { "--engine", "URL", "the Redis server; by default what the stage says" },

@@ -100,8 +100,9 @@ end })
 
 local WHERE <const> = { stdin = true, stdout = true, stderr = true }
 
-local function cannot_start(text, given, message, errno, step)
+local function cannot_start(text, words, given, message, errno, step)
   local what = ("cannot start '%s'"):format(short(text))
+  if step == "program" and words[2] then what = ("%s: its program '%s'"):format(what, words[1]) end
   if step == "cwd" then what = ("%s in '%s'"):format(what, given.cwd) end
   if WHERE[step] then what = ("%s: its %s%s"):format(what, step, given[step] and step ~= "stdin" and
     type(given[step]) == "string" and (" '%s'"):format(given[step]) or "") end
@@ -143,7 +144,7 @@ function command.run(program, given)
     stdin = filled.stdin, cwd = filled.cwd, stdout = filled.stdout, stderr = filled.stderr, limit = filled.limit,
     more = more, gone = gone,
   })
-  if not running then return cannot_start(text, filled, message, errno, step) end
+  if not running then return cannot_start(text, words, filled, message, errno, step) end
   local timed_out = wait_for(running, filled.timeout)
   local code, signal, out, err, exceeded = running:result()
   return setmetatable({

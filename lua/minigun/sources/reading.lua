@@ -31,6 +31,7 @@ local STDIN <const> = "-"
 local NOTHING <const> = core.range(1, 1, 0)
 local MARK <const> = "\u{feff}" -- with which some programs begin a file in UTF-8
 -- Programs that unpack what they read, by the end of the file's name.
+local NOT_FOUND <const> = 127 -- the shell's status for a program that is not there
 local UNPACKERS <const> = { gz = "gzip", xz = "xz", bz2 = "bzip2", zst = "zstd" }
 
 --- Whether a value is a source of this kind.
@@ -157,7 +158,10 @@ local function leave(self)
   self.reader, self.program = false, false
   if program then ok, how, code = program:close() end
   if not ok and how then
-    raise(self.source, self.name, ("the program that unpacks it ended by %s %d"):format(how, code))
+    local unpacker = UNPACKERS[self.name:match "%.(%w+)'$"] or "the program that unpacks it"
+    local ended = unpacker .. (how == "exit" and " has failed with status %d" or " was ended by signal %d")
+    raise(self.source, self.name, code == NOT_FOUND and unpacker .. " is not installed: it unpacks such a file"
+      or ended:format(code) .. "; what came before is here, the file may be damaged or cut short")
   end
 end
 
