@@ -149,9 +149,13 @@ describe("cancel", function()
         own:step(0.01)
         return not future:cancel() and future:cancel { kill = true }
       end, 10), context.name)
-      own:step(0.02)
       for _, each in ipairs { pool, own } do
-        local status = each:status()
+        local status
+        support.wait_until(function() -- until the end of a worker that was killed has been seen
+          each:step(0.02)
+          status = each:status()
+          return status.begun == 0
+        end, 10)
         assert.same({ 0, 0, 0 }, { status.waiting, status.begun, status.failed })
       end
     end
