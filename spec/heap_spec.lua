@@ -57,6 +57,7 @@ describe("a heap that is forked", function()
     end
     assert.same({ true, false, false, true }, { collects(100), collects(100), collects(120), collects(130) })
     assert.is_false(collects(4))
+    assert.same({ true, false, true }, { collects(50), collects(30), collects(40) }) -- it has become smaller, and grown
     heap = new_process()
     assert.same({ true, false }, { collects(4), collects(6) })
   end)

@@ -60,6 +60,8 @@ local function settle()
   if own.kept == 0 or large and kib >= GROWN * own.kept then
     collectgarbage()
     own.kept = heap.kib()
+  elseif kib > 0 then
+    own.kept = math.min(own.kept, kib) -- it may have become smaller by itself
   end
   if not large then
     own.large, own.next = false, false
