@@ -174,12 +174,17 @@ static void check(const mg_chain *c) {
 }
 
 /* Makes the stack, whose third value is the item, that of a function that goes through the chain. */
-static mg_chain *begin(lua_State *L) {
-  mg_chain *c = lua_touserdata(L, MG_AT_CHAIN);
-  if (MG_UNLIKELY(mg_checking)) check(c);
+static mg_chain *make_stack(lua_State *L) {
   lua_settop(L, MG_AT_EXTRA);
   lua_getiuservalue(L, MG_AT_CHAIN, MG_CHAIN_NOTE);
   lua_replace(L, MG_AT_NOTE);
+  return lua_touserdata(L, MG_AT_CHAIN);
+}
+
+/* The same, and begins a CALL. */
+static mg_chain *begin(lua_State *L) {
+  mg_chain *c = make_stack(L);
+  if (MG_UNLIKELY(mg_checking)) check(c);
   mg_chain_begin(L, c);
   return c;
 }
@@ -243,10 +248,7 @@ static void take(lua_State *L, mg_chain *c) {
 /* c:take(id, item): as c:push, for the stage and the attempt that c:begin has said; the item is counted by its user */
 static int l_take(lua_State *L) {
   mg_check_link(L, 2);
-  lua_settop(L, MG_AT_EXTRA);
-  lua_getiuservalue(L, MG_AT_CHAIN, MG_CHAIN_NOTE);
-  lua_replace(L, MG_AT_NOTE);
-  take(L, lua_touserdata(L, MG_AT_CHAIN));
+  take(L, make_stack(L));
   return 0;
 }
 

@@ -1,11 +1,12 @@
 --- `minigun busted`: a suite of busted's, over all cores. Spec files run in processes of busted's own, one in each at a
--- time, with all the options that are given; those that took longest last time are begun first. What the processes
--- tell (busted_workers.lua) is told again here, file by file in busted's order, to the output handler that is asked
--- for: there is one closing line, of the suite.
+-- time, with all the options that are given. The files that took longest last time are begun first. The processes
+-- write down what busted tells in them (busted_workers.lua). This process tells it again, file by file in busted's
+-- order, to the output handler that is asked for: there is one closing line, of the suite.
 local library = require "minigun.command.busted_library"
 local minigun = require "minigun"
 local status = require "minigun.command.status"
 local teller = require "minigun.command.busted_teller"
+local template = require "minigun.command.template"
 local terminate = require "minigun.system.terminate"
 
 local LOOK <const> = 0.05 -- seconds between looks at what the processes have told
@@ -69,8 +70,8 @@ local function write_times(times)
   file:close()
 end
 
--- The files in the order in which they are to be begun: those that took longest first. Of one that has not been run
--- here yet the size has to say how long it may take. Returns too whether all is known to be short.
+-- The files in the order in which they are begun: the files that took longest come first. For a file that has not been
+-- run here yet its size says how long it may take. Returns as well whether all files are known to be short.
 local function dealt(files, times)
   local lfs = library "lfs"
   local seconds, bytes, known, weight, list = 0, 0, 0, {}, {}
@@ -92,7 +93,7 @@ end
 
 local function quoted(words)
   local list = {}
-  for i, word in ipairs(words) do list[i] = "'" .. word:gsub("'", "'\\''") .. "'" end
+  for i, word in ipairs(words) do list[i] = template.quote(word) end
   return table.concat(list, " ")
 end
 
