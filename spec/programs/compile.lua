@@ -29,7 +29,7 @@ local function compile(from, to)
   end
 end
 
--- Adds a module and those that it requires as it is loaded.
+-- Adds a module to the set, and the modules that this module requires while it is being loaded.
 local function add_needed(set, name)
   if set[name] or not lfs.attributes("lua/" .. path_of(name)) then return end
   set[name] = true
@@ -53,4 +53,4 @@ end
 
 compile("./lua", arg[1])
 join(arg[1])
-require("spec.programs.build").unruly() -- which most specs need: not by each of those that begin at once
+require("spec.programs.build").unruly() -- most specs need it: it is built once here, not by several specs at once

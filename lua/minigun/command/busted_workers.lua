@@ -128,7 +128,7 @@ end
 --- Has the processes begin no more files.
 function Workers:halt() remove(self, "^next%-") end
 
---- Takes what is known of the files whose processes end with this run, and of those that were to be run again.
+--- The run ends now. What is known of each file that is at work, or that was to be run again, counts as its result.
 function Workers:abandon()
   self:read()
   for _, process in ipairs(self.processes) do

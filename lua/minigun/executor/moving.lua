@@ -101,8 +101,8 @@ function moving.settle(self)
   return any
 end
 
--- The run is over, and nothing is there that would settle those that are left: memory was short while their answers
--- were given up, or settled.
+-- The run is over, and some futures are left that nothing would settle: memory was short while their answers were given
+-- up, or settled. These futures fail.
 local function fail_left(self)
   for number, future in next, self.futures do
     if not future.state then futures.fail(future, lost(self)) end

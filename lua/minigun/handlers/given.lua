@@ -24,7 +24,7 @@ local ROOM <const> = 1 << 14   -- entries of tables that are copied for that, in
 local LARGE <const> = 1 << 12  -- entries of a table that is not copied for it
 local WHOLE <const> = 1 << 17  -- entries of the first of those, which is copied all the same
 local SPACED <const> = 6       -- calls that are looked at after the first ones, ever more seldom, and watched too
-local PASSED <const> = 976     -- of those that are looked at later one is watched for so many calls
+local PASSED <const> = 976     -- after these a call that is looked at is watched too where so many calls came before it
 local HELD <const> = 16        -- tables that are looked at once more: before it is trusted, at the next watched call
 
 local Given = {}

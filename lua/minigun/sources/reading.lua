@@ -30,8 +30,8 @@ Source.__index = Source
 local STDIN <const> = "-"
 local NOTHING <const> = core.range(1, 1, 0)
 local MARK <const> = "\u{feff}" -- with which some programs begin a file in UTF-8
--- Programs that unpack what they read, by the end of the file's name.
 local NOT_FOUND <const> = 127 -- the shell's status for a program that is not there
+-- Programs that unpack what they read, by the end of the file's name.
 local UNPACKERS <const> = { gz = "gzip", xz = "xz", bz2 = "bzip2", zst = "zstd" }
 
 --- Whether a value is a source of this kind.
