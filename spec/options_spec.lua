@@ -235,7 +235,7 @@ end)
 describe("arguments made at random", function()
   it("R70 are accepted, or refused at the caller's line, whatever they are", function()
     support.deadline(support.short_or_long(60, 1200))
-    local seed, count = tonumber(os.getenv "SEED") or os.time(), support.short_or_long(2000, 1000000)
+    local seed, count = tonumber(os.getenv "SEED") or os.time(), support.short_or_long(4000, 1000000)
     local home = assert(require "lfs".currentdir())
     local done = support.run(("exec lua5.4 spec/programs/random_arguments.lua %d %d"):format(seed,
       count), { timeout = support.short_or_long(50, 1100) * support.patience, env = {
